@@ -1,0 +1,26 @@
+"""Names for the array types that cross module borders, and the one check they all need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int8 = NDArray[np.int8]
+Int64 = NDArray[np.int64]
+Strings = NDArray[np.str_]
+AnyArray = NDArray[Any]
+
+
+def describe(array: AnyArray) -> str:
+    """Dtype and shape in the form every error message uses, e.g. ``float32 (40, 100, 6)``."""
+    return f"{array.dtype} {tuple(array.shape)}"
+
+
+def shape_matches(actual: Sequence[int], expected: Sequence[int]) -> bool:
+    """True when the shapes agree; -1 in `expected` stands for any length."""
+    return len(actual) == len(expected) and all(e in (-1, a) for a, e in zip(actual, expected, strict=True))

@@ -1,0 +1,47 @@
+"""Writing a file so that a power cut leaves either the old bytes or the new ones, never a mixture.
+
+The four steps (write a temporary file in the same folder, fsync it, rename it over the target, fsync the folder)
+are each needed: without the folder's fsync a rename that was reported done can vanish with the power.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from headway.errors import StoreError
+
+
+def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
+    """Replace the content of `path` atomically and durably.
+
+    Raises StoreError when the disk is full, read-only or gone; the old file is then untouched.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""Every error Headway raises on purpose, by family.
+
+A message is one line that carries what was wrong, the offending value and the fix. The command-line programs
+print it after ``error:`` and leave with the family's ``exit_code``; anything else that escapes is a bug of ours
+and leaves with a traceback.
+"""
+
+from __future__ import annotations
+
+
+class HeadwayError(Exception):
+    """Root of all deliberate errors."""
+
+    exit_code = 1
+
+
+class ConfigError(HeadwayError):
+    """A setting or an argument is unknown, missing or out of range."""
+
+    exit_code = 2
+
+
+class DataError(HeadwayError):
+    """Samples or labels that a person or a sensor handed in cannot be used."""
+
+    exit_code = 3
+
+
+class ModelError(HeadwayError):
+    """The source model cannot be cut, converted or proven equal."""
+
+    exit_code = 4
+
+
+class BundleError(HeadwayError):
+    """The bundle is damaged, unsafe, or made for another version."""
+
+    exit_code = 5
+
+
+class RuntimeUnavailableError(HeadwayError):
+    """No installed inference runtime can run the backbone."""
+
+    exit_code = 6
+
+
+class StoreError(HeadwayError):
+    """The disk or the database refused, or holds something unreadable."""
+
+    exit_code = 7
+
+
+class RemoteError(HeadwayError):
+    """A peer sent bytes that do not follow the protocol (its fault, not ours)."""
+
+    exit_code = 8
+
+
+class TransportError(HeadwayError):
+    """The broker cannot be reached or refused us."""
+
+    exit_code = 9
+
+
+class LocalError(HeadwayError):
+    """We called ourselves wrongly: a bug in Headway or in the program that embeds it."""
+
+    exit_code = 70

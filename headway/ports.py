@@ -1,0 +1,93 @@
+"""The seams through which time and the network enter; everything behind them can be simulated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Source of time. Intervals come from `monotonic_s`; `wall_s` only labels things for people."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        ...
+
+    def wall_s(self) -> float:
+        """Seconds since 1970 as the machine believes; may jump by years on a device without an RTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def wall_s(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish, as the codec built it."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted us; `session_present` tells whether it remembered our subscriptions."""
+
+    session_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone or could not be made; the transport retries by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived. Not yet validated: the payload is whatever the peer sent."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The broker answered a QoS 1 publish. That is *not* durability; only the peer's own ack is."""
+
+    token: int
+    reason: str
+    refused: bool
+
+
+TransportEvent = Connected | Disconnected | Received | Delivered
+
+
+class Transport(Protocol):
+    """A connection to the broker. Events come back through the callback the transport was built with."""
+
+    def start(self) -> None:
+        """Begin connecting, and keep reconnecting until `stop`."""
+        ...
+
+    def publish(self, message: Outgoing) -> int | None:
+        """Hand a message over; the token comes back in `Delivered`. None when there is no connection."""
+        ...
+
+    def stop(self) -> None:
+        """Disconnect cleanly and release every thread."""
+        ...

@@ -1,0 +1,118 @@
+"""Statistics -> head, in closed form and float64.
+
+A blend `source + fleet + w * local` is a weighted sum of integer tables; both solvers work on its moments and fold
+the code scale in, so that the resulting heads multiply int8 codes directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.arrays import Float64
+from headway.errors import LocalError
+from headway.head import Head, HeadInput, HeadKind
+from headway.statistics import Statistics, union_of_classes
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Weighted sums of tables. gram: float64 (D, D); class_sums: float64 (D, C), the last row weighted counts."""
+
+    gram: Float64
+    class_sums: Float64
+    classes: tuple[str, ...]
+
+    @property
+    def counts(self) -> Float64:
+        """Weighted samples per class, float64 (C,)."""
+        counts: Float64 = self.class_sums[-1]
+        return counts
+
+    def means(self) -> Float64:
+        """Class means, float64 (d, C); zero for a class without samples."""
+        result: Float64 = self.class_sums[:-1] / np.maximum(self.counts, 1e-12)
+        return result
+
+    def within_scatter(self) -> Float64:
+        """Sum over samples of (q - mean of its class)(...)^T, float64 (d, d)."""
+        means = self.means()
+        result: Float64 = self.gram[:-1, :-1] - (means * self.counts) @ means.T
+        return result
+
+
+def blend(parts: Iterable[tuple[float, Statistics]]) -> Moments:
+    """Weighted sum of tables over the union of their classes, e.g. [(1, source), (w, local)]."""
+    weighted = list(parts)
+    if not weighted:
+        raise LocalError("blend needs at least one table")
+    classes: tuple[str, ...] = ()
+    for _, part in weighted:
+        classes = union_of_classes(classes, part.classes)
+    full = weighted[0][1].size + 1
+    gram, class_sums = np.zeros((full, full)), np.zeros((full, len(classes)))
+    for weight, part in weighted:
+        gram += weight * part.gram
+        class_sums += weight * part.with_classes(classes).class_sums
+    return Moments(gram, class_sums, classes)
+
+
+def shrunk_covariance(scatter: Float64, freedom: float, shrinkage: float) -> Float64:
+    """(1 - a) S / freedom + a * mean variance * I (Ledoit & Wolf 2004, with a fixed a). float64 (d, d)."""
+    covariance = scatter / max(freedom, 1.0)
+    size = len(covariance)
+    variance = max(float(np.trace(covariance)) / size, 1e-9)
+    result: Float64 = (1.0 - shrinkage) * covariance
+    result[np.diag_indices(size)] += shrinkage * variance
+    return result
+
+
+def lda_head(covariance: Float64, means: Float64, priors: Float64, classes: tuple[str, ...]) -> Head:
+    """Linear discriminant analysis: kernel = S^-1 M, bias_c = -1/2 m_c^T S^-1 m_c + log prior_c.
+
+    covariance: float64 (d, d) positive definite; means: float64 (d, C); priors: float64 (C,), 0 silences a class.
+    Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, eq. 4.10.
+    """
+    kernel = np.linalg.solve(covariance, means)
+    with np.errstate(divide="ignore"):
+        log_priors = np.where(priors > 0, np.log(np.maximum(priors, 1e-300)), -1e4)
+    bias = -0.5 * np.einsum("dc,dc->c", means, kernel) + log_priors
+    return Head(
+        kernel.astype(np.float32), bias.astype(np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES
+    )
+
+
+def ridge_head(moments: Moments, regularisation: float) -> Head:
+    """Class-balanced ridge regression to one-hot targets (Fed3R, eq. 4), the constant column not penalised.
+
+    W = (G + lambda * mean diagonal * I)^-1 B. The logits are regression scores: argmax is meaningful, the
+    probabilities are not calibrated until a temperature is fitted.
+    """
+    gram = moments.gram.copy()
+    size = len(gram) - 1
+    penalty = regularisation * max(float(np.trace(gram[:size, :size])) / size, 1e-9)
+    gram[np.arange(size), np.arange(size)] += penalty
+    gram[size, size] += 1e-9
+    weights = np.linalg.solve(gram, moments.class_sums)
+    return Head(
+        weights[:-1].astype(np.float32),
+        weights[-1].astype(np.float32),
+        HeadKind.SOFTMAX,
+        moments.classes,
+        HeadInput.CODES,
+    )
+
+
+def fleet_head(source: Statistics, devices: Statistics, shrinkage: float = 0.02) -> Head:
+    """The head the aggregator publishes: LDA on the union of the source and everything the fleet learned.
+
+    Class priors are uniform: how often a class occurs differs from device to device.
+    """
+    moments = blend([(1.0, source), (1.0, devices)])
+    present = moments.counts > 0
+    freedom = float(moments.counts.sum()) - float(present.sum())
+    covariance = shrunk_covariance(moments.within_scatter(), freedom, shrinkage)
+    priors = np.where(present, 1.0 / max(int(present.sum()), 1), 0.0)
+    return lda_head(covariance, moments.means(), priors, moments.classes)
