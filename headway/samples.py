@@ -1,0 +1,93 @@
+"""Labelled windows in an ``.npz`` file, read strictly: training data, recorded streams and spool files share it.
+
+An ``.npz`` is a zip archive, so sizes are checked before anything is inflated, and pickled arrays are refused.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headway.arrays import AnyArray, Int64, describe
+from headway.errors import DataError
+from headway.fields import nearest
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """x: numeric (n, *input_shape); y: int64 (n,), -1 where there is no label, or None without labels at all."""
+
+    x: AnyArray
+    y: Int64 | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def read_samples(path: Path, classes: Sequence[str] | None, inflated_bytes_max: int = 4 << 30) -> Samples:
+    """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none).
+
+    `classes` gives the names that indices and texts refer to; None accepts any index >= -1.
+    Raises DataError, one line with the file, the value and the fix.
+    """
+    arrays = read_arrays(path, inflated_bytes_max)
+    if "x" not in arrays:
+        raise DataError(f"{path} holds {sorted(arrays) or 'nothing'}; it needs an array 'x' of windows")
+    x = arrays["x"]
+    if x.ndim < 2 or x.dtype.kind not in "fiub":
+        raise DataError(f"{path}: x is {describe(x)}; it must be numbers of shape (n, ...)")
+    if "y" not in arrays:
+        return Samples(x, None)
+    try:
+        return Samples(x, labels_of(arrays["y"], len(x), classes))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def labels_of(y: AnyArray, count: int, classes: Sequence[str] | None) -> Int64:
+    """Check labels and turn names into indices. y: (count,) integers or texts -> int64 (count,)."""
+    if y.shape != (count,):
+        raise DataError(f"y is {describe(y)}; it must hold one label for each of the {count} samples")
+    if y.dtype.kind == "U":
+        return _indices_of_names(y, classes)
+    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))
+    if not whole:
+        raise DataError(f"y is {describe(y)}; labels are class indices (-1 for none) or class names ('' for none)")
+    labels = y.astype(np.int64)
+    high = len(classes) - 1 if classes is not None else np.iinfo(np.int32).max
+    wrong = (labels < UNLABELLED) | (labels > high)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"label {int(labels[row])} of sample {row} is outside -1..{high}")
+    return labels
+
+
+def read_arrays(path: Path, inflated_bytes_max: int) -> dict[str, AnyArray]:
+    """Every array of an ``.npz`` file, at most `inflated_bytes_max` bytes in all."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inflated = sum(member.file_size for member in archive.infolist())
+        if inflated > inflated_bytes_max:
+            raise DataError(f"{path} inflates to {inflated} bytes; at most {inflated_bytes_max} are accepted")
+        with np.load(path, allow_pickle=False) as loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
+        raise DataError(f"{path} is not a readable .npz file: {str(error)[:120]}") from error
+
+
+def _indices_of_names(y: AnyArray, classes: Sequence[str] | None) -> Int64:
+    if classes is None:
+        raise DataError("y holds class names, but no list of classes is known here; give indices")
+    index = {name: position for position, name in enumerate(classes)} | {"": UNLABELLED}
+    for row, name in enumerate(y.tolist()):
+        if name not in index:
+            raise DataError(f"label {name!r} of sample {row} is no class{nearest(name, tuple(classes))}")
+    return np.array([index[name] for name in y.tolist()], dtype=np.int64)
