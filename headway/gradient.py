@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.arrays import Float32, Int64
+from headway.arrays import Float32, Int8, Int64
 from headway.errors import LocalError
+from headway.features import CODE_MAX, FeatureMap
 from headway.head import Head, HeadInput, HeadKind
 
 
@@ -56,15 +57,36 @@ class SoftmaxSGD:
         return False
 
 
-def weights_of(head: Head) -> Float32:
-    """Kernel and bias of a head in the learner's layout, float32 (C, d + 1)."""
-    return np.ascontiguousarray(np.concatenate([head.kernel.T, head.bias[:, None]], axis=1))
+def fold_frozen_head(head: Head, features: FeatureMap) -> Head:
+    """The frozen head as a head over codes: where gradient learning starts, on devices and in the fleet.
+
+        q_j ~ 127 e_j / s_j   =>   sum_j e_j K_jc  ~  sum_j q_j (s_j / 127) K_jc
+
+    head: over the embedding, kernel (e, C) -> over codes, kernel (d, C); the rows of an expansion start at zero.
+    The two differ only by rounding and clipping of the codes.
+    Raises LocalError for a map that projects the embedding: its codes do not hold the embedding's columns.
+    """
+    if features.components is not None:
+        raise LocalError("a frozen head cannot be folded through a projection of the embedding")
+    size = features.embedding_size
+    kernel = np.zeros((features.size, len(head.classes)), np.float32)
+    kernel[:size] = head.kernel * (features.scale[:size] / np.float32(CODE_MAX))[:, None]
+    return Head(kernel, head.bias.copy(), head.kind, head.classes, HeadInput.CODES)
 
 
-def head_of(weights: Float32, classes: tuple[str, ...]) -> Head:
-    """Inverse of `weights_of` for a softmax head over codes."""
+def weights_over_unit_codes(head: Head) -> Float32:
+    """A head over codes in the learner's layout and units, float32 (C, d + 1): kernel * 127, then the bias.
+
+    The learner descends on codes / 127, so that one learning rate suits every model. Deltas on the wire (`messages.Update`) and averages in the aggregator are in these units.
+    """
+    kernel = head.kernel.T * np.float32(CODE_MAX)
+    return np.ascontiguousarray(np.concatenate([kernel, head.bias[:, None]], axis=1))
+
+
+def head_over_codes(weights: Float32, classes: tuple[str, ...]) -> Head:
+    """Inverse of `weights_over_unit_codes`: a softmax head over codes."""
     return Head(
-        np.ascontiguousarray(weights[:, :-1].T),
+        np.ascontiguousarray(weights[:, :-1].T / np.float32(CODE_MAX)),
         weights[:, -1].copy(),
         HeadKind.SOFTMAX,
         classes,

@@ -120,7 +120,11 @@ class StatisticsReport:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A gradient learner's progress since it took up head `base_version`: a weight delta, float32 (C, d + 1)."""
+    """A gradient learner's progress: a weight delta, float32 (C, d + 1), in units of `weights_over_unit_codes`.
+
+    It covers what was learned since the update before it (or since head `base_version` was taken up, 0 for the
+    frozen head). Sequences grow within an epoch; an update is sent when the one before it is acknowledged.
+    """
 
     device: str
     epoch: int

@@ -45,8 +45,9 @@ class MqttSettings:
     connect_timeout_s: float = 10.0
 
     @classmethod
-    def read(cls, fields: Fields) -> MqttSettings:
-        default = cls()
+    def read(cls, fields: Fields, default: MqttSettings | None = None) -> MqttSettings:
+        """Read the table; what it leaves out comes from `default`."""
+        default = default or cls()
         settings = cls(
             host=fields.text("host", default.host),
             port=fields.integer("port", default.port, low=1, high=65_535),
@@ -162,6 +163,9 @@ class MqttTransport:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        # Without this paho writes to the socket from whichever thread publishes, unlocked beside its own loop: two
+        # packets can interleave. With a callback set it leaves writing to the loop, which it wakes by itself.
+        client.on_socket_register_write = _leave_writing_to_the_loop
         return client
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -182,6 +186,10 @@ class MqttTransport:
 
     def _on_publish(self, client: Any, _: Any, token: int, reason: Any, properties: Any) -> None:
         self._on_event(Delivered(token, str(reason), bool(reason.is_failure)))
+
+
+def _leave_writing_to_the_loop(client: paho.Client, _: Any, socket: Any) -> None:
+    pass
 
 
 def _secret(path: str) -> str | None:
