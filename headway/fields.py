@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import sys
 from collections.abc import Mapping
 
 from headway.errors import HeadwayError
@@ -56,7 +57,8 @@ class Fields:
         self, key: str, default: float | None = None, *, low: float = -math.inf, high: float = math.inf
     ) -> float:
         value = self._get(key, default)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        # comparing instead of math.isfinite: a whole number of a thousand digits does not fit a float
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             raise self._refused(key, value, "a finite number")
         if not low <= value <= high:
             raise self._refused(key, value, f"a number from {low:g} to {high:g}")
@@ -154,7 +156,8 @@ def canonical_json(value: object) -> bytes:
 
 
 def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int = 1 << 20) -> object:
-    """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, bounded depth."""
+    """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, bounded depth, and only
+    texts that can be written again (an escaped half of a surrogate pair cannot)."""
     if len(payload) > bytes_max:
         raise error(f"{where} has {len(payload)} bytes; at most {bytes_max} are accepted")
 
@@ -168,7 +171,11 @@ def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        return json.loads(payload.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse_constant)
+        text = payload.decode("utf-8")
+        value: object = json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON: {str(problem)[:120]}") from problem
 

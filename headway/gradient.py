@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.arrays import Float32, Int8, Int64
+from headway.arrays import Float32, Int64
 from headway.errors import LocalError
 from headway.features import CODE_MAX, FeatureMap
 from headway.head import Head, HeadInput, HeadKind
@@ -77,7 +77,8 @@ def fold_frozen_head(head: Head, features: FeatureMap) -> Head:
 def weights_over_unit_codes(head: Head) -> Float32:
     """A head over codes in the learner's layout and units, float32 (C, d + 1): kernel * 127, then the bias.
 
-    The learner descends on codes / 127, so that one learning rate suits every model. Deltas on the wire (`messages.Update`) and averages in the aggregator are in these units.
+    The learner descends on codes / 127, so that one learning rate suits every model. Deltas on the wire
+    (`messages.Update`) and averages in the aggregator are in these units.
     """
     kernel = head.kernel.T * np.float32(CODE_MAX)
     return np.ascontiguousarray(np.concatenate([kernel, head.bias[:, None]], axis=1))

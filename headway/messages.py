@@ -109,9 +109,10 @@ class StatisticsReport:
         return encode_tensors(to_arrays(statistics), {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
-    def decode(cls, payload: bytes) -> StatisticsReport:
+    def decode(cls, payload: bytes, size_max: int = CODES_MAX) -> StatisticsReport:
+        """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64."""
         arrays, fields = _tensor_fields(payload, "statistics")
-        size = fields.integer("size", low=1, high=CODES_MAX)
+        size = fields.integer("size", low=1, high=size_max)
         classes = _classes(fields)
         statistics = from_arrays(arrays, size, classes, fields.text("space", length_max=64))
         report = cls(fields.text("device"), fields.integer("epoch"), fields.integer("counter"), statistics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,12 +107,12 @@ class ClassificationSums:
         """Strict inverse of `to_json`. Raises RemoteError on anything else."""
         confusion, log_loss, brier = (value.get(k) for k in ("confusion", "log_loss_sum", "brier_sum"))
         sums_valid = all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) and v >= 0
+            isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v <= sys.float_info.max
             for v in (log_loss, brier)
         )
         try:
             table = np.array(confusion)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise RemoteError(f"metrics confusion is not a matrix: {error}") from error
         if table.shape != (class_count, class_count) or table.dtype.kind != "i" or (table < 0).any():
             raise RemoteError(f"metrics confusion must be {class_count} x {class_count} counts")

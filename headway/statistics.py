@@ -131,11 +131,11 @@ class Statistics:
         diagonal = np.diagonal(self.gram)
         if not 0 <= samples <= SAMPLES_MAX:
             return f"sample count {samples} is outside 0..{SAMPLES_MAX}"
-        if (self.counts < 0).any() or int(self.counts.sum()) != samples:
-            return f"class counts {self.counts.tolist()} do not add up to {samples} samples"
-        if (np.abs(self.gram[:-1, :-1]) > bound * bound * samples).any() or (diagonal < 0).any():
+        if ((self.counts < 0) | (self.counts > samples)).any() or int(self.counts.sum()) != samples:
+            return f"class counts {self.counts.tolist()[:16]} do not add up to {samples} samples"
+        if _beyond(self.gram[:-1, :-1], bound * bound * samples) or (diagonal < 0).any():
             return f"gram holds values that {samples} int8 samples cannot reach"
-        if (np.abs(self.class_sums[:-1]) > bound * self.counts).any():
+        if _beyond(self.class_sums[:-1], bound * self.counts):
             return "class sums hold values that int8 samples cannot reach"
         if not np.array_equal(self.class_sums.sum(axis=1), self.gram[:, -1]):
             return "class sums do not add up to the gram's constant row"
@@ -224,6 +224,11 @@ def _aligned(left: Statistics, right: Statistics) -> tuple[Statistics, Statistic
         )
     classes = union_of_classes(left.classes, right.classes)
     return left.with_classes(classes), right.with_classes(classes)
+
+
+def _beyond(values: Int64, bound: int | Int64) -> bool:
+    """True when a value lies outside -bound..bound. Not through abs: the least int64 has no positive twin."""
+    return bool(((values > bound) | (values < -bound)).any())
 
 
 def _exact_sums(codes: Int8, labels: Int64, class_count: int) -> tuple[Int64, Int64]:
