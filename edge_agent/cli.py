@@ -1,0 +1,101 @@
+"""``edge-agent``: run the service, look at its state, or replay a recorded stream."""
+
+from __future__ import annotations
+
+import os
+
+# one thread for the tiny matrices of a head: more only steal time from the sensor, and change the last bits
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import logging
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import headway
+from edge_agent.config import LearnerSettings, learner_settings, read_config
+from edge_agent.daemon import Daemon
+from edge_agent.replay import replay
+from edge_agent.status import read_status, status_text
+from headway.errors import ConfigError, HeadwayError
+from headway.fields import Fields
+from headway.ports import SystemClock
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the command; returns the exit code (see headway.errors for the families)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format="%(levelname)s %(message)s")
+    try:
+        code: int = options.run(options)
+        return code
+    except HeadwayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # whoever read our output has closed it; keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    Daemon(read_config(options.config), SystemClock()).run(once=options.once)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    status = read_status(read_config(options.config))
+    print(json.dumps(status, indent=2) if options.json else status_text(status))
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    settings = _learner_of(options.config) if options.config else LearnerSettings()
+    result = replay(options.bundle, options.stream, options.out, settings)
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+def _learner_of(path: Path) -> LearnerSettings:
+    """Only the ``[learner]`` table counts in a replay, so a full agent.toml works as well as a short one."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return learner_settings(Fields(table, path.name, ConfigError).table("learner"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-agent", description="Keeps a neural network's head learning on a device.")
+    parser.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
+    levels = ("debug", "info", "warning", "error")
+    parser.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the service until it is told to stop")
+    run.add_argument("config", type=Path, help="agent.toml")
+    run.add_argument("--once", action="store_true", help="take in what the spool holds, sync, and leave")
+    run.set_defaults(run=_run)
+
+    status = commands.add_parser("status", help="show what the device has learned and sent")
+    status.add_argument("config", type=Path, help="agent.toml")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=_status)
+
+    again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
+    again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")
+    again.add_argument("stream", type=Path, help=".npz with x and y (-1: no label), rows in time order")
+    again.add_argument("--out", type=Path, required=True, help="where prediction, probability, source go (.npz)")
+    again.add_argument("--config", type=Path, help="agent.toml; its [learner] table is used")
+    again.set_defaults(run=_replay)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

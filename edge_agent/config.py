@@ -1,0 +1,133 @@
+"""agent.toml -> one frozen dataclass; an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headway.errors import ConfigError
+from headway.fields import Fields
+from headway.mqtt import MqttSettings
+from headway.topics import checked_name
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSettings:
+    """The spool folder: files in, files out. Sizes bound what one file may make us hold."""
+
+    spool_dir: Path = Path("spool")
+    predictions_dir: Path = Path("predictions")
+    poll_interval_s: float = 1.0
+    file_bytes_max: int = 64 << 20
+    inflated_bytes_max: int = 256 << 20
+    predictions_files_max: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """Which learner runs, and the gate between learning and serving."""
+
+    kind: str = "exact"
+    learning_rate: float = 0.5
+    batch_rows: int = 16
+    replay_rows: int = 256
+    update_labels: int = 16
+    gate_discount: float = 0.98
+    gate_margin: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """How often the device talks to the aggregator, and how much it may keep for it."""
+
+    interval_s: float = 60.0
+    ack_timeout_s: float = 30.0
+    outbox_rows_max: int = 10_000
+    outbox_bytes_max: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Everything the agent is told. `mqtt` None means: work offline."""
+
+    device: str
+    fleet: str
+    bundle: Path
+    state_dir: Path
+    sensor: SensorSettings = field(default_factory=SensorSettings)
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
+    mqtt: MqttSettings | None = None
+
+
+def read_config(path: Path) -> AgentConfig:
+    """Read and check a configuration file; relative paths count from its folder. Raises ConfigError."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return config_from(table, path.name, path.resolve().parent)
+
+
+def config_from(table: object, where: str, base: Path) -> AgentConfig:
+    """Check a parsed configuration. `where` names it in errors, `base` anchors relative paths."""
+    fields = Fields(table, where, ConfigError)
+    device, bundle, storage = fields.table("device"), fields.table("bundle"), fields.table("storage")
+    config = AgentConfig(
+        device=checked_name(device.text("id"), "device id"),
+        fleet=checked_name(device.text("fleet", "default"), "fleet"),
+        bundle=base / bundle.text("path", length_max=4096),
+        state_dir=base / storage.text("state_dir", length_max=4096),
+        sensor=_sensor(fields.table("sensor"), base),
+        learner=learner_settings(fields.table("learner")),
+        sync=_sync(fields.table("sync")),
+        mqtt=MqttSettings.read(fields.table("mqtt")) if fields.has("mqtt") else None,
+    )
+    for table_fields in (device, bundle, storage, fields):
+        table_fields.finish()
+    return config
+
+
+def learner_settings(fields: Fields) -> LearnerSettings:
+    """The ``[learner]`` table; ``replay`` reads it alone."""
+    default = LearnerSettings()
+    settings = LearnerSettings(
+        kind=fields.choice("kind", ("exact", "gradient"), default.kind),
+        learning_rate=fields.number("learning_rate", default.learning_rate, low=1e-6, high=100),
+        batch_rows=fields.integer("batch_rows", default.batch_rows, low=1, high=4096),
+        replay_rows=fields.integer("replay_rows", default.replay_rows, low=1, high=1 << 16),
+        update_labels=fields.integer("update_labels", default.update_labels, low=1, high=1 << 20),
+        gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
+        gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
+    )
+    fields.finish()
+    return settings
+
+
+def _sensor(fields: Fields, base: Path) -> SensorSettings:
+    default = SensorSettings()
+    settings = SensorSettings(
+        spool_dir=base / fields.text("spool_dir", str(default.spool_dir), length_max=4096),
+        predictions_dir=base / fields.text("predictions_dir", str(default.predictions_dir), length_max=4096),
+        poll_interval_s=fields.number("poll_interval_s", default.poll_interval_s, low=0.01, high=3600),
+        file_bytes_max=fields.integer("file_bytes_max", default.file_bytes_max, low=1024),
+        inflated_bytes_max=fields.integer("inflated_bytes_max", default.inflated_bytes_max, low=1024),
+        predictions_files_max=fields.integer("predictions_files_max", default.predictions_files_max, low=1),
+    )
+    fields.finish()
+    return settings
+
+
+def _sync(fields: Fields) -> SyncSettings:
+    default = SyncSettings()
+    settings = SyncSettings(
+        interval_s=fields.number("interval_s", default.interval_s, low=0.1, high=7 * 86_400),
+        ack_timeout_s=fields.number("ack_timeout_s", default.ack_timeout_s, low=0.1, high=86_400),
+        outbox_rows_max=fields.integer("outbox_rows_max", default.outbox_rows_max, low=1),
+        outbox_bytes_max=fields.integer("outbox_bytes_max", default.outbox_bytes_max, low=1 << 20),
+    )
+    fields.finish()
+    return settings

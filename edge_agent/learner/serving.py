@@ -1,0 +1,179 @@
+"""Predict, score, learn, gate, serve: the learner as the agent sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.config import LearnerSettings
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.gate import FROZEN, Decision, Gate
+from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.pipeline import Features
+from headway.arrays import AnyArray, Float32, Int64
+from headway.errors import ConfigError, RemoteError, StoreError
+from headway.fields import Fields, JsonValue
+from headway.head import Head, HeadInput, HeadKind
+from headway.messages import PublishedHead
+from headway.metrics import ClassificationSums
+from headway.tensors import decode_tensors, encode_tensors
+from headway.variant import Variant
+
+FLEET = "fleet"
+STATE_BYTES_MAX = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was served. probability: float32 (n, C); source: the name of the head that made it."""
+
+    probability: Float32
+    source: str
+
+    @property
+    def classes(self) -> Int64:
+        """Most probable class per row, int64 (n,)."""
+        return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
+
+
+class Learner:
+    """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
+
+    def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
+        if variant.head.kind is not HeadKind.SOFTMAX:
+            raise ConfigError(
+                f"bundle {variant.name} ends in a {variant.head.kind} head; this agent learns softmax classifiers only"
+            )
+        self._variant = variant
+        self.kind = settings.kind
+        self.trainer: ExactTrainer | GradientTrainer = (
+            ExactTrainer(variant.source) if settings.kind == "exact" else GradientTrainer(variant, settings)
+        )
+        self._gate = Gate(settings.gate_discount, settings.gate_margin)
+        self._fleet: PublishedHead | None = None
+        self.served_sums = ClassificationSums.empty(len(variant.classes))
+        self.frozen_sums = ClassificationSums.empty(len(variant.classes))
+        self.decisions: list[Decision] = []
+
+    @property
+    def serving(self) -> str:
+        """Name of the head in service."""
+        return self._gate.serving
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._variant.classes
+
+    @property
+    def space(self) -> str:
+        return self._variant.space
+
+    @property
+    def labels(self) -> int:
+        """Labelled samples taken in so far."""
+        return self.served_sums.samples
+
+    @property
+    def fleet_version(self) -> int:
+        return 0 if self._fleet is None else self._fleet.version
+
+    def predict(self, features: Features) -> Prediction:
+        """Predict with the head in service. features: n windows."""
+        name = self._gate.serving
+        return Prediction(_apply(self._heads()[name], features), name)
+
+    def learn(self, features: Features, label: int, served: Prediction) -> None:
+        """One labelled window: score every candidate on it first, then learn it, then let the gate decide."""
+        truth = np.array([label], np.int64)
+        probabilities = {name: _apply(head, features) for name, head in self._heads().items()}
+        self._gate.record({name: int(p.argmax()) == label for name, p in probabilities.items()})
+        self.served_sums += ClassificationSums.of(served.probability, truth)
+        self.frozen_sums += ClassificationSums.of(probabilities[FROZEN], truth)
+        self.trainer.learn(features.codes, truth)
+        decision = self._gate.decide()
+        if decision is not None:
+            self.decisions.append(decision)
+
+    def adopt(self, published: PublishedHead) -> bool:
+        """Take up a newer head of the fleet as a candidate; False when it is not newer.
+
+        Raises RemoteError when it does not fit this bundle's feature space or classes.
+        """
+        if published.version <= self.fleet_version:
+            return False
+        self._check_fits(published)
+        self._fleet = published
+        self.trainer.adopt(published)
+        return True
+
+    def encode(self) -> bytes:
+        """Everything `restore` needs, as one blob."""
+        tensors, values = self.trainer.state()
+        tensors = {f"trainer.{name}": array for name, array in tensors.items()}
+        if self._fleet is not None:
+            tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
+        meta: dict[str, JsonValue] = {
+            "kind": self.kind,
+            "space": self._variant.space,
+            "classes": list(self._variant.classes),
+            "gate": self._gate.state(),
+            "trainer": values,
+            "served": _json(self.served_sums),
+            "frozen": _json(self.frozen_sums),
+        }
+        return encode_tensors(tensors, meta)
+
+    def restore(self, blob: bytes) -> None:
+        """Go on where `encode` left off. Raises StoreError when the blob is damaged or of another learner."""
+        tensors, meta = decode_tensors(blob, "saved learner", StoreError, STATE_BYTES_MAX)
+        fields = Fields(meta, "saved learner", StoreError)
+        fields.choice("kind", (self.kind,))
+        fields.choice("space", (self._variant.space,))
+        if fields.strings("classes") != self._variant.classes:
+            raise StoreError("saved learner knows other classes than the bundle")
+        count = len(self._variant.classes)
+        try:
+            self.served_sums = ClassificationSums.from_json(fields.mapping("served"), count)
+            self.frozen_sums = ClassificationSums.from_json(fields.mapping("frozen"), count)
+            fleet = tensors.pop("fleet", None)
+            self._fleet = PublishedHead.decode(fleet.tobytes()) if fleet is not None else None
+        except RemoteError as error:
+            raise StoreError(f"saved learner is damaged: {error}") from error
+        self._gate.restore(fields.table("gate"))
+        self.trainer.restore(_without_prefix(tensors), fields.table("trainer"))
+        fields.finish()
+        if self._gate.serving not in self._heads():
+            raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
+
+    def _heads(self) -> dict[str, Head]:
+        heads = {FROZEN: self._variant.head, **self.trainer.candidates()}
+        if self._fleet is not None:
+            heads[FLEET] = self._fleet.head
+        return heads
+
+    def _check_fits(self, published: PublishedHead) -> None:
+        if published.space != self._variant.space:
+            raise RemoteError(f"fleet head {published.version} is of another feature space; same bundle everywhere?")
+        if published.head.classes != self._variant.classes or len(published.head.kernel) != self._variant.features.size:
+            raise RemoteError(f"fleet head {published.version} has other classes or features than the bundle")
+
+
+def _apply(head: Head, features: Features) -> Float32:
+    """Probabilities of a head over the features it takes, float32 (n, C)."""
+    if head.input is HeadInput.EMBEDDING:
+        return head.probabilities(features.embedding)
+    return head.probabilities(features.codes.astype(np.float32))
+
+
+def _json(sums: ClassificationSums) -> JsonValue:
+    value: JsonValue = sums.to_json()  # type: ignore[assignment]
+    return value
+
+
+def _without_prefix(tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    for name in tensors:
+        if not name.startswith("trainer."):
+            raise StoreError(f"saved learner holds an unknown tensor {name!r}")
+    return {name.removeprefix("trainer."): array for name, array in tensors.items()}

@@ -1,0 +1,47 @@
+"""The same loop over a recorded stream, with no network and no disk: try the learner before deploying it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.agent import Agent, SyncState
+from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.daemon import encode_answer
+from edge_agent.learner.serving import Learner
+from edge_agent.pipeline import Pipeline
+from edge_agent.runtime import open_runtime
+from headway.durable import write_durably
+from headway.errors import DataError
+from headway.samples import read_samples
+from headway.variant import read_variant
+
+
+def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> dict[str, object]:
+    """Drive the agent over `stream` and write its predictions to `out`; returns the metrics.
+
+    stream: ``.npz`` with x (n, *input_shape) and y (n,), -1 for a row that never gets a label, in time order.
+    out: ``.npz`` with prediction (n,), probability (n, C), source (n,).
+    """
+    variant = read_variant(bundle)
+    samples = read_samples(stream, variant.classes)
+    if samples.y is None or not len(samples):
+        raise DataError(f"{stream} needs x and y with at least one row (y is -1 where a row has no label)")
+    pipeline = Pipeline(variant, open_runtime(variant))
+    agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0))
+    features = pipeline.features(samples.x)
+    answer = agent.process(features, samples.y)
+    write_durably(out, encode_answer(answer))
+    learner = agent.learner
+    return {
+        "rows": len(samples),
+        "labels": learner.labels,
+        "served": learner.served_sums.summary(),
+        "frozen": learner.frozen_sums.summary(),
+        "serving": learner.serving,
+        "sources": {str(n): int(c) for n, c in zip(*np.unique(answer.source, return_counts=True), strict=True)},
+        "clipped_share": features.clipped / features.codes.size,
+        "missing_values": features.missing,
+        "runtime": pipeline.runtime_name,
+    }

@@ -1,0 +1,79 @@
+"""What a device has learned and sent, read from its store beside the running agent."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from edge_agent.agent import SyncState
+from edge_agent.config import AgentConfig
+from edge_agent.learner.serving import Learner
+from edge_agent.store import SQLiteStore
+from headway.errors import StoreError
+from headway.variant import read_variant
+
+
+def read_status(config: AgentConfig) -> dict[str, object]:
+    """State of the last commit. Raises StoreError when the agent has never run here."""
+    path = config.state_dir / "agent.sqlite"
+    if not path.exists():
+        raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
+    store = SQLiteStore(path, read_only=True)
+    saved = store.load()
+    if not saved:
+        raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
+    variant = read_variant(config.bundle)
+    learner = Learner(variant, config.learner)
+    learner.restore(saved["learner"])
+    sync = SyncState.decode(saved["sync"])
+    rows, size = store.outbox_size()
+    store.close()
+    return {
+        "device": config.device,
+        "fleet": config.fleet,
+        "running": _is_running(config),
+        "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
+        "learner": learner.kind,
+        "serving": learner.serving,
+        "labels": learner.labels,
+        "fleet_head_version": learner.fleet_version,
+        "served": learner.served_sums.summary(),
+        "frozen": learner.frozen_sums.summary(),
+        "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
+        "files_consumed": sync.consumed,
+        "outbox": {"rows": rows, "bytes": size},
+    }
+
+
+def status_text(status: dict[str, object]) -> str:
+    """The same for people, a line each."""
+    lines = []
+    for name, value in status.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+        lines.append(f"{name.replace('_', ' '):<20}{_short(value)}")
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.3f}"
+    text = str(value)
+    return text[:16] if len(text) == 64 else text
+
+
+def _is_running(config: AgentConfig) -> bool:
+    """True while a process holds the state folder's lock."""
+    try:
+        descriptor = os.open(config.state_dir / "agent.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,154 @@
+"""What the device must not lose, in one SQLite file: one transaction makes a sample learned, counted and queued.
+
+WAL with synchronous=FULL: when `commit` returns, a power cut cannot take it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from headway.errors import StoreError
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message kept until the aggregator acknowledges its sequence number."""
+
+    sequence: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One transaction. `state` replaces named values; outbox rows up to `acknowledged` are dropped."""
+
+    state: dict[str, bytes]
+    outbox: tuple[OutboxRow, ...] = ()
+    acknowledged: int | None = None
+
+
+class Store(Protocol):
+    """Where the agent keeps its state; SQLite on a device, memory in a replay."""
+
+    def load(self) -> dict[str, bytes]:
+        """Every named value of the last commit; empty on a new device."""
+        ...
+
+    def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
+        """Unacknowledged rows with a sequence above `after`, oldest first."""
+        ...
+
+    def outbox_size(self) -> tuple[int, int]:
+        """Rows and payload bytes that wait for an acknowledgement."""
+        ...
+
+    def commit(self, changes: Changes) -> None:
+        """Make the changes durable, all or none. Raises StoreError."""
+        ...
+
+
+class SQLiteStore:
+    """The device's store."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        with self._errors_named():
+            if read_only:
+                self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+            else:
+                self._connection = sqlite3.connect(path, isolation_level=None)
+                self._prepare()
+
+    def load(self) -> dict[str, bytes]:
+        with self._errors_named():
+            return dict(self._connection.execute("SELECT name, value FROM state"))
+
+    def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
+        query = "SELECT sequence, payload FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        with self._errors_named():
+            return [OutboxRow(*row) for row in self._connection.execute(query, (after, rows_max))]
+
+    def outbox_size(self) -> tuple[int, int]:
+        with self._errors_named():
+            rows, size = self._connection.execute(
+                "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox"
+            ).fetchone()
+        return int(rows), int(size)
+
+    def commit(self, changes: Changes) -> None:
+        with self._errors_named(), self._transaction() as run:
+            run.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changes.state.items())
+            run.executemany("INSERT INTO outbox VALUES (?, ?)", [(r.sequence, r.payload) for r in changes.outbox])
+            if changes.acknowledged is not None:
+                run.execute("DELETE FROM outbox WHERE sequence <= ?", (changes.acknowledged,))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        run = self._connection
+        run.execute("PRAGMA journal_mode=WAL")
+        run.execute("PRAGMA synchronous=FULL")
+        run.execute("PRAGMA busy_timeout=5000")
+        found = int(run.execute("PRAGMA user_version").fetchone()[0])
+        if found > SCHEMA_VERSION:
+            raise StoreError(f"{self._path} has schema {found}, this agent knows {SCHEMA_VERSION}; upgrade the agent")
+        if found == 0:
+            run.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # a COMMIT that failed, on a full disk say, leaves the transaction open
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}; check free space, permissions and the disk") from error
+
+
+class MemoryStore:
+    """The same contract without a disk, for a replay and for tests."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, bytes] = {}
+        self._rows: dict[int, bytes] = {}
+
+    def load(self) -> dict[str, bytes]:
+        return dict(self._state)
+
+    def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
+        waiting = sorted(sequence for sequence in self._rows if sequence > after)
+        return [OutboxRow(sequence, self._rows[sequence]) for sequence in waiting[:rows_max]]
+
+    def outbox_size(self) -> tuple[int, int]:
+        return len(self._rows), sum(map(len, self._rows.values()))
+
+    def commit(self, changes: Changes) -> None:
+        taken = [row.sequence for row in changes.outbox if row.sequence in self._rows]
+        if taken:
+            raise StoreError(f"outbox sequence {taken[0]} is taken")
+        self._state |= changes.state
+        self._rows |= {row.sequence: row.payload for row in changes.outbox}
+        if changes.acknowledged is not None:
+            self._rows = {s: p for s, p in self._rows.items() if s > changes.acknowledged}
