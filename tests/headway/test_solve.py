@@ -1,0 +1,67 @@
+"""The closed-form heads against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge
+
+from headway.errors import LocalError
+from headway.solve import blend, fleet_head, lda_head, ridge_head, shrunk_covariance
+from headway.statistics import Statistics
+
+CLASSES = ("a", "b", "c", "d")
+
+
+def blobs(count: int = 800, size: int = 10, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, count)
+    centres = random.normal(0, 25, (4, size))
+    mixing = random.normal(0, 8, (size, size))
+    values = centres[labels] + random.normal(0, 1, (count, size)) @ mixing
+    return np.clip(np.rint(values), -127, 127).astype(np.int8), labels
+
+
+def test_lda_is_scikit_learns() -> None:
+    codes, labels = blobs()
+    moments = blend([(1.0, Statistics.of(codes, labels, CLASSES, "s"))])
+    covariance = shrunk_covariance(moments.within_scatter(), len(codes), 0.0)
+    priors = moments.counts / moments.counts.sum()
+    head = lda_head(covariance, moments.means(), priors, CLASSES)
+    oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(codes.astype(float), labels)
+    expected = oracle.predict_proba(codes.astype(float))
+    assert np.allclose(head.probabilities(codes.astype(np.float32)), expected, atol=2e-3)
+
+
+def test_ridge_is_scikit_learns() -> None:
+    codes, labels = blobs()
+    table = Statistics.of(codes, labels, CLASSES, "s")
+    moments = blend([(1.0, table)])
+    head = ridge_head(moments, 0.1)
+    penalty = 0.1 * float(np.trace(moments.gram[:-1, :-1])) / 10
+    oracle = Ridge(alpha=penalty).fit(codes.astype(float), np.eye(4)[labels])
+    assert np.allclose(head.kernel, oracle.coef_.T, atol=1e-4)
+    assert np.allclose(head.bias, oracle.intercept_, atol=1e-3)
+
+
+def test_a_class_without_samples_is_never_predicted() -> None:
+    codes, labels = blobs()
+    seen = labels != 2
+    source = Statistics.of(codes[seen], labels[seen], CLASSES, "s")
+    head = fleet_head(source, Statistics.zeros(10, CLASSES, "s"))
+    predicted = head.logits(codes.astype(np.float32)).argmax(axis=1)
+    assert 2 not in predicted
+    assert (predicted[seen] == labels[seen]).mean() > 0.9
+
+
+def test_weights_of_a_blend_act_like_repetition() -> None:
+    codes, labels = blobs(60)
+    table = Statistics.of(codes, labels, CLASSES, "s")
+    twice = blend([(1.0, table + table)])
+    assert np.array_equal(blend([(2.0, table)]).gram, twice.gram)
+
+
+def test_blend_of_nothing_is_refused() -> None:
+    with pytest.raises(LocalError, match="at least one"):
+        blend([])
