@@ -1,0 +1,189 @@
+"""The aggregator's decisions, without I/O: messages and the time go in, effects come out.
+
+The order that everything rests on: validate -> store -> (the service commits) -> ack. What these methods return may
+leave only after the transaction they ran in has ended; a device keeps its data until it has the ack.
+
+    batch of messages -> `receive` -> one ack per device and epoch
+    any moment        -> `tick`    -> removals an operator asked for; a new head, when one is due
+    broker is there   -> `connected` -> the newest head again
+
+State in memory is only what the store can give back: after a StoreError build a new Aggregator from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.heads import FleetModel, HeadPublisher
+from aggregator.policy import Method, Policy
+from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.store import Store, StoredStatistics, StoredUpdate
+from headway.errors import RemoteError
+from headway.messages import Ack, StatisticsReport, Update
+from headway.ports import Outgoing, Received
+from headway.statistics import Statistics
+from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
+
+HOUSEKEEPING_INTERVAL_S = 1.0
+
+Handler = Callable[[str, bytes, Instant], None]
+
+
+class Aggregator:
+    """One fleet. Construct it, and call every method, inside a transaction of the store."""
+
+    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
+        self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
+        self._heads = HeadPublisher(fleet, model, policy, store)
+        self._registry = Registry(store, policy.limits, len(model.source.classes))
+        self._classes_max = min(policy.limits.classes_max, model.classes_max())
+        self._touched: dict[tuple[str, int], None] = {}
+        self._tidied_at_s = float("-inf")
+        self._handlers: Mapping[Kind, Handler] = {
+            Kind.STATISTICS: self._on_statistics,
+            Kind.UPDATE: self._on_update,
+            Kind.STATUS: self._registry.on_status,
+            Kind.REPORTED: self._registry.on_reported,
+            Kind.METRICS: self._registry.on_metrics,
+            Kind.EVENT: self._registry.on_event,
+        }
+
+    @property
+    def statistics(self) -> Statistics:
+        """The exact sum of what the fleet learned, the source not counted."""
+        return self._heads.sum.total
+
+    def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
+        """Take in a batch of messages."""
+        effects: list[Effect] = []
+        for message in batch:
+            effects += self._receive_one(message, now)
+        self._registry.flush()
+        effects += [self._acknowledgement(device, epoch) for device, epoch in self._touched]
+        self._touched.clear()
+        return effects
+
+    def due(self, now: Instant) -> bool:
+        """True when `tick` has something to do."""
+        return now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S or self._heads.due(now)
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Whatever time alone brings."""
+        effects: list[Effect] = []
+        if now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S:
+            self._tidied_at_s = now.monotonic_s
+            for device in self._store.removal_requests():
+                effects += self._remove(device)
+        if self._heads.due(now):
+            effects += self._heads.publish(now)
+        return effects
+
+    def connected(self) -> list[Effect]:
+        """The broker accepted us, and may have lost what it retained."""
+        return self._heads.again()
+
+    def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
+        device = UNKNOWN_DEVICE
+        try:
+            address = parse_topic(message.topic)
+            # an empty payload is how MQTT clears a retained message: nothing was said
+            if not message.payload:
+                return []
+            if address == Address(self._fleet, ALL, Kind.HEAD):
+                return self._heads.retained(message.payload)
+            if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
+                raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
+            device = address.device
+            if address.kind not in self._handlers:
+                raise Refused("unsupported", f"messages of kind {address.kind} are not served")
+            self._handlers[address.kind](device, message.payload, now)
+            return []
+        except RemoteError as error:
+            note = self._registry.refuse(device, error, now)
+            return [] if note is None else [note]
+
+    def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
+        report = StatisticsReport.decode(payload, size_max=self._model.source.size)
+        self._admit(device, report.device, report.epoch, now)
+        known = self._store.statistics(device, report.epoch)
+        if known is not None and report.counter <= known.counter:
+            _check_same_history(report, payload, known)
+            return
+        comparable = known is not None and known.space == self._model.space
+        old = StatisticsReport.decode(known.payload).statistics if known is not None and comparable else None
+        problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
+        if problem is not None:
+            raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
+        epochs_max = self._policy.limits.epochs_per_device_max
+        if known is None and self._store.epoch_count(device) >= epochs_max:
+            raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
+        row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
+        self._store.put_statistics(row)
+        self._heads.sum.replace(old, report.statistics)
+        self._heads.changed = True
+        self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
+
+    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
+        update = Update.decode(payload)
+        self._admit(device, update.device, update.epoch, now)
+        if update.sequence <= self._store.sequence(device, update.epoch):
+            return
+        self._check_update(update)
+        if self._store.update_count() >= self._policy.limits.pending_updates_max:
+            raise Refused("limit", "too many updates wait for a head; the device keeps this one")
+        self._store.put_sequence(device, update.epoch, update.sequence)
+        self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
+        if self._policy.method is not Method.AVERAGE:
+            # its number is taken all the same: the device's outbox would fill for nothing
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
+        self._store.put_update(row)
+        self._heads.update_stored()
+
+    def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
+        """May this device say this? From here on the message is answered, be it refused or not."""
+        if claimed != device:
+            raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
+        self._registry.admit(device, now)
+        self._touched[device, epoch] = None
+        if self._store.is_removed(device, epoch):
+            raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
+
+    def _check_update(self, update: Update) -> None:
+        source = self._model.source
+        shape = (len(source.classes), source.size + 1)
+        if update.space != source.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
+        if update.classes != source.classes or update.delta.shape != shape:
+            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
+        if update.base_version > self._heads.version:
+            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
+
+    def _acknowledgement(self, device: str, epoch: int) -> Outgoing:
+        """What the store holds of (device, epoch), whatever was just said."""
+        known = self._store.statistics(device, epoch)
+        counter = 0 if known is None else known.counter
+        ack = Ack(epoch, counter, self._store.sequence(device, epoch), self._policy.pace_s)
+        return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
+
+    def _remove(self, device: str) -> list[Effect]:
+        """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
+        removed = 0
+        for row in list(self._store.every_statistics(self._model.space, device)):
+            statistics = StatisticsReport.decode(row.payload).statistics
+            self._heads.sum.replace(statistics, None)
+            removed += statistics.samples
+        self._store.remove_device(device)
+        self._heads.changed = True
+        kinds = (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED)
+        cleared = [Outgoing(topic(self._fleet, device, kind), b"", retain=True) for kind in kinds]
+        return [*cleared, Note(f"removed {device}: {removed} samples subtracted")]
+
+
+def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
+    """Different tables under one counter come from a clone or a restored backup: reported, never merged."""
+    if report.counter < known.counter or payload == known.payload:
+        return
+    if StatisticsReport.decode(known.payload).statistics != report.statistics:
+        raise Refused("conflict", f"other tables under counter {report.counter}: a clone, or a restored backup")

@@ -1,0 +1,35 @@
+"""What the aggregator's core takes and gives: the time of a decision, refusals, and effects for the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headway.errors import RemoteError
+from headway.ports import Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """The time of a decision. monotonic_s for intervals; wall_s only labels rows for people."""
+
+    monotonic_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    text: str
+    warning: bool = False
+
+
+Effect = Outgoing | Note
+
+
+class Refused(RemoteError):
+    """Well-formed, but not acceptable here. `reason` is the short name it is counted under."""
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason

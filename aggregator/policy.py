@@ -1,0 +1,40 @@
+"""What the aggregator may do and how much of it: every limit, with its unit, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from aggregator.averaging import AveragingPolicy
+
+
+class Method(StrEnum):
+    """Which of the two heads is published."""
+
+    EXACT = "exact"
+    AVERAGE = "average"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a fleet can make the aggregator store or do."""
+
+    devices_max: int = 20_000
+    epochs_per_device_max: int = 64
+    classes_max: int = 256
+    pending_updates_max: int = 20_000
+    events_max: int = 50_000
+    heads_kept_max: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """publish_interval_s: shortest time between two heads; pace_s: pause the aggregator asks of devices (0: none);
+    shrinkage: of the covariance in the exact method, 0..1."""
+
+    method: Method = Method.EXACT
+    publish_interval_s: float = 5.0
+    pace_s: float = 0.0
+    shrinkage: float = 0.02
+    averaging: AveragingPolicy = field(default_factory=AveragingPolicy)
+    limits: Limits = field(default_factory=Limits)

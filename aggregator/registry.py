@@ -1,0 +1,95 @@
+"""Who is in the fleet and how it is: device rows, what they report, what was refused.
+
+Rows changed by a batch are held until `flush`, so that a chatty device costs one write per transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from aggregator.effects import Instant, Note, Refused
+from aggregator.policy import Limits
+from aggregator.store import DeviceRow, EventRow, RefusalRow, Store
+from headway.errors import RemoteError
+from headway.fields import canonical_json
+from headway.messages import Event, Metrics, Reported, Status
+
+UNKNOWN_DEVICE = ""
+
+
+class Registry:
+    """Keeps the device rows. Every method must run inside a transaction of the store."""
+
+    def __init__(self, store: Store, limits: Limits, class_count: int) -> None:
+        self._store = store
+        self._limits = limits
+        self._class_count = class_count
+        self._rows: dict[str, DeviceRow] = {}
+        self._new_rows = 0
+
+    def admit(self, device: str, now: Instant) -> DeviceRow:
+        """The device's row, a fresh one for a new device. Raises Refused when the fleet is full."""
+        if device not in self._rows:
+            row = self._store.device(device)
+            if row is None:
+                if self._store.device_count() + self._new_rows >= self._limits.devices_max:
+                    raise Refused("limit", f"the fleet has {self._limits.devices_max} devices already")
+                row = DeviceRow(device, first_seen_s=now.wall_s, last_seen_s=now.wall_s)
+                self._new_rows += 1
+            self._rows[device] = row
+        return self._rows[device]
+
+    def change(self, device: str, now: Instant, **values: Any) -> None:
+        """Set columns of an admitted device's row."""
+        self._rows[device] = replace(self.admit(device, now), last_seen_s=now.wall_s, **values)
+
+    def flush(self) -> None:
+        """Write the changed rows."""
+        for row in self._rows.values():
+            self._store.put_device(row)
+        self._rows.clear()
+        self._new_rows = 0
+
+    def on_status(self, device: str, payload: bytes, now: Instant) -> None:
+        status = Status.decode(payload)
+        # the last will of a dead connection can arrive after the greeting of the process that followed it
+        if status.online or status.boot >= self.admit(device, now).boot:
+            self.change(device, now, online=status.online, boot=status.boot)
+
+    def on_reported(self, device: str, payload: bytes, now: Instant) -> None:
+        Reported.decode(payload)
+        self.change(device, now, reported=payload)
+
+    def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
+        metrics = Metrics.decode(payload, self._class_count)
+        row = self.admit(device, now)
+        if metrics.epoch == row.metrics_epoch and metrics.counter < row.metrics_counter:
+            return
+        epoch, counter = metrics.epoch, metrics.counter
+        sums = {"metrics": payload, "metrics_epoch": epoch, "metrics_counter": counter}
+        self.change(device, now, **sums, class_count=self._class_count)
+
+    def on_event(self, device: str, payload: bytes, now: Instant) -> None:
+        event = Event.decode(payload)
+        self.change(device, now)
+        self._record(device, event.name, event.detail, now)
+
+    def refuse(self, device: str, error: RemoteError, now: Instant) -> Note | None:
+        """Count a refusal; record it and give a line for the log when the count reaches a power of two.
+
+        Senders that are not in the fleet share one name, so that invented names cannot fill the store.
+        """
+        reason = error.reason if isinstance(error, Refused) else "malformed"
+        known = device in self._rows or self._store.device(device) is not None
+        counted_as, problem = device if known else UNKNOWN_DEVICE, str(error)[:400]
+        count = self._store.count_refusal(RefusalRow(counted_as, reason, 1, problem, now.wall_s))
+        if count & (count - 1):
+            return None
+        self._record(counted_as, f"refused-{reason}", {"problem": problem, "count": count}, now)
+        return Note(f"refused from {device or 'an unknown sender'} ({reason}, {count} so far): {problem}", warning=True)
+
+    def _record(self, device: str, name: str, detail: Mapping[str, object], now: Instant) -> None:
+        text = canonical_json(detail).decode()
+        self._store.add_event(EventRow(device, name, text, now.wall_s), self._limits.events_max)

@@ -1,0 +1,161 @@
+"""The aggregator's loop: the one thread that owns all state.
+
+    take what arrived -> one transaction (core decides, store keeps) -> commit -> publish acks and heads -> again
+
+The network thread only puts events into a bounded queue; when it is full that thread waits, the broker's window
+fills, and the fleet is held back instead of our memory filling up.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+from aggregator.config import ServiceLimits
+from aggregator.core import HOUSEKEEPING_INTERVAL_S, Aggregator
+from aggregator.effects import Effect, Instant
+from aggregator.store import Store
+from headway.messages import Status
+from headway.notify import Notifier
+from headway.ports import (
+    Clock,
+    Connected,
+    Delivered,
+    Disconnected,
+    Outgoing,
+    Received,
+    Transport,
+    TransportEvent,
+)
+from headway.topics import AGGREGATOR, ALL, Kind, aggregator_subscriptions, topic
+
+LOG = logging.getLogger("headway.aggregator")
+BOOT = "boot"
+PUT_TIMEOUT_S = 0.5
+
+
+class Inbox:
+    """Where the network thread leaves events, and the only thing the two threads share."""
+
+    def __init__(self, messages_max: int) -> None:
+        self._queue: queue.Queue[TransportEvent] = queue.Queue(messages_max)
+        self._closed = threading.Event()
+
+    def put(self, event: TransportEvent) -> None:
+        """Called from the network thread; waits while the inbox is full. Plain delivery reports stay outside."""
+        if isinstance(event, Delivered) and not event.refused:
+            return
+        # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
+        while not self._closed.is_set():
+            try:
+                self._queue.put(event, timeout=PUT_TIMEOUT_S)
+                return
+            except queue.Full:
+                continue
+
+    def take(self, count_max: int, timeout_s: float) -> list[TransportEvent]:
+        """Up to `count_max` events; waits up to `timeout_s` for the first."""
+        events: list[TransportEvent] = []
+        try:
+            events.append(self._queue.get(timeout=timeout_s))
+            while len(events) < count_max:
+                events.append(self._queue.get_nowait())
+        except queue.Empty:
+            # that was all there is
+            pass
+        return events
+
+    def close(self) -> None:
+        """Let a waiting network thread go."""
+        self._closed.set()
+
+
+class Service:
+    """Runs one fleet's aggregator until `stop` is called (from a signal handler, or another thread).
+
+    build_transport: makes the connection, given the last will, the subscriptions and where events go.
+    """
+
+    def __init__(
+        self,
+        fleet: str,
+        core: Aggregator,
+        store: Store,
+        build_transport: Callable[[Outgoing, tuple[str, ...], Callable[[TransportEvent], None]], Transport],
+        limits: ServiceLimits,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        self._core, self._store, self._limits = core, store, limits
+        self._clock, self._notifier = clock, notifier
+        self._inbox = Inbox(limits.queue_messages_max)
+        self._stopping = threading.Event()
+        self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
+        with store.transaction():
+            self._boot = store.number(BOOT) + 1
+            store.put_number(BOOT, self._boot)
+        # its own retained head comes back too: after the loss of the store it tells the last version
+        subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
+        self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
+        self._stored = self._lost = 0
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises StoreError when the disk or the database refuses."""
+        self._transport.start()
+        self._notifier.ready("serving")
+        LOG.info("serving, boot %d", self._boot)
+        try:
+            while not self._stopping.is_set():
+                wait_s = min(HOUSEKEEPING_INTERVAL_S, self._notifier.feed_interval_s)
+                self._step(self._inbox.take(self._limits.messages_per_transaction_max, wait_s))
+                self._notifier.progress()
+        finally:
+            self._notifier.stopping()
+            self._transport.publish(self._status(online=False))
+            self._inbox.close()
+            self._transport.stop()
+            LOG.info("stopped after %d messages", self._stored)
+
+    def stop(self) -> None:
+        """Finish the transaction at hand and return from `run`."""
+        self._stopping.set()
+
+    def _step(self, events: list[TransportEvent]) -> None:
+        """One turn of the loop: everything that arrived becomes durable, then what follows from it leaves."""
+        received = [event for event in events if isinstance(event, Received)]
+        greeting = any(isinstance(event, Connected) for event in events)
+        now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
+        effects: list[Effect] = [self._status(online=True)] if greeting else []
+        if received or greeting or self._core.due(now):
+            with self._store.transaction():
+                if greeting:
+                    effects += self._core.connected()
+                effects += self._core.receive(received, now)
+                effects += self._core.tick(now)
+        self._stored += len(received)
+        for event in events:
+            self._log_connection(event)
+        for effect in effects:
+            self._apply(effect)
+
+    def _apply(self, effect: Effect) -> None:
+        if isinstance(effect, Outgoing):
+            # without a connection nothing is kept: the next one brings the head, and devices ask for acks again
+            self._lost += self._transport.publish(effect) is None
+            return
+        LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
+        if not effect.warning:
+            self._notifier.status(effect.text)
+
+    def _log_connection(self, event: TransportEvent) -> None:
+        if isinstance(event, Connected):
+            LOG.info("connected to the broker, session %s", "resumed" if event.session_present else "new")
+        elif isinstance(event, Disconnected):
+            LOG.warning("no connection to the broker: %s", event.reason)
+        elif isinstance(event, Delivered):
+            LOG.error("the broker refused a message: %s; check its access list", event.reason)
+
+    def _status(self, online: bool) -> Outgoing:
+        return Outgoing(self._status_topic, Status(online, self._boot).encode(), retain=True)

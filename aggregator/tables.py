@@ -1,0 +1,107 @@
+"""The database schema, version 1, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
+
+SCHEMA = 1
+
+metadata = MetaData()
+
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("first_seen_s", Float, nullable=False),
+    Column("last_seen_s", Float, nullable=False),
+    Column("online", Boolean, nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("reported", LargeBinary, nullable=False),
+    Column("metrics", LargeBinary, nullable=False),
+    Column("metrics_epoch", BigInteger, nullable=False),
+    Column("metrics_counter", BigInteger, nullable=False),
+    Column("class_count", Integer, nullable=False),
+)
+
+statistics = Table(
+    "statistics",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("space", String(64), nullable=False, index=True),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+sequences = Table(
+    "sequences",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+updates = Table(
+    "updates",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("space", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("received_s", Float, nullable=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("method", String(16), nullable=False),
+    Column("space", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("published_s", Float, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", String(64), nullable=False, index=True),
+    Column("name", String(256), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("received_s", Float, nullable=False),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("last_s", Float, nullable=False),
+)
+
+removal_requests = Table(
+    "removal_requests",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("requested_s", Float, nullable=False),
+)
+
+removed_epochs = Table(
+    "removed_epochs",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+)
