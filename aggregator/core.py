@@ -92,6 +92,9 @@ class Aggregator:
                 return []
             if address == Address(self._fleet, ALL, Kind.HEAD):
                 return self._heads.retained(message.payload)
+            if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
+                # our own word, come back through the devices' wildcard
+                return []
             if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
                 raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
             device = address.device

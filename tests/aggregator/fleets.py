@@ -1,0 +1,123 @@
+"""A small fleet for tests: a model, devices' messages, and the core on a store in memory with a clock of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aggregator.core import Aggregator
+from aggregator.effects import Effect, Instant, Note
+from aggregator.heads import FleetModel
+from aggregator.memory import MemoryStore
+from aggregator.policy import Policy
+from aggregator.store import Store
+from headway.arrays import Float32, Int8, Int64
+from headway.head import Head, HeadInput, HeadKind
+from headway.messages import Ack, PublishedHead, StatisticsReport, Update
+from headway.ports import Outgoing, Received
+from headway.statistics import Statistics
+from headway.topics import ALL, Kind, parse_topic, topic
+
+FLEET = "plant"
+CLASSES = ("idle", "walk", "run")
+SIZE = 6
+SPACE = "5" * 64
+
+
+def samples(count: int, seed: int, class_count: int = len(CLASSES)) -> tuple[Int8, Int64]:
+    """Random codes int8 (count, SIZE) and labels int64 (count,)."""
+    random = np.random.default_rng(seed)
+    codes = random.integers(-127, 128, (count, SIZE)).astype(np.int8)
+    return codes, random.integers(0, class_count, count)
+
+
+def tables(count: int, seed: int, classes: tuple[str, ...] = CLASSES, space: str = SPACE) -> Statistics:
+    codes, labels = samples(count, seed, len(classes))
+    return Statistics.of(codes, labels, classes, space)
+
+
+def model() -> FleetModel:
+    random = np.random.default_rng(7)
+    kernel: Float32 = random.normal(size=(SIZE, len(CLASSES))).astype(np.float32)
+    start = Head(kernel, np.zeros(len(CLASSES), np.float32), HeadKind.SOFTMAX, CLASSES, HeadInput.CODES)
+    return FleetModel(tables(300, 99), start)
+
+
+def statistics_message(device: str, epoch: int, counter: int, statistics: Statistics) -> Received:
+    payload = StatisticsReport(device, epoch, counter, statistics).encode()
+    return Received(topic(FLEET, device, Kind.STATISTICS), payload)
+
+
+def update_message(
+    device: str, sequence: int, delta: Float32, *, epoch: int = 1, base_version: int = 0, count: int = 10
+) -> Received:
+    update = Update(device, epoch, sequence, base_version, count, SPACE, CLASSES, delta)
+    return Received(topic(FLEET, device, Kind.UPDATE), update.encode())
+
+
+def delta(value: float) -> Float32:
+    return np.full((len(CLASSES), SIZE + 1), value, np.float32)
+
+
+@dataclass
+class Fleet:
+    """The real core over a store. `restart` forgets everything but the store."""
+
+    policy: Policy = field(default_factory=lambda: Policy(publish_interval_s=0.0))
+    store: Store = field(default_factory=MemoryStore)
+    build_model: Callable[[], FleetModel] = model
+    now_s: float = 1000.0
+    effects: list[Effect] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        with self.store.transaction():
+            self.core = Aggregator(FLEET, self.build_model(), self.policy, self.store)
+
+    def send(self, *messages: Received) -> list[Effect]:
+        """One batch, one transaction; what came out is also kept in `effects`."""
+        with self.store.transaction():
+            made = self.core.receive(messages, self.instant)
+        self.effects += made
+        return made
+
+    def pass_time(self, seconds: float = 0.0) -> list[Effect]:
+        self.now_s += seconds
+        with self.store.transaction():
+            made = self.core.tick(self.instant) if self.core.due(self.instant) else []
+        self.effects += made
+        return made
+
+    @property
+    def instant(self) -> Instant:
+        return Instant(self.now_s, 1_800_000_000.0 + self.now_s)
+
+    @property
+    def refusals(self) -> dict[tuple[str, str], int]:
+        with self.store.transaction():
+            return {(row.device, row.reason): row.count for row in self.store.refusals()}
+
+
+def acks(effects: list[Effect]) -> dict[str, list[Ack]]:
+    """Acks by device."""
+    found: dict[str, list[Ack]] = {}
+    for effect in effects:
+        if isinstance(effect, Outgoing) and effect.topic.endswith("/ack"):
+            found.setdefault(parse_topic(effect.topic).device, []).append(Ack.decode(effect.payload))
+    return found
+
+
+def heads(effects: list[Effect]) -> list[PublishedHead]:
+    """Published heads, oldest first."""
+    head_topic = topic(FLEET, ALL, Kind.HEAD)
+    messages = [e for e in effects if isinstance(e, Outgoing) and e.topic == head_topic]
+    assert all(message.retain for message in messages)
+    return [PublishedHead.decode(message.payload) for message in messages]
+
+
+def warnings(effects: list[Effect]) -> list[str]:
+    return [effect.text for effect in effects if isinstance(effect, Note) and effect.warning]

@@ -1,0 +1,289 @@
+"""The core's decisions, event by event: what is stored, acknowledged, refused and published. No I/O, no sleeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from aggregator.policy import Limits, Method, Policy
+from headway.messages import Ack, Event, Metrics, Reported, Status
+from headway.metrics import ClassificationSums
+from headway.ports import Received
+from headway.statistics import Statistics
+from headway.topics import Kind, topic
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    acks,
+    delta,
+    heads,
+    model,
+    statistics_message,
+    tables,
+    update_message,
+    warnings,
+)
+
+FIRST, SECOND = tables(20, 1), tables(35, 2)
+
+
+def test_statistics_are_stored_then_acknowledged_then_published() -> None:
+    fleet = Fleet()
+    effects = fleet.send(statistics_message("a", 1, 4, FIRST))
+    assert acks(effects) == {"a": [Ack(1, 4, 0)]}
+    assert fleet.core.statistics == FIRST
+    (head,) = heads(fleet.pass_time())
+    assert (head.version, head.method, head.devices, head.samples, head.space) == (1, "exact", 1, 20, SPACE)
+
+
+@pytest.mark.parametrize("counter", [0, 3, 4])
+def test_a_stale_or_repeated_message_is_answered_with_what_is_stored(counter: int) -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 4, FIRST))
+    fleet.pass_time()
+    effects = fleet.send(statistics_message("a", 1, counter, FIRST))
+    assert acks(effects) == {"a": [Ack(1, 4, 0)]}
+    assert fleet.core.statistics == FIRST
+    assert fleet.pass_time(5.0) == [], "nothing changed, so nothing is published"
+
+
+def test_a_newer_table_replaces_the_older_and_a_new_epoch_adds() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, FIRST), statistics_message("a", 1, 2, SECOND))
+    assert fleet.core.statistics == SECOND
+    fleet.send(statistics_message("a", 77, 1, FIRST))
+    assert fleet.core.statistics == SECOND + FIRST
+    fleet.restart()
+    assert fleet.core.statistics == SECOND + FIRST
+
+
+def test_one_ack_per_device_and_epoch_in_a_batch() -> None:
+    fleet = Fleet()
+    batch = [statistics_message("a", epoch, counter, FIRST) for epoch in (1, 2) for counter in (1, 2, 3)]
+    assert acks(fleet.send(*batch)) == {"a": [Ack(1, 3, 0), Ack(2, 3, 0)]}
+
+
+def test_other_tables_under_a_known_counter_are_reported_as_a_clone() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 4, FIRST))
+    effects = fleet.send(statistics_message("a", 1, 4, SECOND))
+    assert fleet.refusals == {("a", "conflict"): 1} and "clone" in warnings(effects)[0]
+    assert fleet.core.statistics == FIRST
+
+
+def test_a_forged_device_is_refused_and_not_answered() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    forged = statistics_message("mallory", 1, 9, SECOND)
+    effects = fleet.send(Received(topic(FLEET, "a", Kind.STATISTICS), forged.payload))
+    assert acks(effects) == {} and "mallory" in warnings(effects)[0]
+    assert fleet.refusals == {("a", "forged"): 1}
+    assert fleet.core.statistics == FIRST
+
+
+def test_another_feature_space_is_refused_counted_and_answered() -> None:
+    fleet = Fleet()
+    effects = fleet.send(statistics_message("a", 1, 1, tables(5, 1, space="6" * 64)))
+    assert fleet.refusals == {("a", "space"): 1}
+    assert acks(effects) == {"a": [Ack(1, 0, 0)]}
+    assert fleet.core.statistics.samples == 0
+
+
+def test_refusals_are_all_counted_but_logged_and_recorded_at_powers_of_two() -> None:
+    fleet = Fleet()
+    fleet.send(Received(topic(FLEET, "a", Kind.STATUS), Status(True, 1).encode()))
+    effects = fleet.send(*[Received(topic(FLEET, "a", Kind.METRICS), b"?")] * 9)
+    assert fleet.refusals == {("a", "malformed"): 9}
+    assert len(warnings(effects)) == 4
+    with fleet.store.transaction():
+        assert {event.name for event in fleet.store.events()} == {"refused-malformed"}
+
+
+def test_invented_names_share_one_counter_and_make_no_device() -> None:
+    fleet = Fleet()
+    fleet.send(*[Received(topic(FLEET, f"x{i}", Kind.STATUS), b"?") for i in range(50)])
+    assert fleet.refusals == {("", "malformed"): 50}
+    with fleet.store.transaction():
+        assert fleet.store.device_count() == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "headway/v1/other/a/status",
+        f"headway/v1/{FLEET}/_all/status",
+        f"headway/v1/{FLEET}/a/nothing",
+        f"headway/v1/{FLEET}/a/request",
+        "headway/v2/plant/a/status",
+        "",
+    ],
+)
+def test_a_foreign_topic_is_refused(text: str) -> None:
+    fleet = Fleet()
+    fleet.send(Received(text, Status(True, 1).encode()))
+    assert sum(fleet.refusals.values()) == 1
+
+
+def test_our_own_status_and_cleared_retained_messages_are_not_refused() -> None:
+    fleet = Fleet()
+    own = Received(topic(FLEET, "_aggregator", Kind.STATUS), Status(True, 1).encode())
+    cleared = Received(topic(FLEET, "a", Kind.STATISTICS), b"")
+    assert fleet.send(own, cleared) == [] and fleet.refusals == {}
+
+
+def test_limits_are_kept() -> None:
+    fleet = Fleet(Policy(limits=Limits(devices_max=2, epochs_per_device_max=2, classes_max=4)))
+    fleet.send(*[statistics_message(device, 1, 1, FIRST) for device in ("a", "b", "c")])
+    fleet.send(*[statistics_message("a", epoch, 1, FIRST) for epoch in (2, 3)])
+    wide = tables(30, 4, (*CLASSES, "jump", "fall"))
+    fleet.send(statistics_message("b", 1, 2, wide))
+    assert fleet.refusals == {("", "limit"): 1, ("a", "limit"): 1, ("b", "limit"): 1}
+    assert fleet.core.statistics == FIRST + FIRST + FIRST
+
+
+def test_new_classes_come_in_an_order_of_their_own() -> None:
+    one, other = tables(30, 4, (*CLASSES, "zeta")), tables(30, 5, (*CLASSES, "alpha"))
+    for order in ((one, other), (other, one)):
+        fleet = Fleet()
+        for index, statistics in enumerate(order):
+            fleet.send(statistics_message(f"d{index}", 1, 1, statistics))
+        (head,) = heads(fleet.pass_time())
+        assert head.head.classes == (*CLASSES, "alpha", "zeta")
+
+
+def test_heads_keep_their_distance_in_time() -> None:
+    fleet = Fleet(Policy(publish_interval_s=10.0))
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    assert [head.version for head in heads(fleet.pass_time())] == [1]
+    fleet.send(statistics_message("a", 1, 2, SECOND))
+    assert heads(fleet.pass_time(9.0)) == []
+    assert [head.version for head in heads(fleet.pass_time(1.0))] == [2]
+
+
+def test_versions_go_on_after_a_restart_and_the_broker_gets_the_head_again() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    (first,) = heads(fleet.pass_time())
+    fleet.restart()
+    with fleet.store.transaction():
+        (again,) = heads(fleet.core.connected())
+    assert again.encode() == first.encode()
+    fleet.send(statistics_message("a", 1, 2, SECOND))
+    assert [head.version for head in heads(fleet.pass_time())] == [2]
+
+
+def test_versions_go_on_from_the_retained_head_after_the_store_was_lost() -> None:
+    before = Fleet()
+    for counter in range(1, 8):
+        before.send(statistics_message("a", 1, counter, FIRST))
+        before.pass_time(1.0)
+    (*_, newest) = heads(before.effects)
+    fresh = Fleet()
+    fresh.send(Received(topic(FLEET, "_all", Kind.HEAD), newest.encode()), statistics_message("a", 1, 7, FIRST))
+    assert [head.version for head in heads(fresh.pass_time())] == [newest.version + 1]
+
+
+def test_removing_a_device_restores_the_bits_and_its_old_epochs_stay_out() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    (before,) = heads(fleet.pass_time())
+    extra = tables(50, 8, (*CLASSES, "new"))
+    fleet.send(statistics_message("b", 5, 1, SECOND), statistics_message("b", 6, 1, extra))
+    fleet.pass_time(1.0)
+    with fleet.store.transaction():
+        fleet.store.request_removal("b", 0.0)
+    (after,) = heads(fleet.pass_time(1.0))
+    assert after.head.kernel.tobytes() == before.head.kernel.tobytes()
+    assert after.head.bias.tobytes() == before.head.bias.tobytes() and after.head.classes == before.head.classes
+    assert fleet.core.statistics == FIRST
+
+    effects = fleet.send(statistics_message("b", 6, 2, extra))
+    assert fleet.refusals == {("b", "removed"): 1} and acks(effects) == {"b": [Ack(6, 0, 0)]}
+    fleet.send(statistics_message("b", 7, 1, SECOND))
+    assert fleet.core.statistics == FIRST + SECOND
+
+
+def test_status_reported_metrics_and_events_are_kept() -> None:
+    fleet = Fleet()
+    reported = Reported("watch", "1.0.0", SPACE, "exact", "litert", "0.1.0", "x86_64", 8, "lda")
+    sums = ClassificationSums.empty(len(CLASSES))
+    messages = {
+        Kind.STATUS: Status(True, 3).encode(),
+        Kind.REPORTED: reported.encode(),
+        Kind.METRICS: Metrics(9, 2, sums, sums).encode(),
+        Kind.EVENT: Event("drift", {"clipped": 4}).encode(),
+    }
+    fleet.send(*[Received(topic(FLEET, "a", kind), payload) for kind, payload in messages.items()])
+    fleet.send(Received(topic(FLEET, "a", Kind.METRICS), Metrics(9, 1, sums, sums).encode()))
+    fleet.send(Received(topic(FLEET, "a", Kind.STATUS), Status(False, 2).encode()))
+    with fleet.store.transaction():
+        row = fleet.store.device("a")
+        assert row is not None and row.online and row.boot == 3, "the will of an earlier boot came late"
+        assert Reported.decode(row.reported) == reported and row.metrics_counter == 2
+        assert [(event.device, event.name) for event in fleet.store.events()] == [("a", "drift")]
+    assert fleet.refusals == {}
+
+
+def test_updates_are_averaged_once_each() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    batch = [update_message(device, 1, delta(0.1)) for device in "abcd"]
+    effects = fleet.send(*batch, *batch)
+    assert all(found == [Ack(1, 0, 1)] for found in acks(effects).values())
+    (head,) = heads(fleet.pass_time())
+    assert (head.version, head.method, head.devices, head.samples) == (1, "average", 4, 40)
+    start = model().start
+    assert start is not None
+    assert head.head.bias == pytest.approx(start.bias + 0.1, rel=1e-6)
+
+    fleet.restart()
+    fleet.send(*batch)
+    assert heads(fleet.pass_time(1000.0)) == [], "a repeat after the round counts no more than one within it"
+
+
+def test_a_round_closes_with_fewer_updates_after_its_time() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    fleet.send(update_message("a", 1, delta(0.1)))
+    assert heads(fleet.pass_time()) == []
+    assert heads(fleet.pass_time(59.0)) == []
+    assert len(heads(fleet.pass_time(1.0))) == 1
+    fleet.send(update_message("a", 2, delta(0.1)))
+    fleet.restart()
+    fleet.pass_time()
+    assert [head.version for head in heads(fleet.pass_time(60.0))] == [2], "a waiting round survives a restart"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (update_message("a", 1, delta(0.1), base_version=5), "future"),
+        (update_message("a", 1, delta(0.1)[:, 1:]), "shape"),
+    ],
+)
+def test_an_update_that_does_not_fit_is_refused(message: Received, reason: str) -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE))
+    effects = fleet.send(message)
+    assert fleet.refusals == {("a", reason): 1} and acks(effects) == {"a": [Ack(1, 0, 0)]}
+
+
+def test_an_exact_fleet_takes_updates_off_the_devices_hands_and_says_so() -> None:
+    fleet = Fleet()
+    effects = fleet.send(update_message("a", 1, delta(0.1)))
+    assert acks(effects) == {"a": [Ack(1, 0, 1)]} and fleet.refusals == {("a", "unused"): 1}
+
+
+def test_a_transaction_that_fails_leaves_the_store_as_it_was() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    with pytest.raises(RuntimeError), fleet.store.transaction():
+        fleet.core.receive([statistics_message("a", 1, 2, SECOND)], fleet.instant)
+        raise RuntimeError("the disk is gone")
+    fleet.restart()
+    assert fleet.core.statistics == FIRST
+
+
+def test_an_empty_fleet_publishes_nothing() -> None:
+    fleet = Fleet()
+    assert fleet.pass_time(100.0) == []
+    assert fleet.core.statistics == Statistics.zeros(SIZE, CLASSES, SPACE)
