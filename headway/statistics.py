@@ -161,7 +161,8 @@ def pack(table: Int64) -> AnyArray:
     Narrowest of int16/32/64 that holds every value, split into byte planes (high bytes are nearly constant and
     vanish), then zlib. The first byte is the width.
     """
-    width = next(w for w in (2, 4, 8) if w == 8 or not table.size or np.abs(table).max() < 1 << (8 * w - 1))
+    largest = max(int(table.max()), -int(table.min())) if table.size else 0
+    width = next(w for w in (2, 4, 8) if w == 8 or largest < 1 << (8 * w - 1))
     planes = np.ascontiguousarray(table.astype(f"<i{width}")).view(np.uint8).reshape(-1, width).T
     packed = bytes([width]) + zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
     return np.frombuffer(packed, np.uint8)
