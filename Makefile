@@ -1,0 +1,29 @@
+# Every target does its own set-up: a virtual environment in .venv, filled by pip the first time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?=
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.PHONY: help demo test check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## the whole loop on real smartwatch data: train, convert, ten devices, a fleet head; writes demo-report/
+	@$(RUN) -m demo
+
+test: $(READY) ## unit, contract, architecture, real-broker and system tests
+	@$(RUN) -m pytest
+
+check: $(READY) ## lint and types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+clean: ## remove the virtual environment, caches and reports
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report build *.egg-info
+
+$(READY): pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"

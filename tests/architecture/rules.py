@@ -1,0 +1,120 @@
+"""The rules of the house, each a function from source text to complaints, so that each can be shown to fire."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROOMS = ("headway", "converter", "edge_agent", "aggregator")
+LINES_MAX = 350
+SERVER_ONLY = {"sqlalchemy"}
+CONVERTER_ONLY = {"tensorflow", "keras", "onnx", "tf2onnx"}
+UNSAFE_MODULES = {"pickle", "shelve", "marshal", "dill"}
+PAHO_FILE = "headway/mqtt.py"
+CLOCK_FILE = "headway/ports.py"
+TOPIC_FILE = "headway/topics.py"
+
+
+def sources() -> dict[str, str]:
+    """Every module of the four rooms, by path."""
+    files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in files}
+
+
+def complaints(path: str, text: str) -> list[str]:
+    """Everything one module does that the house does not allow."""
+    tree = ast.parse(text)
+    room = path.split("/")[0]
+    found = [*_arrows(path, room, tree), *_unsafe(tree), *_clock(path, tree)]
+    if len(text.splitlines()) > LINES_MAX:
+        found.append(f"has more than {LINES_MAX} lines")
+    if ast.get_docstring(tree) is None:
+        found.append("has no docstring")
+    literals = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    docstrings = {ast.get_docstring(n, clean=False) for n in ast.walk(tree) if isinstance(n, _DOCUMENTED)}
+    if path != TOPIC_FILE and any("headway/v1" in text for text in literals if text not in docstrings):
+        found.append("builds a topic itself")
+    return [f"{path} {complaint}" for complaint in found]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names a module imports at run time, those inside functions included, those for types left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def cycles(modules: Mapping[str, str]) -> list[str]:
+    """Import cycles among the modules (path -> source), as text."""
+    names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules}
+    graph = {name: {i for i in imported(ast.parse(modules[path])) if i in names} - {name} for name, path in names.items()}
+    state: dict[str, int] = {}
+    found: list[str] = []
+
+    def visit(name: str, trail: list[str]) -> None:
+        state[name] = 1
+        for target in sorted(graph[name]):
+            if state.get(target) == 1:
+                found.append(" -> ".join([*trail[trail.index(target) :], target]))
+            elif target not in state:
+                visit(target, [*trail, target])
+        state[name] = 2
+
+    for name in sorted(graph):
+        if name not in state:
+            visit(name, [name])
+    return found
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _arrows(path: str, room: str, tree: ast.AST) -> Iterator[str]:
+    for name in imported(tree):
+        top = name.split(".")[0]
+        if top in ROOMS and top not in (room, "headway"):
+            yield f"imports {top}"
+        if top == "paho" and path != PAHO_FILE:
+            yield "imports paho"
+        if top in CONVERTER_ONLY and room != "converter":
+            yield f"imports {top}"
+        if top in SERVER_ONLY and room != "aggregator":
+            yield f"imports {top}"
+        if top in ("tests", "demo", "testbed", "benchmarks"):
+            yield f"imports {top}"
+
+
+def _unsafe(tree: ast.AST) -> Iterator[str]:
+    for name in imported(tree):
+        if name.split(".")[0] in UNSAFE_MODULES:
+            yield f"imports {name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+            yield f"calls {node.func.id}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                yield "allows pickle"
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(n, ast.Pass) for n in node.body):
+            yield "swallows an exception"
+
+
+def _clock(path: str, tree: ast.AST) -> Iterator[str]:
+    if path == CLOCK_FILE:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "time.time",
+            "time.monotonic",
+            "datetime.now",
+            "datetime.datetime.now",
+            "datetime.utcnow",
+        ):
+            yield f"reads the clock itself: {ast.unparse(node.func)}"

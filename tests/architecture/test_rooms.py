@@ -1,0 +1,69 @@
+"""The house stands as ARCHITECTURE.md says, and every rule that says so can fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.rules import complaints, cycles, sources
+
+HEAVY = [
+    "tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "sqlalchemy", "fastapi",
+    "matplotlib", "sklearn", "scipy", "pandas", "cryptography",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(sources()))
+def test_every_module_keeps_the_rules(path: str) -> None:
+    assert complaints(path, sources()[path]) == []
+
+
+def test_there_are_no_import_cycles() -> None:
+    assert cycles(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("edge_agent/a.py", "import aggregator.core", "imports aggregator"),
+        ("headway/a.py", "from edge_agent import agent", "imports edge_agent"),
+        ("headway/a.py", "def f():\n    import converter", "imports converter"),
+        ("edge_agent/a.py", "import paho.mqtt.client", "imports paho"),
+        ("edge_agent/a.py", "import tensorflow as tf", "imports tensorflow"),
+        ("headway/a.py", "import sqlalchemy", "imports sqlalchemy"),
+        ("headway/a.py", "from tests import x", "imports tests"),
+        ("headway/a.py", "import pickle", "imports pickle"),
+        ("headway/a.py", "exec('1')", "calls exec"),
+        ("headway/a.py", "load(f, allow_pickle=True)", "allows pickle"),
+        ("headway/a.py", "try:\n    f()\nexcept OSError:\n    pass", "swallows an exception"),
+        ("headway/a.py", "import time\ntime.time()", "reads the clock itself: time.time"),
+        ("headway/a.py", "TOPIC = 'headway/v1/x'", "builds a topic itself"),
+        ("headway/a.py", "x = 1", "has no docstring"),
+        ("headway/a.py", "\n" * 400, "has more than 350 lines"),
+    ],
+)
+def test_every_rule_fires(path: str, text: str, complaint: str) -> None:
+    assert f"{path} {complaint}" in complaints(path, text)
+
+
+def test_types_only_imports_are_no_arrows() -> None:
+    text = '"""D."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tensorflow\n'
+    assert complaints("headway/a.py", text) == []
+
+
+def test_a_cycle_is_found() -> None:
+    modules = {"headway/a.py": "import headway.b", "headway/b.py": "from headway import a"}
+    assert cycles(modules) == ["headway.a -> headway.b -> headway.a"]
+
+
+@pytest.mark.parametrize("program", ["edge_agent.cli", "converter.cli", "aggregator.cli"])
+def test_importing_a_program_stays_light(program: str) -> None:
+    allowed = {"sqlalchemy"} if program.startswith("aggregator") else set()
+    script = f"import sys, json, {program}; print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    loaded = set(json.loads(output))
+    assert program.split(".")[0] in loaded
+    assert loaded & (set(HEAVY) - allowed) == set()

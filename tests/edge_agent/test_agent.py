@@ -1,0 +1,167 @@
+"""The core: what it answers, what it commits, what it sends, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_agent.agent import Agent, SyncState
+from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.learner.serving import Learner
+from edge_agent.store import MemoryStore
+from headway.errors import RemoteError, StoreError
+from headway.messages import Ack, Metrics, StatisticsReport, Update
+from headway.topics import Kind
+from tests.edge_agent.variants import pipeline, variant, windows
+
+SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
+
+
+def agent(kind: str = "exact", **learner: int) -> Agent:
+    settings = LearnerSettings(kind=kind, **learner)  # type: ignore[arg-type]
+    return Agent("pump", Learner(variant(), settings), SYNC, SyncState(epoch=7))
+
+
+def feed(subject: Agent, count: int = 9, labelled: bool = True, seed: int = 0) -> np.ndarray:
+    x, y = windows(count, drift=0.8, seed=seed)
+    return subject.process(pipeline().features(x), y if labelled else None).prediction
+
+
+def test_every_row_is_predicted_before_its_label_is_used() -> None:
+    """Flipping the last label cannot change any prediction, flipping the first may change later ones."""
+    x, y = windows(30, drift=0.8)
+    last = y.copy()
+    last[-1] = (last[-1] + 1) % 3
+    answers = [agent().process(pipeline().features(x), labels) for labels in (y, last)]
+    assert np.array_equal(answers[0].probability, answers[1].probability)
+    assert np.array_equal(answers[0].source, answers[1].source)
+
+
+def test_unlabelled_rows_between_labels_change_nothing() -> None:
+    x, y = windows(30, drift=0.8)
+    sparse = y.copy()
+    sparse[::3] = -1
+    mixed, only = agent(), agent()
+    mixed.process(pipeline().features(x), sparse)
+    only.process(pipeline().features(x[sparse >= 0]), y[sparse >= 0])
+    assert mixed.learner.encode() == only.learner.encode()
+
+
+def test_a_batch_in_pieces_gives_the_same_answers() -> None:
+    x, y = windows(40, drift=0.8)
+    whole, pieces = agent(), agent()
+    features = pipeline().features(x)
+    expected = whole.process(features, y)
+    found = [pieces.process(features.rows(i, i + 7), y[i : i + 7]) for i in range(0, 40, 7)]
+    assert np.array_equal(np.concatenate([f.probability for f in found]), expected.probability)
+
+
+def test_statistics_are_sent_once_and_again_only_when_unacknowledged_too_long() -> None:
+    subject = agent()
+    feed(subject)
+    assert subject.due(0.0, connected=False) == []
+    first = subject.due(0.0, connected=True)
+    assert [send.kind for send in first] == [Kind.METRICS, Kind.STATISTICS]
+    assert subject.due(15.0, connected=True) == []
+    assert [s.kind for s in subject.due(31.0, connected=True)] == [Kind.METRICS, Kind.STATISTICS]
+    subject.acknowledged(Ack(7, 9, 0).encode())
+    assert subject.due(100.0, connected=True) == []
+
+
+def test_new_labels_are_sent_after_the_interval_even_if_the_last_ack_is_missing() -> None:
+    subject = agent()
+    feed(subject)
+    subject.due(0.0, connected=True)
+    feed(subject, seed=1)
+    assert subject.due(5.0, connected=True) == []
+    report = StatisticsReport.decode(subject.due(11.0, connected=True)[1].payload)
+    assert (report.epoch, report.counter, report.statistics.samples) == (7, 18, 18)
+
+
+def test_a_new_connection_sends_at_once() -> None:
+    subject = agent()
+    feed(subject)
+    subject.due(0.0, connected=True)
+    subject.reconnected()
+    assert subject.due(0.5, connected=True)
+
+
+def test_the_server_sets_the_pace() -> None:
+    subject = agent()
+    feed(subject)
+    subject.due(0.0, connected=True)
+    subject.acknowledged(Ack(7, 9, 0, pace_s=60.0).encode())
+    feed(subject, seed=1)
+    assert subject.due(30.0, connected=True) == []
+    assert subject.due(61.0, connected=True)
+
+
+def test_metrics_tell_served_and_frozen_apart() -> None:
+    subject = agent()
+    feed(subject, count=60)
+    metrics = Metrics.decode(subject.due(0.0, connected=True)[0].payload, 3)
+    assert metrics.served.samples == metrics.frozen.samples == 60
+    assert metrics.served.accuracy > metrics.frozen.accuracy
+
+
+def test_acks_of_another_epoch_are_ignored_and_of_the_future_refused() -> None:
+    subject = agent()
+    feed(subject)
+    assert subject.acknowledged(Ack(8, 9, 0).encode()) is None
+    assert subject.sync_state.acked == 0
+    with pytest.raises(RemoteError, match="older backup"):
+        subject.acknowledged(Ack(7, 10, 0).encode())
+
+
+def test_updates_wait_in_the_outbox_until_acknowledged() -> None:
+    subject, store = agent("gradient", update_labels=4), MemoryStore()
+    feed(subject)
+    store.commit(subject.changes())
+    rows = store.outbox(subject.outbox_position(0.0), 10)
+    assert [row.sequence for row in rows] == [1, 2]
+    update = Update.decode(rows[0].payload)
+    assert (update.device, update.epoch, update.sequence, update.samples) == ("pump", 7, 1, 4)
+    subject.outbox_sent(2, 0.0)
+    assert store.outbox(subject.outbox_position(1.0), 10) == []
+    assert len(store.outbox(subject.outbox_position(31.0), 10)) == 2
+    changes = subject.acknowledged(Ack(7, 0, 1).encode())
+    assert changes is not None
+    store.commit(changes)
+    assert [row.sequence for row in store.outbox(0, 10)] == [2]
+
+
+def test_updates_add_up_to_the_way_the_weights_went() -> None:
+    subject, store = agent("gradient", update_labels=3), MemoryStore()
+    start = subject.learner.trainer.state()[0]["weights"].copy()
+    feed(subject, count=12)
+    store.commit(subject.changes())
+    total = sum(Update.decode(row.payload).delta for row in store.outbox(0, 10))
+    assert np.allclose(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
+
+
+def test_a_full_outbox_merges_updates_instead_of_piling_them_up() -> None:
+    subject, store = agent("gradient", update_labels=4), MemoryStore()
+    subject.outbox_full = True
+    feed(subject, count=12)
+    subject.outbox_full = False
+    feed(subject, count=1, seed=1)
+    store.commit(subject.changes())
+    rows = store.outbox(0, 10)
+    assert [Update.decode(row.payload).samples for row in rows] == [13]
+
+
+def test_gate_decisions_become_events_once() -> None:
+    subject = agent()
+    feed(subject, count=60)
+    events = subject.take_events(5.0)
+    assert events[0].name == "head-changed"
+    assert events[0].detail["before"] == "frozen"
+    assert subject.take_events(6.0) == []
+
+
+def test_sync_state_round_trips_and_refuses_damage() -> None:
+    state = SyncState(1, 2, 3, 4, 5, 6)
+    assert SyncState.decode(state.encode()) == state
+    for damaged in (b"", b"{}", state.encode()[:-1], b'{"epoch":-1}'):
+        with pytest.raises(StoreError):
+            SyncState.decode(damaged)

@@ -1,0 +1,59 @@
+"""agent.toml: what is accepted, and how clearly the rest is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import read_config
+from headway.errors import ConfigError
+
+MINIMAL = '[device]\nid = "pump-7"\n[bundle]\npath = "model.hwb"\n[storage]\nstate_dir = "state"\n'
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def test_three_settings_are_enough_and_mean_offline(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, MINIMAL))
+    assert config.device == "pump-7"
+    assert config.bundle == tmp_path / "model.hwb"
+    assert config.sensor.spool_dir == tmp_path / "spool"
+    assert config.learner.kind == "exact"
+    assert config.mqtt is None
+
+
+def test_the_broker_is_read(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, MINIMAL + '[mqtt]\nhost = "broker"\nport = 8883\ntls = true\n'))
+    assert config.mqtt is not None
+    assert (config.mqtt.host, config.mqtt.port, config.mqtt.tls) == ("broker", 8883, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[device]\nid = 3\n", "id of device of agent.toml must be text"),
+        (MINIMAL.replace("pump-7", "a/b"), "device id 'a/b' is not a valid name"),
+        (MINIMAL + "[sensors]\n", "unknown key 'sensors' in agent.toml; did you mean 'sensor'?"),
+        (MINIMAL + "[learner]\nkind = 'exakt'\n", "did you mean 'exact'?"),
+        (MINIMAL + "[sync]\ninterval = 5\n", "did you mean 'interval_s'?"),
+        (MINIMAL + "[sync]\ninterval_s = -5\n", "got -5"),
+        (MINIMAL + "[mqtt]\nreconnect_max_s = 0.1\n", "reconnect_max_s 0.1 is below"),
+        ("[device", "is not valid TOML"),
+        ("", "device of agent.toml lacks 'id'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_config(tmp_path / "agent.toml")

@@ -1,0 +1,178 @@
+"""Learning behind the gate: it helps where it can, keeps still where it cannot, and resumes to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_agent.config import LearnerSettings
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.gate import FROZEN, Gate
+from edge_agent.learner.serving import Learner
+from edge_agent.pipeline import Features
+from headway.errors import ConfigError, RemoteError, StoreError
+from headway.fields import Fields
+from headway.head import Head, HeadInput, HeadKind
+from headway.messages import PublishedHead
+from headway.statistics import Statistics
+from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
+
+KINDS = ("exact", "gradient")
+
+
+def learner(kind: str = "exact") -> Learner:
+    return Learner(variant(), LearnerSettings(kind=kind))
+
+
+def features(count: int, *, drift: float = 0.0, seed: int = 1) -> tuple[Features, np.ndarray]:
+    x, y = windows(count, drift=drift, seed=seed)
+    return pipeline().features(x), y
+
+
+def teach(subject: Learner, taught: Features, labels: np.ndarray) -> None:
+    for row, label in enumerate(labels.tolist()):
+        window = taught.rows(row, row + 1)
+        subject.learn(window, label, subject.predict(window))
+
+
+def accuracy(subject: Learner, tested: Features, labels: np.ndarray) -> float:
+    return float((subject.predict(tested).classes == labels).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_serves_the_frozen_head_until_it_knows_better(kind: str) -> None:
+    subject = learner(kind)
+    tested, _ = features(20)
+    assert subject.predict(tested).source == FROZEN
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_recovers_from_drift(kind: str) -> None:
+    subject = learner(kind)
+    tested, truth = features(300, drift=0.8, seed=5)
+    before = accuracy(subject, tested, truth)
+    # descent from a confident wrong head takes its time; the solved head does not
+    teach(subject, *features({"exact": 60, "gradient": 600}[kind], drift=0.8, seed=6))
+    assert before < 0.5
+    assert accuracy(subject, tested, truth) > 0.9
+    assert subject.serving != FROZEN
+    assert [d.before for d in subject.decisions][0] == FROZEN
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_nothing_changed_it_does_no_harm(kind: str) -> None:
+    subject = learner(kind)
+    tested, truth = features(600, seed=7)
+    before = accuracy(subject, tested, truth)
+    teach(subject, *features(90, seed=8))
+    assert before > 0.95
+    assert accuracy(subject, tested, truth) >= before - 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_labels_do_not_take_over(kind: str) -> None:
+    """Labels at random carry nothing to learn; the frozen head must go on serving well."""
+    subject = learner(kind)
+    taught, _ = features(120, seed=9)
+    teach(subject, taught, np.random.default_rng(0).integers(0, 3, 120))
+    tested, truth = features(300, seed=10)
+    assert accuracy(subject, tested, truth) > 0.85
+
+
+def test_exact_tables_hold_every_label_once() -> None:
+    subject = learner()
+    taught, labels = features(50, drift=0.5)
+    teach(subject, taught, labels)
+    assert isinstance(subject.trainer, ExactTrainer)
+    expected = Statistics.of(taught.codes, labels, CLASSES, subject.space)
+    assert subject.trainer.local == expected
+    assert subject.labels == 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_restored_learner_goes_on_to_the_bit(kind: str) -> None:
+    taught, labels = features(40, drift=0.6, seed=11)
+    straight, first = learner(kind), learner(kind)
+    teach(straight, taught, labels)
+    teach(first, taught.rows(0, 23), labels[:23])
+    second = learner(kind)
+    second.restore(first.encode())
+    teach(second, taught.rows(23, 40), labels[23:])
+    assert second.encode() == straight.encode()
+
+
+def test_state_of_another_learner_is_refused() -> None:
+    with pytest.raises(StoreError, match="kind"):
+        learner("gradient").restore(learner("exact").encode())
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -1])
+def test_damaged_state_is_refused(cut: int) -> None:
+    with pytest.raises(StoreError):
+        learner().restore(learner().encode()[:cut])
+
+
+def published(version: int = 1, space: str | None = None, classes: tuple[str, ...] = CLASSES) -> PublishedHead:
+    kernel = np.zeros((8, len(classes)), np.float32)
+    head = Head(kernel, np.zeros(len(classes), np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES)
+    return PublishedHead(version, "exact", space or variant().space, 3, 100, head)
+
+
+def test_a_fleet_head_is_a_candidate_that_must_earn_its_place() -> None:
+    subject = learner()
+    assert subject.adopt(published())
+    tested, truth = features(60, seed=12)
+    teach(subject, tested, truth)
+    assert subject.serving != "fleet"
+    assert not subject.adopt(published())
+    assert subject.fleet_version == 1
+
+
+def test_fleet_heads_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(RemoteError, match="feature space"):
+        learner().adopt(published(space="other"))
+    with pytest.raises(RemoteError, match="classes"):
+        learner().adopt(published(classes=("idle", "walk", "swim")))
+
+
+def test_only_softmax_heads_are_learned() -> None:
+    from dataclasses import replace
+
+    base = variant()
+    sigmoid = replace(base, head=replace(base.head, kind=HeadKind.SIGMOID))
+    with pytest.raises(ConfigError, match="sigmoid"):
+        Learner(sigmoid, LearnerSettings())
+
+
+def test_gate_keeps_the_incumbent_on_ties_and_needs_the_margin() -> None:
+    gate = Gate(discount=1.0, margin=1.5)
+    gate.record({FROZEN: False, "new": True})
+    assert gate.decide() is None
+    gate.record({FROZEN: False, "new": True})
+    decision = gate.decide()
+    assert decision is not None
+    assert (decision.before, decision.after) == (FROZEN, "new")
+    gate.record({FROZEN: True, "new": True})
+    assert gate.decide() is None
+
+
+def test_gate_returns_to_frozen_when_the_served_head_fails() -> None:
+    gate = Gate(discount=0.9, margin=0.5)
+    for _ in range(5):
+        gate.record({FROZEN: False, "new": True})
+        gate.decide()
+    assert gate.serving == "new"
+    for _ in range(12):
+        gate.record({FROZEN: True, "new": False})
+        gate.decide()
+    assert gate.serving == FROZEN
+
+
+def test_gate_state_survives() -> None:
+    gate = Gate(0.9, 0.5)
+    gate.record({FROZEN: False, "new": True})
+    gate.decide()
+    other = Gate(0.9, 0.5)
+    other.restore(Fields(gate.state(), "gate", StoreError))
+    assert other.serving == gate.serving
+    assert other.scores == gate.scores

@@ -1,0 +1,78 @@
+"""One conformance suite for every store, and what only the one on disk must withstand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_agent.store import Changes, MemoryStore, OutboxRow, SQLiteStore, Store
+from headway.errors import StoreError
+
+Open = Callable[[], Store]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same store again and again; the memory one stays the same object."""
+    memory = MemoryStore()
+    return (lambda: memory) if request.param == "memory" else (lambda: SQLiteStore(tmp_path / "agent.sqlite"))
+
+
+def test_a_new_store_is_empty(open_store: Open) -> None:
+    store = open_store()
+    assert store.load() == {}
+    assert store.outbox(0, 10) == []
+    assert store.outbox_size() == (0, 0)
+
+
+def test_what_is_committed_is_there_for_the_next_one(open_store: Open) -> None:
+    open_store().commit(Changes({"learner": b"one", "sync": b"a"}, (OutboxRow(1, b"u1"), OutboxRow(2, b"u22"))))
+    open_store().commit(Changes({"learner": b"two"}))
+    store = open_store()
+    assert store.load() == {"learner": b"two", "sync": b"a"}
+    assert store.outbox(0, 10) == [OutboxRow(1, b"u1"), OutboxRow(2, b"u22")]
+    assert store.outbox(1, 10) == [OutboxRow(2, b"u22")]
+    assert store.outbox(0, 1) == [OutboxRow(1, b"u1")]
+    assert store.outbox_size() == (2, 5)
+
+
+def test_only_an_acknowledgement_empties_the_outbox(open_store: Open) -> None:
+    store = open_store()
+    store.commit(Changes({}, tuple(OutboxRow(i, b"x") for i in range(1, 6))))
+    store.commit(Changes({"sync": b"b"}, acknowledged=3))
+    assert [row.sequence for row in open_store().outbox(0, 10)] == [4, 5]
+
+
+def test_a_commit_is_all_or_nothing(open_store: Open) -> None:
+    store = open_store()
+    store.commit(Changes({"learner": b"old"}, (OutboxRow(1, b"x"),)))
+    with pytest.raises(StoreError):
+        store.commit(Changes({"learner": b"new"}, (OutboxRow(1, b"again"),)))
+    assert store.load() == {"learner": b"old"}
+    store.commit(Changes({"learner": b"next"}))
+    assert open_store().load() == {"learner": b"next"}
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    path.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(StoreError, match=r"agent\.sqlite: file is not a database"):
+        SQLiteStore(path)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    with pytest.raises(StoreError, match="schema 99, this agent knows 1; upgrade"):
+        SQLiteStore(path)
+
+
+def test_commits_are_fully_synchronous(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "agent.sqlite")
+    run = store._connection.execute
+    assert run("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert run("PRAGMA synchronous").fetchone() == (2,)
