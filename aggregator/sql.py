@@ -161,9 +161,7 @@ class SqlStore:
 
     def count_refusal(self, row: RefusalRow) -> int:
         column = tables.refusals.c
-        known = self._value(
-            select(column.count).where(column.device == row.device, column.reason == row.reason)
-        )
+        known = self._value(select(column.count).where(column.device == row.device, column.reason == row.reason))
         count = row.count + (0 if known is None else int(known))
         self._put(tables.refusals, asdict(row) | {"count": count})
         return count

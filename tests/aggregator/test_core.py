@@ -69,7 +69,8 @@ def test_other_tables_under_a_known_counter_are_reported_as_a_clone() -> None:
     fleet = Fleet()
     fleet.send(statistics_message("a", 1, 4, FIRST))
     effects = fleet.send(statistics_message("a", 1, 4, SECOND))
-    assert fleet.refusals == {("a", "conflict"): 1} and "clone" in warnings(effects)[0]
+    assert fleet.refusals == {("a", "conflict"): 1}
+    assert "clone" in warnings(effects)[0]
     assert fleet.core.statistics == FIRST
 
 
@@ -78,7 +79,8 @@ def test_a_forged_device_is_refused_and_not_answered() -> None:
     fleet.send(statistics_message("a", 1, 1, FIRST))
     forged = statistics_message("mallory", 1, 9, SECOND)
     effects = fleet.send(Received(topic(FLEET, "a", Kind.STATISTICS), forged.payload))
-    assert acks(effects) == {} and "mallory" in warnings(effects)[0]
+    assert acks(effects) == {}
+    assert "mallory" in warnings(effects)[0]
     assert fleet.refusals == {("a", "forged"): 1}
     assert fleet.core.statistics == FIRST
 
@@ -130,7 +132,8 @@ def test_our_own_status_and_cleared_retained_messages_are_not_refused() -> None:
     fleet = Fleet()
     own = Received(topic(FLEET, "_aggregator", Kind.STATUS), Status(True, 1).encode())
     cleared = Received(topic(FLEET, "a", Kind.STATISTICS), b"")
-    assert fleet.send(own, cleared) == [] and fleet.refusals == {}
+    assert fleet.send(own, cleared) == []
+    assert fleet.refusals == {}
 
 
 def test_limits_are_kept() -> None:
@@ -196,11 +199,13 @@ def test_removing_a_device_restores_the_bits_and_its_old_epochs_stay_out() -> No
         fleet.store.request_removal("b", 0.0)
     (after,) = heads(fleet.pass_time(1.0))
     assert after.head.kernel.tobytes() == before.head.kernel.tobytes()
-    assert after.head.bias.tobytes() == before.head.bias.tobytes() and after.head.classes == before.head.classes
+    assert after.head.bias.tobytes() == before.head.bias.tobytes()
+    assert after.head.classes == before.head.classes
     assert fleet.core.statistics == FIRST
 
     effects = fleet.send(statistics_message("b", 6, 2, extra))
-    assert fleet.refusals == {("b", "removed"): 1} and acks(effects) == {"b": [Ack(6, 0, 0)]}
+    assert fleet.refusals == {("b", "removed"): 1}
+    assert acks(effects) == {"b": [Ack(6, 0, 0)]}
     fleet.send(statistics_message("b", 7, 1, SECOND))
     assert fleet.core.statistics == FIRST + SECOND
 
@@ -220,8 +225,10 @@ def test_status_reported_metrics_and_events_are_kept() -> None:
     fleet.send(Received(topic(FLEET, "a", Kind.STATUS), Status(False, 2).encode()))
     with fleet.store.transaction():
         row = fleet.store.device("a")
-        assert row is not None and row.online and row.boot == 3, "the will of an earlier boot came late"
-        assert Reported.decode(row.reported) == reported and row.metrics_counter == 2
+        assert row is not None
+        assert (row.online, row.boot) == (True, 3), "the will of an earlier boot came late"
+        assert Reported.decode(row.reported) == reported
+        assert row.metrics_counter == 2
         assert [(event.device, event.name) for event in fleet.store.events()] == [("a", "drift")]
     assert fleet.refusals == {}
 
@@ -264,21 +271,29 @@ def test_a_round_closes_with_fewer_updates_after_its_time() -> None:
 def test_an_update_that_does_not_fit_is_refused(message: Received, reason: str) -> None:
     fleet = Fleet(Policy(method=Method.AVERAGE))
     effects = fleet.send(message)
-    assert fleet.refusals == {("a", reason): 1} and acks(effects) == {"a": [Ack(1, 0, 0)]}
+    assert fleet.refusals == {("a", reason): 1}
+    assert acks(effects) == {"a": [Ack(1, 0, 0)]}
 
 
 def test_an_exact_fleet_takes_updates_off_the_devices_hands_and_says_so() -> None:
     fleet = Fleet()
     effects = fleet.send(update_message("a", 1, delta(0.1)))
-    assert acks(effects) == {"a": [Ack(1, 0, 1)]} and fleet.refusals == {("a", "unused"): 1}
+    assert acks(effects) == {"a": [Ack(1, 0, 1)]}
+    assert fleet.refusals == {("a", "unused"): 1}
 
 
 def test_a_transaction_that_fails_leaves_the_store_as_it_was() -> None:
     fleet = Fleet()
     fleet.send(statistics_message("a", 1, 1, FIRST))
-    with pytest.raises(RuntimeError), fleet.store.transaction():
-        fleet.core.receive([statistics_message("a", 1, 2, SECOND)], fleet.instant)
-        raise RuntimeError("the disk is gone")
+    newer = statistics_message("a", 1, 2, SECOND)
+
+    def fail_before_the_commit() -> None:
+        with fleet.store.transaction():
+            fleet.core.receive([newer], fleet.instant)
+            raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError):
+        fail_before_the_commit()
     fleet.restart()
     assert fleet.core.statistics == FIRST
 

@@ -240,9 +240,7 @@ GENUINE = {
     cuts=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 8), st.binary(max_size=8)), max_size=4),
     garbage=st.none() | st.binary(max_size=200),
 )
-def test_any_bytes_at_all_are_survived(
-    kind: Kind, cuts: list[tuple[int, int, bytes]], garbage: bytes | None
-) -> None:
+def test_any_bytes_at_all_are_survived(kind: Kind, cuts: list[tuple[int, int, bytes]], garbage: bytes | None) -> None:
     """Genuine messages with pieces cut out and put in, or plain noise."""
     payload = GENUINE[kind] if garbage is None else garbage
     for start, length, piece in cuts:

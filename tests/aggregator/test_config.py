@@ -1,0 +1,69 @@
+"""The configuration file: the shipped example, the defaults, and one line for each mistake."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from aggregator.config import read_settings
+from aggregator.policy import Method, Policy
+from headway.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "systemd" / "aggregator.toml"
+MINIMAL = '[fleet]\nname = "plant"\n[bundle]\npath = "m.hwb"\n[storage]\nstate_dir = "/s"\n'
+
+
+def test_the_example_is_valid_and_spells_out_the_defaults() -> None:
+    settings = read_settings(EXAMPLE)
+    assert settings.policy == Policy()
+    assert settings.database.startswith("sqlite:////var/lib/headway-aggregator/")
+    mentioned = {key for table in tomllib.loads(EXAMPLE.read_text()).values() for key in table}
+    assert {"method", "interval_s", "updates_min", "clip_norm", "devices_max"} <= mentioned
+
+
+def test_a_minimal_file_takes_every_default(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(MINIMAL)
+    settings = read_settings(path)
+    assert settings.policy == Policy()
+    assert settings.mqtt.receive_max == 1000
+    assert settings.database == "sqlite:////s/aggregator.sqlite"
+
+
+def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(MINIMAL + '[mqtt]\nport = 1884\nhost = "broker"\n')
+    settings = read_settings(path, {("mqtt", "port"): 1999, ("publish", "method"): "average"})
+    assert (settings.mqtt.host, settings.mqtt.port, settings.policy.method) == ("broker", 1999, Method.AVERAGE)
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("[publish]\nintervall_s = 3", "unknown key 'intervall_s' in publish of a.toml; did you mean 'interval_s'?"),
+        ("[publisch]\nmethod = 'exact'", "unknown key 'publisch' in a.toml; did you mean 'publish'?"),
+        ("[publish]\nmethod = 'exakt'", "did you mean 'exact'?"),
+        ("[publish]\ninterval_s = -1", "a number from 0 to 86400, got -1"),
+        ("[averaging]\nupdates_min = 0", "updates_min of averaging of a.toml"),
+        ("[limits]\ndevices_max = 'many'", "a whole number"),
+        ("[mqtt]\nport = 70000", "port of mqtt of a.toml"),
+        ("publish = 3", "publish of a.toml must be a table"),
+        ("[publish", "a.toml is not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, addition: str, message: str) -> None:
+    path = tmp_path / "a.toml"
+    body = addition + "\n" + MINIMAL if addition.startswith("publish =") else MINIMAL + addition
+    path.write_text(body)
+    with pytest.raises(ConfigError) as raised:
+        read_settings(path)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_names_that_break_a_topic_are_refused() -> None:
+    given = {("fleet", "name"): "a/b", ("bundle", "path"): "m.hwb", ("storage", "state_dir"): "/s"}
+    with pytest.raises(ConfigError, match="fleet 'a/b' is not a valid name"):
+        read_settings(None, given)

@@ -1,0 +1,199 @@
+"""One conformance suite for every store: the one in memory and the one on a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aggregator.memory import MemoryStore
+from aggregator.sql import SqlStore
+from aggregator.store import (
+    DeviceRow,
+    EventRow,
+    RefusalRow,
+    Store,
+    StoredHead,
+    StoredStatistics,
+    StoredUpdate,
+)
+from headway.errors import StoreError
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        yield database
+        database.close()
+
+
+def statistics(device: str, epoch: int, counter: int = 1, space: str = "s") -> StoredStatistics:
+    return StoredStatistics(device, epoch, counter, space, b"\0tables")
+
+
+def test_numbers_start_at_zero_and_hold_53_bits(store: Store) -> None:
+    with store.transaction():
+        assert store.number("boot") == 0
+        store.put_number("boot", 2**53)
+        store.put_number("boot", 2**53 - 1)
+    with store.transaction():
+        assert store.number("boot") == 2**53 - 1
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    with store.transaction():
+        store.put_statistics(statistics("a", 1))
+
+    def fail_before_the_commit() -> None:
+        with store.transaction():
+            store.put_statistics(statistics("a", 1, counter=2))
+            store.put_number("boot", 1)
+            store.add_event(EventRow("a", "x", "{}", 1.0), 10)
+            raise RuntimeError("no power")
+
+    with pytest.raises(RuntimeError):
+        fail_before_the_commit()
+    with store.transaction():
+        assert store.statistics("a", 1) == statistics("a", 1)
+        assert store.number("boot") == 0
+        assert store.events() == []
+
+
+def test_devices_are_replaced_and_listed_by_name(store: Store) -> None:
+    newer = DeviceRow("b", 1.0, 9.0, True, 2, 2**52, 3, 4, b"r", b"m", 5, 6, 7)
+    with store.transaction():
+        assert store.device("b") is None
+        assert store.device_count() == 0
+        store.put_device(DeviceRow("b", 1.0, 2.0))
+        store.put_device(DeviceRow("a", 1.0, 2.0))
+        store.put_device(newer)
+        assert store.device("b") == newer
+        assert store.device_count() == 2
+        assert [row.device for row in store.devices()] == ["a", "b"]
+
+
+def test_statistics_are_kept_per_device_and_epoch_and_found_by_space(store: Store) -> None:
+    rows = [statistics("a", 1), statistics("a", 2), statistics("b", 1), statistics("c", 1, space="other")]
+    with store.transaction():
+        for row in [statistics("a", 2, counter=7), *rows]:
+            store.put_statistics(row)
+        assert store.statistics("a", 2) == rows[1]
+        assert store.statistics("b", 2) is None
+        assert sorted(store.every_statistics("s"), key=lambda row: (row.device, row.epoch)) == rows[:3]
+        assert list(store.every_statistics("s", "b")) == [rows[2]]
+        assert store.epoch_count("a") == 2
+        assert store.epoch_count("z") == 0
+        assert store.contributor_count("s") == 2
+        assert store.contributor_count("none") == 0
+
+
+def test_updates_wait_in_order_until_a_head_took_them(store: Store) -> None:
+    rows = [StoredUpdate(device, 1, sequence, "s", b"d", 1.0) for device in "ab" for sequence in (1, 2)]
+    with store.transaction():
+        for row in reversed(rows):
+            store.put_update(row)
+            store.put_sequence(row.device, row.epoch, row.sequence)
+        store.put_sequence("a", 1, 9)
+        store.put_update(StoredUpdate("c", 1, 1, "other", b"d", 1.0))
+        assert list(store.updates("s")) == rows
+        assert store.update_count() == 5
+        store.remove_updates("s")
+        assert list(store.updates("s")) == []
+        assert store.update_count() == 1
+        assert store.sequence("a", 1) == 9
+        assert store.sequence("a", 2) == 0
+
+
+def test_the_newest_head_by_space_and_method_and_a_bounded_history(store: Store) -> None:
+    with store.transaction():
+        assert store.head() is None
+        for version in range(1, 8):
+            method = "exact" if version % 2 else "average"
+            store.put_head(StoredHead(version, method, "s", b"h", float(version)), 3)
+        newest, average, missing = store.head(), store.head("s", "average"), store.head("other")
+        assert newest is not None
+        assert newest.version == 7
+        assert average is not None
+        assert average.version == 6
+        assert missing is None
+        assert store.head("s", "average") == StoredHead(6, "average", "s", b"h", 6.0)
+
+
+def test_events_are_bounded_and_newest_first(store: Store) -> None:
+    with store.transaction():
+        for number in range(10):
+            store.add_event(EventRow("a", f"e{number}", "{}", 1.0), 4)
+        assert [event.name for event in store.events()] == ["e9", "e8", "e7", "e6"]
+        assert [event.name for event in store.events(2)] == ["e9", "e8"]
+
+
+def test_refusals_are_counted_per_device_and_reason(store: Store) -> None:
+    with store.transaction():
+        counts = [store.count_refusal(RefusalRow("a", "space", 1, f"p{n}", float(n))) for n in range(3)]
+        store.count_refusal(RefusalRow("", "malformed", 2, "q", 1.0))
+        assert counts == [1, 2, 3]
+        assert store.refusals() == [
+            RefusalRow("", "malformed", 2, "q", 1.0),
+            RefusalRow("a", "space", 3, "p2", 2.0),
+        ]
+
+
+def test_removing_a_device_forgets_it_and_remembers_its_epochs(store: Store) -> None:
+    with store.transaction():
+        store.put_device(DeviceRow("a", 1.0, 2.0))
+        store.put_device(DeviceRow("b", 1.0, 2.0))
+        store.put_statistics(statistics("a", 1))
+        store.put_statistics(statistics("b", 1))
+        store.put_sequence("a", 2, 5)
+        store.put_update(StoredUpdate("a", 2, 5, "s", b"d", 1.0))
+        store.add_event(EventRow("a", "x", "{}", 1.0), 10)
+        store.count_refusal(RefusalRow("a", "space", 1, "p", 1.0))
+        store.request_removal("a", 3.0)
+        store.request_removal("a", 4.0)
+        assert store.removal_requests() == ["a"]
+        store.remove_device("a")
+        store.remove_device("never-seen")
+        assert store.removal_requests() == []
+        assert store.device("a") is None
+        assert store.device("b") is not None
+        assert store.statistics("a", 1) is None
+        assert store.sequence("a", 2) == 0
+        assert store.update_count() == 0
+        assert store.events() == []
+        assert store.refusals() == []
+        assert store.is_removed("a", 1)
+        assert store.is_removed("a", 2)
+        assert not store.is_removed("a", 3)
+        assert not store.is_removed("b", 1)
+
+
+def test_sqlite_keeps_what_was_committed_and_refuses_another_schema(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    first = SqlStore(url)
+    with first.transaction():
+        first.put_statistics(statistics("a", 1))
+    # not closed: what a killed process leaves behind
+    second = SqlStore(url)
+    with second.transaction():
+        assert second.statistics("a", 1) == statistics("a", 1)
+        second.put_number("schema", 99)
+    with pytest.raises(StoreError, match="schema 99"):
+        SqlStore(url)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(b"this is no database" * 100), "not a database"),
+        (lambda path: path.mkdir(), "unable to open"),
+    ],
+)
+def test_a_broken_database_is_one_line(tmp_path: Path, spoil: Callable[[Path], None], message: str) -> None:
+    path = tmp_path / "store.sqlite"
+    spoil(path)
+    with pytest.raises(StoreError, match=message):
+        SqlStore(f"sqlite:///{path}")
