@@ -85,7 +85,7 @@ def _devices(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(summaries), indent=2))
     elif summaries:
-        print(as_table(summaries, time.time()))
+        print(as_table(summaries, SystemClock().wall_s()))
     else:
         print("no device has reported yet")
     return 0
@@ -93,14 +93,14 @@ def _devices(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     """Ask the running service, which holds the sum; it answers within its housekeeping interval."""
-    device = checked_name(options.device, "device")
+    device, clock = checked_name(options.device, "device"), SystemClock()
     store = _existing_store(options)
     with store.transaction():
         if store.device(device) is None:
             raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
-        store.request_removal(device, time.time())
-    deadline_s = time.monotonic() + REMOVAL_TIMEOUT_S
-    while time.monotonic() < deadline_s:
+        store.request_removal(device, clock.wall_s())
+    deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
+    while clock.monotonic_s() < deadline_s:
         with store.transaction():
             waiting = device in store.removal_requests()
         if not waiting:

@@ -23,6 +23,7 @@ from headway.variant import Variant
 
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
+AVERAGED_SAMPLES = "averaged_samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class HeadPublisher:
         self._store.remove_updates(self._model.space)
         self._waiting, self._waiting_since_s = 0, None
         samples = sum(contribution.samples for contribution in contributions)
+        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
         head = head_over_codes(weights, base.classes)
         return PublishedHead(version, "average", self._model.space, len(devices), samples, head)
 

@@ -37,23 +37,23 @@ PUT_TIMEOUT_S = 0.5
 
 
 class Inbox:
-    """Where the network thread leaves events, and the only thing the two threads share."""
+    """Where the network thread leaves events, and the only thing the two threads share.
+
+    waits: how often the network thread waited PUT_TIMEOUT_S for room.
+    """
 
     def __init__(self, messages_max: int) -> None:
         self._queue: queue.Queue[TransportEvent] = queue.Queue(messages_max)
         self._closed = threading.Event()
+        self.waits = 0
 
     def put(self, event: TransportEvent) -> None:
         """Called from the network thread; waits while the inbox is full. Plain delivery reports stay outside."""
         if isinstance(event, Delivered) and not event.refused:
             return
         # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
-        while not self._closed.is_set():
-            try:
-                self._queue.put(event, timeout=PUT_TIMEOUT_S)
-                return
-            except queue.Full:
-                continue
+        while not self._closed.is_set() and not self._offer(event):
+            self.waits += 1
 
     def take(self, count_max: int, timeout_s: float) -> list[TransportEvent]:
         """Up to `count_max` events; waits up to `timeout_s` for the first."""
@@ -63,13 +63,19 @@ class Inbox:
             while len(events) < count_max:
                 events.append(self._queue.get_nowait())
         except queue.Empty:
-            # that was all there is
-            pass
+            return events
         return events
 
     def close(self) -> None:
         """Let a waiting network thread go."""
         self._closed.set()
+
+    def _offer(self, event: TransportEvent) -> bool:
+        try:
+            self._queue.put(event, timeout=PUT_TIMEOUT_S)
+        except queue.Full:
+            return False
+        return True
 
 
 class Service:
