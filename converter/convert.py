@@ -124,7 +124,7 @@ def _means(data: TrainingData) -> Float32:
     flat = data.x.reshape(-1, data.x.shape[-1]).astype(np.float64)
     finite = np.isfinite(flat)
     sums = np.where(finite, flat, 0.0).sum(axis=0)
-    return (sums / np.maximum(finite.sum(axis=0), 1)).astype(np.float32)
+    return np.asarray(sums / np.maximum(finite.sum(axis=0), 1), dtype=np.float32)
 
 
 def _parity(
@@ -141,8 +141,8 @@ def _parity(
     probability_parity = float(np.abs(outputs - probabilities).max())
     if feature_parity > PARITY_MAX:
         raise ModelError(
-            f"the written backbone differs from Keras by {feature_parity:.1e} of its scale; at most {PARITY_MAX:.0e} is "
-            "accepted. A layer behaves differently after conversion; cut the model earlier or replace that layer"
+            f"the written backbone differs from Keras by {feature_parity:.1e} of its scale, more than "
+            f"{PARITY_MAX:.0e}. A layer behaves differently after conversion; cut the model earlier or replace that layer"
         )
     if probability_parity > 10 * PARITY_MAX:
         raise ModelError(

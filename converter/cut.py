@@ -40,7 +40,9 @@ def cut(model: Any) -> Cut:
     if not hasattr(model, "layers") or not getattr(model, "inputs", None):
         raise ModelError(f"a {type(model).__name__} has no layers to cut; give a built Sequential or Functional model")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs; one of each is needed")
+        raise ModelError(
+            f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs; one of each is needed"
+        )
     dense, kind = _last_dense(model)
     weights = [np.asarray(w, np.float32) for w in dense.get_weights()]
     bias = weights[1] if dense.use_bias else np.zeros(weights[0].shape[1], np.float32)

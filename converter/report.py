@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from headway.fields import JsonValue
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -33,7 +35,7 @@ class Report:
         }
         return [f"  {name:<9}{text}" for name, text in rows.items()]
 
-    def figures(self) -> dict[str, float | int | str | list[str]]:
+    def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""
         values = asdict(self)
         del values["bundle"], values["bundle_bytes"]

@@ -25,7 +25,11 @@ from headway.head import predicted_class
 from headway.variant import read_variant
 from testbed.mosquitto import find_or_fetch
 
-console = Console(stderr=False, highlight=False)
+TABLE_WIDTH = 110
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=TABLE_WIDTH)
 
 
 @dataclass(slots=True)
@@ -155,11 +159,14 @@ def _verdict(results: list[Result]) -> int:
 
 
 def _python(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], check=True, stdin=subprocess.DEVNULL)
+    """Run a module of ours; TensorFlow's chatter is shown only if it fails."""
+    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode:
+        raise DemoError(f"{' '.join(arguments)} ended with exit code {result.returncode}:\n{result.stderr[-2000:]}")
 
 
 def _step(text: str) -> None:
-    console.print(f"[bold blue]==>[/] {text}")
+    console.print(f"[bold blue]==>[/] {text}", soft_wrap=True)
 
 
 def _interrupt(*_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 import platform
 import time
@@ -65,7 +66,9 @@ def table(results: list[Result]) -> Table:
     for r in results:
         gained = r.after.get(LAST, r.frozen) >= r.frozen
         last = "green" if gained else "red"
-        after = [f"[{last}]{_percent(r.after.get(k))}[/]" if k == LAST else _percent(r.after.get(k)) for k in watch.STAGES]
+        after = [
+            f"[{last}]{_percent(r.after.get(k))}[/]" if k == LAST else _percent(r.after.get(k)) for k in watch.STAGES
+        ]
         shown.add_row(r.name, _percent(r.frozen), *after, _percent(r.fleet), f"{r.bytes_sent:,}", r.serving)
     shown.add_section()
     means = [_percent(_mean(r.after.get(k) for r in results)) for k in watch.STAGES]
@@ -124,7 +127,9 @@ def _draw(results: list[Result]) -> bytes:
     colours = pyplot.get_cmap("tab10")
     for index, (name, values) in enumerate(lines.items()):
         axes.plot(MEASURED, values, color=colours(index), linewidth=1.3, marker="o", markersize=3, alpha=0.8)
-        axes.annotate(name, (LAST, values[-1]), (LAST + 0.15, ends[index]), color=colours(index), fontsize=8, va="center")
+        axes.annotate(
+            name, (LAST, values[-1]), (LAST + 0.15, ends[index]), color=colours(index), fontsize=8, va="center"
+        )
     mean = np.mean(list(lines.values()), axis=0)
     axes.plot(MEASURED, mean, color="black", linewidth=3, marker="o", label=f"mean: {mean[0]:.1%} → {mean[-1]:.1%}")
     axes.set_xlabel("labels per class seen on the device (0: as shipped)")
@@ -147,7 +152,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
     order = np.argsort(values)
     heights = np.array(values, dtype=float)
     for _ in range(200):
-        for low, high in zip(order[:-1], order[1:], strict=True):
+        for low, high in itertools.pairwise(order):
             overlap = gap - (heights[high] - heights[low])
             if overlap > 1e-6:
                 heights[low] -= overlap / 2
@@ -156,10 +161,21 @@ def _spread(values: list[float], gap: float) -> list[float]:
 
 
 def _page(results: list[Result], figures: Mapping[str, object], picture: bytes) -> str:
-    heads = ["device", "frozen", *(f"{k} label{'s' * (k > 1)} / class" for k in watch.STAGES), "fleet head", "bytes sent"]
+    heads = [
+        "device",
+        "frozen",
+        *(f"{k} label{'s' * (k > 1)} / class" for k in watch.STAGES),
+        "fleet head",
+        "bytes sent",
+    ]
     rows = []
     for r in results:
-        cells = [_percent(r.frozen), *(_percent(r.after.get(k)) for k in watch.STAGES), _percent(r.fleet), f"{r.bytes_sent:,}"]
+        cells = [
+            _percent(r.frozen),
+            *(_percent(r.after.get(k)) for k in watch.STAGES),
+            _percent(r.fleet),
+            f"{r.bytes_sent:,}",
+        ]
         rows.append(f"<tr><th>{html.escape(r.name)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     encoded = base64.b64encode(picture).decode()
     machine = f"{platform.machine()}, Python {platform.python_version()}"
@@ -179,8 +195,8 @@ th, td {{ padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e4
 th:first-child {{ text-align: left }} td:nth-child({len(watch.STAGES) + 2}) {{ font-weight: 600; background: #eef7ef }}
 </style></head><body>
 <h1>Ten unseen wrists, learning on the device</h1>
-<p class="lead">A 1D-CNN trained on five people's smartwatch windows runs frozen on both wrists of five others. Each device
-sees up to {LAST} labelled windows per exercise; accuracy is measured on its later windows only.</p>
+<p class="lead">A 1D-CNN trained on five people's smartwatch windows runs frozen on both wrists of five others.
+Each device sees up to {LAST} labelled windows per exercise; accuracy is measured on its later windows only.</p>
 <div class="tiles">
 <div class="tile"><b>{figures["mean_frozen"]:.1%}</b>as shipped (frozen)</div>
 <div class="tile"><b>{figures["mean_after"]:.1%}</b>after {LAST} labels per class</div>
@@ -190,8 +206,8 @@ sees up to {LAST} labelled windows per exercise; accuracy is measured on its lat
 <img alt="accuracy against labels seen, one line per device" src="data:image/png;base64,{encoded}">
 <div class="scroll"><table><thead><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>
-<p>Bytes sent: topics and payloads that reached the broker from the device. Fleet head: solved by the aggregator from the
-integer tables of all devices, tested on each.</p>
+<p>Bytes sent: topics and payloads that reached the broker from the device. Fleet head: solved by the aggregator from
+the integer tables of all devices, tested on each.</p>
 </body></html>
 """
 

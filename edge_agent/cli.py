@@ -72,7 +72,9 @@ def _learner_of(path: Path) -> LearnerSettings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-agent", description="Keeps a neural network's head learning on a device.")
+    parser = argparse.ArgumentParser(
+        prog="edge-agent", description="Keeps a neural network's head learning on a device."
+    )
     parser.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
     levels = ("debug", "info", "warning", "error")
     parser.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")

@@ -79,7 +79,9 @@ class Daemon:
         for file in self._spool.recover(self._agent.sync_state.consumed):
             self._take_in(file)
         notifier.ready()
-        log.info("ready: device %s, bundle %s, %s", self._config.device, self._variant.name, self._pipeline.runtime_name)
+        log.info(
+            "ready: device %s, bundle %s, %s", self._config.device, self._variant.name, self._pipeline.runtime_name
+        )
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
         next_poll_s = 0.0
         while not self._stopping:
@@ -175,7 +177,10 @@ class Daemon:
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
-        for send in agent.due(now_s, self._connected):
+        sends = agent.due(now_s, self._connected)
+        if sends:
+            self._publish(Kind.REPORTED, self._reported().encode())
+        for send in sends:
             self._publish(send.kind, send.payload)
         if not self._connected or agent.sync_state.sequence == 0:
             return
@@ -264,7 +269,9 @@ def _lock(state_dir: Path) -> int:
         state_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StoreError(f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access") from error
+        raise StoreError(
+            f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -64,9 +64,7 @@ class OnnxRuntime:
         self.name = f"{module} {_version(module)} {backbone.precision}"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            backbone.payload, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(backbone.payload, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def embed(self, inputs: Float32) -> Float32:

@@ -156,7 +156,9 @@ class Update:
             _float_matrix(arrays, "delta"),
         )
         if set(arrays) != {"delta"} or update.delta.shape[0] != len(update.classes):
-            raise RemoteError(f"update holds {sorted(arrays)} for {len(update.classes)} classes; expected delta (C, d + 1)")
+            raise RemoteError(
+                f"update holds {sorted(arrays)} for {len(update.classes)} classes; expected delta (C, d + 1)"
+            )
         return _finished(fields, update)
 
 
@@ -213,7 +215,9 @@ class PublishedHead:
         kernel, bias = _float_matrix(arrays, "kernel"), arrays.get("bias")
         bias_fits = bias is not None and bias.dtype == np.float32 and bias.shape == (len(classes),)
         if set(arrays) != {"kernel", "bias"} or not bias_fits or kernel.shape[1] != len(classes):
-            raise RemoteError(f"head holds {sorted(arrays)} for {len(classes)} classes; expected kernel (d, C), bias (C,)")
+            raise RemoteError(
+                f"head holds {sorted(arrays)} for {len(classes)} classes; expected kernel (d, C), bias (C,)"
+            )
         if bias is None or not np.isfinite(bias).all():
             raise RemoteError("head bias is not finite")
         return _finished(
@@ -238,9 +242,7 @@ class Event:
     wall_s: float = 0.0
 
     def encode(self) -> bytes:
-        return canonical_json(
-            {"schema": SCHEMA, "name": self.name, "detail": dict(self.detail), "wall_s": self.wall_s}
-        )
+        return canonical_json({"schema": SCHEMA, "name": self.name, "detail": dict(self.detail), "wall_s": self.wall_s})
 
     @classmethod
     def decode(cls, payload: bytes) -> Event:

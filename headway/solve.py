@@ -79,9 +79,7 @@ def lda_head(covariance: Float64, means: Float64, priors: Float64, classes: tupl
     with np.errstate(divide="ignore"):
         log_priors = np.where(priors > 0, np.log(np.maximum(priors, 1e-300)), -1e4)
     bias = -0.5 * np.einsum("dc,dc->c", means, kernel) + log_priors
-    return Head(
-        kernel.astype(np.float32), bias.astype(np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES
-    )
+    return Head(kernel.astype(np.float32), bias.astype(np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES)
 
 
 def ridge_head(moments: Moments, regularisation: float) -> Head:

@@ -53,9 +53,7 @@ class Statistics:
     def zeros(cls, size: int, classes: Sequence[str], space: str) -> Statistics:
         """Tables of no samples; `size` is the number of codes d, without the constant."""
         names = tuple(classes)
-        return cls(
-            np.zeros((size + 1, size + 1), np.int64), np.zeros((size + 1, len(names)), np.int64), names, space
-        )
+        return cls(np.zeros((size + 1, size + 1), np.int64), np.zeros((size + 1, len(names)), np.int64), names, space)
 
     @classmethod
     def of(cls, codes: Int8, labels: Int64, classes: Sequence[str], space: str) -> Statistics:

@@ -82,8 +82,13 @@ class GradientTrainer:
         self._base, self._base_version = fresh, published.version
 
     def state(self) -> TrainerState:
-        tensors = {"weights": self._sgd.weights, "base": self._base, "replay": self._replay, "seen": self._seen}
-        return dict(tensors), {
+        tensors: dict[str, AnyArray] = {
+            "weights": self._sgd.weights,
+            "base": self._base,
+            "replay": self._replay,
+            "seen": self._seen,
+        }
+        return tensors, {
             "base_version": self._base_version,
             "since_base": self._since_base,
             "rolled_back": self.rolled_back,

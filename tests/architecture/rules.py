@@ -55,7 +55,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def cycles(modules: Mapping[str, str]) -> list[str]:
     """Import cycles among the modules (path -> source), as text."""
     names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules}
-    graph = {name: {i for i in imported(ast.parse(modules[path])) if i in names} - {name} for name, path in names.items()}
+    graph = {
+        name: {i for i in imported(ast.parse(modules[path])) if i in names} - {name} for name, path in names.items()
+    }
     state: dict[str, int] = {}
     found: list[str] = []
 
@@ -99,9 +101,8 @@ def _unsafe(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
             yield f"calls {node.func.id}"
-        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
-            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
-                yield "allows pickle"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+            yield "allows pickle"
         if isinstance(node, ast.ExceptHandler) and all(isinstance(n, ast.Pass) for n in node.body):
             yield "swallows an exception"
 

@@ -102,7 +102,8 @@ def test_labels_are_indices_or_names(tmp_path: Path) -> None:
     x = np.zeros((3, 2), np.float32)
     by_index = read_samples(npz(tmp_path / "i.npz", x=x, y=np.array([1, -1, 0])), ("a", "b"))
     by_name = read_samples(npz(tmp_path / "n.npz", x=x, y=np.array(["b", "", "a"])), ("a", "b"))
-    assert by_index.y is not None and by_name.y is not None
+    assert by_index.y is not None
+    assert by_name.y is not None
     assert by_index.y.tolist() == by_name.y.tolist() == [1, -1, 0]
 
 

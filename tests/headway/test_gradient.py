@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.gradient import SoftmaxSGD, fold_frozen_head, head_over_codes, weights_over_unit_codes
 from headway.features import FeatureMap
+from headway.gradient import SoftmaxSGD, fold_frozen_head, head_over_codes, weights_over_unit_codes
 from headway.head import Head, HeadInput, HeadKind
 
 

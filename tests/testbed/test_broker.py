@@ -60,7 +60,9 @@ def test_it_is_gone_afterwards() -> None:
 
 
 def test_it_dies_with_a_parent_that_is_killed() -> None:
-    script = "from testbed.broker import Broker; import time\nwith Broker() as b: print(b.pid, flush=True); time.sleep(60)"
+    script = (
+        "from testbed.broker import Broker; import time\nwith Broker() as b: print(b.pid, flush=True); time.sleep(60)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())

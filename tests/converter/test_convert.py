@@ -1,0 +1,125 @@
+"""Cutting, converting and proving, on models of a few layers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+import pytest
+
+from converter import Options, convert
+from converter.cut import cut
+from converter.training_data import read_training_data, training_data
+from edge_agent.runtime import open_runtime
+from headway.errors import ConfigError, DataError, ModelError
+from headway.variant import read_variant
+from tests.system.conftest import BIN
+
+keras = pytest.importorskip("keras", reason="the converter extra is not installed")
+layers = keras.layers
+
+
+def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
+    return keras.Sequential([layers.Input(shape), layers.Dense(5, activation="relu"), *tail])
+
+
+@pytest.mark.parametrize(
+    ("tail", "kind"),
+    [
+        ([layers.Dense(3, activation="softmax")], "softmax"),
+        ([layers.Dense(3)], "linear"),
+        ([layers.Dense(3, activation="sigmoid", use_bias=False)], "sigmoid"),
+        ([layers.Dense(3), layers.Softmax()], "softmax"),
+        ([layers.Dense(3), layers.Dropout(0.2), layers.Activation("softmax")], "softmax"),
+    ],
+)
+def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
+    whole = model(*tail)
+    found = cut(whole)
+    head = found.head(("a", "b", "c"))
+    x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    expected = whole.predict(x, verbose=0)  # type: ignore[attr-defined]
+    assert head.kind == kind
+    assert np.allclose(head.probabilities(found.backbone.predict(x, verbose=0)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: model(layers.Dense(3), layers.BatchNormalization()), "ends in BatchNormalization"),
+        (lambda: model(layers.Dense(3, activation="tanh")), "activation tanh"),
+        (lambda: model(layers.Reshape((5, 1)), layers.Dense(3)), "one vector per sample"),
+        (lambda: keras.Sequential(), "no layers to cut"),
+    ],
+)
+def test_models_without_a_head_are_refused(build: object, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        cut(build())  # type: ignore[operator]
+
+
+def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(90, 6)).astype(np.float32)
+    x[3, 2] = np.nan
+    data = training_data(x, np.arange(90) % 3, ["a", "b", "c"])
+    source = model(layers.Dense(3, activation="softmax"))
+    report = convert(source, data, tmp_path / "m.hwb", Options(name="mine", version="2.1.0", release=7))
+    variant = read_variant(tmp_path / "m.hwb")
+    assert report.feature_parity <= 1e-5
+    assert (variant.name, variant.version, variant.release) == ("mine", "2.1.0", 7)
+    assert variant.classes == ("a", "b", "c")
+    assert variant.source.samples == 90
+    inputs, missing = variant.preprocessing.apply(x)
+    assert missing == 1
+    probabilities = variant.head.probabilities(open_runtime(variant).embed(inputs))
+    assert np.allclose(probabilities, source.predict(inputs, verbose=0), atol=1e-5)  # type: ignore[attr-defined]
+
+
+def test_nothing_is_written_when_the_data_does_not_fit(tmp_path: Path) -> None:
+    data = training_data(np.zeros((4, 5)), np.array([0, 1, 2, 0]))
+    with pytest.raises(DataError, match="the model takes"):
+        convert(model(layers.Dense(3)), data, tmp_path / "m.hwb")
+    with pytest.raises(ModelError, match="3 outputs, the data names 2 classes"):
+        convert(model(layers.Dense(3)), training_data(np.zeros((4, 6)), np.array([0, 1, 1, 0])), tmp_path / "m.hwb")
+    with pytest.raises(ConfigError, match="does not exist"):
+        convert(model(layers.Dense(3)), data, tmp_path / "gone" / "m.hwb")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((0, 6)), np.zeros(0, int), "no sample"),
+        (np.zeros((3, 6)), np.zeros(3, int), "at least two classes"),
+        (np.zeros((3, 6)), np.array([0, 1, -1]), "sample 2 has no label"),
+        (np.zeros((3, 6)), np.array([0, 1]), "one label for each"),
+        (np.zeros(3), np.array([0, 1, 1]), "shape"),
+        (np.full((2, 6), np.nan), np.array([0, 1]), "no finite value"),
+    ],
+)
+def test_unusable_training_data_is_refused(x: np.ndarray, y: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        training_data(x, y)
+
+
+def test_text_labels_name_their_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", x=np.zeros((3, 6)), y=np.array(["walk", "idle", "walk"]))
+    data = read_training_data(tmp_path / "t.npz")
+    assert data.classes == ("idle", "walk")
+    assert data.y.tolist() == [1, 0, 1]
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", x=np.zeros((4, 6)), y=np.array([0, 1, 1, 0]))
+    (tmp_path / "m.keras").write_text("not a model")
+    command = [str(BIN / "edge-convert"), str(tmp_path / "m.keras"), "--data", str(tmp_path / "t.npz")]
+    result = subprocess.run([*command, "--out", str(tmp_path / "m.hwb")], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 4
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "m.hwb").exists()

@@ -1,0 +1,177 @@
+"""The agent as a process: what a user does, and what a power cut does."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.pipeline import Pipeline
+from edge_agent.runtime import open_runtime
+from edge_agent.store import SQLiteStore
+from headway.errors import StoreError
+from headway.statistics import Statistics, from_arrays
+from headway.tensors import decode_tensors
+from headway.variant import read_variant
+from tests.system.conftest import BIN, Device, wait_until
+from tests.system.make_model import CLASSES, data
+
+pytestmark = pytest.mark.system
+NewDevice = Callable[..., Device]
+
+
+def status(device: Device) -> dict[str, object]:
+    command = [str(BIN / "edge-agent"), "status", str(device.config), "--json"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    found: dict[str, object] = json.loads(output)
+    return found
+
+
+def learned(device: Device) -> Statistics:
+    """The tables in the device's store, read as any other program could."""
+    saved = SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True).load()
+    tensors, meta = decode_tensors(saved["learner"], "state", StoreError, 1 << 24)
+    packed = {n.removeprefix("trainer.local."): t for n, t in tensors.items() if n.startswith("trainer.local.")}
+    assert isinstance(meta, dict)
+    return from_arrays(packed, 12, CLASSES, str(meta["space"]))
+
+
+def expected(bundle: Path, x: np.ndarray, y: np.ndarray) -> Statistics:
+    variant = read_variant(bundle)
+    codes = Pipeline(variant, open_runtime(variant)).features(x).codes
+    return Statistics.of(codes[y >= 0], y[y >= 0], CLASSES, variant.space)
+
+
+def test_once_takes_in_the_spool_answers_and_leaves(new_device: NewDevice, bundle: Path) -> None:
+    device = new_device()
+    x, y = data(12, seed=4)
+    y[5] = -1
+    device.drop("a", x=x, y=y)
+    device.drop("b", x=x)
+    result = device.once()
+    assert result.returncode == 0, result.stderr
+    with np.load(device.folder / "predictions" / "a.npz") as answer:
+        assert answer["prediction"].shape == (12,)
+        assert answer["probability"].shape == (12, 4)
+        assert np.allclose(answer["probability"].sum(axis=1), 1, atol=1e-5)
+        assert answer["source"].shape == (12,)
+    found = status(device)
+    assert (found["labels"], found["files_consumed"], found["running"]) == (11, 2, False)
+    assert learned(device) == expected(bundle, x, y)
+    assert sorted(p.name for p in (device.folder / "spool").iterdir()) == ["claimed", "rejected"]
+
+
+def test_bad_files_are_rejected_beside_a_reason(new_device: NewDevice) -> None:
+    device = new_device()
+    x, y = data(4, seed=4)
+    device.drop("shape", x=x[:, :5], y=y)
+    device.drop("label", x=x, y=y + 9)
+    device.drop("good", x=x, y=y)
+    (device.folder / "spool" / "text.npz").write_text("not an archive")
+    assert device.once().returncode == 0
+    rejected = device.folder / "spool" / "rejected"
+    reasons = {path.name: path.read_text() for path in rejected.glob("*.reason")}
+    assert reasons["shape.npz.reason"].startswith("samples have shape (5, 3), the model takes (20, 3)")
+    assert "label 9 of sample 0 is outside -1..3" in reasons["label.npz.reason"]
+    assert "not a readable .npz file" in reasons["text.npz.reason"]
+    assert all(text.count("\n") == 1 for text in reasons.values())
+    assert status(device)["labels"] == 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_it_loses_and_repeats_nothing(new_device: NewDevice, bundle: Path, seed: int) -> None:
+    device = new_device()
+    chance = random.Random(seed)
+    x, y = data(160, seed=5)
+    for part in range(40):
+        device.drop(f"f{part:02d}", x=x[part * 4 : part * 4 + 4], y=y[part * 4 : part * 4 + 4])
+    kills = 0
+    while len(device.answers()) < 40:
+        device.start()
+        # die right after an answer was written: before its commit, or before its file was cleared away
+        target = min(40, len(device.answers()) + chance.randint(1, 12))
+        wait_until(lambda target=target: len(device.answers()) >= target, f"{target} answers")  # type: ignore[misc]
+        device.kill()
+        kills += 1
+    result = device.once()
+    assert result.returncode == 0, result.stderr
+    assert kills >= 3
+    assert learned(device) == expected(bundle, x, y)
+    assert status(device)["labels"] == 160
+    assert list((device.folder / "spool" / "claimed").iterdir()) == []
+
+
+def test_sigterm_is_a_clean_end(new_device: NewDevice) -> None:
+    device = new_device()
+    x, y = data(4, seed=4)
+    device.drop("a", x=x, y=y)
+    device.start()
+    wait_until(lambda: device.answers() == {"a"}, "an answer")
+    assert device.stop() == 0
+    assert status(device)["labels"] == 4
+
+
+def test_two_agents_cannot_share_a_state_folder(new_device: NewDevice) -> None:
+    device = new_device()
+    x, _ = data(4, seed=4)
+    device.drop("a", x=x)
+    device.start()
+    wait_until(lambda: device.answers() == {"a"}, "an answer")
+    assert status(device)["running"] is True
+    second = device.once()
+    assert second.returncode == 2
+    assert second.stderr.startswith("error: another agent is using")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (("tiny.hwb", "none.hwb"), 5, "cannot read bundle"),
+        (("[storage]", "[store]"), 2, "state_dir"),
+        (('id = "pump"', 'id = "_pump"'), 2, "device id '_pump'"),
+    ],
+)
+def test_start_up_errors_are_one_line_with_a_code(
+    new_device: NewDevice, change: tuple[str, str], code: int, message: str
+) -> None:
+    device = new_device()
+    device.config.write_text(device.config.read_text().replace(*change))
+    result = device.once()
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert result.returncode == code
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_replay_drives_the_same_loop(tmp_path: Path, bundle: Path, new_device: NewDevice) -> None:
+    """What replay predicts for a stream is what the service answers for the same stream in its spool."""
+    x, y = data(60, seed=6)
+    x = x[:, :, ::-1].copy()  # sensor mounted the other way round, so that there is something to learn
+    y[40:] = -1
+    np.savez(tmp_path / "stream.npz", x=x, y=y)
+    command = [str(BIN / "edge-agent"), "replay", str(bundle), str(tmp_path / "stream.npz")]
+    result = subprocess.run([*command, "--out", str(tmp_path / "r.npz")], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["labels"] == 40
+    device = new_device()
+    for start in range(0, 60, 15):
+        device.drop(f"p{start:02d}", x=x[start : start + 15], y=y[start : start + 15])
+    assert device.once().returncode == 0
+    parts = [np.load(device.folder / "predictions" / f"p{start:02d}.npz") for start in range(0, 60, 15)]
+    with np.load(tmp_path / "r.npz") as replayed:
+        for name in ("prediction", "probability", "source"):
+            assert np.array_equal(replayed[name], np.concatenate([part[name] for part in parts])), name
+
+
+def test_replay_names_what_is_wrong(tmp_path: Path, bundle: Path) -> None:
+    np.savez(tmp_path / "stream.npz", x=np.zeros((3, 20, 3), np.float32))
+    command = [str(BIN / "edge-agent"), "replay", str(bundle), str(tmp_path / "stream.npz"), "--out"]
+    result = subprocess.run([*command, str(tmp_path / "r.npz")], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 3
+    assert "needs x and y" in result.stderr
+    assert not (tmp_path / "r.npz").exists()
