@@ -7,6 +7,7 @@ and what must not be lost waits in the caller's store until the *peer's* ack. Ca
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, TransportEvent
+
+LOOP_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,17 @@ class MqttTransport:
                     clean_start=False,
                     properties=connect_properties,
                 )
-                self._client.loop_forever(retry_first_connection=False)
+                self._serve_connection()
             except (OSError, ValueError) as error:
                 self._on_event(Disconnected(f"{settings.host}:{settings.port}: {error}"))
             self._connected.clear()
             bound_s = settings.reconnect_min_s if self._accepted else min(bound_s * 2, settings.reconnect_max_s)
             self._stopping.wait(random.uniform(0, bound_s))
+
+    def _serve_connection(self) -> None:
+        """Move packets until the connection ends. Unlike `loop_forever`, `loop` is woken by a publish at once."""
+        while self._client.loop(LOOP_TIMEOUT_S) == paho.MQTT_ERR_SUCCESS:
+            pass
 
     def _build_client(self, client_id: str, will: Outgoing) -> paho.Client:
         settings = self._settings
@@ -166,6 +174,7 @@ class MqttTransport:
         # Without this paho writes to the socket from whichever thread publishes, unlocked beside its own loop: two
         # packets can interleave. With a callback set it leaves writing to the loop, which it wakes by itself.
         client.on_socket_register_write = _leave_writing_to_the_loop
+        client.on_socket_open = _send_at_once
         return client
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -188,8 +197,13 @@ class MqttTransport:
         self._on_event(Delivered(token, str(reason), bool(reason.is_failure)))
 
 
-def _leave_writing_to_the_loop(client: paho.Client, _: Any, socket: Any) -> None:
+def _leave_writing_to_the_loop(client: paho.Client, _: Any, connection: Any) -> None:
     pass
+
+
+def _send_at_once(client: paho.Client, _: Any, connection: Any) -> None:
+    """Small packets wait 40 ms for each other otherwise (Nagle's algorithm against delayed acknowledgements)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _secret(path: str) -> str | None:
