@@ -142,7 +142,7 @@ def _parity(
     if feature_parity > PARITY_MAX:
         raise ModelError(
             f"the written backbone differs from Keras by {feature_parity:.1e} of its scale, more than "
-            f"{PARITY_MAX:.0e}. A layer behaves differently after conversion; cut the model earlier or replace that layer"
+            f"{PARITY_MAX:.0e}. A layer behaves differently after conversion; cut the model earlier or replace it"
         )
     if probability_parity > 10 * PARITY_MAX:
         raise ModelError(

@@ -123,7 +123,9 @@ def _draw(results: list[Result]) -> bytes:
 
     figure, axes = pyplot.subplots(figsize=(8.4, 4.6), layout="constrained")
     lines = {r.name: [r.frozen, *(r.after[k] for k in watch.STAGES)] for r in results}
-    ends = _spread([values[-1] for values in lines.values()], 0.022)
+    lowest = min(min(values) for values in lines.values())
+    ends = _spread([values[-1] for values in lines.values()], (1.0 - lowest) * 0.052)
+    axes.set_ylim(min(lowest, *ends) - 0.02, max(1.0, *ends) + 0.015)
     colours = pyplot.get_cmap("tab10")
     for index, (name, values) in enumerate(lines.items()):
         axes.plot(MEASURED, values, color=colours(index), linewidth=1.3, marker="o", markersize=3, alpha=0.8)
