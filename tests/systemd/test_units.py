@@ -1,0 +1,85 @@
+"""The units as systemd itself reads them: every key known, every command there, exposure low."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aggregator.config import read_settings
+from edge_agent.config import read_config
+from headway.notify import Notifier
+
+FOLDER = Path(__file__).parents[2] / "systemd"
+UNITS = ("edge-agent.service", "headway-aggregator.service")
+EXPOSURE_MAX = 2.0
+ANALYZE = shutil.which("systemd-analyze")
+
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ANALYZE), *arguments], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units with their programs: /opt/headway moved to a folder where both commands exist."""
+    programs = tmp_path / "opt" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("edge-agent", "edge-fleet"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    for unit in UNITS:
+        text = (FOLDER / unit).read_text().replace("/opt/headway", str(tmp_path / "opt"))
+        (tmp_path / unit).write_text(text)
+    return tmp_path
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_knows_every_key(installed: Path, unit: str) -> None:
+    result = analyze("verify", "--recursive-errors=no", "--man=no", str(installed / unit))
+    assert result.returncode == 0, result.stderr
+    assert unit not in result.stderr, result.stderr
+
+
+@needs_systemd
+def test_a_misspelt_key_would_be_found(installed: Path) -> None:
+    path = installed / UNITS[0]
+    path.write_text(path.read_text().replace("WatchdogSec=", "WatchdogSek="))
+    result = analyze("verify", "--recursive-errors=no", "--man=no", str(path))
+    assert "WatchdogSek" in result.stderr
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_exposure_is_low(unit: str) -> None:
+    result = analyze("security", "--offline=true", "--no-pager", str(FOLDER / unit))
+    found = re.search(r"Overall exposure level for .*?: ([0-9.]+)", result.stdout)
+    assert found is not None, result.stdout + result.stderr
+    assert float(found[1]) <= EXPOSURE_MAX, result.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_watchdog_is_slower_than_the_loops_own_rhythm(unit: str) -> None:
+    text = (FOLDER / unit).read_text()
+    found = re.search(r"^WatchdogSec=(\d+)$", text, re.MULTILINE)
+    assert found is not None
+    assert Notifier(watchdog_s=float(found[1])).feed_interval_s >= 10
+    assert "Type=notify" in text
+
+
+def test_the_example_configurations_are_valid_and_agree_with_the_units() -> None:
+    agent, aggregator = read_config(FOLDER / "agent.toml"), read_settings(FOLDER / "aggregator.toml")
+    assert agent.fleet == aggregator.fleet
+    for unit, folder in zip(UNITS, (agent.state_dir, aggregator.state_dir), strict=True):
+        assert f"StateDirectory={folder.name}\n" in (FOLDER / unit).read_text()
+        assert folder.parent == Path("/var/lib")
+    assert "ReadWritePaths=/var/spool/headway\n" in (FOLDER / UNITS[0]).read_text()
+    assert agent.sensor.spool_dir.is_relative_to("/var/spool/headway")
