@@ -130,16 +130,20 @@ class Aggregator:
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
         update = Update.decode(payload)
         self._admit(device, update.device, update.epoch, now)
-        if update.sequence <= self._store.sequence(device, update.epoch):
+        known = self._store.sequence(device, update.epoch)
+        if update.sequence <= known:
             return
-        self._check_update(update)
+        if known and update.sequence != known + 1:
+            # acknowledging it would acknowledge the missing ones too, and the device would forget them
+            raise Refused(
+                "gap", f"update {update.sequence} of {device} came after {known}; it has to send them in order"
+            )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
         self._store.put_sequence(device, update.epoch, update.sequence)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
-        if self._policy.method is not Method.AVERAGE:
-            # its number is taken all the same: the device's outbox would fill for nothing
-            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        # the number is taken even if the update cannot be used: it would block the ones behind it for ever
+        self._check_update(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
         self._heads.update_stored()
@@ -156,6 +160,8 @@ class Aggregator:
     def _check_update(self, update: Update) -> None:
         source = self._model.source
         shape = (len(source.classes), source.size + 1)
+        if self._policy.method is not Method.AVERAGE:
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
         if update.space != source.space:
             raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
         if update.classes != source.classes or update.delta.shape != shape:

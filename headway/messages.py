@@ -124,7 +124,7 @@ class Update:
     """A gradient learner's progress: a weight delta, float32 (C, d + 1), in units of `weights_over_unit_codes`.
 
     It covers what was learned since the update before it (or since head `base_version` was taken up, 0 for the
-    frozen head). Sequences grow within an epoch; an update is sent when the one before it is acknowledged.
+    frozen head). Sequences count 1, 2, 3, ... within an epoch and are sent in that order.
     """
 
     device: str

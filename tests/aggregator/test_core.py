@@ -268,11 +268,24 @@ def test_a_round_closes_with_fewer_updates_after_its_time() -> None:
         (update_message("a", 1, delta(0.1)[:, 1:]), "shape"),
     ],
 )
-def test_an_update_that_does_not_fit_is_refused(message: Received, reason: str) -> None:
+def test_an_update_that_does_not_fit_is_refused_but_blocks_no_other(message: Received, reason: str) -> None:
     fleet = Fleet(Policy(method=Method.AVERAGE))
-    effects = fleet.send(message)
+    assert acks(fleet.send(message)) == {"a": [Ack(1, 0, 1)]}
     assert fleet.refusals == {("a", reason): 1}
-    assert acks(effects) == {"a": [Ack(1, 0, 0)]}
+    assert acks(fleet.send(update_message("a", 2, delta(0.1)))) == {"a": [Ack(1, 0, 2)]}
+
+
+def test_a_gap_is_not_acknowledged_away() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE))
+    first, second, third = (update_message("a", sequence, delta(0.1)) for sequence in (1, 2, 3))
+    assert acks(fleet.send(first, third)) == {"a": [Ack(1, 0, 1)]}
+    assert fleet.refusals == {("a", "gap"): 1}
+    assert acks(fleet.send(second, third)) == {"a": [Ack(1, 0, 3)]}
+
+
+def test_a_fresh_store_takes_a_device_up_where_it_is() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE))
+    assert acks(fleet.send(update_message("a", 57, delta(0.1)))) == {"a": [Ack(1, 0, 57)]}
 
 
 def test_an_exact_fleet_takes_updates_off_the_devices_hands_and_says_so() -> None:
