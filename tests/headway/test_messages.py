@@ -1,0 +1,167 @@
+"""Every message against its golden bytes, and every malformed one refused. The goldens' text is docs/protocol.md.
+
+A golden changes only with the schema number. ``python -m tests.headway.test_messages`` writes the missing ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from headway.arrays import Float32
+from headway.errors import RemoteError
+from headway.head import Head, HeadInput, HeadKind
+from headway.messages import (
+    MESSAGE_BYTES_MAX,
+    Ack,
+    Event,
+    Metrics,
+    PublishedHead,
+    Reported,
+    StatisticsReport,
+    Status,
+    Update,
+)
+from headway.metrics import ClassificationSums
+from headway.statistics import Statistics
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
+CLASSES = ("idle", "walk")
+SPACE = "0123456789abcdef" * 4
+
+
+class Message(Protocol):
+    def encode(self) -> bytes: ...
+
+
+def sums(*counts: int) -> ClassificationSums:
+    return ClassificationSums(np.array(counts, np.int64).reshape(2, 2), 1.5, 0.75)
+
+
+def small_tables() -> Statistics:
+    """Three samples of two codes: [127, -3] idle, [5, 0] walk, [-127, 1] walk."""
+    codes = np.array([[127, -3], [5, 0], [-127, 1]], np.int8)
+    return Statistics.of(codes, np.array([0, 1, 1]), CLASSES, SPACE)
+
+
+def small_head() -> Head:
+    kernel: Float32 = np.array([[0.5, -0.5], [0.25, 1.0]], np.float32)
+    return Head(kernel, np.array([0.0, -2.0], np.float32), HeadKind.SOFTMAX, CLASSES, HeadInput.CODES)
+
+
+DELTA: Float32 = np.array([[0.5, 0.0, -1.0], [-0.5, 0.0, 1.0]], np.float32)
+MESSAGES: dict[str, Message] = {
+    "status-online.json": Status(online=True, boot=7),
+    "status-will.json": Status(online=False, boot=7),
+    "reported.json": Reported(
+        "watch", "1.2.0", SPACE, "exact", "litert float32", "0.1.0", "aarch64 python 3.11.2", 12, "lda/source", ""
+    ),
+    "metrics.json": Metrics(281474976710655, 12, sums(5, 1, 0, 6), sums(3, 3, 2, 4)),
+    "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables()),
+    "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA),
+    "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
+    "ack.json": Ack(281474976710655, 12, 3, 2.5),
+    "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
+}
+DECODE: dict[str, Callable[[bytes], Message]] = {
+    "status-online.json": Status.decode,
+    "status-will.json": Status.decode,
+    "reported.json": Reported.decode,
+    "metrics.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
+    "statistics.safetensors": StatisticsReport.decode,
+    "update.safetensors": Update.decode,
+    "event.json": Event.decode,
+    "ack.json": Ack.decode,
+    "head.safetensors": PublishedHead.decode,
+}
+JSON = sorted(name for name in MESSAGES if name.endswith(".json"))
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_golden_bytes_are_read(name: str) -> None:
+    decoded = DECODE[name]((GOLDEN / name).read_bytes())
+    assert type(decoded) is type(MESSAGES[name])
+    assert decoded.encode() == MESSAGES[name].encode()
+
+
+@pytest.mark.parametrize("name", sorted(set(MESSAGES) - {"statistics.safetensors"}))
+def test_golden_bytes_are_written(name: str) -> None:
+    """Statistics are left out: two builds of zlib may pack the same numbers into different bytes."""
+    assert MESSAGES[name].encode() == (GOLDEN / name).read_bytes()
+
+
+def test_statistics_survive_the_wire() -> None:
+    report = StatisticsReport.decode((GOLDEN / "statistics.safetensors").read_bytes())
+    assert report.statistics == small_tables()
+    assert (report.device, report.epoch, report.counter) == ("wrist-1", 281474976710655, 12)
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_a_cut_message_is_refused(name: str) -> None:
+    payload = (GOLDEN / name).read_bytes()
+    for length in range(len(payload)):
+        with pytest.raises(RemoteError):
+            DECODE[name](payload[:length])
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_a_message_that_is_too_long_is_refused(name: str) -> None:
+    with pytest.raises(RemoteError, match="at most"):
+        DECODE[name](MESSAGES[name].encode() + b" " * MESSAGE_BYTES_MAX)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_with_a_key_too_many_or_too_few_is_refused(name: str) -> None:
+    table = json.loads(MESSAGES[name].encode())
+    with pytest.raises(RemoteError, match="unknown key"):
+        DECODE[name](json.dumps({**table, "extra": 1}).encode())
+    for key in set(table) - {"detail"}:
+        with pytest.raises(RemoteError):
+            DECODE[name](json.dumps({k: v for k, v in table.items() if k != key}).encode())
+
+
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.parametrize("value", [None, True, -1, 2**60, "x", [], {}, 1.5])
+def test_a_value_of_another_type_is_refused_or_read_back_the_same(name: str, value: object) -> None:
+    table = json.loads(MESSAGES[name].encode())
+    for key in table:
+        payload = json.dumps({**table, key: value}).encode()
+        try:
+            decoded = DECODE[name](payload)
+        except RemoteError:
+            continue
+        assert json.loads(decoded.encode()) == json.loads(payload)
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_a_future_schema_is_refused(name: str) -> None:
+    payload = (GOLDEN / name).read_bytes()
+    newer = payload.replace(b'"schema":1', b'"schema":2').replace(b'\\"schema\\":1', b'\\"schema\\":2')
+    assert newer != payload
+    with pytest.raises(RemoteError, match="schema 2"):
+        DECODE[name](newer)
+
+
+def test_a_head_with_numbers_that_are_not_finite_is_refused() -> None:
+    good = MESSAGES["head.safetensors"].encode()
+    for bad in (np.float32(np.nan), np.float32(np.inf)):
+        for number in (np.float32(-2.0), np.float32(0.25)):
+            with pytest.raises(RemoteError, match="finite"):
+                PublishedHead.decode(good.replace(number.tobytes(), bad.tobytes()))
+
+
+def write_missing() -> None:
+    """Write the goldens that are not there yet; never change one."""
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name, message in MESSAGES.items():
+        if not (GOLDEN / name).exists():
+            (GOLDEN / name).write_bytes(message.encode())
+
+
+if __name__ == "__main__":
+    write_missing()
