@@ -1,0 +1,77 @@
+"""``edge-fleet`` as a person meets it: tables, JSON, one line per mistake with the family's exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.cli import main
+from aggregator.config import sqlite_url
+from aggregator.sql import SqlStore
+from aggregator.store import DeviceRow
+from aggregator.summary import as_table, summarise
+from headway.messages import Metrics, Reported
+from headway.metrics import ClassificationSums
+
+REPORTED = Reported("watch", "1.2.0", "s", "exact", "litert", "0.1.0", "x86_64", 12, "lda/source").encode()
+SERVED = ClassificationSums(np.array([[6, 1], [1, 4]], np.int64))
+FROZEN = ClassificationSums(np.array([[3, 4], [2, 3]], np.int64))
+METRICS = Metrics(9, 3, SERVED, FROZEN).encode()
+BUSY = DeviceRow("wrist-1", 0.0, 1000.0, True, 2, 0xABCDEF012345, 3, 0, REPORTED, METRICS, 9, 3, 2)
+SILENT = DeviceRow("wrist-2", 0.0, 1000.0 - 3 * 86_400)
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        store.put_device(BUSY)
+        store.put_device(SILENT)
+    store.close()
+    return tmp_path
+
+
+def test_the_table_lines_up() -> None:
+    assert as_table([summarise(BUSY), summarise(SILENT)], 1007.0).splitlines() == [
+        "DEVICE   ONLINE  EPOCH   COUNTER  LABELS  SERVED  FROZEN  HEAD        SEEN     BUNDLE",
+        "wrist-1  yes     012345  3        12      83.3 %  50.0 %  lda/source  7 s ago  watch 1.2.0",
+        "wrist-2  no      0       0        0       -       -       -           3 d ago  -",
+    ]
+
+
+def test_devices_as_a_table_and_as_json(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--state-dir", str(state_dir)]) == 0
+    assert "wrist-1  yes" in capsys.readouterr().out
+    assert main(["devices", "--json", "--state-dir", str(state_dir)]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["device"], first["scored"], first["frozen_accuracy"]) == ("wrist-1", 12, 0.5)
+    assert second["served_accuracy"] is None
+
+
+def test_removing_an_unknown_device_is_an_error(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["remove", "wrist-9", "--state-dir", str(state_dir)]) == 2
+    assert capsys.readouterr().err.startswith("error: no device 'wrist-9'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["serve"], 2, "give --config FILE, or at least --bundle FILE and --fleet NAME"),
+        (["serve", "--config", "/nowhere.toml"], 2, "cannot read /nowhere.toml: No such file"),
+        (["serve", "--bundle", "/nowhere.hwb", "--fleet", "a/b"], 2, "fleet 'a/b' is not a valid name"),
+        (["serve", "--bundle", "/nowhere.hwb", "--fleet", "f", "--port", "99999"], 2, "port of mqtt"),
+        (["serve", "--bundle", "/nowhere.hwb", "--fleet", "f"], 5, "cannot read bundle /nowhere.hwb"),
+        (["devices", "--state-dir", "/nowhere"], 7, "no aggregator has stored anything in /nowhere"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_exit_code_of_their_family(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
