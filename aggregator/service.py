@@ -106,6 +106,7 @@ class Service:
         subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
+        self._complaint = ""
 
     def run(self) -> None:
         """Serve until told to stop. Raises StoreError when the disk or the database refuses."""
@@ -122,7 +123,9 @@ class Service:
             self._transport.publish(self._status(online=False))
             self._inbox.close()
             self._transport.stop()
-            LOG.info("stopped after %d messages", self._stored)
+            LOG.info(
+                "stopped after %d messages; %d could not be sent for want of a connection", self._stored, self._lost
+            )
 
     def stop(self) -> None:
         """Finish the transaction at hand and return from `run`."""
@@ -157,9 +160,12 @@ class Service:
 
     def _log_connection(self, event: TransportEvent) -> None:
         if isinstance(event, Connected):
+            self._complaint = ""
             LOG.info("connected to the broker, session %s", "resumed" if event.session_present else "new")
-        elif isinstance(event, Disconnected):
+        elif isinstance(event, Disconnected) and event.reason != self._complaint:
+            # each attempt to reconnect fails with the same words; once is enough
             LOG.warning("no connection to the broker: %s", event.reason)
+            self._complaint = event.reason
         elif isinstance(event, Delivered):
             LOG.error("the broker refused a message: %s; check its access list", event.reason)
 
