@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import safetensors.numpy
 
-from headway.arrays import AnyArray
+from headway.arrays import AnyArray, Float32, describe
 from headway.errors import HeadwayError
 from headway.fields import canonical_json, parse_json
 
@@ -45,3 +45,35 @@ def decode_tensors(
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     value = parse_json(text.encode(), f"{where} metadata", error) if isinstance(text, str) else None
     return dict(arrays), value
+
+
+class TensorTable:
+    """Decoded tensors being read: every tensor of its type and shape, none left over. `error`: family to raise."""
+
+    def __init__(self, loaded: Mapping[str, AnyArray], error: type[HeadwayError]) -> None:
+        self._left = dict(loaded)
+        self._error = error
+
+    def take(self, name: str) -> AnyArray:
+        if name not in self._left:
+            raise self._error(f"tensor {name} is missing")
+        return self._left.pop(name)
+
+    def float32(self, name: str, shape: tuple[int, ...]) -> Float32:
+        array = self.take(name)
+        fits = array.ndim == len(shape) and all(s in (-1, a) for s, a in zip(shape, array.shape, strict=True))
+        if array.dtype != np.float32 or not fits or not np.isfinite(array).all():
+            raise self._error(f"tensor {name} must be finite float32 {shape}, got {describe(array)}")
+        return array
+
+    def optional(self, name: str) -> Float32 | None:
+        if name not in self._left:
+            return None
+        return self.float32(name, (-1,) * self._left[name].ndim)
+
+    def maybe(self, name: str) -> AnyArray | None:
+        return self._left.pop(name, None)
+
+    def finish(self) -> None:
+        if self._left:
+            raise self._error(f"unknown tensors {sorted(self._left)}")

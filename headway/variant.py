@@ -5,23 +5,25 @@ The container (bundle.py) proves that the bytes are whole; this module proves th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32, describe
-from headway.bundle import BundleLimits, Container, encode_container, read_container
+from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.bundle import BundleLimits, Container, encode_container, manifest_with_members, read_container
 from headway.durable import write_durably
-from headway.errors import BundleError, HeadwayError, LocalError, RemoteError
+from headway.errors import BundleError, ConfigError, HeadwayError, LocalError, RemoteError
 from headway.features import Expansion, FeatureMap
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
+from headway.preprocessing import Denoise, Missing, Preprocessing
+from headway.signing import verify_signature
 from headway.statistics import Statistics, from_arrays, to_arrays
-from headway.tensors import decode_tensors, encode_tensors
+from headway.tensors import TensorTable, decode_tensors, encode_tensors
 
+RUNTIMES = ("ai-edge-litert", "tflite-runtime", "onnxruntime")
 TENSORS = "tensors.safetensors"
 TENSORS_BYTES_MAX = 256 << 20
 
@@ -31,6 +33,7 @@ class Backbone:
     """One executable form of the frozen backbone.
 
     engine: ``tflite`` or ``onnx``; precision: ``float32`` and so on; dynamic_batch: rows may come many at a time.
+    runtimes: name -> oldest version whose operators suffice, of the runtimes that were seen to run it right.
     """
 
     member: str
@@ -38,6 +41,25 @@ class Backbone:
     precision: str
     dynamic_batch: bool
     payload: bytes = field(repr=False)
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """Some of the training data, carried along. A classifier's rows have labels, all others targets.
+
+    values: int8 codes (n, d), or raw windows float32 (n, *input_shape).
+    labels: int64 (n,), index of the class; targets: float32 (n, C), 0 / 1 per label or regression values.
+    """
+
+    values: AnyArray
+    labels: Int64 | None = None
+    targets: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        held = [part for part in (self.labels, self.targets) if part is not None]
+        if len(held) != 1 or len(held[0]) != len(self.values):
+            raise LocalError("source rows need either labels or targets, one per row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +68,8 @@ class Variant:
 
     probe_inputs float32 (k, *input_shape) and probe_embedding float32 (k, e): raw training windows and what the
     source model's backbone makes of them; a device checks its own runtime against them before it serves.
+    source: tables of the training data; of no samples at all where the model is not a one-label classifier.
+    buffer: int8 codes of a class-balanced draw of the training data; evaluation: raw windows to score heads on.
     """
 
     name: str
@@ -60,6 +84,10 @@ class Variant:
     probe_embedding: Float32
     report: Mapping[str, JsonValue] = field(default_factory=dict)
     sha256: str = ""
+    buffer: SourceRows | None = None
+    evaluation: SourceRows | None = None
+    licence: str = ""
+    provenance: str = ""
 
     def __post_init__(self) -> None:
         if self.source.size != self.features.size:
@@ -80,13 +108,15 @@ class Variant:
     def input_shape(self) -> tuple[int, ...]:
         return self.preprocessing.input_shape
 
-    def encode(self) -> bytes:
-        """The bundle's bytes; the same variant always gives the same ones."""
-        return encode_container(self._manifest(), self._members())
+    def encode(self, sign: Callable[[bytes], bytes] | None = None) -> bytes:
+        """The bundle's bytes; the same variant always gives the same ones. `sign`: manifest -> 64-byte signature."""
+        manifest, members = self._manifest(), self._members()
+        signature = None if sign is None else sign(manifest_with_members(manifest, members))
+        return encode_container(manifest, members, signature)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, sign: Callable[[bytes], bytes] | None = None) -> None:
         """Write the bundle durably."""
-        write_durably(path, self.encode())
+        write_durably(path, self.encode(sign))
 
     def _manifest(self) -> dict[str, object]:
         expansion = self.features.expansion
@@ -107,9 +137,18 @@ class Variant:
                     "engine": b.engine,
                     "precision": b.precision,
                     "dynamic_batch": b.dynamic_batch,
+                    "runtimes": dict(b.runtimes),
                 }
                 for b in self.backbones
             ],
+            "preprocessing": {
+                "missing": str(self.preprocessing.missing),
+                "denoise": str(self.preprocessing.denoise),
+                "median_width": self.preprocessing.median_width,
+                "ewma_weight": self.preprocessing.ewma_weight,
+            },
+            "licence": self.licence,
+            "provenance": self.provenance,
             "report": dict(self.report),
         }
 
@@ -122,7 +161,7 @@ class Variant:
             "probe.inputs": self.probe_inputs,
             "probe.embedding": self.probe_embedding,
         }
-        optional = {
+        optional: dict[str, AnyArray | None] = {
             "features.mean": self.features.mean,
             "features.components": self.features.components,
             "preprocessing.offset": self.preprocessing.offset,
@@ -131,16 +170,36 @@ class Variant:
         if self.features.expansion is not None:
             optional["expansion.weights"] = self.features.expansion.weights
             optional["expansion.bias"] = self.features.expansion.bias
+        for name, rows in (("buffer", self.buffer), ("evaluation", self.evaluation)):
+            if rows is not None:
+                optional[f"{name}.values"] = rows.values
+                optional[f"{name}.labels" if rows.targets is None else f"{name}.targets"] = (
+                    rows.labels if rows.targets is None else rows.targets
+                )
         tensors |= {name: array for name, array in optional.items() if array is not None}
         tensors |= {f"source.{name}": array for name, array in to_arrays(self.source).items()}
         return {TENSORS: encode_tensors(tensors), **{b.member: b.payload for b in self.backbones}}
 
 
-def read_variant(path: Path, limits: BundleLimits | None = None) -> Variant:
-    """Read, verify and interpret a bundle file. Raises BundleError with the file and what is wrong with it."""
+def read_variant(
+    path: Path, limits: BundleLimits | None = None, *, public_key: bytes | None = None, release_min: int = 0
+) -> Variant:
+    """Read, verify and interpret a bundle file.
+
+    public_key: 32 bytes; the bundle must then carry this key's signature. release_min: the release that runs
+    already; an older one is refused, so that a signed bundle of yesterday cannot bring yesterday's faults back.
+    Raises BundleError with the file and what is wrong with it.
+    """
     container = read_container(path, limits or BundleLimits())
     try:
-        return decode_variant(container)
+        if public_key is not None:
+            verify_signature(container, public_key)
+        variant = decode_variant(container)
+        if variant.release < release_min:
+            raise BundleError(f"release {variant.release} is older than {release_min}, which was already accepted")
+        return variant
+    except ConfigError:
+        raise
     except HeadwayError as error:
         raise BundleError(f"{path}: {error}") from error
 
@@ -161,7 +220,7 @@ def decode_variant(container: Container) -> Variant:
     if TENSORS not in container.members:
         raise BundleError(f"member {TENSORS} is missing")
     loaded, _ = decode_tensors(container.members[TENSORS], TENSORS, BundleError, TENSORS_BYTES_MAX)
-    tensors = _Tensors(loaded)
+    tensors = TensorTable(loaded, BundleError)
     head = Head(
         tensors.float32("head.kernel", (embedding_size, len(classes))),
         tensors.float32("head.bias", (len(classes),)),
@@ -178,17 +237,16 @@ def decode_variant(container: Container) -> Variant:
         backbones=backbones,
         head=head,
         features=features,
-        preprocessing=Preprocessing(
-            input_shape,
-            tensors.float32("preprocessing.fill", (input_shape[-1],)),
-            tensors.optional("preprocessing.offset"),
-            tensors.optional("preprocessing.gain"),
-        ),
+        preprocessing=_preprocessing(tensors, fields.table("preprocessing"), input_shape),
         source=_source(packed, features.size, classes, space),
         probe_inputs=tensors.float32("probe.inputs", (-1, *input_shape)),
         probe_embedding=tensors.float32("probe.embedding", (-1, embedding_size)),
         report=fields.mapping("report"),
         sha256=container.sha256,
+        buffer=_rows(tensors, "buffer", np.dtype(np.int8), (features.size,), len(classes)),
+        evaluation=_rows(tensors, "evaluation", np.dtype(np.float32), input_shape, len(classes)),
+        licence=fields.text("licence", "", length_max=4096),
+        provenance=fields.text("provenance", "", length_max=4096),
     )
     fields.finish()
     tensors.finish()
@@ -200,13 +258,51 @@ def _backbone(item: Fields, container: Container) -> Backbone:
     engine = item.choice("engine", ("tflite", "onnx"))
     precision = item.choice("precision", ("float32", "float16", "dynamic", "int8"))
     dynamic = item.boolean("dynamic_batch")
+    runtimes = item.table("runtimes")
+    oldest = {name: runtimes.text(name, length_max=32) for name in RUNTIMES if runtimes.has(name)}
+    runtimes.finish()
     item.finish()
     if member not in container.members:
         raise BundleError(f"backbone {member} is listed but not in the bundle")
-    return Backbone(member, engine, precision, dynamic, container.members[member])
+    return Backbone(member, engine, precision, dynamic, container.members[member], oldest)
 
 
-def _feature_map(tensors: _Tensors, embedding_size: int, expansion_of: str) -> FeatureMap:
+def _preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[int, ...]) -> Preprocessing:
+    made = Preprocessing(
+        input_shape,
+        tensors.float32("preprocessing.fill", (input_shape[-1],)),
+        tensors.optional("preprocessing.offset"),
+        tensors.optional("preprocessing.gain"),
+        Missing(fields.choice("missing", tuple(Missing), Missing.CONSTANT)),
+        Denoise(fields.choice("denoise", tuple(Denoise), Denoise.NONE)),
+        fields.integer("median_width", 3),
+        fields.number("ewma_weight", 0.5),
+    )
+    fields.finish()
+    return made
+
+
+def _rows(
+    tensors: TensorTable, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], classes: int
+) -> SourceRows | None:
+    values = tensors.maybe(f"{name}.values")
+    if values is None:
+        return None
+    if values.dtype != dtype or values.shape[1:] != shape:
+        raise BundleError(f"tensor {name}.values must be {dtype} (n, {shape}), got {describe(values)}")
+    labels, targets = tensors.maybe(f"{name}.labels"), tensors.maybe(f"{name}.targets")
+    if labels is not None and (labels.dtype != np.int64 or labels.ndim != 1 or not _within(labels, classes)):
+        raise BundleError(f"tensor {name}.labels must be int64 class indices, got {describe(labels)}")
+    if targets is not None and (targets.dtype != np.float32 or targets.shape[1:] != (classes,)):
+        raise BundleError(f"tensor {name}.targets must be float32 (n, {classes}), got {describe(targets)}")
+    return SourceRows(values, labels, targets)
+
+
+def _within(labels: AnyArray, classes: int) -> bool:
+    return not len(labels) or (int(labels.min()) >= 0 and int(labels.max()) < classes)
+
+
+def _feature_map(tensors: TensorTable, embedding_size: int, expansion_of: str) -> FeatureMap:
     expansion: Expansion | None = None
     if expansion_of != "none":
         weights = tensors.float32("expansion.weights", (-1, -1))
@@ -221,31 +317,3 @@ def _source(packed: dict[str, AnyArray], size: int, classes: tuple[str, ...], sp
         return from_arrays(packed, size, classes, space)
     except RemoteError as error:
         raise BundleError(f"source {error}") from error
-
-
-class _Tensors:
-    """The tensor member being read: every tensor of its type and shape, none left over."""
-
-    def __init__(self, loaded: Mapping[str, AnyArray]) -> None:
-        self._left = dict(loaded)
-
-    def take(self, name: str) -> AnyArray:
-        if name not in self._left:
-            raise BundleError(f"tensor {name} is missing")
-        return self._left.pop(name)
-
-    def float32(self, name: str, shape: tuple[int, ...]) -> Float32:
-        array = self.take(name)
-        fits = array.ndim == len(shape) and all(s in (-1, a) for s, a in zip(shape, array.shape, strict=True))
-        if array.dtype != np.float32 or not fits or not np.isfinite(array).all():
-            raise BundleError(f"tensor {name} must be finite float32 {shape}, got {describe(array)}")
-        return array
-
-    def optional(self, name: str) -> Float32 | None:
-        if name not in self._left:
-            return None
-        return self.float32(name, (-1,) * self._left[name].ndim)
-
-    def finish(self) -> None:
-        if self._left:
-            raise BundleError(f"unknown tensors {sorted(self._left)}")
