@@ -18,7 +18,7 @@ from edge_agent.store import Changes, OutboxRow
 from headway.arrays import Float32, Int64, Strings
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, JsonValue, canonical_json, parse_json
-from headway.messages import Ack, Event, Metrics, PublishedHead, StatisticsReport, Update
+from headway.messages import MESSAGE_BYTES_MAX, Ack, Event, Metrics, PublishedHead, StatisticsReport, Update
 from headway.samples import UNLABELLED
 from headway.topics import Kind
 
@@ -84,6 +84,7 @@ class Agent:
     _outbox_sent: int = 0
     _outbox_sent_at_s: float = -1e9
     outbox_full: bool = False
+    unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
 
     def process(self, features: Features, labels: Int64 | None) -> Answer:
@@ -131,8 +132,11 @@ class Agent:
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
         if not isinstance(learner.trainer, GradientTrainer):
-            report = StatisticsReport(self.device, state.epoch, state.counter, learner.trainer.local)
-            sends.append(Send(Kind.STATISTICS, report.encode()))
+            report = StatisticsReport(self.device, state.epoch, state.counter, learner.trainer.local).encode()
+            if len(report) > MESSAGE_BYTES_MAX:
+                self.unsendable_bytes = len(report)
+            else:
+                sends.append(Send(Kind.STATISTICS, report))
         return sends
 
     def outbox_position(self, now_s: float) -> int:
@@ -177,10 +181,14 @@ class Agent:
         events = []
         for decision in decisions:
             scores: dict[str, JsonValue] = {
-                name: {"weight": round(s.weight, 3), "correct": round(s.correct, 3)}
-                for name, s in decision.scores.items()
+                name: {"weight": round(s.weight, 3), "loss": round(s.loss, 3)} for name, s in decision.scores.items()
             }
-            detail: dict[str, JsonValue] = {"before": decision.before, "after": decision.after, "scores": scores}
+            detail: dict[str, JsonValue] = {
+                "before": decision.before,
+                "after": decision.after,
+                "by": decision.kind,
+                "scores": scores,
+            }
             events.append(Event("head-changed", detail, wall_s))
         return events
 

@@ -34,7 +34,8 @@ class LearnerSettings:
     replay_rows: int = 256
     update_labels: int = 16
     gate_discount: float = 0.98
-    gate_margin: float = 0.5
+    gate_margin: float = 1.0
+    gate_errors: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         update_labels=fields.integer("update_labels", default.update_labels, low=1, high=1 << 20),
         gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
         gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
+        gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),
     )
     fields.finish()
     return settings

@@ -28,7 +28,7 @@ from edge_agent.runtime import open_runtime
 from edge_agent.sensors.spool import Spool, SpoolFile
 from edge_agent.store import Changes, SQLiteStore
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
-from headway.messages import JSON_TYPE, TENSORS_TYPE, Event, Reported, Status
+from headway.messages import JSON_TYPE, MESSAGE_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.mqtt import MqttTransport
 from headway.notify import Notifier
 from headway.ports import Clock, Connected, Delivered, Disconnected, Outgoing, Received, Transport, TransportEvent
@@ -182,6 +182,13 @@ class Daemon:
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
             self._publish(send.kind, send.payload)
+        if agent.unsendable_bytes:
+            self._note(
+                "statistics-too-large",
+                f"statistics have {agent.unsendable_bytes} bytes, a message at most {MESSAGE_BYTES_MAX}; they stay on "
+                "this device. Convert the model with a smaller --expand, --pca or --select",
+            )
+            agent.unsendable_bytes = 0
         if not self._connected or agent.sync_state.sequence == 0:
             return
         for row in self._store.outbox(agent.outbox_position(now_s), OUTBOX_ROWS_A_TURN):

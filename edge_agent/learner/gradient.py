@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.trainer import TrainerState
-from headway.arrays import AnyArray, Float32, Int8, Int64
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.errors import StoreError
 from headway.features import CODE_MAX
 from headway.fields import Fields
@@ -51,6 +51,10 @@ class GradientTrainer:
         self._seen = np.zeros(len(self._classes), np.int64)
         self.rolled_back = 0
 
+    @property
+    def pending(self) -> int:
+        return 0
+
     def learn(self, codes: Int8, labels: Int64) -> None:
         for row, label in zip(codes, labels.tolist(), strict=True):
             drawn, drawn_labels = self._draw(self._settings.batch_rows - 1)
@@ -70,6 +74,10 @@ class GradientTrainer:
         update = PendingUpdate(self._base_version, self._since_base, self._sgd.weights - self._base)
         self._base, self._since_base = self._sgd.weights.copy(), 0
         return update
+
+    def leave_one_out(self) -> Mapping[str, Float64]:
+        """Descent has no closed form for this; the gate relies on prequential scores."""
+        return {}
 
     def adopt(self, published: PublishedHead) -> None:
         """Move to the fleet's new average, keeping what was learned since the last update was sent."""

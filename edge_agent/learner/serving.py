@@ -9,10 +9,12 @@ import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gate import FROZEN, Decision, Gate
+from edge_agent.learner.fairness import FrozenScore
+from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
+from headway.calibration import scoring_loss
 from headway.errors import ConfigError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput, HeadKind
@@ -51,7 +53,8 @@ class Learner:
         self.trainer: ExactTrainer | GradientTrainer = (
             ExactTrainer(variant.source) if settings.kind == "exact" else GradientTrainer(variant, settings)
         )
-        self._gate = Gate(settings.gate_discount, settings.gate_margin)
+        self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
+        self._frozen_score = FrozenScore(len(variant.classes), ROWS)
         self._fleet: PublishedHead | None = None
         self.served_sums = ClassificationSums.empty(len(variant.classes))
         self.frozen_sums = ClassificationSums.empty(len(variant.classes))
@@ -88,11 +91,17 @@ class Learner:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide."""
         truth = np.array([label], np.int64)
         probabilities = {name: _apply(head, features) for name, head in self._heads().items()}
-        self._gate.record({name: int(p.argmax()) == label for name, p in probabilities.items()})
+        losses = {name: float(scoring_loss(p.astype(np.float64), truth)[0]) for name, p in probabilities.items()}
+        logits = self._variant.head.logits(features.embedding)
+        recalibrated = self._frozen_score.add(logits, label)
+        losses[FROZEN] = float(self._frozen_score.losses(logits.astype(np.float64), truth)[0])
+        self._gate.record(losses)
+        if recalibrated is not None:
+            self._gate.rescore(FROZEN, recalibrated)
         self.served_sums += ClassificationSums.of(served.probability, truth)
         self.frozen_sums += ClassificationSums.of(probabilities[FROZEN], truth)
         self.trainer.learn(features.codes, truth)
-        decision = self._gate.decide()
+        decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
         if decision is not None:
             self.decisions.append(decision)
 
@@ -114,11 +123,17 @@ class Learner:
         tensors = {f"trainer.{name}": array for name, array in tensors.items()}
         if self._fleet is not None:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
+        gate_tensors, gate_values = self._gate.state()
+        frozen_tensors, temperature, seen = self._frozen_score.state()
+        tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
+        tensors |= {f"frozen.{name}": array for name, array in frozen_tensors.items()}
         meta: dict[str, JsonValue] = {
+            "temperature": temperature,
+            "seen": seen,
             "kind": self.kind,
             "space": self._variant.space,
             "classes": list(self._variant.classes),
-            "gate": self._gate.state(),
+            "gate": gate_values,
             "trainer": values,
             "served": _json(self.served_sums),
             "frozen": _json(self.frozen_sums),
@@ -141,8 +156,13 @@ class Learner:
             self._fleet = PublishedHead.decode(fleet.tobytes()) if fleet is not None else None
         except RemoteError as error:
             raise StoreError(f"saved learner is damaged: {error}") from error
-        self._gate.restore(fields.table("gate"))
-        self.trainer.restore(_without_prefix(tensors), fields.table("trainer"))
+        try:
+            self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
+            temperature, seen = fields.number("temperature", low=0.0), fields.integer("seen")
+            self._frozen_score.restore(_of(tensors, "frozen."), temperature, seen)
+            self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
+        except KeyError as error:
+            raise StoreError(f"saved learner lacks tensor {error}") from error
         fields.finish()
         if self._gate.serving not in self._heads():
             raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
@@ -172,8 +192,6 @@ def _json(sums: ClassificationSums) -> JsonValue:
     return value
 
 
-def _without_prefix(tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-    for name in tensors:
-        if not name.startswith("trainer."):
-            raise StoreError(f"saved learner holds an unknown tensor {name!r}")
-    return {name.removeprefix("trainer."): array for name, array in tensors.items()}
+def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:
+    """The tensors of one part, by their own names."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from headway.arrays import AnyArray, Int8, Int64
+from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.head import Head
 from headway.messages import PublishedHead
@@ -16,12 +16,21 @@ TrainerState = tuple[dict[str, AnyArray], dict[str, JsonValue]]
 class Trainer(Protocol):
     """A learner behind the gate."""
 
+    @property
+    def pending(self) -> int:
+        """Labels taken in since the candidates were last made."""
+        ...
+
     def learn(self, codes: Int8, labels: Int64) -> None:
         """Take in labelled samples. codes: int8 (n, d); labels: int64 (n,) in 0..C-1."""
         ...
 
     def candidates(self) -> Mapping[str, Head]:
         """Heads over codes that may serve, by name; names stay the same from call to call."""
+        ...
+
+    def leave_one_out(self) -> Mapping[str, Float64]:
+        """Losses per candidate on labels it was made without, float64 (n,); empty when it cannot tell."""
         ...
 
     def adopt(self, published: PublishedHead) -> None:

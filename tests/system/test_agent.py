@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_agent.config import LearnerSettings
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.store import SQLiteStore
-from headway.errors import StoreError
-from headway.statistics import Statistics, from_arrays
-from headway.tensors import decode_tensors
+from headway.statistics import Statistics
 from headway.variant import read_variant
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
@@ -32,13 +33,13 @@ def status(device: Device) -> dict[str, object]:
     return found
 
 
-def learned(device: Device) -> Statistics:
-    """The tables in the device's store, read as any other program could."""
+def learned(device: Device, bundle: Path) -> Statistics:
+    """What the device's store holds after its last commit."""
     saved = SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True).load()
-    tensors, meta = decode_tensors(saved["learner"], "state", StoreError, 1 << 24)
-    packed = {n.removeprefix("trainer.local."): t for n, t in tensors.items() if n.startswith("trainer.local.")}
-    assert isinstance(meta, dict)
-    return from_arrays(packed, 12, CLASSES, str(meta["space"]))
+    learner = Learner(read_variant(bundle), LearnerSettings())
+    learner.restore(saved["learner"])
+    assert isinstance(learner.trainer, ExactTrainer)
+    return learner.trainer.local
 
 
 def expected(bundle: Path, x: np.ndarray, y: np.ndarray) -> Statistics:
@@ -62,7 +63,7 @@ def test_once_takes_in_the_spool_answers_and_leaves(new_device: NewDevice, bundl
         assert answer["source"].shape == (12,)
     found = status(device)
     assert (found["labels"], found["files_consumed"], found["running"]) == (11, 2, False)
-    assert learned(device) == expected(bundle, x, y)
+    assert learned(device, bundle) == expected(bundle, x, y)
     assert sorted(p.name for p in (device.folder / "spool").iterdir()) == ["claimed", "rejected"]
 
 
@@ -101,7 +102,7 @@ def test_killed_at_random_it_loses_and_repeats_nothing(new_device: NewDevice, bu
     result = device.once()
     assert result.returncode == 0, result.stderr
     assert kills >= 3
-    assert learned(device) == expected(bundle, x, y)
+    assert learned(device, bundle) == expected(bundle, x, y)
     assert status(device)["labels"] == 160
     assert list((device.folder / "spool" / "claimed").iterdir()) == []
 

@@ -1,0 +1,69 @@
+"""The posterior LDA head, and its leave-one-out logits against taking each sample out for real."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.errors import LocalError
+from headway.posterior import Posterior, SourcePrior
+from headway.statistics import Statistics
+
+CLASSES = ("a", "b", "c")
+
+
+def tables(count: int, seed: int, classes: tuple[str, ...] = CLASSES) -> tuple[np.ndarray, np.ndarray, Statistics]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    centres = np.random.default_rng(0).normal(0, 30, (3, 6))
+    codes = np.clip(np.rint(centres[labels] + random.normal(0, 12, (count, 6))), -127, 127).astype(np.int8)
+    return codes, labels, Statistics.of(codes, labels, classes, "s")
+
+
+@pytest.mark.parametrize("k", [0.5, 2.0, 10.0])
+@pytest.mark.parametrize("local_priors", [False, True])
+@pytest.mark.parametrize("count", [4, 25])
+def test_leave_one_out_is_leaving_one_out(k: float, local_priors: bool, count: int) -> None:
+    prior = SourcePrior.of(tables(300, seed=1)[2])
+    codes, labels, local = tables(count, seed=2)
+    found = Posterior(prior, local).leave_one_out(codes, labels, k, local_priors)
+    for row in range(count):
+        without = local - Statistics.of(codes[row : row + 1], labels[row : row + 1], CLASSES, "s")
+        posterior = Posterior(prior, without)
+        head = posterior.head(k)
+        expected = head.logits(codes[row : row + 1].astype(np.float32))[0]
+        # class priors are those of all labels: one count more or less is no matter of the sample's features
+        expected -= np.log(1 / 3)
+        counts = local.counts + 1.0
+        expected = expected + np.log(counts / counts.sum() if local_priors else np.full(3, 1 / 3))
+        assert np.allclose(found[row], expected, atol=2e-2), row
+
+
+def test_without_labels_it_is_the_source() -> None:
+    source = tables(300, seed=1)[2]
+    posterior = Posterior(SourcePrior.of(source), Statistics.zeros(6, CLASSES, "s"))
+    codes, labels, _ = tables(200, seed=3)
+    assert (posterior.head(2.0).logits(codes.astype(np.float32)).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_many_labels_take_over() -> None:
+    prior = SourcePrior.of(tables(300, seed=1)[2])
+    codes, labels, _ = tables(4000, seed=4)
+    swapped = (labels + 1) % 3
+    head = Posterior(prior, Statistics.of(codes, swapped, CLASSES, "s")).head(2.0)
+    assert (head.logits(codes.astype(np.float32)).argmax(axis=1) == swapped).mean() > 0.9
+
+
+def test_a_class_the_source_never_saw_comes_from_local_labels_alone() -> None:
+    codes, labels, _ = tables(300, seed=1)
+    known = labels != 2
+    prior = SourcePrior.of(Statistics.of(codes[known], labels[known], ("a", "b"), "s"))
+    local = Statistics.of(codes[~known][:5], np.full(5, 2), CLASSES, "s")
+    head = Posterior(prior, local).head(2.0)
+    assert head.classes == CLASSES
+    assert (head.logits(codes.astype(np.float32)).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_a_source_without_samples_is_refused() -> None:
+    with pytest.raises(LocalError, match="no sample"):
+        SourcePrior.of(Statistics.zeros(6, CLASSES, "s"))
