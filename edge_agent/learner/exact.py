@@ -23,6 +23,8 @@ from headway.posterior import Posterior, SourcePrior
 from headway.statistics import Statistics
 
 EVIDENCE_ROWS = 128
+# below it no window is shorter than the whole past, and leave-one-out covers every label
+FEW_LABELS = 128
 FRESH_LABELS = 64
 CLASS_LABELS_MIN = 3
 
@@ -46,6 +48,7 @@ RECIPES = {
     "exact/steady": Recipe(10.0),
     "exact/recent": Recipe(2.0, window=256),
     "exact/recent-prior": Recipe(2.0, window=256, local_priors=True),
+    "exact/newest": Recipe(2.0, window=64),
 }
 
 
@@ -119,7 +122,7 @@ class ExactTrainer:
 
         Only while labels are few; later, predicting first and learning then tells more about what comes next.
         """
-        return self._refreshed().losses if self.labels <= EVIDENCE_ROWS else {}
+        return self._refreshed().losses if self.labels < FEW_LABELS else {}
 
     def adopt(self, published: PublishedHead) -> None:
         """Nothing to do: the fleet's head is a candidate of its own."""
@@ -176,7 +179,7 @@ class ExactTrainer:
         """All candidates: one factorisation per window, one set of right-hand sides per recipe."""
         heads: dict[str, Head] = {}
         losses: dict[str, Float64] = {}
-        few = self._buckets.labels <= EVIDENCE_ROWS
+        few = self._buckets.labels < FEW_LABELS
         calibrate = few or self._calibration_due
         self._calibration_due = False
         for window in sorted({recipe.window for recipe in RECIPES.values()}):
@@ -190,13 +193,14 @@ class ExactTrainer:
                 local_priors = recipe.local_priors and _all_met(tables)
                 head = posterior.head(recipe.worth, local_priors)
                 if calibrate and len(self._evidence_labels):
-                    logits = posterior.leave_one_out(
-                        self._evidence_codes, self._evidence_labels, recipe.worth, local_priors
-                    )
-                    temperature = fit_temperature(logits, self._evidence_labels)
+                    # only what is in the tables can be left out of them
+                    rows = slice(-window if window else None, None)
+                    codes, labels = self._evidence_codes[rows], self._evidence_labels[rows]
+                    logits = posterior.leave_one_out(codes, labels, recipe.worth, local_priors)
+                    temperature = fit_temperature(logits, labels)
                     self._temperatures[name] = temperature
                     probabilities = softmax((logits / temperature).astype(np.float32))
-                    losses[name] = scoring_loss(probabilities.astype(np.float64), self._evidence_labels)
+                    losses[name] = scoring_loss(probabilities.astype(np.float64), labels)
                 heads[name] = _cooled(head, self._temperatures.get(name, 1.0))
         return Solved(heads, losses)
 

@@ -52,13 +52,16 @@ class Gate:
     def __init__(self, discount: float, margin: float, errors: float = 1.0) -> None:
         self._discount, self._margin, self._errors = discount, margin, errors
         self._losses: dict[str, Float64] = {FROZEN: np.zeros(0)}
+        # what each candidate ever saved against the frozen head: a run of one easy class does not wipe that out
+        self._earned: dict[str, float] = {}
         self.serving = FROZEN
 
     def record(self, losses: Mapping[str, float]) -> None:
         """Score one labelled sample: each candidate's loss on it, from before anyone learned it."""
         length = len(self._losses[FROZEN])
-        for name in losses:
+        for name, loss in losses.items():
             self._losses.setdefault(name, np.full(length, np.nan))
+            self._earned[name] = self._earned.get(name, 0.0) + losses[FROZEN] - loss
         for name, kept in self._losses.items():
             self._losses[name] = np.append(kept, losses.get(name, np.nan))[-ROWS:]
 
@@ -71,6 +74,7 @@ class Gate:
     def withdraw(self, name: str) -> None:
         """Forget a candidate whose head was replaced by another one; its score was earned by the old head."""
         self._losses.pop(name, None)
+        self._earned.pop(name, None)
         if self.serving == name:
             self.serving = FROZEN
 
@@ -84,7 +88,7 @@ class Gate:
         length = len(rows[FROZEN])
         discount = 1.0 if evidence else self._discount
         weights: Float64 = np.power(discount, np.arange(length - 1, -1, -1, dtype=np.float64))
-        best, best_lead = self._unless_frozen_is_as_good(rows, weights), 0.0
+        best, best_lead = self._unless_frozen_is_as_good(rows, weights, bool(evidence)), 0.0
         incumbent = best
         for name in rows:
             lead, error, shared = _advantage(rows[name], rows.get(incumbent, rows[FROZEN]), weights)
@@ -100,11 +104,15 @@ class Gate:
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""
-        return dict(self._losses), {"serving": self.serving}
+        earned: dict[str, JsonValue] = dict(self._earned)
+        return dict(self._losses), {"serving": self.serving, "earned": earned}
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError."""
         self.serving = values.text("serving")
+        earned = values.table("earned")
+        self._earned = {name: earned.number(name) for name in tensors if earned.has(name)}
+        earned.finish()
         values.finish()
         length = len(tensors.get(FROZEN, np.zeros(0)))
         for name, losses in tensors.items():
@@ -114,7 +122,7 @@ class Gate:
             raise StoreError("saved scores lack the frozen head")
         self._losses = dict(tensors)
 
-    def _unless_frozen_is_as_good(self, rows: Mapping[str, Float64], weights: Float64) -> str:
+    def _unless_frozen_is_as_good(self, rows: Mapping[str, Float64], weights: Float64, few: bool) -> str:
         """The incumbent, or the frozen head once the incumbent's lead over it has melted away.
 
         Of two heads that labels cannot tell apart, the one that was tested before it shipped is the safer.
@@ -122,7 +130,8 @@ class Gate:
         if self.serving not in rows:
             return FROZEN
         lead, _, _ = _advantage(rows[self.serving], rows[FROZEN], weights)
-        return self.serving if lead > 0 else FROZEN
+        earned = 0.0 if few else self._earned.get(self.serving, 0.0)
+        return self.serving if max(lead, earned) > 0 else FROZEN
 
     def _rows(self, evidence: Mapping[str, Float64], pending: int) -> dict[str, Float64]:
         """Losses of every candidate on the same rows, NaN where it did not exist yet."""
