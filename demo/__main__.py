@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from demo import report, watch
 from demo.fleet import DemoError, Device, Fleet
+from demo.result import Result
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.arrays import Float32
@@ -30,18 +30,6 @@ TABLE_WIDTH = 110
 console = Console(highlight=False)
 if not console.is_terminal:
     console = Console(highlight=False, width=TABLE_WIDTH)
-
-
-@dataclass(slots=True)
-class Result:
-    """One device's figures. Accuracies 0..1 on its later windows; `after` by labels per class."""
-
-    name: str
-    frozen: float = float("nan")
-    after: dict[int, float] = field(default_factory=dict)
-    fleet: float = float("nan")
-    bytes_sent: int = 0
-    serving: str = ""
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -18,10 +17,8 @@ from rich.live import Live
 from rich.table import Table
 
 from demo import watch
+from demo.result import Result
 from headway.durable import write_durably
-
-if TYPE_CHECKING:
-    from demo.__main__ import Result
 
 LAST = watch.STAGES[-1]
 MEASURED = (0, *watch.STAGES)
