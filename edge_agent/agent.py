@@ -6,13 +6,15 @@ what must be durable is committed before anything that depends on it is said to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.serving import Learner
+from edge_agent.learner.serving import Learner, Prediction
+from edge_agent.learner.windows import Windows, unlabelled
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, OutboxRow
 from headway.arrays import Float32, Int64, Strings
@@ -41,6 +43,16 @@ class Send:
 
     kind: Kind
     payload: bytes
+
+
+@dataclass(slots=True)
+class LabelCounts:
+    """What became of labels that came after their windows."""
+
+    learned: int = 0
+    repeated: int = 0
+    corrected: int = 0
+    unknown: int = 0
 
 
 @dataclass(slots=True)
@@ -86,11 +98,13 @@ class Agent:
     outbox_full: bool = False
     unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
+    windows: Windows = field(default_factory=lambda: Windows(0))
 
-    def process(self, features: Features, labels: Int64 | None) -> Answer:
+    def process(self, features: Features, labels: Int64 | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
 
-        labels: int64 (n,), -1 where there is none; None without any. Commit afterwards.
+        labels: int64 (n,), -1 where there is none; None without any. ids: names under which labels may come later;
+        a label for an id that was labelled before corrects it. Commit afterwards.
         """
         count = len(features)
         probabilities: list[Float32] = []
@@ -102,13 +116,39 @@ class Agent:
             served = self.learner.predict(window)
             probabilities.append(served.probability)
             sources += [served.source] * (stop - start)
+            if ids is not None:
+                for row in range(stop - start):
+                    self.windows.add(ids[start + row], unlabelled(window, served.probability, served.source, row))
             if labels is not None and labels[start] != UNLABELLED:
-                self.learner.learn(window, int(labels[start]), served)
-                self.sync_state.counter += 1
-                self._queue_update()
+                number = self._learn(window, int(labels[start]), served)
+                if ids is not None:
+                    self.windows.relabel(ids[start], int(labels[start]), number)
             start = stop
         probability = np.concatenate(probabilities)
         return Answer(np.asarray(probability.argmax(axis=1), np.int64), probability, np.array(sources))
+
+    def label(self, ids: Sequence[str], labels: Int64) -> LabelCounts:
+        """Labels for windows seen earlier: late, in any order, repeated, corrected (-1 takes one back). Commit after.
+
+        labels: int64 (n,). A label for a window that is no longer remembered is counted as unknown.
+        """
+        counts = LabelCounts()
+        for window_id, label in zip(ids, labels.tolist(), strict=True):
+            known = self.windows.get(window_id)
+            if known is None:
+                counts.unknown += 1
+            elif known.label == label:
+                counts.repeated += 1
+            elif known.label == UNLABELLED:
+                self.windows.relabel(window_id, label, self._learn(known.features, label, known.served))
+                counts.learned += 1
+            else:
+                after = None if label == UNLABELLED else label
+                self.learner.correct(known.number, known.features, known.label, after)
+                self.windows.relabel(window_id, label, known.number)
+                self.sync_state.counter += 1
+                counts.corrected += 1
+        return counts
 
     def changes(self, consumed: int | None = None) -> Changes:
         """The transaction that makes everything since the last one durable.
@@ -118,7 +158,9 @@ class Agent:
         if consumed is not None:
             self.sync_state.consumed = consumed
         pending, self._pending = tuple(self._pending), []
-        return Changes({"learner": self.learner.encode(), "sync": self.sync_state.encode()}, pending)
+        saved, gone = self.windows.take_changes()
+        state = {"learner": self.learner.encode(), "sync": self.sync_state.encode()}
+        return Changes(state, pending, windows=saved, forgotten=gone)
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now. Statistics are cumulative, so only the newest matters, until it is acknowledged."""
@@ -191,6 +233,12 @@ class Agent:
             }
             events.append(Event("head-changed", detail, wall_s))
         return events
+
+    def _learn(self, window: Features, label: int, served: Prediction) -> int:
+        number = self.learner.learn(window, label, served)
+        self.sync_state.counter += 1
+        self._queue_update()
+        return number
 
     def _queue_update(self) -> None:
         trainer = self.learner.trainer

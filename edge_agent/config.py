@@ -33,6 +33,8 @@ class LearnerSettings:
     batch_rows: int = 16
     replay_rows: int = 256
     update_labels: int = 16
+    new_classes: bool = False
+    horizon_rows: int = 1024
     gate_discount: float = 0.98
     gate_margin: float = 1.0
     gate_errors: float = 1.0
@@ -101,6 +103,8 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         batch_rows=fields.integer("batch_rows", default.batch_rows, low=1, high=4096),
         replay_rows=fields.integer("replay_rows", default.replay_rows, low=1, high=1 << 16),
         update_labels=fields.integer("update_labels", default.update_labels, low=1, high=1 << 20),
+        new_classes=fields.boolean("new_classes", default.new_classes),
+        horizon_rows=fields.integer("horizon_rows", default.horizon_rows, low=0, high=1 << 20),
         gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
         gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
         gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),

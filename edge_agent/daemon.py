@@ -20,9 +20,10 @@ from types import FrameType
 import numpy as np
 
 import headway
-from edge_agent.agent import Agent, Answer, SyncState
+from edge_agent.agent import Agent, Answer, LabelCounts, SyncState
 from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
+from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sensors.spool import Spool, SpoolFile
@@ -158,8 +159,16 @@ class Daemon:
             too_large = self._spool.too_large(file)
             if too_large:
                 raise DataError(too_large)
-            samples = read_samples(file.path, self._variant.classes, limits.inflated_bytes_max)
-            features = self._pipeline.features(samples.x) if len(samples) else None
+            samples = read_samples(
+                file.path,
+                agent.learner.classes,
+                limits.inflated_bytes_max,
+                new_classes=self._config.learner.new_classes,
+                label_files=True,
+            )
+            features = self._pipeline.features(samples.x) if samples.x is not None and len(samples) else None
+            for name in samples.names:
+                agent.learner.add_class(name)
         except DataError as error:
             reason = str(error).replace(str(file.path), file.name)
             self._spool.reject(file, reason)
@@ -167,13 +176,23 @@ class Daemon:
             self._note("input-rejected", f"{file.name}: {reason}")
             return
         if features is not None:
-            answer = agent.process(features, samples.y)
+            answer = agent.process(features, samples.y, samples.ids)
             self._spool.answer(file, encode_answer(answer))
+        elif samples.ids is not None and samples.y is not None:
+            self._report_labels(file.name, agent.label(samples.ids, samples.y))
         self._store.commit(agent.changes(consumed=file.sequence))
         self._spool.release(file)
         for event in agent.take_events(self._clock.wall_s()):
             log.info("serving %s instead of %s", event.detail["after"], event.detail["before"])
             self._publish(Kind.EVENT, event.encode())
+
+    def _report_labels(self, name: str, counts: LabelCounts) -> None:
+        log.info("%s: %s", name, counts)
+        if counts.unknown:
+            self._note(
+                "labels-unknown",
+                f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
+            )
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
@@ -258,7 +277,9 @@ def open_agent(config: AgentConfig, variant: Variant, store: SQLiteStore) -> Age
     else:
         state = SyncState(epoch=secrets.randbits(48))
     state.boot += 1
-    agent = Agent(config.device, learner, config.sync, state)
+    windows = Windows(config.learner.horizon_rows)
+    windows.restore(store.windows())
+    agent = Agent(config.device, learner, config.sync, state, windows=windows)
     store.commit(Changes({"learner": learner.encode(), "sync": state.encode()}))
     return agent
 

@@ -26,7 +26,7 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
     """
     variant = read_variant(bundle)
     samples = read_samples(stream, variant.classes)
-    if samples.y is None or not len(samples):
+    if samples.x is None or samples.y is None or not len(samples):
         raise DataError(f"{stream} needs x and y with at least one row (y is -1 where a row has no label)")
     pipeline = Pipeline(variant, open_runtime(variant))
     agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0))

@@ -8,17 +8,23 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from headway.errors import StoreError
 
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA_VERSION = 2
+# what brings the schema from version i to i + 1; never edit one that has shipped
+MIGRATIONS = (
+    """
 CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL);
-"""
+""",
+    """
+CREATE TABLE windows (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, payload BLOB NOT NULL);
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +37,16 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One transaction. `state` replaces named values; outbox rows up to `acknowledged` are dropped."""
+    """One transaction. `state` replaces named values; outbox rows up to `acknowledged` are dropped.
+
+    windows: remembered windows to save, by id; forgotten: ids to drop.
+    """
 
     state: dict[str, bytes]
     outbox: tuple[OutboxRow, ...] = ()
     acknowledged: int | None = None
+    windows: dict[str, bytes] = field(default_factory=dict)
+    forgotten: tuple[str, ...] = ()
 
 
 class Store(Protocol):
@@ -51,6 +62,10 @@ class Store(Protocol):
 
     def outbox_size(self) -> tuple[int, int]:
         """Rows and payload bytes that wait for an acknowledgement."""
+        ...
+
+    def windows(self) -> list[tuple[str, bytes]]:
+        """Remembered windows, the first saved first."""
         ...
 
     def commit(self, changes: Changes) -> None:
@@ -90,8 +105,18 @@ class SQLiteStore:
         with self._errors_named(), self._transaction() as run:
             run.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changes.state.items())
             run.executemany("INSERT INTO outbox VALUES (?, ?)", [(r.sequence, r.payload) for r in changes.outbox])
+            run.executemany("DELETE FROM windows WHERE id = ?", [(window_id,) for window_id in changes.forgotten])
+            run.executemany(
+                "INSERT INTO windows (id, payload) VALUES (?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET payload = excluded.payload",
+                changes.windows.items(),
+            )
             if changes.acknowledged is not None:
                 run.execute("DELETE FROM outbox WHERE sequence <= ?", (changes.acknowledged,))
+
+    def windows(self) -> list[tuple[str, bytes]]:
+        with self._errors_named():
+            return list(self._connection.execute("SELECT id, payload FROM windows ORDER BY number"))
 
     def close(self) -> None:
         self._connection.close()
@@ -104,8 +129,8 @@ class SQLiteStore:
         found = int(run.execute("PRAGMA user_version").fetchone()[0])
         if found > SCHEMA_VERSION:
             raise StoreError(f"{self._path} has schema {found}, this agent knows {SCHEMA_VERSION}; upgrade the agent")
-        if found == 0:
-            run.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        for version in range(found, SCHEMA_VERSION):
+            run.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[version]} PRAGMA user_version={version + 1}; COMMIT;")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -133,6 +158,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._state: dict[str, bytes] = {}
         self._rows: dict[int, bytes] = {}
+        self._windows: dict[str, bytes] = {}
 
     def load(self) -> dict[str, bytes]:
         return dict(self._state)
@@ -144,11 +170,17 @@ class MemoryStore:
     def outbox_size(self) -> tuple[int, int]:
         return len(self._rows), sum(map(len, self._rows.values()))
 
+    def windows(self) -> list[tuple[str, bytes]]:
+        return list(self._windows.items())
+
     def commit(self, changes: Changes) -> None:
         taken = [row.sequence for row in changes.outbox if row.sequence in self._rows]
         if taken:
             raise StoreError(f"outbox sequence {taken[0]} is taken")
         self._state |= changes.state
+        for window_id in changes.forgotten:
+            self._windows.pop(window_id, None)
+        self._windows |= changes.windows
         self._rows |= {row.sequence: row.payload for row in changes.outbox}
         if changes.acknowledged is not None:
             self._rows = {s: p for s, p in self._rows.items() if s > changes.acknowledged}

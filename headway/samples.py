@@ -17,35 +17,57 @@ from headway.errors import DataError
 from headway.fields import nearest
 
 UNLABELLED = -1
+ID_CHARACTERS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """x: numeric (n, *input_shape); y: int64 (n,), -1 where there is no label, or None without labels at all."""
+    """x: numeric (n, *input_shape); y: int64 (n,), -1 where there is no label, or None without labels at all.
 
-    x: AnyArray
+    ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
+    y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows.
+    """
+
+    x: AnyArray | None
     y: Int64 | None
+    ids: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.x)
+        given = self.x if self.x is not None else self.y
+        return 0 if given is None else len(given)
 
 
-def read_samples(path: Path, classes: Sequence[str] | None, inflated_bytes_max: int = 4 << 30) -> Samples:
-    """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none).
+def read_samples(
+    path: Path,
+    classes: Sequence[str] | None,
+    inflated_bytes_max: int = 4 << 30,
+    *,
+    new_classes: bool = False,
+    label_files: bool = False,
+) -> Samples:
+    """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none) and ``id``.
 
-    `classes` gives the names that indices and texts refer to; None accepts any index >= -1.
+    `classes` gives the names that indices and texts refer to; None accepts any index >= -1. new_classes: names not
+    among them are new classes instead of mistakes. label_files: a file may bring ``id`` and ``y`` alone.
     Raises DataError, one line with the file, the value and the fix.
     """
     arrays = read_arrays(path, inflated_bytes_max)
-    if "x" not in arrays:
+    if "x" not in arrays and not (label_files and {"id", "y"} <= set(arrays)):
         raise DataError(f"{path} holds {sorted(arrays) or 'nothing'}; it needs an array 'x' of windows")
-    x = arrays["x"]
-    if x.ndim < 2 or x.dtype.kind not in "fiub":
+    x = arrays.get("x")
+    if x is not None and (x.ndim < 2 or x.dtype.kind not in "fiub"):
         raise DataError(f"{path}: x is {describe(x)}; it must be numbers of shape (n, ...)")
-    if "y" not in arrays:
-        return Samples(x, None)
     try:
-        return Samples(x, labels_of(arrays["y"], len(x), classes))
+        count = len(x) if x is not None else len(arrays["y"])
+        ids = _ids(arrays["id"], count) if "id" in arrays else None
+        names: tuple[str, ...] = ()
+        if "y" not in arrays:
+            return Samples(x, None, ids)
+        y = arrays["y"]
+        if new_classes and classes is not None and y.dtype.kind == "U":
+            names = tuple(sorted({str(name) for name in y.tolist()} - {"", *classes}))
+        return Samples(x, labels_of(y, count, None if classes is None else (*classes, *names)), ids, names)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -81,6 +103,15 @@ def read_arrays(path: Path, inflated_bytes_max: int) -> dict[str, AnyArray]:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
         raise DataError(f"{path} is not a readable .npz file: {str(error)[:120]}") from error
+
+
+def _ids(ids: AnyArray, count: int) -> tuple[str, ...]:
+    if ids.shape != (count,) or ids.dtype.kind not in "iuU":
+        raise DataError(f"id is {describe(ids)}; it must hold one whole number or text for each of the {count} samples")
+    texts = tuple(str(item) for item in ids.tolist())
+    if len(set(texts)) != count or any(not text or len(text) > ID_CHARACTERS_MAX for text in texts):
+        raise DataError(f"ids must be different, with 1 to {ID_CHARACTERS_MAX} characters each")
+    return texts
 
 
 def _indices_of_names(y: AnyArray, classes: Sequence[str] | None) -> Int64:

@@ -114,6 +114,10 @@ class ExactTrainer:
             keep = np.arange(len(self._evidence_labels)) > at
             self._evidence_codes, self._evidence_labels = self._evidence_codes[keep], self._evidence_labels[keep]
 
+    def with_classes(self, classes: tuple[str, ...]) -> None:
+        self._buckets.with_classes(classes)
+        self._solved = None
+
     def candidates(self) -> Mapping[str, Head]:
         return self._refreshed().heads
 

@@ -16,6 +16,7 @@ from headway.errors import StoreError
 from headway.head import softmax
 
 REFIT_LABELS = 32
+LOSS_MAX = 2.0
 
 
 class FrozenScore:
@@ -38,13 +39,17 @@ class FrozenScore:
         self._seen += 1
         if self._seen > self._rows_max and self._seen % REFIT_LABELS:
             return None
-        self._temperature = fit_temperature(self._logits, self._labels)
+        known = self._labels < self._logits.shape[1]
+        self._temperature = fit_temperature(self._logits[known], self._labels[known])
         return self.losses(self._logits, self._labels)
 
     def losses(self, logits: Float64, labels: Int64) -> Float64:
         """Scoring losses at the current temperature. logits: (n, C); labels: int64 (n,) -> float64 (n,)."""
-        probabilities = softmax((logits / self._temperature).astype(np.float32))
-        return scoring_loss(probabilities.astype(np.float64), labels)
+        known = labels < logits.shape[1]
+        losses: Float64 = np.full(len(labels), LOSS_MAX)  # a class the bundle does not know is always missed
+        probabilities = softmax((logits[known] / self._temperature).astype(np.float32))
+        losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
+        return losses
 
     def state(self) -> tuple[dict[str, AnyArray], float, int]:
         return {"logits": self._logits, "labels": self._labels}, self._temperature, self._seen

@@ -64,6 +64,27 @@ class GradientTrainer:
             self._remember(row, label)
             self._since_base += 1
 
+    @property
+    def labels(self) -> int:
+        return int(self._seen.sum())
+
+    def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
+        """Descent cannot take a step back: the corrected label is learned beside the wrong one."""
+        if after is not None:
+            self.learn(code, np.array([after], np.int64))
+
+    def with_classes(self, classes: tuple[str, ...]) -> None:
+        """New classes start from zero weights and an empty replay buffer."""
+        more = len(classes) - len(self._classes)
+        widen = ((0, more), (0, 0))
+        self._sgd = SoftmaxSGD(
+            np.pad(self._sgd.weights, widen), self._settings.learning_rate, self._settings.batch_rows
+        )
+        self._base = np.pad(self._base, widen)
+        self._replay = np.pad(self._replay, ((0, more), (0, 0), (0, 0)))
+        self._seen = np.pad(self._seen, (0, more))
+        self._classes = classes
+
     def candidates(self) -> Mapping[str, Head]:
         return {CANDIDATE: head_over_codes(self._sgd.weights, self._classes)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,16 +15,17 @@ from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
 from headway.calibration import scoring_loss
-from headway.errors import ConfigError, RemoteError, StoreError
+from headway.errors import ConfigError, DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead
+from headway.messages import CLASSES_MAX, PublishedHead
 from headway.metrics import ClassificationSums
 from headway.tensors import decode_tensors, encode_tensors
 from headway.variant import Variant
 
 FLEET = "fleet"
 STATE_BYTES_MAX = 256 << 20
+CLASS_NAME_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,16 @@ class Learner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
     def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
-        if variant.head.kind is not HeadKind.SOFTMAX:
+        if variant.head.kind is HeadKind.SIGMOID or len(variant.classes) < 2:
             raise ConfigError(
-                f"bundle {variant.name} ends in a {variant.head.kind} head; this agent learns softmax classifiers only"
+                f"bundle {variant.name} ends in a {variant.head.kind} head with {len(variant.classes)} outputs; "
+                "this agent learns classifiers with one class per window"
             )
         self._variant = variant
+        # a linear output over classes is a classifier's logits (trained with from_logits=True)
+        self._frozen = replace(variant.head, kind=HeadKind.SOFTMAX)
+        self._classes = variant.classes
+        self._removed: frozenset[str] = frozenset()
         self.kind = settings.kind
         self.trainer: ExactTrainer | GradientTrainer = (
             ExactTrainer(variant.source) if settings.kind == "exact" else GradientTrainer(variant, settings)
@@ -67,7 +73,8 @@ class Learner:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self._variant.classes
+        """The bundle's classes, then those added since, in the order they came."""
+        return self._classes
 
     @property
     def space(self) -> str:
@@ -85,25 +92,54 @@ class Learner:
     def predict(self, features: Features) -> Prediction:
         """Predict with the head in service. features: n windows."""
         name = self._gate.serving
-        return Prediction(_apply(self._heads()[name], features), name)
+        return Prediction(self._apply(self._heads()[name], features), name)
 
-    def learn(self, features: Features, label: int, served: Prediction) -> None:
-        """One labelled window: score every candidate on it first, then learn it, then let the gate decide."""
+    def learn(self, features: Features, label: int, served: Prediction) -> int:
+        """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
+
+        Returns the label's number, by which `correct` finds it again.
+        """
         truth = np.array([label], np.int64)
-        probabilities = {name: _apply(head, features) for name, head in self._heads().items()}
+        probabilities = {name: self._apply(head, features) for name, head in self._heads().items()}
         losses = {name: float(scoring_loss(p.astype(np.float64), truth)[0]) for name, p in probabilities.items()}
-        logits = self._variant.head.logits(features.embedding)
+        logits = self._frozen.logits(features.embedding)
         recalibrated = self._frozen_score.add(logits, label)
         losses[FROZEN] = float(self._frozen_score.losses(logits.astype(np.float64), truth)[0])
         self._gate.record(losses)
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
-        self.served_sums += ClassificationSums.of(served.probability, truth)
+        self.served_sums += ClassificationSums.of(_widened(served.probability, len(self._classes)), truth)
         self.frozen_sums += ClassificationSums.of(probabilities[FROZEN], truth)
         self.trainer.learn(features.codes, truth)
         decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
         if decision is not None:
             self.decisions.append(decision)
+        return self.trainer.labels - 1
+
+    def correct(self, number: int, features: Features, before: int, after: int | None) -> None:
+        """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
+
+        Scores stay as they were earned; what was served then was served to the label of then.
+        """
+        self.trainer.change(number, features.codes, before, after)
+
+    def add_class(self, name: str) -> None:
+        """A class the bundle does not know; it is learned from local labels alone."""
+        if name in self._classes:
+            self._removed -= {name}
+            return
+        if not name or len(name) > CLASS_NAME_MAX or len(self._classes) >= CLASSES_MAX:
+            raise DataError(f"class {name!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
+        self._classes = (*self._classes, name)
+        self.trainer.with_classes(self._classes)
+        self.served_sums = _widened_sums(self.served_sums, len(self._classes))
+        self.frozen_sums = _widened_sums(self.frozen_sums, len(self._classes))
+
+    def remove_class(self, name: str) -> None:
+        """Never predict a class again. Its samples stay in the tables, where they shape the shared covariance."""
+        if name not in self._classes or len(self._classes) - len(self._removed) <= 2:
+            raise DataError(f"class {name!r} cannot be removed from {list(self._classes)}; two must stay")
+        self._removed |= {name}
 
     def adopt(self, published: PublishedHead) -> bool:
         """Take up a newer head of the fleet as a candidate; False when it is not newer.
@@ -113,6 +149,8 @@ class Learner:
         if published.version <= self.fleet_version:
             return False
         self._check_fits(published)
+        for name in published.head.classes:
+            self.add_class(name)
         self._fleet = published
         self.trainer.adopt(published)
         return True
@@ -132,7 +170,8 @@ class Learner:
             "seen": seen,
             "kind": self.kind,
             "space": self._variant.space,
-            "classes": list(self._variant.classes),
+            "classes": list(self._classes),
+            "removed": [*sorted(self._removed)],
             "gate": gate_values,
             "trainer": values,
             "served": _json(self.served_sums),
@@ -146,9 +185,13 @@ class Learner:
         fields = Fields(meta, "saved learner", StoreError)
         fields.choice("kind", (self.kind,))
         fields.choice("space", (self._variant.space,))
-        if fields.strings("classes") != self._variant.classes:
+        classes = fields.strings("classes")
+        if classes[: len(self._variant.classes)] != self._variant.classes:
             raise StoreError("saved learner knows other classes than the bundle")
-        count = len(self._variant.classes)
+        for name in classes[len(self._variant.classes) :]:
+            self.add_class(name)
+        self._removed = frozenset(fields.strings("removed"))
+        count = len(self._classes)
         try:
             self.served_sums = ClassificationSums.from_json(fields.mapping("served"), count)
             self.frozen_sums = ClassificationSums.from_json(fields.mapping("frozen"), count)
@@ -168,7 +211,7 @@ class Learner:
             raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
 
     def _heads(self) -> dict[str, Head]:
-        heads = {FROZEN: self._variant.head, **self.trainer.candidates()}
+        heads = {FROZEN: self._frozen, **self.trainer.candidates()}
         if self._fleet is not None:
             heads[FLEET] = self._fleet.head
         return heads
@@ -176,15 +219,34 @@ class Learner:
     def _check_fits(self, published: PublishedHead) -> None:
         if published.space != self._variant.space:
             raise RemoteError(f"fleet head {published.version} is of another feature space; same bundle everywhere?")
-        if published.head.classes != self._variant.classes or len(published.head.kernel) != self._variant.features.size:
-            raise RemoteError(f"fleet head {published.version} has other classes or features than the bundle")
+        if len(published.head.kernel) != self._variant.features.size or published.head.kind is not HeadKind.SOFTMAX:
+            raise RemoteError(f"fleet head {published.version} has other features than the bundle, or is no classifier")
+        missing = [name for name in self._variant.classes if name not in published.head.classes]
+        if missing:
+            raise RemoteError(f"fleet head {published.version} lacks the bundle's classes {missing[:5]}")
+
+    def _apply(self, head: Head, features: Features) -> Float32:
+        """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
+        values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
+        given = head.probabilities(values)
+        if head.classes == self._classes and not self._removed:
+            return given
+        probability = np.zeros((len(given), len(self._classes)), np.float32)
+        for column, name in enumerate(head.classes):
+            if name in self._classes and name not in self._removed:
+                probability[:, self._classes.index(name)] = given[:, column]
+        probability /= np.maximum(probability.sum(axis=1, keepdims=True), np.float32(1e-30))
+        return probability
 
 
-def _apply(head: Head, features: Features) -> Float32:
-    """Probabilities of a head over the features it takes, float32 (n, C)."""
-    if head.input is HeadInput.EMBEDDING:
-        return head.probabilities(features.embedding)
-    return head.probabilities(features.codes.astype(np.float32))
+def _widened(probability: Float32, classes: int) -> Float32:
+    """Columns of zeros for classes that were not known when this was served."""
+    return np.pad(probability, ((0, 0), (0, classes - probability.shape[1])))
+
+
+def _widened_sums(sums: ClassificationSums, classes: int) -> ClassificationSums:
+    more = classes - len(sums.confusion)
+    return replace(sums, confusion=np.pad(sums.confusion, ((0, more), (0, more))))
 
 
 def _json(sums: ClassificationSums) -> JsonValue:

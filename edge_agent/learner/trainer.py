@@ -25,6 +25,19 @@ class Trainer(Protocol):
         """Take in labelled samples. codes: int8 (n, d); labels: int64 (n,) in 0..C-1."""
         ...
 
+    @property
+    def labels(self) -> int:
+        """Labels taken in so far; the number the next one gets."""
+        ...
+
+    def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
+        """Label `number` (int8 (1, d), class `before`) is `after` instead, or nothing."""
+        ...
+
+    def with_classes(self, classes: tuple[str, ...]) -> None:
+        """Go on with more classes; the known ones keep their places."""
+        ...
+
     def candidates(self) -> Mapping[str, Head]:
         """Heads over codes that may serve, by name; names stay the same from call to call."""
         ...

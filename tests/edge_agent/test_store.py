@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.store import Changes, MemoryStore, OutboxRow, SQLiteStore, Store
+from edge_agent.store import MIGRATIONS, Changes, MemoryStore, OutboxRow, SQLiteStore, Store
 from headway.errors import StoreError
 
 Open = Callable[[], Store]
@@ -46,6 +46,12 @@ def test_only_an_acknowledgement_empties_the_outbox(open_store: Open) -> None:
     assert [row.sequence for row in open_store().outbox(0, 10)] == [4, 5]
 
 
+def test_remembered_windows_come_back_in_order(open_store: Open) -> None:
+    open_store().commit(Changes({}, windows={"b": b"1", "a": b"2", "c": b"3"}))
+    open_store().commit(Changes({}, windows={"b": b"4"}, forgotten=("a",)))
+    assert open_store().windows() == [("b", b"4"), ("c", b"3")]
+
+
 def test_a_commit_is_all_or_nothing(open_store: Open) -> None:
     store = open_store()
     store.commit(Changes({"learner": b"old"}, (OutboxRow(1, b"x"),)))
@@ -67,8 +73,19 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="schema 99, this agent knows 1; upgrade"):
+    with pytest.raises(StoreError, match="schema 99, this agent knows 2; upgrade"):
         SQLiteStore(path)
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.executescript("PRAGMA user_version=1; INSERT INTO state VALUES ('learner', x'01');")
+    store = SQLiteStore(path)
+    store.commit(Changes({}, windows={"w": b"x"}))
+    assert store.load() == {"learner": b"\x01"}
+    assert SQLiteStore(path).windows() == [("w", b"x")]
 
 
 def test_commits_are_fully_synchronous(tmp_path: Path) -> None:

@@ -84,6 +84,24 @@ def test_bad_files_are_rejected_beside_a_reason(new_device: NewDevice) -> None:
     assert status(device)["labels"] == 4
 
 
+def test_labels_may_come_in_a_file_of_their_own(new_device: NewDevice, bundle: Path) -> None:
+    device = new_device()
+    x, y = data(12, seed=4)
+    names = np.array([f"w{i}" for i in range(12)])
+    device.drop("windows", x=x, id=names)
+    assert device.once().returncode == 0
+    device.drop("labels", id=names[::-1].copy(), y=y[::-1].copy())
+    result = device.once()
+    assert "learned=12" in result.stderr
+    assert learned(device, bundle) == expected(bundle, x, y)
+    device.drop("corrections", id=np.array(["w3", "nobody"]), y=np.array([(y[3] + 1) % 4, 0]))
+    result = device.once()
+    assert "corrected=1" in result.stderr
+    assert "1 labels are for windows this device does not remember" in result.stderr
+    y[3] = (y[3] + 1) % 4
+    assert learned(device, bundle) == expected(bundle, x, y)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_it_loses_and_repeats_nothing(new_device: NewDevice, bundle: Path, seed: int) -> None:
     device = new_device()

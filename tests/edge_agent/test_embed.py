@@ -1,0 +1,78 @@
+"""The learner as a library, through its public names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge_agent
+from edge_agent import embed
+from edge_agent.config import LearnerSettings
+from headway.errors import DataError, StoreError
+from tests.edge_agent.variants import CLASSES, IdentityRuntime, variant, windows
+
+
+@pytest.fixture(autouse=True)
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle of these tests holds no real backbone."""
+    monkeypatch.setattr(embed, "open_runtime", lambda variant: IdentityRuntime())
+
+
+def test_observe_then_label_learns() -> None:
+    learner = edge_agent.Learner(variant())
+    x, y = windows(60, drift=0.8)
+    guesses = [learner.observe(window) for window in x]
+    assert len({guess.id for guess in guesses}) == 60
+    assert guesses[0].label in CLASSES
+    for guess, label in zip(guesses, y.tolist(), strict=True):
+        assert learner.label(guess.id, CLASSES[label])
+    assert learner.metrics["samples"] == 60
+    tested, truth = windows(100, drift=0.8, seed=4)
+    assert learner.score(tested, truth) > 0.9
+    assert learner.label("#0", None)
+    assert not learner.label("never seen", "walk")
+
+
+def test_river_and_scikit_learn_names_do_the_same() -> None:
+    x, y = windows(50, drift=0.8)
+    one, many = edge_agent.Learner(variant()), edge_agent.Learner(variant())
+    for window, label in zip(x, y.tolist(), strict=True):
+        one.learn_one(window, label)
+    many.learn_many(x, [CLASSES[label] for label in y])
+    assert np.array_equal(one.predict_proba(x), many.predict_proba(x))
+    assert one.predict_one(x[0]) == many.predict(x)[0]
+
+
+def test_saved_and_loaded_it_goes_on_to_the_bit(tmp_path: Path) -> None:
+    x, y = windows(60, drift=0.8)
+    straight, first = edge_agent.Learner(variant()), edge_agent.Learner(variant())
+    straight.learn_many(x, y)
+    guess = first.observe(x[0])
+    first.learn_many(x[:30], y[:30]).save(tmp_path / "state")
+    second = edge_agent.Learner(variant()).load(tmp_path / "state")
+    second.learn_many(x[30:], y[30:])
+    assert np.array_equal(second.predict_proba(x), straight.predict_proba(x))
+    assert second.label(guess.id, int(y[0]))
+    assert second.observe(x[1]).id == "#1"
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    learner = edge_agent.Learner(variant())
+    x, _ = windows(2)
+    with pytest.raises(DataError, match="label 'wlak' is no class; did you mean 'walk'"):
+        learner.learn_one(x[0], "wlak")
+    with pytest.raises(DataError, match=r"label 7 is outside 0\.\.2"):
+        learner.learn_one(x[0], 7)
+    with pytest.raises(DataError, match="2 windows came with 1 labels"):
+        learner.learn_many(x, ["walk"])
+    with pytest.raises(StoreError, match="cannot read"):
+        learner.load(tmp_path / "none")
+
+
+def test_new_classes_only_when_asked_for() -> None:
+    learner = edge_agent.Learner(variant(), LearnerSettings(new_classes=True))
+    x, _ = windows(2)
+    learner.learn_one(x[0], "fall")
+    assert learner.classes == (*CLASSES, "fall")
