@@ -1,40 +1,33 @@
-"""The conversion, start to end: load, cut, export, prove parity, fit, write."""
+"""The conversion, start to end: load, cut, export, prove, fit, sign, write."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.export import QUIET, export_tflite
+from converter.backbones import PARITY_MAX, PROOF_ROWS_MAX, Reference, write_backbones
+from converter.export import Exporter
+from converter.fit import PROBES, evaluation_slice, fit_features, fit_preprocessing, raw_windows, spread_rows
+from converter.keys import read_signer
+from converter.opening import open_source
+from converter.options import Options
 from converter.report import Report
-from converter.runtimes import run_tflite
+from converter.runtimes import installed_runtimes
+from converter.scoring import score
+from converter.source import Source
 from converter.training_data import TrainingData
 from headway.arrays import Float32, describe
 from headway.errors import ConfigError, DataError, ModelError
-from headway.features import FeatureMap, calibrate_scale, raw_features
-from headway.head import Head, link
+from headway.head import Head, HeadInput, HeadKind, link
 from headway.preprocessing import Preprocessing
 from headway.solve import fleet_head
 from headway.statistics import Statistics
 from headway.variant import Backbone, Variant
-
-PARITY_MAX = 1e-5
-PROBES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """name, version: shown to people; release: a number that only grows, so that devices refuse to go back."""
-
-    name: str = ""
-    version: str = "1.0.0"
-    release: int = 1
 
 
 def convert(
@@ -44,115 +37,124 @@ def convert(
     options: Options | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Convert `model` (a Keras model, or the path of one) and write the bundle to `out`.
+    """Convert `model` (a Keras model, or the path of one in any accepted form) and write the bundle to `out`.
 
-    Raises ModelError when the model cannot be cut, converted or proven equal, DataError when the data does not fit.
-    Nothing is written unless everything held.
+    Raises ModelError when the model cannot be cut, converted or proven equal, DataError when the data does not fit,
+    ConfigError when the options contradict themselves. Nothing is written unless everything held.
     """
-    from converter.cut import cut  # here, so that importing the converter does not load TensorFlow
-
     options = options or Options()
+    out = Path(out)
     if not out.parent.is_dir():
         raise ConfigError(f"cannot write {out}: folder {out.parent} does not exist")
-    progress("loading the model")
-    name = options.name or (Path(model).stem if isinstance(model, (str, Path)) else getattr(model, "name", "model"))
-    source = _load(Path(model)) if isinstance(model, (str, Path)) else model
-    found = cut(source)
-    head = found.head(data.classes)
-    input_shape = tuple(found.backbone.inputs[0].shape[1:])
-    if None in input_shape or data.x.shape[1:] != input_shape:
-        raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, input_shape))})")
-    preprocessing = Preprocessing(input_shape, _means(data))
-    inputs, _ = preprocessing.apply(data.x)
-    progress("exporting the backbone to TFLite float32")
-    payload, dynamic = export_tflite(found.backbone)
-    progress(f"running it on {len(inputs)} windows and comparing with Keras")
-    embedding = run_tflite(payload, inputs)
-    feature_parity, probability_parity, accuracy = _parity(source, found.backbone, head, inputs, embedding, data)
+    sign = None if options.key is None else read_signer(options.key)
+    with Exporter(tensorflow=Path(str(model)).suffix != ".onnx") as exporter:
+        progress("loading and cutting the model")
+        source = open_source(model, options.cut)
+        head = _head(source, data)
+        preprocessing = _preprocessing(source, data, options)
+        inputs, _ = preprocessing.apply(data.x)
+        progress(f"running the source model on {min(len(inputs), PROOF_ROWS_MAX)} windows")
+        reference = _reference(source, head, inputs, data)
+        written = write_backbones(source, head, data, reference, options, exporter, progress)
+    first = written.backbones[0]
+    progress(f"running the written backbone on {len(inputs)} windows")
+    embedding = _embed(first, inputs, options)
     progress("fitting feature scales and source statistics")
-    scale = calibrate_scale(raw_features(embedding, inputs, None))
-    features = FeatureMap(embedding.shape[1], scale)
-    codes, _ = features.codes(embedding, inputs)
-    space = features.fingerprint(hashlib.sha256(payload).hexdigest())
-    statistics = Statistics.of(codes, data.y, data.classes, space)
-    solved = fleet_head(statistics, Statistics.zeros(features.size, data.classes, space))
-    probes = _spread(data)
+    sha256 = hashlib.sha256(first.payload).hexdigest()
+    fitted = fit_features(embedding, inputs, data, options, preprocessing, sha256)
     report = Report(
         bundle=out,
         bundle_bytes=0,
-        samples=len(codes),
+        samples=len(inputs),
         classes=data.classes,
-        head_layer=found.layer,
+        head_layer=source.weights.layer,
         embedding_size=embedding.shape[1],
-        feature_count=features.size,
-        feature_parity=feature_parity,
-        probability_parity=probability_parity,
-        source_accuracy=accuracy,
-        exact_accuracy=float((solved.logits(codes.astype(np.float32)).argmax(axis=1) == data.y).mean()),
+        feature_count=fitted.features.size,
+        source_accuracy=reference.score,
+        exact_accuracy=_solved_accuracy(fitted.statistics, fitted.codes, data),
+        proofs=written.proofs,
+        left_out=written.left_out,
     )
+    probes = spread_rows(data, PROBES)
     variant = Variant(
-        name=name,
+        name=options.name or source.name,
         version=options.version,
         release=options.release,
-        backbones=(Backbone("backbone/float32.tflite", "tflite", "float32", dynamic, payload),),
+        backbones=written.backbones,
         head=head,
-        features=features,
+        features=fitted.features,
         preprocessing=preprocessing,
-        source=statistics,
-        probe_inputs=np.ascontiguousarray(inputs[probes]),
+        source=fitted.statistics,
+        probe_inputs=raw_windows(data.x[probes], preprocessing),
         probe_embedding=embedding[probes],
         report=report.figures(),
+        buffer=fitted.buffer,
+        evaluation=evaluation_slice(data, preprocessing, options),
+        licence=options.licence,
+        provenance=options.provenance,
     )
-    variant.write(out)
-    return replace(report, bundle_bytes=out.stat().st_size)
+    variant.write(out, sign)
+    report = replace(report, bundle_bytes=out.stat().st_size)
+    if options.html is not None:
+        from converter.report_html import write_html
+
+        write_html(report, options.html)
+    return report
 
 
-def _load(path: Path) -> Any:
-    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
-    if not path.exists():
-        raise ModelError(f"{path} does not exist")
-    import keras
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise ModelError(f"{path} is not a model Keras can load: {str(error).splitlines()[0][:200]}") from error
-
-
-def _means(data: TrainingData) -> Float32:
-    """Mean per channel over the finite values, float32 (channels,)."""
-    flat = data.x.reshape(-1, data.x.shape[-1]).astype(np.float64)
-    finite = np.isfinite(flat)
-    sums = np.where(finite, flat, 0.0).sum(axis=0)
-    return np.asarray(sums / np.maximum(finite.sum(axis=0), 1), dtype=np.float32)
-
-
-def _parity(
-    source: Any, backbone: Any, head: Head, inputs: Float32, embedding: Float32, data: TrainingData
-) -> tuple[float, float, float]:
-    """Largest difference of features (over their scale) and of probabilities; accuracy of the source model."""
-    expected = np.asarray(backbone.predict(inputs, verbose=0, batch_size=256), np.float32)
-    if expected.shape != embedding.shape or not np.isfinite(embedding).all():
-        raise ModelError(f"the written backbone gives {describe(embedding)}, Keras gives {describe(expected)}")
-    scale = max(float(np.abs(expected).max()), 1e-12)
-    feature_parity = float(np.abs(embedding - expected).max()) / scale
-    outputs = np.asarray(source.predict(inputs, verbose=0, batch_size=256), np.float32)
-    probabilities = link(head.logits(embedding), head.kind)
-    probability_parity = float(np.abs(outputs - probabilities).max())
-    if feature_parity > PARITY_MAX:
-        raise ModelError(
-            f"the written backbone differs from Keras by {feature_parity:.1e} of its scale, more than "
-            f"{PARITY_MAX:.0e}. A layer behaves differently after conversion; cut the model earlier or replace it"
+def _head(source: Source, data: TrainingData) -> Head:
+    """The frozen head; a two-class model with one linear or sigmoid output is told apart from a regression."""
+    head = source.weights.head(data.classes)
+    if data.targets is not None and head.kind is HeadKind.SOFTMAX:
+        raise DataError(
+            "y holds several values per sample, but the model ends in a softmax over exclusive classes; "
+            "give one class index per sample"
         )
-    if probability_parity > 10 * PARITY_MAX:
+    return head
+
+
+def _preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
+    shape = source.input_shape
+    if data.x.shape[1:] != shape:
+        raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")
+    return fit_preprocessing(data, shape, options)
+
+
+def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData) -> Reference:
+    """What the model says, and proof that backbone and head together say the same: a wrong cut shows here."""
+    rows = spread_rows(data, PROOF_ROWS_MAX)
+    proof = np.ascontiguousarray(inputs[rows])
+    embedding, outputs = source.embed(proof), source.predict(proof)
+    if not np.isfinite(outputs).all():
+        raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
+    rebuilt = link(head.logits(embedding), head.kind)
+    if outputs.shape[1:] == (1,) and rebuilt.shape[1:] == (2,):  # one sigmoid output, kept as two classes
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    if rebuilt.shape != outputs.shape:
+        raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
+    difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))
+    if difference > PARITY_MAX:
         raise ModelError(
-            f"backbone and head together differ from the model's output by {probability_parity:.1e}; something after "
-            "the last Dense changes the result"
+            f"backbone and head together differ from the model's output by {difference:.1e}; something after "
+            f"layer {source.weights.layer!r} changes the result: remove it, or name another layer with --cut"
         )
-    return feature_parity, probability_parity, float((outputs.argmax(axis=1) == data.y).mean())
+    return Reference(rows, proof, embedding, outputs, score(outputs, data, rows, head.kind))
 
 
-def _spread(data: TrainingData) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """A few rows that cover the classes, in a fixed order."""
-    order = np.argsort(data.y, kind="stable")
-    return order[np.linspace(0, len(order) - 1, min(PROBES, len(order))).astype(np.int64)]
+def _embed(backbone: Backbone, inputs: Float32, options: Options) -> Float32:
+    """Embeddings of all windows, as the first runtime that ran the backbone right computes them."""
+    runtimes = installed_runtimes(backbone.engine, options.tflite_python)
+    runtime = next(runtime for runtime in runtimes if runtime.name in backbone.runtimes)
+    embedding = runtime.run(backbone.payload, inputs).embedding
+    if not np.isfinite(embedding).all():
+        row = int((~np.isfinite(embedding)).any(axis=1).argmax())
+        raise DataError(f"the backbone gives values that are not finite for sample {row}; remove it or check its scale")
+    return embedding
+
+
+def _solved_accuracy(statistics: Statistics, codes: Any, data: TrainingData) -> float:
+    if data.targets is not None:
+        return 0.0
+    head: Head = fleet_head(statistics, Statistics.zeros(statistics.size, data.classes, statistics.space))
+    assert head.input is HeadInput.CODES
+    return float((head.logits(codes.astype(np.float32)).argmax(axis=1) == data.y).mean())

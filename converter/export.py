@@ -1,72 +1,95 @@
-"""Backbone -> TFLite bytes, in a process of its own: a crash of TensorFlow's converter is reported, not shared."""
+"""Backbone -> .tflite / .onnx bytes, in a process of its own: a crash of a converter is reported, not shared.
+
+The process starts while the model is still being read, so that loading TensorFlow twice costs one time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import select
 import subprocess
 import sys
-import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
+from converter.source import QUIET
 from headway.errors import ModelError
 
 EXPORT_TIMEOUT_S = 1800.0
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def export_tflite(backbone: Any) -> tuple[bytes, bool]:
-    """TFLite float32, builtin ops only. Returns the bytes and whether any batch size goes in.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One conversion. saved: folder written by Source.save; form: how; representative: .npy of windows, for int8.
 
-    Raises ModelError with TensorFlow's own last words when neither a dynamic batch nor a batch of one converts.
+    portable: dense layers quantised per tensor, which older TFLite runtimes can read too.
     """
-    with tempfile.TemporaryDirectory(prefix="edge-convert-") as scratch:
-        source, target = Path(scratch) / "backbone.keras", Path(scratch) / "backbone.tflite"
-        backbone.save(source)
-        reasons = []
-        for batch in ("any", "one"):
-            command = [sys.executable, "-m", "converter.export", str(source), str(target), batch]
-            environment = {**os.environ, **QUIET}
-            try:
-                result = subprocess.run(
-                    command, capture_output=True, text=True, env=environment, timeout=EXPORT_TIMEOUT_S
-                )
-            except subprocess.TimeoutExpired:
-                reasons.append(f"batch {batch}: took longer than {EXPORT_TIMEOUT_S:.0f} s")
-                continue
-            if result.returncode == 0 and target.exists():
-                return target.read_bytes(), batch == "any"
-            reasons.append(f"batch {batch}: {_last_words(result)}")
-    raise ModelError(f"the backbone does not convert to TFLite with builtin ops ({'; '.join(reasons)})")
+
+    engine: str
+    precision: str
+    saved: str
+    form: str
+    target: str
+    representative: str = ""
+    portable: bool = False
+    allow_flex: bool = False
 
 
-def _last_words(result: subprocess.CompletedProcess[str]) -> str:
-    if result.returncode < 0:
-        return f"TensorFlow's converter crashed with signal {-result.returncode}"
-    lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else f"exit code {result.returncode}"
+class Exporter:
+    """The export process; restarted after a crash."""
 
+    def __init__(self, tensorflow: bool = True) -> None:
+        self._tensorflow = tensorflow
+        self._process = self._start()
 
-def _main(source: str, target: str, batch: str) -> None:
-    """The child process: load the saved backbone and convert it."""
-    import keras
-    import tensorflow as tf
+    def __enter__(self) -> Exporter:
+        return self
 
-    model = keras.models.load_model(source, compile=False)
-    if batch == "any":
-        converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    else:
-        shape = (1, *model.inputs[0].shape[1:])
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        archive.add_endpoint("embed", model.call, [tf.TensorSpec(shape, tf.float32)])
-        with tempfile.TemporaryDirectory() as folder:
-            archive.write_out(folder, verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            Path(target).write_bytes(converter.convert())
-        return
-    Path(target).write_bytes(converter.convert())
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
 
+    def run(self, job: Job) -> bytes:
+        """Convert. Raises ModelError with the converter's own last words, or the signal that ended it."""
+        if self._process.poll() is not None:
+            self._process = self._start()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], EXPORT_TIMEOUT_S)[0]:
+            self._stop()
+            raise ModelError(f"conversion took longer than {EXPORT_TIMEOUT_S:.0f} s")
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            how = f"crashed with signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise ModelError(f"the {job.engine} converter {how}")
+        problem = json.loads(line)
+        if problem is not None:
+            raise ModelError(str(problem))
+        return Path(job.target).read_bytes()
 
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "converter.export_worker", "tensorflow" if self._tensorflow else "onnx"]
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()

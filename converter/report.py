@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from converter.backbones import Proof
 from headway.fields import JsonValue
+
+MACHINE_FIGURES = ("latency_us",)  # differ from run to run, and a bundle's bytes must not
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +22,65 @@ class Report:
     head_layer: str
     embedding_size: int
     feature_count: int
-    feature_parity: float
-    probability_parity: float
     source_accuracy: float
     exact_accuracy: float
+    proofs: tuple[Proof, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def feature_parity(self) -> float:
+        """Of the most exact backbone, the worst over the runtimes it ran on."""
+        return max(p.parity for p in self._first())
+
+    @property
+    def probability_parity(self) -> float:
+        """As `feature_parity`, of the outputs."""
+        return max(p.probability_parity for p in self._first())
+
+    def _first(self) -> list[Proof]:
+        passed = [p for p in self.proofs if not p.refused]
+        return [p for p in passed if (p.engine, p.precision) == (passed[0].engine, passed[0].precision)]
 
     def lines(self) -> list[str]:
-        """A short table for the terminal."""
-        rows = {
+        """A table for the terminal."""
+        classes = f"{len(self.classes)} class{'es' if len(self.classes) > 1 else ''}"
+        summary = {
             "bundle": f"{self.bundle} ({self.bundle_bytes:,} bytes)",
-            "head": f"layer {self.head_layer!r}, {len(self.classes)} classes, {self.embedding_size}-d embedding",
+            "head": f"layer {self.head_layer!r}, {classes}, {self.embedding_size}-d embedding, "
+            f"{self.feature_count} features",
             "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
-            "accuracy": f"{self.source_accuracy:.3f} as trained, {self.exact_accuracy:.3f} solved from its statistics "
-            f"({self.samples} training windows)",
+            "accuracy": f"{self.source_accuracy:.3f} as trained"
+            + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
+            + f" ({self.samples} training windows)",
         }
-        return [f"  {name:<9}{text}" for name, text in rows.items()]
+        lines = [f"  {name:<9}{text}" for name, text in summary.items()]
+        lines += ["", f"  {'backbone':<17}{'runtime':<24}{'KB':>8}{'us':>9}{'parity':>9}{'agree':>8}{'score':>8}"]
+        for p in self.proofs:
+            left = f"  {p.engine + ' ' + p.precision:<17}{p.runtime + ' ' + p.version:<24}"
+            if p.refused:
+                lines.append(f"{left} left out: {p.refused}")
+            else:
+                lines.append(
+                    f"{left}{p.payload_bytes / 1e3:>8.1f}{p.latency_us:>9.1f}{p.parity:>9.1e}"
+                    f"{100 * p.agreement:>7.2f}%{p.score:>8.3f}"
+                )
+        return lines + [f"  left out  {reason}" for reason in self.left_out]
 
     def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""
-        values = asdict(self)
-        del values["bundle"], values["bundle_bytes"]
-        return {**values, "classes": list(self.classes)}
+        proofs: list[JsonValue] = [
+            {
+                name: float(f"{value:.2g}") if "parity" in name else round(value, 6) if type(value) is float else value
+                for name, value in asdict(proof).items()
+                if name not in MACHINE_FIGURES
+            }
+            for proof in self.proofs
+        ]
+        return {
+            "samples": self.samples,
+            "head_layer": self.head_layer,
+            "source_accuracy": round(self.source_accuracy, 6),
+            "exact_accuracy": round(self.exact_accuracy, 6),
+            "proofs": proofs,
+            "left_out": list(self.left_out),
+        }

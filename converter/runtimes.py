@@ -1,27 +1,101 @@
-"""Running what was written, the way a device will: on LiteRT, one window at a time."""
+"""The inference runtimes beside the converter, each run in a process of its own: a crash there is a finding."""
 
 from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from headway.arrays import Float32
-from headway.errors import ModelError
+from headway.errors import ConfigError, ModelError
+
+WORKER = Path(__file__).with_name("runtime_worker.py")
+TFLITE_PYTHON = "HEADWAY_TFLITE_PYTHON"
+RUN_TIMEOUT_S = 1800.0
+ENGINES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+MODULES = {
+    "ai-edge-litert": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+    "onnxruntime": "onnxruntime",
+}
 
 
-def run_tflite(payload: bytes, inputs: Float32) -> Float32:
-    """inputs: float32 (n, *input_shape) -> embeddings float32 (n, e). Raises ModelError when it does not run."""
-    from ai_edge_litert.interpreter import Interpreter
+@dataclass(frozen=True, slots=True)
+class Run:
+    """embedding: float32 (n, e), one window at a time; latency_us: median of one window, 0 when not timed."""
 
+    embedding: Float32
+    latency_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An installed runtime: its distribution's name, its version, and the Python that has it."""
+
+    name: str
+    version: str
+    python: str
+
+    def run(self, payload: bytes, inputs: Float32, seconds: float = 0.0) -> Run:
+        """Run a backbone on windows, then time it for `seconds`.
+
+        payload: a .tflite or .onnx; inputs: float32 (n, *input_shape). Raises ModelError with the runtime's words.
+        """
+        with tempfile.TemporaryDirectory(prefix="edge-convert-") as scratch:
+            model, rows, out = Path(scratch) / "model", Path(scratch) / "inputs.npy", Path(scratch) / "out.npz"
+            model.write_bytes(payload)
+            np.save(rows, inputs)
+            result = _call(self.python, self.name, str(model), str(rows), str(out), str(seconds))
+            if result.returncode or not out.exists():
+                raise ModelError(f"{self.name} {self.version} cannot run it: {_last_words(result)}")
+            with np.load(out, allow_pickle=False) as answer:
+                embedding, times = answer["embedding"], answer["times_ns"]
+        return Run(embedding, float(np.median(times)) / 1e3 if len(times) else 0.0)
+
+
+def installed_runtimes(engine: str, tflite_python: Path | None = None) -> tuple[Runtime, ...]:
+    """Runtimes for an engine (``tflite`` or ``onnx``) that start.
+
+    tflite_python: interpreter of an environment that holds tflite-runtime, which needs numpy<2 and so cannot live
+    beside TensorFlow; by default the one named by HEADWAY_TFLITE_PYTHON.
+    Raises ConfigError when that interpreter was named but does not have it.
+    """
+    other = str(tflite_python or os.environ.get(TFLITE_PYTHON, ""))
+    found = []
+    for name in ENGINES[engine]:
+        separate = name == "tflite-runtime" and other
+        if not separate and importlib.util.find_spec(MODULES[name]) is None:
+            continue
+        python = other if separate else sys.executable
+        try:
+            result = _call(python, name)
+        except OSError as error:
+            raise ConfigError(f"cannot run {python} for tflite-runtime: {error.strerror or error}") from error
+        if result.returncode == 0:
+            found.append(Runtime(name, result.stdout.strip(), python))
+        elif separate:
+            raise ConfigError(f"{python} has no working tflite-runtime: {_last_words(result)}")
+    return tuple(found)
+
+
+def _call(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [python, str(WORKER), *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    environment["PYTHONSAFEPATH"] = "1"  # our own modules' folder must not shadow the standard library
     try:
-        interpreter = Interpreter(model_content=payload, num_threads=1)
-        source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-        interpreter.resize_tensor_input(source, (1, *inputs.shape[1:]))
-        interpreter.allocate_tensors()
-        rows = []
-        for start in range(len(inputs)):
-            interpreter.set_tensor(source, inputs[start : start + 1])
-            interpreter.invoke()
-            rows.append(interpreter.get_tensor(target).reshape(-1))
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"ai-edge-litert cannot run the written backbone: {str(error)[:200]}") from error
-    return np.stack(rows).astype(np.float32, copy=False)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=RUN_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"running the backbone took longer than {RUN_TIMEOUT_S:.0f} s") from error
+
+
+def _last_words(result: subprocess.CompletedProcess[str]) -> str:
+    if result.returncode < 0:
+        return f"it crashed with signal {-result.returncode}"
+    lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+    return lines[-1][:240] if lines else f"exit code {result.returncode}"

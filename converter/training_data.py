@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.arrays import AnyArray, Int64, describe
+from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError
 from headway.samples import labels_of, read_arrays
 
@@ -17,11 +17,16 @@ INFLATED_BYTES_MAX = 16 << 30
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """x: numeric (n, *input_shape), may hold NaN for missing values; y: int64 (n,); classes: names in index order."""
+    """x: numeric (n, *input_shape), may hold NaN for missing values; classes: names of the model's outputs, in order.
+
+    y: int64 (n,), one label each; or, with `targets`, all -1.
+    targets: float32 (n, C), several labels at once (0 or 1) or regression values; None for one-label data.
+    """
 
     x: AnyArray
     y: Int64
     classes: tuple[str, ...]
+    targets: Float32 | None = None
 
 
 def read_training_data(path: Path) -> TrainingData:
@@ -38,25 +43,51 @@ def read_training_data(path: Path) -> TrainingData:
 
 
 def training_data(x: AnyArray, y: AnyArray, classes: Sequence[str] | None = None) -> TrainingData:
-    """Check arrays given by a program; names are made up from indices, or taken from text labels, when absent."""
+    """Check arrays given by a program; names are made up from indices, or taken from text labels, when absent.
+
+    y: (n,) class indices or names; (n, C) of 0 and 1 for several labels at once; (n, C) or fractions (n,) for values.
+    """
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise DataError(f"x is {describe(x)}; it must be numbers of shape (n, ...)")
     if not len(x):
         raise DataError("x holds no sample; give the data the model was trained on")
+    if classes is not None and (len(set(classes)) != len(classes) or not all(classes) or not len(classes)):
+        raise DataError(f"classes must be different, non-empty names, got {list(classes)[:10]}")
+    _refuse_empty(x)
+    if y.ndim == 2 or _fractional(y):
+        return _with_targets(x, y, classes)
     if classes is None:
         classes = sorted(set(y.tolist())) if y.dtype.kind == "U" else _numbered(y)
     names = tuple(classes)
-    if len(set(names)) != len(names) or not all(names):
-        raise DataError(f"classes must be different, non-empty names, got {list(names)[:10]}")
     labels = labels_of(y, len(x), names)
     if (labels < 0).any():
         raise DataError(f"sample {int((labels < 0).argmax())} has no label; every training sample needs one")
     if len(np.unique(labels)) < 2:
         raise DataError(f"all samples are of class {names[labels[0]]!r}; a classifier needs at least two classes")
-    empty = ~np.isfinite(x.reshape(len(x), -1)).any(axis=1) if x.dtype.kind == "f" else np.zeros(len(x), bool)
-    if empty.any():
-        raise DataError(f"sample {int(empty.argmax())} has no finite value; remove it")
     return TrainingData(x, labels, names)
+
+
+def _with_targets(x: AnyArray, y: AnyArray, classes: Sequence[str] | None) -> TrainingData:
+    targets = np.asarray(y if y.ndim == 2 else y[:, None], np.float32)
+    names = tuple(classes or map(str, range(targets.shape[1])))
+    if targets.shape != (len(x), len(names)):
+        raise DataError(f"y is {describe(y)}; it must hold {len(names)} values for each of the {len(x)} samples")
+    if not np.isfinite(targets).all():
+        raise DataError(f"y of sample {int((~np.isfinite(targets)).any(axis=1).argmax())} is not finite; remove it")
+    if (targets == targets[0]).all():
+        raise DataError("y is the same for every sample; there is nothing to learn from it")
+    return TrainingData(x, np.full(len(x), -1, np.int64), names, targets)
+
+
+def _refuse_empty(x: AnyArray) -> None:
+    if x.dtype.kind == "f":
+        empty = ~np.isfinite(x.reshape(len(x), -1)).any(axis=1)
+        if empty.any():
+            raise DataError(f"sample {int(empty.argmax())} has no finite value; remove it")
+
+
+def _fractional(y: AnyArray) -> bool:
+    return y.ndim == 1 and y.dtype.kind == "f" and bool(np.isfinite(y).all()) and bool((y != np.floor(y)).any())
 
 
 def _numbered(y: AnyArray) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from converter import Options, convert
-from converter.cut import cut
+from converter.keras_source import KerasSource
 from converter.training_data import read_training_data, training_data
 from edge_agent.runtime import open_runtime
 from headway.errors import ConfigError, DataError, ModelError
@@ -40,12 +40,12 @@ def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
 )
 def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
     whole = model(*tail)
-    found = cut(whole)
-    head = found.head(("a", "b", "c"))
+    found = KerasSource(whole)
+    head = found.weights.head(("a", "b", "c"))
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     expected = whole.predict(x, verbose=0)  # type: ignore[attr-defined]
     assert head.kind == kind
-    assert np.allclose(head.probabilities(found.backbone.predict(x, verbose=0)), expected, atol=1e-6)
+    assert np.allclose(head.probabilities(found.embed(x)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
 )
 def test_models_without_a_head_are_refused(build: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        cut(build())  # type: ignore[operator]
+        KerasSource(build())  # type: ignore[operator]
 
 
 def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What can be asked of a conversion, validated when built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway.errors import ConfigError
+from headway.fields import nearest
+from headway.preprocessing import Denoise
+
+FORMATS = ("tflite", "onnx")
+PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
+MISSING = ("mean", "median", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All choices of one conversion; the defaults give one TFLite float32 backbone.
+
+    name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
+    formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
+    cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points.
+    missing, denoise, standardise: preprocessing to fit (headway/preprocessing.py).
+    pca, select: keep so many components or features; select_by: ``f-score`` or ``mutual-information``.
+    expand: random ReLU features to add, or -1 to choose by cross-validation; expand_input: of the preprocessed
+    input instead of the embedding. buffer_per_class, evaluation_rows: training rows carried along.
+    """
+
+    name: str = ""
+    version: str = "1.0.0"
+    release: int = 1
+    formats: tuple[str, ...] = ("tflite",)
+    quantize: tuple[str, ...] = ("none",)
+    cut: str = ""
+    drop_points_max: float = 0.5
+    allow_flex: bool = False
+    missing: str = "mean"
+    denoise: str = "none"
+    median_width: int = 3
+    ewma_weight: float = 0.5
+    standardise: bool = False
+    pca: int = 0
+    select: int = 0
+    select_by: str = "f-score"
+    expand: int = 0
+    expand_input: bool = False
+    buffer_per_class: int = 40
+    evaluation_rows: int = 64
+    seed: int = 0
+    licence: str = ""
+    provenance: str = ""
+    key: Path | None = None
+    html: Path | None = None
+    tflite_python: Path | None = None
+
+    def __post_init__(self) -> None:
+        _among("--formats", self.formats, FORMATS)
+        _among("--quantize", self.quantize, tuple(PRECISIONS))
+        _among("--missing", (self.missing,), MISSING)
+        _among("--denoise", (self.denoise,), tuple(map(str, Denoise)))
+        _among("--select-by", (self.select_by,), ("f-score", "mutual-information"))
+        if not 0 <= self.release < 2**53:
+            raise ConfigError(f"--release {self.release} must be a whole number from 0 to 2^53; it grows each release")
+        if not 0 <= self.drop_points_max <= 100:
+            raise ConfigError(f"--max-drop {self.drop_points_max} must be from 0 to 100 points")
+        if self.pca and self.select:
+            raise ConfigError("--pca and --select exclude each other; give one")
+        for name, count, low in (
+            ("--pca", self.pca, 0),
+            ("--select", self.select, 0),
+            ("--expand", self.expand, -1),
+            ("--buffer", self.buffer_per_class, 0),
+            ("--evaluation", self.evaluation_rows, 0),
+        ):
+            if not low <= count <= 65536:
+                raise ConfigError(f"{name} {count} must be from 0 to 65536")
+        for name, text, length in (("--id", self.name, 256), ("--version", self.version, 64)):
+            if len(text) > length or "\0" in text:
+                raise ConfigError(f"{name} has {len(text)} characters; at most {length} are carried")
+        if max(len(self.licence), len(self.provenance)) > 4096:
+            raise ConfigError("--licence and --provenance carry at most 4096 characters each; name a document instead")
+
+
+def _among(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not given:
+        raise ConfigError(f"{option} is empty{nearest('', known)}")
+    for item in given:
+        if item not in known:
+            raise ConfigError(f"{option} {item!r} is unknown{nearest(item, known)}")
