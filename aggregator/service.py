@@ -110,13 +110,13 @@ class Service:
 
     def run(self) -> None:
         """Serve until told to stop. Raises StoreError when the disk or the database refuses."""
-        self._transport.start()
+        self.start()
         self._notifier.ready("serving")
         LOG.info("serving, boot %d", self._boot)
         try:
             while not self._stopping.is_set():
                 wait_s = min(HOUSEKEEPING_INTERVAL_S, self._notifier.feed_interval_s)
-                self._step(self._inbox.take(self._limits.messages_per_transaction_max, wait_s))
+                self.turn(wait_s)
                 self._notifier.progress()
         finally:
             self._notifier.stopping()
@@ -131,8 +131,16 @@ class Service:
         """Finish the transaction at hand and return from `run`."""
         self._stopping.set()
 
-    def _step(self, events: list[TransportEvent]) -> None:
-        """One turn of the loop: everything that arrived becomes durable, then what follows from it leaves."""
+    def start(self) -> None:
+        """Begin connecting."""
+        self._transport.start()
+
+    def turn(self, wait_s: float) -> None:
+        """One turn of the loop: everything that arrived becomes durable, then what follows from it leaves.
+
+        wait_s: how long to wait for the first event.
+        """
+        events = self._inbox.take(self._limits.messages_per_transaction_max, wait_s)
         received = [event for event in events if isinstance(event, Received)]
         greeting = any(isinstance(event, Connected) for event in events)
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())

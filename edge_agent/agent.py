@@ -1,11 +1,12 @@
 """The agent's core: one readable loop, and every decision. No clock, disk, socket or runtime of its own.
 
-Events go in, effects come out, in the order in which the shell (daemon.py, or a simulation) must carry them out:
+Events go in, effects come out, in the order in which the loop (loop.py) must carry them out:
 what must be durable is committed before anything that depends on it is said to anybody.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +36,12 @@ class Answer:
     prediction: Int64
     probability: Float32
     source: Strings
+
+    def encode(self) -> bytes:
+        """As ``.npz`` bytes, three arrays by these names."""
+        buffer = io.BytesIO()
+        np.savez(buffer, prediction=self.prediction, probability=self.probability, source=self.source)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

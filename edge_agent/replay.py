@@ -8,7 +8,6 @@ import numpy as np
 
 from edge_agent.agent import Agent, SyncState
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.daemon import encode_answer
 from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
@@ -32,7 +31,7 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
     agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0))
     features = pipeline.features(samples.x)
     answer = agent.process(features, samples.y)
-    write_durably(out, encode_answer(answer))
+    write_durably(out, answer.encode())
     learner = agent.learner
     return {
         "rows": len(samples),

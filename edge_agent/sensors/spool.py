@@ -9,28 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from edge_agent.config import SensorSettings
+from edge_agent.sensors.ports import Claimed
 from headway.durable import sync_folder, write_durably
-from headway.errors import ConfigError, StoreError
+from headway.errors import ConfigError, DataError, StoreError
+from headway.samples import Samples, read_samples
 
 CLAIMED, REJECTED = "claimed", "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """A claimed file. `sequence` grows by one per claim and is never reused; `name` is the writer's own."""
-
-    sequence: int
-    name: str
-    path: Path
-
-
 class Spool:
-    """Claims files oldest first, and clears them away once their effects are durable."""
+    """A `SampleSource`: claims files oldest first, and clears them away once their effects are durable."""
 
     def __init__(self, settings: SensorSettings) -> None:
         self._settings = settings
@@ -41,7 +32,7 @@ class Spool:
             except OSError as error:
                 raise ConfigError(f"cannot create {folder}: {error.strerror}; give the agent write access") from error
 
-    def recover(self, consumed: int) -> list[SpoolFile]:
+    def recover(self, consumed: int) -> list[Claimed]:
         """After a start: drop claimed files already committed (sequence <= consumed), return the others in order."""
         waiting = []
         for file in self._claimed():
@@ -51,7 +42,7 @@ class Spool:
                 waiting.append(file)
         return waiting
 
-    def claim(self, next_sequence: int) -> Iterator[SpoolFile]:
+    def claim(self, next_sequence: int) -> Iterator[Claimed]:
         """Claim what is waiting, in the order of modification time then name, numbering from `next_sequence`."""
         for name in self._waiting():
             path = self._root / CLAIMED / f"{next_sequence:012d}-{name}"
@@ -63,18 +54,29 @@ class Spool:
                 raise StoreError(f"cannot claim {self._root / name}: {error.strerror}") from error
             sync_folder(path.parent)
             sync_folder(self._root)
-            yield SpoolFile(next_sequence, name, path)
+            yield Claimed(next_sequence, name, path)
             next_sequence += 1
 
-    def answer(self, file: SpoolFile, payload: bytes) -> None:
+    def read(self, file: Claimed, classes: Sequence[str], *, new_classes: bool) -> Samples:
+        """The content of a file that is not too large. Raises DataError that names the file as its writer did."""
+        size, limit = file.path.stat().st_size, self._settings.file_bytes_max
+        if size > limit:
+            raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
+        inflated_max = self._settings.inflated_bytes_max
+        try:
+            return read_samples(file.path, classes, inflated_max, new_classes=new_classes, label_files=True)
+        except DataError as error:
+            raise DataError(str(error).replace(str(file.path), file.name)) from error
+
+    def answer(self, file: Claimed, payload: bytes) -> None:
         """Write the predictions for a file; repeating it replaces the same name with the same content."""
         write_durably(self._settings.predictions_dir / file.name, payload)
 
-    def release(self, file: SpoolFile) -> None:
+    def release(self, file: Claimed) -> None:
         """Forget a file whose effects are committed."""
         file.path.unlink(missing_ok=True)
 
-    def reject(self, file: SpoolFile, reason: str) -> None:
+    def reject(self, file: Claimed, reason: str) -> None:
         """Put a file that cannot be used into ``rejected/`` beside a one-line reason."""
         target = self._root / REJECTED / file.name
         write_durably(target.with_name(file.name + ".reason"), (reason + "\n").encode())
@@ -83,12 +85,6 @@ class Spool:
         except OSError as error:
             raise StoreError(f"cannot move {file.path} to {target}: {error.strerror}") from error
         sync_folder(target.parent)
-
-    def too_large(self, file: SpoolFile) -> str | None:
-        """The reason to refuse a file unread, if there is one."""
-        size = file.path.stat().st_size
-        limit = self._settings.file_bytes_max
-        return f"{size} bytes; at most {limit} are accepted (file_bytes_max)" if size > limit else None
 
     def prune_answers(self) -> int:
         """Keep the newest `predictions_files_max` answers; returns how many were removed."""
@@ -112,11 +108,11 @@ class Spool:
             raise StoreError(f"cannot read {self._root}: {error.strerror}") from error
         return [name for _, name in sorted(found)]
 
-    def _claimed(self) -> list[SpoolFile]:
+    def _claimed(self) -> list[Claimed]:
         files = []
         for path in sorted((self._root / CLAIMED).iterdir()):
             number, dash, name = path.name.partition("-")
             if not dash or not number.isdigit():
                 raise StoreError(f"{path} was not put there by the agent; move it away")
-            files.append(SpoolFile(int(number), name, path))
+            files.append(Claimed(int(number), name, path))
         return files

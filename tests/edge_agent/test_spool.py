@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.config import SensorSettings
 from edge_agent.sensors.spool import Spool
-from headway.errors import StoreError
+from headway.errors import DataError, StoreError
 
 
 def settings(tmp_path: Path, **changes: int) -> SensorSettings:
@@ -83,7 +83,8 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
     spool = Spool(settings(tmp_path, file_bytes_max=1024))
     drop(tmp_path, "big.npz", bytes(1025))
     (file,) = spool.claim(1)
-    assert spool.too_large(file) == "1025 bytes; at most 1024 are accepted (file_bytes_max)"
+    with pytest.raises(DataError, match=r"1025 bytes; at most 1024 are accepted \(file_bytes_max\)"):
+        spool.read(file, ("a", "b"), new_classes=False)
 
 
 def test_old_answers_are_pruned(tmp_path: Path) -> None:

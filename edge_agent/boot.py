@@ -1,0 +1,37 @@
+"""From the store to a running agent: restore what was saved, or begin a new history."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from edge_agent.agent import Agent, SyncState
+from edge_agent.config import AgentConfig
+from edge_agent.learner.serving import Learner
+from edge_agent.learner.windows import Windows
+from edge_agent.store import Changes, Store
+from headway.variant import Variant
+
+EPOCH_BITS = 48
+
+
+def open_agent(
+    config: AgentConfig, variant: Variant, store: Store, draw: Callable[[int], int] = secrets.randbits
+) -> Agent:
+    """Restore the agent from its store, or begin a new history. Counts the start as a boot, durably.
+
+    draw: gives that many random bits; a new history's epoch comes from it.
+    """
+    learner = Learner(variant, config.learner)
+    saved = store.load()
+    if saved:
+        state = SyncState.decode(saved["sync"])
+        learner.restore(saved["learner"])
+    else:
+        state = SyncState(epoch=draw(EPOCH_BITS))
+    state.boot += 1
+    windows = Windows(config.learner.horizon_rows)
+    windows.restore(store.windows())
+    agent = Agent(config.device, learner, config.sync, state, windows=windows)
+    store.commit(Changes({"learner": learner.encode(), "sync": state.encode()}))
+    return agent

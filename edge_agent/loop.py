@@ -1,0 +1,229 @@
+"""What the device does and in which order: every effect of the agent's decisions, through protocols alone.
+
+    claim a file -> answer it -> commit (the moment it counts) -> clear the file away -> tell the aggregator
+    the aggregator's ack -> commit that it is stored there
+
+The daemon drives this with a real clock, disk and broker; the simulation drives it with its own, and stops it between
+any two effects.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+
+import headway
+from edge_agent.agent import Agent, LabelCounts
+from edge_agent.config import AgentConfig
+from edge_agent.pipeline import Pipeline
+from edge_agent.sensors.ports import Claimed, SampleSource
+from edge_agent.store import Store
+from headway.errors import DataError, RemoteError
+from headway.messages import JSON_TYPE, MESSAGE_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
+from headway.ports import Clock, Connected, Delivered, Disconnected, Outgoing, Received, Transport, TransportEvent
+from headway.topics import Kind, parse_topic, topic
+from headway.variant import Variant
+
+log = logging.getLogger("edge-agent")
+
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS)
+BINARY = (Kind.STATISTICS, Kind.UPDATE)
+OUTBOX_ROWS_A_TURN = 20
+
+
+class DeviceLoop:
+    """One device at work. Not thread-safe: one thread calls everything.
+
+    transport: None works offline; set it before `start`. stopping: set it to end `turn` after the file at hand.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        clock: Clock,
+        variant: Variant,
+        pipeline: Pipeline,
+        store: Store,
+        agent: Agent,
+        source: SampleSource,
+    ) -> None:
+        self._config, self._clock = config, clock
+        self._variant, self._pipeline = variant, pipeline
+        self._store, self._agent, self._source = store, agent, source
+        self._connected = False
+        self._problem = ""
+        self.transport: Transport | None = None
+        self.stopping = False
+        self.next_poll_s = 0.0
+
+    @property
+    def agent(self) -> Agent:
+        return self._agent
+
+    @property
+    def last_will(self) -> Outgoing:
+        """What the broker says for this device when the connection breaks."""
+        return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
+
+    def start(self) -> None:
+        """Connect, and finish what the last run had begun."""
+        if self.transport is not None:
+            self.transport.start()
+        for file in self._source.recover(self._agent.sync_state.consumed):
+            self._take_in(file)
+
+    def turn(self) -> int | None:
+        """One turn: take in what waits when it is time to look, then send what is due.
+
+        Returns how many files were taken in, None when it was not yet time; `next_poll_s` tells when it is.
+        """
+        taken, now_s = None, self._clock.monotonic_s()
+        if now_s >= self.next_poll_s:
+            taken = self._poll()
+            self.next_poll_s = now_s + self._config.sensor.poll_interval_s
+        self._sync()
+        return taken
+
+    def handle(self, event: TransportEvent) -> None:
+        """Something came from the network."""
+        match event:
+            case Connected():
+                self._connected = True
+                self._agent.reconnected()
+                self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
+                self._publish(Kind.REPORTED, self._reported().encode())
+            case Disconnected(reason):
+                if self._connected:
+                    log.warning("offline: %s", reason)
+                self._connected = False
+            case Received(name, payload):
+                self._receive(name, payload)
+            case Delivered(_, reason, refused):
+                if refused:
+                    self._note("publish-refused", f"broker refused a message: {reason}")
+
+    def stop(self) -> None:
+        """Say goodbye and commit. The store stays open."""
+        self._sync()
+        if self.transport is not None:
+            self._publish(Kind.REPORTED, self._reported().encode())
+            self._publish(Kind.STATUS, self.last_will.payload)
+            self.transport.stop()
+        self._store.commit(self._agent.changes())
+
+    def settled(self) -> bool:
+        """Whether the aggregator has acknowledged everything."""
+        if self.transport is None:
+            return True
+        state = self._agent.sync_state
+        exact_done = self._agent.learner.kind != "exact" or state.acked >= state.counter
+        return exact_done and self._store.outbox_size()[0] == 0
+
+    def _poll(self) -> int:
+        taken = 0
+        for file in self._source.claim(self._agent.sync_state.consumed + 1):
+            self._take_in(file)
+            taken += 1
+            if self.stopping:
+                break
+        if taken:
+            self._source.prune_answers()
+        return taken
+
+    def _receive(self, name: str, payload: bytes) -> None:
+        try:
+            kind = parse_topic(name).kind
+            if kind is Kind.ACK:
+                changes = self._agent.acknowledged(payload)
+                if changes is not None:
+                    self._store.commit(changes)
+            elif kind is Kind.HEAD and self._agent.head_published(payload):
+                self._store.commit(self._agent.changes())
+                log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
+        except RemoteError as error:
+            self._note("message-refused", f"{name}: {error}")
+
+    def _take_in(self, file: Claimed) -> None:
+        """One spool file, start to end. The commit is the moment it counts; each other step can be repeated."""
+        agent = self._agent
+        rows, size = self._store.outbox_size()
+        agent.outbox_full = rows >= self._config.sync.outbox_rows_max or size >= self._config.sync.outbox_bytes_max
+        try:
+            samples = self._source.read(file, agent.learner.classes, new_classes=self._config.learner.new_classes)
+            features = self._pipeline.features(samples.x) if samples.x is not None and len(samples) else None
+            for name in samples.names:
+                agent.learner.add_class(name)
+        except DataError as error:
+            reason = str(error)
+            self._source.reject(file, reason)
+            self._store.commit(agent.changes(consumed=file.sequence))
+            self._note("input-rejected", f"{file.name}: {reason}")
+            return
+        if features is not None:
+            answer = agent.process(features, samples.y, samples.ids)
+            self._source.answer(file, answer.encode())
+        elif samples.ids is not None and samples.y is not None:
+            self._report_labels(file.name, agent.label(samples.ids, samples.y))
+        self._store.commit(agent.changes(consumed=file.sequence))
+        self._source.release(file)
+        for event in agent.take_events(self._clock.wall_s()):
+            log.info("serving %s instead of %s", event.detail["after"], event.detail["before"])
+            self._publish(Kind.EVENT, event.encode())
+
+    def _report_labels(self, name: str, counts: LabelCounts) -> None:
+        log.info("%s: %s", name, counts)
+        if counts.unknown:
+            self._note(
+                "labels-unknown",
+                f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
+            )
+
+    def _sync(self) -> None:
+        now_s, agent = self._clock.monotonic_s(), self._agent
+        sends = agent.due(now_s, self._connected)
+        if sends:
+            self._publish(Kind.REPORTED, self._reported().encode())
+        for send in sends:
+            self._publish(send.kind, send.payload)
+        if agent.unsendable_bytes:
+            self._note(
+                "statistics-too-large",
+                f"statistics have {agent.unsendable_bytes} bytes, a message at most {MESSAGE_BYTES_MAX}; they stay on "
+                "this device. Convert the model with a smaller --expand, --pca or --select",
+            )
+            agent.unsendable_bytes = 0
+        if not self._connected or agent.sync_state.sequence == 0:
+            return
+        for row in self._store.outbox(agent.outbox_position(now_s), OUTBOX_ROWS_A_TURN):
+            if self._publish(Kind.UPDATE, row.payload) is None:
+                return
+            agent.outbox_sent(row.sequence, now_s)
+
+    def _publish(self, kind: Kind, payload: bytes) -> int | None:
+        return self.transport.publish(self._outgoing(kind, payload)) if self.transport is not None else None
+
+    def _outgoing(self, kind: Kind, payload: bytes) -> Outgoing:
+        name = topic(self._config.fleet, self._config.device, kind)
+        content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
+        return Outgoing(name, payload, 1, kind in RETAINED, content_type)
+
+    def _note(self, name: str, problem: str) -> None:
+        """Tell people, here and at the aggregator, that something was refused; work goes on."""
+        self._problem = problem
+        log.warning("%s", problem)
+        self._publish(Kind.EVENT, Event(name, {"problem": problem[:500]}, self._clock.wall_s()).encode())
+
+    def _reported(self) -> Reported:
+        learner = self._agent.learner
+        return Reported(
+            bundle=self._variant.name,
+            bundle_version=self._variant.version,
+            space=self._variant.space,
+            learner=learner.kind,
+            runtime=self._pipeline.runtime_name,
+            agent_version=headway.__version__,
+            machine=f"{platform.machine()} python {platform.python_version()}",
+            labels=learner.labels,
+            source=learner.serving,
+            problem=self._problem[:500],
+        )

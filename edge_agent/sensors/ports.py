@@ -1,0 +1,57 @@
+"""The seam between the loop and where its windows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from headway.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch that is ours now. `sequence` grows by one per claim; `name` is the writer's own.
+
+    The sequence is never reused once its effects are committed. path: where it lies.
+    """
+
+    sequence: int
+    name: str
+    path: Path
+
+
+class SampleSource(Protocol):
+    """Gives batches one by one, keeps each until it is released, and takes the answers.
+
+    What a method did is durable when it returns; only a release may come undone by a power cut.
+    """
+
+    def recover(self, consumed: int) -> list[Claimed]:
+        """After a start: forget what is committed (sequence <= consumed), return what was claimed and is not."""
+        ...
+
+    def claim(self, next_sequence: int) -> Iterator[Claimed]:
+        """Claim what waits, one at each step of the iterator, numbering from `next_sequence`."""
+        ...
+
+    def read(self, file: Claimed, classes: Sequence[str], *, new_classes: bool) -> Samples:
+        """The content; new_classes: names not among `classes` are no mistake. Raises DataError."""
+        ...
+
+    def answer(self, file: Claimed, payload: bytes) -> None:
+        """Keep the predictions for a batch; doing it again replaces them."""
+        ...
+
+    def release(self, file: Claimed) -> None:
+        """Forget a batch whose effects are committed."""
+        ...
+
+    def reject(self, file: Claimed, reason: str) -> None:
+        """Set a batch aside that cannot be used, with the reason in one line."""
+        ...
+
+    def prune_answers(self) -> int:
+        """Keep the newest answers up to the limit; returns how many were removed."""
+        ...
