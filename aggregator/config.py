@@ -15,8 +15,8 @@ from headway.mqtt import MqttSettings
 from headway.topics import checked_name
 
 DATABASE = "aggregator.sqlite"
-# a fleet's acks leave in bursts: more may be in flight than a device ever needs
-MQTT_DEFAULT = MqttSettings(receive_max=1000)
+# a fleet's acks leave in bursts: more may be in flight than a device ever needs; and one client makes no storm
+MQTT_DEFAULT = MqttSettings(receive_max=1000, reconnect_spread_s=0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from headway.reasons import Response
+
 
 class Clock(Protocol):
     """Source of time. Intervals come from `monotonic_s`; `wall_s` only labels things for people."""
@@ -50,9 +52,13 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is gone or could not be made; the transport retries by itself."""
+    """The connection is gone or could not be made; the transport retries by itself.
+
+    response: what the broker's reason asks of us; `person` means that trying again alone will not help.
+    """
 
     reason: str
+    response: Response = Response.RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +73,26 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The broker answered a QoS 1 publish. That is *not* durability; only the peer's own ack is."""
+    """The broker answered a QoS 1 publish. That is *not* durability; only the peer's own ack is.
+
+    A broker's access list shows nowhere else: `refused`, with a reason that says so. topic: of the refused message.
+    """
 
     token: int
     reason: str
     refused: bool
+    topic: str = ""
 
 
-TransportEvent = Connected | Disconnected | Received | Delivered
+@dataclass(frozen=True, slots=True)
+class NotSubscribed:
+    """The broker refused a subscription: what is published there will never arrive."""
+
+    topic: str
+    reason: str
+
+
+TransportEvent = Connected | Disconnected | Received | Delivered | NotSubscribed
 
 
 class Transport(Protocol):

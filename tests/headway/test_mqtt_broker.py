@@ -1,0 +1,255 @@
+"""The transport on a real mosquitto: TLS, client certificates, passwords, access lists, WebSockets, sessions."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from headway.mqtt import MqttSettings, MqttTransport
+from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received
+from headway.reasons import Response
+from headway.topics import Kind, device_subscriptions, topic
+from testbed.broker import Broker, BrokerFailed, free_port
+from testbed.certificates import Authority
+from tests.headway.test_mqtt import WILL, Events
+
+pytestmark = pytest.mark.broker
+
+
+@contextmanager
+def connection(
+    broker: Broker, name: str = "wrist-1", subscriptions: tuple[str, ...] = ("t/#",), **settings: object
+) -> Iterator[tuple[MqttTransport, Events]]:
+    events = Events()
+    given = {"host": broker.host, "port": broker.port, "reconnect_max_s": 0.5, "session_expiry_s": 0}
+    made = MqttSettings(**{**given, **settings})  # type: ignore[arg-type]
+    transport = MqttTransport(made, name, subscriptions, WILL, events.queue.put)
+    transport.start()
+    try:
+        yield transport, events
+    finally:
+        transport.stop()
+
+
+def loops_back(transport: MqttTransport, events: Events, size: int = 100_000) -> None:
+    """A large message goes out and comes back with its properties."""
+    events.wait_for(Connected)
+    payload = os.urandom(size)
+    assert transport.publish(Outgoing("t/a", payload, content_type="application/vnd.safetensors")) is not None
+    event = events.wait_for(Received)
+    assert isinstance(event, Received)
+    assert event.payload == payload
+    assert event.properties == {"schema": "1", "content_type": "application/vnd.safetensors"}
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def tls_broker(authority: Authority) -> Iterator[Broker]:
+    certificate, key = authority.issue("server")
+    files = f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
+    with Broker(extra=files + "require_certificate true\nuse_identity_as_username true\n") as broker:
+        yield broker
+
+
+def test_tls_with_a_client_certificate(tls_broker: Broker, authority: Authority) -> None:
+    certificate, key = map(str, authority.issue("wrist-1"))
+    files = {"ca_file": str(authority.ca_file), "cert_file": certificate, "key_file": key}
+    with connection(tls_broker, tls=True, alpn=("mqtt",), **files) as (transport, events):
+        loops_back(transport, events)
+        inner = transport._client.socket()
+        assert isinstance(inner, ssl.SSLSocket)
+        assert inner.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
+    """mosquitto takes no part in ALPN, so a server of our own looks at what the client offers."""
+    certificate, key = authority.issue("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["x-amzn-mqtt-ca"])
+    chosen: list[str | None] = []
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as raw, context.wrap_socket(raw, server_side=True) as secured:
+            chosen.append(secured.selected_alpn_protocol())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        settings = MqttSettings(
+            "127.0.0.1", listener.getsockname()[1], tls=True, ca_file=str(authority.ca_file), alpn=("x-amzn-mqtt-ca",)
+        )
+        transport = MqttTransport(settings, "a", (), WILL, lambda event: None)
+        transport.start()
+        thread.join(10)
+        transport.stop()
+    assert chosen == ["x-amzn-mqtt-ca"]
+
+
+def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    with connection(tls_broker, tls=True, ca_file=str(stranger.ca_file)) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert event.response is Response.PERSON
+        assert "the broker's certificate is not accepted" in event.reason
+        assert "check ca_file and host" in event.reason
+
+
+def test_without_the_client_certificate_the_broker_lets_nobody_in(tls_broker: Broker, authority: Authority) -> None:
+    with connection(tls_broker, tls=True, ca_file=str(authority.ca_file)) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert not [e for e in events.rest() if isinstance(e, Connected)]
+
+
+def password_line(name: str, password: str) -> str:
+    """A line of mosquitto's password file: PBKDF2-SHA512 with its own format."""
+    salt = os.urandom(12)
+    hashed = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    return f"{name}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(hashed).decode()}\n"
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
+    """Passwords, and the access list of docs/howto/mqtt.md."""
+    (tmp_path / "passwords").write_text(password_line("wrist-1", "secret") + password_line("aggregator", "master"))
+    howto = Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md"
+    access = howto.read_text().split("```acl\n")[1].split("```")[0]
+    (tmp_path / "access").write_text(access.replace("FLEET", "plant"))
+    for name in ("passwords", "access"):
+        (tmp_path / name).chmod(0o600)
+    # the listener above allows anonymous clients; the file of passwords then only checks those who give one
+    extra = f"allow_anonymous false\npassword_file {tmp_path}/passwords\nacl_file {tmp_path}/access\n"
+    with Broker(extra=extra) as broker:
+        yield broker
+
+
+def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("secret\n")
+    name = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
+    subscriptions = device_subscriptions("plant", "wrist-1")
+    with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
+        events.wait_for(Connected)
+        for kind in (Kind.STATUS, Kind.STATISTICS, Kind.UPDATE, Kind.REPORTED, Kind.METRICS, Kind.EVENT, Kind.REQUEST):
+            transport.publish(Outgoing(topic("plant", "wrist-1", kind), b"x"))
+            assert not events.wait_for(Delivered).refused  # type: ignore[union-attr]
+        for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD)):
+            transport.publish(Outgoing(forbidden, b"x"))
+            event = events.wait_for(Delivered)
+            assert isinstance(event, Delivered)
+            assert event.refused
+            assert event.topic == forbidden
+            assert "Not authorized (135); check the broker's access list" in event.reason
+
+
+def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("secret")
+    (tmp_path / "m").write_text("master")
+    device = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
+    server = {"username": "aggregator", "password_file": str(tmp_path / "m")}
+    with (
+        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1"), **device) as (up, seen),
+        connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
+            down,
+            heard,
+        ),
+    ):
+        seen.wait_for(Connected)
+        heard.wait_for(Connected)
+        up.publish(Outgoing(topic("plant", "wrist-1", Kind.STATISTICS), b"tables"))
+        assert heard.wait_for(Received).payload == b"tables"  # type: ignore[union-attr]
+        for name in (topic("plant", "wrist-1", Kind.ACK), topic("plant", "_all", Kind.HEAD)):
+            down.publish(Outgoing(name, b"for you"))
+            assert seen.wait_for(Received).topic == name  # type: ignore[union-attr]
+
+
+def test_a_wrong_password_is_one_line(guarded_broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("wrong")
+    with connection(guarded_broker, username="wrist-1", password_file=str(tmp_path / "p")) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert event.response is Response.PERSON
+        assert "(13" in event.reason  # mosquitto says 134 or 135, by version
+        assert "\n" not in event.reason
+
+
+@pytest.fixture
+def websocket_broker(authority: Authority) -> Iterator[Callable[..., Broker]]:
+    started: list[Broker] = []
+
+    def start(*, tls: bool = False) -> Broker:
+        port = free_port()
+        certificate, key = authority.issue("server")
+        extra = f"listener {port} 127.0.0.1\nprotocol websockets\n"
+        if tls:
+            extra += f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
+        broker = Broker(extra=extra)
+        try:
+            broker.__enter__()
+        except BrokerFailed as error:
+            if "ebsocket" in str(error):
+                pytest.skip(f"this mosquitto has no WebSockets: {str(error).splitlines()[-1]}")
+            raise
+        started.append(broker)
+        broker.port = port
+        return broker
+
+    yield start
+    for broker in started:
+        broker.__exit__()
+
+
+def test_websockets(websocket_broker: Callable[..., Broker]) -> None:
+    with connection(websocket_broker(), websocket_path="/mqtt") as (transport, events):
+        loops_back(transport, events)
+
+
+def test_websockets_over_tls(websocket_broker: Callable[..., Broker], authority: Authority) -> None:
+    broker = websocket_broker(tls=True)
+    with connection(broker, websocket_path="/mqtt", tls=True, ca_file=str(authority.ca_file)) as (transport, events):
+        loops_back(transport, events)
+
+
+def test_a_session_outlives_the_connection_and_the_broker(fresh_broker: Broker) -> None:
+    with connection(fresh_broker, "sleeper", session_expiry_s=600) as (_, events):
+        first = events.wait_for(Connected)
+        assert isinstance(first, Connected)
+        assert not first.session_present
+    with connection(fresh_broker, "other", ()) as (transport, events):
+        events.wait_for(Connected)
+        transport.publish(Outgoing("t/a", b"while you slept"))
+        events.wait_for(Delivered)
+    fresh_broker.restart()
+    with connection(fresh_broker, "sleeper", session_expiry_s=600) as (_, events):
+        again = events.wait_for(Connected)
+        assert isinstance(again, Connected)
+        assert again.session_present
+        assert events.wait_for(Received).payload == b"while you slept"  # type: ignore[union-attr]
+
+
+def test_mosquittos_default_window_is_kept(tmp_path: Path) -> None:
+    """mosquitto takes 20 unacknowledged messages from a client unless told otherwise, and throws out who sends more."""
+    with (
+        Broker(autosave=100_000, extra="max_inflight_messages 20\n") as broker,
+        connection(broker, receive_max=1000) as (transport, events),
+    ):
+        events.wait_for(Connected)
+        for _ in range(400):
+            transport.publish(Outgoing("t/a", bytes(1000)))
+        for _ in range(400):
+            assert isinstance(events.wait_for(Received), Received)
+        assert not [event for event in events.rest() if isinstance(event, Disconnected)]
