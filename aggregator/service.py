@@ -17,6 +17,7 @@ from aggregator.config import ServiceLimits
 from aggregator.core import HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.store import Store
+from headway.errors import TransportError
 from headway.messages import Status
 from headway.notify import Notifier
 from headway.ports import (
@@ -24,16 +25,19 @@ from headway.ports import (
     Connected,
     Delivered,
     Disconnected,
+    NotSubscribed,
     Outgoing,
     Received,
     Transport,
     TransportEvent,
 )
+from headway.reasons import Response
 from headway.topics import AGGREGATOR, ALL, Kind, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
 BOOT = "boot"
 PUT_TIMEOUT_S = 0.5
+REFUSALS_LOGGED_MAX = 100
 
 
 class Inbox:
@@ -107,9 +111,14 @@ class Service:
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
         self._complaint = ""
+        self._refusals: set[str] = set()
 
     def run(self) -> None:
-        """Serve until told to stop. Raises StoreError when the disk or the database refuses."""
+        """Serve until told to stop.
+
+        Raises StoreError when the disk or the database refuses, TransportError when the broker does so for a reason
+        that somebody has to remove.
+        """
         self.start()
         self._notifier.ready("serving")
         LOG.info("serving, boot %d", self._boot)
@@ -156,6 +165,9 @@ class Service:
             self._log_connection(event)
         for effect in effects:
             self._apply(effect)
+        for event in events:
+            if isinstance(event, Disconnected) and event.response is Response.PERSON:
+                raise TransportError(event.reason)
 
     def _apply(self, effect: Effect) -> None:
         if isinstance(effect, Outgoing):
@@ -169,13 +181,22 @@ class Service:
     def _log_connection(self, event: TransportEvent) -> None:
         if isinstance(event, Connected):
             self._complaint = ""
+            self._refusals.clear()
             LOG.info("connected to the broker, session %s", "resumed" if event.session_present else "new")
         elif isinstance(event, Disconnected) and event.reason != self._complaint:
             # each attempt to reconnect fails with the same words; once is enough
             LOG.warning("no connection to the broker: %s", event.reason)
             self._complaint = event.reason
         elif isinstance(event, Delivered):
-            LOG.error("the broker refused a message: %s; check its access list", event.reason)
+            self._log_refusal(f"the broker refused {event.topic or 'a message'}: {event.reason}")
+        elif isinstance(event, NotSubscribed):
+            self._log_refusal(f"the broker refused the subscription to {event.topic}: {event.reason}")
+
+    def _log_refusal(self, line: str) -> None:
+        """Once per connection and topic: a fleet's worth of the same line helps nobody."""
+        if line not in self._refusals and len(self._refusals) < REFUSALS_LOGGED_MAX:
+            self._refusals.add(line)
+            LOG.error("%s", line)
 
     def _status(self, online: bool) -> Outgoing:
         return Outgoing(self._status_topic, Status(online, self._boot).encode(), retain=True)

@@ -20,7 +20,18 @@ from edge_agent.sensors.ports import Claimed, SampleSource
 from edge_agent.store import Store
 from headway.errors import DataError, RemoteError
 from headway.messages import JSON_TYPE, MESSAGE_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
-from headway.ports import Clock, Connected, Delivered, Disconnected, Outgoing, Received, Transport, TransportEvent
+from headway.ports import (
+    Clock,
+    Connected,
+    Delivered,
+    Disconnected,
+    NotSubscribed,
+    Outgoing,
+    Received,
+    Transport,
+    TransportEvent,
+)
+from headway.reasons import Response
 from headway.topics import Kind, parse_topic, topic
 from headway.variant import Variant
 
@@ -51,7 +62,8 @@ class DeviceLoop:
         self._variant, self._pipeline = variant, pipeline
         self._store, self._agent, self._source = store, agent, source
         self._connected = False
-        self._problem = ""
+        self._problem = self._complaint = ""
+        self._refusals: set[str] = set()
         self.transport: Transport | None = None
         self.stopping = False
         self.next_poll_s = 0.0
@@ -89,18 +101,18 @@ class DeviceLoop:
         match event:
             case Connected():
                 self._connected = True
+                self._complaint, self._refusals = "", set()
                 self._agent.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._publish(Kind.REPORTED, self._reported().encode())
-            case Disconnected(reason):
-                if self._connected:
-                    log.warning("offline: %s", reason)
-                self._connected = False
+            case Disconnected(reason, response):
+                self._offline(reason, response)
             case Received(name, payload):
                 self._receive(name, payload)
-            case Delivered(_, reason, refused):
-                if refused:
-                    self._note("publish-refused", f"broker refused a message: {reason}")
+            case Delivered(_, reason, True, name):
+                self._refused("publish-refused", f"the broker refused {name or 'a message'}: {reason}")
+            case NotSubscribed(name, reason):
+                self._refused("subscribe-refused", f"the broker refused the subscription to {name}: {reason}")
 
     def stop(self) -> None:
         """Say goodbye and commit. The store stays open."""
@@ -129,6 +141,21 @@ class DeviceLoop:
         if taken:
             self._source.prune_answers()
         return taken
+
+    def _offline(self, reason: str, response: Response) -> None:
+        self._connected = False
+        if reason != self._complaint:
+            # each attempt to reconnect fails with the same words; once is enough
+            log.warning("offline: %s", reason)
+            self._complaint = reason
+        if response is Response.PERSON:
+            self._problem = reason
+
+    def _refused(self, name: str, problem: str) -> None:
+        """Once per connection: a note is itself a message, which the broker may refuse as well."""
+        if problem not in self._refusals:
+            self._refusals.add(problem)
+            self._note(name, problem)
 
     def _receive(self, name: str, payload: bytes) -> None:
         try:

@@ -1,0 +1,87 @@
+"""The aggregator's loop and its connection, on fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from aggregator.config import ServiceLimits
+from aggregator.core import Aggregator
+from aggregator.memory import MemoryStore
+from aggregator.policy import Policy
+from aggregator.service import Service
+from headway.errors import TransportError
+from headway.notify import Notifier
+from headway.ports import (
+    Connected,
+    Delivered,
+    Disconnected,
+    NotSubscribed,
+    Outgoing,
+    SystemClock,
+    TransportEvent,
+)
+from headway.reasons import Response
+from tests.aggregator.fleets import FLEET, model
+
+
+@dataclass
+class ScriptedTransport:
+    """Reports the given events as soon as it is started."""
+
+    events: list[TransportEvent]
+    on_event: Callable[[TransportEvent], None] = lambda event: None
+    sent: list[Outgoing] = field(default_factory=list)
+    stopped: bool = False
+
+    def start(self) -> None:
+        for event in self.events:
+            self.on_event(event)
+
+    def publish(self, message: Outgoing) -> int | None:
+        self.sent.append(message)
+        return 1
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def service(*events: TransportEvent) -> tuple[Service, ScriptedTransport]:
+    transport = ScriptedTransport(list(events))
+
+    def connect(
+        will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
+    ) -> ScriptedTransport:
+        transport.on_event = on_event
+        return transport
+
+    store = MemoryStore()
+    with store.transaction():
+        core = Aggregator(FLEET, model(), Policy(), store)
+    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), Notifier.from_environment())
+    return made, transport
+
+
+def test_a_broker_that_needs_a_person_ends_the_service_with_one_line() -> None:
+    made, transport = service(
+        Disconnected("b:1883: connection lost"), Disconnected("b:1883: Not authorized (135)", Response.PERSON)
+    )
+    with pytest.raises(TransportError, match=r"^b:1883: Not authorized \(135\)$"):
+        made.run()
+    assert transport.stopped
+
+
+def test_a_refused_message_is_one_line_per_connection(caplog: pytest.LogCaptureFixture) -> None:
+    refused = Delivered(1, "Not authorized (135)", True, "headway/v1/plant/a/ack")
+    lost = NotSubscribed("headway/v1/plant/+/update", "Quota exceeded (151)")
+    made, _ = service(Connected(False), refused, refused, lost, lost, Connected(True), refused)
+    made.start()
+    made.turn(0.0)
+    lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == [
+        "the broker refused headway/v1/plant/a/ack: Not authorized (135)",
+        "the broker refused the subscription to headway/v1/plant/+/update: Quota exceeded (151)",
+        "the broker refused headway/v1/plant/a/ack: Not authorized (135)",
+    ]

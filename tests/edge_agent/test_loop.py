@@ -1,0 +1,102 @@
+"""What the device's loop does with news from the network, on fakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge_agent.boot import open_agent
+from edge_agent.config import AgentConfig, SensorSettings
+from edge_agent.loop import DeviceLoop
+from edge_agent.sensors.spool import Spool
+from edge_agent.store import MemoryStore
+from headway.messages import Event, Reported
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing
+from headway.reasons import Response
+from headway.topics import Kind, parse_topic, topic
+from tests.edge_agent.variants import pipeline, variant
+
+
+@dataclass
+class FixedClock:
+    now_s: float = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wall_s(self) -> float:
+        return 1_800_000_000.0
+
+
+@dataclass
+class Recorder:
+    """A transport that keeps what it is given."""
+
+    sent: list[Outgoing] = field(default_factory=list)
+
+    def start(self) -> None:
+        pass
+
+    def publish(self, message: Outgoing) -> int | None:
+        self.sent.append(message)
+        return len(self.sent)
+
+    def stop(self) -> None:
+        pass
+
+    def events(self) -> list[Event]:
+        return [Event.decode(m.payload) for m in self.sent if parse_topic(m.topic).kind is Kind.EVENT]
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> DeviceLoop:
+    sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
+    config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor)
+    store = MemoryStore()
+    agent = open_agent(config, variant(), store)
+    made = DeviceLoop(config, FixedClock(), variant(), pipeline(), store, agent, Spool(sensor))
+    made.transport = Recorder()
+    return made
+
+
+def recorder(loop: DeviceLoop) -> Recorder:
+    assert isinstance(loop.transport, Recorder)
+    return loop.transport
+
+
+def test_a_refused_message_is_noted_once_per_connection(loop: DeviceLoop) -> None:
+    refused = Delivered(3, "Not authorized (135)", True, topic("plant", "wrist-1", Kind.EVENT))
+    loop.handle(Connected(True))
+    for _ in range(5):
+        loop.handle(refused)  # the note is an event too, and would be refused in turn, for ever
+    assert [event.name for event in recorder(loop).events()] == ["publish-refused"]
+    loop.handle(Connected(True))
+    loop.handle(refused)
+    assert len(recorder(loop).events()) == 2
+
+
+def test_delivered_messages_are_no_news(loop: DeviceLoop) -> None:
+    loop.handle(Connected(True))
+    loop.handle(Delivered(3, "Success", False))
+    assert recorder(loop).events() == []
+
+
+def test_a_refused_subscription_is_noted(loop: DeviceLoop) -> None:
+    loop.handle(Connected(True))
+    loop.handle(NotSubscribed("headway/v1/plant/_all/head", "Not authorized (135)"))
+    event = recorder(loop).events()[0]
+    assert event.name == "subscribe-refused"
+    assert "the subscription to headway/v1/plant/_all/head: Not authorized (135)" in str(event.detail["problem"])
+
+
+def test_a_broker_that_needs_a_person_is_a_problem_the_next_report_shows(
+    loop: DeviceLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        loop.handle(Disconnected("broker:1883: refused: Banned (138)", Response.PERSON))
+    assert [record.message for record in caplog.records] == ["offline: broker:1883: refused: Banned (138)"]
+    loop.handle(Connected(False))
+    reports = [m for m in recorder(loop).sent if parse_topic(m.topic).kind is Kind.REPORTED]
+    assert "Banned (138)" in Reported.decode(reports[-1].payload).problem
