@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ check: $(READY) ## lint and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the named errors may come out
+	@$(RUN) -m tests.fuzz
 
 clean: ## remove the virtual environment, caches and reports
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report build *.egg-info

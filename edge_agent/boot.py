@@ -10,7 +10,8 @@ from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.store import Changes, Store
-from headway.variant import Variant
+from headway.signing import read_public_key
+from headway.variant import Variant, read_variant
 
 EPOCH_BITS = 48
 
@@ -33,5 +34,14 @@ def open_agent(
     windows = Windows(config.learner.horizon_rows)
     windows.restore(store.windows())
     agent = Agent(config.device, learner, config.sync, state, windows=windows)
-    store.commit(Changes({"learner": learner.encode(), "sync": state.encode()}))
+    # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
+    release = str(max(variant.release, int(saved.get("release", b"0")))).encode()
+    store.commit(Changes({"learner": learner.encode(), "sync": state.encode(), "release": release}))
     return agent
+
+
+def accepted_variant(config: AgentConfig, store: Store) -> Variant:
+    """The configured bundle, signed as demanded and no older than any this device has run. Raises BundleError."""
+    public_key = None if config.public_key is None else read_public_key(config.public_key)
+    newest = int(store.load().get("release", b"0"))
+    return read_variant(config.bundle, public_key=public_key, release_min=newest)

@@ -52,7 +52,11 @@ class SyncSettings:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Everything the agent is told. `mqtt` None means: work offline."""
+    """Everything the agent is told. `mqtt` None means: work offline.
+
+    public_key: file; the bundle must be signed with it. prefer: ``exact`` takes the most exact backbone that runs
+    here, ``fast`` times them at the start and takes the fastest.
+    """
 
     device: str
     fleet: str
@@ -62,6 +66,8 @@ class AgentConfig:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     mqtt: MqttSettings | None = None
+    public_key: Path | None = None
+    prefer: str = "exact"
 
 
 def read_config(path: Path) -> AgentConfig:
@@ -88,6 +94,8 @@ def config_from(table: object, where: str, base: Path) -> AgentConfig:
         learner=learner_settings(fields.table("learner")),
         sync=_sync(fields.table("sync")),
         mqtt=MqttSettings.read(fields.table("mqtt")) if fields.has("mqtt") else None,
+        public_key=base / bundle.text("public_key", length_max=4096) if bundle.has("public_key") else None,
+        prefer=bundle.choice("prefer", ("exact", "fast"), "exact"),
     )
     for table_fields in (device, bundle, storage, fields):
         table_fields.finish()

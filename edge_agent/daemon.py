@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from edge_agent.boot import open_agent
+from edge_agent.boot import accepted_variant, open_agent
 from edge_agent.config import AgentConfig
 from edge_agent.loop import DeviceLoop
 from edge_agent.pipeline import Pipeline
@@ -26,7 +26,6 @@ from headway.mqtt import MqttTransport
 from headway.notify import Notifier
 from headway.ports import Clock, Transport, TransportEvent
 from headway.topics import device_subscriptions
-from headway.variant import read_variant
 
 log = logging.getLogger("edge-agent")
 
@@ -40,9 +39,10 @@ class Daemon:
     def __init__(self, config: AgentConfig, clock: Clock, build_transport: Callable[..., Transport] = MqttTransport):
         self._clock = clock
         self._lock = _lock(config.state_dir)
-        variant = read_variant(config.bundle)
-        pipeline = Pipeline(variant, open_runtime(variant))
         self._store = SQLiteStore(config.state_dir / "agent.sqlite")
+        variant = accepted_variant(config, self._store)
+        timer = clock if config.prefer == "fast" else None
+        pipeline = Pipeline(variant, open_runtime(variant, timer))
         agent = open_agent(config, variant, self._store)
         self._loop = DeviceLoop(config, clock, variant, pipeline, self._store, agent, Spool(config.sensor))
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()

@@ -7,16 +7,23 @@ for a window whatever it arrives with.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import importlib.util
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from headway.arrays import Float32, describe
 from headway.errors import BundleError, RuntimeUnavailableError
+from headway.ports import Clock
 from headway.variant import Backbone, Variant
 
 PROBE_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "dynamic": 0.25, "int8": 0.25}
+PRECISION_ORDER = tuple(PROBE_TOLERANCE)
+TIMING_ROUNDS = 5
 
 
 class Runtime(Protocol):
@@ -72,47 +79,90 @@ class OnnxRuntime:
         return np.stack(rows).astype(np.float32, copy=False)
 
 
-ENGINES: dict[str, tuple[tuple[str, Callable[[str, Backbone, tuple[int, ...]], Runtime]], ...]] = {
-    "tflite": (("ai_edge_litert", TFLiteRuntime), ("tflite_runtime", TFLiteRuntime)),
-    "onnx": (("onnxruntime", OnnxRuntime),),
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An inference runtime that may be installed: its distribution, its module, and how it opens a backbone."""
+
+    distribution: str
+    module: str
+    open: Callable[[str, Backbone, tuple[int, ...]], Runtime]
+
+    def version(self) -> str | None:
+        """Of the installed one; None when it is not installed."""
+        if importlib.util.find_spec(self.module) is None:
+            return None
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return _version(self.module)
+
+
+ENGINES: dict[str, tuple[Engine, ...]] = {
+    "tflite": (
+        Engine("ai-edge-litert", "ai_edge_litert", TFLiteRuntime),
+        Engine("tflite-runtime", "tflite_runtime", TFLiteRuntime),
+    ),
+    "onnx": (Engine("onnxruntime", "onnxruntime", OnnxRuntime),),
 }
 
 
-def open_runtime(variant: Variant) -> Runtime:
-    """The first backbone of the bundle that an installed runtime loads, and proves on the bundle's probe windows.
+def open_runtime(variant: Variant, clock: Clock | None = None) -> Runtime:
+    """A backbone of the bundle on a runtime of this device, proven on the bundle's probe windows.
 
+    First what the converter saw run here (the runtime's name and its oldest version stand in the manifest), then
+    what nobody has tried; among equals the most exact one. With a `clock`, all that pass are timed and the fastest
+    is taken: int8 is six times slower than float32 on one runtime and twice as fast on another (measured,
+    benchmarks/README.md), so only the device itself can tell.
     Raises RuntimeUnavailableError that lists what was tried and why each failed.
     """
-    failures: list[str] = []
-    for backbone, module, open_one in _combinations(variant.backbones):
-        try:
-            if module == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
-                failures.append(f"tflite_runtime needs numpy<2, found {np.__version__}")
+    proven, untried, failures = _candidates(variant.backbones)
+    for candidates in (proven, untried):
+        passed: list[Runtime] = []
+        for engine, backbone in candidates:
+            try:
+                runtime = engine.open(engine.module, backbone, variant.input_shape)
+                problem = _probe(runtime, variant, backbone)
+            except (RuntimeError, ValueError, TypeError, OSError, SystemError, ImportError, BundleError) as error:
+                words = (str(error).strip() or type(error).__name__).splitlines()[0]
+                failures.append(f"{engine.distribution} cannot run {backbone.member}: {words[:120]}")
                 continue
-            runtime = open_one(module, backbone, variant.input_shape)
-        except ModuleNotFoundError:
-            failures.append(f"{module} is not installed")
-            continue
-        except (RuntimeError, ValueError, OSError, SystemError, ImportError) as error:
-            failures.append(f"{module} cannot load {backbone.member}: {str(error)[:120]}")
-            continue
-        problem = _probe(runtime, variant, backbone)
-        if problem is None:
-            return runtime
-        failures.append(f"{runtime.name}: {problem}")
-    reasons = "; ".join(dict.fromkeys(failures))
+            if problem is not None:
+                failures.append(f"{runtime.name}: {problem}")
+            elif clock is None:
+                return runtime
+            else:
+                passed.append(runtime)
+        if passed and clock is not None:
+            inputs, _ = variant.preprocessing.apply(variant.probe_inputs)
+            return min(passed, key=lambda runtime: _latency_s(runtime, inputs, clock))
     raise RuntimeUnavailableError(
-        f"no runtime here can run bundle {variant.name} {variant.version}: {reasons}. "
-        "Install one with: pip install 'headway[litert]'"
+        f"no runtime here can run bundle {variant.name} {variant.version}: {'; '.join(dict.fromkeys(failures))}; "
+        f"install {_advice(variant.backbones)}, or convert the model for what is here"
     )
 
 
-def _combinations(
+def _candidates(
     backbones: Iterable[Backbone],
-) -> Iterable[tuple[Backbone, str, Callable[[str, Backbone, tuple[int, ...]], Runtime]]]:
-    for backbone in backbones:
-        for module, open_one in ENGINES[backbone.engine]:
-            yield backbone, module, open_one
+) -> tuple[list[tuple[Engine, Backbone]], list[tuple[Engine, Backbone]], list[str]]:
+    """Combinations the converter proved, those it never tried, and why the others cannot be."""
+    proven: list[tuple[Engine, Backbone]] = []
+    untried: list[tuple[Engine, Backbone]] = []
+    failures: list[str] = []
+    for backbone in sorted(backbones, key=lambda backbone: PRECISION_ORDER.index(backbone.precision)):
+        for engine in ENGINES[backbone.engine]:
+            version, oldest = engine.version(), backbone.runtimes.get(engine.distribution)
+            if version is None:
+                failures.append(f"{engine.distribution} is not installed")
+            elif engine.distribution == "tflite-runtime" and _parts(np.__version__)[0] >= 2:
+                # importing it would end in a SystemError without a word about the cause
+                failures.append(
+                    f"tflite-runtime {version} needs numpy<2, found {np.__version__}: pip install 'numpy<2'"
+                )
+            elif oldest is not None and _parts(version) < _parts(oldest):
+                failures.append(f"{backbone.member} needs {engine.distribution} {oldest} or newer, found {version}")
+            else:
+                (untried if oldest is None else proven).append((engine, backbone))
+    return proven, untried, failures
 
 
 def _probe(runtime: Runtime, variant: Variant, backbone: Backbone) -> str | None:
@@ -130,5 +180,25 @@ def _probe(runtime: Runtime, variant: Variant, backbone: Backbone) -> str | None
     return None
 
 
+def _latency_s(runtime: Runtime, inputs: Float32, clock: Clock) -> float:
+    """Median of a few rounds over the probe windows, after one to warm up."""
+    times_s = []
+    for _ in range(TIMING_ROUNDS + 1):
+        start_s = clock.monotonic_s()
+        runtime.embed(inputs)
+        times_s.append(clock.monotonic_s() - start_s)
+    return float(np.median(times_s[1:]))
+
+
+def _advice(backbones: Iterable[Backbone]) -> str:
+    """What to install for any of these backbones, e.g. ``ai-edge-litert>=2.0.0``."""
+    wanted = [f"{name}>={oldest}" for backbone in backbones for name, oldest in sorted(backbone.runtimes.items())]
+    return " or ".join(dict.fromkeys(wanted)) or "ai-edge-litert or onnxruntime"
+
+
 def _version(module: str) -> str:
-    return str(getattr(importlib.import_module(module), "__version__", "?"))
+    return str(getattr(importlib.import_module(module), "__version__", "0"))
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

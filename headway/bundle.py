@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,9 +99,11 @@ def write_container(
 def read_container(path: Path, limits: BundleLimits = DEFAULT_LIMITS) -> Container:
     """Read and verify a bundle file. Raises BundleError, one line, naming the file."""
     try:
-        size = path.stat().st_size
-        if size > limits.total_bytes_max:
-            raise BundleError(f"{path}: {size} bytes; a bundle has at most {limits.total_bytes_max}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"cannot read bundle {path}: it is not a regular file")
+        if found.st_size > limits.total_bytes_max:
+            raise BundleError(f"{path}: {found.st_size} bytes; a bundle has at most {limits.total_bytes_max}")
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read bundle {path}: {error.strerror or error}") from error
@@ -147,6 +150,8 @@ def decode_container(data: bytes, limits: BundleLimits = DEFAULT_LIMITS) -> Cont
 
 
 def _listed_members(manifest: dict[str, object], limits: BundleLimits) -> list[tuple[str, int, str]]:
+    if "members" not in manifest:
+        raise BundleError("the manifest lists no members")
     fields = Fields({"members": manifest.get("members")}, "manifest", BundleError)
     listed: list[tuple[str, int, str]] = []
     for item in fields.tables("members", count_max=limits.member_count_max):

@@ -56,6 +56,19 @@ class FeatureMap:
             raise LocalError(f"feature scale must be float32 (d,), got {describe(self.scale)}")
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise LocalError("feature scales must be positive and finite")
+        if (self.mean is None) != (self.components is None):
+            raise LocalError("a projection needs both its mean and its components")
+        if self.mean is not None and self.components is not None:
+            if self.mean.shape != (self.embedding_size,) or self.components.shape[:1] != (self.embedding_size,):
+                raise LocalError(
+                    f"the projection takes {self.components.shape[0]} values less a mean of {describe(self.mean)}, "
+                    f"the embedding has {self.embedding_size}"
+                )
+            if self.components.ndim != 2:
+                raise LocalError(f"projection components must be float32 (e, k), got {describe(self.components)}")
+        expansion = self.expansion
+        if expansion is not None and not expansion.of_input and len(expansion.weights) != self._linear_size:
+            raise LocalError(f"the expansion takes {len(expansion.weights)} values, the map has {self._linear_size}")
         if self.size != self._linear_size + self._expansion_size:
             raise LocalError(
                 f"feature scale has {self.size} entries, the map makes {self._linear_size + self._expansion_size}"

@@ -170,9 +170,14 @@ def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max:
     def refuse_constant(name: str) -> object:
         raise ValueError(f"{name} is not JSON")
 
+    def finite(digits: str) -> float:
+        if math.isinf(value := float(digits)):
+            raise ValueError(f"{digits[:40]} does not fit a float64")
+        return value
+
     try:
         text = payload.decode("utf-8")
-        value: object = json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)
+        value: object = json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant, parse_float=finite)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value

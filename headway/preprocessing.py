@@ -57,6 +57,8 @@ class Preprocessing:
             array = getattr(self, name)
             if array is not None and (array.shape != channels or not np.isfinite(array).all()):
                 raise LocalError(f"preprocessing {name} must be finite, shape {channels}, got {describe(array)}")
+        if (self.offset is None) != (self.gain is None):
+            raise LocalError("standardising needs both an offset and a gain")
         along_time = self.missing is Missing.LAST or self.denoise is not Denoise.NONE
         if along_time and len(self.input_shape) < 2:
             raise LocalError(f"inputs of shape {self.input_shape} have no time axis to impute or smooth along")

@@ -5,61 +5,41 @@ The container (bundle.py) proves that the bytes are whole; this module proves th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.arrays import AnyArray, Float32
 from headway.bundle import BundleLimits, Container, encode_container, manifest_with_members, read_container
 from headway.durable import write_durably
-from headway.errors import BundleError, ConfigError, HeadwayError, LocalError, RemoteError
-from headway.features import Expansion, FeatureMap
+from headway.errors import BundleError, LocalError, RemoteError
+from headway.features import FeatureMap
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Denoise, Missing, Preprocessing
+from headway.preprocessing import Preprocessing
 from headway.signing import verify_signature
-from headway.statistics import Statistics, from_arrays, to_arrays
+from headway.statistics import Statistics, to_arrays
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
+from headway.variant_parts import (
+    TENSORS,
+    Backbone,
+    SourceRows,
+    read_backbone,
+    read_feature_map,
+    read_preprocessing,
+    read_rows,
+    read_source,
+)
 
-RUNTIMES = ("ai-edge-litert", "tflite-runtime", "onnxruntime")
-TENSORS = "tensors.safetensors"
+__all__ = ["Backbone", "SourceRows", "Variant", "decode_variant", "read_variant"]
+
 TENSORS_BYTES_MAX = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Backbone:
-    """One executable form of the frozen backbone.
-
-    engine: ``tflite`` or ``onnx``; precision: ``float32`` and so on; dynamic_batch: rows may come many at a time.
-    runtimes: name -> oldest version whose operators suffice, of the runtimes that were seen to run it right.
-    """
-
-    member: str
-    engine: str
-    precision: str
-    dynamic_batch: bool
-    payload: bytes = field(repr=False)
-    runtimes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRows:
-    """Some of the training data, carried along. A classifier's rows have labels, all others targets.
-
-    values: int8 codes (n, d), or raw windows float32 (n, *input_shape).
-    labels: int64 (n,), index of the class; targets: float32 (n, C), 0 / 1 per label or regression values.
-    """
-
-    values: AnyArray
-    labels: Int64 | None = None
-    targets: Float32 | None = None
-
-    def __post_init__(self) -> None:
-        held = [part for part in (self.labels, self.targets) if part is not None]
-        if len(held) != 1 or len(held[0]) != len(self.values):
-            raise LocalError("source rows need either labels or targets, one per row")
+INPUT_VALUES_MAX = 1 << 24
+FEATURES_MAX = 4096  # their Gram then takes 134 MB, on a device too
+PROBES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +74,16 @@ class Variant:
             raise LocalError(f"source statistics have d={self.source.size}, the feature map {self.features.size}")
         if self.head.input is not HeadInput.EMBEDDING or len(self.head.kernel) != self.features.embedding_size:
             raise LocalError(f"the frozen head must take the embedding, float32 (n, {self.features.embedding_size})")
+        if self.features.size > FEATURES_MAX:
+            raise LocalError(f"{self.features.size} features; a device holds at most {FEATURES_MAX}")
+        expansion, values = self.features.expansion, math.prod(self.input_shape)
+        if expansion is not None and expansion.of_input and len(expansion.weights) != values:
+            raise LocalError(f"the expansion takes {len(expansion.weights)} values, the input has {values}")
+        if len(self.probe_inputs) != len(self.probe_embedding) or not 1 <= len(self.probe_inputs) <= PROBES_MAX:
+            raise LocalError(
+                f"{len(self.probe_inputs)} probe inputs and {len(self.probe_embedding)} probe embeddings; a device "
+                f"checks itself against 1 to {PROBES_MAX} pairs"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -198,14 +188,19 @@ def read_variant(
         if variant.release < release_min:
             raise BundleError(f"release {variant.release} is older than {release_min}, which was already accepted")
         return variant
-    except ConfigError:
-        raise
-    except HeadwayError as error:
+    except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
 
 
 def decode_variant(container: Container) -> Variant:
-    """Interpret a verified container. Raises BundleError (or another family, for damaged content)."""
+    """Interpret a verified container. Raises BundleError."""
+    try:
+        return _decoded(container)
+    except (LocalError, RemoteError) as error:  # raised by the types that the members are turned into
+        raise BundleError(str(error)) from error
+
+
+def _decoded(container: Container) -> Variant:
     fields = Fields(container.manifest, "manifest", BundleError)
     fields.choice("kind", ("headway-variant",))
     fields.tables("members")
@@ -214,11 +209,16 @@ def decode_variant(container: Container) -> Variant:
     classes = fields.strings("classes")
     expansion_of = fields.choice("expansion", ("none", "input", "embedding"))
     space = fields.text("space", length_max=64)
-    backbones = tuple(_backbone(item, container) for item in fields.tables("backbones", count_max=16))
+    backbones = tuple(read_backbone(item, container) for item in fields.tables("backbones", count_max=16))
     if not input_shape or not classes or not backbones:
         raise BundleError("manifest names no input shape, no class or no backbone")
-    if TENSORS not in container.members:
-        raise BundleError(f"member {TENSORS} is missing")
+    if len(set(classes)) != len(classes) or not all(classes):
+        raise BundleError(f"classes must be different, non-empty names, got {list(classes[:10])}")
+    if math.prod(input_shape) > INPUT_VALUES_MAX:
+        raise BundleError(f"input shape {input_shape} has more than {INPUT_VALUES_MAX} values")
+    used = [TENSORS, *(backbone.member for backbone in backbones)]
+    if sorted(used) != sorted(container.members):
+        raise BundleError(f"the bundle holds members {sorted(container.members)}, its manifest uses {sorted(used)}")
     loaded, _ = decode_tensors(container.members[TENSORS], TENSORS, BundleError, TENSORS_BYTES_MAX)
     tensors = TensorTable(loaded, BundleError)
     head = Head(
@@ -228,7 +228,9 @@ def decode_variant(container: Container) -> Variant:
         classes,
         HeadInput.EMBEDDING,
     )
-    features = _feature_map(tensors, embedding_size, expansion_of)
+    features = read_feature_map(tensors, embedding_size, expansion_of)
+    if features.size > FEATURES_MAX:  # before its Gram is allocated
+        raise BundleError(f"{features.size} features; a device holds at most {FEATURES_MAX}")
     packed = {name: tensors.take(f"source.{name}") for name in ("gram", "class_sums")}
     variant = Variant(
         name=fields.text("name"),
@@ -237,83 +239,17 @@ def decode_variant(container: Container) -> Variant:
         backbones=backbones,
         head=head,
         features=features,
-        preprocessing=_preprocessing(tensors, fields.table("preprocessing"), input_shape),
-        source=_source(packed, features.size, classes, space),
+        preprocessing=read_preprocessing(tensors, fields.table("preprocessing"), input_shape),
+        source=read_source(packed, features.size, classes, space),
         probe_inputs=tensors.float32("probe.inputs", (-1, *input_shape)),
         probe_embedding=tensors.float32("probe.embedding", (-1, embedding_size)),
         report=fields.mapping("report"),
         sha256=container.sha256,
-        buffer=_rows(tensors, "buffer", np.dtype(np.int8), (features.size,), len(classes)),
-        evaluation=_rows(tensors, "evaluation", np.dtype(np.float32), input_shape, len(classes)),
+        buffer=read_rows(tensors, "buffer", np.dtype(np.int8), (features.size,), len(classes)),
+        evaluation=read_rows(tensors, "evaluation", np.dtype(np.float32), input_shape, len(classes)),
         licence=fields.text("licence", "", length_max=4096),
         provenance=fields.text("provenance", "", length_max=4096),
     )
     fields.finish()
     tensors.finish()
     return variant
-
-
-def _backbone(item: Fields, container: Container) -> Backbone:
-    member = item.text("member", length_max=128)
-    engine = item.choice("engine", ("tflite", "onnx"))
-    precision = item.choice("precision", ("float32", "float16", "dynamic", "int8"))
-    dynamic = item.boolean("dynamic_batch")
-    runtimes = item.table("runtimes")
-    oldest = {name: runtimes.text(name, length_max=32) for name in RUNTIMES if runtimes.has(name)}
-    runtimes.finish()
-    item.finish()
-    if member not in container.members:
-        raise BundleError(f"backbone {member} is listed but not in the bundle")
-    return Backbone(member, engine, precision, dynamic, container.members[member], oldest)
-
-
-def _preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[int, ...]) -> Preprocessing:
-    made = Preprocessing(
-        input_shape,
-        tensors.float32("preprocessing.fill", (input_shape[-1],)),
-        tensors.optional("preprocessing.offset"),
-        tensors.optional("preprocessing.gain"),
-        Missing(fields.choice("missing", tuple(Missing), Missing.CONSTANT)),
-        Denoise(fields.choice("denoise", tuple(Denoise), Denoise.NONE)),
-        fields.integer("median_width", 3),
-        fields.number("ewma_weight", 0.5),
-    )
-    fields.finish()
-    return made
-
-
-def _rows(
-    tensors: TensorTable, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], classes: int
-) -> SourceRows | None:
-    values = tensors.maybe(f"{name}.values")
-    if values is None:
-        return None
-    if values.dtype != dtype or values.shape[1:] != shape:
-        raise BundleError(f"tensor {name}.values must be {dtype} (n, {shape}), got {describe(values)}")
-    labels, targets = tensors.maybe(f"{name}.labels"), tensors.maybe(f"{name}.targets")
-    if labels is not None and (labels.dtype != np.int64 or labels.ndim != 1 or not _within(labels, classes)):
-        raise BundleError(f"tensor {name}.labels must be int64 class indices, got {describe(labels)}")
-    if targets is not None and (targets.dtype != np.float32 or targets.shape[1:] != (classes,)):
-        raise BundleError(f"tensor {name}.targets must be float32 (n, {classes}), got {describe(targets)}")
-    return SourceRows(values, labels, targets)
-
-
-def _within(labels: AnyArray, classes: int) -> bool:
-    return not len(labels) or (int(labels.min()) >= 0 and int(labels.max()) < classes)
-
-
-def _feature_map(tensors: TensorTable, embedding_size: int, expansion_of: str) -> FeatureMap:
-    expansion: Expansion | None = None
-    if expansion_of != "none":
-        weights = tensors.float32("expansion.weights", (-1, -1))
-        bias = tensors.float32("expansion.bias", (weights.shape[1],))
-        expansion = Expansion(weights, bias, expansion_of == "input")
-    mean, components = tensors.optional("features.mean"), tensors.optional("features.components")
-    return FeatureMap(embedding_size, tensors.float32("features.scale", (-1,)), expansion, mean, components)
-
-
-def _source(packed: dict[str, AnyArray], size: int, classes: tuple[str, ...], space: str) -> Statistics:
-    try:
-        return from_arrays(packed, size, classes, space)
-    except RemoteError as error:
-        raise BundleError(f"source {error}") from error

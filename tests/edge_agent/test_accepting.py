@@ -1,0 +1,68 @@
+"""Which bundles a device accepts: signed as configured, and no older than any it has run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_agent.boot import accepted_variant, open_agent
+from edge_agent.config import AgentConfig, read_config
+from edge_agent.store import SQLiteStore
+from headway.errors import BundleError, ConfigError
+from tests.edge_agent.test_config import MINIMAL
+from tests.headway.bundles import PUBLIC_KEY, sign, small_variant
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> AgentConfig:
+    (tmp_path / "agent.toml").write_text(MINIMAL.replace("[storage]", 'public_key = "fleet.pub"\n[storage]'))
+    (tmp_path / "fleet.pub").write_text(f"headway-ed25519 {PUBLIC_KEY.hex()}\n")
+    (tmp_path / "state").mkdir()
+    return read_config(tmp_path / "agent.toml")
+
+
+def start(config: AgentConfig) -> int:
+    """What the daemon does about the bundle, through to its first commit; returns the release that runs."""
+    store = SQLiteStore(config.state_dir / "agent.sqlite")
+    try:
+        variant = accepted_variant(config, store)
+        open_agent(config, variant, store)
+        return variant.release
+    finally:
+        store.close()
+
+
+def test_a_signed_bundle_runs_and_its_release_is_remembered(config: AgentConfig) -> None:
+    for release in (3, 3, 5):
+        small_variant(release).write(config.bundle, sign)
+        assert start(config) == release
+    small_variant(4).write(config.bundle, sign)
+    with pytest.raises(BundleError, match="release 4 is older than 5, which was already accepted"):
+        start(config)
+    small_variant(5).write(config.bundle, sign)
+    assert start(config) == 5
+
+
+def test_an_unsigned_bundle_is_refused_where_a_key_is_configured(config: AgentConfig) -> None:
+    small_variant().write(config.bundle)
+    with pytest.raises(BundleError, match="not signed, and a public key is configured"):
+        start(config)
+    assert start(replace(config, public_key=None)) == 3
+
+
+def test_a_missing_key_is_a_fault_of_the_configuration(config: AgentConfig) -> None:
+    small_variant().write(config.bundle, sign)
+    with pytest.raises(ConfigError, match="cannot read public key .*gone.pub"):
+        start(replace(config, public_key=Path("gone.pub")))
+
+
+def test_a_bundle_that_was_only_looked_at_does_not_count(config: AgentConfig) -> None:
+    """It may be one that no runtime here can run; the one before it must stay possible."""
+    store = SQLiteStore(config.state_dir / "agent.sqlite")
+    small_variant(9).write(config.bundle, sign)
+    assert accepted_variant(config, store).release == 9
+    small_variant(3).write(config.bundle, sign)
+    assert accepted_variant(config, store).release == 3
+    store.close()

@@ -1,0 +1,76 @@
+"""What is fuzzed: every parser of bytes from outside, its valid inputs, and the family it may raise.
+
+Two targets repair the bundle's hashes after the mutation, so that the mutated content is reached at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.bundle import HEADER, MAGIC, decode_container, encode_container
+from headway.errors import BundleError, HeadwayError, RemoteError
+from headway.fields import canonical_json, parse_json
+from headway.topics import parse_topic
+from headway.variant import decode_variant
+from tests.fuzz.mutation import exchanged, mutated
+from tests.headway.bundles import golden_bundles, small_variant
+from tests.headway.test_messages import DECODE, MESSAGES
+
+TENSORS = "tensors.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """seeds: valid inputs; parse raises `family` on bad ones; wrap turns a mutated part into the whole input."""
+
+    name: str
+    seeds: tuple[bytes, ...]
+    parse: Callable[[bytes], object]
+    family: type[HeadwayError]
+    wrap: Callable[[bytes], bytes | None] = lambda part: part
+    mutate: Callable[[bytes, Sequence[bytes], np.random.Generator], bytes] = mutated
+
+
+def targets() -> list[Target]:
+    """All of them."""
+    small = decode_container(small_variant().encode())
+
+    def with_manifest(part: bytes) -> bytes | None:
+        """The mutated manifest in its canonical form, over the members as they are."""
+        try:
+            table = parse_json(part, "manifest", BundleError)
+        except BundleError:
+            return None
+        if not isinstance(table, dict):
+            return None
+        manifest = canonical_json(table)
+        body = small_variant().encode()[HEADER.size + len(small.manifest_bytes) :]
+        padding = -(HEADER.size + len(small.manifest_bytes)) % 64
+        head = HEADER.pack(MAGIC, 1, 0, len(manifest)) + manifest
+        return head + bytes(-len(head) % 64) + body[padding:]
+
+    def with_tensors(part: bytes) -> bytes:
+        table = {key: value for key, value in small.manifest.items() if key != "members"}
+        return encode_container(table, {**small.members, TENSORS: part})
+
+    messages = [
+        Target(f"message {name}", (MESSAGES[name].encode(),), DECODE[name], RemoteError) for name in sorted(MESSAGES)
+    ]
+    return [
+        Target("bundle", tuple(golden_bundles().values()), _variant, BundleError),
+        Target("bundle manifest", (small.manifest_bytes,), _variant, BundleError, with_manifest, exchanged),
+        Target("bundle tensors", (small.members[TENSORS],), _variant, BundleError, with_tensors),
+        Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
+        *messages,
+    ]
+
+
+def _variant(payload: bytes) -> object:
+    return decode_variant(decode_container(payload))
+
+
+def _topic(payload: bytes) -> object:
+    return parse_topic(payload.decode("utf-8", "replace"))

@@ -1,0 +1,31 @@
+"""A short round of every target, from a fixed seed; ``make fuzz`` goes on for longer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.errors import BundleError
+from tests.fuzz.run import Find, attack
+from tests.fuzz.targets import Target, targets
+
+TARGETS = {target.name: target for target in targets()}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_but_the_family_comes_out(name: str) -> None:
+    assert attack(TARGETS[name], 150, np.random.default_rng(1)) > 25
+
+
+def test_a_parser_that_leaks_is_found() -> None:
+    careless = Target("careless", (b'{"a":1}',), lambda payload: payload.decode("ascii"), BundleError)
+    with pytest.raises(Find, match="careless: UnicodeDecodeError instead of BundleError"):
+        attack(careless, 500, np.random.default_rng(1))
+
+
+def test_a_message_of_many_lines_is_found() -> None:
+    def chatty(payload: bytes) -> object:
+        raise BundleError("two\nlines")
+
+    with pytest.raises(Find, match="several lines"):
+        attack(Target("chatty", (b"x",), chatty, BundleError), 1, np.random.default_rng(1))
