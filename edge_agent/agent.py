@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edge_agent.checkpoint import INDEX, split
 from edge_agent.config import SyncSettings
+from edge_agent.journal import ClassAdded, Corrected, Entry, HeadAdopted, Operation, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Windows, unlabelled
@@ -24,6 +26,10 @@ from headway.fields import Fields, JsonValue, canonical_json, parse_json
 from headway.messages import MESSAGE_BYTES_MAX, Ack, Event, Metrics, PublishedHead, StatisticsReport, Update
 from headway.samples import UNLABELLED
 from headway.topics import Kind
+
+# labels between two checkpoints: few enough to be done again in a second at the next start, many enough to make
+# a checkpoint cheap per label
+CHECKPOINT_OPERATIONS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,11 @@ class Agent:
     unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: Windows = field(default_factory=lambda: Windows(0))
+    _operations: list[Operation] = field(default_factory=list)
+    _journalled: int = 0
+    _pieces: frozenset[str] = frozenset()
+    # nothing to append to before the first one
+    _checkpoint_due: bool = True
 
     def process(self, features: Features, labels: Int64 | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -152,22 +163,43 @@ class Agent:
             else:
                 after = None if label == UNLABELLED else label
                 self.learner.correct(known.number, known.features, known.label, after)
+                self._note(Corrected(known.features, known.number, known.label, label))
                 self.windows.relabel(window_id, label, known.number)
                 self.sync_state.counter += 1
                 counts.corrected += 1
         return counts
 
+    def add_class(self, name: str) -> None:
+        """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
+        if name not in self.learner.classes or name in self.learner.removed:
+            self.learner.add_class(name)
+            self._note(ClassAdded(name))
+
     def changes(self, consumed: int | None = None) -> Changes:
-        """The transaction that makes everything since the last one durable.
+        """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
+        checkpoint, which takes the place of all entries so far.
 
         consumed: sequence of the spool file whose rows are now learned.
         """
         if consumed is not None:
             self.sync_state.consumed = consumed
-        pending, self._pending = tuple(self._pending), []
-        saved, gone = self.windows.take_changes()
-        state = {"learner": self.learner.encode(), "sync": self.sync_state.encode()}
-        return Changes(state, pending, windows=saved, forgotten=gone)
+        outbox, self._pending = tuple(self._pending), []
+        windows, gone = self.windows.take_changes()
+        operations, self._operations = self._operations, []
+        sync = self.sync_state.encode()
+        self._journalled += max(1, len(operations))
+        if not self._checkpoint_due and self._journalled < CHECKPOINT_OPERATIONS:
+            return Changes({}, outbox, windows=windows, forgotten=gone, journal=Entry(sync, operations).encode())
+        return self._checkpoint(sync, Changes({}, outbox, windows=windows, forgotten=gone))
+
+    def checkpoint(self) -> Changes:
+        """Like `changes`, with the whole state."""
+        self._checkpoint_due = True
+        return self.changes()
+
+    def resumed(self, pieces: frozenset[str], journalled: int) -> None:
+        """The learner was restored from a store that holds these pieces and a journal of that length."""
+        self._pieces, self._journalled, self._checkpoint_due = pieces, journalled, False
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now. Statistics are cumulative, so only the newest matters, until it is acknowledged."""
@@ -218,11 +250,14 @@ class Agent:
         state.acked = max(state.acked, ack.counter)
         if not news and not ack.sequence:
             return None
-        return Changes({"sync": state.encode()}, acknowledged=ack.sequence or None)
+        return replace(self.changes(), acknowledged=ack.sequence or None)
 
     def head_published(self, payload: bytes) -> bool:
         """The fleet has a new head; True when it was news. Raises RemoteError when it cannot be used."""
-        return self.learner.adopt(PublishedHead.decode(payload))
+        news = self.learner.adopt(PublishedHead.decode(payload))
+        if news:
+            self._note(HeadAdopted(payload))
+        return news
 
     def take_events(self, wall_s: float) -> list[Event]:
         """Gate decisions since the last call, as events for people."""
@@ -244,16 +279,33 @@ class Agent:
     def _learn(self, window: Features, label: int, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)
         self.sync_state.counter += 1
-        self._queue_update()
+        self._note(Taught(window, label, served, queued=self._queue_update()))
         return number
 
-    def _queue_update(self) -> None:
+    def _note(self, operation: Operation) -> None:
+        """Remember what was done to the learner until the next commit."""
+        self._operations.append(operation)
+        if len(self._operations) >= CHECKPOINT_OPERATIONS:
+            # the commit will be a checkpoint, which needs no list of them
+            self._checkpoint_due = True
+            self._operations.clear()
+
+    def _checkpoint(self, sync: bytes, changes: Changes) -> Changes:
+        pieces = split(self.learner.encode())
+        new = {name: piece for name, piece in pieces.items() if name not in self._pieces}
+        gone = tuple(sorted(self._pieces - set(pieces)))
+        self._pieces = frozenset(pieces) - {INDEX}
+        self._journalled, self._checkpoint_due = 0, False
+        return replace(changes, state=new | {"sync": sync}, checkpoint=True, dropped=gone)
+
+    def _queue_update(self) -> bool:
+        """Put a finished update into the outbox; True when there was one."""
         trainer = self.learner.trainer
         if self.outbox_full:
-            return  # the delta goes on growing in the trainer: waiting updates merge instead of piling up
+            return False  # the delta goes on growing in the trainer: waiting updates merge instead of piling up
         update = trainer.take_update() if isinstance(trainer, GradientTrainer) else None
         if update is None:
-            return
+            return False
         state = self.sync_state
         state.sequence += 1
         message = Update(
@@ -267,6 +319,7 @@ class Agent:
             update.delta,
         )
         self._pending.append(OutboxRow(state.sequence, message.encode()))
+        return True
 
 
 def _next_labelled(labels: Int64 | None, start: int, count: int) -> int:

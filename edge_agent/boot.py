@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_agent.agent import Agent, SyncState
 from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
-from edge_agent.store import Changes, Store
+from edge_agent.resume import resume
+from edge_agent.store import Store
 from headway.signing import read_public_key
 from headway.variant import Variant, read_variant
 
@@ -23,20 +25,15 @@ def open_agent(
 
     draw: gives that many random bits; a new history's epoch comes from it.
     """
-    learner = Learner(variant, config.learner)
-    saved = store.load()
-    if saved:
-        state = SyncState.decode(saved["sync"])
-        learner.restore(saved["learner"])
-    else:
-        state = SyncState(epoch=draw(EPOCH_BITS))
-    state.boot += 1
-    windows = Windows(config.learner.horizon_rows)
-    windows.restore(store.windows())
-    agent = Agent(config.device, learner, config.sync, state, windows=windows)
+    learner, windows = Learner(variant, config.learner), Windows(config.learner.horizon_rows)
+    agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
+    resume(agent, store)
+    agent.sync_state.boot += 1
+    changes = agent.changes()
     # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
-    release = str(max(variant.release, int(saved.get("release", b"0")))).encode()
-    store.commit(Changes({"learner": learner.encode(), "sync": state.encode(), "release": release}))
+    if variant.release > int(store.load().get("release", b"0")):
+        changes = replace(changes, state=changes.state | {"release": str(variant.release).encode()})
+    store.commit(changes)
     return agent
 
 

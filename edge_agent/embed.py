@@ -129,12 +129,12 @@ class Learner:
 
     def save(self, path: str | Path) -> None:
         """Write everything learned, durably; `load` goes on from there to the bit."""
-        changes = self._core.changes()
-        # all windows, not only those that changed since the last call
-        windows = {f"window.{i}": payload for i, (_, payload) in enumerate(self._core.windows.all())}
-        blobs = {"learner": changes.state["learner"], "sync": changes.state["sync"], **windows}
+        core = self._core
+        core.windows.take_changes()  # all of them are written, not only those that changed since the last call
+        windows = {f"window.{i}": payload for i, (_, payload) in enumerate(core.windows.all())}
+        blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
-        meta = {"next": self._next, "ids": [window_id for window_id, _ in self._core.windows.all()]}
+        meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
         write_durably(Path(path), encode_tensors(tensors, meta))
 
     def load(self, path: str | Path) -> Learner:
@@ -159,7 +159,7 @@ class Learner:
     def _index(self, label: Label) -> int:
         if isinstance(label, str):
             if label not in self.classes and self._new_classes:
-                self._core.learner.add_class(label)
+                self._core.add_class(label)
             if label in self.classes:
                 return self.classes.index(label)
             raise DataError(f"label {label!r} is no class{nearest(label, self.classes)}")

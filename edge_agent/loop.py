@@ -121,7 +121,7 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
             self._publish(Kind.STATUS, self.last_will.payload)
             self.transport.stop()
-        self._store.commit(self._agent.changes())
+        self._store.commit(self._agent.checkpoint())
 
     def settled(self) -> bool:
         """Whether the aggregator has acknowledged everything."""
@@ -179,7 +179,7 @@ class DeviceLoop:
             samples = self._source.read(file, agent.learner.classes, new_classes=self._config.learner.new_classes)
             features = self._pipeline.features(samples.x) if samples.x is not None and len(samples) else None
             for name in samples.names:
-                agent.learner.add_class(name)
+                agent.add_class(name)
         except DataError as error:
             reason = str(error)
             self._source.reject(file, reason)

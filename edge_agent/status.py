@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 
-from edge_agent.agent import SyncState
 from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
+from edge_agent.resume import restore_learner
 from edge_agent.store import SQLiteStore
 from headway.errors import StoreError
 from headway.variant import read_variant
@@ -19,13 +19,11 @@ def read_status(config: AgentConfig) -> dict[str, object]:
     if not path.exists():
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)
-    saved = store.load()
-    if not saved:
-        raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
     variant = read_variant(config.bundle)
     learner = Learner(variant, config.learner)
-    learner.restore(saved["learner"])
-    sync = SyncState.decode(saved["sync"])
+    sync = restore_learner(store, learner)
+    if sync is None:
+        raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
     rows, size = store.outbox_size()
     store.close()
     return {

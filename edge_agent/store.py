@@ -14,7 +14,7 @@ from typing import Protocol
 
 from headway.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # what brings the schema from version i to i + 1; never edit one that has shipped
 MIGRATIONS = (
     """
@@ -23,6 +23,14 @@ CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 """,
     """
 CREATE TABLE windows (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, payload BLOB NOT NULL);
+""",
+    # large values do not belong into an index tree, which is what a table without row numbers is
+    """
+CREATE TABLE journal (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+ALTER TABLE state RENAME TO state_before;
+CREATE TABLE state (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value BLOB NOT NULL);
+INSERT INTO state (name, value) SELECT name, value FROM state_before;
+DROP TABLE state_before;
 """,
 )
 
@@ -37,8 +45,9 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One transaction. `state` replaces named values; outbox rows up to `acknowledged` are dropped.
+    """One transaction. `state` replaces named values, those `dropped` go; outbox rows up to `acknowledged` are deleted.
 
+    journal: an entry to append, or None; checkpoint: `state` covers every entry so far, so they are deleted.
     windows: remembered windows to save, by id; forgotten: ids to drop.
     """
 
@@ -47,6 +56,9 @@ class Changes:
     acknowledged: int | None = None
     windows: dict[str, bytes] = field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
+    journal: bytes | None = None
+    checkpoint: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 class Store(Protocol):
@@ -54,6 +66,10 @@ class Store(Protocol):
 
     def load(self) -> dict[str, bytes]:
         """Every named value of the last commit; empty on a new device."""
+        ...
+
+    def journal(self) -> list[bytes]:
+        """Entries since the last checkpoint, oldest first."""
         ...
 
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
@@ -89,6 +105,10 @@ class SQLiteStore:
         with self._errors_named():
             return dict(self._connection.execute("SELECT name, value FROM state"))
 
+    def journal(self) -> list[bytes]:
+        with self._errors_named():
+            return [row[0] for row in self._connection.execute("SELECT payload FROM journal ORDER BY number")]
+
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
         query = "SELECT sequence, payload FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
         with self._errors_named():
@@ -103,7 +123,15 @@ class SQLiteStore:
 
     def commit(self, changes: Changes) -> None:
         with self._errors_named(), self._transaction() as run:
-            run.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changes.state.items())
+            run.executemany(
+                "INSERT INTO state (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                changes.state.items(),
+            )
+            run.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in changes.dropped])
+            if changes.checkpoint:
+                run.execute("DELETE FROM journal")
+            if changes.journal is not None:
+                run.execute("INSERT INTO journal (payload) VALUES (?)", (changes.journal,))
             run.executemany("INSERT INTO outbox VALUES (?, ?)", [(r.sequence, r.payload) for r in changes.outbox])
             run.executemany("DELETE FROM windows WHERE id = ?", [(window_id,) for window_id in changes.forgotten])
             run.executemany(
@@ -159,9 +187,13 @@ class MemoryStore:
         self._state: dict[str, bytes] = {}
         self._rows: dict[int, bytes] = {}
         self._windows: dict[str, bytes] = {}
+        self._journal: list[bytes] = []
 
     def load(self) -> dict[str, bytes]:
         return dict(self._state)
+
+    def journal(self) -> list[bytes]:
+        return list(self._journal)
 
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
         waiting = sorted(sequence for sequence in self._rows if sequence > after)
@@ -178,6 +210,12 @@ class MemoryStore:
         if taken:
             raise StoreError(f"outbox sequence {taken[0]} is taken")
         self._state |= changes.state
+        for name in changes.dropped:
+            self._state.pop(name, None)
+        if changes.checkpoint:
+            self._journal.clear()
+        if changes.journal is not None:
+            self._journal.append(changes.journal)
         for window_id in changes.forgotten:
             self._windows.pop(window_id, None)
         self._windows |= changes.windows

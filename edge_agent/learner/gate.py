@@ -90,7 +90,8 @@ class Gate:
         weights: Float64 = np.power(discount, np.arange(length - 1, -1, -1, dtype=np.float64))
         best, best_lead = self._unless_frozen_is_as_good(rows, weights, bool(evidence)), 0.0
         incumbent = best
-        for name in rows:
+        # by name, not in the order of arrival: a restart restores the losses in another one, and a tie must fall alike
+        for name in sorted(rows):
             lead, error, shared = _advantage(rows[name], rows.get(incumbent, rows[FROZEN]), weights)
             earned = shared >= SHARED_MIN and lead > max(self._margin, self._errors * error)
             if name != incumbent and earned and lead > best_lead:

@@ -77,6 +77,11 @@ class Learner:
         return self._classes
 
     @property
+    def removed(self) -> frozenset[str]:
+        """Classes that are never predicted any more."""
+        return self._removed
+
+    @property
     def space(self) -> str:
         return self._variant.space
 

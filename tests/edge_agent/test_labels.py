@@ -12,6 +12,7 @@ from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Window, Windows
+from edge_agent.resume import resume
 from edge_agent.store import MemoryStore
 from headway.errors import DataError, StoreError
 from headway.head import Head, HeadInput, HeadKind
@@ -108,13 +109,11 @@ def test_windows_survive_a_restart() -> None:
     first.process(pipeline().features(x), None, names(20))
     store.commit(first.changes())
     second = agent()
-    second.learner.restore(store.load()["learner"])
-    second.windows.restore(store.windows())
+    resume(second, store)
     second.label(names(20), y)
     store.commit(second.changes())
     third = agent()
-    third.learner.restore(store.load()["learner"])
-    third.windows.restore(store.windows())
+    resume(third, store)
     assert third.label(names(20), y).repeated == 20
     assert tables(third) == of(x, y)
 

@@ -46,6 +46,16 @@ def test_only_an_acknowledgement_empties_the_outbox(open_store: Open) -> None:
     assert [row.sequence for row in open_store().outbox(0, 10)] == [4, 5]
 
 
+def test_a_checkpoint_takes_the_place_of_the_journal(open_store: Open) -> None:
+    for entry in (b"one", b"two"):
+        open_store().commit(Changes({}, journal=entry))
+    assert open_store().journal() == [b"one", b"two"]
+    open_store().commit(Changes({"index": b"i", "piece/a": b"a"}, checkpoint=True))
+    open_store().commit(Changes({"index": b"j", "piece/b": b"b"}, dropped=("piece/a",), journal=b"three"))
+    assert open_store().load() == {"index": b"j", "piece/b": b"b"}
+    assert open_store().journal() == [b"three"]
+
+
 def test_remembered_windows_come_back_in_order(open_store: Open) -> None:
     open_store().commit(Changes({}, windows={"b": b"1", "a": b"2", "c": b"3"}))
     open_store().commit(Changes({}, windows={"b": b"4"}, forgotten=("a",)))
@@ -73,7 +83,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="schema 99, this agent knows 2; upgrade"):
+    with pytest.raises(StoreError, match="schema 99, this agent knows 3; upgrade"):
         SQLiteStore(path)
 
 

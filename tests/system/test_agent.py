@@ -15,6 +15,7 @@ from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Pipeline
+from edge_agent.resume import restore_learner
 from edge_agent.runtime import open_runtime
 from edge_agent.store import SQLiteStore
 from headway.statistics import Statistics
@@ -35,9 +36,8 @@ def status(device: Device) -> dict[str, object]:
 
 def learned(device: Device, bundle: Path) -> Statistics:
     """What the device's store holds after its last commit."""
-    saved = SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True).load()
     learner = Learner(read_variant(bundle), LearnerSettings())
-    learner.restore(saved["learner"])
+    restore_learner(SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True), learner)
     assert isinstance(learner.trainer, ExactTrainer)
     return learner.trainer.local
 

@@ -1,0 +1,164 @@
+"""What happened to the learner since its last checkpoint, so that a commit writes a row of codes instead of everything.
+
+A learner's state is a pure function of what it was taught, in order. Each commit appends one entry: the sync state
+and the operations since the entry before. A start takes the checkpoint and does the operations again, which gives the
+same bits; a sum over each entry tells a damaged one from a good one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.serving import Learner, Prediction
+from edge_agent.pipeline import Features
+from headway.arrays import AnyArray, Float32
+from headway.errors import StoreError
+from headway.fields import Fields, JsonValue
+from headway.messages import PublishedHead
+from headway.samples import UNLABELLED
+from headway.tensors import decode_tensors, encode_tensors
+
+ENTRY_BYTES_MAX = 256 << 20
+CHECK_BYTES = 4
+# most of a short entry is names; more effort gains nothing
+COMPRESSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One labelled window; `served` is what was answered for it. queued: an update was taken from the trainer after."""
+
+    features: Features
+    label: int
+    served: Prediction
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """Label `number` of a window was `before` and is `after`, -1 for none."""
+
+    features: Features
+    number: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAdded:
+    """A class that the bundle does not know."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAdopted:
+    """The fleet's new head, as it came over the wire."""
+
+    payload: bytes
+
+
+Operation = Taught | Corrected | ClassAdded | HeadAdopted
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit: the sync state after it, and what was done to the learner."""
+
+    sync: bytes
+    operations: Sequence[Operation]
+
+    def encode(self) -> bytes:
+        """A CRC-32 over the rest, then a zlib stream of tensors."""
+        tensors: dict[str, AnyArray] = {"sync": np.frombuffer(self.sync, np.uint8)}
+        features = [op.features for op in self.operations if isinstance(op, (Taught, Corrected))]
+        if features:
+            tensors["codes"] = np.concatenate([f.codes for f in features])
+            tensors["embedding"] = np.concatenate([f.embedding for f in features])
+        rows: list[JsonValue] = []
+        for number, operation in enumerate(self.operations):
+            rows.append(_row(operation, number, tensors))
+        body = zlib.compress(encode_tensors(tensors, {"rows": rows}), COMPRESSION)
+        return zlib.crc32(body).to_bytes(CHECK_BYTES, "little") + body
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Entry:
+        """Inverse of `encode`. Raises StoreError on damage."""
+        check, body = payload[:CHECK_BYTES], payload[CHECK_BYTES:]
+        if zlib.crc32(body).to_bytes(CHECK_BYTES, "little") != check:
+            raise StoreError("a journal entry is damaged: its check sum does not fit")
+        inflated = zlib.decompressobj().decompress(body, ENTRY_BYTES_MAX)
+        tensors, meta = decode_tensors(inflated, "journal entry", StoreError, ENTRY_BYTES_MAX)
+        fields = Fields(meta, "journal entry", StoreError)
+        operations: list[Operation] = []
+        at = 0
+        try:
+            for number, row in enumerate(fields.tables("rows", count_max=1 << 20)):
+                operations.append(_operation(row, number, at, tensors))
+                at += isinstance(operations[-1], (Taught, Corrected))
+            return cls(tensors["sync"].tobytes(), tuple(operations))
+        except KeyError as error:
+            raise StoreError(f"a journal entry lacks tensor {error}") from error
+
+
+def redo(learner: Learner, operations: Sequence[Operation]) -> None:
+    """Do again to the learner what was done after its checkpoint. Raises StoreError when it does not fit."""
+    for operation in operations:
+        match operation:
+            case Taught(features, label, served, queued):
+                if not 0 <= label < len(learner.classes) or served.probability.shape[1] > len(learner.classes):
+                    raise StoreError(f"the journal teaches class {label}; this learner knows {len(learner.classes)}")
+                learner.learn(features, label, served)
+                if queued and isinstance(learner.trainer, GradientTrainer):
+                    # the update itself lies in the outbox already; the next one starts where it ended
+                    learner.trainer.take_update()
+            case Corrected(features, number, before, after):
+                learner.correct(number, features, before, None if after == UNLABELLED else after)
+            case ClassAdded(name):
+                learner.add_class(name)
+            case HeadAdopted(payload):
+                learner.adopt(PublishedHead.decode(payload))
+    learner.decisions.clear()
+
+
+def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> JsonValue:
+    match operation:
+        case Taught(_, label, served, queued):
+            # a head may have learned of new classes within one entry, so the widths differ
+            tensors[f"served.{number}"] = served.probability
+            return {"do": "taught", "label": label, "source": served.source, "queued": queued}
+        case Corrected(_, label_number, before, after):
+            return {"do": "corrected", "number": label_number, "before": before, "after": after + 1}
+        case ClassAdded(name):
+            return {"do": "class", "name": name}
+        case HeadAdopted(payload):
+            tensors[f"head.{number}"] = np.frombuffer(payload, np.uint8)
+            return {"do": "head"}
+
+
+def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) -> Operation:
+    kind = row.choice("do", ("taught", "corrected", "class", "head"))
+    operation: Operation
+    if kind == "taught":
+        probability: Float32 = tensors[f"served.{number}"]
+        served = Prediction(probability, row.text("source"))
+        operation = Taught(_features(tensors, at), row.integer("label"), served, row.boolean("queued"))
+    elif kind == "corrected":
+        numbers = row.integer("number"), row.integer("before"), row.integer("after") - 1
+        operation = Corrected(_features(tensors, at), *numbers)
+    elif kind == "class":
+        operation = ClassAdded(row.text("name"))
+    else:
+        operation = HeadAdopted(tensors[f"head.{number}"].tobytes())
+    row.finish()
+    return operation
+
+
+def _features(tensors: dict[str, AnyArray], at: int) -> Features:
+    here = slice(at, at + 1)
+    return Features(tensors["embedding"][here], tensors["codes"][here])
