@@ -5,8 +5,10 @@ PYTHON ?=
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+# backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
+export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo test check fuzz clean
+.PHONY: help demo test check fuzz tflite-env clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,6 +26,9 @@ check: $(READY) ## lint and types
 
 fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
+
+tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
+	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
 clean: ## remove the virtual environment, caches and reports
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report build *.egg-info

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ PARITY_MAX = 1e-5
 PROOF_ROWS_MAX = 512
 TIMING_S = 0.2
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx"}
+FORMS = {"any": "any batch", "one": "batch of one", "unrolled": "unrolled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One backbone on one runtime. parity: max |difference| over the features' scale; drop in points."""
+    """One backbone on one runtime. parity: max |difference| over the features' scale; drop in points.
+
+    form: how the backbone was written down; attempt: 1 for the first form, more when others had not run or matched.
+    """
 
     engine: str
     precision: str
@@ -54,6 +58,8 @@ class Proof:
     latency_us: float = 0.0
     payload_bytes: int = 0
     refused: str = ""
+    form: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +138,18 @@ class _Prover:
         last: list[Proof] = []
         reasons: list[str] = []
         portables = (False, True) if self.engine == "tflite" and self.precision in ("dynamic", "int8") else (False,)
+        attempt = 0
         for form in self.source.forms():
             for portable in portables:
+                attempt += 1
                 try:
                     payload = self._export(form, portable)
                 except ModelError as error:
                     reasons.append(f"batch {form}: {error}")
                     continue
-                last = [self._prove(runtime, payload) for runtime in runtimes]
+                named = FORMS[form] + (", dense per tensor" if portable else "")
+                proofs = [self._prove(runtime, payload) for runtime in runtimes]
+                last = [replace(proof, form=named, attempt=attempt) for proof in proofs]
                 passed = [proof for proof in last if not proof.refused]
                 if passed and (chosen is None or len(passed) > sum(not p.refused for p in chosen[1])):
                     chosen = self._backbone(payload, form, passed), last

@@ -105,7 +105,9 @@ def _cut(model: Any, name: str) -> tuple[Any, HeadWeights]:
                 f"the head is inside the nested model {last.name!r}; move that Dense layer to the outer model"
             )
         inner, weights = _cut(last, name)
-        return keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[:-1], inner], "backbone"), weights
+        return keras.Sequential(
+            [keras.Input(model.input_shape[1:]), *model.layers[:-1], inner], name="backbone"
+        ), weights
     dense, kind = _head_layer(model, name)
     # nodes of this model's own graph: a layer remembers every call ever made to it, other models' included
     graph = getattr(model, "_functional", None) or model

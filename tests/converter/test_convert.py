@@ -48,6 +48,15 @@ def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
     assert np.allclose(head.probabilities(found.embed(x)), expected, atol=1e-6)
 
 
+def test_a_head_inside_a_nested_sequential_is_found() -> None:
+    inner = keras.Sequential([layers.Input((5,)), layers.Dense(4, activation="relu"), layers.Dense(3)])
+    whole = model(inner)
+    found = KerasSource(whole)
+    x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    logits = found.weights.head(("a", "b", "c")).logits(found.embed(x))
+    assert np.allclose(logits, whole.predict(x, verbose=0), atol=1e-6)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
