@@ -113,8 +113,14 @@ class Aggregator:
         if known is not None and report.counter <= known.counter:
             _check_same_history(report, payload, known)
             return
-        comparable = known is not None and known.space == self._model.space
-        old = StatisticsReport.decode(known.payload).statistics if known is not None and comparable else None
+        stored = None if known is None else StatisticsReport.decode(known.payload)
+        if stored is not None and not report.history.includes(stored.history.life, stored.counter):
+            raise Refused(
+                "conflict",
+                f"counter {stored.counter} was told by a run that counter {report.counter} does not come from: "
+                "a clone, or a restored backup",
+            )
+        old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
         problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
@@ -140,7 +146,7 @@ class Aggregator:
             )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        self._store.put_sequence(device, update.epoch, update.sequence)
+        self._store.put_sequence(device, update.epoch, update.sequence, update.life)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         self._check_update(update)
@@ -172,8 +178,9 @@ class Aggregator:
     def _acknowledgement(self, device: str, epoch: int) -> Outgoing:
         """What the store holds of (device, epoch), whatever was just said."""
         known = self._store.statistics(device, epoch)
-        counter = 0 if known is None else known.counter
-        ack = Ack(epoch, counter, self._store.sequence(device, epoch), self._policy.pace_s)
+        counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
+        life = self._store.sequence_life(device, epoch) if known is None else StatisticsReport.read_life(known.payload)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:

@@ -22,7 +22,7 @@ class _Tables:
     numbers: dict[str, int] = field(default_factory=dict)
     devices: dict[str, DeviceRow] = field(default_factory=dict)
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
-    sequences: dict[tuple[str, int], int] = field(default_factory=dict)
+    sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
     heads: list[StoredHead] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
@@ -83,10 +83,13 @@ class MemoryStore:
         return len({row.device for row in self._tables.statistics.values() if row.space == space})
 
     def sequence(self, device: str, epoch: int) -> int:
-        return self._tables.sequences.get((device, epoch), 0)
+        return self._tables.sequences.get((device, epoch), (0, 0))[0]
 
-    def put_sequence(self, device: str, epoch: int, sequence: int) -> None:
-        self._tables.sequences[device, epoch] = sequence
+    def sequence_life(self, device: str, epoch: int) -> int:
+        return self._tables.sequences.get((device, epoch), (0, 0))[1]
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
+        self._tables.sequences[device, epoch] = sequence, life
 
     def put_update(self, row: StoredUpdate) -> None:
         self._tables.updates[row.device, row.epoch, row.sequence] = row

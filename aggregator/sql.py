@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -115,8 +116,13 @@ class SqlStore:
         value = self._value(select(column.sequence).where(column.device == device, column.epoch == epoch))
         return 0 if value is None else int(value)
 
-    def put_sequence(self, device: str, epoch: int, sequence: int) -> None:
-        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence})
+    def sequence_life(self, device: str, epoch: int) -> int:
+        column = tables.sequences.c
+        value = self._value(select(column.life).where(column.device == device, column.epoch == epoch))
+        return 0 if value is None else int(value)
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
+        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": life})
 
     def put_update(self, row: StoredUpdate) -> None:
         self._put(tables.updates, asdict(row))
@@ -201,8 +207,11 @@ class SqlStore:
         known = self.number("schema")
         if known == 0:
             self.put_number("schema", tables.SCHEMA)
-        elif known != tables.SCHEMA:
+        elif known > tables.SCHEMA:
             raise StoreError(f"the database has schema {known}; this program reads {tables.SCHEMA}")
+        for version in range(max(known, 1), tables.SCHEMA if known else 0):
+            self._run(text(tables.MIGRATIONS[version - 1]))
+            self.put_number("schema", version + 1)
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
         """Insert, or replace by primary key. With one writer two statements are as good as one, and portable."""

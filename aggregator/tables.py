@@ -1,10 +1,12 @@
-"""The database schema, version 1, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
+"""The database schema, version 2, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA = 1
+SCHEMA = 2
+# what brings schema i + 1 to i + 2; never edit one that has shipped
+MIGRATIONS = ("ALTER TABLE sequences ADD COLUMN life BIGINT NOT NULL DEFAULT 0",)
 
 metadata = MetaData()
 
@@ -49,6 +51,7 @@ sequences = Table(
     Column("device", String(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, nullable=False),
+    Column("life", BigInteger, nullable=False, server_default="0"),
 )
 
 updates = Table(

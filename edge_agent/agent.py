@@ -7,29 +7,29 @@ what must be durable is committed before anything that depends on it is said to 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edge_agent.checkpoint import INDEX, split
 from edge_agent.config import SyncSettings
-from edge_agent.journal import ClassAdded, Corrected, Entry, HeadAdopted, Operation, Taught
+from edge_agent.history import Baseline, Birth, SyncState
+from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Windows, unlabelled
 from edge_agent.pipeline import Features
+from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
 from headway.arrays import Float32, Int64, Strings
-from headway.errors import RemoteError, StoreError
-from headway.fields import Fields, JsonValue, canonical_json, parse_json
+from headway.fields import JsonValue
 from headway.messages import MESSAGE_BYTES_MAX, Ack, Event, Metrics, PublishedHead, StatisticsReport, Update
 from headway.samples import UNLABELLED
 from headway.topics import Kind
 
-# labels between two checkpoints: few enough to be done again in a second at the next start, many enough to make
-# a checkpoint cheap per label
-CHECKPOINT_OPERATIONS = 256
+EPOCH_BITS = 48
+SEQUENCE_MAX = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +69,6 @@ class LabelCounts:
 
 
 @dataclass(slots=True)
-class SyncState:
-    """Where the device stands with the aggregator. Saved with the learner, in the same transaction.
-
-    epoch: identity of this device's history, drawn at random when its state was created.
-    counter: grows whenever the tables change; acked: the highest the aggregator has durably stored.
-    sequence: last outbox row written.
-    """
-
-    epoch: int
-    counter: int = 0
-    acked: int = 0
-    sequence: int = 0
-    boot: int = 0
-    consumed: int = 0
-
-    def encode(self) -> bytes:
-        return canonical_json({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    @classmethod
-    def decode(cls, payload: bytes) -> SyncState:
-        fields = Fields(parse_json(payload, "saved sync state", StoreError), "saved sync state", StoreError)
-        state = cls(**{name: fields.integer(name) for name in cls.__dataclass_fields__})
-        fields.finish()
-        return state
-
-
-@dataclass(slots=True)
 class Agent:
     """One device. `sync_state` and the learner are what a commit saves."""
 
@@ -112,11 +85,15 @@ class Agent:
     unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: Windows = field(default_factory=lambda: Windows(0))
-    _operations: list[Operation] = field(default_factory=list)
-    _journalled: int = 0
-    _pieces: frozenset[str] = frozenset()
-    # nothing to append to before the first one
-    _checkpoint_due: bool = True
+    _recorder: Recorder = field(default_factory=Recorder)
+    # this run of the program: its number, saved once it speaks, and where it began
+    life: int = 0
+    _birth: Birth = field(default_factory=Birth)
+    _baseline: Baseline | None = None
+    _baseline_changed: bool = False
+    forked: str = ""
+    # gives that many random bits, for new epochs
+    draw: Callable[[int], int] = secrets.randbits
 
     def process(self, features: Features, labels: Int64 | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -163,7 +140,10 @@ class Agent:
             else:
                 after = None if label == UNLABELLED else label
                 self.learner.correct(known.number, known.features, known.label, after)
-                self._note(Corrected(known.features, known.number, known.label, label))
+                self._recorder.note(Corrected(known.features, known.number, known.label, label))
+                if self._baseline is not None and known.number < self.sync_state.before:
+                    self._baseline = self._baseline.corrected(known.codes, known.label, after)
+                    self._baseline_changed = True
                 self.windows.relabel(window_id, label, known.number)
                 self.sync_state.counter += 1
                 counts.corrected += 1
@@ -173,7 +153,7 @@ class Agent:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
         if name not in self.learner.classes or name in self.learner.removed:
             self.learner.add_class(name)
-            self._note(ClassAdded(name))
+            self._recorder.note(ClassAdded(name))
 
     def changes(self, consumed: int | None = None) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
@@ -185,21 +165,42 @@ class Agent:
             self.sync_state.consumed = consumed
         outbox, self._pending = tuple(self._pending), []
         windows, gone = self.windows.take_changes()
-        operations, self._operations = self._operations, []
-        sync = self.sync_state.encode()
-        self._journalled += max(1, len(operations))
-        if not self._checkpoint_due and self._journalled < CHECKPOINT_OPERATIONS:
-            return Changes({}, outbox, windows=windows, forgotten=gone, journal=Entry(sync, operations).encode())
-        return self._checkpoint(sync, Changes({}, outbox, windows=windows, forgotten=gone))
+        state: dict[str, bytes] = {}
+        if self._baseline_changed and self._baseline is not None:
+            state["baseline"], self._baseline_changed = self._baseline.encode(), False
+        changes = Changes(state, outbox, windows=windows, forgotten=gone)
+        return self._recorder.record(changes, self.learner, self.sync_state.encode())
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""
-        self._checkpoint_due = True
+        self._recorder.demand_checkpoint()
         return self.changes()
 
-    def resumed(self, pieces: frozenset[str], journalled: int) -> None:
+    def resumed(self, pieces: frozenset[str], journalled: int, baseline: bytes | None) -> None:
         """The learner was restored from a store that holds these pieces and a journal of that length."""
-        self._pieces, self._journalled, self._checkpoint_due = pieces, journalled, False
+        self._recorder.resume(pieces, journalled)
+        self._baseline = None if baseline is None else Baseline.decode(baseline)
+        trainer = self.learner.trainer
+        tables = None if isinstance(trainer, GradientTrainer) else trainer.local
+        self._birth = Birth(self.sync_state.counter, trainer.labels, tables)
+
+    def fork(self, reason: str, epoch: int) -> Changes:
+        """Begin a new epoch, because another past of this device has used the old one's numbers. Commit at once.
+
+        What was learned before this run began may be counted already and is left out; so are updates that wait.
+        """
+        state, birth = self.sync_state, self._birth
+        state.epoch, state.before = epoch, birth.labels
+        state.counter = max(0, state.counter - birth.counter)
+        state.acked = state.sequence = 0
+        state.earlier = state.ends = ()
+        self._birth = replace(birth, counter=0)
+        self._pending.clear()
+        self._sent_counter, self._outbox_sent = -1, 0
+        if birth.tables is not None:
+            self._baseline, self._baseline_changed = Baseline(birth.tables), True
+        self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
+        return replace(self.changes(), acknowledged=SEQUENCE_MAX)
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now. Statistics are cumulative, so only the newest matters, until it is acknowledged."""
@@ -213,7 +214,9 @@ class Agent:
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
         if not isinstance(learner.trainer, GradientTrainer):
-            report = StatisticsReport(self.device, state.epoch, state.counter, learner.trainer.local).encode()
+            local = learner.trainer.local
+            counted = local if self._baseline is None else self._baseline.rest_of(local)
+            report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history).encode()
             if len(report) > MESSAGE_BYTES_MAX:
                 self.unsendable_bytes = len(report)
             else:
@@ -230,21 +233,26 @@ class Agent:
         """Rows up to `sequence` were handed to the transport. They stay stored until acknowledged."""
         self._outbox_sent, self._outbox_sent_at_s = sequence, now_s
 
-    def reconnected(self) -> None:
-        """A fresh connection: whatever was in flight may be lost, so send again at once."""
+    def reconnected(self) -> Changes | None:
+        """A fresh connection: whatever was in flight may be lost, so send again at once.
+
+        Returns the transaction to commit before anything is sent: that this run speaks.
+        """
         self._sent_counter, self._sent_at_s = -1, -1e9
         self._outbox_sent, self._outbox_sent_at_s = 0, -1e9
+        if self.sync_state.life == self.life:
+            return None
+        self.sync_state.live(self.life, self._birth.counter)
+        return self.changes()
 
     def acknowledged(self, payload: bytes) -> Changes | None:
         """The aggregator has stored something durably. Returns the transaction that forgets it, if any."""
         ack, state = Ack.decode(payload), self.sync_state
         if ack.epoch != state.epoch:
             return None
-        if ack.counter > state.counter or ack.sequence > state.sequence:
-            raise RemoteError(
-                f"ack of counter {ack.counter}, sequence {ack.sequence}: this device is only at "
-                f"{state.counter}, {state.sequence}; was it cloned, or restored from an older backup?"
-            )
+        contradiction = state.contradiction(ack)
+        if contradiction is not None:
+            return self.fork(contradiction, self.draw(EPOCH_BITS))
         self._pace_s = ack.pace_s
         news = ack.counter > state.acked
         state.acked = max(state.acked, ack.counter)
@@ -256,7 +264,7 @@ class Agent:
         """The fleet has a new head; True when it was news. Raises RemoteError when it cannot be used."""
         news = self.learner.adopt(PublishedHead.decode(payload))
         if news:
-            self._note(HeadAdopted(payload))
+            self._recorder.note(HeadAdopted(payload))
         return news
 
     def take_events(self, wall_s: float) -> list[Event]:
@@ -279,24 +287,8 @@ class Agent:
     def _learn(self, window: Features, label: int, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)
         self.sync_state.counter += 1
-        self._note(Taught(window, label, served, queued=self._queue_update()))
+        self._recorder.note(Taught(window, label, served, queued=self._queue_update()))
         return number
-
-    def _note(self, operation: Operation) -> None:
-        """Remember what was done to the learner until the next commit."""
-        self._operations.append(operation)
-        if len(self._operations) >= CHECKPOINT_OPERATIONS:
-            # the commit will be a checkpoint, which needs no list of them
-            self._checkpoint_due = True
-            self._operations.clear()
-
-    def _checkpoint(self, sync: bytes, changes: Changes) -> Changes:
-        pieces = split(self.learner.encode())
-        new = {name: piece for name, piece in pieces.items() if name not in self._pieces}
-        gone = tuple(sorted(self._pieces - set(pieces)))
-        self._pieces = frozenset(pieces) - {INDEX}
-        self._journalled, self._checkpoint_due = 0, False
-        return replace(changes, state=new | {"sync": sync}, checkpoint=True, dropped=gone)
 
     def _queue_update(self) -> bool:
         """Put a finished update into the outbox; True when there was one."""
@@ -317,6 +309,7 @@ class Agent:
             self.learner.space,
             self.learner.classes,
             update.delta,
+            state.life or self.life,
         )
         self._pending.append(OutboxRow(state.sequence, message.encode()))
         return True

@@ -6,16 +6,15 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import EPOCH_BITS, Agent
 from edge_agent.config import AgentConfig
+from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.resume import resume
 from edge_agent.store import Store
 from headway.signing import read_public_key
 from headway.variant import Variant, read_variant
-
-EPOCH_BITS = 48
 
 
 def open_agent(
@@ -27,6 +26,7 @@ def open_agent(
     """
     learner, windows = Learner(variant, config.learner), Windows(config.learner.horizon_rows)
     agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
+    agent.draw, agent.life = draw, draw(EPOCH_BITS)
     resume(agent, store)
     agent.sync_state.boot += 1
     changes = agent.changes()

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner as ServingLearner
 from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Features, Pipeline

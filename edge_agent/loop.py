@@ -102,7 +102,9 @@ class DeviceLoop:
             case Connected():
                 self._connected = True
                 self._complaint, self._refusals = "", set()
-                self._agent.reconnected()
+                changes = self._agent.reconnected()
+                if changes is not None:
+                    self._store.commit(changes)
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._publish(Kind.REPORTED, self._reported().encode())
             case Disconnected(reason, response):
@@ -164,11 +166,17 @@ class DeviceLoop:
                 changes = self._agent.acknowledged(payload)
                 if changes is not None:
                     self._store.commit(changes)
+                self._tell_of_a_fork()
             elif kind is Kind.HEAD and self._agent.head_published(payload):
                 self._store.commit(self._agent.changes())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
         except RemoteError as error:
             self._note("message-refused", f"{name}: {error}")
+
+    def _tell_of_a_fork(self) -> None:
+        problem, self._agent.forked = self._agent.forked, ""
+        if problem:
+            self._note("history-forked", problem)
 
     def _take_in(self, file: Claimed) -> None:
         """One spool file, start to end. The commit is the moment it counts; each other step can be repeated."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime

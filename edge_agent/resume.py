@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.checkpoint import INDEX, PIECE, join
+from edge_agent.history import SyncState
 from edge_agent.journal import Entry, redo
 from edge_agent.learner.serving import Learner
 from edge_agent.store import Store
@@ -37,6 +38,7 @@ def resume(agent: Agent, store: Store) -> None:
     state = restore_learner(store, agent.learner)
     if state is not None:
         agent.sync_state = state
-        kept = [name for name in store.load() if name.startswith(PIECE) or name == BLOB]
-        agent.resumed(frozenset(kept), len(store.journal()))
+        saved = store.load()
+        kept = [name for name in saved if name.startswith(PIECE) or name == BLOB]
+        agent.resumed(frozenset(kept), len(store.journal()), saved.get("baseline"))
     agent.windows.restore(store.windows())

@@ -7,26 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32
+from headway.arrays import Float32
 from headway.errors import RemoteError
-from headway.fields import Fields, JsonValue, canonical_json, parse_json
+from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
 from headway.metrics import ClassificationSums
-from headway.statistics import Statistics, from_arrays, to_arrays
-from headway.tensors import decode_tensors, encode_tensors
+from headway.reports import NO_HISTORY, History, StatisticsReport
+from headway.tensors import encode_tensors
+from headway.wire_fields import (
+    CLASSES_MAX,
+    CODES_MAX,
+    JSON_TYPE,
+    LIVES_MAX,
+    MESSAGE_BYTES_MAX,
+    SCHEMA,
+    TENSORS_TYPE,
+    finished,
+    float_matrix,
+    json_fields,
+    read_classes,
+    tensor_fields,
+)
 
-SCHEMA = 1
-MESSAGE_BYTES_MAX = 128 * 1024
-CLASSES_MAX = 4096
-CODES_MAX = 1 << 14
-TENSORS_TYPE = "application/vnd.safetensors"
-JSON_TYPE = "application/json"
-
-Message = TypeVar("Message")
+__all__ = [
+    "CLASSES_MAX",
+    "CODES_MAX",
+    "JSON_TYPE",
+    "LIVES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "NO_HISTORY",
+    "SCHEMA",
+    "TENSORS_TYPE",
+    "Ack",
+    "Event",
+    "History",
+    "Metrics",
+    "PublishedHead",
+    "Reported",
+    "StatisticsReport",
+    "Status",
+    "Update",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +65,8 @@ class Status:
 
     @classmethod
     def decode(cls, payload: bytes) -> Status:
-        fields = _json_fields(payload, "status")
-        return _finished(fields, cls(fields.boolean("online"), fields.integer("boot")))
+        fields = json_fields(payload, "status")
+        return finished(fields, cls(fields.boolean("online"), fields.integer("boot")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +90,10 @@ class Reported:
 
     @classmethod
     def decode(cls, payload: bytes) -> Reported:
-        fields = _json_fields(payload, "reported")
+        fields = json_fields(payload, "reported")
         names = [name for name in cls.__dataclass_fields__ if name != "labels"]
         texts = {name: fields.text(name, length_max=512) for name in names}
-        return _finished(fields, cls(labels=fields.integer("labels"), **texts))
+        return finished(fields, cls(labels=fields.integer("labels"), **texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +111,10 @@ class Metrics:
 
     @classmethod
     def decode(cls, payload: bytes, class_count: int) -> Metrics:
-        fields = _json_fields(payload, "metrics")
+        fields = json_fields(payload, "metrics")
         served = ClassificationSums.from_json(fields.mapping("served"), class_count)
         frozen = ClassificationSums.from_json(fields.mapping("frozen"), class_count)
-        return _finished(fields, cls(fields.integer("epoch"), fields.integer("counter"), served, frozen))
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsReport:
-    """A device's cumulative tables. Of one (device, epoch) only the highest counter matters."""
-
-    device: str
-    epoch: int
-    counter: int
-    statistics: Statistics
-
-    def encode(self) -> bytes:
-        statistics = self.statistics
-        head = {"device": self.device, "epoch": self.epoch, "counter": self.counter}
-        body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
-        return encode_tensors(to_arrays(statistics), {"schema": SCHEMA, "kind": "statistics", **head, **body})
-
-    @classmethod
-    def decode(cls, payload: bytes, size_max: int = CODES_MAX) -> StatisticsReport:
-        """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64."""
-        arrays, fields = _tensor_fields(payload, "statistics")
-        size = fields.integer("size", low=1, high=size_max)
-        classes = _classes(fields)
-        statistics = from_arrays(arrays, size, classes, fields.text("space", length_max=64))
-        report = cls(fields.text("device"), fields.integer("epoch"), fields.integer("counter"), statistics)
-        return _finished(fields, report)
+        return finished(fields, cls(fields.integer("epoch"), fields.integer("counter"), served, frozen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +133,17 @@ class Update:
     space: str
     classes: tuple[str, ...]
     delta: Float32
+    life: int = 0
 
     def encode(self) -> bytes:
-        names = ("device", "epoch", "sequence", "base_version", "samples", "space")
+        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "life")
         head = {name: getattr(self, name) for name in names}
         meta = {"schema": SCHEMA, "kind": "update", **head, "classes": list(self.classes)}
         return encode_tensors({"delta": self.delta}, meta)
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:
-        arrays, fields = _tensor_fields(payload, "update")
+        arrays, fields = tensor_fields(payload, "update")
         update = cls(
             fields.text("device"),
             fields.integer("epoch"),
@@ -152,34 +151,40 @@ class Update:
             fields.integer("base_version"),
             fields.integer("samples", low=1),
             fields.text("space", length_max=64),
-            _classes(fields),
-            _float_matrix(arrays, "delta"),
+            read_classes(fields),
+            float_matrix(arrays, "delta"),
+            fields.integer("life"),
         )
         if set(arrays) != {"delta"} or update.delta.shape[0] != len(update.classes):
             raise RemoteError(
                 f"update holds {sorted(arrays)} for {len(update.classes)} classes; expected delta (C, d + 1)"
             )
-        return _finished(fields, update)
+        return finished(fields, update)
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What the aggregator has durably stored of a device, and how long the device should pause between syncs."""
+    """What the aggregator has durably stored of a device, and how long the device should pause between syncs.
+
+    life: the run of the device's program that told what is stored under `counter` or, without one, `sequence`.
+    """
 
     epoch: int
     counter: int
     sequence: int
     pace_s: float = 0.0
+    life: int = 0
 
     def encode(self) -> bytes:
-        value = {"schema": SCHEMA, "epoch": self.epoch, "counter": self.counter, "sequence": self.sequence}
-        return canonical_json({**value, "pace_s": self.pace_s})
+        numbers = {name: getattr(self, name) for name in ("epoch", "counter", "sequence", "pace_s", "life")}
+        return canonical_json({"schema": SCHEMA, **numbers})
 
     @classmethod
     def decode(cls, payload: bytes) -> Ack:
-        fields = _json_fields(payload, "ack")
+        fields = json_fields(payload, "ack")
         numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
-        return _finished(fields, cls(*numbers, fields.number("pace_s", low=0.0, high=86_400.0)))
+        pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
+        return finished(fields, cls(*numbers, pace_s, fields.integer("life")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +214,10 @@ class PublishedHead:
 
     @classmethod
     def decode(cls, payload: bytes) -> PublishedHead:
-        arrays, fields = _tensor_fields(payload, "head")
-        classes = _classes(fields)
+        arrays, fields = tensor_fields(payload, "head")
+        classes = read_classes(fields)
         kind = HeadKind(fields.choice("link", tuple(HeadKind)))
-        kernel, bias = _float_matrix(arrays, "kernel"), arrays.get("bias")
+        kernel, bias = float_matrix(arrays, "kernel"), arrays.get("bias")
         bias_fits = bias is not None and bias.dtype == np.float32 and bias.shape == (len(classes),)
         if set(arrays) != {"kernel", "bias"} or not bias_fits or kernel.shape[1] != len(classes):
             raise RemoteError(
@@ -220,7 +225,7 @@ class PublishedHead:
             )
         if bias is None or not np.isfinite(bias).all():
             raise RemoteError("head bias is not finite")
-        return _finished(
+        return finished(
             fields,
             cls(
                 fields.integer("version", low=1),
@@ -246,45 +251,5 @@ class Event:
 
     @classmethod
     def decode(cls, payload: bytes) -> Event:
-        fields = _json_fields(payload, "event")
-        return _finished(fields, cls(fields.text("name"), fields.mapping("detail"), fields.number("wall_s")))
-
-
-def _json_fields(payload: bytes, kind: str) -> Fields:
-    fields = Fields(parse_json(payload, kind, RemoteError, MESSAGE_BYTES_MAX), kind, RemoteError)
-    return _checked_schema(fields)
-
-
-def _tensor_fields(payload: bytes, kind: str) -> tuple[dict[str, AnyArray], Fields]:
-    arrays, metadata = decode_tensors(payload, kind, RemoteError, MESSAGE_BYTES_MAX)
-    fields = _checked_schema(Fields(metadata, f"{kind} metadata", RemoteError))
-    fields.choice("kind", (kind,))
-    return arrays, fields
-
-
-def _checked_schema(fields: Fields) -> Fields:
-    schema = fields.integer("schema")
-    if schema != SCHEMA:
-        raise RemoteError(f"{fields.where} has schema {schema}; this program reads {SCHEMA}")
-    return fields
-
-
-def _classes(fields: Fields) -> tuple[str, ...]:
-    classes = fields.strings("classes", count_max=CLASSES_MAX)
-    if len(set(classes)) != len(classes) or not classes:
-        raise RemoteError(f"{fields.where} names no class, or one twice")
-    return classes
-
-
-def _float_matrix(arrays: Mapping[str, AnyArray], name: str) -> Float32:
-    matrix = arrays.get(name)
-    if matrix is None or matrix.dtype != np.float32 or matrix.ndim != 2:
-        raise RemoteError(f"tensor {name} must be a float32 matrix")
-    if not np.isfinite(matrix).all():
-        raise RemoteError(f"tensor {name} holds values that are not finite")
-    return matrix
-
-
-def _finished(fields: Fields, message: Message) -> Message:
-    fields.finish()
-    return message
+        fields = json_fields(payload, "event")
+        return finished(fields, cls(fields.text("name"), fields.mapping("detail"), fields.number("wall_s")))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
 from edge_agent.store import MemoryStore
-from headway.errors import RemoteError, StoreError
+from headway.errors import StoreError
 from headway.messages import Ack, Metrics, StatisticsReport, Update
 from headway.topics import Kind
 from tests.edge_agent.variants import pipeline, variant, windows
@@ -104,13 +105,17 @@ def test_metrics_tell_served_and_frozen_apart() -> None:
     assert metrics.served.accuracy > metrics.frozen.accuracy
 
 
-def test_acks_of_another_epoch_are_ignored_and_of_the_future_refused() -> None:
+def test_acks_of_another_epoch_are_ignored_and_of_the_future_begin_a_new_one() -> None:
     subject = agent()
     feed(subject)
     assert subject.acknowledged(Ack(8, 9, 0).encode()) is None
     assert subject.sync_state.acked == 0
-    with pytest.raises(RemoteError, match="older backup"):
-        subject.acknowledged(Ack(7, 10, 0).encode())
+    subject.draw = lambda bits: 8
+    changes = subject.acknowledged(Ack(7, 10, 0).encode())
+    assert changes is not None
+    assert changes.acknowledged == 2**53
+    assert (subject.sync_state.epoch, subject.sync_state.counter) == (8, 9)
+    assert "older backup" in subject.forked
 
 
 def test_updates_wait_in_the_outbox_until_acknowledged() -> None:
@@ -160,8 +165,8 @@ def test_gate_decisions_become_events_once() -> None:
 
 
 def test_sync_state_round_trips_and_refuses_damage() -> None:
-    state = SyncState(1, 2, 3, 4, 5, 6)
+    state = SyncState(1, 2, 3, 4, 5, 6, 7, 8, (9, 10), (11, 12))
     assert SyncState.decode(state.encode()) == state
-    for damaged in (b"", b"{}", state.encode()[:-1], b'{"epoch":-1}'):
+    for damaged in (b"", b"{}", state.encode()[:-1], b'{"epoch":-1}', state.encode().replace(b"[11,12]", b"[11]")):
         with pytest.raises(StoreError):
             SyncState.decode(damaged)

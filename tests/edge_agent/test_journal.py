@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import agent as core
-from edge_agent.agent import Agent, SyncState
+from edge_agent import recorder
+from edge_agent.agent import Agent
 from edge_agent.checkpoint import INDEX, PIECE, join, split
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.journal import Entry
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
@@ -72,7 +73,7 @@ STEPS: list[Step] = [
 def test_a_restart_after_any_commit_gives_the_same_bits(
     kind: str, operations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core, "CHECKPOINT_OPERATIONS", operations)
+    monkeypatch.setattr(recorder, "CHECKPOINT_OPERATIONS", operations)
     steady, store = new_agent(kind), MemoryStore()
     expected = MemoryStore()
     for step in STEPS:
@@ -105,7 +106,7 @@ def test_an_entry_is_small_and_a_checkpoint_comes_now_and_then() -> None:
         store.commit(changes)
     assert len(sizes) == 299, "one of them was a checkpoint"
     assert max(sizes) < 1000
-    assert len(store.journal()) < core.CHECKPOINT_OPERATIONS
+    assert len(store.journal()) < recorder.CHECKPOINT_OPERATIONS
 
 
 def test_pieces_that_did_not_change_are_not_written_again() -> None:

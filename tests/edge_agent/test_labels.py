@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Window, Windows

@@ -20,6 +20,7 @@ from headway.messages import (
     MESSAGE_BYTES_MAX,
     Ack,
     Event,
+    History,
     Metrics,
     PublishedHead,
     Reported,
@@ -54,6 +55,17 @@ def small_head() -> Head:
     return Head(kernel, np.array([0.0, -2.0], np.float32), HeadKind.SOFTMAX, CLASSES, HeadInput.CODES)
 
 
+def wide_tables() -> Statistics:
+    """Two hundred samples of 128 codes, alike in threes, from x -> 5 x + 3 (mod 2^16): packed as one tensor."""
+    state, rows = 1, []
+    for _ in range(200 * 43):
+        state = (5 * state + 3) % (1 << 16)
+        rows += [state // 256 - 128, (state // 256 - 128) // 2, state % 3]
+    codes = np.clip(np.array(rows[: 200 * 128]).reshape(200, 128), -127, 127).astype(np.int8)
+    return Statistics.of(codes, np.arange(200) % 2, CLASSES, SPACE)
+
+
+HISTORY = History(70368744177664, (11, 281474976710655), (5, 9))
 DELTA: Float32 = np.array([[0.5, 0.0, -1.0], [-0.5, 0.0, 1.0]], np.float32)
 MESSAGES: dict[str, Message] = {
     "status-online.json": Status(online=True, boot=7),
@@ -62,10 +74,11 @@ MESSAGES: dict[str, Message] = {
         "watch", "1.2.0", SPACE, "exact", "litert float32", "0.1.0", "aarch64 python 3.11.2", 12, "lda/source", ""
     ),
     "metrics.json": Metrics(281474976710655, 12, sums(5, 1, 0, 6), sums(3, 3, 2, 4)),
-    "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables()),
-    "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA),
+    "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables(), HISTORY),
+    "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
+    "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11),
     "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
-    "ack.json": Ack(281474976710655, 12, 3, 2.5),
+    "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664),
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
 }
 DECODE: dict[str, Callable[[bytes], Message]] = {
@@ -74,6 +87,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "reported.json": Reported.decode,
     "metrics.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
     "statistics.safetensors": StatisticsReport.decode,
+    "statistics-packed.safetensors": StatisticsReport.decode,
     "update.safetensors": Update.decode,
     "event.json": Event.decode,
     "ack.json": Ack.decode,
@@ -99,6 +113,10 @@ def test_statistics_survive_the_wire() -> None:
     report = StatisticsReport.decode((GOLDEN / "statistics.safetensors").read_bytes())
     assert report.statistics == small_tables()
     assert (report.device, report.epoch, report.counter) == ("wrist-1", 281474976710655, 12)
+    assert report.history == HISTORY
+    packed = (GOLDEN / "statistics-packed.safetensors").read_bytes()
+    assert StatisticsReport.decode(packed).statistics == wide_tables()
+    assert StatisticsReport.read_life(packed) == 70368744177664
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))

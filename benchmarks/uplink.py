@@ -1,0 +1,86 @@
+"""Bytes that a sync of the exact learner sends: `python -m benchmarks.uplink [--data DIR]`.
+
+The whole `statistics` message, of real samples, for features as a converter makes them: 64 of a source and the
+constant, or 64 and 256 random ReLU features of the input; int8, calibrated on the source. The peer in the same run is
+plain packing of the same tables (narrowest integers in byte planes, zlib), and the raw int64 triangle.
+
+    digits    scikit-learn's handwritten digits, 10 classes; calibrated on the first 600
+    gas       Gas Sensor Array Drift (Vergara et al. 2012), batch 1 calibrates, batches 2 to 6 are learned; 6 classes
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from headway.arrays import Float32, Int64
+from headway.features import FeatureMap, calibrate_scale
+from headway.messages import StatisticsReport
+from headway.statistics import Statistics, to_arrays
+
+COUNTS = (64, 300, 1000, 5000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("HEADWAY_DATA"), help="folder with gas_drift_b1-6.npz"
+    )
+    data = parser.parse_args().data
+    print(f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}{'bytes/plain':>13}")
+    sources = [("digits", *digits())]
+    if data is not None:
+        sources.append(("gas", *gas(Path(data) / "gas_drift_b1-6.npz")))
+    for name, calibration, x, y in sources:
+        for wide in (False, True):
+            report(name, *features(calibration, x, wide), y)
+
+
+def report(name: str, source: Float32, x: Float32, y: Int64) -> None:
+    feature_map = FeatureMap(x.shape[1], calibrate_scale(source))
+    codes, _ = feature_map.codes(x)
+    classes = tuple(f"class-{index}" for index in range(int(y.max()) + 1))
+    for count in (n for n in COUNTS if n <= len(y)):
+        table = Statistics.of(codes[:count], y[:count], classes, feature_map.fingerprint("benchmark"))
+        message = len(StatisticsReport("device-1", 1, count, table).encode())
+        plain = sum(array.nbytes for array in to_arrays(table).values())
+        raw = 8 * ((table.size + 1) * (table.size + 2) // 2 + (table.size + 1) * len(classes))
+        print(
+            f"{name:<8}{table.size + 1:>6}{len(classes):>9}{count:>9}{message:>9}{plain:>9}{raw:>9}"
+            f"{message / plain:>13.2f}"
+        )
+
+
+def features(calibration: Float32, x: Float32, wide: bool) -> tuple[Float32, Float32]:
+    """64 linear mixtures of the standardised input through a ReLU, and 256 more when wide."""
+    random = np.random.default_rng(0)
+    mean, spread = calibration.mean(axis=0), calibration.std(axis=0) + 1e-6
+    width = 320 if wide else 64
+    weights = random.normal(0, 1 / np.sqrt(x.shape[1]), (x.shape[1], width))
+    bias = random.normal(0, 0.5, width)
+
+    def made(values: Float32) -> Float32:
+        standard = np.clip((values - mean) / spread, -10, 10)
+        return np.maximum(standard @ weights + bias, 0).astype(np.float32)
+
+    return made(calibration), made(x)
+
+
+def digits() -> tuple[Float32, Float32, Int64]:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return x[:600].astype(np.float32), x[600:].astype(np.float32), y[600:].astype(np.int64)
+
+
+def gas(path: Path) -> tuple[Float32, Float32, Int64]:
+    with np.load(path) as data:
+        x, y, batch = data["X"], data["y"].astype(np.int64), data["batch"]
+    return x[batch == 1], x[batch > 1], y[batch > 1]
+
+
+if __name__ == "__main__":
+    main()
