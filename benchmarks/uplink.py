@@ -64,7 +64,7 @@ def features(calibration: Float32, x: Float32, wide: bool) -> tuple[Float32, Flo
 
     def made(values: Float32) -> Float32:
         standard = np.clip((values - mean) / spread, -10, 10)
-        return np.maximum(standard @ weights + bias, 0).astype(np.float32)
+        return np.asarray(np.maximum(standard @ weights + bias, 0), np.float32)
 
     return made(calibration), made(x)
 
