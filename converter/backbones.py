@@ -61,6 +61,11 @@ class Proof:
     form: str = ""
     attempt: int = 1
 
+    @property
+    def measured(self) -> bool:
+        """It ran, so there are figures, even where they are the reason to refuse it."""
+        return self.latency_us > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -156,7 +161,7 @@ class _Prover:
                 if len(passed) == len(runtimes):
                     return chosen[0] if chosen else None, last, []
                 reasons += [proof.refused for proof in last if proof.refused]
-        return (chosen[0], chosen[1], []) if chosen else (None, last, reasons)
+        return (chosen[0], chosen[1], []) if chosen else (None, last, [p.refused for p in last if p.refused] or reasons)
 
     def _export(self, form: str, portable: bool) -> bytes:
         saved = self.scratch / f"saved-{form}"

@@ -7,15 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import headway
 from converter.convert import convert
 from converter.inspection import inspect_lines
 from converter.keys import generate_key
 from converter.options import Options
+from converter.progress import Steps
 from converter.training_data import read_training_data
 from headway.bundle import read_container
-from headway.errors import HeadwayError
+from headway.errors import ConfigError, HeadwayError
+from headway.ports import SystemClock
 from headway.signing import read_public_key
 from headway.variant import read_variant
 
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HeadwayError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed; pip install 'headway[converter]'", file=sys.stderr)
+        return ConfigError.exit_code
     return 0
 
 
@@ -68,26 +74,24 @@ def _convert(arguments: list[str]) -> None:
     data = read_training_data(given.data)
     if not given.verbose:
         _mute_native_logs()
+    with Steps(sys.stdout, SystemClock()) as steps:
+        if given.trainable:
+            from converter.trainable import write_trainable
 
-    def progress(step: str) -> None:
-        print(f"  {step} ...", flush=True)
-
-    if given.trainable:
-        from converter.trainable import write_trainable
-
-        print("\n".join(write_trainable(given.model, data, given.out, options, progress).lines()))
-        return
-    print("\n".join(convert(given.model, data, given.out, options, progress).lines()))
+            lines = write_trainable(given.model, data, given.out, options, steps).lines()
+        else:
+            lines = convert(given.model, data, options, out=given.out, progress=steps).lines()
+    print("\n".join(lines))
 
 
 def _inspect(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="edge-convert inspect", description="show what a bundle holds")
+    parser = _Parser(prog="edge-convert inspect", description="show what a bundle holds")
     parser.add_argument("file", type=Path)
     print("\n".join(inspect_lines(parser.parse_args(arguments[1:]).file)))
 
 
 def _verify(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="edge-convert verify", description="check a bundle, as a device would")
+    parser = _Parser(prog="edge-convert verify", description="check a bundle, as a device would")
     parser.add_argument("file", type=Path)
     parser.add_argument("--pubkey", type=Path, help="the bundle must be signed with this key")
     parser.add_argument("--release-min", type=int, default=0, help="refuse an older release")
@@ -99,7 +103,7 @@ def _verify(arguments: list[str]) -> None:
 
 
 def _keygen(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="edge-convert keygen", description="make an Ed25519 signing key")
+    parser = _Parser(prog="edge-convert keygen", description="make an Ed25519 signing key")
     parser.add_argument("file", type=Path, nargs="?", default=Path("signing.pem"))
     given = parser.parse_args(arguments[1:])
     public = generate_key(given.file)
@@ -117,8 +121,15 @@ def _mute_native_logs() -> None:
     os.close(nowhere)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A wrong argument is a configuration error like any other: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edge-convert", description=__doc__, epilog="also: edge-convert inspect FILE | verify FILE | keygen [FILE]"
     )
     add = parser.add_argument
@@ -158,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _expansion(text: str) -> int:
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number or auto")
     return -1 if text == "auto" else int(text)
 
 

@@ -12,17 +12,25 @@ import numpy as np
 
 from converter.backbones import PARITY_MAX, PROOF_ROWS_MAX, Reference, write_backbones
 from converter.export import Exporter
-from converter.fit import PROBES, evaluation_slice, fit_features, fit_preprocessing, raw_windows, spread_rows
+from converter.fit import (
+    PROBES,
+    evaluation_slice,
+    fit_features,
+    fit_preprocessing,
+    fits_embedding,
+    raw_windows,
+    spread_rows,
+)
 from converter.keys import read_signer
 from converter.opening import open_source
-from converter.options import Options
+from converter.options import Options, writable
 from converter.report import Report
 from converter.runtimes import installed_runtimes
 from converter.scoring import score
 from converter.source import Source
-from converter.training_data import TrainingData
+from converter.training_data import Data, TrainingData, as_training_data
 from headway.arrays import Float32, describe
-from headway.errors import ConfigError, DataError, ModelError
+from headway.errors import DataError, ModelError
 from headway.head import Head, HeadInput, HeadKind, link
 from headway.preprocessing import Preprocessing
 from headway.solve import fleet_head
@@ -32,25 +40,36 @@ from headway.variant import Backbone, Variant
 
 def convert(
     model: Any,
-    data: TrainingData,
-    out: Path,
+    data: Data,
     options: Options | None = None,
+    *,
+    out: str | Path,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Convert `model` (a Keras model, or the path of one in any accepted form) and write the bundle to `out`.
+    """Convert a trained model and write the bundle to `out`; what ``edge-convert`` does, as a call.
 
+    model: a Keras model, or the path of a .keras, .h5 or .onnx file or a SavedModel folder.
+    data: the path of an .npz with x, y and optional classes; or (x, y) or (x, y, classes); or a TrainingData.
+    progress: called with the name of each step as it begins.
     Raises ModelError when the model cannot be cut, converted or proven equal, DataError when the data does not fit,
     ConfigError when the options contradict themselves. Nothing is written unless everything held.
+
+        report = convert(model, (x, y, ["idle", "walk"]), Options(quantize=("none", "int8")), out="model.hwb")
+        print("\\n".join(report.lines()))
     """
     options = options or Options()
     out = Path(out)
-    if not out.parent.is_dir():
-        raise ConfigError(f"cannot write {out}: folder {out.parent} does not exist")
+    for target in (out, options.html):
+        if target is not None:
+            writable(target)
     sign = None if options.key is None else read_signer(options.key)
-    with Exporter(tensorflow=Path(str(model)).suffix != ".onnx") as exporter:
+    data = as_training_data(data)
+    onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
+    with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
         source = open_source(model, options.cut)
         head = _head(source, data)
+        fits_embedding(options, len(head.kernel))
         preprocessing = _preprocessing(source, data, options)
         inputs, _ = preprocessing.apply(data.x)
         progress(f"running the source model on {min(len(inputs), PROOF_ROWS_MAX)} windows")
@@ -61,7 +80,9 @@ def convert(
     embedding = _embed(first, inputs, options)
     progress("fitting feature scales and source statistics")
     sha256 = hashlib.sha256(first.payload).hexdigest()
-    fitted = fit_features(embedding, inputs, data, options, preprocessing, sha256)
+    fitted = fit_features(
+        embedding, inputs, data, options, preprocessing, sha256, lambda rows: _embed(first, rows, options)
+    )
     report = Report(
         bundle=out,
         bundle_bytes=0,
@@ -74,6 +95,7 @@ def convert(
         exact_accuracy=_solved_accuracy(fitted.statistics, fitted.codes, data),
         proofs=written.proofs,
         left_out=written.left_out,
+        expansion=fitted.expansion_reason,
     )
     probes = spread_rows(data, PROBES)
     variant = Variant(

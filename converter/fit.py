@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from converter.expand import choose_expansion, random_expansion
+from converter.expand import Choice, Embed, choose_expansion, random_expansion
 from converter.options import Options
 from converter.selection import principal_components, selected_components
 from converter.training_data import TrainingData
@@ -17,7 +17,7 @@ from headway.features import FeatureMap, calibrate_scale, raw_features
 from headway.fields import canonical_json
 from headway.preprocessing import Denoise, Missing, Preprocessing
 from headway.statistics import Statistics
-from headway.variant import SourceRows
+from headway.variant import FEATURES_MAX, SourceRows
 
 PROBES = 8
 BUFFER_ROWS_MAX = 4096
@@ -32,6 +32,7 @@ class Fitted:
     codes: Int8
     statistics: Statistics
     buffer: SourceRows | None
+    expansion_reason: str = ""
 
 
 def fit_preprocessing(data: TrainingData, input_shape: tuple[int, ...], options: Options) -> Preprocessing:
@@ -69,19 +70,23 @@ def fit_features(
     options: Options,
     preprocessing: Preprocessing,
     backbone_sha256: str,
+    embed: Embed,
 ) -> Fitted:
     """Projection, expansion, scales, codes, tables and buffer of the training data.
 
-    embedding: float32 (n, e), from the written backbone; inputs: float32 (n, *input_shape), preprocessed.
+    embedding: float32 (n, e), from the written backbone; inputs: float32 (n, *input_shape), preprocessed;
+    embed: runs that backbone again, on other inputs.
     """
     mean, components = _projection(embedding, data, options)
     linear = raw_features(embedding, None, None, mean, components)
+    choice = Choice(options.expand, options.expand_input, "")
     if options.expand < 0:
-        expansion = choose_expansion(linear, inputs, data, options.seed)
-    elif options.expand:
-        expansion = random_expansion(linear, inputs, options.expand, options.expand_input, options.seed)
-    else:
-        expansion = None
+        choice = choose_expansion(
+            embedding, inputs, data, embed, lambda rows, its: _projection(rows, its, options), options.seed
+        )
+    expansion = None
+    if choice.count:
+        expansion = random_expansion(linear, inputs, choice.count, choice.of_input, options.seed)
     scale = calibrate_scale(raw_features(embedding, inputs, expansion, mean, components))
     features = FeatureMap(embedding.shape[1], scale, expansion, mean, components)
     codes, _ = features.codes(embedding, inputs)
@@ -91,7 +96,8 @@ def fit_features(
     else:
         statistics = Statistics.zeros(features.size, data.classes, space)
     rows = balanced_rows(data, options.buffer_per_class, BUFFER_ROWS_MAX, options.seed)
-    return Fitted(features, codes, statistics, _labelled(codes, data, rows) if len(rows) else None)
+    buffer = _labelled(codes, data, rows) if len(rows) else None
+    return Fitted(features, codes, statistics, buffer, choice.reason)
 
 
 def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> SourceRows | None:
@@ -132,12 +138,23 @@ def _labelled(values: AnyArray, data: TrainingData, rows: Int64) -> SourceRows:
     return SourceRows(chosen, targets=data.targets[rows])
 
 
+def fits_embedding(options: Options, embedding_size: int) -> None:
+    """Refuse options that this embedding cannot serve, before anything is exported. Raises ConfigError."""
+    kept = options.pca or options.select
+    if kept > embedding_size:
+        raise ConfigError(f"{kept} features were asked for, the embedding has {embedding_size}; give fewer")
+    size = (kept or embedding_size) + max(options.expand, 0)
+    if size > FEATURES_MAX:
+        raise ConfigError(
+            f"{size} features are more than a device sums over (at most {FEATURES_MAX}); "
+            "keep fewer with --pca or --select, or give a smaller --expand"
+        )
+
+
 def _projection(embedding: Float32, data: TrainingData, options: Options) -> tuple[Float32 | None, Float32 | None]:
     count = options.pca or options.select
     if not count:
         return None, None
-    if count > embedding.shape[1]:
-        raise ConfigError(f"{count} features were asked for, the embedding has {embedding.shape[1]}; give fewer")
     if options.pca:
         return principal_components(embedding, count)
     return selected_components(embedding, data, count, options.select_by)

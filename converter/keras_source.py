@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ class KerasSource:
 
 def load_keras(path: Path, layer: str) -> KerasSource:
     """Open a .keras or .h5 file. Custom layers must be registered with keras.saving."""
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a .keras file, which is a zip archive; it may be cut short: save it again")
     import keras
 
     try:

@@ -40,7 +40,7 @@ def read_signer(path: Path) -> Callable[[bytes], bytes]:
     except OSError as error:
         raise ConfigError(f"cannot read signing key {path}: {error.strerror or error}") from error
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is not a private key; make one with: edge-convert keygen {path}") from error
+        raise ConfigError(f"{path} is not a private key; make one with: edge-convert keygen signing.pem") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds a {type(key).__name__}; bundles are signed with Ed25519: edge-convert keygen")
     return key.sign

@@ -76,10 +76,24 @@ class Options:
             if not low <= count <= 65536:
                 raise ConfigError(f"{name} {count} must be from 0 to 65536")
         for name, text, length in (("--id", self.name, 256), ("--version", self.version, 64)):
-            if len(text) > length or "\0" in text:
-                raise ConfigError(f"{name} has {len(text)} characters; at most {length} are carried")
-        if max(len(self.licence), len(self.provenance)) > 4096:
-            raise ConfigError("--licence and --provenance carry at most 4096 characters each; name a document instead")
+            _carried(name, text, length)
+        for name, text in (("--licence", self.licence), ("--provenance", self.provenance)):
+            _carried(name, text, 4096)
+
+
+def writable(path: Path) -> None:
+    """Refuse a target that cannot be written, before hours are spent on its content. Raises ConfigError."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot write {path}: folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder; name a file in it")
+
+
+def _carried(option: str, text: str, length: int) -> None:
+    if len(text) > length:
+        raise ConfigError(f"{option} has {len(text)} characters; at most {length} are carried")
+    if not text.isprintable():
+        raise ConfigError(f"{option} {text[:40]!r} holds characters that cannot be shown; leave them out")
 
 
 def _among(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ class Report:
     exact_accuracy: float
     proofs: tuple[Proof, ...]
     left_out: tuple[str, ...]
+    expansion: str = ""
 
     @property
     def feature_parity(self) -> float:
@@ -51,20 +52,23 @@ class Report:
             "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
             "accuracy": f"{self.source_accuracy:.3f} as trained"
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
-            + f" ({self.samples} training windows)",
+            + f" (on the {self.samples} given windows)",
         }
-        lines = [f"  {name:<9}{text}" for name, text in summary.items()]
+        if self.expansion:
+            summary["expansion"] = self.expansion
+        lines = [f"  {name:<11}{text}" for name, text in summary.items()]
         lines += ["", f"  {'backbone':<17}{'runtime':<24}{'KB':>8}{'us':>9}{'parity':>9}{'agree':>8}{'score':>8}"]
         for p in self.proofs:
             left = f"  {p.engine + ' ' + p.precision:<17}{p.runtime + ' ' + p.version:<24}"
-            if p.refused:
-                lines.append(f"{left} left out: {p.refused}")
-            else:
-                lines.append(
-                    f"{left}{p.payload_bytes / 1e3:>8.1f}{p.latency_us:>9.1f}{p.parity:>9.1e}"
-                    f"{100 * p.agreement:>7.2f}%{p.score:>8.3f}"
-                )
-        return lines + [f"  left out  {reason}" for reason in self.left_out]
+            if p.measured:
+                left += f"{p.payload_bytes / 1e3:>8.1f}{p.latency_us:>9.1f}{p.parity:>9.1e}"
+                left += f"{100 * p.agreement:>7.2f}%{p.score:>8.3f}"
+            lines.append(left + ("  refused" if p.refused else ""))
+        reasons = [f"{p.engine} {p.precision} {p.refused}" for p in self.proofs if p.refused]
+        reasons += [
+            reason for reason in self.left_out if not any(p.refused and p.refused in reason for p in self.proofs)
+        ]
+        return lines + [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
 
     def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""
@@ -81,6 +85,7 @@ class Report:
             "head_layer": self.head_layer,
             "source_accuracy": round(self.source_accuracy, 6),
             "exact_accuracy": round(self.exact_accuracy, 6),
+            "expansion": self.expansion,
             "proofs": proofs,
             "left_out": list(self.left_out),
         }

@@ -13,11 +13,18 @@ from headway.durable import write_durably
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2733}
+.facts th{width:8rem;font-weight:600}.note{color:#52606d;font-size:.9rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #dde3e9}td.n,th.n{text-align:right}
 .pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));gap:1rem}
 .refused{color:#a12b1d}svg text{font:12px system-ui,sans-serif;fill:#1b2733}svg .v{fill:#52606d}
 """
+NOTE = (
+    "Parity: largest difference from the source model's features over their largest absolute value. Agreement: share "
+    "of windows with the same answer as the source model. Score: accuracy (several labels: share of right ones; "
+    "values: R²) on the given data. Latency: median of one window, one thread, on the converting machine. "
+    "Rows in red were measured and refused."
+)
 BAR, LABEL, VALUE, ROW = 190, 250, 80, 24
 COLOURS = {"ai-edge-litert": "#2f6fb3", "tflite-runtime": "#3f9b6c", "onnxruntime": "#b3702f"}
 
@@ -39,13 +46,22 @@ def page(report: Report) -> str:
         ]
     )
     title = html.escape(report.bundle.name)
-    facts = "".join(f"<p>{html.escape(line.strip())}</p>" for line in report.lines()[:4])
-    refused = "".join(f"<li>{html.escape(reason)}</li>" for reason in report.left_out)
+    lines = report.lines()
+    facts = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+        for name, text in (line.strip().split(maxsplit=1) for line in lines[: lines.index("")])
+    )
+    refused = "".join(
+        f"<li>{html.escape(line.strip().removeprefix('refused').strip())}</li>"
+        for line in lines
+        if line.startswith("  refused ")
+    )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-        f"<h1>Conversion report: {title}</h1>{facts}"
+        f'<h1>Conversion report: {title}</h1><table class="facts">{facts}</table>'
         f'<h2>Backbones</h2>{_table(report)}<div class="pictures">{pictures}</div>'
-        + (f'<h2>Left out</h2><ul class="refused">{refused}</ul>' if refused else "")
+        + f"<p class='note'>{NOTE}</p>"
+        + (f'<h2>Refused</h2><ul class="refused">{refused}</ul>' if refused else "")
         + "</html>\n"
     )
 
@@ -57,8 +73,8 @@ def _table(report: Report) -> str:
         name = (
             f"<td>{html.escape(p.engine)} {html.escape(p.precision)}</td><td>{html.escape(p.runtime)} {p.version}</td>"
         )
-        if p.refused:
-            rows.append(f'<tr>{name}<td colspan="5" class="refused">{html.escape(p.refused)}</td></tr>')
+        if not p.measured:
+            rows.append(f'<tr>{name}<td colspan="5" class="refused">does not run, see below</td></tr>')
             continue
         cells = (
             f"{p.payload_bytes / 1e3:,.1f}",
@@ -67,7 +83,8 @@ def _table(report: Report) -> str:
             f"{100 * p.agreement:.2f} %",
             f"{p.score:.4f}",
         )
-        rows.append(f"<tr>{name}{''.join(f'<td class=n>{cell}</td>' for cell in cells)}</tr>")
+        style = ' class="refused"' if p.refused else ""
+        rows.append(f"<tr{style}>{name}{''.join(f'<td class=n>{cell}</td>' for cell in cells)}</tr>")
     top = "".join(f'<th class="n">{head}</th>' for head in heads)
     return f"<table><tr><th>backbone</th><th>runtime</th>{top}</tr>{''.join(rows)}</table>"
 

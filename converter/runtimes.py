@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -66,7 +67,12 @@ def installed_runtimes(engine: str, tflite_python: Path | None = None) -> tuple[
     beside TensorFlow; by default the one named by HEADWAY_TFLITE_PYTHON.
     Raises ConfigError when that interpreter was named but does not have it.
     """
-    other = str(tflite_python or os.environ.get(TFLITE_PYTHON, ""))
+    return _installed(engine, str(tflite_python or os.environ.get(TFLITE_PYTHON, "")))
+
+
+@functools.cache
+def _installed(engine: str, other: str) -> tuple[Runtime, ...]:
+    """Asked once: each answer costs the start of a process."""
     found = []
     for name in ENGINES[engine]:
         separate = name == "tflite-runtime" and other

@@ -12,6 +12,7 @@ from headway.arrays import Float32
 from headway.errors import ModelError
 from headway.head import Head, HeadInput, HeadKind
 
+HALF = np.float32(0.5)
 # TensorFlow's C++ log off; oneDNN off, whose blocked sums differ in the last bits from what a device computes
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -28,7 +29,8 @@ class HeadWeights:
     def head(self, classes: tuple[str, ...]) -> Head:
         """The head with its classes named.
 
-        One sigmoid output for two classes becomes two softmax columns, [0, z]: softmax([0, z])_1 = sigmoid(z).
+        One sigmoid output for two classes becomes two softmax columns, [0, z]: softmax([0, z])_1 = sigmoid(z). So do
+        two mirrored ones, sigmoid(-z) and sigmoid(z).
         Raises ModelError when the number of names is another one.
         """
         kernel, bias, kind = self.kernel, self.bias, self.kind
@@ -36,12 +38,19 @@ class HeadWeights:
             kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
             bias = np.concatenate([np.zeros_like(bias), bias])
             kind = HeadKind.SOFTMAX
+        elif kind is HeadKind.SIGMOID and len(bias) == len(classes) == 2 and _mirrored(kernel, bias):
+            # scikit-learn's binary classifiers: sigmoid of -z and z, exclusive classes
+            kernel, bias, kind = (kernel - kernel[:, :1]) * HALF, (bias - bias[:1]) * HALF, HeadKind.SOFTMAX
         if len(classes) != len(bias):
             raise ModelError(
                 f"layer {self.layer!r} has {len(bias)} outputs, the data names {len(classes)} classes; "
                 "give 'classes' in the order of the outputs"
             )
         return Head(kernel, bias, kind, classes, HeadInput.EMBEDDING)
+
+
+def _mirrored(kernel: Float32, bias: Float32) -> bool:
+    return bool((kernel[:, 0] == -kernel[:, 1]).all() and bias[0] == -bias[1])
 
 
 class Source(Protocol):

@@ -29,6 +29,20 @@ class TrainingData:
     targets: Float32 | None = None
 
 
+Data = TrainingData | str | Path | tuple[AnyArray, AnyArray] | tuple[AnyArray, AnyArray, Sequence[str]]
+
+
+def as_training_data(data: Data) -> TrainingData:
+    """From the path of an .npz, from (x, y) or (x, y, classes), or as it is. Raises DataError."""
+    if isinstance(data, TrainingData):
+        return data
+    if isinstance(data, (str, Path)):
+        return read_training_data(Path(data))
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        raise DataError(f"data is a {type(data).__name__}; give the path of an .npz, (x, y) or (x, y, classes)")
+    return training_data(np.asarray(data[0]), np.asarray(data[1]), *data[2:])
+
+
 def read_training_data(path: Path) -> TrainingData:
     """Read ``x``, ``y`` and optional ``classes`` from an ``.npz``. Raises DataError, one line."""
     arrays = read_arrays(path, INFLATED_BYTES_MAX)
@@ -87,7 +101,10 @@ def _refuse_empty(x: AnyArray) -> None:
 
 
 def _fractional(y: AnyArray) -> bool:
-    return y.ndim == 1 and y.dtype.kind == "f" and bool(np.isfinite(y).all()) and bool((y != np.floor(y)).any())
+    if y.ndim != 1 or y.dtype.kind != "f":
+        return False
+    finite = y[np.isfinite(y)]
+    return bool((finite != np.floor(finite)).any())
 
 
 def _numbered(y: AnyArray) -> list[str]:

@@ -34,7 +34,7 @@ from headway.variant_parts import (
     read_source,
 )
 
-__all__ = ["Backbone", "SourceRows", "Variant", "decode_variant", "read_variant"]
+__all__ = ["FEATURES_MAX", "Backbone", "SourceRows", "Variant", "decode_variant", "read_variant"]
 
 TENSORS_BYTES_MAX = 256 << 20
 INPUT_VALUES_MAX = 1 << 24

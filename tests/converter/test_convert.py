@@ -77,7 +77,7 @@ def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:
     x[3, 2] = np.nan
     data = training_data(x, np.arange(90) % 3, ["a", "b", "c"])
     source = model(layers.Dense(3, activation="softmax"))
-    report = convert(source, data, tmp_path / "m.hwb", Options(name="mine", version="2.1.0", release=7))
+    report = convert(source, data, Options(name="mine", version="2.1.0", release=7), out=tmp_path / "m.hwb")
     variant = read_variant(tmp_path / "m.hwb")
     assert report.feature_parity <= 1e-5
     assert (variant.name, variant.version, variant.release) == ("mine", "2.1.0", 7)
@@ -92,11 +92,11 @@ def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:
 def test_nothing_is_written_when_the_data_does_not_fit(tmp_path: Path) -> None:
     data = training_data(np.zeros((4, 5)), np.array([0, 1, 2, 0]))
     with pytest.raises(DataError, match="the model takes"):
-        convert(model(layers.Dense(3)), data, tmp_path / "m.hwb")
+        convert(model(layers.Dense(3)), data, out=tmp_path / "m.hwb")
     with pytest.raises(ModelError, match="3 outputs, the data names 2 classes"):
-        convert(model(layers.Dense(3)), training_data(np.zeros((4, 6)), np.array([0, 1, 1, 0])), tmp_path / "m.hwb")
+        convert(model(layers.Dense(3)), (np.zeros((4, 6)), np.array([0, 1, 1, 0])), out=tmp_path / "m.hwb")
     with pytest.raises(ConfigError, match="does not exist"):
-        convert(model(layers.Dense(3)), data, tmp_path / "gone" / "m.hwb")
+        convert(model(layers.Dense(3)), data, out=tmp_path / "gone" / "m.hwb")
     assert list(tmp_path.iterdir()) == []
 
 
