@@ -56,6 +56,7 @@ class Exporter:
     def run(self, job: Job) -> bytes:
         """Convert. Raises ModelError with the converter's own last words, or the signal that ended it."""
         if self._process.poll() is not None:
+            self._stop()  # closes its pipes
             self._process = self._start()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
