@@ -78,7 +78,7 @@ def _bundle(
     options = Options(formats=("tflite", "onnx"), quantize=("none", "float16", "dynamic", "int8"), tflite_python=python)
     bundle = folder / "model.hwb"
     try:
-        report = convert(folder / "model.keras", training_data(x, y, shape.class_names), bundle, options)
+        report = convert(folder / "model.keras", training_data(x, y, shape.class_names), options, out=bundle)
     except HeadwayError as error:
         return [_cell(shape, engine, precision, runtime, Outcome.LEFT_OUT, str(error))
                 for engine, precision in VARIANTS for runtime in RUNTIMES[engine]]  # fmt: skip

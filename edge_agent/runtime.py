@@ -192,8 +192,11 @@ def _latency_s(runtime: Runtime, inputs: Float32, clock: Clock) -> float:
 
 def _advice(backbones: Iterable[Backbone]) -> str:
     """What to install for any of these backbones, e.g. ``ai-edge-litert>=2.0.0``."""
-    wanted = [f"{name}>={oldest}" for backbone in backbones for name, oldest in sorted(backbone.runtimes.items())]
-    return " or ".join(dict.fromkeys(wanted)) or "ai-edge-litert or onnxruntime"
+    wanted: dict[str, str] = {}
+    for backbone in backbones:
+        for name, oldest in sorted(backbone.runtimes.items()):
+            wanted[name] = min(wanted.get(name, oldest), oldest, key=_parts)
+    return " or ".join(f"{name}>={oldest}" for name, oldest in wanted.items()) or "ai-edge-litert or onnxruntime"
 
 
 def _version(module: str) -> str:

@@ -144,7 +144,8 @@ def test_versions_are_numbers_not_texts(install: Install) -> None:
 
 
 def test_nothing_installed_says_what_would_do(install: Install) -> None:
-    said = refusal(holding(tflite("float32", ai_edge_litert="2.0.0", tflite_runtime="2.3.0"), onnx("float32")))
+    newer = tflite("float16", ai_edge_litert="2.10.0")
+    said = refusal(holding(newer, tflite("float32", ai_edge_litert="2.0.0", tflite_runtime="2.3.0"), onnx("float32")))
     assert "ai-edge-litert is not installed; tflite-runtime is not installed; onnxruntime is not installed" in said
     assert "install ai-edge-litert>=2.0.0 or tflite-runtime>=2.3.0" in said
 

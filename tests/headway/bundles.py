@@ -29,7 +29,7 @@ def small_variant(release: int = 3) -> Variant:
     codes = np.array([[127, -3, 0, 1], [5, 0, 9, -127], [-127, 1, 2, 3], [4, 4, 4, 4]], np.int8)
     classes = ("idle", "walk", "laufen äöü")
     labels = np.array([0, 1, 2, 1], np.int64)
-    windows = np.arange(8, dtype=np.float32).reshape(2, 2, 2) / 4
+    windows = np.arange(8, dtype=np.float32).reshape(2, 2, 2) * np.float32(0.25)
     kernel = np.array([[0.5, -0.5, 0.25], [0.0, 1.0, -1.0], [2.0, 0.0, 0.125]], np.float32)
     return Variant(
         name="watch",
