@@ -84,7 +84,12 @@ class Exporter:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                **QUIET,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "PYTHONHASHSEED": "0",  # tf2onnx names and orders constants as its sets happen to iterate
+            },
         )
 
     def _stop(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from converter.onnx_names import canonical
+
 ONNX_OPSET = 17
 REPRESENTATIVE_ROWS_MAX = 200
 
@@ -71,7 +73,7 @@ def _onnx(job: dict[str, Any]) -> bytes:
             output_names=[frozen.outputs[0].name],
             opset=ONNX_OPSET,
         )
-        float32.write_bytes(model.SerializeToString(deterministic=True))
+        float32.write_bytes(canonical(model).SerializeToString(deterministic=True))
     if job["precision"] == "float32":
         return float32.read_bytes()
     return _onnx_int8(job, float32)

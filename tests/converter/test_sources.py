@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from converter.opening import open_source
 from edge_agent.runtime import open_runtime
 from headway.errors import DataError, ModelError
 from headway.variant import read_variant
+from tests.system.conftest import BIN
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
 layers = keras.layers
@@ -167,6 +169,22 @@ def test_all_variants_of_a_model_run_and_match(build: Callable[[], Any], tmp_pat
     assert len(variant.backbones) == 6
     probabilities = variant.head.probabilities(open_runtime(variant).embed(x))
     assert np.allclose(probabilities, model.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(saved: tuple[Any, dict[str, Path]], tmp_path: Path) -> None:
+    x, y = windows(60)
+    np.savez(tmp_path / "d.npz", x=x, y=y, classes=np.array(CLASSES))
+    for seed in ("1", "2"):
+        command = [
+            str(BIN / "edge-convert"), str(saved[1]["keras"]), "--data", str(tmp_path / "d.npz"), "--pca", "3",
+            "--out", str(tmp_path / f"{seed}.hwb"), "--formats", "tflite,onnx", "--quantize", "none,int8",
+            "--max-drop", "50", "--expand", "auto",
+        ]  # fmt: skip
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "1.hwb").read_bytes() == (tmp_path / "2.hwb").read_bytes()
 
 
 @pytest.mark.slow
