@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converter.export import Exporter, Job
+from converter.export_worker import representative
 from headway.errors import ModelError
 
 JOB = Job("onnx", "int8", "nowhere", "any", "nowhere/out.onnx")
@@ -47,6 +49,13 @@ def test_what_the_converter_says_is_raised() -> None:
 
     with Refusing() as exporter, pytest.raises(ModelError, match="op is neither a custom op nor a flex op"):
         exporter.run(JOB)
+
+
+def test_calibration_sees_every_class() -> None:
+    by_class = np.repeat(np.arange(8), 64)[:, None]
+    assert set(representative(by_class)[:, 0]) == set(range(8))
+    assert len(representative(by_class)) == 200
+    assert representative(by_class[:3]).tolist() == by_class[:3].tolist()
 
 
 def test_the_process_ends_with_its_context() -> None:
