@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edge_agent.runtime import open_runtime
 from edge_agent.store import SQLiteStore
 from headway.statistics import Statistics
 from headway.variant import read_variant
+from tests.headway.bundles import PUBLIC_KEY, sign
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
 
@@ -194,3 +196,21 @@ def test_replay_names_what_is_wrong(tmp_path: Path, bundle: Path) -> None:
     assert result.returncode == 3
     assert "needs x and y" in result.stderr
     assert not (tmp_path / "r.npz").exists()
+
+
+def test_releases_are_signed_and_only_go_forward(new_device: NewDevice, bundle: Path) -> None:
+    device, variant = new_device(), read_variant(bundle)
+    own, key = device.folder / "m.hwb", device.folder / "fleet.pub"
+    key.write_text(f"headway-ed25519 {PUBLIC_KEY.hex()}\n")
+    settings = device.config.read_text().replace(f'path = "{bundle}"', f'path = "{own}"\npublic_key = "{key}"')
+    device.config.write_text(settings)
+    for release, signer, code, said in (
+        (5, sign, 0, "ready"),
+        (5, None, 5, "error: "),
+        (4, sign, 5, "release 4 is older than 5, which was already accepted"),
+        (6, sign, 0, "ready"),
+    ):
+        replace(variant, release=release).write(own, signer)
+        result = device.once()
+        assert result.returncode == code, result.stderr
+        assert said in result.stderr
