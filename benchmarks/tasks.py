@@ -1,0 +1,148 @@
+"""What a learner is asked to do on each data set: which rows train the model, what each device sees, what is scored.
+
+Nothing here is specific to a learner, and no choice below was made by looking at its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import datasets
+from benchmarks.datasets import Rows
+from headway.arrays import AnyArray, Float32, Int64
+
+FEW_LABELS = 8
+GAS_LABELS = 10
+RAINFALL_TRAINED, DIGITS_TRAINED = 1000, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """taught: rows that get labels, in time order; tests: rows scored once all labels are in, by name."""
+
+    name: str
+    taught: Rows
+    tests: dict[str, Rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """training: what the shipped model was trained on; block: taught rows predicted before their labels come.
+
+    prequential: the score is that of the predictions on `taught`; otherwise of `tests`.
+    """
+
+    name: str
+    model: str
+    classes: tuple[str, ...]
+    training: Rows
+    devices: tuple[Device, ...]
+    block: int = 1
+    prequential: bool = False
+    tabular: bool = False
+
+
+def gas_stream(data: Path, seed: int, by_class: bool) -> Task:
+    """Backbone from batch 1; batches 2 to 6 as they come, in blocks of 16, shuffled within a batch or by class."""
+    batches = datasets.gas_drift(data)
+    random = np.random.default_rng(seed)
+    order = _by_class if by_class else random.permutation
+    stream = joined([batches[number][order(batches[number].y if by_class else len(batches[number]))]
+                     for number in range(2, 7)])  # fmt: skip
+    name = "gas drift, each batch sorted by class" if by_class else "gas drift"
+    device = Device("sensors", stream, {})
+    return Task(name, "gas", datasets.GAS_CLASSES, batches[1], (device,), 16, prequential=True, tabular=True)
+
+
+def gas_few(data: Path, seed: int) -> Task:
+    """Ten labels per class and batch, batches 2 to 6; at the end all rows that were not taught, and batch 1."""
+    batches = datasets.gas_drift(data)
+    random = np.random.default_rng(seed)
+    taught, left = [], []
+    for number in range(2, 7):
+        chosen = np.concatenate([random.permutation(np.flatnonzero(batches[number].y == c))[:GAS_LABELS]
+                                 for c in range(len(datasets.GAS_CLASSES))])  # fmt: skip
+        taught.append(batches[number][random.permutation(chosen)])
+        left.append(batches[number][np.setdiff1d(np.arange(len(batches[number])), chosen)])
+    tests = {"all batches": joined([batches[1], *left]), "batch 1": batches[1]}
+    device = Device("sensors", joined(taught), tests)
+    return Task("gas drift, 10 labels", "gas", datasets.GAS_CLASSES, batches[1], (device,), tabular=True)
+
+
+def watch_few(data: Path, seed: int, classes_seen: int = 7) -> Task:
+    """Five people train the model; both wrists of five others get 8 labels per class, of all classes or of some.
+
+    The window that overlaps the last labelled one is dropped. seed 0 trains on people 1 to 5, others on a draw.
+    """
+    wrists, classes = datasets.watch()
+    random = np.random.default_rng(seed)
+    people = np.arange(1, 11) if seed == 0 else random.permutation(np.arange(1, 11))
+    training = joined([wrists[person, side][0] for person in sorted(people[:5]) for side in (0, 1)])
+    devices = []
+    for person in sorted(people[5:]):
+        for side in (0, 1):
+            rows, position = wrists[person, side]
+            seen = random.permutation(len(classes))[:classes_seen]
+            first = np.flatnonzero((position < FEW_LABELS) & np.isin(rows.y, seen))
+            # round by round: the first window of every class, then the second ...
+            first = first[np.argsort(position[first], kind="stable")]
+            devices.append(Device(f"{person}-{side}", rows[first], {"later": rows[position > FEW_LABELS]}))
+    name = "watch, 8 labels" if classes_seen == len(classes) else f"watch, {classes_seen} of 7 classes"
+    return Task(name, f"watch-{seed}", classes, training, tuple(devices))
+
+
+def occupancy_stream(data: Path, seed: int) -> Task:
+    """Trained on the part published for training; the other two, earlier and later weeks, as streams in time order."""
+    training, earlier, later = datasets.occupancy(data)
+    device = Device("office", joined([earlier, later]), {})
+    return Task("occupancy", "occupancy", ("free", "occupied"), training, (device,), prequential=True, tabular=True)
+
+
+def rainfall_stream(data: Path, seed: int) -> Task:
+    """Trained on the first 1,000 days; a stream in which there is little to learn, and much to spoil."""
+    rows = datasets.rainfall()
+    device = Device("station", rows[RAINFALL_TRAINED:], {})
+    return Task("rainfall", "rainfall", ("dry", "rain"), rows[:RAINFALL_TRAINED], (device,), prequential=True,
+                tabular=True)  # fmt: skip
+
+
+def digits_stream(data: Path, seed: int) -> Task:
+    """Trained on the first 600 images; the rest come from a scanner that turns slowly and fades."""
+    rows = datasets.digits()
+    rest = rows[DIGITS_TRAINED:]
+    part = np.linspace(0, 1, len(rest), dtype=np.float32)[:, None, None, None]
+    shifted = np.roll(rest.x, 1, axis=2)
+    x = (1 - 0.3 * part) * ((1 - part) * rest.x + part * shifted)
+    device = Device("scanner", Rows(x.astype(np.float32), rest.y), {})
+    names = tuple(map(str, range(10)))
+    return Task("digits", "digits", names, rows[:DIGITS_TRAINED], (device,), prequential=True)
+
+
+TASKS: dict[str, Callable[[Path, int], Task]] = {
+    "gas": lambda data, seed: gas_stream(data, seed, by_class=False),
+    "gas-sorted": lambda data, seed: gas_stream(data, seed, by_class=True),
+    "gas-few": gas_few,
+    "watch": watch_few,
+    "watch-two": lambda data, seed: watch_few(data, seed, classes_seen=2),
+    "occupancy": occupancy_stream,
+    "rainfall": rainfall_stream,
+    "digits": digits_stream,
+}
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """The rows of all parts, one after the other."""
+    return Rows(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+
+
+def _by_class(labels: Int64) -> AnyArray:
+    return np.argsort(labels, kind="stable")
+
+
+def flattened(x: Float32) -> Float32:
+    """(n, ...) -> (n, m)."""
+    return np.ascontiguousarray(x.reshape(len(x), -1))
