@@ -35,7 +35,7 @@ class LearnerSettings:
     update_labels: int = 16
     new_classes: bool = False
     horizon_rows: int = 1024
-    gate_discount: float = 0.98
+    gate_discount: float = 0.99
     gate_margin: float = 1.0
     gate_errors: float = 1.0
 

@@ -4,22 +4,25 @@ Class means and the shared covariance get a normal-inverse-Wishart prior centred
 data (Gelman et al., Bayesian Data Analysis, 3rd ed., 3.6; Friedman 1989 for the pooled covariance):
 
     m_c = (k * source mean_c + sum_c) / (k + n_c)
-    A   = v * S_source + W_local          W_local: scatter of local samples within their classes
-    S   = A / (v + f)                     f = n - (classes seen), its degrees of freedom
+    A   = v * S_source + W_local + sum_c k n_c / (k + n_c) * (source mean_c - mean_c) (...)^T
+    S   = A / (v + n)                     W_local: scatter of local samples within their classes
     logit_c(q) = m_c^T S^-1 q - 1/2 m_c^T S^-1 m_c + log prior_c
 
-so k and v say, in samples, what the source is worth. Everything is float64 and a pure function of integer tables.
+so k and v say, in samples, what the source is worth. The last term of A is how far the classes have moved: the
+directions of drift count as noise, and what the source knew stays true while the device follows its own sensor.
+Everything is float64 and a pure function of integer tables.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from headway.arrays import Float64, Int8, Int64
 from headway.errors import LocalError
-from headway.head import Head
+from headway.head import Head, HeadInput, HeadKind
 from headway.solve import Moments, blend, lda_head, shrunk_covariance
 from headway.statistics import Statistics
 
@@ -58,85 +61,169 @@ class SourcePrior:
 
 
 class Posterior:
-    """The posterior for one set of local tables: one factorisation, as many values of k as asked for.
+    """The posterior for one set of local tables. k: worth of a source mean; worth: v, in multiples of d."""
 
-    worth: v, in multiples of d.
-    """
-
-    def __init__(self, prior: SourcePrior, local: Statistics, worth: float = 1.0) -> None:
+    def __init__(self, prior: SourcePrior, local: Statistics, k: float, worth: float = 1.0) -> None:
         self._prior = prior.with_classes(local.classes) if prior.classes != local.classes else prior
         self._local: Moments = blend([(1.0, local)])
-        self._freedom = max(float(self._local.counts.sum() - (self._local.counts > 0).sum()), 0.0)
-        self._worth = worth * local.size
-        self._scaled = self._worth * self._prior.covariance + self._local.within_scatter()
-        self._inverse: Float64 | None = None
+        counts = self._local.counts
+        weight = k * self._prior.seen
+        # what a class mean rests on, in samples, float64 (C,)
+        self._total: Float64 = weight + counts
+        self._means: Float64 = (weight * self._prior.means + self._local.class_sums[:-1]) / np.maximum(
+            self._total, 1e-12
+        )
+        # a class of its own spends one sample on its mean
+        own = (counts > 0) & (self._prior.seen == 0)
+        self._scale = worth * local.size + max(float(counts.sum() - own.sum()), 0.0)
+        moved = self._local.means() - self._prior.means
+        drift = weight * counts / np.maximum(self._total, 1e-12)
+        self._scatter: Float64 = worth * local.size * self._prior.covariance
+        self._scatter += self._local.within_scatter()
+        self._scatter += (moved * drift) @ moved.T
 
-    def head(self, k: float, local_priors: bool = False) -> Head:
-        """The head for source means worth `k` samples each. local_priors: class priors from the local counts."""
-        means, total = self._means(k)
-        covariance = self._scaled / (self._worth + self._freedom)
-        return lda_head(covariance, means, self._priors(total, local_priors), self._local.classes)
+    def head(self, local_priors: bool = False) -> Head:
+        """The head. local_priors: class priors from the local counts instead of uniform ones."""
+        return self.heads((local_priors,))[0]
 
-    def leave_one_out(self, codes: Int8, labels: Int64, k: float, local_priors: bool = False) -> Float64:
-        """Logits of each sample from a posterior that has not seen it, in closed form.
+    def heads(self, local_priors: Sequence[bool]) -> list[Head]:
+        """Heads that differ in their class priors only: one solve for all."""
+        counts = self._local.counts
+        first = lda_head(
+            self._scatter / self._scale,
+            self._means,
+            class_priors(self._total, counts, local_priors[0]),
+            self._local.classes,
+        )
+        # the same kernel; float64 log priors, then one rounding, so that a head does not depend on its neighbours
+        bias = -0.5 * np.einsum("dc,dc->c", self._means, first.kernel.astype(np.float64))
+        return [
+            replace(first, bias=(bias + _log_priors(class_priors(self._total, counts, local))).astype(np.float32))
+            for local in local_priors
+        ]
 
-        codes: int8 (n, d); labels: int64 (n,); every sample must be part of the local tables -> float64 (n, C).
-        Taking out sample q of class c changes m_c, and A by a multiple of (q - mean_c)(q - mean_c)^T; the inverse
-        follows by Sherman-Morrison (Golub & Van Loan 2.1.4), so n samples cost one inverse and O(n d (d + C)).
+    def leave_one_out(self, codes: Int8, labels: Int64, local_priors: bool = False) -> Float64:
+        """Logits of each sample under the posterior without that sample; class priors stay those of all labels.
+
+        codes: int8 (n, d) and labels: int64 (n,), all of them contained in the local tables. -> float64 (n, C).
+        Taking q out of class c moves its posterior mean and takes N / (N - 1) (q - m_c)(q - m_c)^T from A, with
+        N = k + n_c; the inverse follows by Sherman-Morrison (Golub & Van Loan 2.1.4), so n samples cost one inverse
+        and O(n d (d + C)).
         """
         q = codes.astype(np.float64)
         rows = np.arange(len(q))
-        counts = self._local.counts[labels]
-        inverse = self._inverted()
-        means, total = self._means(k)
-        local_means = self._local.means()
-        # rank-one change of the inverse; nothing for a class's only sample, which has no scatter
+        means, weight = self._means, self._total[labels]
+        inverse = np.asarray(np.linalg.inv(self._scatter), np.float64)
         q_inverse = q @ inverse
-        direction = q_inverse - (inverse @ local_means).T[labels]
-        deviation = q - local_means.T[labels]
-        alone = counts <= 1
-        factor = np.where(alone, 0.0, counts / np.maximum(counts - 1, 1e-9))
+        direction = q_inverse - (inverse @ means).T[labels]
+        deviation = q - means.T[labels]
+        alone = weight <= 1.0  # the only sample of a class the source does not know: nothing is left of it
+        left = np.maximum(weight - 1.0, 1e-9)
+        factor = np.where(alone, 0.0, weight / left)
         gain = factor / np.maximum(1.0 - factor * np.einsum("nd,nd->n", direction, deviation), 1e-9)
-        scale = self._worth + self._freedom - np.where(alone, 0.0, 1.0)
+        scale = self._scale - np.where(alone, 0.0, 1.0)
         # bilinear forms with the changed inverse P' = P + gain * direction direction^T
         along_q = np.einsum("nd,nd->n", direction, q)
         along_means = direction @ means
         q_means = q_inverse @ means + gain[:, None] * along_q[:, None] * along_means
         means_means = np.einsum("dc,dc->c", means, inverse @ means) + gain[:, None] * along_means**2
         # the sample's own class has another mean: m' = a m - b q
-        weight = k * self._prior.seen[labels] + counts
-        left = np.maximum(weight - 1.0, 1e-9)
         a, b = weight / left, 1.0 / left
         q_q = np.einsum("nd,nd->n", q_inverse, q) + gain * along_q**2
         own_qm, own_mm = q_means[rows, labels], means_means[rows, labels]
         q_means[rows, labels] = a * own_qm - b * q_q
         means_means[rows, labels] = a * a * own_mm - 2 * a * b * own_qm + b * b * q_q
         logits: Float64 = scale[:, None] * (q_means - 0.5 * means_means)
-        logits += _log_priors(self._priors(total, local_priors))
-        logits[rows[weight <= 1.0], labels[weight <= 1.0]] = ABSENT
+        logits += _log_priors(class_priors(self._total, self._local.counts, local_priors))
+        logits[rows[alone], labels[alone]] = ABSENT
         return logits
 
-    def _means(self, k: float) -> tuple[Float64, Float64]:
-        """Posterior class means float64 (d, C), and what each rests on, in samples, float64 (C,)."""
-        weight = k * self._prior.seen
-        total = weight + self._local.counts
-        means = (weight * self._prior.means + self._local.class_sums[:-1]) / np.maximum(total, 1e-12)
-        return means, total
+    def running(self) -> RunningPosterior:
+        """The same posterior, ready to take in single samples."""
+        return RunningPosterior(
+            np.asarray(np.linalg.inv(self._scatter), np.float64),
+            self._means.copy(),
+            self._total.copy(),
+            self._local.counts.copy(),
+            self._scale,
+            self._local.classes,
+        )
 
-    def _priors(self, total: Float64, local_priors: bool) -> Float64:
-        present = total > 0
-        if not local_priors:
-            return np.where(present, 1.0 / max(int(present.sum()), 1), 0.0)
-        # one sample of every class, so that a class not met yet stays possible
-        counts = np.where(present, self._local.counts + 1.0, 0.0)
-        result: Float64 = counts / counts.sum()
+
+class RunningPosterior:
+    """A posterior that takes in one sample after another in O(d (d + C)), without a new factorisation.
+
+    Adding q to class c, whose mean m rests on N samples, adds N / (N + 1) (q - m)(q - m)^T to A, so its inverse
+    follows by Sherman-Morrison (Golub & Van Loan 2.1.4; recursive least squares, OS-ELM). The corrections to the
+    inverse are kept as vectors: applying them to one vector is cheaper than rewriting d x d numbers.
+    Rounding adds up slowly; whoever holds the tables makes a new Posterior after some hundred samples.
+
+    inverse: float64 (d, d); means: float64 (d, C); total, counts: float64 (C,) with and without the source's worth.
+    """
+
+    def __init__(
+        self, inverse: Float64, means: Float64, total: Float64, counts: Float64, scale: float, classes: tuple[str, ...]
+    ) -> None:
+        self._inverse, self._means, self._total, self._counts = inverse, means, total, counts
+        self._scale, self._classes = scale, classes
+        self._projected: Float64 = inverse @ means
+        self._vectors: Float64 = np.zeros((0, len(inverse)))
+        self._gains: Float64 = np.zeros(0)
+
+    def add(self, code: Int8, label: int) -> None:
+        """Take in a sample. code: int8 (d,); label: its class."""
+        q = code.astype(np.float64)
+        weight = float(self._total[label])
+        self._counts[label] += 1.0
+        self._total[label] = weight + 1.0
+        if weight == 0.0:  # the first sample of a class nobody knew is its mean, and says nothing of the spread
+            self._means[:, label] = q
+            self._projected[:, label] = self._applied(q)
+            return
+        share = weight / (weight + 1.0)
+        deviation = q - self._means[:, label]
+        vector = self._applied(deviation)
+        along = float(deviation @ vector)
+        gain = share / (1.0 + share * along)
+        self._vectors = np.concatenate([self._vectors, vector[None]])
+        self._gains = np.append(self._gains, gain)
+        self._projected -= vector[:, None] * (gain * (vector @ self._means))
+        self._projected[:, label] += vector * ((1.0 - gain * along) / (weight + 1.0))
+        self._means[:, label] += deviation / (weight + 1.0)
+        self._scale += 1.0
+
+    def heads(self, local_priors: Sequence[bool]) -> list[Head]:
+        """As `Posterior.heads`, for the samples taken in so far."""
+        kernel = self._scale * self._projected
+        bias = -0.5 * np.einsum("dc,dc->c", self._means, kernel)
+        narrow = kernel.astype(np.float32)
+        return [
+            Head(
+                narrow,
+                (bias + _log_priors(class_priors(self._total, self._counts, local))).astype(np.float32),
+                HeadKind.SOFTMAX,
+                self._classes,
+                HeadInput.CODES,
+            )
+            for local in local_priors
+        ]
+
+    def _applied(self, vector: Float64) -> Float64:
+        """The inverse, corrections included, times a vector float64 (d,)."""
+        result: Float64 = self._inverse @ vector
+        result -= (self._gains * (self._vectors @ vector)) @ self._vectors
         return result
 
-    def _inverted(self) -> Float64:
-        inverse = self._inverse
-        if inverse is None:
-            inverse = self._inverse = np.asarray(np.linalg.inv(self._scaled), np.float64)
-        return inverse
+
+def class_priors(total: Float64, counts: Float64, local: bool) -> Float64:
+    """Uniform over the classes that anybody has met (total > 0), or as the local counts have it. float64 (C,)."""
+    present = total > 0
+    if not local:
+        return np.where(present, 1.0 / max(int(present.sum()), 1), 0.0)
+    # one sample of every class, so that a class not met yet stays possible
+    shares = np.where(present, counts + 1.0, 0.0)
+    result: Float64 = shares / shares.sum()
+    return result
 
 
 def _log_priors(priors: Float64) -> Float64:

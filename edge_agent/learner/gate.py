@@ -19,7 +19,7 @@ from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 
 FROZEN = "frozen"
-ROWS = 128
+ROWS = 512
 SHARED_MIN = 4.0
 
 

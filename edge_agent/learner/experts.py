@@ -1,0 +1,70 @@
+"""Several heads solved from the same tables, pooled into one by how well each predicted the labels that came.
+
+The pool is log-linear (Genest & Zidek 1986): its logits are the weighted mean of the experts' logits, so the pool of
+linear heads is one linear head again. Weights follow the experts' losses with a small share spread over all of them
+(fixed share, Herbster & Warmuth 1998) and a discount, so that an expert that was bad yesterday can be good today.
+Every loss is of a prediction made before its label was learned, or of one solved without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headway.arrays import Float32, Float64
+from headway.head import Head
+
+LOSS_MAX = 4.0
+DISCOUNT = 0.99
+SHARE = 0.01
+
+
+class ExpertPool:
+    """Log weights by expert name; an expert that is new starts from its share."""
+
+    def __init__(self) -> None:
+        self._log_weights: dict[str, float] = {}
+
+    def weights(self, names: Sequence[str]) -> Float64:
+        """Weights of `names`, float64 (m,), adding up to one."""
+        least = min(self._log_weights.values(), default=0.0) + float(np.log(SHARE))
+        logs = np.array([self._log_weights.get(name, least) for name in names])
+        if not self._log_weights:
+            logs[:] = 0.0
+        weights: Float64 = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        return weights
+
+    def judge(self, losses: Mapping[str, Float64]) -> None:
+        """Set the weights from losses on the same rows, float64 (n,) per expert: log-losses in nats, few rows."""
+        totals = {name: -float(np.minimum(loss, LOSS_MAX).sum()) for name, loss in losses.items()}
+        self._settle(list(totals), np.array(list(totals.values())))
+
+    def score(self, names: Sequence[str], losses: Float64) -> None:
+        """One more label. losses: float64 (m,), log-losses in nats of the experts `names`."""
+        logs = DISCOUNT * np.log(self.weights(names)) - np.minimum(losses, LOSS_MAX)
+        self._settle(names, logs)
+
+    def head(self, heads: Mapping[str, Head]) -> Head:
+        """The pooled head of one or more heads over the same classes and features."""
+        first = next(iter(heads.values()))
+        weights = self.weights(list(heads)).astype(np.float32)
+        kernel: Float32 = np.zeros_like(first.kernel)
+        bias: Float32 = np.zeros_like(first.bias)
+        for weight, head in zip(weights, heads.values(), strict=True):
+            kernel += weight * head.kernel
+            bias += weight * head.bias
+        return Head(kernel, bias, first.kind, first.classes, first.input)
+
+    def state(self) -> dict[str, float]:
+        return dict(self._log_weights)
+
+    def restore(self, log_weights: Mapping[str, float]) -> None:
+        """Inverse of `state`."""
+        self._log_weights = dict(log_weights)
+
+    def _settle(self, names: Sequence[str], logs: Float64) -> None:
+        weights = np.exp(logs - logs.max())
+        weights = (1 - SHARE) * weights / weights.sum() + SHARE / len(weights)
+        self._log_weights = dict(zip(names, np.log(weights).tolist(), strict=True))

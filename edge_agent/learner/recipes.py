@@ -1,0 +1,134 @@
+"""The heads that the exact learner solves from its tables, and how each is solved.
+
+Posterior LDA (headway/posterior.py) with source means worth little or more, with uniform class priors or the
+device's own, over all labels or over recent ones. One factorisation serves all recipes of the same worth and window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_agent.learner.buckets import Buckets
+from headway.arrays import Float64, Int8, Int64
+from headway.calibration import fit_temperature
+from headway.head import Head, log_softmax
+from headway.posterior import Posterior, RunningPosterior, SourcePrior
+from headway.statistics import Statistics
+
+QUICK_WORTH = 2.0
+CLASS_LABELS_MIN = 3
+# below it nothing is forgotten: a window would know some classes or conditions from a handful of labels
+REMEMBER_LABELS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one head is solved.
+
+    worth: what a source class mean counts for, in samples; window: labels it looks back on, 0 for all.
+    local_priors: class priors from the device's own labels instead of uniform ones, once it has met every class.
+    labels_max: given up beyond so many labels, 0 for never.
+    """
+
+    worth: float
+    window: int = 0
+    local_priors: bool = False
+    labels_max: int = 0
+
+
+RECIPES = {
+    "quick": Recipe(QUICK_WORTH),
+    "quick-prior": Recipe(QUICK_WORTH, local_priors=True),
+    "steady": Recipe(10.0, labels_max=256),
+    "long": Recipe(QUICK_WORTH, window=1024),
+    "long-prior": Recipe(QUICK_WORTH, window=1024, local_priors=True),
+    "recent": Recipe(QUICK_WORTH, window=256),
+    "recent-prior": Recipe(QUICK_WORTH, window=256, local_priors=True),
+    "newest": Recipe(QUICK_WORTH, window=64),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The newest labelled codes, all of them in the tables. codes: int8 (n, d); labels: int64 (n,)."""
+
+    codes: Int8
+    labels: Int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def newest(self, count: int) -> Evidence:
+        return Evidence(self.codes[-count:], self.labels[-count:])
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """Heads by recipe. left_out: log-probabilities of the evidence rows, each from a head solved without that row,
+    float64 (n, C), where that was asked for. temperatures: what logits were divided by.
+
+    everything: the posterior of all labels, which `fresh` heads go on from; met: every class has local labels.
+    """
+
+    heads: Mapping[str, Head]
+    left_out: Mapping[str, Float64]
+    temperatures: Mapping[str, float]
+    everything: Posterior
+    met: bool
+
+    def fresh(self, running: RunningPosterior) -> Mapping[str, Head]:
+        """The heads, those over all labels replaced by what `running` has made of them since."""
+        names = _SHARED[QUICK_WORTH, 0]
+        heads = running.heads([RECIPES[name].local_priors and self.met for name in names])
+        newer = {name: _cooled(head, self.temperatures.get(name, 1.0)) for name, head in zip(names, heads, strict=True)}
+        return {**self.heads, **newer}
+
+
+def solve(prior: SourcePrior, buckets: Buckets, evidence: Evidence | None, temperatures: Mapping[str, float]) -> Solved:
+    """Every recipe whose window has something to forget. Without `evidence`, logits keep their `temperatures`."""
+    heads: dict[str, Head] = {}
+    left_out: dict[str, Float64] = {}
+    fitted = dict(temperatures)
+    everything = Posterior(prior, buckets.total, QUICK_WORTH)
+    for (worth, window), names in _SHARED.items():
+        labels_max = RECIPES[names[0]].labels_max
+        if (window and buckets.labels < max(2 * window, REMEMBER_LABELS)) or 0 < labels_max < buckets.labels:
+            continue
+        tables = buckets.recent(window) if window else buckets.total
+        posterior = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
+        met = _all_met(tables)
+        priors = [RECIPES[name].local_priors and met for name in names]
+        for name, head, local_priors in zip(names, posterior.heads(priors), priors, strict=True):
+            if evidence is not None and len(evidence):
+                # only what is in the tables can be left out of them
+                rows = evidence.newest(window) if window else evidence
+                logits = posterior.leave_one_out(rows.codes, rows.labels, local_priors)
+                fitted[name] = fit_temperature(logits, rows.labels)
+                left_out[name] = log_softmax(logits / fitted[name])
+            heads[name] = _cooled(head, fitted.get(name, 1.0))
+    order = {name: heads[name] for name in RECIPES if name in heads}
+    return Solved(order, left_out, fitted, everything, _all_met(buckets.total))
+
+
+def _shared() -> dict[tuple[float, int], list[str]]:
+    shared: dict[tuple[float, int], list[str]] = {}
+    for name, recipe in RECIPES.items():
+        shared.setdefault((recipe.worth, recipe.window), []).append(name)
+    return shared
+
+
+_SHARED = _shared()
+
+
+def _all_met(tables: Statistics) -> bool:
+    """Whether local labels say how often each class occurs; one that was never met may still come."""
+    return bool((tables.counts >= CLASS_LABELS_MIN).all())
+
+
+def _cooled(head: Head, temperature: float) -> Head:
+    """The same decisions with logits divided by `temperature`."""
+    factor = np.float32(1.0 / temperature)
+    return replace(head, kernel=head.kernel * factor, bias=head.bias * factor)
