@@ -73,14 +73,15 @@ def gas_few(data: Path, seed: int) -> Task:
     return Task("gas drift, 10 labels", "gas", datasets.GAS_CLASSES, batches[1], (device,), tabular=True)
 
 
-def watch_few(data: Path, seed: int, classes_seen: int = 7) -> Task:
-    """Five people train the model; both wrists of five others get 8 labels per class, of all classes or of some.
+def watch_few(data: Path, seed: int, classes_seen: int = 7, draw_people: bool = False) -> Task:
+    """People 1 to 5, or a draw of five, train the model; both wrists of the others get 8 labels per class.
 
-    The window that overlaps the last labelled one is dropped. seed 0 trains on people 1 to 5, others on a draw.
+    classes_seen: labels come of so many classes only, drawn for each wrist. The window that overlaps the last
+    labelled one is dropped.
     """
     wrists, classes = datasets.watch()
     random = np.random.default_rng(seed)
-    people = np.arange(1, 11) if seed == 0 else random.permutation(np.arange(1, 11))
+    people = random.permutation(np.arange(1, 11)) if draw_people else np.arange(1, 11)
     training = joined([wrists[person, side][0] for person in sorted(people[:5]) for side in (0, 1)])
     devices = []
     for person in sorted(people[5:]):
@@ -92,7 +93,7 @@ def watch_few(data: Path, seed: int, classes_seen: int = 7) -> Task:
             first = first[np.argsort(position[first], kind="stable")]
             devices.append(Device(f"{person}-{side}", rows[first], {"later": rows[position > FEW_LABELS]}))
     name = "watch, 8 labels" if classes_seen == len(classes) else f"watch, {classes_seen} of 7 classes"
-    return Task(name, f"watch-{seed}", classes, training, tuple(devices))
+    return Task(f"{name}, other people" if draw_people else name, "watch", classes, training, tuple(devices))
 
 
 def occupancy_stream(data: Path, seed: int) -> Task:
@@ -128,6 +129,8 @@ TASKS: dict[str, Callable[[Path, int], Task]] = {
     "gas-few": gas_few,
     "watch": watch_few,
     "watch-two": lambda data, seed: watch_few(data, seed, classes_seen=2),
+    "watch-people": lambda data, seed: watch_few(data, seed, draw_people=True),
+    "watch-people-two": lambda data, seed: watch_few(data, seed, classes_seen=2, draw_people=True),
     "occupancy": occupancy_stream,
     "rainfall": rainfall_stream,
     "digits": digits_stream,
