@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks import datasets
 from benchmarks.datasets import Rows
-from headway.arrays import AnyArray, Float32, Int64
 
 FEW_LABELS = 8
 GAS_LABELS = 10
@@ -50,9 +49,11 @@ def gas_stream(data: Path, seed: int, by_class: bool) -> Task:
     """Backbone from batch 1; batches 2 to 6 as they come, in blocks of 16, shuffled within a batch or by class."""
     batches = datasets.gas_drift(data)
     random = np.random.default_rng(seed)
-    order = _by_class if by_class else random.permutation
-    stream = joined([batches[number][order(batches[number].y if by_class else len(batches[number]))]
-                     for number in range(2, 7)])  # fmt: skip
+    parts = []
+    for number in range(2, 7):
+        rows = batches[number]
+        parts.append(rows[np.argsort(rows.y, kind="stable") if by_class else random.permutation(len(rows))])
+    stream = joined(parts)
     name = "gas drift, each batch sorted by class" if by_class else "gas drift"
     device = Device("sensors", stream, {})
     return Task(name, "gas", datasets.GAS_CLASSES, batches[1], (device,), 16, prequential=True, tabular=True)
@@ -140,12 +141,3 @@ TASKS: dict[str, Callable[[Path, int], Task]] = {
 def joined(parts: list[Rows]) -> Rows:
     """The rows of all parts, one after the other."""
     return Rows(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
-
-
-def _by_class(labels: Int64) -> AnyArray:
-    return np.argsort(labels, kind="stable")
-
-
-def flattened(x: Float32) -> Float32:
-    """(n, ...) -> (n, m)."""
-    return np.ascontiguousarray(x.reshape(len(x), -1))

@@ -149,7 +149,7 @@ def calibrate_scale(raw: Float32) -> Float32:
     raw: float32 (n, d) -> float32 (d,). A feature that is (almost) always zero gets the median of the other
     scales, so that it stays near zero instead of turning noise into full-scale codes.
     """
-    scale = np.percentile(np.abs(raw), CALIBRATION_PERCENTILE, axis=0).astype(np.float32)
+    scale: Float32 = np.percentile(np.abs(raw), CALIBRATION_PERCENTILE, axis=0).astype(np.float32)
     alive = scale > 1e-6 * max(float(scale.max(initial=0.0)), 1e-30)
     scale[~alive] = np.median(scale[alive]) if alive.any() else np.float32(1)
     return scale

@@ -71,7 +71,7 @@ def test_a_source_without_samples_is_refused() -> None:
 
 def test_it_is_the_posterior_of_the_pooled_samples() -> None:
     """With the source worth exactly its samples, mean and scatter are those of all samples taken together."""
-    codes, labels, local = tables(60, seed=2)
+    _, _, local = tables(60, seed=2)
     counts = np.array([40, 40, 40])
     random = np.random.default_rng(5)
     source_labels = np.repeat(np.arange(3), counts)

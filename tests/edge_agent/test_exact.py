@@ -1,0 +1,101 @@
+"""The exact trainer: fresh after every label, the same bits after a restart, fewer solves as labels grow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_agent.learner import exact, recipes
+from edge_agent.learner.exact import CANDIDATE, FEW_LABELS, ExactTrainer
+from headway.errors import ConfigError
+from headway.fields import Fields
+from headway.statistics import Statistics
+
+CLASSES = ("a", "b", "c")
+SIZE = 12
+
+
+def labelled(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    centres = np.random.default_rng(0).normal(0, 30, (3, SIZE)) + shift
+    codes = np.clip(np.rint(centres[labels] + random.normal(0, 15, (count, SIZE))), -127, 127).astype(np.int8)
+    return codes, labels
+
+
+def trainer() -> ExactTrainer:
+    codes, labels = labelled(300, seed=1)
+    return ExactTrainer(Statistics.of(codes, labels, CLASSES, "s"))
+
+
+def teach(learner: ExactTrainer, codes: np.ndarray, labels: np.ndarray) -> None:
+    for row in range(len(labels)):
+        learner.candidates()  # as the loop does: every window is predicted before its label is learned
+        learner.learn(codes[row : row + 1], labels[row : row + 1])
+        learner.leave_one_out()
+
+
+@pytest.mark.parametrize("count", [3, 60, FEW_LABELS + 5, 700])
+def test_a_restart_goes_on_with_the_same_bits(count: int) -> None:
+    codes, labels = labelled(count + 40, seed=2, shift=20.0)
+    first, second = trainer(), trainer()
+    teach(first, codes[:count], labels[:count])
+    tensors, values = first.state()
+    second.restore(tensors, Fields(values, "saved", ConfigError))
+    for learner in (first, second):
+        teach(learner, codes[count:], labels[count:])
+    one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
+    assert np.array_equal(one.kernel, other.kernel)
+    assert np.array_equal(one.bias, other.bias)
+    assert first.local == second.local
+
+
+def test_between_two_solves_the_head_follows_every_label() -> None:
+    codes, labels = labelled(400, seed=3, shift=20.0)
+    learner = trainer()
+    teach(learner, codes[:-3], labels[:-3])
+    seen = set()
+    for row in range(397, 400):
+        learner.learn(codes[row : row + 1], labels[row : row + 1])
+        seen.add(learner.candidates()[CANDIDATE].kernel.tobytes())
+    assert len(seen) == 3
+
+
+def test_the_running_expert_is_the_one_solved_afresh() -> None:
+    codes, labels = labelled(FEW_LABELS + 15, seed=4, shift=20.0)
+    learner = trainer()
+    teach(learner, codes, labels)
+    assert learner.pending
+    running = learner._experts()["quick"]
+    learner._flush()
+    afresh = learner._experts()["quick"]
+    assert np.allclose(running.kernel, afresh.kernel, rtol=1e-4, atol=1e-6)
+
+
+def test_solves_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    solves = 0
+
+    def counted(*arguments: object) -> recipes.Solved:
+        nonlocal solves
+        solves += 1
+        return recipes.solve(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(exact, "solve", counted)
+    codes, labels = labelled(1200, seed=5)
+    learner = trainer()
+    teach(learner, codes[:FEW_LABELS], labels[:FEW_LABELS])
+    before = solves
+    teach(learner, codes[FEW_LABELS:], labels[FEW_LABELS:])
+    assert solves - before <= (1200 - FEW_LABELS) / 16 + 2
+
+
+def test_nothing_is_forgotten_while_labels_are_few() -> None:
+    codes, labels = labelled(recipes.REMEMBER_LABELS - 1, seed=6)
+    learner = trainer()
+    learner.learn(codes, labels)
+    learner._flush()
+    assert not {"newest", "recent", "long"} & set(learner._experts())
+    codes, labels = labelled(200, seed=7)
+    learner.learn(codes, labels)
+    learner._flush()
+    assert "newest" in learner._experts()
