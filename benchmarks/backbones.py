@@ -22,13 +22,13 @@ def bundle(task: Task, seed: int) -> Variant:
     """The task's model, trained with `seed`, as a device gets it: edge-convert --expand auto, no other choice."""
     path = CACHE / f"{task.model}-{seed}-{_fingerprint(task)}.hwb"
     if not path.exists():
-        from converter import Options, convert, training_data
+        from converter import Options, convert
 
         CACHE.mkdir(parents=True, exist_ok=True)
         model = trained(task, seed)
         model.save(path.with_suffix(".keras"))
-        data = training_data(task.training.x, task.training.y, task.classes)
-        convert(model, data, path, Options(name=task.model, expand=-1, standardise=task.tabular))
+        data = (task.training.x, task.training.y, task.classes)
+        convert(model, data, Options(name=task.model, expand=-1, standardise=task.tabular), out=path)
     return read_variant(path)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_agent.agent import Agent, SyncState
+from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Features, Pipeline
