@@ -176,6 +176,12 @@ class Agent:
         self._recorder.demand_checkpoint()
         return self.changes()
 
+    def everything(self) -> Changes:
+        """All that an empty store must hold to go on here, but for the updates that wait."""
+        self._recorder.demand_everything()
+        self._baseline_changed = self._baseline is not None
+        return replace(self.changes(), windows=dict(self.windows.all()))
+
     def resumed(self, pieces: frozenset[str], journalled: int, baseline: bytes | None) -> None:
         """The learner was restored from a store that holds these pieces and a journal of that length."""
         self._recorder.resume(pieces, journalled)

@@ -11,27 +11,40 @@ from edge_agent.config import AgentConfig
 from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
+from edge_agent.recovery import RECOVERED
 from edge_agent.resume import resume
-from edge_agent.store import Store
+from edge_agent.store import Changes, Store
 from headway.signing import read_public_key
 from headway.variant import Variant, read_variant
 
 
 def open_agent(
-    config: AgentConfig, variant: Variant, store: Store, draw: Callable[[int], int] = secrets.randbits
+    config: AgentConfig,
+    variant: Variant,
+    store: Store,
+    draw: Callable[[int], int] = secrets.randbits,
+    witness: tuple[int, int] = (0, 0),
 ) -> Agent:
     """Restore the agent from its store, or begin a new history. Counts the start as a boot, durably.
 
-    draw: gives that many random bits; a new history's epoch comes from it.
+    draw: gives that many random bits; a new history's epoch comes from it. witness: epoch and counter that are known
+    to be acknowledged; a store that is behind them was restored from an older backup, and begins a new epoch.
     """
     learner, windows = Learner(variant, config.learner), Windows(config.learner.horizon_rows)
     agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
     agent.draw, agent.life = draw, draw(EPOCH_BITS)
     resume(agent, store)
     agent.sync_state.boot += 1
-    changes = agent.changes()
+    changes, saved = agent.changes(), store.load()
+    state = agent.sync_state
+    if RECOVERED in saved:
+        changes = changes.then(agent.fork(saved[RECOVERED].decode(), draw(EPOCH_BITS)))
+        changes = changes.then(Changes({}, dropped=(RECOVERED,)))
+    elif state.epoch == witness[0] and state.counter < witness[1]:
+        reason = f"the store is at counter {state.counter}, but {witness[1]} was acknowledged"
+        changes = changes.then(agent.fork(reason, draw(EPOCH_BITS)))
     # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
-    if variant.release > int(store.load().get("release", b"0")):
+    if variant.release > int(saved.get("release", b"0")):
         changes = replace(changes, state=changes.state | {"release": str(variant.release).encode()})
     store.commit(changes)
     return agent

@@ -18,6 +18,7 @@ from edge_agent.boot import accepted_variant, open_agent
 from edge_agent.config import AgentConfig
 from edge_agent.loop import DeviceLoop
 from edge_agent.pipeline import Pipeline
+from edge_agent.recovery import DATABASE, Safekeeping, open_store, set_aside
 from edge_agent.runtime import open_runtime
 from edge_agent.sensors.spool import Spool
 from edge_agent.store import SQLiteStore
@@ -39,12 +40,15 @@ class Daemon:
     def __init__(self, config: AgentConfig, clock: Clock, build_transport: Callable[..., Transport] = MqttTransport):
         self._clock = clock
         self._lock = _lock(config.state_dir)
-        self._store = SQLiteStore(config.state_dir / "agent.sqlite")
-        variant = accepted_variant(config, self._store)
+        safekeeping = Safekeeping(config.state_dir)
+        store = open_store(config.state_dir)
+        variant = accepted_variant(config, store)
         timer = clock if config.prefer == "fast" else None
         pipeline = Pipeline(variant, open_runtime(variant, timer))
-        agent = open_agent(config, variant, self._store)
-        self._loop = DeviceLoop(config, clock, variant, pipeline, self._store, agent, Spool(config.sensor))
+        agent = open_agent(config, variant, store, witness=safekeeping.witness())
+        self._loop = DeviceLoop(config, clock, variant, pipeline, store, agent, Spool(config.sensor))
+        self._loop.keeper.safekeeping = safekeeping
+        self._loop.intake.open_empty = lambda: self._open_empty(config.state_dir)
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
         self._greeting = f"device {config.device}, bundle {variant.name}, {pipeline.runtime_name}"
         if config.mqtt is not None:
@@ -65,6 +69,7 @@ class Daemon:
         notifier.ready()
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
+        said = ""
         while not loop.stopping:
             taken = loop.turn()
             now_s = self._clock.monotonic_s()
@@ -72,11 +77,17 @@ class Daemon:
                 deadline_s = now_s + ONCE_ACK_WAIT_S
             elif once and taken is not None and (loop.settled() or now_s > deadline_s):
                 break
+            if loop.condition != said:
+                said = loop.condition
+                notifier.status(said)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
         notifier.stopping()
         loop.stop()
-        self._store.close()
+        safekeeping, store = loop.keeper.safekeeping, loop.keeper.store
+        if safekeeping is not None:
+            safekeeping.back_up(store)
+        store.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", loop.agent.learner.labels)
 
@@ -89,6 +100,12 @@ class Daemon:
                 event = self._events.get_nowait()
         except queue.Empty:
             return
+
+    def _open_empty(self, state_dir: Path) -> SQLiteStore:
+        """A new database in the place of the damaged one, which is set aside."""
+        self._loop.keeper.store.close()
+        set_aside(state_dir / DATABASE)
+        return SQLiteStore(state_dir / DATABASE)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._loop.stopping = True

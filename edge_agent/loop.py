@@ -1,6 +1,6 @@
 """What the device does and in which order: every effect of the agent's decisions, through protocols alone.
 
-    claim a file -> answer it -> commit (the moment it counts) -> clear the file away -> tell the aggregator
+    what waits is taken in and committed (intake.py) -> what is due is told to the aggregator
     the aggregator's ack -> commit that it is stored there
 
 The daemon drives this with a real clock, disk and broker; the simulation drives it with its own, and stops it between
@@ -13,12 +13,14 @@ import logging
 import platform
 
 import headway
-from edge_agent.agent import Agent, LabelCounts
+from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
+from edge_agent.intake import Intake
+from edge_agent.keeper import Keeper
 from edge_agent.pipeline import Pipeline
-from edge_agent.sensors.ports import Claimed, SampleSource
+from edge_agent.sensors.ports import SampleSource
 from edge_agent.store import Store
-from headway.errors import DataError, RemoteError
+from headway.errors import RemoteError, StoreError
 from headway.messages import JSON_TYPE, MESSAGE_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.ports import (
     Clock,
@@ -60,7 +62,12 @@ class DeviceLoop:
     ) -> None:
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
-        self._store, self._agent, self._source = store, agent, source
+        self._keeper, self._agent, self._source = Keeper(store), agent, source
+        self._intake = Intake(clock, pipeline, self._keeper, agent, source, self._note)
+        self._intake.new_classes = config.learner.new_classes
+        self._intake.outbox_rows_max = config.sync.outbox_rows_max
+        self._intake.outbox_bytes_max = config.sync.outbox_bytes_max
+        self._told = ""
         self._connected = False
         self._problem = self._complaint = ""
         self._refusals: set[str] = set()
@@ -73,6 +80,21 @@ class DeviceLoop:
         return self._agent
 
     @property
+    def keeper(self) -> Keeper:
+        return self._keeper
+
+    @property
+    def intake(self) -> Intake:
+        return self._intake
+
+    @property
+    def condition(self) -> str:
+        """One line for people: what is wrong with the disk, or how far learning is."""
+        if self._keeper.degraded:
+            return f"degraded: {self._keeper.problem}"
+        return f"{self._agent.learner.labels} labels learned, {self._agent.learner.serving} serves"
+
+    @property
     def last_will(self) -> Outgoing:
         """What the broker says for this device when the connection breaks."""
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
@@ -81,8 +103,7 @@ class DeviceLoop:
         """Connect, and finish what the last run had begun."""
         if self.transport is not None:
             self.transport.start()
-        for file in self._source.recover(self._agent.sync_state.consumed):
-            self._take_in(file)
+        self._intake.start()
 
     def turn(self) -> int | None:
         """One turn: take in what waits when it is time to look, then send what is due.
@@ -91,8 +112,10 @@ class DeviceLoop:
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
-            taken = self._poll()
+            taken = self._intake.poll(lambda: self.stopping)
             self.next_poll_s = now_s + self._config.sensor.poll_interval_s
+            self._tell_decisions()
+            self._tell_condition()
         self._sync()
         return taken
 
@@ -104,8 +127,9 @@ class DeviceLoop:
                 self._complaint, self._refusals = "", set()
                 changes = self._agent.reconnected()
                 if changes is not None:
-                    self._store.commit(changes)
+                    self._keeper.commit(changes, self._clock.monotonic_s())
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
+                self._tell_of_a_fork()
                 self._publish(Kind.REPORTED, self._reported().encode())
             case Disconnected(reason, response):
                 self._offline(reason, response)
@@ -123,7 +147,9 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
             self._publish(Kind.STATUS, self.last_will.payload)
             self.transport.stop()
-        self._store.commit(self._agent.checkpoint())
+        self._keeper.commit(self._agent.checkpoint(), self._clock.monotonic_s())
+        if self._keeper.error is not None:
+            raise self._keeper.error
 
     def settled(self) -> bool:
         """Whether the aggregator has acknowledged everything."""
@@ -131,18 +157,7 @@ class DeviceLoop:
             return True
         state = self._agent.sync_state
         exact_done = self._agent.learner.kind != "exact" or state.acked >= state.counter
-        return exact_done and self._store.outbox_size()[0] == 0
-
-    def _poll(self) -> int:
-        taken = 0
-        for file in self._source.claim(self._agent.sync_state.consumed + 1):
-            self._take_in(file)
-            taken += 1
-            if self.stopping:
-                break
-        if taken:
-            self._source.prune_answers()
-        return taken
+        return exact_done and self._keeper.outbox_size()[0] == 0
 
     def _offline(self, reason: str, response: Response) -> None:
         self._connected = False
@@ -165,56 +180,49 @@ class DeviceLoop:
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if changes is not None:
-                    self._store.commit(changes)
+                    self._keeper.commit(changes, self._clock.monotonic_s())
+                    self._note_acknowledged()
                 self._tell_of_a_fork()
             elif kind is Kind.HEAD and self._agent.head_published(payload):
-                self._store.commit(self._agent.changes())
+                self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
         except RemoteError as error:
             self._note("message-refused", f"{name}: {error}")
+
+    def _note_acknowledged(self) -> None:
+        """The witness beside the store: a store that falls behind it was restored from an older backup."""
+        state, safekeeping = self._agent.sync_state, self._keeper.safekeeping
+        if safekeeping is not None and not self._keeper.degraded:
+            try:
+                safekeeping.note(state.epoch, state.acked)
+            except StoreError as error:
+                self._keeper.failed(error, self._clock.monotonic_s())
 
     def _tell_of_a_fork(self) -> None:
         problem, self._agent.forked = self._agent.forked, ""
         if problem:
             self._note("history-forked", problem)
 
-    def _take_in(self, file: Claimed) -> None:
-        """One spool file, start to end. The commit is the moment it counts; each other step can be repeated."""
-        agent = self._agent
-        rows, size = self._store.outbox_size()
-        agent.outbox_full = rows >= self._config.sync.outbox_rows_max or size >= self._config.sync.outbox_bytes_max
-        try:
-            samples = self._source.read(file, agent.learner.classes, new_classes=self._config.learner.new_classes)
-            features = self._pipeline.features(samples.x) if samples.x is not None and len(samples) else None
-            for name in samples.names:
-                agent.add_class(name)
-        except DataError as error:
-            reason = str(error)
-            self._source.reject(file, reason)
-            self._store.commit(agent.changes(consumed=file.sequence))
-            self._note("input-rejected", f"{file.name}: {reason}")
-            return
-        if features is not None:
-            answer = agent.process(features, samples.y, samples.ids)
-            self._source.answer(file, answer.encode())
-        elif samples.ids is not None and samples.y is not None:
-            self._report_labels(file.name, agent.label(samples.ids, samples.y))
-        self._store.commit(agent.changes(consumed=file.sequence))
-        self._source.release(file)
-        for event in agent.take_events(self._clock.wall_s()):
+    def _tell_decisions(self) -> None:
+        for event in self._agent.take_events(self._clock.wall_s()):
             log.info("serving %s instead of %s", event.detail["after"], event.detail["before"])
             self._publish(Kind.EVENT, event.encode())
 
-    def _report_labels(self, name: str, counts: LabelCounts) -> None:
-        log.info("%s: %s", name, counts)
-        if counts.unknown:
-            self._note(
-                "labels-unknown",
-                f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
-            )
+    def _tell_condition(self) -> None:
+        """Say once that the disk refuses, and once that it is good again."""
+        problem = self._keeper.problem
+        if problem == self._told:
+            return
+        self._told = problem
+        name, text = ("degraded", problem) if problem else ("recovered", "the disk takes commits again")
+        log.warning("%s: %s", name, text)
+        self._publish(Kind.EVENT, Event(name, {"problem": text[:500]}, self._clock.wall_s()).encode())
+        self._publish(Kind.REPORTED, self._reported().encode())
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
+        if self._keeper.degraded:
+            return  # what is not saved must not be told: after a power cut the numbers would be used again
         sends = agent.due(now_s, self._connected)
         if sends:
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -229,7 +237,7 @@ class DeviceLoop:
             agent.unsendable_bytes = 0
         if not self._connected or agent.sync_state.sequence == 0:
             return
-        for row in self._store.outbox(agent.outbox_position(now_s), OUTBOX_ROWS_A_TURN):
+        for row in self._keeper.outbox(agent.outbox_position(now_s), OUTBOX_ROWS_A_TURN):
             if self._publish(Kind.UPDATE, row.payload) is None:
                 return
             agent.outbox_sent(row.sequence, now_s)
@@ -260,5 +268,5 @@ class DeviceLoop:
             machine=f"{platform.machine()} python {platform.python_version()}",
             labels=learner.labels,
             source=learner.serving,
-            problem=self._problem[:500],
+            problem=(self._keeper.problem or self._problem)[:500],
         )

@@ -49,7 +49,7 @@ class Recorder:
         operations, self._operations = self._operations, []
         self._journalled += max(1, len(operations))
         if not self._checkpoint_due and self._journalled < CHECKPOINT_OPERATIONS:
-            return replace(changes, journal=Entry(sync, operations).encode())
+            return replace(changes, journal=(Entry(sync, operations).encode(),))
         saved = split(learner.encode())
         new = {name: piece for name, piece in saved.items() if name not in self._pieces}
         gone = tuple(sorted(self._pieces - set(saved)))

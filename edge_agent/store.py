@@ -9,6 +9,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class OutboxRow:
 class Changes:
     """One transaction. `state` replaces named values, those `dropped` go; outbox rows up to `acknowledged` are deleted.
 
-    journal: an entry to append, or None; checkpoint: `state` covers every entry so far, so they are deleted.
+    journal: entries to append; checkpoint: `state` covers every entry before these, so they are deleted first.
     windows: remembered windows to save, by id; forgotten: ids to drop.
     """
 
@@ -56,9 +57,59 @@ class Changes:
     acknowledged: int | None = None
     windows: dict[str, bytes] = field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
-    journal: bytes | None = None
+    journal: tuple[bytes, ...] = ()
     checkpoint: bool = False
     dropped: tuple[str, ...] = ()
+
+    def then(self, later: Changes) -> Changes:
+        """Both, one after the other, as one transaction."""
+        state = {name: value for name, value in self.state.items() if name not in later.dropped}
+        windows = {name: value for name, value in self.windows.items() if name not in later.forgotten}
+        deleted = max(self.acknowledged or 0, later.acknowledged or 0)
+        return Changes(
+            state | later.state,
+            (*(row for row in self.outbox if row.sequence > (later.acknowledged or 0)), *later.outbox),
+            deleted or None,
+            windows | later.windows,
+            (*(name for name in self.forgotten if name not in later.windows), *later.forgotten),
+            later.journal if later.checkpoint else self.journal + later.journal,
+            self.checkpoint or later.checkpoint,
+            (*(name for name in self.dropped if name not in later.state), *later.dropped),
+        )
+
+
+class Condition(StrEnum):
+    """Why a store refuses."""
+
+    FULL = "full"
+    READ_ONLY = "read-only"
+    DAMAGED = "damaged"
+    FAILING = "failing"
+
+
+ADVICE = {
+    Condition.FULL: "the disk is full; free some space",
+    Condition.READ_ONLY: "the disk or the file cannot be written; check the mount and permissions",
+    Condition.DAMAGED: "the database is damaged",
+    Condition.FAILING: "the disk fails; check its cable, its card and the kernel's log",
+}
+# SQLite's primary result codes
+CONDITIONS = {
+    sqlite3.SQLITE_FULL: Condition.FULL,
+    sqlite3.SQLITE_READONLY: Condition.READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: Condition.READ_ONLY,
+    sqlite3.SQLITE_PERM: Condition.READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: Condition.DAMAGED,
+    sqlite3.SQLITE_NOTADB: Condition.DAMAGED,
+}
+
+
+class StoreFailure(StoreError):
+    """The store refused; `condition` says in which way."""
+
+    def __init__(self, condition: Condition, problem: str) -> None:
+        super().__init__(problem)
+        self.condition = condition
 
 
 class Store(Protocol):
@@ -86,6 +137,10 @@ class Store(Protocol):
 
     def commit(self, changes: Changes) -> None:
         """Make the changes durable, all or none. Raises StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
         ...
 
 
@@ -130,8 +185,9 @@ class SQLiteStore:
             run.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in changes.dropped])
             if changes.checkpoint:
                 run.execute("DELETE FROM journal")
-            if changes.journal is not None:
-                run.execute("INSERT INTO journal (payload) VALUES (?)", (changes.journal,))
+            run.executemany("INSERT INTO journal (payload) VALUES (?)", [(entry,) for entry in changes.journal])
+            if changes.acknowledged is not None:
+                run.execute("DELETE FROM outbox WHERE sequence <= ?", (changes.acknowledged,))
             run.executemany("INSERT INTO outbox VALUES (?, ?)", [(r.sequence, r.payload) for r in changes.outbox])
             run.executemany("DELETE FROM windows WHERE id = ?", [(window_id,) for window_id in changes.forgotten])
             run.executemany(
@@ -139,8 +195,6 @@ class SQLiteStore:
                 "ON CONFLICT (id) DO UPDATE SET payload = excluded.payload",
                 changes.windows.items(),
             )
-            if changes.acknowledged is not None:
-                run.execute("DELETE FROM outbox WHERE sequence <= ?", (changes.acknowledged,))
 
     def windows(self) -> list[tuple[str, bytes]]:
         with self._errors_named():
@@ -148,6 +202,13 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._connection.close()
+
+    def check(self) -> None:
+        """Look at every page. Raises StoreFailure when the file is damaged."""
+        with self._errors_named():
+            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreFailure(Condition.DAMAGED, f"{self._path}: {found}: {ADVICE[Condition.DAMAGED]}")
 
     def _prepare(self) -> None:
         run = self._connection
@@ -177,7 +238,9 @@ class SQLiteStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}; check free space, permissions and the disk") from error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            condition = CONDITIONS.get(code, Condition.FAILING)
+            raise StoreFailure(condition, f"{self._path}: {error}: {ADVICE[condition]}") from error
 
 
 class MemoryStore:
@@ -206,7 +269,8 @@ class MemoryStore:
         return list(self._windows.items())
 
     def commit(self, changes: Changes) -> None:
-        taken = [row.sequence for row in changes.outbox if row.sequence in self._rows]
+        rows = {s: p for s, p in self._rows.items() if s > (changes.acknowledged or 0)}
+        taken = [row.sequence for row in changes.outbox if row.sequence in rows]
         if taken:
             raise StoreError(f"outbox sequence {taken[0]} is taken")
         self._state |= changes.state
@@ -214,11 +278,11 @@ class MemoryStore:
             self._state.pop(name, None)
         if changes.checkpoint:
             self._journal.clear()
-        if changes.journal is not None:
-            self._journal.append(changes.journal)
+        self._journal += changes.journal
         for window_id in changes.forgotten:
             self._windows.pop(window_id, None)
         self._windows |= changes.windows
-        self._rows |= {row.sequence: row.payload for row in changes.outbox}
-        if changes.acknowledged is not None:
-            self._rows = {s: p for s, p in self._rows.items() if s > changes.acknowledged}
+        self._rows = rows | {row.sequence: row.payload for row in changes.outbox}
+
+    def close(self) -> None:
+        """Nothing to let go of."""

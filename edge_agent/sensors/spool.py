@@ -74,7 +74,10 @@ class Spool:
 
     def release(self, file: Claimed) -> None:
         """Forget a file whose effects are committed."""
-        file.path.unlink(missing_ok=True)
+        try:
+            file.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot remove {file.path}: {error.strerror}") from error
 
     def reject(self, file: Claimed, reason: str) -> None:
         """Put a file that cannot be used into ``rejected/`` beside a one-line reason."""

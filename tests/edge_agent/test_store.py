@@ -48,10 +48,10 @@ def test_only_an_acknowledgement_empties_the_outbox(open_store: Open) -> None:
 
 def test_a_checkpoint_takes_the_place_of_the_journal(open_store: Open) -> None:
     for entry in (b"one", b"two"):
-        open_store().commit(Changes({}, journal=entry))
+        open_store().commit(Changes({}, journal=(entry,)))
     assert open_store().journal() == [b"one", b"two"]
     open_store().commit(Changes({"index": b"i", "piece/a": b"a"}, checkpoint=True))
-    open_store().commit(Changes({"index": b"j", "piece/b": b"b"}, dropped=("piece/a",), journal=b"three"))
+    open_store().commit(Changes({"index": b"j", "piece/b": b"b"}, dropped=("piece/a",), journal=(b"three",)))
     assert open_store().load() == {"index": b"j", "piece/b": b"b"}
     assert open_store().journal() == [b"three"]
 
