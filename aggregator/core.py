@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from aggregator.assembly import Assemblies
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher
 from aggregator.policy import Method, Policy
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
-from headway.messages import Ack, StatisticsReport, Update
+from headway.messages import REPORT_BYTES_MAX, Ack, ReportPart, StatisticsReport, Update, is_part
 from headway.ports import Outgoing, Received
 from headway.statistics import Statistics
 from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
@@ -37,6 +38,7 @@ class Aggregator:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
         self._registry = Registry(store, policy.limits, len(model.source.classes))
+        self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
         self._tidied_at_s = float("-inf")
@@ -107,13 +109,25 @@ class Aggregator:
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        report = StatisticsReport.decode(payload, size_max=self._model.source.size)
-        self._admit(device, report.device, report.epoch, now)
+        size_max = self._model.source.size
+        if is_part(payload):
+            part = ReportPart.decode(payload)
+            self._admit(device, part.device, part.epoch, now)
+            whole = self._assemblies.take(part)
+            if whole is None:
+                return
+            report = StatisticsReport.decode(whole, size_max, REPORT_BYTES_MAX)
+            if (report.device, report.epoch, report.counter) != (part.device, part.epoch, part.counter):
+                raise RemoteError("parts hold the report of another device, epoch or counter")
+            payload = whole
+        else:
+            report = StatisticsReport.decode(payload, size_max)
+            self._admit(device, report.device, report.epoch, now)
         known = self._store.statistics(device, report.epoch)
         if known is not None and report.counter <= known.counter:
             _check_same_history(report, payload, known)
             return
-        stored = None if known is None else StatisticsReport.decode(known.payload)
+        stored = None if known is None else StatisticsReport.decode_stored(known.payload)
         if stored is not None and not report.history.includes(stored.history.life, stored.counter):
             raise Refused(
                 "conflict",
@@ -180,14 +194,14 @@ class Aggregator:
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         life = self._store.sequence_life(device, epoch) if known is None else StatisticsReport.read_life(known.payload)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life, *self._assemblies.progress(device, epoch))
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         removed = 0
         for row in list(self._store.every_statistics(self._model.space, device)):
-            statistics = StatisticsReport.decode(row.payload).statistics
+            statistics = StatisticsReport.decode_stored(row.payload).statistics
             self._heads.sum.replace(statistics, None)
             removed += statistics.samples
         self._store.remove_device(device)
@@ -201,5 +215,5 @@ def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredS
     """Different tables under one counter come from a clone or a restored backup: reported, never merged."""
     if report.counter < known.counter or payload == known.payload:
         return
-    if StatisticsReport.decode(known.payload).statistics != report.statistics:
+    if StatisticsReport.decode_stored(known.payload).statistics != report.statistics:
         raise Refused("conflict", f"other tables under counter {report.counter}: a clone, or a restored backup")

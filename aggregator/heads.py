@@ -64,7 +64,7 @@ class HeadPublisher:
         self._model, self._policy, self._store = model, policy, store
         self.sum = FleetSum(model.source, policy.shrinkage)
         for row in store.every_statistics(model.space):
-            self.sum.replace(None, StatisticsReport.decode(row.payload).statistics)
+            self.sum.replace(None, StatisticsReport.decode_stored(row.payload).statistics)
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from aggregator.store import (
     DeviceRow,
     EventRow,
+    PartIndices,
     RefusalRow,
     StoredHead,
+    StoredPart,
     StoredStatistics,
     StoredUpdate,
 )
@@ -24,6 +26,7 @@ class _Tables:
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
     sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
+    parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
     heads: list[StoredHead] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
@@ -81,6 +84,26 @@ class MemoryStore:
 
     def contributor_count(self, space: str) -> int:
         return len({row.device for row in self._tables.statistics.values() if row.space == space})
+
+    def put_part(self, row: StoredPart) -> None:
+        self._tables.parts[row.device, row.epoch, row.part] = row
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        rows = self.parts(device, epoch)
+        return PartIndices(rows[0].counter, rows[0].sha256, frozenset(row.part for row in rows)) if rows else None
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        tables = self._tables
+        return [tables.parts[key] for key in sorted(tables.parts) if key[:2] == (device, epoch)]
+
+    def remove_parts(self, device: str, epoch: int) -> None:
+        self._tables.parts = {k: row for k, row in self._tables.parts.items() if k[:2] != (device, epoch)}
+
+    def part_count(self) -> int:
+        return len(self._tables.parts)
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        return next(iter(self._tables.parts))[:2]
 
     def sequence(self, device: str, epoch: int) -> int:
         return self._tables.sequences.get((device, epoch), (0, 0))[0]
@@ -142,6 +165,7 @@ class MemoryStore:
         tables.statistics = {k: row for k, row in tables.statistics.items() if k[0] != device}
         tables.sequences = {k: value for k, value in tables.sequences.items() if k[0] != device}
         tables.updates = {k: row for k, row in tables.updates.items() if k[0] != device}
+        tables.parts = {k: row for k, row in tables.parts.items() if k[0] != device}
         tables.refusals = {k: row for k, row in tables.refusals.items() if k[0] != device}
         tables.events = [row for row in tables.events if row.device != device]
         tables.devices.pop(device, None)

@@ -23,6 +23,7 @@ class Limits:
     epochs_per_device_max: int = 64
     classes_max: int = 256
     pending_updates_max: int = 20_000
+    parts_max: int = 2_000
     events_max: int = 50_000
     heads_kept_max: int = 16
 

@@ -25,7 +25,16 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator import tables
-from aggregator.store import DeviceRow, EventRow, RefusalRow, StoredHead, StoredStatistics, StoredUpdate
+from aggregator.store import (
+    DeviceRow,
+    EventRow,
+    PartIndices,
+    RefusalRow,
+    StoredHead,
+    StoredPart,
+    StoredStatistics,
+    StoredUpdate,
+)
 from headway.errors import LocalError, StoreError
 
 BUSY_TIMEOUT_MS = 10_000
@@ -110,6 +119,33 @@ class SqlStore:
         column = tables.statistics.c
         query = select(func.count(column.device.distinct())).where(column.space == space)
         return int(self._value(query))
+
+    def put_part(self, row: StoredPart) -> None:
+        self._run(insert(tables.parts), asdict(row))
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        column = tables.parts.c
+        query = select(column.counter, column.sha256, column.part)
+        rows = self._run(query.where(column.device == device, column.epoch == epoch)).all()
+        return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        column = tables.parts.c
+        query = select(*(column[name] for name in StoredPart.__dataclass_fields__))
+        query = query.where(column.device == device, column.epoch == epoch).order_by(column.part)
+        return [StoredPart(**row) for row in self._run(query).mappings()]
+
+    def remove_parts(self, device: str, epoch: int) -> None:
+        column = tables.parts.c
+        self._run(delete(tables.parts).where(column.device == device, column.epoch == epoch))
+
+    def part_count(self) -> int:
+        return self._count(tables.parts)
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        column = tables.parts.c
+        row = self._run(select(column.device, column.epoch).order_by(column.id).limit(1)).one()
+        return str(row[0]), int(row[1])
 
     def sequence(self, device: str, epoch: int) -> int:
         column = tables.sequences.c
@@ -196,6 +232,7 @@ class SqlStore:
             tables.statistics,
             tables.sequences,
             tables.updates,
+            tables.parts,
             tables.refusals,
             tables.events,
             tables.devices,

@@ -36,6 +36,27 @@ class StoredUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of a report that is not whole yet; payload: an encoded ReportPart."""
+
+    device: str
+    epoch: int
+    counter: int
+    sha256: str
+    part: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartIndices:
+    """Which parts of one (device, epoch) are stored."""
+
+    counter: int
+    sha256: str
+    indices: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredHead:
     """A published head; payload: an encoded PublishedHead. published_s: wall clock."""
 
@@ -128,6 +149,28 @@ class Store(Protocol):
 
     def contributor_count(self, space: str) -> int:
         """Devices with statistics in the space."""
+        ...
+
+    def put_part(self, row: StoredPart) -> None:
+        """Keep a part of a report."""
+        ...
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        """What is stored of a report that is not whole; None for nothing."""
+        ...
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        """Its parts in order."""
+        ...
+
+    def remove_parts(self, device: str, epoch: int) -> None: ...
+
+    def part_count(self) -> int:
+        """Parts of all devices."""
+        ...
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        """Device and epoch of the part that was stored first of all. There must be one."""
         ...
 
     def sequence(self, device: str, epoch: int) -> int:

@@ -65,6 +65,18 @@ updates = Table(
     Column("received_s", Float, nullable=False),
 )
 
+parts = Table(
+    "parts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", String(64), nullable=False, index=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
 heads = Table(
     "heads",
     metadata,

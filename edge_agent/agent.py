@@ -6,7 +6,6 @@ what must be durable is committed before anything that depends on it is said to 
 
 from __future__ import annotations
 
-import io
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edge_agent.config import SyncSettings
+from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.history import Baseline, Birth, SyncState
 from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
@@ -22,50 +22,27 @@ from edge_agent.learner.windows import Windows, unlabelled
 from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
-from headway.arrays import Float32, Int64, Strings
+from edge_agent.upload import Upload
+from headway.arrays import Float32, Int64
+from headway.errors import RemoteError
 from headway.fields import JsonValue
-from headway.messages import MESSAGE_BYTES_MAX, Ack, Event, Metrics, PublishedHead, StatisticsReport, Update
+from headway.messages import (
+    MESSAGE_BYTES_MAX,
+    REPORT_BYTES_MAX,
+    Ack,
+    Event,
+    Metrics,
+    PublishedHead,
+    StatisticsReport,
+    Update,
+)
 from headway.samples import UNLABELLED
 from headway.topics import Kind
 
 EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The agent's predictions for a batch, made before any of its labels was used.
-
-    prediction: int64 (n,); probability: float32 (n, C); source: text (n,), the head that served each row.
-    """
-
-    prediction: Int64
-    probability: Float32
-    source: Strings
-
-    def encode(self) -> bytes:
-        """As ``.npz`` bytes, three arrays by these names."""
-        buffer = io.BytesIO()
-        np.savez(buffer, prediction=self.prediction, probability=self.probability, source=self.source)
-        return buffer.getvalue()
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A message for the aggregator, of a kind that is safe to repeat or to lose."""
-
-    kind: Kind
-    payload: bytes
-
-
-@dataclass(slots=True)
-class LabelCounts:
-    """What became of labels that came after their windows."""
-
-    learned: int = 0
-    repeated: int = 0
-    corrected: int = 0
-    unknown: int = 0
+# epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
+FORKS_MAX = 4
 
 
 @dataclass(slots=True)
@@ -92,6 +69,8 @@ class Agent:
     _baseline: Baseline | None = None
     _baseline_changed: bool = False
     forked: str = ""
+    _forks: int = 0
+    _upload: Upload | None = None
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
 
@@ -210,6 +189,11 @@ class Agent:
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now. Statistics are cumulative, so only the newest matters, until it is acknowledged."""
+        if self._upload is not None and connected:
+            if self.sync_state.acked < self._upload.counter and self._upload.epoch == self.sync_state.epoch:
+                parts = self._upload.due(now_s, self.settings.ack_timeout_s)
+                return [Send(Kind.STATISTICS, part, retained=False) for part in parts]
+            self._upload = None
         state, waited_s = self.sync_state, now_s - self._sent_at_s
         if not connected or waited_s < max(self.settings.interval_s, self._pace_s) or state.acked >= state.counter:
             return []
@@ -222,11 +206,16 @@ class Agent:
         if not isinstance(learner.trainer, GradientTrainer):
             local = learner.trainer.local
             counted = local if self._baseline is None else self._baseline.rest_of(local)
-            report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history).encode()
-            if len(report) > MESSAGE_BYTES_MAX:
-                self.unsendable_bytes = len(report)
+            report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
+            payload = report.encode()
+            if len(payload) > REPORT_BYTES_MAX:
+                self.unsendable_bytes = len(payload)
+            elif len(payload) > MESSAGE_BYTES_MAX:
+                self._upload = Upload(report, payload, now_s)
+                parts = self._upload.due(now_s, self.settings.ack_timeout_s)
+                sends += [Send(Kind.STATISTICS, part, retained=False) for part in parts]
             else:
-                sends.append(Send(Kind.STATISTICS, report))
+                sends.append(Send(Kind.STATISTICS, payload))
         return sends
 
     def outbox_position(self, now_s: float) -> int:
@@ -246,6 +235,8 @@ class Agent:
         """
         self._sent_counter, self._sent_at_s = -1, -1e9
         self._outbox_sent, self._outbox_sent_at_s = 0, -1e9
+        if self._upload is not None:
+            self._upload.again()
         if self.sync_state.life == self.life:
             return None
         self.sync_state.live(self.life, self._birth.counter)
@@ -257,9 +248,16 @@ class Agent:
         if ack.epoch != state.epoch:
             return None
         contradiction = state.contradiction(ack)
+        if contradiction is not None and self._forks >= FORKS_MAX:
+            raise RemoteError(
+                f"{contradiction}; this run has begun {self._forks} epochs already, so it is not believed"
+            )
         if contradiction is not None:
+            self._forks += 1
             return self.fork(contradiction, self.draw(EPOCH_BITS))
         self._pace_s = ack.pace_s
+        if self._upload is not None:
+            self._upload.heard(ack)
         news = ack.counter > state.acked
         state.acked = max(state.acked, ack.counter)
         if not news and not ack.sequence:

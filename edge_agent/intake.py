@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.agent import EPOCH_BITS, Agent, LabelCounts
+from edge_agent.agent import EPOCH_BITS, Agent
+from edge_agent.effects import LabelCounts
 from edge_agent.keeper import Keeper
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.sensors.ports import Claimed, SampleSource

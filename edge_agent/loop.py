@@ -21,7 +21,7 @@ from edge_agent.pipeline import Pipeline
 from edge_agent.sensors.ports import SampleSource
 from edge_agent.store import Store
 from headway.errors import RemoteError, StoreError
-from headway.messages import JSON_TYPE, MESSAGE_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
+from headway.messages import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.ports import (
     Clock,
     Connected,
@@ -68,6 +68,7 @@ class DeviceLoop:
         self._intake.outbox_rows_max = config.sync.outbox_rows_max
         self._intake.outbox_bytes_max = config.sync.outbox_bytes_max
         self._told = ""
+        self.refused = 0
         self._connected = False
         self._problem = self._complaint = ""
         self._refusals: set[str] = set()
@@ -187,7 +188,13 @@ class DeviceLoop:
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
         except RemoteError as error:
-            self._note("message-refused", f"{name}: {error}")
+            self._refuse(name, error)
+
+    def _refuse(self, name: str, error: RemoteError) -> None:
+        """Count what cannot be used; say so the first, second, fourth ... time, so that a flood makes no flood."""
+        self.refused += 1
+        if not self.refused & (self.refused - 1):
+            self._note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
     def _note_acknowledged(self) -> None:
         """The witness beside the store: a store that falls behind it was restored from an older backup."""
@@ -224,14 +231,14 @@ class DeviceLoop:
         if self._keeper.degraded:
             return  # what is not saved must not be told: after a power cut the numbers would be used again
         sends = agent.due(now_s, self._connected)
-        if sends:
+        if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
-            self._publish(send.kind, send.payload)
+            self._publish(send.kind, send.payload, retained=send.retained)
         if agent.unsendable_bytes:
             self._note(
                 "statistics-too-large",
-                f"statistics have {agent.unsendable_bytes} bytes, a message at most {MESSAGE_BYTES_MAX}; they stay on "
+                f"statistics have {agent.unsendable_bytes} bytes, a report at most {REPORT_BYTES_MAX}; they stay on "
                 "this device. Convert the model with a smaller --expand, --pca or --select",
             )
             agent.unsendable_bytes = 0
@@ -242,13 +249,14 @@ class DeviceLoop:
                 return
             agent.outbox_sent(row.sequence, now_s)
 
-    def _publish(self, kind: Kind, payload: bytes) -> int | None:
-        return self.transport.publish(self._outgoing(kind, payload)) if self.transport is not None else None
+    def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
+        message = self._outgoing(kind, payload, retained)
+        return self.transport.publish(message) if self.transport is not None else None
 
-    def _outgoing(self, kind: Kind, payload: bytes) -> Outgoing:
+    def _outgoing(self, kind: Kind, payload: bytes, retained: bool = True) -> Outgoing:
         name = topic(self._config.fleet, self._config.device, kind)
         content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
-        return Outgoing(name, payload, 1, kind in RETAINED, content_type)
+        return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _note(self, name: str, problem: str) -> None:
         """Tell people, here and at the aggregator, that something was refused; work goes on."""

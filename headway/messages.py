@@ -15,7 +15,7 @@ from headway.errors import RemoteError
 from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
 from headway.metrics import ClassificationSums
-from headway.reports import NO_HISTORY, History, StatisticsReport
+from headway.reports import NO_HISTORY, History, ReportPart, StatisticsReport, is_part, join_report, split_report
 from headway.tensors import encode_tensors
 from headway.wire_fields import (
     CLASSES_MAX,
@@ -23,6 +23,7 @@ from headway.wire_fields import (
     JSON_TYPE,
     LIVES_MAX,
     MESSAGE_BYTES_MAX,
+    REPORT_BYTES_MAX,
     SCHEMA,
     TENSORS_TYPE,
     finished,
@@ -39,6 +40,7 @@ __all__ = [
     "LIVES_MAX",
     "MESSAGE_BYTES_MAX",
     "NO_HISTORY",
+    "REPORT_BYTES_MAX",
     "SCHEMA",
     "TENSORS_TYPE",
     "Ack",
@@ -46,10 +48,14 @@ __all__ = [
     "History",
     "Metrics",
     "PublishedHead",
+    "ReportPart",
     "Reported",
     "StatisticsReport",
     "Status",
     "Update",
+    "is_part",
+    "join_report",
+    "split_report",
 ]
 
 
@@ -167,6 +173,7 @@ class Ack:
     """What the aggregator has durably stored of a device, and how long the device should pause between syncs.
 
     life: the run of the device's program that told what is stored under `counter` or, without one, `sequence`.
+    part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
     """
 
     epoch: int
@@ -174,9 +181,11 @@ class Ack:
     sequence: int
     pace_s: float = 0.0
     life: int = 0
+    part_counter: int = 0
+    parts: int = 0
 
     def encode(self) -> bytes:
-        numbers = {name: getattr(self, name) for name in ("epoch", "counter", "sequence", "pace_s", "life")}
+        numbers = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return canonical_json({"schema": SCHEMA, **numbers})
 
     @classmethod
@@ -184,7 +193,8 @@ class Ack:
         fields = json_fields(payload, "ack")
         numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
         pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
-        return finished(fields, cls(*numbers, pace_s, fields.integer("life")))
+        rest = fields.integer("life"), fields.integer("part_counter"), fields.integer("parts")
+        return finished(fields, cls(*numbers, pace_s, *rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
 from headway.packing import from_wire, to_wire
 from headway.statistics import Statistics
 from headway.tensors import encode_tensors
-from headway.wire_fields import CODES_MAX, LIVES_MAX, SCHEMA, finished, read_classes, tensor_fields
+from headway.wire_fields import (
+    CODES_MAX,
+    LIVES_MAX,
+    MESSAGE_BYTES_MAX,
+    PART_BYTES,
+    REPORT_BYTES_MAX,
+    SCHEMA,
+    finished,
+    read_classes,
+    tensor_fields,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +81,12 @@ class StatisticsReport:
         return encode_tensors(to_wire(statistics), {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
-    def decode(cls, payload: bytes, size_max: int = CODES_MAX) -> StatisticsReport:
-        """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64."""
-        arrays, fields = tensor_fields(payload, "statistics")
+    def decode(cls, payload: bytes, size_max: int = CODES_MAX, bytes_max: int = MESSAGE_BYTES_MAX) -> StatisticsReport:
+        """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64.
+
+        bytes_max: REPORT_BYTES_MAX for one that was put together from parts.
+        """
+        arrays, fields = tensor_fields(payload, "statistics", bytes_max)
         size = fields.integer("size", low=1, high=size_max)
         classes = read_classes(fields)
         statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64))
@@ -77,6 +95,75 @@ class StatisticsReport:
         return finished(fields, report)
 
     @classmethod
+    def decode_stored(cls, payload: bytes) -> StatisticsReport:
+        """One that was accepted before, in parts or not."""
+        return cls.decode(payload, bytes_max=REPORT_BYTES_MAX)
+
+    @classmethod
     def read_life(cls, payload: bytes) -> int:
         """The life alone, without unpacking the tables of a report that was decoded before."""
-        return tensor_fields(payload, "statistics")[1].integer("life")
+        return tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1].integer("life")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """One of `count` parts of a report that does not fit a message; all but the last have PART_BYTES bytes.
+
+    total_bytes, sha256: of the whole report; parts belong together when (epoch, counter, sha256) are the same.
+    """
+
+    device: str
+    epoch: int
+    counter: int
+    index: int
+    total_bytes: int
+    sha256: str
+    content: bytes
+
+    @property
+    def count(self) -> int:
+        return -(-self.total_bytes // PART_BYTES)
+
+    def encode(self) -> bytes:
+        names = ("device", "epoch", "counter", "index", "total_bytes", "sha256")
+        meta = {name: getattr(self, name) for name in names}
+        content = {"content": np.frombuffer(self.content, np.uint8)}
+        return encode_tensors(content, {"schema": SCHEMA, "kind": "statistics-part", **meta})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> ReportPart:
+        arrays, fields = tensor_fields(payload, "statistics-part")
+        content = arrays.get("content")
+        if set(arrays) != {"content"} or content is None or content.dtype != np.uint8 or content.ndim != 1:
+            raise RemoteError(f"a part holds {sorted(arrays)}; expected content, uint8 (n,)")
+        total = fields.integer("total_bytes", low=1, high=REPORT_BYTES_MAX)
+        index = fields.integer("index", high=(total - 1) // PART_BYTES)
+        sha256 = fields.text("sha256", length_max=64)
+        if len(content) != min(PART_BYTES, total - index * PART_BYTES) or not set(sha256) <= set("0123456789abcdef"):
+            raise RemoteError(f"part {index} of {total} bytes has {len(content)}, or its sha256 is none")
+        numbers = fields.integer("epoch"), fields.integer("counter"), index, total
+        return finished(fields, cls(fields.text("device"), *numbers, sha256, content.tobytes()))
+
+
+def split_report(report: StatisticsReport, payload: bytes) -> list[bytes]:
+    """The messages that carry an encoded report which does not fit one."""
+    sha256 = hashlib.sha256(payload).hexdigest()
+    head = report.device, report.epoch, report.counter
+    starts = range(0, len(payload), PART_BYTES)
+    return [
+        ReportPart(*head, index, len(payload), sha256, payload[start : start + PART_BYTES]).encode()
+        for index, start in enumerate(starts)
+    ]
+
+
+def join_report(parts: Sequence[ReportPart]) -> bytes:
+    """Inverse of `split_report` for all parts in order. Raises RemoteError when the sum does not fit."""
+    payload = b"".join(part.content for part in parts)
+    if len(payload) != parts[0].total_bytes or hashlib.sha256(payload).hexdigest() != parts[0].sha256:
+        raise RemoteError(f"the parts of counter {parts[0].counter} do not have the sha256 they claim")
+    return payload
+
+
+def is_part(payload: bytes) -> bool:
+    """Whether a message on a statistics topic is a part; anything unreadable is not. The decoders say what is wrong."""
+    return b"statistics-part" in payload[8:2048]

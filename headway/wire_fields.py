@@ -14,6 +14,9 @@ from headway.tensors import decode_tensors
 
 SCHEMA = 1
 MESSAGE_BYTES_MAX = 128 * 1024
+# what travels in parts: the tables of some 3,000 codes
+REPORT_BYTES_MAX = 16 << 20
+PART_BYTES = 120 * 1024
 CLASSES_MAX = 4096
 CODES_MAX = 1 << 14
 LIVES_MAX = 32
@@ -29,9 +32,9 @@ def json_fields(payload: bytes, kind: str) -> Fields:
     return checked_schema(fields)
 
 
-def tensor_fields(payload: bytes, kind: str) -> tuple[dict[str, AnyArray], Fields]:
+def tensor_fields(payload: bytes, kind: str, bytes_max: int = MESSAGE_BYTES_MAX) -> tuple[dict[str, AnyArray], Fields]:
     """A tensor message of this schema and kind: its arrays, and its metadata. Raises RemoteError."""
-    arrays, metadata = decode_tensors(payload, kind, RemoteError, MESSAGE_BYTES_MAX)
+    arrays, metadata = decode_tensors(payload, kind, RemoteError, bytes_max)
     fields = checked_schema(Fields(metadata, f"{kind} metadata", RemoteError))
     fields.choice("kind", (kind,))
     return arrays, fields

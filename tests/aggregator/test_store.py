@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from aggregator.memory import MemoryStore
 from aggregator.sql import SqlStore
 from aggregator.store import (
     DeviceRow,
     EventRow,
+    PartIndices,
     RefusalRow,
     Store,
     StoredHead,
+    StoredPart,
     StoredStatistics,
     StoredUpdate,
 )
@@ -142,6 +145,32 @@ def test_refusals_are_counted_per_device_and_reason(store: Store) -> None:
         ]
 
 
+def test_parts_are_kept_in_order_per_device_and_epoch(store: Store) -> None:
+    def part(device: str, epoch: int, index: int) -> StoredPart:
+        return StoredPart(device, epoch, 7, "0" * 64, index, bytes([index]))
+
+    with store.transaction():
+        for row in (part("a", 1, 2), part("b", 1, 0), part("a", 1, 0), part("a", 2, 1)):
+            store.put_part(row)
+    with store.transaction():
+        assert store.part_indices("a", 1) == PartIndices(7, "0" * 64, frozenset({0, 2}))
+        assert store.part_indices("c", 1) is None
+        assert [row.part for row in store.parts("a", 1)] == [0, 2]
+        assert store.parts("a", 1)[1] == part("a", 1, 2)
+        assert (store.part_count(), store.oldest_assembly()) == (4, ("a", 1))
+        store.remove_parts("a", 1)
+        assert (store.part_count(), store.oldest_assembly()) == (2, ("b", 1))
+        store.remove_device("a")
+        assert store.part_count() == 1
+
+
+def test_a_sequence_remembers_which_life_told_it(store: Store) -> None:
+    with store.transaction():
+        assert store.sequence_life("a", 1) == 0
+        store.put_sequence("a", 1, 5, 2**47)
+        assert (store.sequence("a", 1), store.sequence_life("a", 1)) == (5, 2**47)
+
+
 def test_removing_a_device_forgets_it_and_remembers_its_epochs(store: Store) -> None:
     with store.transaction():
         store.put_device(DeviceRow("a", 1.0, 2.0))
@@ -197,3 +226,21 @@ def test_a_broken_database_is_one_line(tmp_path: Path, spoil: Callable[[Path], N
     spoil(path)
     with pytest.raises(StoreError, match=message):
         SqlStore(f"sqlite:///{path}")
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    first = SqlStore(url)
+    with first.transaction():
+        first.put_sequence("a", 1, 5)
+        first._run(text("ALTER TABLE sequences DROP COLUMN life"))
+        first._run(text("DROP TABLE parts"))
+        first.put_number("schema", 1)
+    first.close()
+    for _ in range(2):
+        store = SqlStore(url)
+        with store.transaction():
+            assert (store.sequence("a", 1), store.sequence_life("a", 1)) == (5, 0)
+            assert store.part_count() == 0
+            assert store.number("schema") == 2
+        store.close()

@@ -24,6 +24,7 @@ from headway.messages import (
     Metrics,
     PublishedHead,
     Reported,
+    ReportPart,
     StatisticsReport,
     Status,
     Update,
@@ -76,9 +77,10 @@ MESSAGES: dict[str, Message] = {
     "metrics.json": Metrics(281474976710655, 12, sums(5, 1, 0, 6), sums(3, 3, 2, 4)),
     "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables(), HISTORY),
     "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
+    "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11),
     "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
-    "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664),
+    "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664, 13, 2),
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
 }
 DECODE: dict[str, Callable[[bytes], Message]] = {
@@ -88,6 +90,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "metrics.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
     "statistics.safetensors": StatisticsReport.decode,
     "statistics-packed.safetensors": StatisticsReport.decode,
+    "statistics-part.safetensors": ReportPart.decode,
     "update.safetensors": Update.decode,
     "event.json": Event.decode,
     "ack.json": Ack.decode,

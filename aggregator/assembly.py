@@ -1,0 +1,52 @@
+"""Reports that arrive in parts: kept durably until whole, one per device and epoch, bounded in number."""
+
+from __future__ import annotations
+
+from aggregator.store import Store, StoredPart
+from headway.messages import ReportPart, join_report
+
+
+class Assemblies:
+    """Puts parts together. Every method must run inside a transaction of the store.
+
+    parts_max: parts of all devices together (120 KB each); beyond it the oldest unfinished report gives way.
+    """
+
+    def __init__(self, store: Store, parts_max: int) -> None:
+        self._store, self._parts_max = store, parts_max
+
+    def take(self, part: ReportPart) -> bytes | None:
+        """Store a part; the whole report once it is complete, which ends the assembly. Raises RemoteError."""
+        known = self._store.part_indices(part.device, part.epoch)
+        if known is not None and part.counter < known.counter:
+            return None
+        if known is None or (known.counter, known.sha256) != (part.counter, part.sha256):
+            # newer tables, or the same after a restart: what there is of the old ones is of no use
+            self._store.remove_parts(part.device, part.epoch)
+            indices: frozenset[int] = frozenset()
+        else:
+            indices = known.indices
+        if part.index not in indices:
+            self._make_room(part)
+            row = StoredPart(part.device, part.epoch, part.counter, part.sha256, part.index, part.encode())
+            self._store.put_part(row)
+        if len(indices | {part.index}) < part.count:
+            return None
+        rows = self._store.parts(part.device, part.epoch)
+        self._store.remove_parts(part.device, part.epoch)
+        return join_report([ReportPart.decode(row.payload) for row in rows])
+
+    def progress(self, device: str, epoch: int) -> tuple[int, int]:
+        """Counter of the unfinished report, and how many parts are stored, from the first on; zeros without one."""
+        known = self._store.part_indices(device, epoch)
+        if known is None:
+            return 0, 0
+        leading = next(index for index in range(len(known.indices) + 1) if index not in known.indices)
+        return known.counter, leading
+
+    def _make_room(self, part: ReportPart) -> None:
+        while self._store.part_count() >= self._parts_max:
+            oldest = self._store.oldest_assembly()
+            self._store.remove_parts(*oldest)
+            if oldest == (part.device, part.epoch):
+                return
