@@ -7,13 +7,14 @@ what must be durable is committed before anything that depends on it is said to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
+from edge_agent.feedback import ErrorFeedback
 from edge_agent.history import Baseline, Birth, SyncState
 from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
@@ -71,6 +72,7 @@ class Agent:
     forked: str = ""
     _forks: int = 0
     _upload: Upload | None = None
+    _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
 
@@ -147,6 +149,7 @@ class Agent:
         state: dict[str, bytes] = {}
         if self._baseline_changed and self._baseline is not None:
             state["baseline"], self._baseline_changed = self._baseline.encode(), False
+        state |= self._feedback.take_changes()
         changes = Changes(state, outbox, windows=windows, forgotten=gone)
         return self._recorder.record(changes, self.learner, self.sync_state.encode())
 
@@ -159,12 +162,15 @@ class Agent:
         """All that an empty store must hold to go on here, but for the updates that wait."""
         self._recorder.demand_everything()
         self._baseline_changed = self._baseline is not None
-        return replace(self.changes(), windows=dict(self.windows.all()))
+        changes = replace(self.changes(), windows=dict(self.windows.all()))
+        return replace(changes, state=changes.state | self._feedback.take_changes(everything=True))
 
-    def resumed(self, pieces: frozenset[str], journalled: int, baseline: bytes | None) -> None:
-        """The learner was restored from a store that holds these pieces and a journal of that length."""
+    def resumed(self, saved: Mapping[str, bytes], pieces: frozenset[str], journalled: int) -> None:
+        """The learner was restored from what a store holds: these pieces among it, and a journal of that length."""
         self._recorder.resume(pieces, journalled)
-        self._baseline = None if baseline is None else Baseline.decode(baseline)
+        self._baseline = Baseline.decode(saved["baseline"]) if "baseline" in saved else None
+        if "residual" in saved:
+            self._feedback.restore(saved["residual"])
         trainer = self.learner.trainer
         tables = None if isinstance(trainer, GradientTrainer) else trainer.local
         self._birth = Birth(self.sync_state.counter, trainer.labels, tables)
@@ -302,7 +308,7 @@ class Agent:
         update = trainer.take_update() if isinstance(trainer, GradientTrainer) else None
         if update is None:
             return False
-        state = self.sync_state
+        state, precision = self.sync_state, self.settings.update_precision
         state.sequence += 1
         message = Update(
             self.device,
@@ -312,8 +318,9 @@ class Agent:
             update.samples,
             self.learner.space,
             self.learner.classes,
-            update.delta,
+            self._feedback.added(update.delta, precision),
             state.life or self.life,
+            precision,
         )
         self._pending.append(OutboxRow(state.sequence, message.encode()))
         return True

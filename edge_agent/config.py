@@ -9,6 +9,7 @@ from pathlib import Path
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
+from headway.precision import Precision
 from headway.topics import checked_name
 
 
@@ -48,6 +49,7 @@ class SyncSettings:
     ack_timeout_s: float = 30.0
     outbox_rows_max: int = 10_000
     outbox_bytes_max: int = 64 << 20
+    update_precision: Precision = Precision.FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def _sync(fields: Fields) -> SyncSettings:
         ack_timeout_s=fields.number("ack_timeout_s", default.ack_timeout_s, low=0.1, high=86_400),
         outbox_rows_max=fields.integer("outbox_rows_max", default.outbox_rows_max, low=1),
         outbox_bytes_max=fields.integer("outbox_bytes_max", default.outbox_bytes_max, low=1 << 20),
+        update_precision=Precision(fields.choice("update_precision", tuple(Precision), default.update_precision)),
     )
     fields.finish()
     return settings

@@ -40,5 +40,5 @@ def resume(agent: Agent, store: Store) -> None:
         agent.sync_state = state
         saved = store.load()
         kept = [name for name in saved if name.startswith(PIECE) or name == BLOB]
-        agent.resumed(frozenset(kept), len(store.journal()), saved.get("baseline"))
+        agent.resumed(saved, frozenset(kept), len(store.journal()))
     agent.windows.restore(store.windows())

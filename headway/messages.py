@@ -15,6 +15,7 @@ from headway.errors import RemoteError
 from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
 from headway.metrics import ClassificationSums
+from headway.precision import Precision, dequantise, quantise
 from headway.reports import NO_HISTORY, History, ReportPart, StatisticsReport, is_part, join_report, split_report
 from headway.tensors import encode_tensors
 from headway.wire_fields import (
@@ -140,16 +141,18 @@ class Update:
     classes: tuple[str, ...]
     delta: Float32
     life: int = 0
+    precision: Precision = Precision.FLOAT32
 
     def encode(self) -> bytes:
         names = ("device", "epoch", "sequence", "base_version", "samples", "space", "life")
         head = {name: getattr(self, name) for name in names}
         meta = {"schema": SCHEMA, "kind": "update", **head, "classes": list(self.classes)}
-        return encode_tensors({"delta": self.delta}, meta)
+        return encode_tensors(quantise(self.delta, self.precision), meta)
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:
         arrays, fields = tensor_fields(payload, "update")
+        delta = dequantise(arrays)
         update = cls(
             fields.text("device"),
             fields.integer("epoch"),
@@ -158,13 +161,12 @@ class Update:
             fields.integer("samples", low=1),
             fields.text("space", length_max=64),
             read_classes(fields),
-            float_matrix(arrays, "delta"),
+            delta,
             fields.integer("life"),
+            Precision(arrays["delta"].dtype.name),
         )
-        if set(arrays) != {"delta"} or update.delta.shape[0] != len(update.classes):
-            raise RemoteError(
-                f"update holds {sorted(arrays)} for {len(update.classes)} classes; expected delta (C, d + 1)"
-            )
+        if len(delta) != len(update.classes):
+            raise RemoteError(f"update has {len(delta)} rows for {len(update.classes)} classes")
         return finished(fields, update)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,11 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
+from edge_agent.resume import resume
 from edge_agent.store import MemoryStore
 from headway.errors import StoreError
 from headway.messages import Ack, Metrics, StatisticsReport, Update
+from headway.precision import Precision
 from headway.topics import Kind
 from tests.edge_agent.variants import pipeline, variant, windows
 
@@ -170,3 +174,25 @@ def test_sync_state_round_trips_and_refuses_damage() -> None:
     for damaged in (b"", b"{}", state.encode()[:-1], b'{"epoch":-1}', state.encode().replace(b"[11,12]", b"[11]")):
         with pytest.raises(StoreError):
             SyncState.decode(damaged)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_rounded_updates_add_up_to_what_was_learned_over_restarts(precision: str) -> None:
+    settings = replace(SYNC, update_precision=Precision(precision))
+    store = MemoryStore()
+    start: np.ndarray | None = None
+    for seed in range(12):
+        subject = agent("gradient", update_labels=3)
+        subject.settings = settings
+        resume(subject, store)
+        weights = subject.learner.trainer.state()[0]["weights"]
+        start = weights.copy() if start is None else start
+        feed(subject, count=6, seed=seed)
+        store.commit(subject.changes())
+    rows = [Update.decode(row.payload) for row in store.outbox(0, 100)]
+    assert len(rows) == 24
+    assert {row.precision for row in rows} == {Precision(precision)}
+    learned = subject.learner.trainer.state()[0]["weights"] - start
+    off = np.abs(sum(row.delta for row in rows) - learned)
+    largest = max(float(np.abs(row.delta).max()) for row in rows)
+    assert off.max() <= largest / 127 + 1e-5, "never further off than one rounding"

@@ -30,6 +30,7 @@ from headway.messages import (
     Update,
 )
 from headway.metrics import ClassificationSums
+from headway.precision import Precision
 from headway.statistics import Statistics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
@@ -68,6 +69,7 @@ def wide_tables() -> Statistics:
 
 HISTORY = History(70368744177664, (11, 281474976710655), (5, 9))
 DELTA: Float32 = np.array([[0.5, 0.0, -1.0], [-0.5, 0.0, 1.0]], np.float32)
+DELTA8: Float32 = np.array([[0.5, 0.0, -127.0], [-32.0, 0.25, 63.5]], np.float32)
 MESSAGES: dict[str, Message] = {
     "status-online.json": Status(online=True, boot=7),
     "status-will.json": Status(online=False, boot=7),
@@ -80,6 +82,7 @@ MESSAGES: dict[str, Message] = {
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11),
     "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
+    "update-int8.safetensors": Update("wrist-1", 7, 4, 41, 16, SPACE, CLASSES, DELTA8, 11, Precision.INT8),
     "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664, 13, 2),
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
 }
@@ -92,6 +95,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics-packed.safetensors": StatisticsReport.decode,
     "statistics-part.safetensors": ReportPart.decode,
     "update.safetensors": Update.decode,
+    "update-int8.safetensors": Update.decode,
     "event.json": Event.decode,
     "ack.json": Ack.decode,
     "head.safetensors": PublishedHead.decode,

@@ -1,0 +1,70 @@
+"""Deltas in fewer bytes: how far off one is, that the sum of many is not, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.errors import RemoteError
+from headway.precision import Precision, dequantise, quantise
+
+# of one delta, relative in L2: half a unit in the last place of float16; an int8 row of normal values, 127 levels
+ERROR_MAX = {Precision.FLOAT32: 0.0, Precision.FLOAT16: 3e-4, Precision.INT8: 1.5e-2}
+BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
+
+
+def deltas(count: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (random.normal(0, 1, (count, 10, 65)) * random.uniform(1e-3, 1, (count, 10, 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_one_delta_is_off_by_little_and_takes_fewer_bytes(precision: Precision) -> None:
+    for delta in deltas(20):
+        tensors = quantise(delta, precision)
+        error = np.linalg.norm(dequantise(tensors) - delta) / np.linalg.norm(delta)
+        assert error <= ERROR_MAX[precision]
+        assert tensors["delta"].nbytes == delta.size * BYTES[precision]
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_with_error_feedback_the_sum_is_off_by_one_residual(precision: Precision) -> None:
+    total, sent, residual = np.zeros((10, 65)), np.zeros((10, 65)), np.zeros((10, 65), np.float32)
+    for delta in deltas(200):
+        wanted = delta + residual
+        arrived = dequantise(quantise(wanted, precision))
+        residual = wanted - arrived
+        total, sent = total + delta, sent + arrived
+    assert np.allclose(sent + residual, total, atol=1e-4)
+    assert np.linalg.norm(residual) <= ERROR_MAX[precision] * 1.1 * np.linalg.norm(wanted) + 1e-6
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_zeros_and_giants_survive(precision: Precision) -> None:
+    for value in (0.0, 1e-30, 1e-42, 1e30):
+        delta = np.full((2, 3), value, np.float32)
+        arrived = dequantise(quantise(delta, precision))
+        assert np.allclose(arrived, delta, rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"scale": np.ones(2, np.float32)},
+        {"delta": np.zeros((2, 3), np.int8)},
+        {"delta": np.zeros((2, 3), np.int8), "scale": np.ones(3, np.float32)},
+        {"delta": np.zeros((2, 3), np.int8), "scale": np.ones(2, np.float64)},
+        {"delta": np.zeros((2, 3), np.int8), "scale": np.array([1, -1], np.float32)},
+        {"delta": np.ones((2, 3), np.int8), "scale": np.array([1, np.nan], np.float32)},
+        {"delta": np.ones((2, 3), np.int8), "scale": np.array([1, np.inf], np.float32)},
+        {"delta": np.full((2, 3), 100, np.int8), "scale": np.full(2, 3e38, np.float32)},
+        {"delta": np.full((2, 3), np.inf, np.float16)},
+        {"delta": np.zeros((2, 3), np.float32), "scale": np.ones(2, np.float32)},
+        {"delta": np.zeros((2, 3), np.float64)},
+        {"delta": np.zeros(3, np.float32)},
+    ],
+)
+def test_what_nobody_quantised_is_refused(tensors: dict[str, np.ndarray]) -> None:
+    with pytest.raises(RemoteError):
+        dequantise(tensors)
