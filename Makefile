@@ -8,13 +8,16 @@ RUN := $(VENV)/bin/python
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo test check fuzz tflite-env clean
+.PHONY: help demo case-study test check fuzz tflite-env clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## the whole loop on real smartwatch data: train, convert, ten devices, a fleet head; writes demo-report/
 	@$(RUN) -m demo
+
+case-study: $(READY) ## the textbook case of incremental learning, ten rounds of ten samples; writes case-study-report/
+	@$(RUN) -m benchmarks.case_study
 
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
 	@$(RUN) -m pytest
@@ -31,7 +34,7 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
 clean: ## remove the virtual environment, caches and reports
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report build *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report case-study-report build *.egg-info
 
 $(READY): pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"

@@ -37,7 +37,7 @@ class Aggregator:
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
-        self._registry = Registry(store, policy.limits, len(model.source.classes))
+        self._registry = Registry(store, policy.limits, len(model.source.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}

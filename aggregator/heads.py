@@ -12,12 +12,14 @@ from aggregator.effects import Effect, Instant, Note
 from aggregator.exact import FleetSum
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredHead
+from headway.arrays import Float32
 from headway.errors import BundleError
-from headway.gradient import fold_frozen_head, head_over_codes, weights_over_unit_codes
+from headway.gradient import fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
 from headway.head import Head
 from headway.messages import MESSAGE_BYTES_MAX, TENSORS_TYPE, PublishedHead, StatisticsReport, Update
 from headway.ports import Outgoing
 from headway.statistics import Statistics
+from headway.task import Task
 from headway.topics import ALL, Kind, topic
 from headway.variant import Variant
 
@@ -30,18 +32,20 @@ AVERAGED_SAMPLES = "averaged_samples"
 class FleetModel:
     """What the aggregator needs of a bundle.
 
-    source: statistics of the original training data; start: the frozen head over codes, where averaging begins,
-    None when this bundle's frozen head cannot be expressed over codes.
+    source: statistics of the original training data; start: the frozen head over codes, where averaging begins.
+    task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.gradient`).
     """
 
     source: Statistics
-    start: Head | None
+    start: Head
+    task: Task = Task.CLASSIFICATION
+    scale: Float32 | None = None
 
     @classmethod
     def of(cls, variant: Variant) -> FleetModel:
         """The model of a bundle."""
-        projects = variant.features.components is not None
-        return cls(variant.source, None if projects else fold_frozen_head(variant.head, variant.features))
+        start = fold_frozen_head(variant.frozen_head, variant.features)
+        return cls(variant.source, start, variant.task, target_scale(variant))
 
     @property
     def space(self) -> str:
@@ -69,8 +73,8 @@ class HeadPublisher:
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None
         self._published_at_s: float | None = None
-        if policy.method is Method.AVERAGE and model.start is None:
-            raise BundleError("this bundle projects its embedding; publish with method = exact")
+        if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
+            raise BundleError(f"this bundle is a {model.task} model, which has no exact tables; set method = average")
         if len(model.source.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.source.classes)} classes does not fit one message")
 
@@ -130,8 +134,6 @@ class HeadPublisher:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
         newest = self._store.head(self._model.space, Method.AVERAGE)
         base = self._model.start if newest is None else PublishedHead.decode(newest.payload).head
-        if base is None:
-            raise BundleError("this bundle projects its embedding; publish with method = exact")
         devices: set[str] = set()
         contributions: list[Contribution] = []
         for row in self._store.updates(self._model.space):
@@ -139,12 +141,12 @@ class HeadPublisher:
             devices.add(update.device)
             staleness = max(0, version - 1 - update.base_version)
             contributions.append(Contribution(update.delta, update.samples, staleness))
-        weights = average(weights_over_unit_codes(base), contributions, self._policy.averaging)
+        weights = average(weights_over_unit_codes(base, self._model.scale), contributions, self._policy.averaging)
         self._store.remove_updates(self._model.space)
         self._waiting, self._waiting_since_s = 0, None
         samples = sum(contribution.samples for contribution in contributions)
         self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
-        head = head_over_codes(weights, base.classes)
+        head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
         return PublishedHead(version, "average", self._model.space, len(devices), samples, head)
 
     def _message(self, payload: bytes) -> Outgoing:

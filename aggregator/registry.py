@@ -15,6 +15,8 @@ from aggregator.store import DeviceRow, EventRow, RefusalRow, Store
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.messages import Event, Metrics, Reported, Status
+from headway.target_metrics import SUMS
+from headway.task import Task
 
 UNKNOWN_DEVICE = ""
 
@@ -22,10 +24,10 @@ UNKNOWN_DEVICE = ""
 class Registry:
     """Keeps the device rows. Every method must run inside a transaction of the store."""
 
-    def __init__(self, store: Store, limits: Limits, class_count: int) -> None:
+    def __init__(self, store: Store, limits: Limits, class_count: int, task: Task = Task.CLASSIFICATION) -> None:
         self._store = store
         self._limits = limits
-        self._class_count = class_count
+        self._class_count, self._task = class_count, task
         self._rows: dict[str, DeviceRow] = {}
         self._new_rows = 0
 
@@ -64,6 +66,8 @@ class Registry:
 
     def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
         metrics = Metrics.decode(payload, self._class_count)
+        if not isinstance(metrics.served, SUMS[self._task]):
+            raise RemoteError(f"metrics are not those of a {self._task} model, which the fleet's bundle is")
         row = self.admit(device, now)
         if metrics.epoch == row.metrics_epoch and metrics.counter < row.metrics_counter:
             return

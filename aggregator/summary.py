@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from aggregator.store import DeviceRow
 from headway.messages import Metrics, Reported
+from headway.target_metrics import AnySums, LabelSums, ValueSums
 
 NO_REPORT = Reported("", "", "", "", "", "", "", 0, "")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSummary:
-    """served_accuracy, frozen_accuracy: prequential since the epoch began, 0..1, None before the first label.
-
+    """served_accuracy, frozen_accuracy: prequential since the epoch began, 0..1, None before the first label; of a
+    multi-label model the share of windows with every label right. served_r2, frozen_r2: of a regression.
     source: name of the head that serves; last_seen_s: the aggregator's wall clock, seconds since 1970.
     """
 
@@ -26,6 +28,8 @@ class DeviceSummary:
     scored: int
     served_accuracy: float | None
     frozen_accuracy: float | None
+    served_r2: float | None
+    frozen_r2: float | None
     source: str
     learner: str
     bundle: str
@@ -46,8 +50,10 @@ def summarise(row: DeviceRow) -> DeviceSummary:
         counter=row.counter,
         labels=reported.labels,
         scored=scored,
-        served_accuracy=metrics.served.accuracy if metrics is not None and scored else None,
-        frozen_accuracy=metrics.frozen.accuracy if metrics is not None and metrics.frozen.samples else None,
+        served_accuracy=None if metrics is None else _accuracy(metrics.served),
+        frozen_accuracy=None if metrics is None else _accuracy(metrics.frozen),
+        served_r2=None if metrics is None else _r2(metrics.served),
+        frozen_r2=None if metrics is None else _r2(metrics.frozen),
         source=reported.source,
         learner=reported.learner,
         bundle=reported.bundle,
@@ -78,16 +84,29 @@ def _line(summary: DeviceSummary, now_s: float) -> tuple[str, ...]:
         f"{summary.epoch:x}"[-6:],
         str(summary.counter),
         str(summary.labels),
-        _percent(summary.served_accuracy),
-        _percent(summary.frozen_accuracy),
+        _quality(summary.served_accuracy, summary.served_r2),
+        _quality(summary.frozen_accuracy, summary.frozen_r2),
         summary.source or "-",
         _age(now_s - summary.last_seen_s),
         f"{summary.bundle} {summary.bundle_version}".strip() or "-",
     )
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+def _accuracy(sums: AnySums) -> float | None:
+    if not sums.samples or isinstance(sums, ValueSums):
+        return None
+    return sums.subset_accuracy if isinstance(sums, LabelSums) else sums.accuracy
+
+
+def _r2(sums: AnySums) -> float | None:
+    """None, too, while the targets have not varied."""
+    return sums.r2 if isinstance(sums, ValueSums) and not math.isnan(sums.r2) else None
+
+
+def _quality(accuracy: float | None, r2: float | None) -> str:
+    if accuracy is None:
+        return "-" if r2 is None else f"R2 {r2:.3f}"
+    return f"{100 * accuracy:.1f} %"
 
 
 def _age(seconds: float) -> str:

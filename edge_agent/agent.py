@@ -24,7 +24,7 @@ from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
 from edge_agent.upload import Upload
-from headway.arrays import Float32, Int64
+from headway.arrays import AnyArray, Float32
 from headway.errors import RemoteError
 from headway.fields import JsonValue
 from headway.messages import (
@@ -37,7 +37,8 @@ from headway.messages import (
     StatisticsReport,
     Update,
 )
-from headway.samples import UNLABELLED
+from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label, same_label
+from headway.task import predicted
 from headway.topics import Kind
 
 EPOCH_BITS = 48
@@ -76,10 +77,11 @@ class Agent:
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
 
-    def process(self, features: Features, labels: Int64 | None, ids: Sequence[str] | None = None) -> Answer:
+    def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
 
-        labels: int64 (n,), -1 where there is none; None without any. ids: names under which labels may come later;
+        labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
+        any. ids: names under which labels may come later;
         a label for an id that was labelled before corrects it. Commit afterwards.
         """
         count = len(features)
@@ -95,35 +97,39 @@ class Agent:
             if ids is not None:
                 for row in range(stop - start):
                     self.windows.add(ids[start + row], unlabelled(window, served.probability, served.source, row))
-            if labels is not None and labels[start] != UNLABELLED:
-                number = self._learn(window, int(labels[start]), served)
+            label = UNLABELLED if labels is None else row_label(labels, start)
+            if not no_label(label):
+                number = self._learn(window, label, served)
                 if ids is not None:
-                    self.windows.relabel(ids[start], int(labels[start]), number)
+                    self.windows.relabel(ids[start], label, number)
             start = stop
         probability = np.concatenate(probabilities)
-        return Answer(np.asarray(probability.argmax(axis=1), np.int64), probability, np.array(sources))
+        return Answer(predicted(probability, self.learner.task), probability, np.array(sources))
 
-    def label(self, ids: Sequence[str], labels: Int64) -> LabelCounts:
-        """Labels for windows seen earlier: late, in any order, repeated, corrected (-1 takes one back). Commit after.
+    def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
+        """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit after.
 
-        labels: int64 (n,). A label for a window that is no longer remembered is counted as unknown.
+        labels: int64 (n,) or float32 (n, C) as in `process`; no label takes the earlier one back. A label for a
+        window that is no longer remembered is counted as unknown.
         """
         counts = LabelCounts()
-        for window_id, label in zip(ids, labels.tolist(), strict=True):
+        for row, window_id in enumerate(ids):
+            label = row_label(labels, row)
             known = self.windows.get(window_id)
             if known is None:
                 counts.unknown += 1
-            elif known.label == label:
+            elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
                 counts.repeated += 1
-            elif known.label == UNLABELLED:
+            elif no_label(known.label):
                 self.windows.relabel(window_id, label, self._learn(known.features, label, known.served))
                 counts.learned += 1
             else:
-                after = None if label == UNLABELLED else label
+                after = None if no_label(label) else label
                 self.learner.correct(known.number, known.features, known.label, after)
                 self._recorder.note(Corrected(known.features, known.number, known.label, label))
                 if self._baseline is not None and known.number < self.sync_state.before:
-                    self._baseline = self._baseline.corrected(known.codes, known.label, after)
+                    index = None if after is None else class_index(after)
+                    self._baseline = self._baseline.corrected(known.codes, class_index(known.label), index)
                     self._baseline_changed = True
                 self.windows.relabel(window_id, label, known.number)
                 self.sync_state.counter += 1
@@ -294,7 +300,7 @@ class Agent:
             events.append(Event("head-changed", detail, wall_s))
         return events
 
-    def _learn(self, window: Features, label: int, served: Prediction) -> int:
+    def _learn(self, window: Features, label: Label, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)
         self.sync_state.counter += 1
         self._recorder.note(Taught(window, label, served, queued=self._queue_update()))
@@ -326,11 +332,11 @@ class Agent:
         return True
 
 
-def _next_labelled(labels: Int64 | None, start: int, count: int) -> int:
+def _next_labelled(labels: AnyArray | None, start: int, count: int) -> int:
     """End of the run that one head can serve: a labelled row alone, or all rows up to the next labelled one."""
     if labels is None:
         return count
-    if labels[start] != UNLABELLED:
+    if not no_label(row_label(labels, start)):
         return start + 1
-    later = np.flatnonzero(labels[start:] != UNLABELLED)
+    later = np.flatnonzero(is_labelled(labels[start:]))
     return start + int(later[0]) if len(later) else count

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import Fields
+from headway.losses import Loss
 from headway.mqtt import MqttSettings
+from headway.optimizers import Optimizer
 from headway.precision import Precision
 from headway.topics import checked_name
 
@@ -29,10 +31,26 @@ class SensorSettings:
 class LearnerSettings:
     """Which learner runs, and the gate between learning and serving."""
 
-    kind: str = "exact"
-    learning_rate: float = 0.5
+    kind: str = "auto"
+    recent_rows: int = 256
+    optimizer: str = "momentum"
+    loss: str = "auto"
+    learning_rate: float = 1.0
+    learning_rate_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float = 0.0
+    huber_delta: float = 1.0
+    l2: float = 0.0
+    proximal: float = 0.0
+    l2_sp: float = 0.0
+    train: str = "online"
+    steps_per_label: int = 4
+    train_rows: int = 16
+    train_epochs: int = 12
     batch_rows: int = 16
     replay_rows: int = 256
+    source_worth: float = 4.0
+    seed: int = 0
     update_labels: int = 16
     new_classes: bool = False
     horizon_rows: int = 1024
@@ -108,13 +126,29 @@ def learner_settings(fields: Fields) -> LearnerSettings:
     """The ``[learner]`` table; ``replay`` reads it alone."""
     default = LearnerSettings()
     settings = LearnerSettings(
-        kind=fields.choice("kind", ("exact", "gradient"), default.kind),
+        kind=fields.choice("kind", ("auto", "exact", "gradient"), default.kind),
+        optimizer=fields.choice("optimizer", tuple(Optimizer), default.optimizer),
+        loss=fields.choice("loss", ("auto", *Loss), default.loss),
         learning_rate=fields.number("learning_rate", default.learning_rate, low=1e-6, high=100),
+        learning_rate_decay=fields.number("learning_rate_decay", default.learning_rate_decay, low=0.0, high=1.0),
+        momentum=fields.number("momentum", default.momentum, low=0.0, high=0.999),
+        clip_norm=fields.number("clip_norm", default.clip_norm, low=0.0, high=1e6),
+        huber_delta=fields.number("huber_delta", default.huber_delta, low=1e-6, high=1e6),
+        l2=fields.number("l2", default.l2, low=0.0, high=1e3),
+        proximal=fields.number("proximal", default.proximal, low=0.0, high=1e3),
+        l2_sp=fields.number("l2_sp", default.l2_sp, low=0.0, high=1e3),
+        train=fields.choice("train", ("online", "batch", "scheduled"), default.train),
+        steps_per_label=fields.integer("steps_per_label", default.steps_per_label, low=1, high=1000),
+        train_rows=fields.integer("train_rows", default.train_rows, low=1, high=1 << 16),
+        train_epochs=fields.integer("train_epochs", default.train_epochs, low=1, high=1000),
         batch_rows=fields.integer("batch_rows", default.batch_rows, low=1, high=4096),
         replay_rows=fields.integer("replay_rows", default.replay_rows, low=1, high=1 << 16),
+        source_worth=fields.number("source_worth", default.source_worth, low=0.0, high=1e6),
+        seed=fields.integer("seed", default.seed, low=0, high=2**32),
         update_labels=fields.integer("update_labels", default.update_labels, low=1, high=1 << 20),
         new_classes=fields.boolean("new_classes", default.new_classes),
         horizon_rows=fields.integer("horizon_rows", default.horizon_rows, low=0, high=1 << 20),
+        recent_rows=fields.integer("recent_rows", default.recent_rows, low=1, high=1 << 16),
         gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
         gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
         gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.arrays import Float32, Int64, Strings
+from headway.arrays import AnyArray, Float32, Strings
 from headway.topics import Kind
 
 
@@ -15,10 +15,11 @@ from headway.topics import Kind
 class Answer:
     """The agent's predictions for a batch, made before any of its labels was used.
 
-    prediction: int64 (n,); probability: float32 (n, C); source: text (n,), the head that served each row.
+    probability: float32 (n, C), a regression's values; source: text (n,), the head that served each row.
+    prediction: int64 (n,); 0 or 1 per label, int64 (n, C); or values, float32 (n, C): `headway.task.predicted`.
     """
 
-    prediction: Int64
+    prediction: AnyArray
     probability: Float32
     source: Strings
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,21 +26,27 @@ from edge_agent.learner.serving import Learner as ServingLearner
 from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
-from headway.arrays import AnyArray, Float32, Int64, Strings
+from headway.arrays import AnyArray, Float32
 from headway.durable import write_durably
 from headway.errors import DataError, StoreError
 from headway.fields import nearest
-from headway.samples import UNLABELLED
+from headway.samples import UNLABELLED, targets_of
+from headway.target_metrics import SUMS, LabelSums, ValueSums
+from headway.task import Task, predicted
 from headway.tensors import decode_tensors, encode_tensors
 from headway.variant import Variant, read_variant
 
 STATE_BYTES_MAX = 1 << 30
-Label = str | int
+Label = str | int | Sequence[float] | AnyArray
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What the learner says of one window. probability: float32 (C,) over `Learner.classes`; id: for `label`."""
+    """What the learner says of one window. probability: float32 (C,) over `Learner.classes`; id: for `label`.
+
+    label: the most probable class; of a multi-label model its labels, joined by ", "; of a regression empty, its
+    values being `probability`.
+    """
 
     id: str
     label: str
@@ -73,6 +80,10 @@ class Learner:
         return self._core.learner.classes
 
     @property
+    def task(self) -> Task:
+        return self._core.learner.task
+
+    @property
     def serving(self) -> str:
         """Name of the head that serves now."""
         return self._core.learner.serving
@@ -87,25 +98,26 @@ class Learner:
         if window_id is None:
             window_id, self._next = f"#{self._next}", self._next + 1
         answer = self._core.process(self._features(x[None]), None, (window_id,))
-        name = self.classes[int(answer.prediction[0])]
-        return Guess(window_id, name, answer.probability[0], str(answer.source[0]))
+        return Guess(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.source[0]))
 
     def label(self, window_id: str, y: Label | None) -> bool:
-        """The label of a window observed earlier; None takes it back. False when it is no longer remembered."""
-        index = UNLABELLED if y is None else self._index(y)
-        return not self._core.label((window_id,), np.array([index], np.int64)).unknown
+        """The label of a window observed earlier; None takes it back. False when it is no longer remembered.
 
-    def predict_one(self, x: AnyArray) -> str:
-        """Class name of one window, which is not remembered. x: numeric (*input_shape)."""
-        return str(self.predict(x[None])[0])
+        y: class name or index; of a multi-label model or a regression C numbers, NaN where one is unknown.
+        """
+        return not self._core.label((window_id,), self._truth([y])).unknown
 
-    def predict(self, x: AnyArray) -> Strings:
-        """Class names of many windows. x: numeric (n, *input_shape) -> text (n,)."""
-        names: Strings = np.array(self.classes)[self.predict_proba(x).argmax(axis=1)]
-        return names
+    def predict_one(self, x: AnyArray) -> Any:
+        """`predict` for one window, which is not remembered. x: numeric (*input_shape)."""
+        return self.predict(x[None]).tolist()[0]
+
+    def predict(self, x: AnyArray) -> AnyArray:
+        """x: numeric (n, *input_shape) -> class names (n,); multi-label 0 or 1 (n, C); regression values (n, C)."""
+        found = predicted(self.predict_proba(x), self.task)
+        return np.array(self.classes)[found] if self.task is Task.CLASSIFICATION else found
 
     def predict_proba(self, x: AnyArray) -> Float32:
-        """x: numeric (n, *input_shape) -> float32 (n, C), columns as in `classes`."""
+        """x: numeric (n, *input_shape) -> float32 (n, C), columns as in `classes`; a regression's values."""
         return self._core.learner.predict(self._features(x)).probability
 
     def learn_one(self, x: AnyArray, y: Label) -> Learner:
@@ -114,19 +126,21 @@ class Learner:
 
     def learn_many(self, x: AnyArray, y: Sequence[Label] | AnyArray) -> Learner:
         """Labelled windows in time order, each scored before it is learned. x: (n, *input_shape); y: n labels."""
-        given = y.tolist() if isinstance(y, np.ndarray) else list(y)
-        if len(given) != len(x):
-            raise DataError(f"{len(x)} windows came with {len(given)} labels")
-        indices = np.array([self._index(label) for label in given], np.int64)
-        if len(indices):
-            self._core.process(self._features(x), indices)
+        if len(y) != len(x):
+            raise DataError(f"{len(x)} windows came with {len(y)} labels")
+        if len(y):
+            self._core.process(self._features(x), self._truth(y))
         return self
 
     def score(self, x: AnyArray, y: Sequence[Label] | AnyArray) -> float:
-        """Accuracy of the head that serves now on labelled windows, without learning them."""
-        given = y.tolist() if isinstance(y, np.ndarray) else list(y)
-        truth: Int64 = np.array([self._index(label) for label in given], np.int64)
-        return float((self.predict_proba(x).argmax(axis=1) == truth).mean())
+        """How good the head that serves now is on labelled windows, which it does not learn.
+
+        Accuracy; of a multi-label model subset accuracy; of a regression R2.
+        """
+        sums = SUMS[self.task].of(self.predict_proba(x), self._truth(y))
+        if isinstance(sums, ValueSums):
+            return sums.r2
+        return sums.subset_accuracy if isinstance(sums, LabelSums) else sums.accuracy
 
     def save(self, path: str | Path) -> None:
         """Write everything learned, durably; `load` goes on from there to the bit."""
@@ -157,6 +171,25 @@ class Learner:
     def _features(self, x: AnyArray) -> Features:
         return self._pipeline.features(np.asarray(x))
 
+    def _name(self, prediction: AnyArray) -> str:
+        if self.task is Task.REGRESSION:
+            return ""
+        chosen = [prediction] if self.task is Task.CLASSIFICATION else np.flatnonzero(prediction)
+        return ", ".join(self.classes[int(index)] for index in chosen)
+
+    def _truth(self, given: Sequence[Label | None] | AnyArray) -> AnyArray:
+        """Labels as the core takes them: int64 (n,), or targets float32 (n, C). Raises DataError."""
+        labels = given.tolist() if isinstance(given, np.ndarray) else list(given)
+        if self.task is Task.CLASSIFICATION:
+            return np.array([UNLABELLED if label is None else self._index(label) for label in labels], np.int64)
+        none = np.full(len(self.classes), np.nan)
+        try:
+            rows = [none if label is None else np.atleast_1d(np.asarray(label, np.float64)) for label in labels]
+            table = np.array(rows).reshape(len(labels), -1)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"labels of a {self.task} model are {len(self.classes)} numbers each: {error}") from error
+        return targets_of(table, len(labels), len(self.classes), self.task)
+
     def _index(self, label: Label) -> int:
         if isinstance(label, str):
             if label not in self.classes and self._new_classes:
@@ -164,6 +197,6 @@ class Learner:
             if label in self.classes:
                 return self.classes.index(label)
             raise DataError(f"label {label!r} is no class{nearest(label, self.classes)}")
-        if not 0 <= int(label) < len(self.classes):
+        if not isinstance(label, int | np.integer) or not 0 <= int(label) < len(self.classes):
             raise DataError(f"label {label} is outside 0..{len(self.classes) - 1}")
         return int(label)

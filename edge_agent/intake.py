@@ -182,7 +182,8 @@ class Intake:
             return None
 
     def _read(self, file: Claimed) -> tuple[Samples, Features | None]:
-        samples = self._source.read(file, self._agent.learner.classes, new_classes=self.new_classes)
+        learner = self._agent.learner
+        samples = self._source.read(file, learner.classes, new_classes=self.new_classes, task=learner.task)
         has_windows = samples.x is not None and len(samples)
         return samples, self._pipeline.features(samples.x) if has_windows and samples.x is not None else None
 

@@ -20,7 +20,7 @@ from headway.arrays import AnyArray, Float32
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.messages import PublishedHead
-from headway.samples import UNLABELLED
+from headway.samples import Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
 
 ENTRY_BYTES_MAX = 256 << 20
@@ -31,22 +31,25 @@ COMPRESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """One labelled window; `served` is what was answered for it. queued: an update was taken from the trainer after."""
+    """One labelled window; `served` is what was answered for it. queued: an update was taken from the trainer after.
+
+    label: class index, or targets float32 (C,).
+    """
 
     features: Features
-    label: int
+    label: Label
     served: Prediction
     queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """Label `number` of a window was `before` and is `after`, -1 for none."""
+    """Label `number` of a window was `before` and is `after`; -1 or nothing but NaN for none."""
 
     features: Features
     number: int
-    before: int
-    after: int
+    before: Label
+    after: Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +114,17 @@ def redo(learner: Learner, operations: Sequence[Operation]) -> None:
     for operation in operations:
         match operation:
             case Taught(features, label, served, queued):
-                if not 0 <= label < len(learner.classes) or served.probability.shape[1] > len(learner.classes):
+                fits = (
+                    0 <= label < len(learner.classes) if isinstance(label, int) else len(label) == len(learner.classes)
+                )
+                if not fits or served.probability.shape[1] > len(learner.classes):
                     raise StoreError(f"the journal teaches class {label}; this learner knows {len(learner.classes)}")
                 learner.learn(features, label, served)
                 if queued and isinstance(learner.trainer, GradientTrainer):
                     # the update itself lies in the outbox already; the next one starts where it ended
                     learner.trainer.take_update()
             case Corrected(features, number, before, after):
-                learner.correct(number, features, before, None if after == UNLABELLED else after)
+                learner.correct(number, features, before, None if no_label(after) else after)
             case ClassAdded(name):
                 learner.add_class(name)
             case HeadAdopted(payload):
@@ -131,9 +137,14 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
         case Taught(_, label, served, queued):
             # a head may have learned of new classes within one entry, so the widths differ
             tensors[f"served.{number}"] = served.probability
-            return {"do": "taught", "label": label, "source": served.source, "queued": queued}
+            taught = _label_fields(tensors, number, label=label)
+            return {"do": "taught", **taught, "source": served.source, "queued": queued}
         case Corrected(_, label_number, before, after):
-            return {"do": "corrected", "number": label_number, "before": before, "after": after + 1}
+            return {
+                "do": "corrected",
+                "number": label_number,
+                **_label_fields(tensors, number, before=before, after=after),
+            }
         case ClassAdded(name):
             return {"do": "class", "name": name}
         case HeadAdopted(payload):
@@ -147,16 +158,33 @@ def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) 
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
         served = Prediction(probability, row.text("source"))
-        operation = Taught(_features(tensors, at), row.integer("label"), served, row.boolean("queued"))
+        label = _label(row, "label", number, tensors)
+        operation = Taught(_features(tensors, at), label, served, row.boolean("queued"))
     elif kind == "corrected":
-        numbers = row.integer("number"), row.integer("before"), row.integer("after") - 1
-        operation = Corrected(_features(tensors, at), *numbers)
+        before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
+        operation = Corrected(_features(tensors, at), row.integer("number"), before, after)
     elif kind == "class":
         operation = ClassAdded(row.text("name"))
     else:
         operation = HeadAdopted(tensors[f"head.{number}"].tobytes())
     row.finish()
     return operation
+
+
+def _label_fields(tensors: dict[str, AnyArray], number: int, **labels: Label) -> dict[str, JsonValue]:
+    """Class indices as numbers in the row, one added so that -1 fits; targets as tensors of their own."""
+    fields: dict[str, JsonValue] = {}
+    for key, label in labels.items():
+        if isinstance(label, int):
+            fields[key] = label + 1
+        else:
+            tensors[f"{key}.{number}"] = label
+    return fields
+
+
+def _label(row: Fields, key: str, number: int, tensors: dict[str, AnyArray]) -> Label:
+    """Inverse of `_label_fields` for one label."""
+    return row.integer(key) - 1 if row.has(key) else tensors[f"{key}.{number}"]
 
 
 def _features(tensors: dict[str, AnyArray], at: int) -> Features:

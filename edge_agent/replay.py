@@ -21,13 +21,14 @@ from headway.variant import read_variant
 def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> dict[str, object]:
     """Drive the agent over `stream` and write its predictions to `out`; returns the metrics.
 
-    stream: ``.npz`` with x (n, *input_shape) and y (n,), -1 for a row that never gets a label, in time order.
-    out: ``.npz`` with prediction (n,), probability (n, C), source (n,).
+    stream: ``.npz`` with x (n, *input_shape) and y, in time order: (n,), -1 for a row that never gets a label; or,
+    for several labels or values per window, (n, C), NaN for what never gets known.
+    out: ``.npz`` with prediction (n,), or (n, C) likewise, probability (n, C), source (n,).
     """
     variant = read_variant(bundle)
-    samples = read_samples(stream, variant.classes)
+    samples = read_samples(stream, variant.classes, task=variant.task)
     if samples.x is None or samples.y is None or not len(samples):
-        raise DataError(f"{stream} needs x and y with at least one row (y is -1 where a row has no label)")
+        raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     pipeline = Pipeline(variant, open_runtime(variant))
     agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0))
     features = pipeline.features(samples.x)
@@ -35,13 +36,17 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
     write_durably(out, answer.encode())
     learner = agent.learner
     return {
+        "task": str(learner.task),
         "rows": len(samples),
         "labels": learner.labels,
         "served": learner.served_sums.summary(),
         "frozen": learner.frozen_sums.summary(),
+        "recent": learner.recent_sums.summary(),
+        "by_class": learner.served_sums.by_class(learner.classes),
         "serving": learner.serving,
         "sources": {str(n): int(c) for n, c in zip(*np.unique(answer.source, return_counts=True), strict=True)},
         "clipped_share": features.clipped / features.codes.size,
         "missing_values": features.missing,
+        "refused_steps": learner.refused_steps,
         "runtime": pipeline.runtime_name,
     }

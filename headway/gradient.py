@@ -1,60 +1,17 @@
-"""The gradient learner's maths: softmax cross-entropy and its gradient step on the head, in place and float32.
+"""Heads in the units that gradient learning works in, on devices and in the fleet.
 
-The bias is a trailing column of ones in the features, the weights are stored class-major (C, d + 1), and every
-intermediate lives in a preallocated buffer: that order lets BLAS and the cache do the work.
+Descent runs on codes / 127, and on targets divided by their spread, so that one learning rate suits every model.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from headway.arrays import Float32, Int64
-from headway.errors import LocalError
+from headway.arrays import Float32
 from headway.features import CODE_MAX, FeatureMap
 from headway.head import Head, HeadInput, HeadKind
-
-
-class SoftmaxSGD:
-    """Mini-batch stochastic gradient descent on mean softmax cross-entropy.
-
-        Z = W X^T;  P = softmax(Z);  W <- W - lr / B * (P - Y) X
-
-    weights: float32 (C, d + 1), the last column the bias.
-    """
-
-    def __init__(self, weights: Float32, learning_rate: float, batch_max: int) -> None:
-        if weights.dtype != np.float32 or weights.ndim != 2:
-            raise LocalError(f"weights must be float32 (C, d + 1), got {weights.dtype} {weights.shape}")
-        self.weights = np.ascontiguousarray(weights)
-        self.learning_rate = learning_rate
-        classes, width = weights.shape
-        self._extended = np.ones((batch_max, width), np.float32)
-        self._scores = np.empty((classes, batch_max), np.float32)
-        self._gradient = np.empty_like(self.weights)
-        self._previous = np.empty_like(self.weights)
-
-    def step(self, features: Float32, labels: Int64) -> bool:
-        """One step on a mini-batch; False when the result was not finite and the step was taken back.
-
-        features: float32 (B, d) with B <= batch_max; labels: int64 (B,).
-        """
-        count = len(features)
-        extended = self._extended[:count]
-        extended[:, :-1] = features
-        scores = self._scores[:, :count]
-        np.matmul(self.weights, extended.T, out=scores)
-        scores -= scores.max(axis=0)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=0)
-        scores[labels, np.arange(count)] -= 1
-        scores *= np.float32(self.learning_rate / count)
-        np.matmul(scores, extended, out=self._gradient)
-        np.copyto(self._previous, self.weights)
-        self.weights -= self._gradient
-        if np.isfinite(self.weights).all():
-            return True
-        np.copyto(self.weights, self._previous)
-        return False
+from headway.task import Task
+from headway.variant import Variant
 
 
 def fold_frozen_head(head: Head, features: FeatureMap) -> Head:
@@ -63,33 +20,57 @@ def fold_frozen_head(head: Head, features: FeatureMap) -> Head:
         q_j ~ 127 e_j / s_j   =>   sum_j e_j K_jc  ~  sum_j q_j (s_j / 127) K_jc
 
     head: over the embedding, kernel (e, C) -> over codes, kernel (d, C); the rows of an expansion start at zero.
-    The two differ only by rounding and clipping of the codes.
-    Raises LocalError for a map that projects the embedding: its codes do not hold the embedding's columns.
+    The two differ only by rounding and clipping of the codes; where the map projects the embedding, v = (e - mean) P,
+    also by what the projection drops: e ~ mean + v P^+ (Moore-Penrose).
     """
+    linear, bias = head.kernel, head.bias.copy()
     if features.components is not None:
-        raise LocalError("a frozen head cannot be folded through a projection of the embedding")
-    size = features.embedding_size
+        mean = np.zeros(features.embedding_size, np.float32) if features.mean is None else features.mean
+        bias = bias + mean @ linear
+        linear = np.linalg.pinv(features.components.astype(np.float64)).astype(np.float32) @ linear
     kernel = np.zeros((features.size, len(head.classes)), np.float32)
-    kernel[:size] = head.kernel * (features.scale[:size] / np.float32(CODE_MAX))[:, None]
-    return Head(kernel, head.bias.copy(), head.kind, head.classes, HeadInput.CODES)
+    size = len(linear)
+    kernel[:size] = linear * (features.scale[:size] / np.float32(CODE_MAX))[:, None]
+    return Head(kernel, bias, head.kind, head.classes, HeadInput.CODES)
 
 
-def weights_over_unit_codes(head: Head) -> Float32:
+def target_scale(variant: Variant) -> Float32:
+    """What one unit of each output is worth, float32 (C,): a regression's standard deviation over the bundle's
+    buffer, else 1. Devices and the aggregator read it from the same bundle.
+    """
+    scale = np.ones(len(variant.classes), np.float32)
+    buffer = variant.buffer
+    if variant.task is Task.REGRESSION and buffer is not None and buffer.targets is not None and len(buffer.targets):
+        spread = buffer.targets.astype(np.float64).std(axis=0)
+        np.copyto(scale, spread.astype(np.float32), where=spread > 0)
+    return scale
+
+
+def feature_energy(variant: Variant) -> float:
+    """Mean squared length of codes / 127 with the 1 for the bias, over the training data; d + 1 when unknown."""
+    source, buffer = variant.source, variant.buffer
+    if source.samples:
+        return 1.0 + float(np.trace(source.gram[:-1, :-1])) / source.samples / CODE_MAX**2
+    if buffer is not None and len(buffer.values):
+        return 1.0 + float(np.square(buffer.values.astype(np.float64) / CODE_MAX).sum(axis=1).mean())
+    return float(variant.features.size + 1)
+
+
+def weights_over_unit_codes(head: Head, scale: Float32 | None = None) -> Float32:
     """A head over codes in the learner's layout and units, float32 (C, d + 1): kernel * 127, then the bias.
 
-    The learner descends on codes / 127, so that one learning rate suits every model. Deltas on the wire
-    (`messages.Update`) and averages in the aggregator are in these units.
+    scale: float32 (C,), the outputs' units (`target_scale`), divided out; None for 1.
+    Deltas on the wire (`messages.Update`) and averages in the aggregator are in these units.
     """
     kernel = head.kernel.T * np.float32(CODE_MAX)
-    return np.ascontiguousarray(np.concatenate([kernel, head.bias[:, None]], axis=1))
+    weights = np.concatenate([kernel, head.bias[:, None]], axis=1)
+    return np.ascontiguousarray(weights if scale is None else weights / scale[:, None])
 
 
-def head_over_codes(weights: Float32, classes: tuple[str, ...]) -> Head:
-    """Inverse of `weights_over_unit_codes`: a softmax head over codes."""
-    return Head(
-        np.ascontiguousarray(weights[:, :-1].T / np.float32(CODE_MAX)),
-        weights[:, -1].copy(),
-        HeadKind.SOFTMAX,
-        classes,
-        HeadInput.CODES,
-    )
+def head_over_codes(
+    weights: Float32, classes: tuple[str, ...], kind: HeadKind = HeadKind.SOFTMAX, scale: Float32 | None = None
+) -> Head:
+    """Inverse of `weights_over_unit_codes`: a head over codes."""
+    weights = weights if scale is None else weights * scale[:, None]
+    kernel = np.ascontiguousarray(weights[:, :-1].T / np.float32(CODE_MAX))
+    return Head(kernel, weights[:, -1].copy(), kind, classes, HeadInput.CODES)

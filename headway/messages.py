@@ -14,9 +14,9 @@ from headway.arrays import Float32
 from headway.errors import RemoteError
 from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
-from headway.metrics import ClassificationSums
 from headway.precision import Precision, dequantise, quantise
 from headway.reports import NO_HISTORY, History, ReportPart, StatisticsReport, is_part, join_report, split_report
+from headway.target_metrics import AnySums, sums_from_json
 from headway.tensors import encode_tensors
 from headway.wire_fields import (
     CLASSES_MAX,
@@ -109,8 +109,8 @@ class Metrics:
 
     epoch: int
     counter: int
-    served: ClassificationSums
-    frozen: ClassificationSums
+    served: AnySums
+    frozen: AnySums
 
     def encode(self) -> bytes:
         value = {"epoch": self.epoch, "counter": self.counter, "schema": SCHEMA}
@@ -119,8 +119,10 @@ class Metrics:
     @classmethod
     def decode(cls, payload: bytes, class_count: int) -> Metrics:
         fields = json_fields(payload, "metrics")
-        served = ClassificationSums.from_json(fields.mapping("served"), class_count)
-        frozen = ClassificationSums.from_json(fields.mapping("frozen"), class_count)
+        served = sums_from_json(fields.mapping("served"), class_count)
+        frozen = sums_from_json(fields.mapping("frozen"), class_count)
+        if type(served) is not type(frozen):
+            raise RemoteError("metrics of the served and of the frozen head are of two different tasks")
         return finished(fields, cls(fields.integer("epoch"), fields.integer("counter"), served, frozen))
 
 

@@ -12,24 +12,29 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.arrays import AnyArray, Int64, describe
-from headway.errors import DataError
+from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.errors import DataError, LocalError
 from headway.fields import nearest
+from headway.task import Task
 
 UNLABELLED = -1
+Label = int | Float32
 ID_CHARACTERS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """x: numeric (n, *input_shape); y: int64 (n,), -1 where there is no label, or None without labels at all.
+    """x: numeric (n, *input_shape); y: labels, or None without labels at all.
+
+    One class per window: y int64 (n,), -1 where there is none. Several labels or values: y float32 (n, C), 0 or 1 or
+    values, NaN where one is unknown; a row of NaN is no label.
 
     ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
     y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows.
     """
 
     x: AnyArray | None
-    y: Int64 | None
+    y: AnyArray | None
     ids: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
 
@@ -45,9 +50,11 @@ def read_samples(
     *,
     new_classes: bool = False,
     label_files: bool = False,
+    task: Task = Task.CLASSIFICATION,
 ) -> Samples:
     """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none) and ``id``.
 
+    For a `task` with several labels or values per window ``y`` is a table of numbers, one column per class.
     `classes` gives the names that indices and texts refer to; None accepts any index >= -1. new_classes: names not
     among them are new classes instead of mistakes. label_files: a file may bring ``id`` and ``y`` alone.
     Raises DataError, one line with the file, the value and the fix.
@@ -65,11 +72,60 @@ def read_samples(
         if "y" not in arrays:
             return Samples(x, None, ids)
         y = arrays["y"]
+        if task is not Task.CLASSIFICATION and classes is not None:
+            return Samples(x, targets_of(y, count, len(classes), task), ids)
         if new_classes and classes is not None and y.dtype.kind == "U":
             names = tuple(sorted({str(name) for name in y.tolist()} - {"", *classes}))
         return Samples(x, labels_of(y, count, None if classes is None else (*classes, *names)), ids, names)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def is_labelled(y: AnyArray) -> AnyArray:
+    """Which rows have a label, bool (n,). y: int64 (n,) or float32 (n, C)."""
+    return np.asarray(y != UNLABELLED if y.ndim == 1 else ~np.isnan(y).all(axis=1))
+
+
+def row_label(y: AnyArray, row: int) -> Label:
+    """One row's label: an int, or float32 (C,)."""
+    return int(y[row]) if y.ndim == 1 else y[row]
+
+
+def class_index(label: Label) -> int:
+    """The label of a classifier. Raises LocalError for targets."""
+    if not isinstance(label, int):
+        raise LocalError(f"a classifier takes one class per window, got targets {describe(label)}")
+    return label
+
+
+def same_label(one: Label, other: Label) -> bool:
+    """Whether two labels say the same; unknown targets are alike."""
+    if isinstance(one, int) or isinstance(other, int):
+        return isinstance(one, int) and isinstance(other, int) and one == other
+    return bool(np.array_equal(one, other, equal_nan=True))
+
+
+def no_label(label: Label) -> bool:
+    """Whether it says nothing: -1, or only NaN."""
+    return label == UNLABELLED if isinstance(label, int) else bool(np.isnan(label).all())
+
+
+def targets_of(y: AnyArray, count: int, outputs: int, task: Task) -> Float32:
+    """Check targets. y: numbers (count, C), or (count,) when C is 1 -> float32 (count, C). NaN means unknown."""
+    table = y[:, None] if y.ndim == 1 and outputs == 1 else y
+    if table.shape != (count, outputs) or table.dtype.kind not in "fiub":
+        raise DataError(
+            f"y is {describe(y)}; a {task} model takes numbers of shape ({count}, {outputs}), NaN where one is unknown"
+        )
+    with np.errstate(over="ignore"):
+        targets = table.astype(np.float32)
+    known = ~np.isnan(targets)
+    wrong = known & ~np.isin(targets, (0.0, 1.0)) if task is Task.MULTI_LABEL else known & ~np.isfinite(targets)
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        allowed = "0, 1 or NaN" if task is Task.MULTI_LABEL else "finite or NaN"
+        raise DataError(f"y of sample {row}, output {column} is {targets[row, column]}; it must be {allowed}")
+    return targets
 
 
 def labels_of(y: AnyArray, count: int, classes: Sequence[str] | None) -> Int64:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from headway.head import Head, HeadInput, HeadKind
 from headway.preprocessing import Preprocessing
 from headway.signing import verify_signature
 from headway.statistics import Statistics, to_arrays
+from headway.task import Task
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
 from headway.variant_parts import (
     TENSORS,
@@ -88,6 +89,22 @@ class Variant:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
+
+    @property
+    def task(self) -> Task:
+        """Softmax outputs, or training data with one label per window, mean classification whatever the link.
+
+        A linear output over classes is a classifier's logits (trained with from_logits=True).
+        """
+        one_label = self.source.samples > 0 or (self.buffer is not None and self.buffer.labels is not None)
+        if self.head.kind is HeadKind.SOFTMAX or one_label:
+            return Task.CLASSIFICATION
+        return Task.MULTI_LABEL if self.head.kind is HeadKind.SIGMOID else Task.REGRESSION
+
+    @property
+    def frozen_head(self) -> Head:
+        """The head as shipped, with the link that its task gives it."""
+        return replace(self.head, kind=self.task.link)
 
     @property
     def space(self) -> str:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.fairness import FrozenScore
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.scoring import build_scorer
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
-from headway.calibration import scoring_loss
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
-from headway.head import Head, HeadInput, HeadKind
+from headway.head import Head, HeadInput
 from headway.messages import CLASSES_MAX, PublishedHead
 from headway.metrics import ClassificationSums
+from headway.recent_metrics import Recent
+from headway.samples import Label, class_index
+from headway.target_metrics import SUMS, AnySums, LabelSums, ValueSums
+from headway.task import Task
 from headway.tensors import decode_tensors, encode_tensors
 from headway.variant import Variant
 
@@ -30,14 +33,14 @@ CLASS_NAME_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was served. probability: float32 (n, C); source: the name of the head that made it."""
+    """What was served. probability: float32 (n, C), a regression's values; source: the head that made it."""
 
     probability: Float32
     source: str
 
     @property
     def classes(self) -> Int64:
-        """Most probable class per row, int64 (n,)."""
+        """Most probable class per row, int64 (n,); of a classifier."""
         return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
 
 
@@ -45,25 +48,22 @@ class Learner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
     def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
-        if variant.head.kind is HeadKind.SIGMOID or len(variant.classes) < 2:
-            raise ConfigError(
-                f"bundle {variant.name} ends in a {variant.head.kind} head with {len(variant.classes)} outputs; "
-                "this agent learns classifiers with one class per window"
-            )
         self._variant = variant
-        # a linear output over classes is a classifier's logits (trained with from_logits=True)
-        self._frozen = replace(variant.head, kind=HeadKind.SOFTMAX)
+        self.task = variant.task
+        self._frozen = variant.frozen_head
         self._classes = variant.classes
         self._removed: frozenset[str] = frozenset()
-        self.kind = settings.kind
+        self.kind = _learner_kind(variant, settings)
         self.trainer: ExactTrainer | GradientTrainer = (
-            ExactTrainer(variant.source) if settings.kind == "exact" else GradientTrainer(variant, settings)
+            ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
-        self._frozen_score = FrozenScore(len(variant.classes), ROWS)
+        self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
         self._fleet: PublishedHead | None = None
-        self.served_sums = ClassificationSums.empty(len(variant.classes))
-        self.frozen_sums = ClassificationSums.empty(len(variant.classes))
+        sums = SUMS[self.task]
+        self.served_sums: AnySums = sums.empty(len(variant.classes))
+        self.frozen_sums: AnySums = sums.empty(len(variant.classes))
+        self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
         self.decisions: list[Decision] = []
 
     @property
@@ -91,6 +91,16 @@ class Learner:
         return self.served_sums.samples
 
     @property
+    def recent_sums(self) -> AnySums:
+        """What was served, over the newest `recent_rows` labels."""
+        return self._recent.sums(len(self._classes))
+
+    @property
+    def refused_steps(self) -> int:
+        """Gradient steps that were not finite and changed nothing; 0 for the exact learner."""
+        return self.trainer.refused_steps if isinstance(self.trainer, GradientTrainer) else 0
+
+    @property
     def fleet_version(self) -> int:
         return 0 if self._fleet is None else self._fleet.version
 
@@ -99,49 +109,59 @@ class Learner:
         name = self._gate.serving
         return Prediction(self._apply(self._heads()[name], features), name)
 
-    def learn(self, features: Features, label: int, served: Prediction) -> int:
+    def learn(self, features: Features, label: Label, served: Prediction) -> int:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
 
+        label: a class index, or targets float32 (C,) with NaN where one is unknown.
         Returns the label's number, by which `correct` finds it again.
         """
-        truth = np.array([label], np.int64)
-        probabilities = {name: self._apply(head, features) for name, head in self._heads().items()}
-        losses = {name: float(scoring_loss(p.astype(np.float64), truth)[0]) for name, p in probabilities.items()}
-        logits = self._frozen.logits(features.embedding)
-        recalibrated = self._frozen_score.add(logits, label)
-        losses[FROZEN] = float(self._frozen_score.losses(logits.astype(np.float64), truth)[0])
+        truth = np.asarray(label)[None]
+        outputs = {name: self._apply(head, features) for name, head in self._heads().items()}
+        losses, recalibrated = self._scorer.losses(outputs, self._frozen.logits(features.embedding), truth)
         self._gate.record(losses)
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
-        self.served_sums += ClassificationSums.of(_widened(served.probability, len(self._classes)), truth)
-        self.frozen_sums += ClassificationSums.of(probabilities[FROZEN], truth)
+        said = _widened(served.probability, len(self._classes))
+        self.served_sums = _added(self.served_sums, said, truth)
+        self.frozen_sums = _added(self.frozen_sums, outputs[FROZEN], truth)
+        self._recent.add(said, truth)
         self.trainer.learn(features.codes, truth)
         decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
         if decision is not None:
             self.decisions.append(decision)
         return self.trainer.labels - 1
 
-    def correct(self, number: int, features: Features, before: int, after: int | None) -> None:
+    def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
         """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
 
         Scores stay as they were earned; what was served then was served to the label of then.
         """
-        self.trainer.change(number, features.codes, before, after)
+        if isinstance(self.trainer, GradientTrainer):
+            self.trainer.change(number, features.codes, before, after)
+        else:
+            index = None if after is None else class_index(after)
+            self.trainer.change(number, features.codes, class_index(before), index)
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
         if name in self._classes:
             self._removed -= {name}
             return
+        if self.task is not Task.CLASSIFICATION:
+            raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
         if not name or len(name) > CLASS_NAME_MAX or len(self._classes) >= CLASSES_MAX:
             raise DataError(f"class {name!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
         self._classes = (*self._classes, name)
         self.trainer.with_classes(self._classes)
-        self.served_sums = _widened_sums(self.served_sums, len(self._classes))
-        self.frozen_sums = _widened_sums(self.frozen_sums, len(self._classes))
+        for name_of in ("served_sums", "frozen_sums"):
+            sums = getattr(self, name_of)
+            if isinstance(sums, ClassificationSums):
+                setattr(self, name_of, sums.widened(len(self._classes)))
 
     def remove_class(self, name: str) -> None:
         """Never predict a class again. Its samples stay in the tables, where they shape the shared covariance."""
+        if self.task is not Task.CLASSIFICATION:
+            raise DataError(f"class {name!r} cannot be removed: a {self.task} model has the outputs it was built with")
         if name not in self._classes or len(self._classes) - len(self._removed) <= 2:
             raise DataError(f"class {name!r} cannot be removed from {list(self._classes)}; two must stay")
         self._removed |= {name}
@@ -167,20 +187,20 @@ class Learner:
         if self._fleet is not None:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
         gate_tensors, gate_values = self._gate.state()
-        frozen_tensors, temperature, seen = self._frozen_score.state()
+        frozen_tensors, scorer_values = self._scorer.state()
         tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
         tensors |= {f"frozen.{name}": array for name, array in frozen_tensors.items()}
+        tensors |= {f"recent.{name}": array for name, array in self._recent.state().items()}
         meta: dict[str, JsonValue] = {
-            "temperature": temperature,
-            "seen": seen,
+            "scorer": scorer_values,
             "kind": self.kind,
             "space": self._variant.space,
             "classes": list(self._classes),
             "removed": [*sorted(self._removed)],
             "gate": gate_values,
             "trainer": values,
-            "served": _json(self.served_sums),
-            "frozen": _json(self.frozen_sums),
+            "served": self.served_sums.to_json(),
+            "frozen": self.frozen_sums.to_json(),
         }
         return encode_tensors(tensors, meta)
 
@@ -198,16 +218,16 @@ class Learner:
         self._removed = frozenset(fields.strings("removed"))
         count = len(self._classes)
         try:
-            self.served_sums = ClassificationSums.from_json(fields.mapping("served"), count)
-            self.frozen_sums = ClassificationSums.from_json(fields.mapping("frozen"), count)
+            self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)
+            self.frozen_sums = SUMS[self.task].from_json(fields.mapping("frozen"), count)
             fleet = tensors.pop("fleet", None)
             self._fleet = PublishedHead.decode(fleet.tobytes()) if fleet is not None else None
         except RemoteError as error:
             raise StoreError(f"saved learner is damaged: {error}") from error
         try:
             self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
-            temperature, seen = fields.number("temperature", low=0.0), fields.integer("seen")
-            self._frozen_score.restore(_of(tensors, "frozen."), temperature, seen)
+            self._scorer.restore(_of(tensors, "frozen."), fields.table("scorer"))
+            self._recent.restore(_of(tensors, "recent."))
             self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
         except KeyError as error:
             raise StoreError(f"saved learner lacks tensor {error}") from error
@@ -224,11 +244,13 @@ class Learner:
     def _check_fits(self, published: PublishedHead) -> None:
         if published.space != self._variant.space:
             raise RemoteError(f"fleet head {published.version} is of another feature space; same bundle everywhere?")
-        if len(published.head.kernel) != self._variant.features.size or published.head.kind is not HeadKind.SOFTMAX:
-            raise RemoteError(f"fleet head {published.version} has other features than the bundle, or is no classifier")
+        if len(published.head.kernel) != self._variant.features.size or published.head.kind is not self.task.link:
+            raise RemoteError(f"fleet head {published.version} has other features or another link than the bundle")
         missing = [name for name in self._variant.classes if name not in published.head.classes]
         if missing:
             raise RemoteError(f"fleet head {published.version} lacks the bundle's classes {missing[:5]}")
+        if self.task is not Task.CLASSIFICATION and published.head.classes != self._variant.classes:
+            raise RemoteError(f"fleet head {published.version} has other outputs than the bundle")
 
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
@@ -249,14 +271,22 @@ def _widened(probability: Float32, classes: int) -> Float32:
     return np.pad(probability, ((0, 0), (0, classes - probability.shape[1])))
 
 
-def _widened_sums(sums: ClassificationSums, classes: int) -> ClassificationSums:
-    more = classes - len(sums.confusion)
-    return replace(sums, confusion=np.pad(sums.confusion, ((0, more), (0, more))))
+def _learner_kind(variant: Variant, settings: LearnerSettings) -> str:
+    one_class = variant.task is Task.CLASSIFICATION
+    if one_class and len(variant.classes) < 2:
+        raise ConfigError(f"bundle {variant.name} knows one class only; there is nothing to tell apart")
+    if settings.kind == "exact" and not one_class:
+        raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
+    return settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
 
 
-def _json(sums: ClassificationSums) -> JsonValue:
-    value: JsonValue = sums.to_json()  # type: ignore[assignment]
-    return value
+def _added(sums: AnySums, outputs: Float32, truth: AnyArray) -> AnySums:
+    """The sums with one more window. Each task adds to its own kind."""
+    if isinstance(sums, ClassificationSums):
+        return sums + ClassificationSums.of(outputs, truth)
+    if isinstance(sums, LabelSums):
+        return sums + LabelSums.of(outputs, truth)
+    return sums + ValueSums.of(outputs, truth)
 
 
 def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from headway.arrays import AnyArray, Float64, Int8, Int64
+from headway.arrays import AnyArray, Float64, Int8
 from headway.fields import Fields, JsonValue
 from headway.head import Head
 from headway.messages import PublishedHead
+from headway.samples import Label
 
 TrainerState = tuple[dict[str, AnyArray], dict[str, JsonValue]]
 
@@ -21,8 +22,8 @@ class Trainer(Protocol):
         """Labels taken in since the candidates were last made."""
         ...
 
-    def learn(self, codes: Int8, labels: Int64) -> None:
-        """Take in labelled samples. codes: int8 (n, d); labels: int64 (n,) in 0..C-1."""
+    def learn(self, codes: Int8, labels: AnyArray) -> None:
+        """Take in labelled samples. codes: int8 (n, d); labels: int64 (n,) in 0..C-1, or targets float32 (n, C)."""
         ...
 
     @property
@@ -30,8 +31,8 @@ class Trainer(Protocol):
         """Labels taken in so far; the number the next one gets."""
         ...
 
-    def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
-        """Label `number` (int8 (1, d), class `before`) is `after` instead, or nothing."""
+    def change(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
+        """Label `number` (int8 (1, d), taught as `before`) is `after` instead, or nothing."""
         ...
 
     def with_classes(self, classes: tuple[str, ...]) -> None:

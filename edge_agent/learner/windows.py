@@ -15,7 +15,7 @@ from edge_agent.learner.serving import Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int8
 from headway.errors import StoreError
-from headway.samples import UNLABELLED
+from headway.samples import UNLABELLED, Label
 from headway.tensors import decode_tensors, encode_tensors
 
 ROW_BYTES_MAX = 16 << 20
@@ -27,14 +27,15 @@ class Window:
     """One remembered window.
 
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as served by head `source`.
-    label: class index it was taught with, -1 for none; number: the trainer's number of that label.
+    label: what it was taught with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
+    of that label.
     """
 
     codes: Int8
     embedding: Float32
     probability: Float32
     source: str
-    label: int = UNLABELLED
+    label: Label = UNLABELLED
     number: int = NOT_LEARNED
 
     @property
@@ -51,17 +52,22 @@ class Window:
             "embedding": self.embedding,
             "probability": self.probability,
         }
-        return encode_tensors(tensors, [self.source, self.label, self.number])
+        if not isinstance(self.label, int):
+            tensors["targets"] = self.label
+        label = self.label if isinstance(self.label, int) else 0
+        return encode_tensors(tensors, [self.source, label, self.number])
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
         """Inverse of `encode`. Raises StoreError."""
         tensors, meta = decode_tensors(payload, "saved window", StoreError, ROW_BYTES_MAX)
+        targets = tensors.pop("targets", None)
         fits = isinstance(meta, list) and len(meta) == 3 and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
         source, label, number = meta
-        return cls(tensors["codes"], tensors["embedding"], tensors["probability"], str(source), int(label), int(number))
+        taught: Label = int(label) if targets is None else targets
+        return cls(tensors["codes"], tensors["embedding"], tensors["probability"], str(source), taught, int(number))
 
 
 class Windows:
@@ -90,7 +96,7 @@ class Windows:
             self._changed.discard(old)
             self._gone.add(old)
 
-    def relabel(self, window_id: str, label: int, number: int) -> None:
+    def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was taught with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
         self._changed.add(window_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headway.samples import Samples
+from headway.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,13 @@ class SampleSource(Protocol):
         """Claim what waits, one at each step of the iterator, numbering from `next_sequence`."""
         ...
 
-    def read(self, file: Claimed, classes: Sequence[str], *, new_classes: bool) -> Samples:
-        """The content; new_classes: names not among `classes` are no mistake. Raises DataError."""
+    def read(
+        self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
+    ) -> Samples:
+        """The content; new_classes: names not among `classes` are no mistake; task: what labels look like.
+
+        Raises DataError.
+        """
         ...
 
     def answer(self, file: Claimed, payload: bytes) -> None:

@@ -16,6 +16,7 @@ from edge_agent.sensors.ports import Claimed
 from headway.durable import sync_folder, write_durably
 from headway.errors import ConfigError, DataError, StoreError
 from headway.samples import Samples, read_samples
+from headway.task import Task
 
 CLAIMED, REJECTED = "claimed", "rejected"
 
@@ -57,14 +58,16 @@ class Spool:
             yield Claimed(next_sequence, name, path)
             next_sequence += 1
 
-    def read(self, file: Claimed, classes: Sequence[str], *, new_classes: bool) -> Samples:
+    def read(
+        self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
+    ) -> Samples:
         """The content of a file that is not too large. Raises DataError that names the file as its writer did."""
         size, limit = file.path.stat().st_size, self._settings.file_bytes_max
         if size > limit:
             raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
         inflated_max = self._settings.inflated_bytes_max
         try:
-            return read_samples(file.path, classes, inflated_max, new_classes=new_classes, label_files=True)
+            return read_samples(file.path, classes, inflated_max, new_classes=new_classes, label_files=True, task=task)
         except DataError as error:
             raise DataError(str(error).replace(str(file.path), file.name)) from error
 

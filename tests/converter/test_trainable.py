@@ -12,22 +12,34 @@ from converter import Options
 from converter.trainable import reference_step, write_trainable
 from converter.training_data import training_data
 from converter.versions import operators
-from headway.gradient import SoftmaxSGD
-from headway.head import HeadKind
+from headway.descent import Descent, DescentSettings
+from headway.losses import Loss
+from headway.optimizers import Optimizer
 from tests.converter.test_sources import CLASSES, SHAPE, keras, layers, small_model, windows
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="the converter extra is not installed")
 
 
-def test_the_written_out_step_is_the_learners_own() -> None:
+def learner_at(kernel: np.ndarray, bias: np.ndarray, loss: Loss, rows: int) -> Descent:
+    """The device's learner with this head and plain steps of 0.1."""
+    weights = np.concatenate([kernel.T, bias[:, None]], axis=1)
+    return Descent(weights, DescentSettings(loss, Optimizer.SGD, learning_rate=0.1), rows)
+
+
+def with_ones(features: np.ndarray) -> np.ndarray:
+    return np.concatenate([features, np.ones((len(features), 1), np.float32)], axis=1)
+
+
+@pytest.mark.parametrize("loss", [Loss.CROSS_ENTROPY, Loss.BINARY_CROSS_ENTROPY, Loss.SQUARED_ERROR])
+def test_the_written_out_step_is_the_learners_own(loss: Loss) -> None:
     random = np.random.default_rng(0)
     embedding = random.normal(size=(20, 6)).astype(np.float32)
     kernel, bias = random.normal(size=(6, 3)).astype(np.float32), np.zeros(3, np.float32)
-    labels = np.arange(20) % 3
-    learner = SoftmaxSGD(np.concatenate([kernel.T, bias[:, None]], axis=1), 0.1, 20)
+    targets = np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+    learner = learner_at(kernel, bias, loss, 20)
     for _ in range(50):
-        reference_step(kernel, bias, HeadKind.SOFTMAX, embedding, np.eye(3, dtype=np.float32)[labels], 0.1)
-        assert learner.step(embedding, labels)
+        reference_step(kernel, bias, loss.link, embedding, targets, 0.1)
+        assert learner.step(with_ones(embedding), targets.T)
     assert np.abs(learner.weights[:, :-1].T - kernel).max() <= 1e-5
     assert np.abs(learner.weights[:, -1] - bias).max() <= 1e-5
 
@@ -47,11 +59,11 @@ def test_the_file_trains_as_the_learner_does(tmp_path: Path) -> None:
     set_head(kernel=kernel, bias=bias)
     assert np.allclose(infer(x=x)["output"], model.predict(x, verbose=0), atol=1e-5)
     embed = keras.Model(model.inputs, model.layers[-1].input)
-    learner = SoftmaxSGD(np.concatenate([kernel.T, bias[:, None]], axis=1), 0.1, 32)
-    features, losses = embed.predict(x, verbose=0), []
+    learner = learner_at(kernel, bias, Loss.CROSS_ENTROPY, 32)
+    features, losses = with_ones(embed.predict(x, verbose=0)), []
     for _ in range(30):
         losses.append(float(train(x=x, y=np.eye(3, dtype=np.float32)[y], learning_rate=np.float32(0.1))["loss"]))
-        assert learner.step(features, y)
+        assert learner.step(features, np.eye(3, dtype=np.float32)[y].T)
         trained = get_head(unused=np.zeros(1, np.float32))
         assert np.abs(trained["kernel"] - learner.weights[:, :-1].T).max() <= 1e-5
         assert np.abs(trained["bias"] - learner.weights[:, -1]).max() <= 1e-5

@@ -23,7 +23,7 @@ def test_three_settings_are_enough_and_mean_offline(tmp_path: Path) -> None:
     assert config.device == "pump-7"
     assert config.bundle == tmp_path / "model.hwb"
     assert config.sensor.spool_dir == tmp_path / "spool"
-    assert config.learner.kind == "exact"
+    assert config.learner.kind == "auto"
     assert config.mqtt is None
 
 

@@ -10,7 +10,7 @@ from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, Gate
 from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Features
-from headway.errors import ConfigError, RemoteError, StoreError
+from headway.errors import RemoteError, StoreError
 from headway.fields import Fields
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import PublishedHead
@@ -134,15 +134,6 @@ def test_fleet_heads_that_do_not_fit_are_refused() -> None:
         learner().adopt(published(space="other"))
     with pytest.raises(RemoteError, match="classes"):
         learner().adopt(published(classes=("idle", "walk", "swim")))
-
-
-def test_only_softmax_heads_are_learned() -> None:
-    from dataclasses import replace
-
-    base = variant()
-    sigmoid = replace(base, head=replace(base.head, kind=HeadKind.SIGMOID))
-    with pytest.raises(ConfigError, match="sigmoid"):
-        Learner(sigmoid, LearnerSettings())
 
 
 def test_gate_keeps_the_incumbent_on_ties_and_needs_the_margin() -> None:

@@ -29,9 +29,10 @@ from headway.messages import (
     Status,
     Update,
 )
-from headway.metrics import ClassificationSums
+from headway.metrics import BINS, ClassificationSums
 from headway.precision import Precision
 from headway.statistics import Statistics
+from headway.target_metrics import LabelSums, ValueSums
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
 CLASSES = ("idle", "walk")
@@ -43,7 +44,18 @@ class Message(Protocol):
 
 
 def sums(*counts: int) -> ClassificationSums:
-    return ClassificationSums(np.array(counts, np.int64).reshape(2, 2), 1.5, 0.75)
+    bins = np.zeros((BINS, 3))
+    bins[9] = [12.0, 9.0, 7.5]
+    return ClassificationSums(np.array(counts, np.int64).reshape(2, 2), 1.5, 0.75, bins)
+
+
+def label_sums(exact: int) -> LabelSums:
+    return LabelSums(np.array([[5, 1, 0, 6], [2, 2, 3, 5]], np.int64), 12, exact, 1.5, 0.75)
+
+
+def value_sums(error: float) -> ValueSums:
+    twelve = np.full(2, 12.0)
+    return ValueSums(twelve, twelve * error, twelve * error**2, np.array([-2.5, 400.0]), np.array([3.0, 5000.0]), 12)
 
 
 def small_tables() -> Statistics:
@@ -77,6 +89,8 @@ MESSAGES: dict[str, Message] = {
         "watch", "1.2.0", SPACE, "exact", "litert float32", "0.1.0", "aarch64 python 3.11.2", 12, "lda/source", ""
     ),
     "metrics.json": Metrics(281474976710655, 12, sums(5, 1, 0, 6), sums(3, 3, 2, 4)),
+    "metrics-multi-label.json": Metrics(281474976710655, 12, label_sums(8), label_sums(4)),
+    "metrics-regression.json": Metrics(281474976710655, 12, value_sums(0.5), value_sums(1.5)),
     "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables(), HISTORY),
     "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
@@ -91,6 +105,8 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "status-will.json": Status.decode,
     "reported.json": Reported.decode,
     "metrics.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
+    "metrics-multi-label.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
+    "metrics-regression.json": lambda payload: Metrics.decode(payload, len(CLASSES)),
     "statistics.safetensors": StatisticsReport.decode,
     "statistics-packed.safetensors": StatisticsReport.decode,
     "statistics-part.safetensors": ReportPart.decode,
@@ -178,6 +194,22 @@ def test_a_head_with_numbers_that_are_not_finite_is_refused() -> None:
         for number in (np.float32(-2.0), np.float32(0.25)):
             with pytest.raises(RemoteError, match="finite"):
                 PublishedHead.decode(good.replace(number.tobytes(), bad.tobytes()))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "metrics-multi-label.json", "metrics-regression.json"])
+@pytest.mark.parametrize("value", [None, True, -1, "x", [], {}, [1, 2, 3], [[1]], 1e400, [[None]]])
+def test_sums_of_another_shape_are_refused_or_read_back_the_same(name: str, value: object) -> None:
+    table = json.loads(MESSAGES[name].encode())
+    for key in table["served"]:
+        payload = json.dumps({**table, "served": {**table["served"], key: value}}).encode()
+        with pytest.raises(RemoteError):
+            DECODE[name](payload)
+
+
+def test_sums_of_two_tasks_in_one_message_are_refused() -> None:
+    mixed = Metrics(1, 1, label_sums(8), value_sums(0.5)).encode()
+    with pytest.raises(RemoteError, match="two different tasks"):
+        Metrics.decode(mixed, len(CLASSES))
 
 
 def write_missing() -> None:
