@@ -20,7 +20,8 @@ import numpy as np
 
 from converter.source import QUIET
 
-ROUTES = ("keras", "float32", "float16", "dynamic", "int8")
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+ROUTES = ("keras", *PRECISIONS)
 RECIPE = "recipe"
 TIMEOUT_S = 900.0
 REPRESENTATIVE_ROWS = 200
@@ -62,14 +63,15 @@ def main() -> None:
             elif route == RECIPE:
                 target.write_bytes(_recipe(model))
             else:
-                target.write_bytes(_plain(model, route, np.load(job["rows"])))
+                target.write_bytes(plain(model, route, np.load(job["rows"])))
         except Exception as error:  # noqa: BLE001 - a finding, whatever it is
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             words = (next((line for line in lines if "error:" in line or "Flex" in line), lines[0]))[:200]
         print("\n" + json.dumps([route, words]), flush=True)
 
 
-def _plain(model: Any, precision: str, rows: Any) -> bytes:
+def plain(model: Any, precision: str, rows: Any) -> bytes:
+    """The converter as the guide shows it. rows: float32 (n, ...), to calibrate int8 with."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

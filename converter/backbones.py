@@ -21,7 +21,6 @@ from headway.errors import ConfigError, ModelError
 from headway.head import Head, link
 from headway.variant import Backbone
 
-PARITY_MAX = 1e-5
 PROOF_ROWS_MAX = 512
 TIMING_S = 0.2
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx"}
@@ -161,6 +160,9 @@ class _Prover:
                 if len(passed) == len(runtimes):
                     return chosen[0] if chosen else None, last, []
                 reasons += [proof.refused for proof in last if proof.refused]
+                if self.precision != "float32" and all(proof.measured for proof in last):
+                    # it runs everywhere and is not exact enough: another form computes the same numbers
+                    return (chosen[0], chosen[1], []) if chosen else (None, last, reasons)
         return (chosen[0], chosen[1], []) if chosen else (None, last, [p.refused for p in last if p.refused] or reasons)
 
     def _export(self, form: str, portable: bool) -> bytes:
@@ -204,12 +206,18 @@ class _Prover:
         probability_parity = float(np.abs(outputs - self.reference.outputs).max()) / span
         achieved = score(outputs, self.data, self.reference.rows, self.head.kind)
         drop = 100 * (self.reference.score - achieved)
-        refused = ""
-        if self.precision == "float32" and max(parity, probability_parity) > PARITY_MAX:
+        refused, allowed = "", self.options.difference_max
+        if self.precision == "float32" and parity > allowed:
             refused = (
-                f"differs from the source model on {identity[2]} by {parity:.1e} of the features' scale and "
-                f"{probability_parity:.1e} in its outputs (at most {PARITY_MAX:.0e}); a layer behaves differently "
-                "after conversion: replace it, or cut the model elsewhere with --cut"
+                f"differs from the source model on {identity[2]} by {parity:.1e} of the features' scale (at most "
+                f"{allowed:.0e}); a layer behaves differently after conversion: replace it, or cut elsewhere with --cut"
+            )
+        elif self.precision == "float32" and probability_parity > allowed:
+            logits = float(np.abs(self.head.logits(expected)).max())
+            refused = (
+                f"matches the source model on {identity[2]} to {parity:.1e} of the features' scale, but the head turns "
+                f"that into {probability_parity:.1e} of its outputs (at most {allowed:.0e}), with logits up to "
+                f"{logits:.0f}: train with weight decay, or allow it with --max-difference {_above(probability_parity)}"
             )
         elif drop > self.options.drop_points_max:
             refused = (
@@ -220,3 +228,9 @@ class _Prover:
         return Proof(
             *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes, refused
         )
+
+
+def _above(difference: float) -> str:
+    """The next of 1, 2 or 5 times a power of ten, e.g. ``5e-05`` for 3.2e-5."""
+    power = 10.0 ** np.floor(np.log10(difference))
+    return f"{next(step * power for step in (1, 2, 5, 10) if step * power > difference):.0e}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.backbones import PARITY_MAX, PROOF_ROWS_MAX, Reference, write_backbones
+from converter.backbones import PROOF_ROWS_MAX, Reference, write_backbones
 from converter.export import Exporter
 from converter.fit import (
     PROBES,
@@ -73,7 +73,7 @@ def convert(
         preprocessing = _preprocessing(source, data, options)
         inputs, _ = preprocessing.apply(data.x)
         progress(f"running the source model on {min(len(inputs), PROOF_ROWS_MAX)} windows")
-        reference = _reference(source, head, inputs, data)
+        reference = _reference(source, head, inputs, data, options.difference_max)
         written = write_backbones(source, head, data, reference, options, exporter, progress)
     first = written.backbones[0]
     progress(f"running the written backbone on {len(inputs)} windows")
@@ -87,6 +87,8 @@ def convert(
         bundle=out,
         bundle_bytes=0,
         samples=len(inputs),
+        proof_rows=len(reference.rows),
+        difference_max=options.difference_max,
         classes=data.classes,
         head_layer=source.weights.layer,
         embedding_size=embedding.shape[1],
@@ -142,7 +144,7 @@ def _preprocessing(source: Source, data: TrainingData, options: Options) -> Prep
     return fit_preprocessing(data, shape, options)
 
 
-def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData) -> Reference:
+def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData, difference_max: float) -> Reference:
     """What the model says, and proof that backbone and head together say the same: a wrong cut shows here."""
     rows = spread_rows(data, PROOF_ROWS_MAX)
     proof = np.ascontiguousarray(inputs[rows])
@@ -155,10 +157,11 @@ def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData) 
     if rebuilt.shape != outputs.shape:
         raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
     difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))
-    if difference > PARITY_MAX:
+    if difference > difference_max:
         raise ModelError(
             f"backbone and head together differ from the model's output by {difference:.1e}; something after "
-            f"layer {source.weights.layer!r} changes the result: remove it, or name another layer with --cut"
+            f"layer {source.weights.layer!r} changes the result: remove it, or name another layer with --cut "
+            f"(at most {difference_max:.0e}; --max-difference)"
         )
     return Reference(rows, proof, embedding, outputs, score(outputs, data, rows, head.kind))
 

@@ -13,7 +13,10 @@ MACHINE_FIGURES = ("latency_us",)  # differ from run to run, and a bundle's byte
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1."""
+    """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1.
+
+    samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
+    """
 
     bundle: Path
     bundle_bytes: int
@@ -27,6 +30,8 @@ class Report:
     proofs: tuple[Proof, ...]
     left_out: tuple[str, ...]
     expansion: str = ""
+    proof_rows: int = 0
+    difference_max: float = 1e-5
 
     @property
     def feature_parity(self) -> float:
@@ -52,7 +57,7 @@ class Report:
             "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
             "accuracy": f"{self.source_accuracy:.3f} as trained"
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
-            + f" (on the {self.samples} given windows)",
+            + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }
         if self.expansion:
             summary["expansion"] = self.expansion
@@ -82,6 +87,8 @@ class Report:
         ]
         return {
             "samples": self.samples,
+            "proof_rows": self.proof_rows,
+            "difference_max": self.difference_max,
             "head_layer": self.head_layer,
             "source_accuracy": round(self.source_accuracy, 6),
             "exact_accuracy": round(self.exact_accuracy, 6),

@@ -109,7 +109,9 @@ def _export(source: Any, head: Head) -> bytes:
         signatures = {
             name: getattr(module, name).get_concrete_function() for name in ("infer", "train", "get_head", "set_head")
         }
-        tf.saved_model.save(module, str(Path(scratch) / "trainable"), signatures=signatures)
+        # gradients of the frozen backbone are never asked for, and those of swish cannot be saved with it
+        plain = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(Path(scratch) / "trainable"), signatures=signatures, options=plain)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(scratch) / "trainable"))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True

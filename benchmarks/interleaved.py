@@ -1,0 +1,46 @@
+"""Two files on one runtime, turn about: python -m benchmarks.interleaved ENGINE WINDOWS.npy SECONDS FILE FILE.
+
+Stands alone (NumPy, one runtime, converter/runtime_worker.py). Prints the median time of one window for both, and the
+median of their ratio over pairs of short rounds: whatever else the machine does hits both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import numpy as np
+
+from converter.runtime_worker import open_model
+
+ROUND_S = 0.005
+
+
+def main(engine: str, windows: str, seconds: str, *files: str) -> None:
+    x = np.load(windows)[:1]
+    runs = [open_model(engine, file) for file in files]
+    counts = []
+    for run in runs:
+        run(x)
+        start = time.perf_counter()
+        run(x)
+        counts.append(max(1, int(ROUND_S / (time.perf_counter() - start))))
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + float(seconds)
+    while time.perf_counter() < end or len(rounds) < 5:
+        order = (0, 1) if len(rounds) % 2 else (1, 0)
+        times = [0.0, 0.0]
+        for index in order:
+            start = time.perf_counter()
+            for _ in range(counts[index]):
+                runs[index](x)
+            times[index] = (time.perf_counter() - start) / counts[index]
+        rounds.append(times)
+    table = np.array(rounds) * 1e6
+    first, second = np.median(table, axis=0)
+    print(json.dumps({"first_us": first, "second_us": second, "ratio": float(np.median(table[:, 0] / table[:, 1]))}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,75 @@
+"""The parity gate on made-up runs: what passes, and what a refusal says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converter.backbones import Proof, Reference, _Prover
+from converter.options import Options
+from converter.runtimes import Run
+from converter.scoring import score
+from converter.training_data import training_data
+from headway.arrays import Float32
+from headway.errors import ConfigError
+from headway.head import Head, HeadInput, HeadKind
+
+ROWS = 60
+
+
+def judged(
+    gain: float, change: Float32 | float, precision: str = "float32", options: Options | None = None, rows: int = ROWS
+) -> Proof:
+    """The proof of a run whose embedding is off by `change`, under a head with logits of about `gain`."""
+    embedding = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
+    head = Head(np.eye(3, dtype=np.float32) * np.float32(gain), np.zeros(3, np.float32), HeadKind.SOFTMAX,
+                ("a", "b", "c"), HeadInput.EMBEDDING)  # fmt: skip
+    outputs = head.probabilities(embedding)
+    data = training_data(embedding, outputs.argmax(axis=1))
+    everything = np.arange(ROWS)
+    reference = Reference(everything, embedding, embedding, outputs, score(outputs, data, everything, head.kind))
+    prover = _Prover(None, head, data, reference, options or Options(), None, Path(), "tflite", precision)  # type: ignore[arg-type]
+    run = Run((embedding + np.float32(change))[:rows], 1.0)
+    return prover._judge(("tflite", precision, "a runtime", "1"), run, 10)
+
+
+def test_a_run_that_matches_passes() -> None:
+    proof = judged(1.0, 0.0)
+    assert (proof.refused, proof.parity, proof.agreement, proof.measured) == ("", 0.0, 1.0, True)
+
+
+def test_a_float32_backbone_that_differs_is_refused() -> None:
+    assert "differs from the source model on a runtime by" in judged(1.0, 1e-3).refused
+
+
+def test_rounding_that_only_the_head_enlarges_is_named_and_can_be_allowed() -> None:
+    change = np.zeros((ROWS, 3), np.float32)
+    change[:, 0] = 1e-5
+    proof = judged(40.0, change)
+    assert proof.parity < 1e-5 < proof.probability_parity
+    assert "train with weight decay, or allow it with --max-difference" in proof.refused
+    allowed = float(proof.refused.split()[-1])
+    assert allowed > proof.probability_parity
+    assert judged(40.0, change, options=Options(difference_max=allowed)).refused == ""
+
+
+def test_a_quantised_backbone_is_judged_by_what_it_loses() -> None:
+    change = np.zeros((ROWS, 3), np.float32)
+    change[:6] = np.array([9.0, -9.0, 0.0]) * np.sign(np.arange(6) % 2 - 0.5)[:, None]
+    proof = judged(1.0, change, "int8")
+    assert proof.measured
+    assert proof.drop_points > 0.5
+    assert "allow more with --max-drop" in proof.refused
+    assert judged(1.0, change, "int8", Options(drop_points_max=100)).refused == ""
+
+
+@pytest.mark.parametrize(("change", "rows", "words"), [(np.nan, ROWS, "not finite"), (0.0, ROWS - 1, "(59, 3)")])
+def test_a_run_of_another_shape_or_without_numbers_is_refused(change: float, rows: int, words: str) -> None:
+    assert words in judged(1.0, change, rows=rows).refused
+
+
+def test_the_allowed_difference_has_bounds() -> None:
+    with pytest.raises(ConfigError, match=r"--max-difference 0\.1 must be"):
+        Options(difference_max=0.1)
