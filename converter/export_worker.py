@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.onnx_names import canonical
+from converter.onnx_operators import with_standard_operators
 
 ONNX_OPSET = 17
 REPRESENTATIVE_ROWS_MAX = 200
@@ -78,7 +79,8 @@ def _onnx(job: dict[str, Any]) -> bytes:
             output_names=[frozen.outputs[0].name],
             opset=ONNX_OPSET,
         )
-        float32.write_bytes(canonical(model).SerializeToString(deterministic=True))
+        standard = with_standard_operators(model)
+        float32.write_bytes(canonical(standard).SerializeToString(deterministic=True))
     if job["precision"] == "float32":
         return float32.read_bytes()
     return _onnx_int8(job, float32)
