@@ -85,8 +85,19 @@ def _shapes(cells: Sequence[Cell]) -> str:
     rows = []
     for group in _grouped(cells, lambda cell: (cell.shape,)):
         found = {(cell.variant, cell.runtime): cell for cell in group}
-        rows.append([group[0].shape, *(str(found[pair].outcome) for pair in pairs)])
-    return _markdown(["shape", *(f"{variant}, {runtime}" for variant, runtime in pairs)], rows)
+        worst = max(c.verdict.output_parity for c in group if c.variant.endswith("float32"))
+        rounding = max(cell.verdict.rounding for cell in group)
+        outcomes = [str(found[pair].outcome) for pair in pairs]
+        rows.append([group[0].shape, f"{worst:.1e}", f"{rounding:.1e}", *outcomes])
+    return _markdown(
+        [
+            "shape",
+            "float32 output parity",
+            "Keras's own rounding",
+            *(f"{variant}, {runtime}" for variant, runtime in pairs),
+        ],
+        rows,
+    )
 
 
 def _chosen(cells: Sequence[Cell]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from converter.export import Exporter, Job
 from converter.options import PRECISIONS, Options
+from converter.rounding import ROUNDINGS
 from converter.runtimes import Run, Runtime, installed_runtimes
 from converter.scoring import agreement, score
 from converter.source import Source
@@ -22,6 +23,7 @@ from headway.head import Head, link
 from headway.variant import Backbone
 
 PROOF_ROWS_MAX = 512
+ROUNDING_MAX = 1e-4  # what differs by more is a fault, whatever the model's own rounding
 TIMING_S = 0.2
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx"}
 FORMS = {"any": "any batch", "one": "batch of one", "unrolled": "unrolled"}
@@ -43,6 +45,8 @@ class Proof:
     """One backbone on one runtime. parity: max |difference| over the features' scale; drop in points.
 
     form: how the backbone was written down; attempt: 1 for the first form, more when others had not run or matched.
+    rounding: of the source model's own float32 outputs, asked for only where they differ by more than was allowed;
+    four times that is then allowed (converter/rounding.py).
     """
 
     engine: str
@@ -59,6 +63,7 @@ class Proof:
     refused: str = ""
     form: str = ""
     attempt: int = 1
+    rounding: float = 0.0
 
     @property
     def measured(self) -> bool:
@@ -206,18 +211,16 @@ class _Prover:
         probability_parity = float(np.abs(outputs - self.reference.outputs).max()) / span
         achieved = score(outputs, self.data, self.reference.rows, self.head.kind)
         drop = 100 * (self.reference.score - achieved)
-        refused, allowed = "", self.options.difference_max
-        if self.precision == "float32" and parity > allowed:
+        worst, rounding, refused = max(parity, probability_parity), 0.0, ""
+        if self.precision == "float32" and self.options.difference_max < worst < ROUNDING_MAX:
+            rounding = self.source.rounding(self.reference.inputs)
+        allowed = max(self.options.difference_max, ROUNDINGS * rounding)
+        if self.precision == "float32" and worst > allowed:
+            hint = f", or allow it with --max-difference {_above(worst)}" if worst < ROUNDING_MAX else ""
             refused = (
-                f"differs from the source model on {identity[2]} by {parity:.1e} of the features' scale (at most "
-                f"{allowed:.0e}); a layer behaves differently after conversion: replace it, or cut elsewhere with --cut"
-            )
-        elif self.precision == "float32" and probability_parity > allowed:
-            logits = float(np.abs(self.head.logits(expected)).max())
-            refused = (
-                f"matches the source model on {identity[2]} to {parity:.1e} of the features' scale, but the head turns "
-                f"that into {probability_parity:.1e} of its outputs (at most {allowed:.0e}), with logits up to "
-                f"{logits:.0f}: train with weight decay, or allow it with --max-difference {_above(probability_parity)}"
+                f"differs from the source model on {identity[2]} by {parity:.1e} of the features' scale and "
+                f"{probability_parity:.1e} in its outputs (at most {allowed:.0e}); a layer behaves differently after "
+                f"conversion: replace it, or cut the model elsewhere with --cut{hint}"
             )
         elif drop > self.options.drop_points_max:
             refused = (
@@ -226,8 +229,9 @@ class _Prover:
             )
         agreed = agreement(outputs, self.reference.outputs, self.data, self.head.kind)
         return Proof(
-            *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes, refused
-        )
+            *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes, refused,
+            rounding=rounding,
+        )  # fmt: skip
 
 
 def _above(difference: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.rounding import float64_twin, own_rounding
 from converter.source import HeadWeights, head_kind
 from headway.arrays import Float32
 from headway.errors import ModelError
@@ -50,6 +51,10 @@ class KerasSource:
 
     def predict(self, inputs: Float32) -> Float32:
         return np.asarray(self._model.predict(inputs, verbose=0, batch_size=PREDICT_ROWS), np.float32)
+
+    def rounding(self, inputs: Float32) -> float:
+        twin = float64_twin(self._model)
+        return 0.0 if twin is None else own_rounding(self._model, twin, inputs)
 
     def forms(self) -> tuple[str, ...]:
         """Recurrent layers convert with a batch of one, or unrolled; all others with any batch."""

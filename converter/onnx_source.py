@@ -63,6 +63,9 @@ class OnnxSource:
     def predict(self, inputs: Float32) -> Float32:
         return self._run(self._model, inputs, self._output)
 
+    def rounding(self, inputs: Float32) -> float:
+        return 0.0  # its graph is fixed to float32
+
     def forms(self) -> tuple[str, ...]:
         return ("any",) if self._batch is None else ("one",)
 

@@ -79,7 +79,11 @@ class Report:
         """The same as JSON, without what differs from run to run."""
         proofs: list[JsonValue] = [
             {
-                name: float(f"{value:.2g}") if "parity" in name else round(value, 6) if type(value) is float else value
+                name: float(f"{value:.2g}")
+                if "parity" in name or name == "rounding"
+                else round(value, 6)
+                if type(value) is float
+                else value
                 for name, value in asdict(proof).items()
                 if name not in MACHINE_FIGURES
             }

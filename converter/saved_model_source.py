@@ -58,6 +58,9 @@ class SavedModelSource:
     def predict(self, inputs: Float32) -> Float32:
         return self._run(self._predict, inputs)
 
+    def rounding(self, inputs: Float32) -> float:
+        return 0.0  # its graph is fixed to float32
+
     def forms(self) -> tuple[str, ...]:
         return ("any", "one") if self._batch is None else ("one",)
 

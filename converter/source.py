@@ -80,6 +80,10 @@ class Source(Protocol):
         """inputs: float32 (n, *input_shape) -> what the whole model returns, float32 (n, C)."""
         ...
 
+    def rounding(self, inputs: Float32) -> float:
+        """How far its own float32 outputs are from float64 (converter/rounding.py); 0 when that cannot be known."""
+        ...
+
     def forms(self) -> tuple[str, ...]:
         """Ways to write the backbone down, to be tried in this order."""
         ...

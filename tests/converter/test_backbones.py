@@ -45,6 +45,9 @@ class FakeSource:
     def predict(self, inputs: Float32) -> Float32:
         return HEAD.probabilities(inputs)
 
+    def rounding(self, inputs: Float32) -> float:
+        return 0.0
+
     def forms(self) -> tuple[str, ...]:
         return ("any", "one")
 

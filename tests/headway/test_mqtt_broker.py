@@ -170,7 +170,8 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
     ):
         seen.wait_for(Connected)
         heard.wait_for(Connected)
-        up.publish(Outgoing(topic("plant", "wrist-1", Kind.STATISTICS), b"tables"))
+        # retained, as on the real wire: the other side may subscribe a moment later
+        up.publish(Outgoing(topic("plant", "wrist-1", Kind.STATISTICS), b"tables", retain=True))
         assert heard.wait_for(Received).payload == b"tables"  # type: ignore[union-attr]
         for name in (topic("plant", "wrist-1", Kind.ACK), topic("plant", "_all", Kind.HEAD)):
             down.publish(Outgoing(name, b"for you"))

@@ -1,0 +1,42 @@
+"""A model's distance from its own float64 twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converter.keras_source import KerasSource
+from converter.rounding import float64_twin, own_rounding
+
+keras = pytest.importorskip("keras", reason="the converter extra is not installed")
+layers = keras.layers
+
+
+def nested() -> object:
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([layers.Input((6,)), layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.1)])
+    return keras.Sequential([layers.Input((6,)), inner, layers.Dense(3, activation="softmax")])
+
+
+def test_the_twin_is_the_same_function_in_float64_throughout() -> None:
+    model = nested()
+    twin = float64_twin(model)
+    x = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
+    assert {str(weight.dtype) for weight in twin.weights if "float" in str(weight.dtype)} == {"float64"}  # type: ignore[union-attr]
+    assert np.allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
+    assert 0 < own_rounding(model, twin, x) < 1e-6
+
+
+def test_a_source_knows_its_rounding_or_says_nothing() -> None:
+    class Own(layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, factor: object) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def call(self, x: object) -> object:
+            return x * self.factor
+
+    x = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
+    assert 0 < KerasSource(nested()).rounding(x) < 1e-6
+    own = keras.Sequential([layers.Input((6,)), Own(2.0), layers.Dense(3)])
+    assert KerasSource(own).rounding(x) == 0.0
