@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import headway
@@ -41,7 +42,11 @@ REMOVAL_POLL_S = 0.2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not _simulate:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format="%(levelname)s %(name)s %(message)s")
     try:
         code: int = options.run(options)
@@ -109,6 +114,16 @@ def _remove(options: argparse.Namespace) -> int:
         time.sleep(REMOVAL_POLL_S)
     print(f"noted: {device} will be removed when the aggregator runs")
     return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    """A program of its own, which runs agents too: it comes through an entry point, never by an import."""
+    for command in entry_points(group="headway.commands", name="simulate"):
+        code: int = command.load()(options.rest)
+        return code
+    raise ConfigError(
+        "edge-fleet simulate needs the package 'simulation', which is not installed here; install headway"
+    )
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -183,6 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(remove)
     remove.add_argument("device", metavar="DEVICE")
     remove.set_defaults(run=_remove)
+
+    simulate = commands.add_parser("simulate", add_help=False, help="what a fleet asks of network, broker, aggregator")
+    simulate.set_defaults(run=_simulate)
     return parser
 
 

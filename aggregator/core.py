@@ -153,10 +153,12 @@ class Aggregator:
         known = self._store.sequence(device, update.epoch)
         if update.sequence <= known:
             return
-        if known and update.sequence != known + 1:
+        # a store that was lost knows less than its acks have said; the device no longer has what they covered
+        expected = max(known, update.acked) + 1
+        if update.sequence != expected:
             # acknowledging it would acknowledge the missing ones too, and the device would forget them
             raise Refused(
-                "gap", f"update {update.sequence} of {device} came after {known}; it has to send them in order"
+                "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
             )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")

@@ -111,6 +111,7 @@ class Service:
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
         self._complaint = ""
+        self._head_unsent = False
         self._refusals: set[str] = set()
 
     def run(self) -> None:
@@ -128,13 +129,7 @@ class Service:
                 self.turn(wait_s)
                 self._notifier.progress()
         finally:
-            self._notifier.stopping()
-            self._transport.publish(self._status(online=False))
-            self._inbox.close()
-            self._transport.stop()
-            LOG.info(
-                "stopped after %d messages; %d could not be sent for want of a connection", self._stored, self._lost
-            )
+            self.finish()
 
     def stop(self) -> None:
         """Finish the transaction at hand and return from `run`."""
@@ -144,6 +139,14 @@ class Service:
         """Begin connecting."""
         self._transport.start()
 
+    def finish(self) -> None:
+        """Say goodbye and disconnect; what arrives from now on is not taken."""
+        self._notifier.stopping()
+        self._transport.publish(self._status(online=False))
+        self._inbox.close()
+        self._transport.stop()
+        LOG.info("stopped after %d messages; %d could not be sent for want of a connection", self._stored, self._lost)
+
     def turn(self, wait_s: float) -> None:
         """One turn of the loop: everything that arrived becomes durable, then what follows from it leaves.
 
@@ -152,11 +155,12 @@ class Service:
         events = self._inbox.take(self._limits.messages_per_transaction_max, wait_s)
         received = [event for event in events if isinstance(event, Received)]
         greeting = any(isinstance(event, Connected) for event in events)
+        again, self._head_unsent = greeting or self._head_unsent, False
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
         effects: list[Effect] = [self._status(online=True)] if greeting else []
-        if received or greeting or self._core.due(now):
+        if received or again or self._core.due(now):
             with self._store.transaction():
-                if greeting:
+                if again:
                     effects += self._core.connected()
                 effects += self._core.receive(received, now)
                 effects += self._core.tick(now)
@@ -171,8 +175,11 @@ class Service:
 
     def _apply(self, effect: Effect) -> None:
         if isinstance(effect, Outgoing):
-            # without a connection nothing is kept: the next one brings the head, and devices ask for acks again
-            self._lost += self._transport.publish(effect) is None
+            # nothing is kept here: the next turn or connection brings the head, and devices ask for acks again
+            sent = self._transport.publish(effect) is not None
+            self._lost += not sent
+            # a window full of acks refuses a head too, and no connection need follow
+            self._head_unsent = self._head_unsent or (effect.retain and bool(effect.payload) and not sent)
             return
         LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
         if not effect.warning:

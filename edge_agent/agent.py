@@ -20,6 +20,7 @@ from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Windows, unlabelled
+from edge_agent.outbox import Outbox
 from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
@@ -58,9 +59,6 @@ class Agent:
     _sent_counter: int = -1
     _sent_at_s: float = -1e9
     _pace_s: float = 0.0
-    _outbox_sent: int = 0
-    _outbox_sent_at_s: float = -1e9
-    outbox_full: bool = False
     unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: Windows = field(default_factory=lambda: Windows(0))
@@ -76,6 +74,10 @@ class Agent:
     _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
+    outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.settings.ack_timeout_s)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -193,7 +195,8 @@ class Agent:
         state.earlier = state.ends = ()
         self._birth = replace(birth, counter=0)
         self._pending.clear()
-        self._sent_counter, self._outbox_sent = -1, 0
+        self._sent_counter = -1
+        self.outbox.restart()
         if birth.tables is not None:
             self._baseline, self._baseline_changed = Baseline(birth.tables), True
         self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
@@ -230,23 +233,13 @@ class Agent:
                 sends.append(Send(Kind.STATISTICS, payload))
         return sends
 
-    def outbox_position(self, now_s: float) -> int:
-        """Sequence after which outbox rows are to be sent now; goes back when acks stay out too long."""
-        if now_s - self._outbox_sent_at_s >= self.settings.ack_timeout_s:
-            self._outbox_sent = 0
-        return self._outbox_sent
-
-    def outbox_sent(self, sequence: int, now_s: float) -> None:
-        """Rows up to `sequence` were handed to the transport. They stay stored until acknowledged."""
-        self._outbox_sent, self._outbox_sent_at_s = sequence, now_s
-
     def reconnected(self) -> Changes | None:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
         self._sent_counter, self._sent_at_s = -1, -1e9
-        self._outbox_sent, self._outbox_sent_at_s = 0, -1e9
+        self.outbox.restart()
         if self._upload is not None:
             self._upload.again()
         if self.sync_state.life == self.life:
@@ -274,6 +267,7 @@ class Agent:
         state.acked = max(state.acked, ack.counter)
         if not news and not ack.sequence:
             return None
+        self.outbox.acknowledged(ack.sequence)
         return replace(self.changes(), acknowledged=ack.sequence or None)
 
     def head_published(self, payload: bytes) -> bool:
@@ -309,7 +303,7 @@ class Agent:
     def _queue_update(self) -> bool:
         """Put a finished update into the outbox; True when there was one."""
         trainer = self.learner.trainer
-        if self.outbox_full:
+        if not self.outbox.has_room(len(self.learner.classes), self.learner.feature_size):
             return False  # the delta goes on growing in the trainer: waiting updates merge instead of piling up
         update = trainer.take_update() if isinstance(trainer, GradientTrainer) else None
         if update is None:
@@ -328,7 +322,9 @@ class Agent:
             state.life or self.life,
             precision,
         )
-        self._pending.append(OutboxRow(state.sequence, message.encode()))
+        row = OutboxRow(state.sequence, message.encode())
+        self._pending.append(row)
+        self.outbox.added(row)
         return True
 
 

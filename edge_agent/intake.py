@@ -199,7 +199,8 @@ class Intake:
 
     def _note_room(self) -> None:
         rows, size = self._keeper.outbox_size()
-        self._agent.outbox_full = rows >= self.outbox_rows_max or size >= self.outbox_bytes_max
+        self._agent.outbox.rows_left = self.outbox_rows_max - rows
+        self._agent.outbox.bytes_left = self.outbox_bytes_max - size
 
     def _report_labels(self, name: str, counts: LabelCounts) -> None:
         log.info("%s: %s", name, counts)

@@ -17,6 +17,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.intake import Intake
 from edge_agent.keeper import Keeper
+from edge_agent.outbox import as_sent
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors.ports import SampleSource
 from edge_agent.store import Store
@@ -244,10 +245,12 @@ class DeviceLoop:
             agent.unsendable_bytes = 0
         if not self._connected or agent.sync_state.sequence == 0:
             return
-        for row in self._keeper.outbox(agent.outbox_position(now_s), OUTBOX_ROWS_A_TURN):
-            if self._publish(Kind.UPDATE, row.payload) is None:
+        waiting = self._keeper.outbox(0, 1)
+        acked = waiting[0].sequence - 1 if waiting else agent.sync_state.sequence
+        for row in self._keeper.outbox(agent.outbox.position(now_s), OUTBOX_ROWS_A_TURN):
+            if self._publish(Kind.UPDATE, as_sent(row, acked)) is None:
                 return
-            agent.outbox_sent(row.sequence, now_s)
+            agent.outbox.sent(row.sequence, now_s)
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
         message = self._outgoing(kind, payload, retained)

@@ -71,7 +71,8 @@ class Changes:
             (*(row for row in self.outbox if row.sequence > (later.acknowledged or 0)), *later.outbox),
             deleted or None,
             windows | later.windows,
-            (*(name for name in self.forgotten if name not in later.windows), *later.forgotten),
+            # windows are deleted before others are saved, so one that moved to the end may be in both
+            (*self.forgotten, *later.forgotten),
             later.journal if later.checkpoint else self.journal + later.journal,
             self.checkpoint or later.checkpoint,
             (*(name for name in self.dropped if name not in later.state), *later.dropped),

@@ -17,7 +17,7 @@ from headway.head import Head, HeadInput, HeadKind
 from headway.precision import Precision, dequantise, quantise
 from headway.reports import NO_HISTORY, History, ReportPart, StatisticsReport, is_part, join_report, split_report
 from headway.target_metrics import AnySums, sums_from_json
-from headway.tensors import encode_tensors
+from headway.tensors import decode_tensors, encode_tensors
 from headway.wire_fields import (
     CLASSES_MAX,
     CODES_MAX,
@@ -132,6 +132,7 @@ class Update:
 
     It covers what was learned since the update before it (or since head `base_version` was taken up, 0 for the
     frozen head). Sequences count 1, 2, 3, ... within an epoch and are sent in that order.
+    acked: the sequence up to which the aggregator's acks have come, when this is sent.
     """
 
     device: str
@@ -144,12 +145,19 @@ class Update:
     delta: Float32
     life: int = 0
     precision: Precision = Precision.FLOAT32
+    acked: int = 0
 
     def encode(self) -> bytes:
-        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "life")
+        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "life", "acked")
         head = {name: getattr(self, name) for name in names}
         meta = {"schema": SCHEMA, "kind": "update", **head, "classes": list(self.classes)}
         return encode_tensors(quantise(self.delta, self.precision), meta)
+
+    @staticmethod
+    def with_acked(payload: bytes, acked: int) -> bytes:
+        """An encoded update with another `acked`, its tensors untouched."""
+        arrays, meta = decode_tensors(payload, "update", RemoteError, MESSAGE_BYTES_MAX)
+        return encode_tensors(arrays, {**meta, "acked": acked} if isinstance(meta, dict) else meta)
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:
@@ -166,6 +174,7 @@ class Update:
             delta,
             fields.integer("life"),
             Precision(arrays["delta"].dtype.name),
+            fields.integer("acked"),
         )
         if len(delta) != len(update.classes):
             raise RemoteError(f"update has {len(delta)} rows for {len(update.classes)} classes")

@@ -90,11 +90,14 @@ class ExactTrainer:
         """Correct label `number` from class `before` to `after`, or take it out, to the bit. code: int8 (1, d)."""
         self._flush()
         self._buckets.change(number, code, before, after)
+        self._forget_solved()
         at = len(self._evidence) - (self.labels - number)
         if at >= 0 and np.array_equal(self._evidence.codes[at], code[0]):
             # evidence may only hold what the tables hold
             keep = np.arange(len(self._evidence)) > at
             self._evidence = Evidence(self._evidence.codes[keep], self._evidence.labels[keep])
+        # at once: what serves must not know the wrong label, and solving later, or twice, would move the weights
+        self._refreshed()
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self._buckets.with_classes(classes)

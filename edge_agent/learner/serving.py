@@ -82,6 +82,11 @@ class Learner:
         return self._removed
 
     @property
+    def feature_size(self) -> int:
+        """Codes per window, d."""
+        return self._variant.features.size
+
+    @property
     def space(self) -> str:
         return self._variant.space
 
@@ -99,6 +104,11 @@ class Learner:
     def refused_steps(self) -> int:
         """Gradient steps that were not finite and changed nothing; 0 for the exact learner."""
         return self.trainer.refused_steps if isinstance(self.trainer, GradientTrainer) else 0
+
+    @property
+    def fleet_head(self) -> PublishedHead | None:
+        """The newest head of the fleet that was taken up."""
+        return self._fleet
 
     @property
     def fleet_version(self) -> int:

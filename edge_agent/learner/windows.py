@@ -87,10 +87,11 @@ class Windows:
 
     def add(self, window_id: str, window: Window) -> None:
         """Remember a window, the oldest one is forgotten beyond the limit. An id seen again replaces the old one."""
-        self._windows.pop(window_id, None)
+        if self._windows.pop(window_id, None) is not None:
+            # the saved row goes first: saved over, it would keep its old place, and be forgotten too early
+            self._gone.add(window_id)
         self._windows[window_id] = window
         self._changed.add(window_id)
-        self._gone.discard(window_id)
         while len(self._windows) > self._rows_max:
             old, _ = self._windows.popitem(last=False)
             self._changed.discard(old)
@@ -106,7 +107,7 @@ class Windows:
         return [(window_id, window.encode()) for window_id, window in self._windows.items()]
 
     def take_changes(self) -> tuple[dict[str, bytes], tuple[str, ...]]:
-        """Windows to save and ids to forget since the last call."""
+        """Windows to save and ids to forget, which must come first, since the last call."""
         saved = {
             window_id: self._windows[window_id].encode() for window_id in self._windows if window_id in self._changed
         }

@@ -51,9 +51,16 @@ def statistics_message(device: str, epoch: int, counter: int, statistics: Statis
 
 
 def update_message(
-    device: str, sequence: int, delta: Float32, *, epoch: int = 1, base_version: int = 0, count: int = 10
+    device: str,
+    sequence: int,
+    delta: Float32,
+    *,
+    epoch: int = 1,
+    base_version: int = 0,
+    count: int = 10,
+    acked: int = 0,
 ) -> Received:
-    update = Update(device, epoch, sequence, base_version, count, SPACE, CLASSES, delta)
+    update = Update(device, epoch, sequence, base_version, count, SPACE, CLASSES, delta, acked=acked)
     return Received(topic(FLEET, device, Kind.UPDATE), update.encode())
 
 

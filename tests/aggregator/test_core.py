@@ -285,7 +285,14 @@ def test_a_gap_is_not_acknowledged_away() -> None:
 
 def test_a_fresh_store_takes_a_device_up_where_it_is() -> None:
     fleet = Fleet(Policy(method=Method.AVERAGE))
-    assert acks(fleet.send(update_message("a", 57, delta(0.1)))) == {"a": [Ack(1, 0, 57)]}
+    assert acks(fleet.send(update_message("a", 57, delta(0.1), acked=56))) == {"a": [Ack(1, 0, 57)]}
+
+
+def test_a_first_update_that_was_lost_is_not_acknowledged_away() -> None:
+    """Found by the simulation, seed 29: update 5 arrived first, and 1 to 4 were forgotten."""
+    fleet = Fleet(Policy(method=Method.AVERAGE))
+    assert acks(fleet.send(update_message("a", 5, delta(0.1)))) == {"a": [Ack(1, 0, 0)]}
+    assert fleet.refusals == {("a", "gap"): 1}
 
 
 def test_an_exact_fleet_takes_updates_off_the_devices_hands_and_says_so() -> None:

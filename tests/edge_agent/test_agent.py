@@ -126,13 +126,13 @@ def test_updates_wait_in_the_outbox_until_acknowledged() -> None:
     subject, store = agent("gradient", update_labels=4), MemoryStore()
     feed(subject)
     store.commit(subject.changes())
-    rows = store.outbox(subject.outbox_position(0.0), 10)
+    rows = store.outbox(subject.outbox.position(0.0), 10)
     assert [row.sequence for row in rows] == [1, 2]
     update = Update.decode(rows[0].payload)
     assert (update.device, update.epoch, update.sequence, update.samples) == ("pump", 7, 1, 4)
-    subject.outbox_sent(2, 0.0)
-    assert store.outbox(subject.outbox_position(1.0), 10) == []
-    assert len(store.outbox(subject.outbox_position(31.0), 10)) == 2
+    subject.outbox.sent(2, 0.0)
+    assert store.outbox(subject.outbox.position(1.0), 10) == []
+    assert len(store.outbox(subject.outbox.position(31.0), 10)) == 2
     changes = subject.acknowledged(Ack(7, 0, 1).encode())
     assert changes is not None
     store.commit(changes)
@@ -148,11 +148,33 @@ def test_updates_add_up_to_the_way_the_weights_went() -> None:
     assert np.allclose(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
 
 
+def test_one_batch_does_not_push_the_outbox_beyond_its_bound() -> None:
+    """Found by the simulation, seed 11: room was looked for once a file."""
+    subject, store = agent("gradient", update_labels=1), MemoryStore()
+    subject.outbox.rows_left = 2
+    feed(subject, count=9)
+    store.commit(subject.changes())
+    rows = store.outbox(0, 100)
+    assert len(rows) == 2
+    subject.outbox.rows_left, subject.outbox.bytes_left = 10, len(rows[0].payload)
+    feed(subject, count=3)
+    store.commit(subject.changes())
+    assert len(store.outbox(0, 100)) == 2
+
+
+def test_new_updates_do_not_put_off_the_lost_one() -> None:
+    subject = agent("gradient", update_labels=4)
+    subject.outbox.sent(1, 0.0)
+    for now_s in (10.0, 20.0, 29.0):
+        subject.outbox.sent(subject.outbox.position(now_s) + 1, now_s)
+    assert subject.outbox.position(31.0) == 0
+
+
 def test_a_full_outbox_merges_updates_instead_of_piling_them_up() -> None:
     subject, store = agent("gradient", update_labels=4), MemoryStore()
-    subject.outbox_full = True
+    subject.outbox.rows_left = 0
     feed(subject, count=12)
-    subject.outbox_full = False
+    subject.outbox.rows_left = 1
     feed(subject, count=1, seed=1)
     store.commit(subject.changes())
     rows = store.outbox(0, 10)

@@ -103,6 +103,35 @@ def test_a_late_label_is_scored_against_what_was_served_then() -> None:
     assert gained[y[0], served] == 1
 
 
+def test_a_window_seen_again_is_the_newest_after_a_restart_too() -> None:
+    """Found by the simulation, seed 49: the saved row kept its old place and was forgotten too early."""
+    x, _ = windows(4)
+    store = MemoryStore()
+    first = agent(rows=3)
+    for window_id in ("a", "b", "a", "c"):
+        first.process(pipeline().features(x[:1]), None, [window_id])
+        store.commit(first.changes())
+    assert [window_id for window_id, _ in store.windows()] == ["b", "a", "c"]
+    second = agent(rows=3)
+    second.windows.restore(store.windows())
+    second.process(pipeline().features(x[:1]), None, ["d"])
+    assert [window_id for window_id, _ in second.windows.all()] == ["a", "c", "d"]
+
+
+def test_a_corrected_label_serves_at_once() -> None:
+    """Found by the simulation, seed 41: until the next label the head still knew the wrong one."""
+    x, y = windows(30, drift=0.8)
+    subject = agent()
+    subject.process(pipeline().features(x), y, names(30))
+    subject.label(["w3"], np.array([(y[3] + 1) % 3]))
+    restored = agent()
+    restored.learner.restore(subject.learner.encode())
+    assert isinstance(subject.learner.trainer, ExactTrainer)
+    assert isinstance(restored.learner.trainer, ExactTrainer)
+    now, fresh = subject.learner.trainer.candidates(), restored.learner.trainer.candidates()
+    assert all(np.array_equal(now[name].kernel, fresh[name].kernel) for name in fresh)
+
+
 def test_windows_survive_a_restart() -> None:
     x, y = windows(20, drift=0.8)
     store = MemoryStore()

@@ -94,7 +94,7 @@ MESSAGES: dict[str, Message] = {
     "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables(), HISTORY),
     "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
-    "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11),
+    "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11, acked=2),
     "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
     "update-int8.safetensors": Update("wrist-1", 7, 4, 41, 16, SPACE, CLASSES, DELTA8, 11, Precision.INT8),
     "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664, 13, 2),

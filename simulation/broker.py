@@ -1,0 +1,215 @@
+"""A simulated MQTT 5 broker: retained messages, sessions, wills, QoS 1 redelivery; and all that it can lose."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from headway.ports import Outgoing, Received
+from simulation.clock import Scheduler
+from simulation.trace import Trace
+
+QUEUED_MAX = 1000
+SESSION_EXPIRY_S = 7 * 86_400
+AUTOSAVE_S = 1800.0
+
+
+class Client(Protocol):
+    """A client as the broker sees it."""
+
+    @property
+    def client(self) -> str: ...
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]: ...
+
+    @property
+    def will(self) -> Outgoing: ...
+
+    def carry(self, connection: int, arrive: Callable[[], None]) -> None:
+        """Bring a packet from the broker to the client, or lose it with its connection."""
+        ...
+
+    def received(self, message: Received) -> bool: ...
+
+    def broken(self, connection: int) -> None: ...
+
+
+class Restart(StrEnum):
+    """What a broker's crash takes along: nothing, what came since it last saved, or everything."""
+
+    KEEPS_ALL = "keeps-all"
+    LOSES_RECENT = "loses-recent"
+    LOSES_ALL = "loses-all"
+
+
+@dataclass(slots=True)
+class Session:
+    """What the broker keeps for a client. flight: sent and not confirmed; it goes out again on the next connection."""
+
+    subscriptions: tuple[str, ...] = ()
+    queue: deque[Received] = field(default_factory=deque)
+    flight: dict[int, Received] = field(default_factory=dict)
+    client: Client | None = None
+    connection: int = 0
+    left_s: float = 0.0
+
+
+class Broker:
+    """Routes messages between sessions. unreachable: clients cut off by a partition.
+
+    observe: called with "in" or "out", the client, the topic and the payload's length, for every message.
+    """
+
+    def __init__(self, scheduler: Scheduler, trace: Trace) -> None:
+        self._scheduler, self._trace = scheduler, trace
+        self._chance = scheduler.chance("broker")
+        self._sessions: dict[str, Session] = {}
+        self._connections = self._deliveries = 0
+        self._matches: dict[tuple[str, str], bool] = {}
+        self._saved: tuple[dict[str, Received], dict[str, Session]] = ({}, {})
+        self.retained: dict[str, Received] = {}
+        self.unreachable: set[str] = set()
+        self.up = True
+        self.observe: Callable[[str, str, str, int], None] | None = None
+
+    def connect(self, client: Client) -> tuple[bool, int | None]:
+        """Whether a session was there, and the number of the new connection; None when it cannot be made."""
+        if not self.up or client.client in self.unreachable:
+            return False, None
+        session = self._sessions.get(client.client)
+        away = session is not None and session.client is None
+        if session is not None and away and self._scheduler.now_s - session.left_s > SESSION_EXPIRY_S:
+            session = None
+        present = session is not None
+        session = session or Session()
+        self._sessions[client.client] = session
+        if session.client is not None:
+            self._drop(session)
+        self._connections += 1
+        session.client, session.connection, session.subscriptions = client, self._connections, client.subscriptions
+        self._trace.add(self._scheduler.now_s, "broker", f"{client.client} connects")
+        waiting = [*session.queue]
+        session.queue.clear()
+        for message in waiting:
+            self._deliver(session, message)
+        for name, message in self.retained.items():
+            if self._subscribed(session, name) and message not in waiting:
+                self._deliver(session, message)
+        return present, session.connection
+
+    def leave(self, client: str, connection: int) -> None:
+        """A clean goodbye: no will."""
+        session = self._sessions.get(client)
+        if session is not None and session.client is not None and session.connection == connection:
+            self._drop(session)
+
+    def lost(self, client: str, connection: int, notice_s: float) -> None:
+        """The connection broke; the broker notices after a while and publishes the will."""
+        self._scheduler.after(notice_s, lambda: self._notice(client, connection))
+
+    def arrived(self, client: str, connection: int, message: Outgoing) -> bool:
+        """A message reached the broker; False when it did not. One from a connection just broken may still do."""
+        session = self._sessions.get(client)
+        current = session is not None and session.client is not None and session.connection == connection
+        if not self.up or client in self.unreachable or (not current and self._chance.random() < 0.5):
+            return False
+        if self.observe is not None:
+            self.observe("in", client, message.topic, len(message.payload))
+        self._route(message)
+        return current
+
+    def partition(self, client: str) -> None:
+        """Cut a client off; both ends notice after a while."""
+        self.unreachable.add(client)
+        session = self._sessions.get(client)
+        if session is not None and session.client is not None:
+            session.client.broken(session.connection)
+            self.lost(client, session.connection, self._chance.uniform(0, 90))
+
+    def heal(self, client: str) -> None:
+        """The client can reach the broker again."""
+        self.unreachable.discard(client)
+
+    def crash(self, restart: Restart) -> None:
+        """The broker dies. What it has when `recover` is called depends on `restart`; it publishes no wills."""
+        self.up = False
+        for session in self._sessions.values():
+            if session.client is not None:
+                session.client.broken(session.connection)
+                self._drop(session)
+        if restart is Restart.LOSES_ALL:
+            self.retained, self._sessions = {}, {}
+        elif restart is Restart.LOSES_RECENT:
+            self.retained, self._sessions = self._saved
+            self.save()
+
+    def recover(self) -> None:
+        """The broker is back."""
+        self.up = True
+
+    def save(self) -> None:
+        """Write everything to disk, as brokers do now and then."""
+        sessions = {
+            name: Session(old.subscriptions, deque([*old.flight.values(), *old.queue]), left_s=self._scheduler.now_s)
+            for name, old in self._sessions.items()
+        }
+        self._saved = (dict(self.retained), sessions)
+
+    def _route(self, message: Outgoing) -> None:
+        copy = Received(message.topic, message.payload)
+        if message.retain and message.payload:
+            self.retained[message.topic] = Received(message.topic, message.payload, True)
+        elif message.retain:
+            self.retained.pop(message.topic, None)
+        for session in self._sessions.values():
+            if self._subscribed(session, message.topic):
+                if session.client is not None:
+                    self._deliver(session, copy)
+                elif len(session.queue) < QUEUED_MAX:
+                    session.queue.append(copy)
+
+    def _deliver(self, session: Session, message: Received) -> None:
+        client, connection = session.client, session.connection
+        if client is None:
+            return
+        self._deliveries += 1
+        number = self._deliveries
+        session.flight[number] = message
+
+        def arrive() -> None:
+            if client.client in self.unreachable or not client.received(message):
+                return
+            if self.observe is not None:
+                self.observe("out", client.client, message.topic, len(message.payload))
+            if session.connection == connection:
+                session.flight.pop(number, None)
+
+        client.carry(connection, arrive)
+
+    def _notice(self, client: str, connection: int) -> None:
+        session = self._sessions.get(client)
+        if self.up and session is not None and session.client is not None and session.connection == connection:
+            will = session.client.will
+            self._drop(session)
+            self._route(will)
+
+    def _drop(self, session: Session) -> None:
+        """The connection is over: what was in flight waits for the next one."""
+        session.queue = deque([*session.flight.values(), *session.queue][:QUEUED_MAX])
+        session.flight.clear()
+        session.client, session.left_s = None, self._scheduler.now_s
+
+    def _subscribed(self, session: Session, name: str) -> bool:
+        return any(self._fits(pattern, name) for pattern in session.subscriptions)
+
+    def _fits(self, pattern: str, name: str) -> bool:
+        key = (pattern, name)
+        if key not in self._matches:
+            wanted, given = pattern.split("/"), name.split("/")
+            fits = len(wanted) == len(given) and all(w in ("+", g) for w, g in zip(wanted, given, strict=True))
+            self._matches[key] = fits
+        return self._matches[key]

@@ -1,0 +1,27 @@
+"""What a simulated fleet is made of: the product's own classes, unless somebody plants a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aggregator.core import Aggregator
+from aggregator.service import Service
+from edge_agent.agent import Agent
+from edge_agent.boot import open_agent
+from edge_agent.loop import DeviceLoop
+from simulation.disk import SimulatedSpool, SimulatedStore
+from simulation.server_disk import ServerStore
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The classes a run uses. Tests replace one by a faulty subclass, to see that the faults are found."""
+
+    loop: type[DeviceLoop] = DeviceLoop
+    open_agent: Callable[..., Agent] = open_agent
+    store: type[SimulatedStore] = SimulatedStore
+    spool: type[SimulatedSpool] = SimulatedSpool
+    core: type[Aggregator] = Aggregator
+    service: type[Service] = Service
+    server_store: type[ServerStore] = ServerStore

@@ -1,0 +1,135 @@
+"""A simulated device: the real agent and its real loop on a machine of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge_agent.config import AgentConfig
+from edge_agent.history import SyncState
+from edge_agent.journal import Entry
+from edge_agent.loop import DeviceLoop
+from edge_agent.store import Changes
+from headway.messages import Update
+from headway.statistics import Statistics
+from headway.topics import device_subscriptions
+from simulation.history import History, SensorFile, Violation
+from simulation.machine import Machine, Place
+from simulation.network import SimulatedTransport
+
+
+@dataclass(slots=True)
+class Lives:
+    """Every life that any device of the fleet began, by (device, epoch)."""
+
+    histories: dict[tuple[str, int], History] = field(default_factory=dict)
+
+    def enter(self, device: str, epoch: int, history: History) -> None:
+        """A device says which life it lives. Raises Violation when another life had that name."""
+        known = self.histories.setdefault((device, epoch), history)
+        if known is not history:
+            raise Violation(f"epoch {epoch} of {device} was used by an earlier life")
+
+
+class SimulatedDevice(Machine):
+    """One device with its disk, its sensor's files, and the history it ought to have."""
+
+    loop: DeviceLoop | None = None
+
+    def __init__(
+        self, config: AgentConfig, place: Place, lives: Lives, check: Callable[[SimulatedDevice], None]
+    ) -> None:
+        super().__init__(config.device, place, lambda: check(self))
+        self.config, self._lives = config, lives
+        self.checked: object = None
+        self.boots = 0
+        self._new_disk()
+
+    def drop(self, file: SensorFile) -> None:
+        """The sensor writes a file."""
+        if self.place.audited:
+            self.history.dropped[file.name] = file
+        self.spool.drop(file)
+
+    def wipe(self) -> None:
+        """The disk is replaced by an empty one."""
+        self.trace("is wiped")
+        if self.running:
+            self._down(self.chance.uniform(1, 60))
+        self._new_disk()
+
+    def fill_disk(self, full: bool) -> None:
+        """The disk has no space left, or has again."""
+        self.trace("disk is full" if full else "disk has space")
+        self.store.full = self.spool.full = full
+
+    def begin(self) -> None:
+        place, build = self.place, self.place.build
+        variant = place.model.variant
+        agent = build.open_agent(self.config, variant, self.store, self.chance.getrandbits)
+        self.loop = build.loop(self.config, self.clock, variant, place.model.pipeline, self.store, agent, self.spool)
+        self.transport = SimulatedTransport(
+            place.broker,
+            self.name,
+            device_subscriptions(place.fleet, self.name),
+            self.loop.last_will,
+            self.deliver,
+            place.link,
+            place.scheduler,
+            self.power,
+        )
+        self.loop.transport = self.transport
+        self.loop.start()
+        self.wake_after(0.0)
+
+    def turn(self) -> None:
+        if self.loop is None:
+            return
+        while self.inbox:
+            self.loop.handle(self.inbox.popleft())
+        self.loop.turn()
+        self.wake_after(self.loop.next_poll_s - self.clock.monotonic_s())
+
+    def end(self) -> None:
+        if self.loop is not None:
+            self.loop.stop()
+
+    def forget(self) -> None:
+        self.loop = None
+        self.checked = None
+
+    def disk_power_cut(self) -> None:
+        self.store.power_cut()
+        self.spool.power_cut()
+
+    def _new_disk(self) -> None:
+        variant = self.place.model.variant
+        self.store = self.place.build.store(self.power, self._committed)
+        self.spool = self.place.build.spool(self.power, self.chance)
+        self.history = History(
+            Statistics.zeros(variant.source.size, variant.classes, variant.space),
+            self.config.learner.horizon_rows,
+            claims=self.spool.claims,
+        )
+
+    def _committed(self, changes: Changes) -> None:
+        if not self.place.audited:
+            self.spool.claims.clear()
+            self.spool.answers.clear()
+            return
+        entries = [Entry.decode(payload) for payload in changes.journal]
+        saved = [entry.sync for entry in entries]
+        if "sync" in changes.state:
+            saved.append(changes.state["sync"])
+        for sync in saved:
+            state = SyncState.decode(sync)
+            self._lives.enter(self.name, state.epoch, self.history)
+            self.history.committed(state)
+            self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
+        # a head is committed by itself, but for one that came while the disk refused a file's commit: after that file
+        fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
+        if fleet is not None and fleet.version > self.history.fleet_version:
+            self.history.fleet_version = fleet.version
+            self.history.course.append(fleet.encode())
+        for row in changes.outbox:
+            self.history.queued(row.sequence, Update.decode(row.payload).samples)

@@ -1,0 +1,144 @@
+"""A device's disk: the store and the spool behind the agent's own protocols, with power that fails and space that ends.
+
+What was synced survives a power cut. What was not may survive, in the order in which it was written.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from edge_agent.sensors.ports import Claimed
+from edge_agent.store import Changes, MemoryStore
+from headway.errors import DataError, StoreError
+from headway.samples import Samples
+from headway.task import Task
+from simulation.history import SensorFile
+from simulation.power import Power
+
+
+class SimulatedStore(MemoryStore):
+    """Implements `edge_agent.store.Store`. synchronous: a commit is durable when it returns, as SQLite's FULL is.
+
+    on_commit: told of every commit once it is durable. full: commits are refused.
+    """
+
+    synchronous = True
+
+    def __init__(self, power: Power, on_commit: Callable[[Changes], None]) -> None:
+        super().__init__()
+        self._tables = tuple(vars(self))
+        self._power, self._on_commit = power, on_commit
+        self._synced: dict[str, object] | None = None
+        self.full = False
+
+    def commit(self, changes: Changes) -> None:
+        with self._power.effect(commit=True):
+            if self.full:
+                raise StoreError("database or disk is full")
+            if not self.synchronous and self._synced is None:
+                # all values in these containers are immutable
+                self._synced = {name: copy.copy(getattr(self, name)) for name in self._tables}
+            super().commit(changes)
+            self._on_commit(changes)
+
+    def sync(self) -> None:
+        """The kernel wrote what nobody had asked it to."""
+        self._synced = None
+
+    def power_cut(self) -> None:
+        """What was not synced is gone."""
+        for name, value in (self._synced or {}).items():
+            setattr(self, name, value)
+        self._synced = None
+
+
+class SimulatedSpool:
+    """Implements `edge_agent.sensors.ports.SampleSource`. Files are where `durable` operations put them."""
+
+    def __init__(self, power: Power, chance: random.Random) -> None:
+        self._power, self._chance = power, chance
+        self.waiting: dict[str, SensorFile] = {}
+        self.claimed: dict[int, SensorFile] = {}
+        self.answers: dict[str, bytes] = {}
+        self.rejected: dict[str, SensorFile] = {}
+        self.claims: dict[int, SensorFile] = {}
+        self.full = False
+        self._undo: list[Callable[[], None]] = []
+
+    def drop(self, file: SensorFile) -> None:
+        """A sensor puts a file in, durably."""
+        self.waiting[file.name] = file
+
+    def recover(self, consumed: int) -> list[Claimed]:
+        found = []
+        for sequence, file in sorted(self.claimed.items()):
+            claimed = Claimed(sequence, file.name, Path(file.name))
+            if sequence <= consumed:
+                self.release(claimed)
+            else:
+                found.append(claimed)
+        return found
+
+    def claim(self, next_sequence: int) -> Iterator[Claimed]:
+        for name in list(self.waiting):
+            self._power.point()
+            file = self.waiting.pop(name)
+            self.claimed[next_sequence] = self.claims[next_sequence] = file
+            self._undo.append(self._unclaim(next_sequence, file))
+            self._power.point()
+            self._sync()
+            yield Claimed(next_sequence, name, Path(name))
+            next_sequence += 1
+
+    def read(
+        self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
+    ) -> Samples:
+        samples = self.claimed[file.sequence].samples
+        if samples is None:
+            raise DataError(f"{file.name} is not a readable .npz file")
+        return samples
+
+    def answer(self, file: Claimed, payload: bytes) -> None:
+        with self._power.effect():
+            self._check_space()
+            self.answers[file.name] = payload
+
+    def release(self, file: Claimed) -> None:
+        with self._power.effect():
+            content = self.claimed.pop(file.sequence, None)
+            if content is not None:
+                self._undo.append(lambda: self.claimed.__setitem__(file.sequence, content))
+
+    def reject(self, file: Claimed, reason: str) -> None:
+        with self._power.effect():
+            self._check_space()
+        with self._power.effect():
+            self.rejected[file.name] = self.claimed.pop(file.sequence)
+            self._sync()
+
+    def prune_answers(self) -> int:
+        return 0
+
+    def power_cut(self) -> None:
+        """Renames and removals that were not synced come undone, the newest first."""
+        kept = self._chance.randint(0, len(self._undo))
+        for undo in reversed(self._undo[kept:]):
+            undo()
+        self._sync()
+
+    def _sync(self) -> None:
+        self._undo.clear()
+
+    def _unclaim(self, sequence: int, file: SensorFile) -> Callable[[], None]:
+        def undo() -> None:
+            del self.claimed[sequence]
+            self.waiting[file.name] = file
+
+        return undo
+
+    def _check_space(self) -> None:
+        if self.full:
+            raise StoreError("cannot write: No space left on device")

@@ -1,0 +1,120 @@
+"""What a device ought to have learned, told by the simplest means from the files it consumed.
+
+Kept beside the device, never by it: a plain sum over samples, with none of the product's buckets, stores or counters.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_agent.history import SyncState
+from headway.arrays import Int8
+from headway.samples import UNLABELLED, Samples
+from headway.statistics import Statistics
+
+
+class Violation(Exception):
+    """A promise was broken: the finding of a run."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensorFile:
+    """A file that a sensor dropped. samples None: it is damaged; codes: int8 (n, d) of its windows."""
+
+    name: str
+    samples: Samples | None
+    codes: Int8
+
+
+@dataclass(slots=True)
+class History:
+    """One life of a device, from empty tables to the loss of its disk.
+
+    tables_at: the tables the device must have under each counter that was committed.
+    steps: labels learned, corrections to another class among them; applied: the files they came from.
+    updates: samples of each gradient update that was queued, from sequence 1.
+    course: files consumed and fleet heads (payloads) taken up, in that order, to do it all over again.
+    """
+
+    total: Statistics
+    windows_max: int
+    consumed: int = 0
+    counter: int = 0
+    boot: int = 0
+    epoch: int | None = None
+    steps: int = 0
+    fleet_version: int = 0
+    updates: list[int] = field(default_factory=list)
+    applied: dict[str, SensorFile] = field(default_factory=dict)
+    dropped: dict[str, SensorFile] = field(default_factory=dict)
+    claims: dict[int, SensorFile] = field(default_factory=dict)
+    tables_at: dict[int, Statistics] = field(default_factory=dict)
+    course: list[SensorFile | bytes] = field(default_factory=list)
+    _windows: OrderedDict[str, tuple[Int8, int]] = field(default_factory=OrderedDict)
+
+    def committed(self, state: SyncState) -> None:
+        """The device made this durable: everything up to file `consumed` is learned. Raises Violation."""
+        if self.epoch not in (None, state.epoch):
+            raise Violation(f"epoch {state.epoch} began though epoch {self.epoch} was neither copied nor restored")
+        self.epoch = state.epoch
+        if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
+            raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
+        for sequence in range(self.consumed + 1, state.consumed + 1):
+            file = self.claims[sequence]
+            if file.name in self.applied:
+                raise Violation(f"file {file.name} was learned twice")
+            self.applied[file.name] = file
+            self.course.append(file)
+            self._apply(file)
+        self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
+        if self.tables_at.setdefault(state.counter, self.total) != self.total:
+            raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
+
+    def queued(self, sequence: int, samples: int) -> None:
+        """The device put an update of so many labels into its outbox. Raises Violation."""
+        if sequence != len(self.updates) + 1:
+            raise Violation(f"update {sequence} was queued after {len(self.updates)}")
+        self.updates.append(samples)
+
+    def _apply(self, file: SensorFile) -> None:
+        samples = file.samples
+        if samples is None:
+            return
+        labels = [UNLABELLED] * len(samples) if samples.y is None else samples.y.tolist()
+        for row, label in enumerate(labels):
+            window_id = samples.ids[row] if samples.ids is not None else None
+            if samples.x is not None:
+                self._window(file.codes[row : row + 1], window_id, label)
+            elif window_id is not None:
+                self._late(window_id, label)
+
+    def _window(self, code: Int8, window_id: str | None, label: int) -> None:
+        if label != UNLABELLED:
+            self._add(code, label)
+        if window_id is not None:
+            self._windows.pop(window_id, None)
+            self._windows[window_id] = (code, label)
+            while len(self._windows) > self.windows_max:
+                self._windows.popitem(last=False)
+
+    def _late(self, window_id: str, label: int) -> None:
+        if window_id not in self._windows:
+            return
+        code, before = self._windows[window_id]
+        if before == label:
+            return
+        if before != UNLABELLED:
+            self.total = self.total - self._of(code, before)
+        if label != UNLABELLED:
+            self._add(code, label)
+        self._windows[window_id] = (code, label)
+
+    def _add(self, code: Int8, label: int) -> None:
+        self.total = self.total + self._of(code, label)
+        self.steps += 1
+
+    def _of(self, code: Int8, label: int) -> Statistics:
+        return Statistics.of(code, np.array([label], np.int64), self.total.classes, self.total.space)

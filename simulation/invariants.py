@@ -1,0 +1,183 @@
+"""What must hold after every event. Each check compares the product with the plain histories kept beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aggregator.averaging import Contribution, average
+from aggregator.policy import Method
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.gradient import GradientTrainer
+from headway.gradient import head_over_codes, weights_over_unit_codes
+from headway.head import Head
+from headway.messages import PublishedHead, StatisticsReport, Update
+from headway.solve import fleet_head
+from headway.statistics import Statistics
+from simulation.device import Lives, SimulatedDevice
+from simulation.history import Violation
+from simulation.model import Model
+from simulation.server import SimulatedServer
+from simulation.server_disk import Kept
+
+
+class Invariants:
+    """Checks devices and the aggregator after each of their events. Every method raises Violation."""
+
+    def __init__(self, model: Model, lives: Lives) -> None:
+        self._model, self.lives = model, lives
+        self.server: SimulatedServer | None = None
+        self._version = self._lost_stores = 0
+        self._averaged: set[tuple[str, int, int]] = set()
+        self._average: Head | None = None
+        self._checked: object = None
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def device(self, device: SimulatedDevice) -> None:
+        """A device's state is the one it committed, its tables are those of its history, and nothing is lost."""
+        if device.loop is None:
+            return
+        if device.loop.keeper.degraded:
+            # memory runs ahead of the disk, and the files wait; nothing else may be lost
+            self._files(device)
+            return
+        agent, history = device.loop.agent, device.history
+        state, outbox = agent.sync_state, device.store.outbox_size()
+        numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.life
+        now = numbers, outbox, len(history.dropped)
+        if now == device.checked:
+            return
+        device.checked = now
+        if (state.counter, state.consumed) != (history.counter, history.consumed):
+            raise Violation(
+                f"{device.name} works on counter {state.counter}, file {state.consumed}; committed are "
+                f"{history.counter}, {history.consumed}"
+            )
+        trainer = agent.learner.trainer
+        if isinstance(trainer, ExactTrainer) and trainer.local != history.tables_at[state.counter]:
+            raise Violation(
+                f"{device.name} holds {trainer.local.samples} samples under counter {state.counter}, its history "
+                f"{history.tables_at[state.counter].samples}, or others"
+            )
+        self._files(device)
+        if isinstance(trainer, GradientTrainer):
+            self._updates(device, trainer)
+        self._acknowledged(device)
+
+    def aggregator(self, server: SimulatedServer) -> None:
+        """The fleet's sum is the union of what devices committed and sent, and heads follow from it."""
+        if server.core is None:
+            return
+        now = server.core, len(server.kept.heads), sum(row.counter for row in server.kept.statistics.values())
+        if now == self._checked and not server.news:
+            return
+        self._checked = now
+        if server.lost_store > self._lost_stores:
+            self._lost_stores, self._version = server.lost_store, 0
+        for key, row in server.kept.statistics.items():
+            if self._seen.get(key) != row.counter:
+                self._report(key, row.counter, row.payload)
+                self._seen[key] = row.counter
+        self._stored(server)
+        union = self.union(server)
+        if server.core.statistics != union:
+            raise Violation(
+                f"the aggregator sums {server.core.statistics.samples} samples, its devices reported {union.samples}"
+            )
+        while server.news:
+            stored, kept = server.news.pop(0)
+            head = PublishedHead.decode(stored.payload)
+            if head.version <= self._version:
+                raise Violation(f"head {head.version} was made after head {self._version}")
+            self._version = head.version
+            # only the newest can be compared with the union: the store has moved on from the others
+            if head.method == Method.AVERAGE:
+                self._check_average(head, kept)
+            elif not server.news:
+                same(head.head, fleet_head(self._model.variant.source, union), "the head solved in one place")
+
+    def union(self, server: SimulatedServer) -> Statistics:
+        """The tables of every life under the counter that the aggregator has of it."""
+        variant = self._model.variant
+        total = Statistics.zeros(variant.source.size, variant.classes, variant.space)
+        for key, row in server.kept.statistics.items():
+            total = total + self.lives.histories[key].tables_at[row.counter]
+        return total
+
+    def _files(self, device: SimulatedDevice) -> None:
+        spool, history = device.spool, device.history
+        waiting = {file.name for sequence, file in spool.claimed.items() if sequence > history.consumed}
+        lost = history.dropped.keys() - history.applied.keys() - spool.waiting.keys() - waiting - spool.rejected.keys()
+        if lost:
+            raise Violation(f"{device.name} lost {sorted(lost)}: neither learned nor waiting")
+
+    def _updates(self, device: SimulatedDevice, trainer: GradientTrainer) -> None:
+        history, (rows, size) = device.history, device.store.outbox_size()
+        waiting = int(str(trainer.state()[1]["since_base"]))
+        if sum(history.updates) + waiting != history.steps:
+            raise Violation(
+                f"{device.name} queued {sum(history.updates)} labels and holds {waiting}; it learned {history.steps}"
+            )
+        limits = device.config.sync
+        if rows > limits.outbox_rows_max or size > limits.outbox_bytes_max:
+            raise Violation(f"the outbox of {device.name} holds {rows} rows, {size} bytes, beyond its limits")
+
+    def _acknowledged(self, device: SimulatedDevice) -> None:
+        """What a device believes to be stored is stored, and what it dropped from its outbox too."""
+        if self.server is None or device.loop is None or self.server.lost_store:
+            return
+        state, kept = device.loop.agent.sync_state, self.server.kept
+        key = device.name, state.epoch
+        stored = kept.statistics[key].counter if key in kept.statistics else 0
+        if state.acked > stored:
+            raise Violation(f"{device.name} was told that counter {state.acked} is stored; {stored} is")
+        rows = device.store.outbox(0, 1)
+        dropped = rows[0].sequence - 1 if rows else state.sequence
+        if dropped > kept.sequences.get(key, 0):
+            raise Violation(f"{device.name} dropped update {dropped}; the aggregator has {kept.sequences.get(key, 0)}")
+
+    def _report(self, key: tuple[str, int], counter: int, payload: bytes) -> None:
+        history = self.lives.histories.get(key)
+        if history is None or counter not in history.tables_at:
+            raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
+        if StatisticsReport.decode(payload).statistics != history.tables_at[counter]:
+            raise Violation(f"the aggregator has other tables than {key} committed under counter {counter}")
+
+    def _stored(self, server: SimulatedServer) -> None:
+        """What a transaction kept is still there."""
+        for (device, epoch), row in server.kept.statistics.items():
+            found = server.store.statistics(device, epoch)
+            if found is None or found.counter < row.counter:
+                raise Violation(f"the aggregator lost counter {row.counter} of {device}, which it had committed")
+        for (device, epoch), sequence in server.kept.sequences.items():
+            if server.store.sequence(device, epoch) < sequence:
+                raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
+
+    def _check_average(self, head: PublishedHead, kept: Kept) -> None:
+        contributions = []
+        for row in kept.averaged:
+            key = row.device, row.epoch, row.sequence
+            if key in self._averaged:
+                raise Violation(f"update {row.sequence} of {row.device} was averaged twice")
+            self._averaged.add(key)
+            history = self.lives.histories[row.device, row.epoch]
+            update = Update.decode(row.payload)
+            if row.sequence > len(history.updates) or history.updates[row.sequence - 1] != update.samples:
+                raise Violation(f"update {row.sequence} of {row.device} is not the one it committed")
+            staleness = max(0, head.version - 1 - update.base_version)
+            contributions.append(Contribution(update.delta, update.samples, staleness))
+        if self.server is None:
+            return
+        base = self._average or self.server.start_head
+        weights = average(weights_over_unit_codes(base), contributions, self.server.policy.averaging)
+        same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
+        self._average = head.head
+
+    def averaged(self) -> set[tuple[str, int, int]]:
+        """(device, epoch, sequence) of every update that is in a head."""
+        return self._averaged
+
+
+def same(found: Head, expected: Head, what: str) -> None:
+    """Two heads are the same to the bit. Raises Violation."""
+    if not np.array_equal(found.kernel, expected.kernel) or not np.array_equal(found.bias, expected.bias):
+        raise Violation(f"a published head differs from {what}")

@@ -1,0 +1,71 @@
+"""A tiny classifier whose backbone is the identity, so that features are fed directly and runs are fast."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from edge_agent.pipeline import Pipeline
+from headway.arrays import Float32, Int8, Int64
+from headway.features import FeatureMap, calibrate_scale
+from headway.head import Head, HeadInput, HeadKind
+from headway.preprocessing import Preprocessing
+from headway.solve import fleet_head
+from headway.statistics import Statistics
+from headway.variant import Backbone, Variant
+
+CLASSES = ("idle", "walk", "run")
+SIZE = 6
+
+
+class IdentityRuntime:
+    """Gives back its input. Implements `edge_agent.runtime.Runtime`."""
+
+    name = "identity"
+
+    def embed(self, inputs: Float32) -> Float32:
+        return inputs.reshape(len(inputs), -1)
+
+
+class Model:
+    """The bundle of a simulated fleet, and the windows its sensors see. size: d; classes: their names."""
+
+    def __init__(self, size: int = SIZE, classes: tuple[str, ...] = CLASSES) -> None:
+        self.size, self.classes = size, classes
+        self._random = np.random.default_rng(0)
+        self._centres = self._random.normal(0, 2, (len(classes), size))
+        rows = 20 * len(classes)
+        x, y = self._draw(np.arange(rows) % len(classes), self._random, drift=0.0)
+        feature_map = FeatureMap(size, calibrate_scale(x))
+        codes, _ = feature_map.codes(x)
+        source = Statistics.of(codes, y, classes, feature_map.fingerprint("identity"))
+        over_codes = fleet_head(source, Statistics.zeros(size, classes, source.space))
+        kernel = over_codes.kernel * (np.float32(127) / feature_map.scale)[:, None]
+        self.variant = Variant(
+            name="simulated",
+            version="1.0.0",
+            release=1,
+            backbones=(Backbone("backbone.tflite", "tflite", "float32", True, b"identity"),),
+            head=Head(kernel, over_codes.bias, HeadKind.SOFTMAX, classes, HeadInput.EMBEDDING),
+            features=feature_map,
+            preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
+            source=source,
+            probe_inputs=x[:4],
+            probe_embedding=x[:4],
+        )
+        self.pipeline = Pipeline(self.variant, IdentityRuntime())
+
+    def windows(self, count: int, chance: random.Random, drift: float = 0.6) -> tuple[Float32, Int64]:
+        """Labelled windows from a place that differs from where the model was trained. x (n, d), y (n,)."""
+        generator = np.random.default_rng(chance.getrandbits(32))
+        return self._draw(generator.integers(0, len(self.classes), count), generator, drift)
+
+    def codes(self, x: Float32) -> Int8:
+        """What the learner sums over, int8 (n, d)."""
+        return self.variant.features.codes(x)[0]
+
+    def _draw(self, labels: Int64, generator: np.random.Generator, drift: float) -> tuple[Float32, Int64]:
+        centres = self._centres * (1.0 - drift) + np.roll(self._centres, 1, axis=0) * drift
+        x = centres[labels] + generator.normal(0, 1, (len(labels), self.size))
+        return x.astype(np.float32), labels.astype(np.int64)

@@ -1,0 +1,99 @@
+"""What must hold once nothing fails any more and everything has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aggregator.policy import Method
+from edge_agent.boot import open_agent
+from edge_agent.loop import DeviceLoop
+from edge_agent.store import MemoryStore
+from headway.messages import PublishedHead
+from headway.ports import Received
+from headway.solve import fleet_head
+from headway.topics import ALL, Kind, topic
+from simulation.clock import Scheduler, SimulatedClock
+from simulation.device import SimulatedDevice
+from simulation.disk import SimulatedSpool
+from simulation.history import SensorFile, Violation
+from simulation.invariants import Invariants, same
+from simulation.power import Power
+from simulation.server import SimulatedServer
+
+
+def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> str:
+    """What is still on its way; empty at rest."""
+    newest = server.kept.heads[-1].version if server.kept.heads else 0
+    for device in devices:
+        if device.loop is None or device.loop.keeper.degraded:
+            return f"{device.name} is off, or its disk refuses"
+        if device.spool.waiting or device.spool.claimed:
+            return f"{device.name} has files to take in"
+        if not device.loop.settled():
+            return f"{device.name} waits for acknowledgements"
+        if device.loop.agent.learner.fleet_version < newest:
+            return f"{device.name} has not got head {newest}"
+    if server.core is None or server.store.update_count():
+        return "the aggregator is off, or has updates to average"
+    if not server.kept.heads:
+        return "no head was published"
+    if server.policy.method is Method.EXACT:
+        head = PublishedHead.decode(server.kept.heads[-1].payload)
+        if head.samples != server.core.statistics.samples:
+            return f"head {head.version} does not hold everything"
+    return ""
+
+
+def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> PublishedHead:
+    """Everything that was handed in is counted, once, in the head that every device has. Raises Violation."""
+    for device in devices:
+        missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()
+        if missing:
+            raise Violation(f"{device.name} never learned {sorted(missing)}")
+        _counted(device, server, invariants)
+    name = topic(devices[0].place.fleet, ALL, Kind.HEAD)
+    retained = devices[0].place.broker.retained.get(name)
+    if retained is None or retained.payload != server.kept.heads[-1].payload:
+        raise Violation("the broker does not retain the newest head")
+    head = PublishedHead.decode(retained.payload)
+    if server.policy.method is Method.EXACT:
+        source = devices[0].place.model.variant.source
+        same(head.head, fleet_head(source, invariants.union(server)), "the head solved in one place")
+    # updates that merged in a full outbox depend on when acks came, which a repetition does not know
+    if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:
+        _repeat(devices[0])
+    return head
+
+
+def _counted(device: SimulatedDevice, server: SimulatedServer, invariants: Invariants) -> None:
+    history = device.history
+    (epoch,) = (key[1] for key, life in invariants.lives.histories.items() if life is history)
+    if server.policy.method is Method.EXACT:
+        row = server.kept.statistics.get((device.name, epoch))
+        if history.counter and (row is None or row.counter != history.counter):
+            raise Violation(f"the aggregator has {row and row.counter} of {device.name}, not {history.counter}")
+        return
+    counted = {key[2] for key in invariants.averaged() if key[:2] == (device.name, epoch)}
+    if counted != set(range(1, len(history.updates) + 1)):
+        raise Violation(f"of {device.name}'s {len(history.updates)} updates {len(counted)} were averaged")
+
+
+def _repeat(device: SimulatedDevice) -> None:
+    """A new device that gets the same files and heads in the same order ends with the same learner, to the bit."""
+    if device.loop is None:
+        return
+    place, scheduler, power = device.place, Scheduler(0), Power()
+    spool, store = SimulatedSpool(power, scheduler.chance("")), MemoryStore()
+    config = replace(device.config, sensor=replace(device.config.sensor, poll_interval_s=0.0))
+    variant = place.model.variant
+    agent = open_agent(config, variant, store, lambda bits: 1)
+    loop = DeviceLoop(config, SimulatedClock(scheduler), variant, place.model.pipeline, store, agent, spool)
+    for step in device.history.course:
+        if isinstance(step, SensorFile):
+            spool.drop(step)
+            loop.turn()
+        else:
+            loop.handle(Received(topic(place.fleet, ALL, Kind.HEAD), step))
+    if agent.learner.encode() != device.loop.agent.learner.encode():
+        raise Violation(f"{device.name} learned something else than its own history, repeated, teaches")

@@ -1,0 +1,69 @@
+"""What a device's sensor drops into the spool: windows, labels at once, later, corrected, taken back, damaged files."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from headway.arrays import Int64
+from headway.samples import UNLABELLED, Samples
+from simulation.history import SensorFile
+from simulation.model import Model
+
+
+class Sensor:
+    """Makes the files of one device. Names are never used twice; ids sometimes are."""
+
+    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3) -> None:
+        self._model, self._chance, self._rows_max = model, chance, rows_max
+        self._files = self._windows = 0
+        self._known: list[str] = []
+
+    def next_file(self) -> SensorFile:
+        """The next file, of a kind drawn at random."""
+        kind = self._chance.random()
+        if kind < 0.05:
+            return self._file(None)
+        if kind < 0.35 and self._known:
+            return self._labels()
+        return self._windows_file(with_ids=kind < 0.8, with_labels=kind > 0.5)
+
+    def labelled(self, rows: int) -> SensorFile:
+        """Windows that come with their labels."""
+        x, y = self._model.windows(rows, self._chance)
+        return self._file(Samples(x, y))
+
+    def _windows_file(self, with_ids: bool, with_labels: bool) -> SensorFile:
+        x, y = self._model.windows(self._chance.randint(1, self._rows_max), self._chance)
+        if self._chance.random() < 0.3:
+            y = np.where(np.array([self._chance.random() < 0.5 for _ in y]), y, UNLABELLED)
+        ids = self._ids(len(x)) if with_ids else None
+        return self._file(Samples(x, y if with_labels else None, ids))
+
+    def _ids(self, count: int) -> tuple[str, ...]:
+        ids: dict[str, None] = {}
+        while len(ids) < count:
+            if self._known and self._chance.random() < 0.1:
+                ids[self._chance.choice(self._known)] = None
+            else:
+                self._windows += 1
+                ids[f"w{self._windows}"] = None
+        self._known += [name for name in ids if name not in self._known]
+        return tuple(ids)
+
+    def _labels(self) -> SensorFile:
+        count = self._chance.randint(1, min(self._rows_max, len(self._known)))
+        ids = self._chance.sample(self._known, count)
+        if self._chance.random() < 0.1:
+            ids[0] = "nobody"
+        labels: Int64 = np.array(
+            [self._chance.randint(UNLABELLED, len(self._model.classes) - 1) for _ in ids], np.int64
+        )
+        return self._file(Samples(None, labels, tuple(ids)))
+
+    def _file(self, samples: Samples | None) -> SensorFile:
+        self._files += 1
+        x = samples.x if samples is not None else None
+        codes = self._model.codes(x) if x is not None else np.zeros((0, self._model.size), np.int8)
+        return SensorFile(f"f{self._files:05d}.npz", samples, codes)

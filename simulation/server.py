@@ -1,0 +1,123 @@
+"""The simulated aggregator: the real core and the real service loop on a machine of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aggregator.config import ServiceLimits
+from aggregator.core import Aggregator
+from aggregator.heads import FleetModel
+from aggregator.policy import Policy
+from aggregator.service import Service
+from aggregator.store import StoredHead
+from headway.errors import BundleError
+from headway.head import Head
+from headway.notify import Notifier
+from headway.ports import Outgoing, Transport, TransportEvent
+from simulation.machine import Machine, Place
+from simulation.network import SimulatedTransport
+from simulation.server_disk import Kept
+
+NAME = "aggregator"
+QUEUE_MAX = 1_000_000
+IDLE_S = 60.0
+
+
+class SimulatedServer(Machine):
+    """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
+    what each averaged; lost_store: how often its disk was replaced; commits, heads: how many there were."""
+
+    core: Aggregator | None = None
+    service: Service | None = None
+
+    def __init__(self, place: Place, policy: Policy, check: Callable[[SimulatedServer], None]) -> None:
+        super().__init__(NAME, place, lambda: check(self))
+        self.policy = policy
+        self._model = FleetModel.of(place.model.variant)
+        self._put: Callable[[TransportEvent], None] = self.inbox.append
+        self.kept = Kept()
+        self.news: list[tuple[StoredHead, Kept]] = []
+        self.lost_store = self.commits = self.heads = 0
+        self.store = place.build.server_store(self.power, self._committed)
+
+    @property
+    def start_head(self) -> Head:
+        """Where averaging begins."""
+        if self._model.start is None:
+            raise BundleError("this bundle projects its embedding; it cannot be averaged")
+        return self._model.start
+
+    def wipe(self) -> None:
+        """The disk is replaced by an empty one."""
+        self.trace("loses its store")
+        if self.running:
+            self._down(self.chance.uniform(1, 60))
+        self.lost_store += 1
+        self.kept = Kept()
+        # heads that were made and not yet compared went with it
+        self.news.clear()
+        self.store = self.place.build.server_store(self.power, self._committed)
+
+    def fill_disk(self, full: bool) -> None:
+        """The disk has no space left, or has again."""
+        self.trace("disk is full" if full else "disk has space")
+        self.store.full = full
+
+    def begin(self) -> None:
+        build = self.place.build
+        with self.store.transaction():
+            self.core = build.core(self.place.fleet, self._model, self.policy, self.store)
+        limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
+        self.service = build.service(
+            self.place.fleet, self.core, self.store, self._connect, limits, self.clock, Notifier()
+        )
+        self.service.start()
+        self.wake_after(IDLE_S)
+
+    def turn(self) -> None:
+        if self.service is None:
+            return
+        while self.inbox:
+            self._put(self.inbox.popleft())
+        self.service.turn(0.0)
+        self.wake_after(IDLE_S)
+
+    def end(self) -> None:
+        if self.service is not None:
+            self.service.finish()
+
+    def forget(self) -> None:
+        self.core = self.service = None
+
+    def disk_power_cut(self) -> None:
+        self.store.power_cut()
+
+    def _connect(
+        self, will: Outgoing, subscriptions: tuple[str, ...], put: Callable[[TransportEvent], None]
+    ) -> Transport:
+        place = self.place
+        self._put = put
+        self.transport = SimulatedTransport(
+            place.broker, NAME, subscriptions, will, self.deliver, place.link, place.scheduler, self.power
+        )
+        return self.transport
+
+    def _committed(self, kept: Kept) -> None:
+        mine = self.kept
+        self.commits += kept.anything
+        self.heads += len(kept.heads)
+        for device in kept.removed:
+            mine.statistics = {key: row for key, row in mine.statistics.items() if key[0] != device}
+            mine.sequences = {key: value for key, value in mine.sequences.items() if key[0] != device}
+        mine.statistics |= kept.statistics
+        mine.sequences |= kept.sequences
+        if not self.place.audited:
+            return
+        mine.heads += kept.heads
+        mine.averaged += kept.averaged
+        mine.removed += kept.removed
+        self.news += [(head, kept) for head in kept.heads]
+        if kept.statistics or kept.sequences or kept.heads:
+            versions = [head.version for head in kept.heads]
+            counters = [f"{device}:{row.counter}" for (device, _), row in kept.statistics.items()]
+            self.trace(f"commits {' '.join(counters)} {kept.sequences or ''} heads {versions}")

@@ -1,0 +1,90 @@
+"""The aggregator's disk: its memory store with power that fails, and a record of what it was given to keep."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aggregator.memory import MemoryStore
+from aggregator.store import StoredHead, StoredStatistics, StoredUpdate
+from headway.errors import StoreError
+from simulation.power import Power
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was put into one transaction, or into all that were committed."""
+
+    statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
+    sequences: dict[tuple[str, int], int] = field(default_factory=dict)
+    heads: list[StoredHead] = field(default_factory=list)
+    averaged: list[StoredUpdate] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to lose."""
+        return bool(self.statistics or self.sequences or self.heads or self.removed)
+
+
+class ServerStore(MemoryStore):
+    """Implements `aggregator.store.Store`. synchronous: durable when a transaction ends.
+
+    on_commit: told of what each transaction kept, once it is durable. full: commits are refused.
+    """
+
+    synchronous = True
+
+    def __init__(self, power: Power, on_commit: Callable[[Kept], None]) -> None:
+        super().__init__()
+        self._power, self._on_commit = power, on_commit
+        self._kept = Kept()
+        self._synced = self._tables
+        self.full = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._kept = Kept()
+        if not self.synchronous and self._synced is self._tables:
+            self._synced = copy.deepcopy(self._tables)
+        with super().transaction():
+            yield
+            if self._kept.anything:
+                self._power.point(commit=True)
+            if self.full:
+                raise StoreError("database or disk is full")
+        self._on_commit(self._kept)
+        if self._kept.anything:
+            # most transactions find nothing to do; a power cut in those would tell nothing
+            self._power.point(commit=True)
+
+    def power_cut(self) -> None:
+        """What was not synced is gone."""
+        if not self.synchronous:
+            self._tables = self._synced
+
+    def sync(self) -> None:
+        """The kernel wrote what nobody had asked it to."""
+        self._synced = self._tables
+
+    def put_statistics(self, row: StoredStatistics) -> None:
+        super().put_statistics(row)
+        self._kept.statistics[row.device, row.epoch] = row
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
+        super().put_sequence(device, epoch, sequence, life)
+        self._kept.sequences[device, epoch] = sequence
+
+    def put_head(self, row: StoredHead, kept_max: int) -> None:
+        super().put_head(row, kept_max)
+        self._kept.heads.append(row)
+
+    def remove_updates(self, space: str) -> None:
+        self._kept.averaged += list(self.updates(space))
+        super().remove_updates(space)
+
+    def remove_device(self, device: str) -> None:
+        super().remove_device(device)
+        self._kept.removed.append(device)

@@ -1,0 +1,176 @@
+"""Faulty variants of the product, each with one mistake that real systems have made. Only for tests."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aggregator.core import Aggregator
+from aggregator.effects import Effect, Instant
+from aggregator.service import Service
+from edge_agent.agent import Agent
+from edge_agent.boot import open_agent
+from edge_agent.config import AgentConfig
+from edge_agent.loop import DeviceLoop
+from edge_agent.sensors.ports import Claimed
+from edge_agent.store import Changes, Store
+from headway.messages import StatisticsReport, Update
+from headway.ports import Connected, Delivered, Received, TransportEvent
+from headway.variant import Variant
+from simulation.build import Build
+from simulation.disk import SimulatedStore
+from simulation.server_disk import ServerStore
+
+
+class AcksBeforeTheCommit(Service):
+    """Effects leave while the transaction is still open."""
+
+    def turn(self, wait_s: float) -> None:
+        events = self._inbox.take(self._limits.messages_per_transaction_max, wait_s)
+        now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
+        with self._store.transaction():
+            effects: list[Effect] = []
+            if any(isinstance(event, Connected) for event in events):
+                effects += self._core.connected()
+            effects += self._core.receive([event for event in events if isinstance(event, Received)], now)
+            effects += self._core.tick(now)
+            for effect in effects:
+                self._apply(effect)
+
+
+class DeletesOnPuback(DeviceLoop):
+    """Takes the broker's confirmation for the aggregator's."""
+
+    def handle(self, event: TransportEvent) -> None:
+        super().handle(event)
+        state = self._agent.sync_state
+        if isinstance(event, Delivered) and state.sequence:
+            self._keeper.store.commit(Changes({}, acknowledged=state.sequence))
+
+
+class BelievesThePuback(DeviceLoop):
+    """The same mistake with tables: what the broker confirmed is not sent again."""
+
+    def handle(self, event: TransportEvent) -> None:
+        super().handle(event)
+        if isinstance(event, Delivered):
+            self._agent.sync_state.acked = self._agent.sync_state.counter
+
+
+class DeviceWithoutFsync(SimulatedStore):
+    """Commits return before they are on the disk."""
+
+    synchronous = False
+
+
+class ServerWithoutFsync(ServerStore):
+    """Transactions end before they are on the disk."""
+
+    synchronous = False
+
+
+class _Before(DeviceLoop):
+    """Does `early` before each commit of a file."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        store, self._spool = parts[4], parts[6]
+        # a later start finds the store as this one left it
+        self._commit = getattr(store.commit, "original", store.commit)
+
+        def early_commit(changes: Changes) -> None:
+            if self._spool.claimed:
+                self.early()
+            self._commit(changes)
+
+        early_commit.original = self._commit  # type: ignore[attr-defined]
+        store.commit = early_commit
+
+    def early(self) -> None:
+        raise NotImplementedError
+
+
+class PublishesBeforeTheCommit(_Before):
+    """Tells the aggregator of labels that a power cut can still take away."""
+
+    def early(self) -> None:
+        self._sync()
+
+
+class ReleasesBeforeTheCommit(_Before):
+    """Removes the file while nothing of it is durable."""
+
+    def early(self) -> None:
+        for sequence, file in list(self._spool.claimed.items()):
+            self._spool.release(Claimed(sequence, file.name, Path(file.name)))
+
+
+class LearnsAndCountsApart(SimulatedStore):
+    """Two transactions where one is needed: the power can fail between them."""
+
+    def commit(self, changes: Changes) -> None:
+        super().commit(replace(changes, outbox=()))
+        if changes.outbox:
+            super().commit(Changes({}, changes.outbox))
+
+
+def forgets_the_counter(config: AgentConfig, variant: Variant, store: Store, draw: Callable[[int], int]) -> Agent:
+    """The counter starts again with the process."""
+    agent = open_agent(config, variant, store, draw)
+    agent.sync_state.counter = agent.sync_state.acked
+    return agent
+
+
+def reuses_the_epoch(config: AgentConfig, variant: Variant, store: Store, draw: Callable[[int], int]) -> Agent:
+    """The epoch follows from the device's name, as if a wiped device were the same as before."""
+    return open_agent(config, variant, store, lambda bits: zlib.crc32(config.device.encode()))
+
+
+class TakesUpdatesTwice(Aggregator):
+    """Does not look whether it has an update already."""
+
+    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
+        update = Update.decode(payload)
+        self._store.put_sequence(device, update.epoch, update.sequence - 1)
+        super()._on_update(device, payload, now)
+
+
+class AddsWithoutSubtracting(Aggregator):
+    """Takes cumulative tables for new ones."""
+
+    def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
+        report = StatisticsReport.decode(payload)
+        known = self._store.statistics(device, report.epoch)
+        super()._on_statistics(device, payload, now)
+        if known is not None and known.counter < report.counter:
+            self._heads.sum.replace(None, StatisticsReport.decode(known.payload).statistics)
+
+
+class SkipsGaps(Aggregator):
+    """Takes an update though one before it is missing."""
+
+    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
+        update = Update.decode(payload)
+        if self._store.sequence(device, update.epoch) < update.sequence - 1:
+            self._store.put_sequence(device, update.epoch, update.sequence - 1)
+        super()._on_update(device, payload, now)
+
+
+BUGS = {
+    "ack before commit": Build(service=AcksBeforeTheCommit),
+    "outbox emptied on PUBACK": Build(loop=DeletesOnPuback),
+    "tables acknowledged by PUBACK": Build(loop=BelievesThePuback),
+    "no fsync on the device": Build(store=DeviceWithoutFsync),
+    "no fsync at the aggregator": Build(server_store=ServerWithoutFsync),
+    "publish before commit": Build(loop=PublishesBeforeTheCommit),
+    "spool file released before commit": Build(loop=ReleasesBeforeTheCommit),
+    "learned and queued in two transactions": Build(store=LearnsAndCountsApart),
+    "counter not persisted": Build(open_agent=forgets_the_counter),
+    "epoch reused after a wipe": Build(open_agent=reuses_the_epoch),
+    "update taken twice": Build(core=TakesUpdatesTwice),
+    "gap in updates accepted": Build(core=SkipsGaps),
+    "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
+}
