@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
 from edge_agent.history import SyncState
-from edge_agent.journal import Entry
+from edge_agent.journal import Entry, HeadAdopted
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import Changes
-from headway.messages import Update
+from headway.messages import PublishedHead, Update
 from headway.statistics import Statistics
 from headway.topics import device_subscriptions
 from simulation.history import History, SensorFile, Violation
@@ -117,19 +117,27 @@ class SimulatedDevice(Machine):
             self.spool.claims.clear()
             self.spool.answers.clear()
             return
-        entries = [Entry.decode(payload) for payload in changes.journal]
-        saved = [entry.sync for entry in entries]
+        for payload in changes.journal:
+            entry = Entry.decode(payload)
+            self._saved(entry.sync)
+            for operation in entry.operations:
+                if isinstance(operation, HeadAdopted):
+                    self._took_up(operation.payload)
         if "sync" in changes.state:
-            saved.append(changes.state["sync"])
-        for sync in saved:
-            state = SyncState.decode(sync)
-            self._lives.enter(self.name, state.epoch, self.history)
-            self.history.committed(state)
-            self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
-        # a head is committed by itself, but for one that came while the disk refused a file's commit: after that file
+            self._saved(changes.state["sync"])
+        # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version > self.history.fleet_version:
-            self.history.fleet_version = fleet.version
-            self.history.course.append(fleet.encode())
+            self._took_up(fleet.encode())
         for row in changes.outbox:
             self.history.queued(row.sequence, Update.decode(row.payload).samples)
+
+    def _saved(self, sync: bytes) -> None:
+        state = SyncState.decode(sync)
+        self._lives.enter(self.name, state.epoch, self.history)
+        self.history.committed(state)
+        self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
+
+    def _took_up(self, payload: bytes) -> None:
+        self.history.fleet_version = PublishedHead.decode(payload).version
+        self.history.course.append(payload)
