@@ -25,9 +25,9 @@ from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
 from edge_agent.upload import Upload
+from edge_agent.watch import Watch
 from headway.arrays import AnyArray, Float32
 from headway.errors import RemoteError
-from headway.fields import JsonValue
 from headway.messages import (
     MESSAGE_BYTES_MAX,
     REPORT_BYTES_MAX,
@@ -75,9 +75,11 @@ class Agent:
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
     outbox: Outbox = field(init=False)
+    watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
+        self.watch = Watch(self.learner, self.windows)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -86,6 +88,7 @@ class Agent:
         any. ids: names under which labels may come later;
         a label for an id that was labelled before corrects it. Commit afterwards.
         """
+        self.watch.see(features)
         count = len(features)
         probabilities: list[Float32] = []
         sources: list[str] = []
@@ -159,7 +162,8 @@ class Agent:
             state["baseline"], self._baseline_changed = self._baseline.encode(), False
         state |= self._feedback.take_changes()
         changes = Changes(state, outbox, windows=windows, forgotten=gone)
-        return self._recorder.record(changes, self.learner, self.sync_state.encode())
+        changes = self._recorder.record(changes, self.learner, self.sync_state.encode())
+        return replace(changes, state=changes.state | self.watch.changes(checkpoint=changes.checkpoint))
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""
@@ -171,12 +175,14 @@ class Agent:
         self._recorder.demand_everything()
         self._baseline_changed = self._baseline is not None
         changes = replace(self.changes(), windows=dict(self.windows.all()))
-        return replace(changes, state=changes.state | self._feedback.take_changes(everything=True))
+        state = self._feedback.take_changes(everything=True) | self.watch.changes(checkpoint=True, everything=True)
+        return replace(changes, state=changes.state | state)
 
     def resumed(self, saved: Mapping[str, bytes], pieces: frozenset[str], journalled: int) -> None:
         """The learner was restored from what a store holds: these pieces among it, and a journal of that length."""
         self._recorder.resume(pieces, journalled)
         self._baseline = Baseline.decode(saved["baseline"]) if "baseline" in saved else None
+        self.watch.restore(saved)
         if "residual" in saved:
             self._feedback.restore(saved["residual"])
         trainer = self.learner.trainer
@@ -278,21 +284,8 @@ class Agent:
         return news
 
     def take_events(self, wall_s: float) -> list[Event]:
-        """Gate decisions since the last call, as events for people."""
-        decisions, self.learner.decisions = self.learner.decisions, []
-        events = []
-        for decision in decisions:
-            scores: dict[str, JsonValue] = {
-                name: {"weight": round(s.weight, 3), "loss": round(s.loss, 3)} for name, s in decision.scores.items()
-            }
-            detail: dict[str, JsonValue] = {
-                "before": decision.before,
-                "after": decision.after,
-                "by": decision.kind,
-                "scores": scores,
-            }
-            events.append(Event("head-changed", detail, wall_s))
-        return events
+        """What happened since the last call that people should know."""
+        return self.watch.take_events(wall_s)
 
     def _learn(self, window: Features, label: Label, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)

@@ -57,6 +57,9 @@ class LearnerSettings:
     gate_discount: float = 0.99
     gate_margin: float = 1.0
     gate_errors: float = 1.0
+    drift: str = "adwin"
+    feature_drift: bool = True
+    wanted_labels_max: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,9 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
         gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
         gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),
+        drift=fields.choice("drift", ("adwin", "page-hinkley", "off"), default.drift),
+        feature_drift=fields.boolean("feature_drift", default.feature_drift),
+        wanted_labels_max=fields.integer("wanted_labels_max", default.wanted_labels_max, low=0, high=1024),
     )
     fields.finish()
     return settings

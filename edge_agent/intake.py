@@ -105,6 +105,7 @@ class Intake:
 
     def _finish(self, file: Claimed, answer: bytes | None) -> None:
         """Answer, commit, clear away; each step only after the one before it."""
+        self._agent.watch.record(self._clock.wall_s())
         changes = self._agent.changes(consumed=file.sequence)
         try:
             if answer is not None:

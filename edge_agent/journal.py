@@ -130,6 +130,7 @@ def redo(learner: Learner, operations: Sequence[Operation]) -> None:
             case HeadAdopted(payload):
                 learner.adopt(PublishedHead.decode(payload))
     learner.decisions.clear()
+    learner.drifts.clear()
 
 
 def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> JsonValue:

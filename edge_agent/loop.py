@@ -21,6 +21,7 @@ from edge_agent.outbox import as_sent
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors.ports import SampleSource
 from edge_agent.store import Store
+from edge_agent.watch import told
 from headway.errors import RemoteError, StoreError
 from headway.messages import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.ports import (
@@ -213,7 +214,7 @@ class DeviceLoop:
 
     def _tell_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):
-            log.info("serving %s instead of %s", event.detail["after"], event.detail["before"])
+            log.info("%s", told(event))
             self._publish(Kind.EVENT, event.encode())
 
     def _tell_condition(self) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from edge_agent.checkpoint import INDEX, join
 from edge_agent.journal import Entry
 from edge_agent.store import Changes, Condition, SQLiteStore, Store, StoreFailure
-from headway.durable import sync_folder, write_durably
+from edge_agent.watch import WATCHED
+from headway.durable import checked, sync_folder, unchecked, write_durably
 from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.tensors import decode_tensors, encode_tensors
@@ -70,6 +71,8 @@ def verify(store: Store) -> None:
             join(saved)
         for entry in store.journal():
             Entry.decode(entry)
+        for name in WATCHED:
+            unchecked(saved.get(name, checked(b"")), f"saved {name}")
     except StoreFailure:
         raise
     except StoreError as error:

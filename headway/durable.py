@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 from headway.errors import StoreError
+
+CHECK_BYTES = 4
 
 
 def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
@@ -45,3 +48,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def checked(body: bytes) -> bytes:
+    """`body` behind a CRC-32, by which `unchecked` tells a damaged one from a good one."""
+    return zlib.crc32(body).to_bytes(CHECK_BYTES, "little") + body
+
+
+def unchecked(payload: bytes, where: str) -> bytes:
+    """Inverse of `checked`. Raises StoreError that names `where`."""
+    check, body = payload[:CHECK_BYTES], payload[CHECK_BYTES:]
+    if zlib.crc32(body).to_bytes(CHECK_BYTES, "little") != check:
+        raise StoreError(f"{where} is damaged: its check sum does not fit")
+    return body

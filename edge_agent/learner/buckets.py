@@ -34,6 +34,7 @@ class Buckets:
         self._buckets_max = max(buckets_max, FINE_BUCKETS + 2)
         self._buckets: list[Bucket] = []
         self._total = empty
+        self._border = 0
 
     @property
     def total(self) -> Statistics:
@@ -71,6 +72,34 @@ class Buckets:
                 return
         raise LocalError(f"label {number} is in no bucket; {self.labels} were added")
 
+    def begin_at(self, number: int, codes: Int8, labels: Int64) -> int:
+        """Let a bucket begin at label `number`, and keep it so: buckets on either side are not merged.
+
+        codes: int8 (n, d); labels: int64 (n,): the newest samples in the tables. A bucket is divided, to the bit, when
+        they reach back to `number`; else the border is where the next bucket begins. Returns the border.
+        """
+        self._border = self.labels
+        for index, bucket in enumerate(self._buckets):
+            if bucket.first >= number:
+                self._border = bucket.first
+                break
+            after = bucket.end - number
+            if after <= 0:
+                continue
+            oldest = self.labels - len(labels)
+            if number < oldest:
+                continue
+            here = slice(number - oldest, bucket.end - oldest)
+            newer = Statistics.of(codes[here], labels[here], self._total.classes, self._total.space)
+            self._buckets[index : index + 1] = [
+                Bucket(bucket.first, number, bucket.statistics - newer),
+                Bucket(number, bucket.end, newer),
+            ]
+            self._border = number
+            self._merge_old()
+            break
+        return self._border
+
     def recent(self, labels: int) -> Statistics:
         """The newest buckets that together hold at least `labels`; everything when there are fewer."""
         chosen: list[Statistics] = []
@@ -100,8 +129,8 @@ class Buckets:
         }
         return tensors, [[bucket.first, bucket.end] for bucket in self._buckets]
 
-    def restore(self, tensors: Mapping[str, AnyArray], ranges: list[list[int]]) -> None:
-        """Inverse of `state`. Raises StoreError on damage."""
+    def restore(self, tensors: Mapping[str, AnyArray], ranges: list[list[int]], border: int = 0) -> None:
+        """Inverse of `state` and of the last `begin_at`. Raises StoreError on damage."""
         space, classes = self._empty.space, self._empty.classes
         buckets: list[Bucket] = []
         for index, (first, end) in enumerate(ranges):
@@ -113,13 +142,17 @@ class Buckets:
             if end <= first or (buckets and first < buckets[-1].end):
                 raise StoreError(f"saved bucket {index} covers labels {first} to {end}, out of order")
             buckets.append(Bucket(first, end, statistics))
-        self._buckets = buckets
+        self._buckets, self._border = buckets, border
         self._total = merge([self._empty, *(bucket.statistics for bucket in buckets)])
 
     def _merge_old(self) -> None:
         """Merge the neighbours that are smallest together, sparing the newest few."""
         while len(self._buckets) > self._buckets_max:
-            old = range(len(self._buckets) - FINE_BUCKETS - 1)
+            old = [
+                index
+                for index in range(len(self._buckets) - FINE_BUCKETS - 1)
+                if self._border <= 0 or self._buckets[index].end != self._border
+            ]
             at = min(old, key=lambda i: self._buckets[i + 1].end - self._buckets[i].first)
             left, right = self._buckets[at], self._buckets[at + 1]
             merged = Bucket(left.first, right.end, left.statistics + right.statistics)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_agent.learner.buckets import Buckets
 from edge_agent.learner.experts import ExpertPool
-from edge_agent.learner.recipes import RECIPES, Evidence, Solved, solve
+from edge_agent.learner.recipes import DRIFT_LABELS_MIN, RECIPES, Evidence, Solved, solve
 from edge_agent.learner.trainer import TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.calibration import scoring_loss
@@ -54,6 +54,8 @@ class ExactTrainer:
         self._solved: Solved | None = None
         self._running: RunningPosterior | None = None
         self._head: Head | None = None
+        # number of the first label since the last drift
+        self._drift: int | None = None
 
     @property
     def local(self) -> Statistics:
@@ -99,6 +101,17 @@ class ExactTrainer:
         # at once: what serves must not know the wrong label, and solving later, or twice, would move the weights
         self._refreshed()
 
+    def drifted(self, since: int) -> None:
+        """From label `since` on things are different: windows that begin there or later are experts from now on.
+
+        The experts' weights are set by how each, solved without it, predicts the labels since then.
+        """
+        self._flush()
+        self._drift = self._buckets.begin_at(since, self._evidence.codes, self._evidence.labels)
+        self._calibration_due = True
+        self._forget_solved()
+        self._judge(self._refreshed())
+
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self._buckets.with_classes(classes)
         self._forget_solved()
@@ -117,8 +130,9 @@ class ExactTrainer:
         if self.labels >= FEW_LABELS or not left_out:
             return {}
         weights = self._pool.weights(list(left_out))
-        pooled = sum(weight * logs for weight, logs in zip(weights, left_out.values(), strict=True))
-        return {CANDIDATE: scoring_loss(np.exp(log_softmax(np.asarray(pooled))), self._evidence.labels)}
+        rows = _shared_rows(left_out)
+        pooled = sum(weight * logs[-rows:] for weight, logs in zip(weights, left_out.values(), strict=True))
+        return {CANDIDATE: scoring_loss(np.exp(log_softmax(np.asarray(pooled))), self._evidence.newest(rows).labels)}
 
     def adopt(self, published: PublishedHead) -> None:
         """Nothing to do: the fleet's head is a candidate of its own."""
@@ -133,16 +147,18 @@ class ExactTrainer:
         }
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         weights: dict[str, JsonValue] = dict(self._pool.state())
-        return tensors, {"ranges": pairs, "temperatures": dict(self._temperatures), "weights": weights}
+        drift: dict[str, JsonValue] = {} if self._drift is None else {"drift": self._drift}
+        return tensors, {"ranges": pairs, "temperatures": dict(self._temperatures), "weights": weights, **drift}
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]
         temperatures, weights = values.table("temperatures"), values.table("weights")
         self._temperatures = {name: temperatures.number(name, low=0.0) for name in RECIPES if temperatures.has(name)}
         self._pool.restore({name: weights.number(name) for name in RECIPES if weights.has(name)})
+        self._drift = values.integer("drift") if values.has("drift") else None
         for table in (temperatures, weights, values):
             table.finish()
-        self._buckets.restore(tensors, ranges)
+        self._buckets.restore(tensors, ranges, self._drift or 0)
         self._pending, self._evidence = self._rows(tensors, "pending"), self._rows(tensors, "evidence")
         self._forget_solved()
 
@@ -201,13 +217,23 @@ class ExactTrainer:
         few = self._buckets.labels < FEW_LABELS
         evidence = self._evidence if few or self._calibration_due else None
         self._calibration_due = False
-        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures)
+        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, self._drift)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
-            rows = np.arange(len(self._evidence))
-            labels = self._evidence.labels
-            self._pool.judge({name: -logs[rows, labels] for name, logs in self._solved.left_out.items()})
+            self._judge(self._solved)
         return self._solved
+
+    def _judge(self, solved: Solved) -> None:
+        """Set the weights by how each expert predicts, solved without it, what all of them can be asked about."""
+        rows = _shared_rows(solved.left_out)
+        if rows >= (1 if self._drift is None else DRIFT_LABELS_MIN):
+            at, newest = np.arange(rows), self._evidence.newest(rows).labels
+            self._pool.judge({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
 
     def _forget_solved(self) -> None:
         self._solved = self._running = self._head = None
+
+
+def _shared_rows(left_out: Mapping[str, Float64]) -> int:
+    """How many of the newest evidence rows every expert can be asked about."""
+    return min(map(len, left_out.values()), default=0)

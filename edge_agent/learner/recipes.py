@@ -22,13 +22,18 @@ QUICK_WORTH = 2.0
 CLASS_LABELS_MIN = 3
 # below it nothing is forgotten: a window would know some classes or conditions from a handful of labels
 REMEMBER_LABELS = 512
+# a window that begins where drift began; after so many labels the drift is history, and other windows have taken over
+SINCE_DRIFT = -1
+DRIFT_LABELS_MAX = 4096
+DRIFT_LABELS_MIN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How one head is solved.
 
-    worth: what a source class mean counts for, in samples; window: labels it looks back on, 0 for all.
+    worth: what a source class mean counts for, in samples; window: labels it looks back on, 0 for all,
+    `SINCE_DRIFT` for those since the last drift.
     local_priors: class priors from the device's own labels instead of uniform ones, once it has met every class.
     labels_max: given up beyond so many labels, 0 for never.
     """
@@ -48,6 +53,7 @@ RECIPES = {
     "recent": Recipe(QUICK_WORTH, window=256),
     "recent-prior": Recipe(QUICK_WORTH, window=256, local_priors=True),
     "newest": Recipe(QUICK_WORTH, window=64),
+    "since-drift": Recipe(QUICK_WORTH, window=SINCE_DRIFT),
 }
 
 
@@ -87,30 +93,53 @@ class Solved:
         return {**self.heads, **newer}
 
 
-def solve(prior: SourcePrior, buckets: Buckets, evidence: Evidence | None, temperatures: Mapping[str, float]) -> Solved:
-    """Every recipe whose window has something to forget. Without `evidence`, logits keep their `temperatures`."""
+def solve(
+    prior: SourcePrior,
+    buckets: Buckets,
+    evidence: Evidence | None,
+    temperatures: Mapping[str, float],
+    drift: int | None = None,
+) -> Solved:
+    """Every recipe whose window has something to forget. Without `evidence`, logits keep their `temperatures`.
+
+    drift: number of the first label since the last drift, if there was one.
+    """
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
     everything = Posterior(prior, buckets.total, QUICK_WORTH)
     for (worth, window), names in _SHARED.items():
         labels_max = RECIPES[names[0]].labels_max
-        if (window and buckets.labels < max(2 * window, REMEMBER_LABELS)) or 0 < labels_max < buckets.labels:
+        newest = _newest(window, buckets.labels, drift)
+        if newest is None or 0 < labels_max < buckets.labels:
             continue
-        tables = buckets.recent(window) if window else buckets.total
+        tables = buckets.recent(newest) if newest else buckets.total
         posterior = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
         met = _all_met(tables)
         priors = [RECIPES[name].local_priors and met for name in names]
         for name, head, local_priors in zip(names, posterior.heads(priors), priors, strict=True):
             if evidence is not None and len(evidence):
                 # only what is in the tables can be left out of them
-                rows = evidence.newest(window) if window else evidence
+                rows = evidence.newest(newest) if newest else evidence
                 logits = posterior.leave_one_out(rows.codes, rows.labels, local_priors)
                 fitted[name] = fit_temperature(logits, rows.labels)
                 left_out[name] = log_softmax(logits / fitted[name])
             heads[name] = _cooled(head, fitted.get(name, 1.0))
     order = {name: heads[name] for name in RECIPES if name in heads}
     return Solved(order, left_out, fitted, everything, _all_met(buckets.total))
+
+
+def _newest(window: int, labels: int, drift: int | None) -> int | None:
+    """How many of the newest labels a window covers, 0 for all; None while there is no reason to forget the others.
+
+    Reasons are many labels, or a drift that the window does not reach beyond.
+    """
+    if not window:
+        return 0
+    since = 0 if drift is None else labels - drift
+    if window == SINCE_DRIFT:
+        return since if drift and DRIFT_LABELS_MIN <= since <= DRIFT_LABELS_MAX else None
+    return window if labels >= max(2 * window, REMEMBER_LABELS) or (drift and since >= window) else None
 
 
 def _shared() -> dict[tuple[float, int], list[str]]:

@@ -38,6 +38,10 @@ class Scorer(Protocol):
         """
         ...
 
+    def error(self, outputs: Float32, truth: AnyArray) -> float:
+        """How wrong one window's outputs were, 0 to 1; shapes as in `losses`."""
+        ...
+
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]: ...
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
@@ -65,6 +69,9 @@ class ClassScorer:
         moved = self._frozen.add(frozen_logits, int(truth[0]))
         losses[FROZEN] = float(self._frozen.losses(frozen_logits.astype(np.float64), truth)[0])
         return losses, moved
+
+    def error(self, outputs: Float32, truth: AnyArray) -> float:
+        return float(int(outputs[0].argmax()) != int(truth[0]))
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         tensors, temperature, seen = self._frozen.state()
@@ -101,6 +108,11 @@ class LabelScorer:
         losses[FROZEN] = float(frozen[-1])
         return losses, frozen if refit else None
 
+    def error(self, outputs: Float32, truth: AnyArray) -> float:
+        known = ~np.isnan(truth[0])
+        wrong = (outputs[0] >= LABEL_THRESHOLD) != (truth[0] > LABEL_THRESHOLD)
+        return float(wrong[known].mean()) if known.any() else 0.0
+
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         return {"logits": self._logits, "truth": self._truth}, {"temperature": self._temperature, "seen": self._seen}
 
@@ -130,6 +142,11 @@ class ValueScorer:
         self._known: Float64 = np.zeros(class_count)
         self._absolute: Float64 = np.zeros(class_count)
 
+    def error(self, outputs: Float32, truth: AnyArray) -> float:
+        known = ~np.isnan(truth[0])
+        absolute = np.abs(outputs[0].astype(np.float64) - truth[0])[known]
+        return float(self._in_units(absolute, known).mean() / LOSS_MAX) if known.any() else 0.0
+
     def losses(
         self, outputs: Mapping[str, Float32], frozen_logits: Float32, truth: AnyArray
     ) -> tuple[dict[str, float], Float64 | None]:
@@ -137,8 +154,11 @@ class ValueScorer:
         errors = {name: np.abs(values[0].astype(np.float64) - truth[0])[known] for name, values in outputs.items()}
         self._known += known
         self._absolute[known] += errors[FROZEN]
-        unit = np.maximum(self._absolute[known] / self._known[known], np.finfo(np.float32).tiny)
-        return {name: float(np.minimum(error / unit, LOSS_MAX).mean()) for name, error in errors.items()}, None
+        return {name: float(self._in_units(error, known).mean()) for name, error in errors.items()}, None
+
+    def _in_units(self, absolute: Float64, known: AnyArray) -> Float64:
+        unit = np.maximum(self._absolute[known] / np.maximum(self._known[known], 1.0), np.finfo(np.float32).tiny)
+        return np.minimum(absolute / unit, LOSS_MAX)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         return {"known": self._known, "absolute": self._absolute}, {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_agent.config import LearnerSettings
+from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
@@ -21,6 +22,7 @@ from headway.messages import CLASSES_MAX, PublishedHead
 from headway.metrics import ClassificationSums
 from headway.recent_metrics import Recent
 from headway.samples import Label, class_index
+from headway.statistics import Statistics
 from headway.target_metrics import SUMS, AnySums, LabelSums, ValueSums
 from headway.task import Task
 from headway.tensors import decode_tensors, encode_tensors
@@ -49,6 +51,7 @@ class Learner:
 
     def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
         self._variant = variant
+        self.settings = settings
         self.task = variant.task
         self._frozen = variant.frozen_head
         self._classes = variant.classes
@@ -65,6 +68,8 @@ class Learner:
         self.frozen_sums: AnySums = sums.empty(len(variant.classes))
         self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
         self.decisions: list[Decision] = []
+        self.drift = ErrorDrift(settings.drift)
+        self.drifts: list[Drift] = []
 
     @property
     def serving(self) -> str:
@@ -89,6 +94,11 @@ class Learner:
     @property
     def space(self) -> str:
         return self._variant.space
+
+    @property
+    def source(self) -> Statistics:
+        """Tables of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.source
 
     @property
     def labels(self) -> int:
@@ -136,10 +146,15 @@ class Learner:
         self.frozen_sums = _added(self.frozen_sums, outputs[FROZEN], truth)
         self._recent.add(said, truth)
         self.trainer.learn(features.codes, truth)
+        self._watch(self.error_of(served, label), self.trainer.labels - 1)
         decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
         if decision is not None:
             self.decisions.append(decision)
         return self.trainer.labels - 1
+
+    def error_of(self, served: Prediction, label: Label) -> float:
+        """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
+        return self._scorer.error(served.probability, np.asarray(label)[None])
 
     def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
         """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
@@ -198,6 +213,8 @@ class Learner:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
         gate_tensors, gate_values = self._gate.state()
         frozen_tensors, scorer_values = self._scorer.state()
+        drift_tensors, drift_values = self.drift.state()
+        tensors |= {f"drift.{name}": array for name, array in drift_tensors.items()}
         tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
         tensors |= {f"frozen.{name}": array for name, array in frozen_tensors.items()}
         tensors |= {f"recent.{name}": array for name, array in self._recent.state().items()}
@@ -208,6 +225,7 @@ class Learner:
             "classes": list(self._classes),
             "removed": [*sorted(self._removed)],
             "gate": gate_values,
+            "drift": drift_values,
             "trainer": values,
             "served": self.served_sums.to_json(),
             "frozen": self.frozen_sums.to_json(),
@@ -237,6 +255,7 @@ class Learner:
         try:
             self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
             self._scorer.restore(_of(tensors, "frozen."), fields.table("scorer"))
+            self.drift.restore(_of(tensors, "drift."), fields.table("drift"))
             self._recent.restore(_of(tensors, "recent."))
             self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
         except KeyError as error:
@@ -244,6 +263,14 @@ class Learner:
         fields.finish()
         if self._gate.serving not in self._heads():
             raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
+
+    def _watch(self, error: float, label: int) -> None:
+        """Has it become worse? Then the exact learner may forget what was before; the gradient learner does anyway."""
+        drift = self.drift.add(error, label)
+        if drift is not None:
+            self.drifts.append(drift)
+            if isinstance(self.trainer, ExactTrainer):
+                self.trainer.drifted(drift.since)
 
     def _heads(self) -> dict[str, Head]:
         heads = {FROZEN: self._frozen, **self.trainer.candidates()}

@@ -15,7 +15,7 @@ from edge_agent.learner.serving import Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int8
 from headway.errors import StoreError
-from headway.samples import UNLABELLED, Label
+from headway.samples import UNLABELLED, Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
 
 ROW_BYTES_MAX = 16 << 20
@@ -96,6 +96,19 @@ class Windows:
             old, _ = self._windows.popitem(last=False)
             self._changed.discard(old)
             self._gone.add(old)
+
+    def least_certain(self, count: int, without: frozenset[str]) -> list[str]:
+        """At most `count` ids of windows that have no label and are not in `without`, the least certain first.
+
+        Certain is an answer with one probable class; among equals, and where outputs are no probabilities of
+        classes, newer windows come first.
+        """
+        waiting = [
+            (float(window.probability.max()), -age, window_id)
+            for age, (window_id, window) in enumerate(self._windows.items())
+            if no_label(window.label) and window_id not in without
+        ]
+        return [window_id for _, _, window_id in sorted(waiting)[:count]]
 
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was taught with."""

@@ -17,8 +17,10 @@ from edge_agent.history import SyncState
 from edge_agent.journal import Entry
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
+from edge_agent.recovery import verify
 from edge_agent.resume import resume
 from edge_agent.store import Changes, MemoryStore, SQLiteStore
+from edge_agent.watch import SHIFT
 from headway.errors import StoreError
 from headway.gradient import fold_frozen_head
 from headway.messages import PublishedHead
@@ -117,7 +119,7 @@ def test_pieces_that_did_not_change_are_not_written_again() -> None:
     second = subject.checkpoint()
     store.commit(second)
     assert sum(map(len, second.state.values())) < sum(map(len, first.state.values()))
-    assert set(first.state) & set(second.state) == {INDEX, "sync"}
+    assert set(first.state) & set(second.state) == {INDEX, "sync", "shift"}
     assert {name for name in store.load() if name.startswith(PIECE)} == set(split(subject.learner.encode())) - {INDEX}
 
 
@@ -127,13 +129,18 @@ def test_damage_is_found_wherever_it_is() -> None:
     store.commit(subject.changes())
     saved = store.load()
     assert join(saved) == subject.learner.encode()
-    for name in set(saved) - {"sync"}:
+    for name in set(saved) - {"sync", SHIFT}:
         broken = bytearray(saved[name])
         broken[len(broken) // 2] ^= 1
         with pytest.raises(StoreError, match="damaged"):
             join(saved | {name: bytes(broken)})
         with pytest.raises(StoreError, match=r"missing|damaged"):
             join({other: value for other, value in saved.items() if other != name})
+    damaged = bytearray(saved[SHIFT])
+    damaged[-3] ^= 1
+    store.commit(Changes({SHIFT: bytes(damaged)}))
+    with pytest.raises(StoreError, match="damaged"):
+        verify(store)
     teach(3, 1)(subject)
     (entry,) = subject.changes().journal
     for position in range(0, len(entry), 7):
