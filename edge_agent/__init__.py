@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_agent.embed import Learner
+    from edge_agent.config import LearnerSettings
+    from edge_agent.embed import Learner, Prediction
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "LearnerSettings", "Prediction"]
 
 
 def __getattr__(name: str) -> object:
     """Load the learner only when somebody asks for it."""
-    if name == "Learner":
-        from edge_agent.embed import Learner
+    if name in __all__:
+        from edge_agent import embed
 
-        return Learner
+        return getattr(embed, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

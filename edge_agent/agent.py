@@ -19,11 +19,12 @@ from edge_agent.history import Baseline, Birth, SyncState
 from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
-from edge_agent.learner.windows import Windows, unlabelled
+from edge_agent.learner.windows import Window, Windows, unlabelled
 from edge_agent.outbox import Outbox
 from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
 from edge_agent.store import Changes, OutboxRow
+from edge_agent.teaching import Teaching
 from edge_agent.upload import Upload
 from edge_agent.watch import Watch
 from headway.arrays import AnyArray, Float32
@@ -38,7 +39,7 @@ from headway.messages import (
     StatisticsReport,
     Update,
 )
-from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label, same_label
+from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
 from headway.task import predicted
 from headway.topics import Kind
 
@@ -76,10 +77,12 @@ class Agent:
     draw: Callable[[int], int] = secrets.randbits
     outbox: Outbox = field(init=False)
     watch: Watch = field(init=False)
+    teaching: Teaching = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
         self.watch = Watch(self.learner, self.windows)
+        self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -104,42 +107,17 @@ class Agent:
                     self.windows.add(ids[start + row], unlabelled(window, served.probability, served.source, row))
             label = UNLABELLED if labels is None else row_label(labels, start)
             if not no_label(label):
-                number = self._learn(window, label, served)
+                window_id = "" if ids is None else ids[start]
+                number = self.teaching.teach(window_id, window, label, served)
                 if ids is not None:
-                    self.windows.relabel(ids[start], label, number)
+                    self.windows.relabel(window_id, label, number)
             start = stop
         probability = np.concatenate(probabilities)
         return Answer(predicted(probability, self.learner.task), probability, np.array(sources))
 
     def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
-        """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit after.
-
-        labels: int64 (n,) or float32 (n, C) as in `process`; no label takes the earlier one back. A label for a
-        window that is no longer remembered is counted as unknown.
-        """
-        counts = LabelCounts()
-        for row, window_id in enumerate(ids):
-            label = row_label(labels, row)
-            known = self.windows.get(window_id)
-            if known is None:
-                counts.unknown += 1
-            elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
-                counts.repeated += 1
-            elif no_label(known.label):
-                self.windows.relabel(window_id, label, self._learn(known.features, label, known.served))
-                counts.learned += 1
-            else:
-                after = None if no_label(label) else label
-                self.learner.correct(known.number, known.features, known.label, after)
-                self._recorder.note(Corrected(known.features, known.number, known.label, label))
-                if self._baseline is not None and known.number < self.sync_state.before:
-                    index = None if after is None else class_index(after)
-                    self._baseline = self._baseline.corrected(known.codes, class_index(known.label), index)
-                    self._baseline_changed = True
-                self.windows.relabel(window_id, label, known.number)
-                self.sync_state.counter += 1
-                counts.corrected += 1
-        return counts
+        """Labels for windows seen earlier, as `Teaching.label`. Commit afterwards."""
+        return self.teaching.label(ids, labels)
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
@@ -157,11 +135,11 @@ class Agent:
             self.sync_state.consumed = consumed
         outbox, self._pending = tuple(self._pending), []
         windows, gone = self.windows.take_changes()
-        state: dict[str, bytes] = {}
+        state, dropped = self.teaching.waiting.take_changes()
         if self._baseline_changed and self._baseline is not None:
             state["baseline"], self._baseline_changed = self._baseline.encode(), False
         state |= self._feedback.take_changes()
-        changes = Changes(state, outbox, windows=windows, forgotten=gone)
+        changes = Changes(state, outbox, windows=windows, forgotten=gone, dropped=dropped)
         changes = self._recorder.record(changes, self.learner, self.sync_state.encode())
         return replace(changes, state=changes.state | self.watch.changes(checkpoint=changes.checkpoint))
 
@@ -175,7 +153,8 @@ class Agent:
         self._recorder.demand_everything()
         self._baseline_changed = self._baseline is not None
         changes = replace(self.changes(), windows=dict(self.windows.all()))
-        state = self._feedback.take_changes(everything=True) | self.watch.changes(checkpoint=True, everything=True)
+        state = self._feedback.take_changes(everything=True) | self.teaching.waiting.take_changes(everything=True)[0]
+        state |= self.watch.changes(checkpoint=True, everything=True)
         return replace(changes, state=changes.state | state)
 
     def resumed(self, saved: Mapping[str, bytes], pieces: frozenset[str], journalled: int) -> None:
@@ -183,6 +162,7 @@ class Agent:
         self._recorder.resume(pieces, journalled)
         self._baseline = Baseline.decode(saved["baseline"]) if "baseline" in saved else None
         self.watch.restore(saved)
+        self.teaching.waiting.restore(saved)
         if "residual" in saved:
             self._feedback.restore(saved["residual"])
         trainer = self.learner.trainer
@@ -286,6 +266,17 @@ class Agent:
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""
         return self.watch.take_events(wall_s)
+
+    def _correct(self, window: Window, label: Label) -> None:
+        """A learned label is another one, or none."""
+        after = None if no_label(label) else label
+        self.learner.correct(window.number, window.features, window.label, after)
+        self._recorder.note(Corrected(window.features, window.number, window.label, label))
+        if self._baseline is not None and window.number < self.sync_state.before:
+            index = None if after is None else class_index(after)
+            self._baseline = self._baseline.corrected(window.codes, class_index(window.label), index)
+            self._baseline_changed = True
+        self.sync_state.counter += 1
 
     def _learn(self, window: Features, label: Label, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)

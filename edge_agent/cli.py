@@ -19,6 +19,7 @@ from pathlib import Path
 import headway
 from edge_agent.config import LearnerSettings, learner_settings, read_config
 from edge_agent.daemon import Daemon
+from edge_agent.explain import decisions_text, read_decisions
 from edge_agent.replay import replay
 from edge_agent.status import read_status, status_text
 from headway.errors import ConfigError, HeadwayError
@@ -50,6 +51,12 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     status = read_status(read_config(options.config))
     print(json.dumps(status, indent=2) if options.json else status_text(status))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    records = read_decisions(read_config(options.config))
+    print(json.dumps(records, indent=2) if options.json else decisions_text(records))
     return 0
 
 
@@ -89,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("config", type=Path, help="agent.toml")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
+
+    explain = commands.add_parser("explain", help="show the latest decisions, drift alarms and their evidence")
+    explain.add_argument("config", type=Path, help="agent.toml")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+    explain.set_defaults(run=_explain)
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")

@@ -63,6 +63,25 @@ class LearnerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """When labels are learned, and how much a step may take. 0 for a limit: none.
+
+    train: ``always``, ``labels`` (every `every_labels`), ``interval`` (every `every_s`) or ``drift``.
+    """
+
+    train: str = "always"
+    every_labels: int = 64
+    every_s: float = 3600.0
+    load_max: float = 0.0
+    temperature_c_max: float = 0.0
+    mains_only: bool = False
+    step_labels_max: int = 1024
+    step_s_max: float = 1.0
+    waiting_rows_max: int = 10_000
+    waiting_bytes_max: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """How often the device talks to the aggregator, and how much it may keep for it."""
 
@@ -87,6 +106,7 @@ class AgentConfig:
     state_dir: Path
     sensor: SensorSettings = field(default_factory=SensorSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     mqtt: MqttSettings | None = None
     public_key: Path | None = None
@@ -115,6 +135,7 @@ def config_from(table: object, where: str, base: Path) -> AgentConfig:
         state_dir=base / storage.text("state_dir", length_max=4096),
         sensor=_sensor(fields.table("sensor"), base),
         learner=learner_settings(fields.table("learner")),
+        policy=policy_settings(fields.table("policy")),
         sync=_sync(fields.table("sync")),
         mqtt=MqttSettings.read(fields.table("mqtt")) if fields.has("mqtt") else None,
         public_key=base / bundle.text("public_key", length_max=4096) if bundle.has("public_key") else None,
@@ -158,6 +179,25 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         drift=fields.choice("drift", ("adwin", "page-hinkley", "off"), default.drift),
         feature_drift=fields.boolean("feature_drift", default.feature_drift),
         wanted_labels_max=fields.integer("wanted_labels_max", default.wanted_labels_max, low=0, high=1024),
+    )
+    fields.finish()
+    return settings
+
+
+def policy_settings(fields: Fields) -> PolicySettings:
+    """The ``[policy]`` table."""
+    default = PolicySettings()
+    settings = PolicySettings(
+        train=fields.choice("train", ("always", "labels", "interval", "drift"), default.train),
+        every_labels=fields.integer("every_labels", default.every_labels, low=1, high=1 << 20),
+        every_s=fields.number("every_s", default.every_s, low=1.0, high=30 * 86_400),
+        load_max=fields.number("load_max", default.load_max, low=0.0, high=1024),
+        temperature_c_max=fields.number("temperature_c_max", default.temperature_c_max, low=0.0, high=150),
+        mains_only=fields.boolean("mains_only", default.mains_only),
+        step_labels_max=fields.integer("step_labels_max", default.step_labels_max, low=0, high=1 << 20),
+        step_s_max=fields.number("step_s_max", default.step_s_max, low=0.01, high=3600),
+        waiting_rows_max=fields.integer("waiting_rows_max", default.waiting_rows_max, low=1, high=1 << 20),
+        waiting_bytes_max=fields.integer("waiting_bytes_max", default.waiting_bytes_max, low=1 << 16),
     )
     fields.finish()
     return settings

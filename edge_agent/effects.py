@@ -44,6 +44,7 @@ class LabelCounts:
     """What became of labels that came after their windows."""
 
     learned: int = 0
+    waiting: int = 0
     repeated: int = 0
     corrected: int = 0
     unknown: int = 0

@@ -3,11 +3,11 @@
     from edge_agent import Learner
 
     learner = Learner.open("model.hwb")
-    guess = learner.observe(window)          # predict, and remember the window
-    learner.label(guess.id, "walk")          # when its label comes: now, later, corrected, or never
+    answer = learner.observe(window)         # predict, and remember the window
+    learner.label(answer.id, "walk")         # when its label comes: now, later, corrected, or never
 
-Names follow river and scikit-learn where these have one: `predict_one`, `learn_one`, `learn_many`, `predict`,
-`predict_proba`, `score`.
+Names follow river and scikit-learn where these have one: `predict_one`, `predict_proba_one`, `learn_one`,
+`learn_many`; `predict`, `predict_proba`, `partial_fit`, `score`, `classes_`. docs/howto/embed.md shows each.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from edge_agent.learner.serving import Learner as ServingLearner
 from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
+from edge_agent.watch import WATCHED
 from headway.arrays import AnyArray, Float32
 from headway.durable import write_durably
 from headway.errors import DataError, StoreError
 from headway.fields import nearest
+from headway.messages import Event
+from headway.ports import Clock, SystemClock
 from headway.samples import UNLABELLED, targets_of
 from headway.target_metrics import SUMS, LabelSums, ValueSums
 from headway.task import Task, predicted
@@ -41,7 +44,7 @@ Label = str | int | Sequence[float] | AnyArray
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class Prediction:
     """What the learner says of one window. probability: float32 (C,) over `Learner.classes`; id: for `label`.
 
     label: the most probable class; of a multi-label model its labels, joined by ", "; of a regression empty, its
@@ -57,8 +60,9 @@ class Guess:
 class Learner:
     """An on-device variant that keeps learning. Not thread-safe: use it from one thread."""
 
-    def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
+    def __init__(self, variant: Variant, settings: LearnerSettings | None = None, clock: Clock | None = None) -> None:
         settings = settings or LearnerSettings()
+        self._clock = clock or SystemClock()
         self._pipeline = Pipeline(variant, open_runtime(variant))
         self._core = Agent(
             "embedded",
@@ -67,6 +71,8 @@ class Learner:
             SyncState(epoch=0),
             windows=Windows(settings.horizon_rows),
         )
+        # there is nobody to send updates to
+        self._core.outbox_full = True
         self._new_classes = settings.new_classes
         self._next = 0
 
@@ -93,19 +99,39 @@ class Learner:
         """Prequential figures of what was served: each window was predicted before its label was used."""
         return self._core.learner.served_sums.summary()
 
-    def observe(self, x: AnyArray, window_id: str | None = None) -> Guess:
+    @property
+    def classes_(self) -> AnyArray:
+        """`classes` as scikit-learn gives them."""
+        return np.array(self.classes)
+
+    @property
+    def waiting_for_labels(self) -> int:
+        """How many observed windows are remembered."""
+        return len(self._core.windows)
+
+    def events(self) -> list[Event]:
+        """What happened since the last call: ``head-changed``, ``drift``, ``labels-wanted``, with the evidence."""
+        return self._core.take_events(self._clock.wall_s())
+
+    def observe(self, x: AnyArray, window_id: str | None = None) -> Prediction:
         """Predict one window and remember it for `label`. x: numeric (*input_shape)."""
         if window_id is None:
             window_id, self._next = f"#{self._next}", self._next + 1
         answer = self._core.process(self._features(x[None]), None, (window_id,))
-        return Guess(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.source[0]))
+        return Prediction(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.source[0]))
 
     def label(self, window_id: str, y: Label | None) -> bool:
         """The label of a window observed earlier; None takes it back. False when it is no longer remembered.
 
         y: class name or index; of a multi-label model or a regression C numbers, NaN where one is unknown.
         """
-        return not self._core.label((window_id,), self._truth([y])).unknown
+        return self.label_many((window_id,), [y]) == 1
+
+    def label_many(self, window_ids: Sequence[str], y: Sequence[Label | None]) -> int:
+        """`label` for many; returns how many of the windows are still remembered."""
+        unknown = self._core.label(window_ids, self._truth(y)).unknown
+        self._core.watch.record(self._clock.wall_s())
+        return len(window_ids) - unknown
 
     def predict_one(self, x: AnyArray) -> Any:
         """`predict` for one window, which is not remembered. x: numeric (*input_shape)."""
@@ -120,6 +146,10 @@ class Learner:
         """x: numeric (n, *input_shape) -> float32 (n, C), columns as in `classes`; a regression's values."""
         return self._core.learner.predict(self._features(x)).probability
 
+    def predict_proba_one(self, x: AnyArray) -> dict[str, float]:
+        """Probability by class name, of a regression value by output, for one window. x: numeric (*input_shape)."""
+        return dict(zip(self.classes, self.predict_proba(x[None])[0].tolist(), strict=True))
+
     def learn_one(self, x: AnyArray, y: Label) -> Learner:
         """Predict, score and learn one labelled window. x: numeric (*input_shape)."""
         return self.learn_many(x[None], [y])
@@ -130,7 +160,15 @@ class Learner:
             raise DataError(f"{len(x)} windows came with {len(y)} labels")
         if len(y):
             self._core.process(self._features(x), self._truth(y))
+            self._core.watch.record(self._clock.wall_s())
         return self
+
+    def partial_fit(self, x: AnyArray, y: Sequence[Label] | AnyArray, classes: Sequence[str] | None = None) -> Learner:
+        """`learn_many` by scikit-learn's name. classes: those that may occur; they must be known to the bundle, or
+        `new_classes` be set."""
+        for name in classes if classes is not None else ():
+            self._index(str(name))
+        return self.learn_many(x, y)
 
     def score(self, x: AnyArray, y: Sequence[Label] | AnyArray) -> float:
         """How good the head that serves now is on labelled windows, which it does not learn.
@@ -148,6 +186,7 @@ class Learner:
         core.windows.take_changes()  # all of them are written, not only those that changed since the last call
         windows = {f"window.{i}": payload for i, (_, payload) in enumerate(core.windows.all())}
         blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
+        blobs |= core.watch.changes(checkpoint=True, everything=True)
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
         meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
         write_durably(Path(path), encode_tensors(tensors, meta))
@@ -165,6 +204,7 @@ class Learner:
         self._core.sync_state = SyncState.decode(tensors["sync"].tobytes())
         rows = [(str(window_id), tensors[f"window.{i}"].tobytes()) for i, window_id in enumerate(meta["ids"])]
         self._core.windows.restore(rows)
+        self._core.watch.restore({name: tensors[name].tobytes() for name in WATCHED if name in tensors})
         self._next = int(meta["next"])
         return self
 

@@ -48,6 +48,7 @@ class Intake:
         self._unreleased: list[Claimed] = []
         self.open_empty: Callable[[], Store] | None = None
         self.new_classes = False
+        self.before_batch: Callable[[], None] | None = None
         self.outbox_rows_max = self.outbox_bytes_max = ROWS_MAX
 
     def start(self) -> None:
@@ -84,7 +85,7 @@ class Intake:
             self._hold(file)
             return
         try:
-            self._note_room()
+            self.note_room()
             samples, features = self._read(file)
         except DataError as error:
             self._reject(file, str(error))
@@ -95,6 +96,8 @@ class Intake:
             return
         for name in samples.names:
             self._agent.add_class(name)
+        if self.before_batch is not None:
+            self.before_batch()
         if features is not None:
             answer = self._agent.process(features, samples.y, samples.ids)
             self._finish(file, answer.encode())
@@ -198,7 +201,8 @@ class Intake:
         self._keeper.commit(self._agent.changes(consumed=file.sequence), self._now_s)
         self._note("input-rejected", f"{file.name}: {reason}")
 
-    def _note_room(self) -> None:
+    def note_room(self) -> None:
+        """Tell the agent how many updates may still wait. Raises StoreError."""
         rows, size = self._keeper.outbox_size()
         self._agent.outbox.rows_left = self.outbox_rows_max - rows
         self._agent.outbox.bytes_left = self.outbox_bytes_max - size

@@ -19,8 +19,11 @@ from edge_agent.intake import Intake
 from edge_agent.keeper import Keeper
 from edge_agent.outbox import as_sent
 from edge_agent.pipeline import Pipeline
+from edge_agent.policy import Policy
 from edge_agent.sensors.ports import SampleSource
 from edge_agent.store import Store
+from edge_agent.surroundings import LinuxSurroundings, Surroundings
+from edge_agent.training import Training
 from edge_agent.watch import told
 from headway.errors import RemoteError, StoreError
 from headway.messages import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
@@ -61,7 +64,9 @@ class DeviceLoop:
         store: Store,
         agent: Agent,
         source: SampleSource,
+        surroundings: Surroundings | None = None,
     ) -> None:
+        surroundings = surroundings or LinuxSurroundings()
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
         self._keeper, self._agent, self._source = Keeper(store), agent, source
@@ -69,6 +74,9 @@ class DeviceLoop:
         self._intake.new_classes = config.learner.new_classes
         self._intake.outbox_rows_max = config.sync.outbox_rows_max
         self._intake.outbox_bytes_max = config.sync.outbox_bytes_max
+        self._training = Training(clock, agent, self._keeper, Policy(config.policy, surroundings, clock.monotonic_s()))
+        self._training.before_step = self._intake.note_room
+        self._intake.before_batch = self._training.grant
         self._told = ""
         self.refused = 0
         self._connected = False
@@ -95,7 +103,8 @@ class DeviceLoop:
         """One line for people: what is wrong with the disk, or how far learning is."""
         if self._keeper.degraded:
             return f"degraded: {self._keeper.problem}"
-        return f"{self._agent.learner.labels} labels learned, {self._agent.learner.serving} serves"
+        story, learner = self._training.story, self._agent.learner
+        return f"{learner.labels} labels learned, {learner.serving} serves" + (f", {story}" if story else "")
 
     @property
     def last_will(self) -> Outgoing:
@@ -116,6 +125,7 @@ class DeviceLoop:
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
             taken = self._intake.poll(lambda: self.stopping)
+            self._training.step()
             self.next_poll_s = now_s + self._config.sensor.poll_interval_s
             self._tell_decisions()
             self._tell_condition()

@@ -52,7 +52,7 @@ class Recorder:
             return replace(changes, journal=(Entry(sync, operations).encode(),))
         saved = split(learner.encode())
         new = {name: piece for name, piece in saved.items() if name not in self._pieces}
-        gone = tuple(sorted(self._pieces - set(saved)))
+        gone = (*changes.dropped, *sorted(self._pieces - set(saved)))
         self._pieces = frozenset(saved) - {INDEX}
         self._journalled, self._checkpoint_due = 0, False
         return replace(changes, state=changes.state | new | {"sync": sync}, checkpoint=True, dropped=gone)

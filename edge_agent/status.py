@@ -9,6 +9,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
 from edge_agent.resume import restore_learner
 from edge_agent.store import SQLiteStore
+from edge_agent.waiting import WAITING
 from headway.errors import StoreError
 from headway.variant import read_variant
 
@@ -24,7 +25,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
     sync = restore_learner(store, learner)
     if sync is None:
         raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
-    rows, size = store.outbox_size()
+    (rows, size), saved = store.outbox_size(), store.load()
     store.close()
     return {
         "device": config.device,
@@ -41,6 +42,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "recent": learner.recent_sums.summary(),
         "refused_steps": learner.refused_steps,
         "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
+        "waiting_labels": sum(name.startswith(WAITING) for name in saved),
         "files_consumed": sync.consumed,
         "outbox": {"rows": rows, "bytes": size},
     }

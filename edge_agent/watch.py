@@ -26,6 +26,7 @@ WATCHED = (RECORDS, SHIFT)
 RECORDS_MAX = 64
 RECORDS_BYTES_MAX = 4 << 20
 ASKED_MAX = 4096
+UNSENT_MAX = 1024
 DIGITS = 4
 
 
@@ -37,7 +38,8 @@ class Watch:
         watched = learner.settings.feature_drift and learner.source.samples > 0
         self._shift = FeatureShift(learner.source) if watched else None
         self._shifts: list[Shift] = []
-        self._unsent: list[Event] = []
+        # beyond it the oldest go unsent; the newest are kept as records all the same
+        self._unsent: deque[Event] = deque(maxlen=UNSENT_MAX)
         self._records: deque[JsonValue] = deque(maxlen=RECORDS_MAX)
         self._changed = False
         self._asked: deque[str] = deque(maxlen=ASKED_MAX)
@@ -69,7 +71,8 @@ class Watch:
     def take_events(self, wall_s: float) -> list[Event]:
         """Events since the last call."""
         self.record(wall_s)
-        events, self._unsent = self._unsent, []
+        events = list(self._unsent)
+        self._unsent.clear()
         return events
 
     @property

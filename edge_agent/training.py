@@ -1,0 +1,102 @@
+"""Labels that wait, learned in steps: as many as the policy and its budget allow, each step one transaction.
+
+may anything be learned now? -> the oldest waiting labels, until the budget is spent -> commit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.agent import Agent
+from edge_agent.keeper import Keeper
+from edge_agent.policy import Policy
+from edge_agent.teaching import UNBOUNDED
+from headway.errors import StoreError
+from headway.ports import Clock
+
+# between two looks at the clock
+LABELS_A_LOOK = 8
+
+
+@dataclass(slots=True)
+class StepFigures:
+    """What steps cost so far."""
+
+    steps: int = 0
+    labels: int = 0
+    seconds: float = 0.0
+    longest_s: float = 0.0
+
+    def add(self, labels: int, seconds: float) -> None:
+        """One step more."""
+        self.steps, self.labels = self.steps + 1, self.labels + labels
+        self.seconds, self.longest_s = self.seconds + seconds, max(self.longest_s, seconds)
+
+
+class Training:
+    """Drives one agent's learning by its policy."""
+
+    def __init__(self, clock: Clock, agent: Agent, keeper: Keeper, policy: Policy) -> None:
+        self._clock, self._agent, self._keeper, self._policy = clock, agent, keeper, policy
+        self._alarms = agent.watch.alarms
+        self._counted = agent.learner.labels
+        # learns how much room for updates there is; what it raises degrades
+        self.before_step: Callable[[], None] | None = None
+        self.figures = StepFigures()
+        self.obstacle = ""
+        settings = policy.settings
+        agent.teaching.rows_max, agent.teaching.bytes_max = settings.waiting_rows_max, settings.waiting_bytes_max
+
+    def grant(self) -> None:
+        """Before a batch: how many of its labels may be learned while it is answered; the others wait."""
+        self._agent.teaching.allowance = 0 if self._closed() else self._labels_max
+
+    def step(self) -> int:
+        """Learn waiting labels within the budget, and commit. Returns how many."""
+        learned = 0
+        if len(self._agent.teaching.waiting) and not self._closed() and not self._keeper.degraded:
+            learned = self._learn()
+        total, now_s = self._agent.learner.labels, self._clock.monotonic_s()
+        self._policy.learned(total - self._counted, len(self._agent.teaching.waiting), now_s)
+        self._counted = total
+        return learned
+
+    def _learn(self) -> int:
+        try:
+            if self.before_step is not None:
+                self.before_step()
+        except StoreError as error:
+            self._keeper.failed(error, self._clock.monotonic_s())
+            return 0
+        agent, start_s, learned = self._agent, self._clock.monotonic_s(), 0
+        deadline_s = start_s + self._policy.settings.step_s_max
+        while len(agent.teaching.waiting) and learned < self._labels_max:
+            learned += agent.teaching.learn_waiting(min(LABELS_A_LOOK, self._labels_max - learned))
+            if self._clock.monotonic_s() >= deadline_s:
+                break
+        self.figures.add(learned, self._clock.monotonic_s() - start_s)
+        agent.watch.record(self._clock.wall_s())
+        self._keeper.commit(agent.changes(), self._clock.monotonic_s())
+        return learned
+
+    @property
+    def story(self) -> str:
+        """For the status line: what waits and why; empty when nothing does."""
+        waiting, figures = len(self._agent.teaching.waiting), self.figures
+        if not waiting:
+            return ""
+        cost = f", longest step {1e3 * figures.longest_s:.0f} ms" if figures.steps else ""
+        return f"{waiting} labels wait" + (f": {self.obstacle}" if self.obstacle else "") + cost
+
+    @property
+    def _labels_max(self) -> int:
+        return self._policy.settings.step_labels_max or UNBOUNDED
+
+    def _closed(self) -> bool:
+        agent = self._agent
+        if agent.teaching.drift_ahead or agent.watch.alarms > self._alarms:
+            agent.teaching.drift_ahead, self._alarms = False, agent.watch.alarms
+            self._policy.alarm()
+        self.obstacle = self._policy.obstacle(self._clock.monotonic_s(), len(agent.teaching.waiting))
+        return bool(self.obstacle)

@@ -1,0 +1,73 @@
+"""Decisions as a table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edge_agent.boot import open_agent
+from edge_agent.cli import main
+from edge_agent.config import read_config
+from edge_agent.explain import decisions_text, read_decisions
+from edge_agent.learner.drift import Drift
+from edge_agent.store import SQLiteStore
+from edge_agent.watch import RECORDS_MAX
+from tests.edge_agent.variants import pipeline, variant, windows
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text('[device]\nid = "d"\n[bundle]\npath = "m.hwb"\n[storage]\nstate_dir = "."\n')
+    return path
+
+
+def test_the_latest_decisions_survive_a_restart_and_are_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = read_config(config)
+    store = SQLiteStore(settings.state_dir / "agent.sqlite")
+    agent = open_agent(settings, variant(), store)
+    store.commit(agent.changes())
+    assert main(["explain", str(config)]) == 0
+    assert capsys.readouterr().out.startswith("no decisions yet")
+    x, y = windows(200, drift=1.0, seed=3)
+    agent.process(pipeline().features(x), y)
+    unlabelled, _ = windows(20, seed=4)
+    agent.process(pipeline().features(unlabelled), None, [f"w{row}" for row in range(20)])
+    x, y = windows(80, seed=5)
+    agent.process(pipeline().features(x), (y + 2) % 3)
+    agent.watch.record(1_700_000_000.0)
+    store.commit(agent.changes())
+    again = open_agent(settings, variant(), store)
+    assert again.watch.records == agent.watch.records
+    store.close()
+    assert main(["explain", str(config)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["when", "(device's", "clock)", "labels", "what", "evidence"]
+    first = next(line for line in lines if "frozen -> exact" in line)
+    assert first.startswith("2023-11-14 22:13:20")
+    assert re.search(r"leave-one-out: exact \d\.\d+, frozen \d\.\d+ loss per label$", first)
+    assert any("drift of the error" in line and "since label" in line for line in lines)
+    assert any("labels wanted" in line and "and 12 more" in line for line in lines)
+    assert main(["explain", str(config), "--json"]) == 0
+    assert '"scores"' in capsys.readouterr().out
+
+
+def test_only_the_newest_are_kept(config: Path) -> None:
+    settings = read_config(config)
+    store = SQLiteStore(settings.state_dir / "agent.sqlite")
+    agent = open_agent(settings, variant(), store)
+    for seed in range(2 * RECORDS_MAX):
+        agent.learner.drifts.append(Drift(seed, seed, 0.1, 0.4))
+        agent.watch.record(float(seed))
+    store.commit(agent.changes())
+    store.close()
+    records = read_decisions(settings)
+    assert len(records) == RECORDS_MAX
+    assert len(decisions_text(records).splitlines()) == RECORDS_MAX + 1
+    assert [record["wall_s"] for record in records] == [float(seed) for seed in range(RECORDS_MAX, 2 * RECORDS_MAX)]
+
+
+def test_never_ran_here(config: Path) -> None:
+    assert main(["explain", str(config)]) == 7
