@@ -106,11 +106,11 @@ class AgentConfig:
     state_dir: Path
     sensor: SensorSettings = field(default_factory=SensorSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
-    policy: PolicySettings = field(default_factory=PolicySettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     mqtt: MqttSettings | None = None
     public_key: Path | None = None
     prefer: str = "exact"
+    policy: PolicySettings = field(default_factory=PolicySettings)
 
 
 def read_config(path: Path) -> AgentConfig:

@@ -72,7 +72,7 @@ class Learner:
             windows=Windows(settings.horizon_rows),
         )
         # there is nobody to send updates to
-        self._core.outbox_full = True
+        self._core.outbox.rows_left = 0
         self._new_classes = settings.new_classes
         self._next = 0
 
