@@ -16,7 +16,7 @@ from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.feedback import ErrorFeedback
 from edge_agent.history import Baseline, Birth, SyncState
-from edge_agent.journal import ClassAdded, Corrected, HeadAdopted, Taught
+from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Window, Windows, unlabelled
@@ -28,6 +28,7 @@ from edge_agent.teaching import Teaching
 from edge_agent.upload import Upload
 from edge_agent.watch import Watch
 from headway.arrays import AnyArray, Float32
+from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
 from headway.messages import (
     MESSAGE_BYTES_MAX,
@@ -124,6 +125,16 @@ class Agent:
         if name not in self.learner.classes or name in self.learner.removed:
             self.learner.add_class(name)
             self._recorder.note(ClassAdded(name))
+
+    def change_classes(self, changes: ClassChanges) -> None:
+        """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
+        self.learner.change_classes(changes)
+        self._recorder.note(ClassesChanged(changes))
+        if changes.rename and self._baseline is not None:
+            self._baseline, self._baseline_changed = self._baseline.renamed(changes.rename), True
+        if changes.rename and self._birth.tables is not None:
+            self._birth = replace(self._birth, tables=self._birth.tables.renamed(changes.rename))
+        self.sync_state.counter += 1  # so that the fleet hears the names
 
     def changes(self, consumed: int | None = None) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headway
+from edge_agent.classes import order
 from edge_agent.config import LearnerSettings, learner_settings, read_config
 from edge_agent.daemon import Daemon
 from edge_agent.explain import decisions_text, read_decisions
 from edge_agent.replay import replay
 from edge_agent.status import read_status, status_text
+from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
 from headway.fields import Fields
 from headway.ports import SystemClock
@@ -51,6 +53,16 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     status = read_status(read_config(options.config))
     print(json.dumps(status, indent=2) if options.json else status_text(status))
+    return 0
+
+
+def _classes(options: argparse.Namespace) -> int:
+    renames = tuple((old, new) for old, new in options.rename)
+    changes = ClassChanges(renames, tuple(options.add), tuple(options.remove))
+    if changes == ClassChanges():
+        raise ConfigError("nothing to change; give --add, --remove or --rename")
+    name = order(changes, read_config(options.config).sensor)
+    print(f"{name} waits in the spool; edge-agent status shows the classes, rejected/ what could not be done")
     return 0
 
 
@@ -101,6 +113,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("config", type=Path, help="agent.toml")
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
+
+    classes = commands.add_parser("classes", help="add, remove or rename classes, by name, without losing a label")
+    classes.add_argument("config", type=Path, help="agent.toml")
+    classes.add_argument("--add", action="append", default=[], metavar="NAME", help="a class that comes, or comes back")
+    classes.add_argument("--remove", action="append", default=[], metavar="NAME", help="never predict it again")
+    names = ("OLD", "NEW")
+    classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="of an added class")
+    classes.set_defaults(run=_classes)
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")

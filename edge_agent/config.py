@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from headway.topics import checked_name
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """The spool folder: files in, files out. Sizes bound what one file may make us hold."""
+    """The spool folder: files in, files out. Sizes bound what one file may make us hold.
+
+    label_map: class by the name that label files have for it.
+    """
 
     spool_dir: Path = Path("spool")
     predictions_dir: Path = Path("predictions")
@@ -25,6 +29,7 @@ class SensorSettings:
     file_bytes_max: int = 64 << 20
     inflated_bytes_max: int = 256 << 20
     predictions_files_max: int = 10_000
+    label_map: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +217,18 @@ def _sensor(fields: Fields, base: Path) -> SensorSettings:
         file_bytes_max=fields.integer("file_bytes_max", default.file_bytes_max, low=1024),
         inflated_bytes_max=fields.integer("inflated_bytes_max", default.inflated_bytes_max, low=1024),
         predictions_files_max=fields.integer("predictions_files_max", default.predictions_files_max, low=1),
+        label_map=_label_map(fields),
     )
     fields.finish()
     return settings
+
+
+def _label_map(fields: Fields) -> dict[str, str]:
+    table = fields.mapping("label_map")
+    for name, to in table.items():
+        if not isinstance(to, str):
+            raise ConfigError(f"label_map of {fields.where} maps {name!r} to {to!r}; give the name of a class")
+    return {name: str(to) for name, to in table.items()}
 
 
 def _sync(fields: Fields) -> SyncSettings:

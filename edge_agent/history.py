@@ -9,6 +9,7 @@ began, because everything before may already be counted under the old one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,6 +105,10 @@ class Baseline:
 
         changed = tables - one(before)
         return replace(self, tables=changed if after is None else changed + one(after))
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> Baseline:
+        """Classes got other names (old, new): in both alike."""
+        return replace(self, tables=self.tables.renamed(renames))
 
     def encode(self) -> bytes:
         tables = self.tables

@@ -87,6 +87,8 @@ class Intake:
         try:
             self.note_room()
             samples, features = self._read(file)
+            if samples.changes is not None:
+                self._agent.change_classes(samples.changes)
         except DataError as error:
             self._reject(file, str(error))
             return

@@ -17,6 +17,7 @@ from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32
+from headway.class_changes import ClassChanges
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.messages import PublishedHead
@@ -60,13 +61,20 @@ class ClassAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassesChanged:
+    """Classes were renamed, added or removed."""
+
+    changes: ClassChanges
+
+
+@dataclass(frozen=True, slots=True)
 class HeadAdopted:
     """The fleet's new head, as it came over the wire."""
 
     payload: bytes
 
 
-Operation = Taught | Corrected | ClassAdded | HeadAdopted
+Operation = Taught | Corrected | ClassAdded | ClassesChanged | HeadAdopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,8 @@ def redo(learner: Learner, operations: Sequence[Operation]) -> None:
                 learner.correct(number, features, before, None if no_label(after) else after)
             case ClassAdded(name):
                 learner.add_class(name)
+            case ClassesChanged(changes):
+                learner.change_classes(changes)
             case HeadAdopted(payload):
                 learner.adopt(PublishedHead.decode(payload))
     learner.decisions.clear()
@@ -148,13 +158,21 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
             }
         case ClassAdded(name):
             return {"do": "class", "name": name}
+        case ClassesChanged(changes):
+            return {
+                "do": "classes",
+                "old": [old for old, _ in changes.rename],
+                "new": [new for _, new in changes.rename],
+                "add": [*changes.add],
+                "remove": [*changes.remove],
+            }
         case HeadAdopted(payload):
             tensors[f"head.{number}"] = np.frombuffer(payload, np.uint8)
             return {"do": "head"}
 
 
 def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) -> Operation:
-    kind = row.choice("do", ("taught", "corrected", "class", "head"))
+    kind = row.choice("do", ("taught", "corrected", "class", "classes", "head"))
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
@@ -166,6 +184,9 @@ def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) 
         operation = Corrected(_features(tensors, at), row.integer("number"), before, after)
     elif kind == "class":
         operation = ClassAdded(row.text("name"))
+    elif kind == "classes":
+        renames = tuple(zip(row.strings("old"), row.strings("new"), strict=True))
+        operation = ClassesChanged(ClassChanges(renames, row.strings("add"), row.strings("remove")))
     else:
         operation = HeadAdopted(tensors[f"head.{number}"].tobytes())
     row.finish()

@@ -34,6 +34,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
         "task": str(learner.task),
         "learner": learner.kind,
+        "classes": ", ".join(name for name in learner.classes if name not in learner.removed),
         "serving": learner.serving,
         "labels": learner.labels,
         "fleet_head_version": learner.fleet_version,

@@ -6,13 +6,14 @@ An ``.npz`` is a zip archive, so sizes are checked before anything is inflated, 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.class_changes import ClassChanges
 from headway.errors import DataError, LocalError
 from headway.fields import nearest
 from headway.task import Task
@@ -30,13 +31,15 @@ class Samples:
     values, NaN where one is unknown; a row of NaN is no label.
 
     ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
-    y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows.
+    y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows, or changes
+    of classes.
     """
 
     x: AnyArray | None
     y: AnyArray | None
     ids: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
+    changes: ClassChanges | None = None
 
     def __len__(self) -> int:
         given = self.x if self.x is not None else self.y
@@ -51,15 +54,24 @@ def read_samples(
     new_classes: bool = False,
     label_files: bool = False,
     task: Task = Task.CLASSIFICATION,
+    label_map: Mapping[str, str] | None = None,
 ) -> Samples:
     """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none) and ``id``.
 
     For a `task` with several labels or values per window ``y`` is a table of numbers, one column per class.
     `classes` gives the names that indices and texts refer to; None accepts any index >= -1. new_classes: names not
-    among them are new classes instead of mistakes. label_files: a file may bring ``id`` and ``y`` alone.
+    among them are new classes instead of mistakes. label_files: a file may bring ``id`` and ``y`` alone, or changes of
+    classes (headway/class_changes.py). label_map: class by the name it has in the file.
     Raises DataError, one line with the file, the value and the fix.
     """
     arrays = read_arrays(path, inflated_bytes_max)
+    if label_files and not {"x", "y"} & set(arrays):
+        try:
+            changes = ClassChanges.read(arrays)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        if changes is not None:
+            return Samples(None, None, changes=changes)
     if "x" not in arrays and not (label_files and {"id", "y"} <= set(arrays)):
         raise DataError(f"{path} holds {sorted(arrays) or 'nothing'}; it needs an array 'x' of windows")
     x = arrays.get("x")
@@ -71,7 +83,7 @@ def read_samples(
         names: tuple[str, ...] = ()
         if "y" not in arrays:
             return Samples(x, None, ids)
-        y = arrays["y"]
+        y = _mapped(arrays["y"], label_map or {})
         if task is not Task.CLASSIFICATION and classes is not None:
             return Samples(x, targets_of(y, count, len(classes), task), ids)
         if new_classes and classes is not None and y.dtype.kind == "U":
@@ -79,6 +91,13 @@ def read_samples(
         return Samples(x, labels_of(y, count, None if classes is None else (*classes, *names)), ids, names)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _mapped(y: AnyArray, label_map: Mapping[str, str]) -> AnyArray:
+    """Names as the classes have them."""
+    if not label_map or y.dtype.kind != "U":
+        return y
+    return np.array([label_map.get(str(name), str(name)) for name in y.ravel().tolist()]).reshape(y.shape)
 
 
 def is_labelled(y: AnyArray) -> AnyArray:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,11 @@ class Statistics:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> Statistics:
+        """The same tables with other names (old, new) for some classes, which keep their places."""
+        names = dict(renames)
+        return replace(self, classes=tuple(names.get(name, name) for name in self.classes))
 
     def with_classes(self, classes: Sequence[str]) -> Statistics:
         """The same tables with columns for `classes` in that order; new ones are empty.

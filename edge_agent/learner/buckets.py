@@ -6,7 +6,7 @@ bounded and the newest past keeps the finest grain (as in the exponential histog
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headway.arrays import AnyArray, Int8, Int64
@@ -119,6 +119,11 @@ class Buckets:
         """Widen every table to `classes`."""
         self._empty, self._total = self._empty.with_classes(classes), self._total.with_classes(classes)
         self._buckets = [Bucket(b.first, b.end, b.statistics.with_classes(classes)) for b in self._buckets]
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        """Give classes other names (old, new); they keep their places."""
+        self._empty, self._total = self._empty.renamed(renames), self._total.renamed(renames)
+        self._buckets = [Bucket(b.first, b.end, b.statistics.renamed(renames)) for b in self._buckets]
 
     def state(self) -> tuple[dict[str, AnyArray], list[list[int]]]:
         """Packed tables by name, and the label range of each bucket."""

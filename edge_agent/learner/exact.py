@@ -10,7 +10,7 @@ they predicted. The gate sees one candidate, the pool.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -114,6 +114,10 @@ class ExactTrainer:
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self._buckets.with_classes(classes)
+        self._forget_solved()
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        self._buckets.renamed(renames)
         self._forget_solved()
 
     def candidates(self) -> Mapping[str, Head]:

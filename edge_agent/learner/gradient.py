@@ -8,7 +8,7 @@ It learns classifiers, multi-label models and regressions; see headway/descent.p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +110,10 @@ class GradientTrainer:
         self._rehearsal.with_groups(len(classes))
         self._classes = classes
         self._make_batch_room()
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        names = dict(renames)
+        self._classes = tuple(names.get(name, name) for name in self._classes)
 
     def candidates(self) -> Mapping[str, Head]:
         return {CANDIDATE: head_over_codes(self._descent.weights, self._classes, self._task.link, self._scale)}

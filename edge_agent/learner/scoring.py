@@ -18,6 +18,8 @@ from headway.calibration import TEMPERATURES, scoring_loss
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import HeadKind, link
+from headway.metrics import ClassificationSums
+from headway.target_metrics import AnySums, LabelSums, ValueSums
 from headway.task import LABEL_THRESHOLD, Task
 
 LOSS_MAX = 2.0
@@ -179,6 +181,15 @@ def label_losses(probabilities: Float64, truth: AnyArray) -> Float64:
     losses = wrong + np.minimum(-np.log(np.maximum(right, 1e-12)), SURPRISE_MAX) / SURPRISE_MAX
     total: Float64 = np.where(known, losses, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return total
+
+
+def added(sums: AnySums, outputs: Float32, truth: AnyArray) -> AnySums:
+    """The sums with one more window. Each task adds to its own kind."""
+    if isinstance(sums, ClassificationSums):
+        return sums + ClassificationSums.of(outputs, truth)
+    if isinstance(sums, LabelSums):
+        return sums + LabelSums.of(outputs, truth)
+    return sums + ValueSums.of(outputs, truth)
 
 
 def _sigmoid(logits: Float64) -> Float64:

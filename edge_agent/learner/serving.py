@@ -12,9 +12,10 @@ from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.scoring import build_scorer
+from edge_agent.learner.scoring import added, build_scorer
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
+from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput
@@ -23,7 +24,7 @@ from headway.metrics import ClassificationSums
 from headway.recent_metrics import Recent
 from headway.samples import Label, class_index
 from headway.statistics import Statistics
-from headway.target_metrics import SUMS, AnySums, LabelSums, ValueSums
+from headway.target_metrics import SUMS, AnySums
 from headway.task import Task
 from headway.tensors import decode_tensors, encode_tensors
 from headway.variant import Variant
@@ -56,6 +57,8 @@ class Learner:
         self._frozen = variant.frozen_head
         self._classes = variant.classes
         self._removed: frozenset[str] = frozenset()
+        # new name by old one: heads that the fleet made before it heard of it say the old one
+        self._renamed: dict[str, str] = {}
         self.kind = _learner_kind(variant, settings)
         self.trainer: ExactTrainer | GradientTrainer = (
             ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
@@ -142,8 +145,8 @@ class Learner:
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
         said = _widened(served.probability, len(self._classes))
-        self.served_sums = _added(self.served_sums, said, truth)
-        self.frozen_sums = _added(self.frozen_sums, outputs[FROZEN], truth)
+        self.served_sums = added(self.served_sums, said, truth)
+        self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
         self._recent.add(said, truth)
         self.trainer.learn(features.codes, truth)
         self._watch(self.error_of(served, label), self.trainer.labels - 1)
@@ -183,13 +186,24 @@ class Learner:
             if isinstance(sums, ClassificationSums):
                 setattr(self, name_of, sums.widened(len(self._classes)))
 
-    def remove_class(self, name: str) -> None:
-        """Never predict a class again. Its samples stay in the tables, where they shape the shared covariance."""
+    def change_classes(self, changes: ClassChanges) -> None:
+        """Rename, add and remove classes by name. Raises DataError, and then nothing has changed.
+
+        A removed class is never predicted any more; its samples stay in the tables, where they shape the shared
+        covariance. A renamed one keeps all it has learned.
+        """
         if self.task is not Task.CLASSIFICATION:
-            raise DataError(f"class {name!r} cannot be removed: a {self.task} model has the outputs it was built with")
-        if name not in self._classes or len(self._classes) - len(self._removed) <= 2:
-            raise DataError(f"class {name!r} cannot be removed from {list(self._classes)}; two must stay")
-        self._removed |= {name}
+            raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")
+        changes.checked(self._classes, len(self._variant.classes), self._removed)
+        names = dict(changes.rename)
+        if names:
+            self._classes = tuple(names.get(name, name) for name in self._classes)
+            self._removed = frozenset(names.get(name, name) for name in self._removed)
+            self._renamed = {old: names.get(new, new) for old, new in self._renamed.items()} | names
+            self.trainer.renamed(changes.rename)
+        for name in changes.add:
+            self.add_class(name)
+        self._removed |= set(changes.remove)
 
     def adopt(self, published: PublishedHead) -> bool:
         """Take up a newer head of the fleet as a candidate; False when it is not newer.
@@ -199,8 +213,9 @@ class Learner:
         if published.version <= self.fleet_version:
             return False
         self._check_fits(published)
-        for name in published.head.classes:
-            self.add_class(name)
+        for name in map(self._here, published.head.classes):
+            if name not in self._removed:
+                self.add_class(name)
         self._fleet = published
         self.trainer.adopt(published)
         return True
@@ -224,6 +239,7 @@ class Learner:
             "space": self._variant.space,
             "classes": list(self._classes),
             "removed": [*sorted(self._removed)],
+            "renamed": dict(sorted(self._renamed.items())),
             "gate": gate_values,
             "drift": drift_values,
             "trainer": values,
@@ -244,6 +260,7 @@ class Learner:
         for name in classes[len(self._variant.classes) :]:
             self.add_class(name)
         self._removed = frozenset(fields.strings("removed"))
+        self._renamed = {old: str(new) for old, new in fields.mapping("renamed").items()}
         count = len(self._classes)
         try:
             self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)
@@ -289,6 +306,10 @@ class Learner:
         if self.task is not Task.CLASSIFICATION and published.head.classes != self._variant.classes:
             raise RemoteError(f"fleet head {published.version} has other outputs than the bundle")
 
+    def _here(self, name: str) -> str:
+        """What a class of the fleet is called on this device."""
+        return self._renamed.get(name, name)
+
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
         values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
@@ -296,7 +317,7 @@ class Learner:
         if head.classes == self._classes and not self._removed:
             return given
         probability = np.zeros((len(given), len(self._classes)), np.float32)
-        for column, name in enumerate(head.classes):
+        for column, name in enumerate(map(self._here, head.classes)):
             if name in self._classes and name not in self._removed:
                 probability[:, self._classes.index(name)] = given[:, column]
         probability /= np.maximum(probability.sum(axis=1, keepdims=True), np.float32(1e-30))
@@ -315,15 +336,6 @@ def _learner_kind(variant: Variant, settings: LearnerSettings) -> str:
     if settings.kind == "exact" and not one_class:
         raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
     return settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
-
-
-def _added(sums: AnySums, outputs: Float32, truth: AnyArray) -> AnySums:
-    """The sums with one more window. Each task adds to its own kind."""
-    if isinstance(sums, ClassificationSums):
-        return sums + ClassificationSums.of(outputs, truth)
-    if isinstance(sums, LabelSums):
-        return sums + LabelSums.of(outputs, truth)
-    return sums + ValueSums.of(outputs, truth)
 
 
 def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from headway.arrays import AnyArray, Float64, Int8
@@ -37,6 +37,10 @@ class Trainer(Protocol):
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         """Go on with more classes; the known ones keep their places."""
+        ...
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        """Some classes have other names (old, new) from now on; they keep their places."""
         ...
 
     def candidates(self) -> Mapping[str, Head]:

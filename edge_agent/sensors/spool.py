@@ -67,7 +67,15 @@ class Spool:
             raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
         inflated_max = self._settings.inflated_bytes_max
         try:
-            return read_samples(file.path, classes, inflated_max, new_classes=new_classes, label_files=True, task=task)
+            return read_samples(
+                file.path,
+                classes,
+                inflated_max,
+                new_classes=new_classes,
+                label_files=True,
+                task=task,
+                label_map=self._settings.label_map,
+            )
         except DataError as error:
             raise DataError(str(error).replace(str(file.path), file.name)) from error
 

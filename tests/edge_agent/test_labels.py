@@ -15,6 +15,7 @@ from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Window, Windows
 from edge_agent.resume import resume
 from edge_agent.store import MemoryStore
+from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import PublishedHead, StatisticsReport
@@ -204,12 +205,12 @@ def test_the_fleet_brings_new_classes_in_an_order_of_its_own() -> None:
 def test_a_removed_class_is_never_predicted() -> None:
     subject = agent()
     x, _ = windows(60)
-    subject.learner.remove_class("walk")
+    subject.change_classes(ClassChanges(remove=("walk",)))
     answer = subject.process(pipeline().features(x), None)
     assert (answer.probability[:, 1] == 0).all()
     assert np.allclose(answer.probability.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(DataError, match="two must stay"):
-        subject.learner.remove_class("run")
+        subject.change_classes(ClassChanges(remove=("run",)))
 
 
 def test_a_classifier_that_ends_in_logits_is_learned_like_any_other() -> None:

@@ -1,0 +1,60 @@
+"""Classes that come, go, or get another name: orders by name, in a file of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headway.arrays import AnyArray, describe
+from headway.errors import DataError
+from headway.fields import nearest
+
+ADD, REMOVE, RENAME = "add_class", "remove_class", "rename_class"
+CLASS_NAME_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ClassChanges:
+    """Carried out in this order: rename (old, new), add, remove. Nothing of it when a part cannot be."""
+
+    rename: tuple[tuple[str, str], ...] = ()
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, AnyArray]) -> ClassChanges | None:
+        """From arrays of texts: ``add_class`` (n,), ``remove_class`` (n,), ``rename_class`` (n, 2); None without any.
+
+        Raises DataError.
+        """
+        found = {name: arrays[name] for name in (ADD, REMOVE, RENAME) if name in arrays}
+        for name, array in found.items():
+            wanted = (len(array), 2) if name == RENAME and array.ndim else (array.size,)
+            if array.dtype.kind != "U" or array.shape != wanted:
+                shape = "(n, 2), old and new name" if name == RENAME else "(n,)"
+                raise DataError(f"{name} is {describe(array)}; it must hold texts of shape {shape}")
+        pairs = tuple((str(old), str(new)) for old, new in found[RENAME].tolist()) if RENAME in found else ()
+        texts = {name: tuple(map(str, found[name].tolist())) if name in found else () for name in (ADD, REMOVE)}
+        return cls(pairs, texts[ADD], texts[REMOVE]) if found else None
+
+    def checked(self, classes: Sequence[str], bundled: int, removed: frozenset[str]) -> None:
+        """Raise DataError when this cannot be done to `classes`, the first `bundled` of which are the bundle's."""
+        names = list(classes)
+        for old, new in self.rename:
+            if old not in names:
+                raise DataError(f"class {old!r} cannot be renamed: it is no class{nearest(old, tuple(names))}")
+            if names.index(old) < bundled:
+                raise DataError(
+                    f"class {old!r} cannot be renamed: it is the bundle's, by whose names the fleet adds up; "
+                    "map labels to it instead (label_map)"
+                )
+            if new in names or not 0 < len(new) <= CLASS_NAME_MAX:
+                raise DataError(f"class {old!r} cannot become {new!r}: names are new, of 1 to {CLASS_NAME_MAX} letters")
+            names[names.index(old)] = new
+        names += [name for name in self.add if name not in names]
+        gone = (removed - set(self.add)) | set(self.remove)
+        for name in self.remove:
+            if name not in names:
+                raise DataError(f"class {name!r} cannot be removed: it is no class{nearest(name, tuple(names))}")
+        if self.remove and len(set(names) - gone) < 2:
+            raise DataError(f"classes {list(self.remove)} cannot be removed from {names}: two must stay")
