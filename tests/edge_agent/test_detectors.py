@@ -59,7 +59,7 @@ def test_a_rise_is_found_and_says_where_it_began(kind: type[Adwin | PageHinkley]
     assert 500 <= number < 560
     assert abs(number + 1 - rise.ago - 500) <= 64
     assert rise.before == pytest.approx(0.05, abs=0.05)
-    assert rise.after == pytest.approx(0.6, abs=0.25)
+    assert rise.after > rise.before + 0.2
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
