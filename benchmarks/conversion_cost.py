@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.interpreters import ROOT, machine, require_tflite_python, run_module, scratch_rows
+from benchmarks.interpreters import ROOT, ChildError, machine, require_tflite_python, run_module, scratch_rows
 from benchmarks.models import SHAPES, trained
 from benchmarks.peer_exports import REPRESENTATIVE_ROWS
 from converter.source import QUIET
@@ -118,7 +118,7 @@ def _compare(name: str, place: Path, python: str, seconds: float) -> None:
                     )
                 )  # fmt: skip
                 print(f"{row} {figures['first_us']:.1f} | {figures['ratio']:.3f} |", flush=True)
-            except subprocess.CalledProcessError:
+            except ChildError:
                 print(f"{row} | the plain file does not run there |", flush=True)
 
 

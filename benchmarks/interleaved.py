@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from converter.runtime_worker import open_model
 
 ROUND_S = 0.005
+WARM_UP_CALLS = 20
 
 
 def main(engine: str, windows: str, seconds: str, *files: str) -> None:
     x = np.load(windows)[:1]
     runs = [open_model(engine, file) for file in files]
-    counts = []
-    for run in runs:
-        run(x)
-        start = time.perf_counter()
-        run(x)
-        counts.append(max(1, int(ROUND_S / (time.perf_counter() - start))))
+    fastest = min(_once(run, x) for _ in range(WARM_UP_CALLS) for run in runs)
+    count = max(1, int(ROUND_S / fastest))  # the same for both: a round of one call would time cold caches
     rounds: list[list[float]] = []
     end = time.perf_counter() + float(seconds)
     while time.perf_counter() < end or len(rounds) < 5:
@@ -33,13 +32,19 @@ def main(engine: str, windows: str, seconds: str, *files: str) -> None:
         times = [0.0, 0.0]
         for index in order:
             start = time.perf_counter()
-            for _ in range(counts[index]):
+            for _ in range(count):
                 runs[index](x)
-            times[index] = (time.perf_counter() - start) / counts[index]
+            times[index] = (time.perf_counter() - start) / count
         rounds.append(times)
     table = np.array(rounds) * 1e6
     first, second = np.median(table, axis=0)
     print(json.dumps({"first_us": first, "second_us": second, "ratio": float(np.median(table[:, 0] / table[:, 1]))}))
+
+
+def _once(run: Callable[[Any], Any], x: Any) -> float:
+    start = time.perf_counter()
+    run(x)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ DEFAULT_TFLITE_PYTHON = ROOT / ".cache" / "tflite-runtime" / "bin" / "python"
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnxruntime", "tf2onnx", "numpy")
 
 
+class ChildError(Exception):
+    """A measuring process failed; its last words."""
+
+
 def tflite_python() -> Path | None:
     """The interpreter that has tflite-runtime: HEADWAY_TFLITE_PYTHON, else what `make tflite-env` made, else none."""
     named = os.environ.get(TFLITE_PYTHON, "")
@@ -34,7 +38,7 @@ def require_tflite_python() -> Path:
 
 
 def run_module(python: str | Path, module: str, *arguments: str) -> str:
-    """Run ``python -m module`` from the project's folder; what it printed. Raises CalledProcessError with its words."""
+    """Run ``python -m module`` from the project's folder; what it printed. Raises ChildError."""
     done = subprocess.run(
         [str(python), "-m", module, *arguments],
         cwd=ROOT,
@@ -43,8 +47,7 @@ def run_module(python: str | Path, module: str, *arguments: str) -> str:
         text=True,
     )
     if done.returncode:
-        sys.stderr.write(done.stderr[-2000:])
-        done.check_returncode()
+        raise ChildError(f"python -m {module} failed: {done.stderr.strip()[-600:]}")
     return done.stdout
 
 
