@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,25 +90,46 @@ def write_backbones(
     exporter: Exporter,
     progress: Callable[[str], None],
 ) -> Written:
-    """Export, run on every installed runtime, gate. Raises ModelError when nothing is left, with all the reasons."""
+    """Export, run on every installed runtime, gate. Raises ModelError when nothing is left, with all the reasons.
+
+    The next backbone is exported while this one is proven: exports and proofs run in processes of their own.
+    """
     kept: list[Backbone] = []
     proofs: list[Proof] = []
     left_out: list[str] = []
+    wanted = _wanted(source, options)
+    runtimes = {engine: _runtimes(engine, options) for engine, _ in wanted}
+    exports = ThreadPoolExecutor(1)  # one at a time, in the order asked for
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as scratch:
-        representative = Path(scratch) / "representative.npy"
-        np.save(representative, reference.inputs)
-        for engine, precision in _wanted(source, options):
-            progress(f"exporting {engine} {precision} and proving it on every runtime here")
-            prover = _Prover(source, head, data, reference, options, exporter, Path(scratch), engine, precision)
-            backbone, tried, reasons = prover.best()
-            proofs += tried
-            if backbone is None:
-                left_out.append(f"{engine} {precision}: {'; '.join(dict.fromkeys(reasons))}")
-            else:
-                kept.append(backbone)
+        np.save(Path(scratch) / "representative.npy", reference.inputs)
+        provers = [
+            _Prover(source, head, data, reference, options, exporter, exports, Path(scratch), engine, precision)
+            for engine, precision in wanted
+        ]
+        try:
+            begun = provers[0].begin()
+            for prover, following in zip(provers, [*provers[1:], None], strict=True):
+                progress(f"exporting {prover.engine} {prover.precision} and proving it on every runtime here")
+                ready, begun = begun, begun if following is None else following.begin()
+                backbone, tried, reasons = prover.best(runtimes[prover.engine], ready)
+                proofs += tried
+                if backbone is None:
+                    left_out.append(f"{prover.engine} {prover.precision}: {'; '.join(dict.fromkeys(reasons))}")
+                else:
+                    kept.append(backbone)
+        finally:
+            exports.shutdown(wait=False, cancel_futures=True)
     if not kept:
         raise ModelError(f"no backbone passed: {' | '.join(left_out)}")
     return Written(tuple(kept), tuple(proofs), tuple(left_out))
+
+
+def _runtimes(engine: str, options: Options) -> tuple[Runtime, ...]:
+    runtimes = installed_runtimes(engine, options.tflite_python)
+    if not runtimes:
+        package = "onnxruntime" if engine == "onnx" else "ai-edge-litert"
+        raise ConfigError(f"no {engine} runtime is installed to prove the backbone on; pip install {package}")
+    return runtimes
 
 
 def _wanted(source: Source, options: Options) -> list[tuple[str, str]]:
@@ -133,16 +155,19 @@ class _Prover:
     reference: Reference
     options: Options
     exporter: Exporter
+    exports: Executor
     scratch: Path
     engine: str
     precision: str
 
-    def best(self) -> tuple[Backbone | None, list[Proof], list[str]]:
+    def begin(self) -> Future[bytes]:
+        """Start the export of the first form."""
+        return self.exports.submit(self._export, self.source.forms()[0], False)
+
+    def best(
+        self, runtimes: tuple[Runtime, ...], first: Future[bytes]
+    ) -> tuple[Backbone | None, list[Proof], list[str]]:
         """The first form every runtime here runs right; else the one that most do."""
-        runtimes = installed_runtimes(self.engine, self.options.tflite_python)
-        if not runtimes:
-            package = "onnxruntime" if self.engine == "onnx" else "ai-edge-litert"
-            raise ConfigError(f"no {self.engine} runtime is installed to prove the backbone on; pip install {package}")
         chosen: tuple[Backbone, list[Proof]] | None = None
         last: list[Proof] = []
         reasons: list[str] = []
@@ -151,8 +176,9 @@ class _Prover:
         for form in self.source.forms():
             for portable in portables:
                 attempt += 1
+                export = first if attempt == 1 else self.exports.submit(self._export, form, portable)
                 try:
-                    payload = self._export(form, portable)
+                    payload = export.result()
                 except ModelError as error:
                     reasons.append(f"batch {form}: {error}")
                     continue
@@ -213,7 +239,8 @@ class _Prover:
         drop = 100 * (self.reference.score - achieved)
         worst, rounding, refused = max(parity, probability_parity), 0.0, ""
         if self.precision == "float32" and self.options.difference_max < worst < ROUNDING_MAX:
-            rounding = self.source.rounding(self.reference.inputs)
+            # in the thread of the exports: one of them may be changing layers of the model for its form
+            rounding = self.exports.submit(self.source.rounding, self.reference.inputs).result()
         allowed = max(self.options.difference_max, ROUNDINGS * rounding)
         if self.precision == "float32" and worst > allowed:
             hint = f", or allow it with --max-difference {_above(worst)}" if worst < ROUNDING_MAX else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -200,3 +201,22 @@ def test_both_engines_in_order_of_exactness(monkeypatch: pytest.MonkeyPatch) -> 
     assert [b.member for b in written.backbones] == [
         "backbone/float32.tflite", "backbone/float32.onnx", "backbone/int8.tflite", "backbone/int8.onnx",
     ]  # fmt: skip
+
+
+def test_the_next_backbone_is_exported_while_this_one_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = Event()
+
+    class Announcing(FakeExporter):
+        def run(self, job: Job) -> bytes:
+            payload = super().run(job)
+            if job.precision == "float16":
+                exported.set()
+            return payload
+
+    def proof(payload: bytes, x: Float32) -> Float32 | ModelError:
+        return x if exported.wait(10) else ModelError("the export waited for the proof")
+
+    written = write(
+        monkeypatch, [FakeRuntime("ai-edge-litert", proof)], Options(quantize=("none", "float16")), Announcing()
+    )
+    assert [b.precision for b in written.backbones] == ["float32", "float16"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def judged(
     data = training_data(embedding, outputs.argmax(axis=1))
     everything = np.arange(ROWS)
     reference = Reference(everything, embedding, embedding, outputs, score(outputs, data, everything, head.kind))
-    prover = _Prover(Rounds(own), head, data, reference, options or Options(), None, Path(), "tflite", precision)  # type: ignore[arg-type]
     run = Run((embedding + np.float32(change))[:rows], 1.0)
-    return prover._judge(("tflite", precision, "a runtime", "1"), run, 10)
+    with ThreadPoolExecutor(1) as exports:
+        given = (Rounds(own), head, data, reference, options or Options(), None, exports, Path(), "tflite", precision)
+        return _Prover(*given)._judge(("tflite", precision, "a runtime", "1"), run, 10)  # type: ignore[arg-type]
 
 
 def test_a_run_that_matches_passes() -> None:
