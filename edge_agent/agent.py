@@ -16,7 +16,7 @@ from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.feedback import ErrorFeedback
 from edge_agent.history import Baseline, Birth, SyncState
-from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, HeadAdopted, Taught
+from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, Guessed, HeadAdopted, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Window, Windows, unlabelled
@@ -83,7 +83,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
         self.watch = Watch(self.learner, self.windows)
-        self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct)
+        self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct, self._guess)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -103,10 +103,11 @@ class Agent:
             served = self.learner.predict(window)
             probabilities.append(served.probability)
             sources += [served.source] * (stop - start)
-            if ids is not None:
-                for row in range(stop - start):
-                    self.windows.add(ids[start + row], unlabelled(window, served.probability, served.source, row))
             label = UNLABELLED if labels is None else row_label(labels, start)
+            if ids is not None:
+                remember = self.teaching.remember if no_label(label) else self.windows.add
+                for row in range(stop - start):
+                    remember(ids[start + row], unlabelled(window, served.probability, served.source, row))
             if not no_label(label):
                 window_id = "" if ids is None else ids[start]
                 number = self.teaching.teach(window_id, window, label, served)
@@ -277,6 +278,10 @@ class Agent:
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""
         return self.watch.take_events(wall_s)
+
+    def _guess(self, features: Features, label: int, withdrawn: bool) -> None:
+        (self.learner.withdraw if withdrawn else self.learner.guess)(features, label)
+        self._recorder.note(Guessed(features, label, withdrawn))
 
     def _correct(self, window: Window, label: Label) -> None:
         """A learned label is another one, or none."""

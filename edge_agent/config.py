@@ -65,6 +65,7 @@ class LearnerSettings:
     drift: str = "adwin"
     feature_drift: bool = True
     wanted_labels_max: int = 16
+    self_training: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),
         drift=fields.choice("drift", ("adwin", "page-hinkley", "off"), default.drift),
         feature_drift=fields.boolean("feature_drift", default.feature_drift),
+        self_training=fields.number("self_training", default.self_training, low=0.0, high=1.0),
         wanted_labels_max=fields.integer("wanted_labels_max", default.wanted_labels_max, low=0, high=1024),
     )
     fields.finish()

@@ -54,6 +54,15 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
+class Guessed:
+    """A window without a label was learned by its prediction; or that was undone."""
+
+    features: Features
+    label: int
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClassAdded:
     """A class that the bundle does not know."""
 
@@ -74,7 +83,8 @@ class HeadAdopted:
     payload: bytes
 
 
-Operation = Taught | Corrected | ClassAdded | ClassesChanged | HeadAdopted
+Operation = Taught | Corrected | Guessed | ClassAdded | ClassesChanged | HeadAdopted
+WITH_FEATURES = (Taught, Corrected, Guessed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ class Entry:
     def encode(self) -> bytes:
         """A CRC-32 over the rest, then a zlib stream of tensors."""
         tensors: dict[str, AnyArray] = {"sync": np.frombuffer(self.sync, np.uint8)}
-        features = [op.features for op in self.operations if isinstance(op, (Taught, Corrected))]
+        features = [op.features for op in self.operations if isinstance(op, WITH_FEATURES)]
         if features:
             tensors["codes"] = np.concatenate([f.codes for f in features])
             tensors["embedding"] = np.concatenate([f.embedding for f in features])
@@ -111,7 +121,7 @@ class Entry:
         try:
             for number, row in enumerate(fields.tables("rows", count_max=1 << 20)):
                 operations.append(_operation(row, number, at, tensors))
-                at += isinstance(operations[-1], (Taught, Corrected))
+                at += isinstance(operations[-1], WITH_FEATURES)
             return cls(tensors["sync"].tobytes(), tuple(operations))
         except KeyError as error:
             raise StoreError(f"a journal entry lacks tensor {error}") from error
@@ -133,6 +143,8 @@ def redo(learner: Learner, operations: Sequence[Operation]) -> None:
                     learner.trainer.take_update()
             case Corrected(features, number, before, after):
                 learner.correct(number, features, before, None if no_label(after) else after)
+            case Guessed(features, label, withdrawn):
+                (learner.withdraw if withdrawn else learner.guess)(features, label)
             case ClassAdded(name):
                 learner.add_class(name)
             case ClassesChanged(changes):
@@ -156,6 +168,8 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
                 "number": label_number,
                 **_label_fields(tensors, number, before=before, after=after),
             }
+        case Guessed(_, label, withdrawn):
+            return {"do": "guessed", "label": label, "withdrawn": withdrawn}
         case ClassAdded(name):
             return {"do": "class", "name": name}
         case ClassesChanged(changes):
@@ -172,7 +186,7 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
 
 
 def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) -> Operation:
-    kind = row.choice("do", ("taught", "corrected", "class", "classes", "head"))
+    kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head"))
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
@@ -182,6 +196,8 @@ def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) 
     elif kind == "corrected":
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
         operation = Corrected(_features(tensors, at), row.integer("number"), before, after)
+    elif kind == "guessed":
+        operation = Guessed(_features(tensors, at), row.integer("label"), row.boolean("withdrawn"))
     elif kind == "class":
         operation = ClassAdded(row.text("name"))
     elif kind == "classes":

@@ -22,7 +22,8 @@ UNBOUNDED = 2**53
 
 
 class Teaching:
-    """Beside one learner. learn: teaches it one label and returns its number; correct: changes a learned one.
+    """Beside one learner. learn: teaches it one label and returns its number; correct: changes a learned one;
+    guess: teaches it a window by its own prediction, or undoes that (True).
 
     allowance: labels that may be learned before others must wait; rows_max, bytes_max: what may wait.
     drift_ahead: labels that wait will raise a drift alarm; whoever acts on it sets it back.
@@ -34,9 +35,10 @@ class Teaching:
         windows: Windows,
         learn: Callable[[Features, Label, Prediction], int],
         correct: Callable[[Window, Label], None],
+        guess: Callable[[Features, int, bool], None],
     ) -> None:
         self._learner, self._windows = learner, windows
-        self._learn, self._correct = learn, correct
+        self._learn, self._correct, self._guess = learn, correct, guess
         self.waiting = Waiting()
         self.allowance = self.rows_max = self.bytes_max = UNBOUNDED
         self.drift_ahead = False
@@ -55,6 +57,15 @@ class Teaching:
         number = self.waiting.add(WaitingLabel(window_id, window))
         self.drift_ahead |= self.waiting.foresee(self._learner)
         return marker(number)
+
+    def remember(self, window_id: str, window: Window) -> None:
+        """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in."""
+        self._windows.add(window_id, window)
+        threshold = self._learner.settings.self_training
+        if threshold and self.allowance > 0 and float(window.probability.max()) >= threshold:
+            label = int(window.probability[0].argmax())
+            self._guess(window.features, label, False)
+            self._windows.guessed(window_id, label)
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
@@ -83,6 +94,7 @@ class Teaching:
             elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
                 counts.repeated += 1
             elif no_label(known.label):
+                self._withdraw(window_id, known)
                 number = self.teach(window_id, known.features, label, known.served)
                 self._windows.relabel(window_id, label, number)
                 counts.learned += number >= 0
@@ -95,6 +107,12 @@ class Teaching:
                 self._windows.relabel(window_id, label, known.number)
                 counts.corrected += 1
         return counts
+
+    def _withdraw(self, window_id: str, known: Window) -> None:
+        """The true label has come: what the learner taught itself of this window goes, to the bit."""
+        if known.guess != UNLABELLED:
+            self._guess(known.features, known.guess, True)
+            self._windows.guessed(window_id, UNLABELLED)
 
     def _correct_waiting(self, window_id: str, number: int, label: Label) -> None:
         """A label that was not learned yet is another one, or none, as if that had come in the first place."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.learner.buckets import Buckets
 from edge_agent.learner.experts import ExpertPool
+from edge_agent.learner.guesses import Guesses
 from edge_agent.learner.recipes import DRIFT_LABELS_MIN, RECIPES, Evidence, Solved, solve
 from edge_agent.learner.trainer import TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
@@ -54,6 +55,7 @@ class ExactTrainer:
         self._solved: Solved | None = None
         self._running: RunningPosterior | None = None
         self._head: Head | None = None
+        self._guesses = Guesses(empty)
         # number of the first label since the last drift
         self._drift: int | None = None
 
@@ -101,6 +103,21 @@ class ExactTrainer:
         # at once: what serves must not know the wrong label, and solving later, or twice, would move the weights
         self._refreshed()
 
+    def guess(self, code: Int8, label: int) -> None:
+        """Learn a window by what was predicted for it; it counts as no label. code: int8 (1, d)."""
+        if self._guesses.add(code, label):
+            self._forget_solved()
+
+    def withdraw(self, code: Int8, label: int) -> None:
+        """Undo a guess, to the bit."""
+        if self._guesses.withdraw(code, label):
+            self._forget_solved()
+
+    @property
+    def guesses(self) -> int:
+        """Guesses learned and not withdrawn."""
+        return len(self._guesses)
+
     def drifted(self, since: int) -> None:
         """From label `since` on things are different: windows that begin there or later are experts from now on.
 
@@ -114,10 +131,12 @@ class ExactTrainer:
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self._buckets.with_classes(classes)
+        self._guesses.with_classes(classes)
         self._forget_solved()
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         self._buckets.renamed(renames)
+        self._guesses.renamed(renames)
         self._forget_solved()
 
     def candidates(self) -> Mapping[str, Head]:
@@ -149,6 +168,7 @@ class ExactTrainer:
             "evidence.codes": self._evidence.codes,
             "evidence.labels": self._evidence.labels,
         }
+        tensors |= self._guesses.state()
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         weights: dict[str, JsonValue] = dict(self._pool.state())
         drift: dict[str, JsonValue] = {} if self._drift is None else {"drift": self._drift}
@@ -163,6 +183,7 @@ class ExactTrainer:
         for table in (temperatures, weights, values):
             table.finish()
         self._buckets.restore(tensors, ranges, self._drift or 0)
+        self._guesses.restore(tensors)
         self._pending, self._evidence = self._rows(tensors, "pending"), self._rows(tensors, "evidence")
         self._forget_solved()
 
@@ -221,7 +242,8 @@ class ExactTrainer:
         few = self._buckets.labels < FEW_LABELS
         evidence = self._evidence if few or self._calibration_due else None
         self._calibration_due = False
-        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, self._drift)
+        guessed = self._guesses.tables if self._guesses.tables.samples else None
+        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, self._drift, guessed)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
             self._judge(self._solved)

@@ -99,23 +99,26 @@ def solve(
     evidence: Evidence | None,
     temperatures: Mapping[str, float],
     drift: int | None = None,
+    guessed: Statistics | None = None,
 ) -> Solved:
     """Every recipe whose window has something to forget. Without `evidence`, logits keep their `temperatures`.
 
-    drift: number of the first label since the last drift, if there was one.
+    drift: number of the first label since the last drift, if there was one. guessed: windows that the learner labelled
+    itself, for the recipes over all labels.
     """
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
-    everything = Posterior(prior, buckets.total, QUICK_WORTH)
+    whole = buckets.total if guessed is None else buckets.total + guessed
+    everything = Posterior(prior, whole, QUICK_WORTH)
     for (worth, window), names in _SHARED.items():
         labels_max = RECIPES[names[0]].labels_max
         newest = _newest(window, buckets.labels, drift)
         if newest is None or 0 < labels_max < buckets.labels:
             continue
-        tables = buckets.recent(newest) if newest else buckets.total
+        tables = buckets.recent(newest) if newest else whole
         posterior = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
-        met = _all_met(tables)
+        met = _all_met(tables if newest else buckets.total)
         priors = [RECIPES[name].local_priors and met for name in names]
         for name, head, local_priors in zip(names, posterior.heads(priors), priors, strict=True):
             if evidence is not None and len(evidence):

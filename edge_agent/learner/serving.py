@@ -13,10 +13,11 @@ from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.scoring import added, build_scorer
+from edge_agent.learner.trainer import learner_kind
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
 from headway.class_changes import ClassChanges
-from headway.errors import ConfigError, DataError, RemoteError, StoreError
+from headway.errors import DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput
 from headway.messages import CLASSES_MAX, PublishedHead
@@ -59,7 +60,7 @@ class Learner:
         self._removed: frozenset[str] = frozenset()
         # new name by old one: heads that the fleet made before it heard of it say the old one
         self._renamed: dict[str, str] = {}
-        self.kind = _learner_kind(variant, settings)
+        self.kind = learner_kind(variant, settings)
         self.trainer: ExactTrainer | GradientTrainer = (
             ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
         )
@@ -154,6 +155,16 @@ class Learner:
         if decision is not None:
             self.decisions.append(decision)
         return self.trainer.labels - 1
+
+    def guess(self, features: Features, label: int) -> None:
+        """Teach the exact learner one window by its own prediction: not scored, not counted, not told to the fleet."""
+        if isinstance(self.trainer, ExactTrainer):
+            self.trainer.guess(features.codes, label)
+
+    def withdraw(self, features: Features, label: int) -> None:
+        """Undo `guess`, to the bit."""
+        if isinstance(self.trainer, ExactTrainer):
+            self.trainer.withdraw(features.codes, label)
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
@@ -327,15 +338,6 @@ class Learner:
 def _widened(probability: Float32, classes: int) -> Float32:
     """Columns of zeros for classes that were not known when this was served."""
     return np.pad(probability, ((0, 0), (0, classes - probability.shape[1])))
-
-
-def _learner_kind(variant: Variant, settings: LearnerSettings) -> str:
-    one_class = variant.task is Task.CLASSIFICATION
-    if one_class and len(variant.classes) < 2:
-        raise ConfigError(f"bundle {variant.name} knows one class only; there is nothing to tell apart")
-    if settings.kind == "exact" and not one_class:
-        raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
-    return settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
 
 
 def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from edge_agent.config import LearnerSettings
 from headway.arrays import AnyArray, Float64, Int8
+from headway.errors import ConfigError
 from headway.fields import Fields, JsonValue
 from headway.head import Head
 from headway.messages import PublishedHead
 from headway.samples import Label
+from headway.task import Task
+from headway.variant import Variant
 
 TrainerState = tuple[dict[str, AnyArray], dict[str, JsonValue]]
 
@@ -62,3 +66,16 @@ class Trainer(Protocol):
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError on anything inconsistent."""
         ...
+
+
+def learner_kind(variant: Variant, settings: LearnerSettings) -> str:
+    """``exact`` or ``gradient``, as asked for or as the model wants. Raises ConfigError where they do not fit."""
+    one_class = variant.task is Task.CLASSIFICATION
+    if one_class and len(variant.classes) < 2:
+        raise ConfigError(f"bundle {variant.name} knows one class only; there is nothing to tell apart")
+    if settings.kind == "exact" and not one_class:
+        raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
+    kind = settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
+    if settings.self_training and kind != "exact":
+        raise ConfigError("self_training needs the exact learner, which can undo a guess; set it to 0")
+    return kind

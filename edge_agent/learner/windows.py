@@ -28,7 +28,7 @@ class Window:
 
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as served by head `source`.
     label: what it was taught with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
-    of that label.
+    of that label. guess: the class the learner taught itself meanwhile, -1 for none.
     """
 
     codes: Int8
@@ -37,6 +37,7 @@ class Window:
     source: str
     label: Label = UNLABELLED
     number: int = NOT_LEARNED
+    guess: int = UNLABELLED
 
     @property
     def features(self) -> Features:
@@ -55,19 +56,22 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return encode_tensors(tensors, [self.source, label, self.number])
+        return encode_tensors(tensors, [self.source, label, self.number, self.guess])
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
         """Inverse of `encode`. Raises StoreError."""
         tensors, meta = decode_tensors(payload, "saved window", StoreError, ROW_BYTES_MAX)
         targets = tensors.pop("targets", None)
-        fits = isinstance(meta, list) and len(meta) == 3 and set(tensors) == {"codes", "embedding", "probability"}
+        fits = isinstance(meta, list) and len(meta) in (3, 4) and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
-        source, label, number = meta
+        # agents before self-training saved three
+        source, label, number, guess = (*meta, UNLABELLED)[:4]
         taught: Label = int(label) if targets is None else targets
-        return cls(tensors["codes"], tensors["embedding"], tensors["probability"], str(source), taught, int(number))
+        return cls(
+            tensors["codes"], tensors["embedding"], tensors["probability"], str(source), taught, int(number), int(guess)
+        )
 
 
 class Windows:
@@ -113,6 +117,11 @@ class Windows:
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was taught with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
+        self._changed.add(window_id)
+
+    def guessed(self, window_id: str, label: int) -> None:
+        """Note what the learner taught itself of a window; -1 when that was undone."""
+        self._windows[window_id] = replace(self._windows[window_id], guess=label)
         self._changed.add(window_id)
 
     def all(self) -> list[tuple[str, bytes]]:
