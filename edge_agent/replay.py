@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.history import SyncState
 from edge_agent.learner.serving import Learner
+from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.durable import write_durably
@@ -22,7 +24,8 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
     """Drive the agent over `stream` and write its predictions to `out`; returns the metrics.
 
     stream: ``.npz`` with x (n, *input_shape) and y, in time order: (n,), -1 for a row that never gets a label; or,
-    for several labels or values per window, (n, C), NaN for what never gets known.
+    for several labels or values per window, (n, C), NaN for what never gets known; id (n,) where self-training is on.
+    Policies do not count: each label is learned when it comes.
     out: ``.npz`` with prediction (n,), or (n, C) likewise, probability (n, C), source (n,).
     """
     variant = read_variant(bundle)
@@ -30,11 +33,12 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
     if samples.x is None or samples.y is None or not len(samples):
         raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     pipeline = Pipeline(variant, open_runtime(variant))
-    agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0))
+    windows = Windows(settings.horizon_rows)
+    agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
     features = pipeline.features(samples.x)
-    answer = agent.process(features, samples.y)
+    answer = agent.process(features, samples.y, samples.ids)
     write_durably(out, answer.encode())
-    learner = agent.learner
+    learner, events = agent.learner, Counter(event.name for event in agent.take_events(0.0))
     return {
         "task": str(learner.task),
         "rows": len(samples),
@@ -48,5 +52,6 @@ def replay(bundle: Path, stream: Path, out: Path, settings: LearnerSettings) -> 
         "clipped_share": features.clipped / features.codes.size,
         "missing_values": features.missing,
         "refused_steps": learner.refused_steps,
+        "events": dict(events),
         "runtime": pipeline.runtime_name,
     }

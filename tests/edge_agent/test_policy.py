@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, PolicySettings, SyncSettings
+from edge_agent.boot import open_agent
+from edge_agent.config import AgentConfig, LearnerSettings, PolicySettings, SensorSettings, SyncSettings
 from edge_agent.history import SyncState
 from edge_agent.keeper import Keeper
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
+from edge_agent.loop import DeviceLoop
 from edge_agent.policy import Policy
 from edge_agent.resume import resume
+from edge_agent.sensors.spool import Spool
 from edge_agent.store import MemoryStore, SQLiteStore, Store
 from edge_agent.surroundings import LinuxSurroundings
 from edge_agent.training import Training
@@ -272,3 +275,41 @@ def test_linux_surroundings(tmp_path: Path) -> None:
     assert not subject.on_mains()
     write(tmp_path / "sys/class/power_supply/AC/online", "1\n")
     assert subject.on_mains()
+
+
+def test_the_service_answers_at_once_and_learns_in_its_time(tmp_path: Path) -> None:
+    """The whole loop over a spool: a policy, a restart while labels wait, and the status line."""
+    sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
+    policy = PolicySettings(train="interval", every_s=600, step_labels_max=25, load_max=1.0)
+    config = AgentConfig("d", "plant", tmp_path / "m.hwb", tmp_path, sensor, policy=policy)
+    clock, around, store = Clock(), FakeSurroundings(), SQLiteStore(tmp_path / "a.sqlite")
+
+    def loop() -> DeviceLoop:
+        agent = open_agent(config, variant(), store)
+        made = DeviceLoop(config, clock, variant(), pipeline(), store, agent, Spool(sensor), around)
+        made.start()
+        return made
+
+    def turn(device: DeviceLoop) -> None:
+        device.next_poll_s = 0.0
+        device.turn()
+
+    device = loop()
+    x, y = windows(40)
+    np.savez(sensor.spool_dir / "1.npz", x=x, y=y)
+    turn(device)
+    assert (sensor.predictions_dir / "1.npz").exists()
+    assert device.agent.learner.labels == 0
+    assert "40 labels wait: the next time is in 600 s" in device.condition
+    device = loop()
+    clock.now_s += 601
+    around.load = 3.0
+    turn(device)
+    assert "40 labels wait: load 3.00 is above 1" in device.condition
+    around.load = 0.0
+    turn(device)
+    assert device.agent.learner.labels == 25
+    turn(device)
+    assert device.agent.learner.labels == 40
+    assert "wait" not in device.condition
+    assert loop().agent.learner.encode() == device.agent.learner.encode()
