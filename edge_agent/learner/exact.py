@@ -34,6 +34,8 @@ EVIDENCE_ROWS = 128
 FEW_LABELS = 128
 # features up to which every label is worth a solve while labels are few
 SMALL = 128
+# share of all labels that must be of classes met since a drift
+DRIFT_COVERAGE = 0.9
 
 
 class ExactTrainer:
@@ -58,6 +60,8 @@ class ExactTrainer:
         self._guesses = Guesses(empty)
         # number of the first label since the last drift
         self._drift: int | None = None
+        # it has not yet met the classes that came before
+        self._narrow = False
 
     @property
     def local(self) -> Statistics:
@@ -119,15 +123,15 @@ class ExactTrainer:
         return len(self._guesses)
 
     def drifted(self, since: int) -> None:
-        """From label `since` on things are different: windows that begin there or later are experts from now on.
+        """From label `since` on things are different: windows that begin there or later become experts.
 
-        The experts' weights are set by how each, solved without it, predicts the labels since then.
+        They do so once those labels are of the classes that came before, but for rare ones: where labels come class
+        after class, a head that knows the newest class alone is right until the next one begins.
         """
         self._flush()
         self._drift = self._buckets.begin_at(since, self._evidence.codes, self._evidence.labels)
-        self._calibration_due = True
-        self._forget_solved()
-        self._judge(self._refreshed())
+        self._narrow = True
+        self._widen()
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self._buckets.with_classes(classes)
@@ -171,7 +175,7 @@ class ExactTrainer:
         tensors |= self._guesses.state()
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         weights: dict[str, JsonValue] = dict(self._pool.state())
-        drift: dict[str, JsonValue] = {} if self._drift is None else {"drift": self._drift}
+        drift: dict[str, JsonValue] = {} if self._drift is None else {"drift": self._drift, "narrow": self._narrow}
         return tensors, {"ranges": pairs, "temperatures": dict(self._temperatures), "weights": weights, **drift}
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
@@ -180,6 +184,7 @@ class ExactTrainer:
         self._temperatures = {name: temperatures.number(name, low=0.0) for name in RECIPES if temperatures.has(name)}
         self._pool.restore({name: weights.number(name) for name in RECIPES if weights.has(name)})
         self._drift = values.integer("drift") if values.has("drift") else None
+        self._narrow = values.boolean("narrow", False)
         for table in (temperatures, weights, values):
             table.finish()
         self._buckets.restore(tensors, ranges, self._drift or 0)
@@ -235,6 +240,7 @@ class ExactTrainer:
         self._forget_solved()
         if self._calibration_due:
             self._refreshed()
+        self._widen()
 
     def _refreshed(self) -> Solved:
         if self._solved is not None:
@@ -243,16 +249,28 @@ class ExactTrainer:
         evidence = self._evidence if few or self._calibration_due else None
         self._calibration_due = False
         guessed = self._guesses.tables if self._guesses.tables.samples else None
-        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, self._drift, guessed)
+        drift = None if self._narrow else self._drift
+        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, drift, guessed)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
             self._judge(self._solved)
         return self._solved
 
+    def _widen(self) -> None:
+        """Admit the windows since the last drift when they have met enough; weigh all experts by the labels since."""
+        if not self._narrow or self._drift is None or self._buckets.labels - self._drift < DRIFT_LABELS_MIN:
+            return
+        met = self._buckets.recent(self._buckets.labels - self._drift).counts > 0
+        counts = self._buckets.total.counts
+        if counts[met].sum() >= DRIFT_COVERAGE * counts.sum():
+            self._narrow, self._calibration_due = False, True
+            self._forget_solved()
+            self._judge(self._refreshed())
+
     def _judge(self, solved: Solved) -> None:
         """Set the weights by how each expert predicts, solved without it, what all of them can be asked about."""
         rows = _shared_rows(solved.left_out)
-        if rows >= (1 if self._drift is None else DRIFT_LABELS_MIN):
+        if rows >= (1 if self._drift is None or self._narrow else DRIFT_LABELS_MIN):
             at, newest = np.arange(rows), self._evidence.newest(rows).labels
             self._pool.judge({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
 

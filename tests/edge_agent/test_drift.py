@@ -18,6 +18,8 @@ from edge_agent.learner.windows import Windows
 from edge_agent.resume import resume
 from edge_agent.store import MemoryStore
 from headway.arrays import Float32, Int64
+from headway.errors import StoreError
+from headway.fields import Fields
 from headway.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
@@ -154,6 +156,25 @@ def test_without_the_rows_the_border_is_where_the_next_bucket_begins() -> None:
     for row in range(300):
         subject.add(codes[row : row + 1], y[row : row + 1])
     assert subject.begin_at(100, codes[290:], y[290:]) == 128
+
+
+def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
+    subject = ExactTrainer(variant().source)
+    x, y = windows(400, seed=4)
+    codes, _ = variant().features.codes(x)
+    subject.learn(codes[:300], y[:300])
+    one = np.flatnonzero(y[300:] == 0)[:20] + 300
+    subject.learn(codes[one], y[one])
+    subject.drifted(300)
+    assert "since-drift" not in subject._experts(), "of one class alone"
+    saved = ExactTrainer(variant().source)
+    tensors, values = subject.state()
+    saved.restore(tensors, Fields(values, "state", StoreError))
+    for trainer in (subject, saved):
+        trainer.learn(codes[340:380], y[340:380])
+        assert "since-drift" in trainer._experts()
+    one_head, other = (trainer.candidates()["exact"] for trainer in (subject, saved))
+    assert np.array_equal(one_head.kernel, other.kernel)
 
 
 def test_drift_while_labels_are_few() -> None:
