@@ -1,0 +1,126 @@
+"""Accuracy of Headway's learners and their peers on real data: python -m benchmarks.learning --data FOLDER.
+
+Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
+prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
+Headway runs with its default settings, the converter with --expand auto. Figures: mean and standard deviation over
+seeds, in per cent; the worst device and the share of devices below the frozen head in brackets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import datasets
+from benchmarks.backbones import bundle, keras_model
+from benchmarks.full_network import FullNetwork
+from benchmarks.ours import Headway, features_of
+from benchmarks.peers import EPOCHS_OF_FEW, Contender, peers
+from benchmarks.tasks import TASKS, Device, Task
+from edge_agent.config import LearnerSettings
+from edge_agent.pipeline import Features
+
+MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
+Scores = dict[str, float]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
+    parser.add_argument("--data", help=f"folder of the data sets (default: ${datasets.VARIABLE})")
+    parser.add_argument("--tasks", default=",".join(TASKS), help=f"any of {','.join(TASKS)}")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="also fine-tune the whole network (slow)")
+    parser.add_argument("--ours-only", action="store_true", help="leave the peers out")
+    parser.add_argument("--json", type=Path, help="write every score here")
+    options = parser.parse_args()
+    folder = datasets.folder(options.data)
+    if folder is None:
+        print(f"no data: name the folder with --data or {datasets.VARIABLE}", file=sys.stderr)
+        return 2
+    logging.disable(logging.WARNING)
+    kept: dict[str, dict[str, list[list[Scores]]]] = {}
+    for name in options.tasks.split(","):
+        runs: dict[str, list[list[Scores]]] = {}
+        for seed in range(options.seeds):
+            task = TASKS[name](folder, seed)
+            for contender, scores in run(task, seed, full=options.full, ours_only=options.ours_only).items():
+                runs.setdefault(contender, []).append(scores)
+        kept[name] = runs
+        print("\n".join(table(task.name, runs)), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(kept, indent=1))
+    return 0
+
+
+def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -> dict[str, list[Scores]]:
+    """Scores of every contender on every device of the task."""
+    variant = bundle(task, seed)
+    source = features_of(variant, task.training.x).embedding, task.training.y
+    epochs = 1 if task.prequential else EPOCHS_OF_FEW
+    makers: dict[str, Callable[[], Contender]] = {
+        "Headway, exact": lambda: Headway(variant),
+        "Headway, gradient": lambda: Headway(variant, replace(LearnerSettings(), kind="gradient")),
+    }
+    others = peers(variant, source, epochs)
+    makers = {"frozen": others["frozen"], **({} if ours_only else others), **makers}
+    absent = [name for name, module in MISSING.items() if importlib.util.find_spec(module) is None]
+    results: dict[str, list[Scores]] = {}
+    for device in task.devices:
+        taught = features_of(variant, device.taught.x)
+        tests = {name: features_of(variant, rows.x) for name, rows in device.tests.items()}
+        for name, make in makers.items():
+            if name not in absent:
+                results.setdefault(name, []).append(_drive(make(), task, device, taught, tests))
+    if full:
+        network = keras_model(task, seed)
+        results["full network, all rows kept"] = [FullNetwork(network, task).run(device) for device in task.devices]
+    for name in absent:
+        print(f"  ({name} is not installed and left out)", file=sys.stderr)
+    return results
+
+
+def _drive(contender: Contender, task: Task, device: Device, taught: Features, tests: dict[str, Features]) -> Scores:
+    right = 0
+    # where nothing is predicted in between, a peer may take several passes over all it was taught
+    block = task.block if task.prequential or isinstance(contender, Headway) else len(taught)
+    for start in range(0, len(taught), block):
+        stop = min(start + block, len(taught))
+        rows, labels = taught.rows(start, stop), device.taught.y[start:stop]
+        if task.prequential:
+            right += int((contender.predict(rows) == labels).sum())
+        contender.learn(rows, labels)
+    if task.prequential:
+        return {"prequential": right / len(taught)}
+    return {name: float((contender.predict(f) == device.tests[name].y).mean()) for name, f in tests.items()}
+
+
+def table(title: str, runs: dict[str, list[list[Scores]]]) -> list[str]:
+    """runs: contender -> seeds -> devices -> scores."""
+    lines = [f"{title}: {len(runs['frozen'][0])} device(s), {len(runs['frozen'])} seed(s)"]
+    for contender, seeds in runs.items():
+        cells = []
+        for measure in seeds[0][0]:
+            values = 100 * np.array([[scores[measure] for scores in devices] for devices in seeds])
+            frozen = 100 * np.array([[scores[measure] for scores in devices] for devices in runs["frozen"]])
+            means = values.mean(axis=1)
+            cell = f"{measure} {means.mean():6.2f} +- {means.std():.2f}"
+            if values.shape[1] > 1:
+                below = values < frozen - 1e-9
+                lowest = (values - frozen).min()
+                cell += f" [worst {values.min(axis=1).mean():.1f}, below frozen {100 * below.mean():.0f} %, "
+                cell += f"at most {max(0.0, -lowest):.1f}]"
+            cells.append(cell)
+        lines.append(f"  {contender:<28}{'   '.join(cells)}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
