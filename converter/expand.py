@@ -55,7 +55,7 @@ def random_expansion(linear: Float32, inputs: Float32, count: int, of_input: boo
 def choose_expansion(
     embedding: Float32, inputs: Float32, data: TrainingData, embed: Embed, project: Project, seed: int
 ) -> Choice:
-    """The smallest expansion within one standard error of the best (Breiman et al. 1984), judged as it will be used.
+    """An expansion within one standard error of the best (Breiman et al. 1984), judged as it will be used.
 
     Random folds of the training data would always say: none. The backbone has seen these windows, neighbours in time
     are near copies, and nothing drifts. So each class is cut into five blocks in time order; the held-out one drifts
@@ -87,7 +87,7 @@ def choose_expansion(
 
 
 def _candidates(inputs: Float32) -> list[tuple[int, bool]]:
-    """The smallest first; of the input only where it is small, as tables of sensors are."""
+    """Of the input only where it is small, as tables of sensors are."""
     sources = (False, True) if inputs[0].size <= INPUT_VALUES_MAX else (False,)
     return [(0, False), *((size, of_input) for size in SIZES for of_input in sources)]
 
@@ -98,10 +98,17 @@ def _chosen(candidates: list[tuple[int, bool]], scores: Float64) -> Choice:
     best = int(means.argmax())
     lost = scores[best] - scores
     errors = lost.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
-    index = int(np.flatnonzero(lost.mean(axis=1) <= errors)[0])
+    close = [index for index in range(len(candidates)) if lost[index].mean() <= errors[index]]
+    index = min(close, key=lambda index: _preference(*candidates[index]))
     told = ", ".join(f"{_named(*c)} {100 * m:.2f}" for c, m in zip(candidates, means, strict=True))
-    reason = f"{_named(*candidates[index])}: the smallest within one standard error of the best under simulated drift"
+    reason = f"{_named(*candidates[index])}: within one standard error of the best under simulated drift"
     return Choice(*candidates[index], f"{reason} ({told} %)")
+
+
+def _preference(count: int, of_input: bool) -> int:
+    """Of candidates that cannot be told apart: none; then many of the input, which keep what the backbone threw away
+    and drift may need; then few of the embedding, which hold nothing that is not in it."""
+    return -1 << 30 if not count else -count if of_input else count
 
 
 def _named(count: int, of_input: bool) -> str:

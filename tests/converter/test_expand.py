@@ -95,12 +95,16 @@ def test_nothing_is_added_where_there_is_nothing_to_learn() -> None:
     assert choice.reason.startswith("none: ")
 
 
-def test_the_smallest_within_its_error_of_the_best_is_taken() -> None:
-    candidates = [(0, False), (64, True), (192, True)]
-    clearly = np.array([[0.5, 0.5, 0.5, 0.5, 0.5], [0.9, 0.9, 0.9, 0.9, 0.8], [0.9, 0.9, 0.9, 0.9, 0.9]])
-    assert _chosen(candidates, clearly).count == 64
-    within = np.array([[0.7, 0.9, 0.8, 0.9, 0.8], [0.8, 0.8, 0.9, 0.8, 0.9], [0.8, 0.8, 0.8, 0.8, 0.8]])
-    assert _chosen(candidates, within).count == 0
+def test_of_what_cannot_be_told_apart_the_input_is_preferred() -> None:
+    candidates = [(0, False), (64, False), (64, True), (192, False), (192, True)]
+    same = np.full(5, 0.9)
+    worse = np.full(5, 0.5)
+    assert _chosen(candidates, np.array([worse, same, same, same, same])).count == 192
+    assert _chosen(candidates, np.array([worse, same, same, same, same])).of_input
+    assert _chosen(candidates, np.array([worse, same, worse, same, worse])).count == 64
+    assert _chosen(candidates, np.array([same, same, same, same, same])).count == 0
+    unsure = np.array([0.7, 0.9, 0.8, 0.9, 0.8])
+    assert _chosen(candidates, np.array([unsure, worse, worse, worse, np.array([0.8, 0.8, 0.9, 0.8, 0.9])])).count == 0
 
 
 def test_too_few_windows_or_no_labels_are_said() -> None:
