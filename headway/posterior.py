@@ -81,6 +81,7 @@ class Posterior:
         self._scatter: Float64 = worth * local.size * self._prior.covariance
         self._scatter += self._local.within_scatter()
         self._scatter += (moved * drift) @ moved.T
+        self._inverse: Float64 | None = None
 
     def head(self, local_priors: bool = False) -> Head:
         """The head. local_priors: class priors from the local counts instead of uniform ones."""
@@ -113,7 +114,7 @@ class Posterior:
         q = codes.astype(np.float64)
         rows = np.arange(len(q))
         means, weight = self._means, self._total[labels]
-        inverse = np.asarray(np.linalg.inv(self._scatter), np.float64)
+        inverse = self._inverted()
         q_inverse = q @ inverse
         direction = q_inverse - (inverse @ means).T[labels]
         deviation = q - means.T[labels]
@@ -141,13 +142,18 @@ class Posterior:
     def running(self) -> RunningPosterior:
         """The same posterior, ready to take in single samples."""
         return RunningPosterior(
-            np.asarray(np.linalg.inv(self._scatter), np.float64),
+            self._inverted(),
             self._means.copy(),
             self._total.copy(),
             self._local.counts.copy(),
             self._scale,
             self._local.classes,
         )
+
+    def _inverted(self) -> Float64:
+        if self._inverse is None:
+            self._inverse = np.asarray(np.linalg.inv(self._scatter), np.float64)
+        return self._inverse
 
 
 class RunningPosterior:

@@ -56,6 +56,7 @@ class ExactTrainer:
         self._calibration_due = False
         self._solved: Solved | None = None
         self._running: RunningPosterior | None = None
+        self._fresh: Mapping[str, Head] | None = None
         self._head: Head | None = None
         self._guesses = Guesses(empty)
         # number of the first label since the last drift
@@ -90,7 +91,7 @@ class ExactTrainer:
             )
             if self._running is not None:
                 self._running.add(codes[row], int(labels[row]))
-            self._head = None
+            self._fresh = self._head = None
             if self.pending >= self._refresh_interval():
                 self._flush()
 
@@ -208,6 +209,8 @@ class ExactTrainer:
 
     def _experts(self) -> Mapping[str, Head]:
         """The experts, the one over all labels with those that wait."""
+        if self._fresh is not None:
+            return self._fresh
         solved = self._refreshed()
         if not len(self._pending):
             return solved.heads
@@ -215,7 +218,8 @@ class ExactTrainer:
             self._running = solved.everything.running()
             for code, label in zip(self._pending.codes, self._pending.labels.tolist(), strict=True):
                 self._running.add(code, label)
-        return solved.fresh(self._running)
+        self._fresh = solved.fresh(self._running)
+        return self._fresh
 
     def _score(self, code: Int8, label: int) -> None:
         """Move the weights by how the experts predicted a label that none of them has learned. code: int8 (d,)."""
@@ -230,7 +234,7 @@ class ExactTrainer:
             return
         before = self._buckets.labels
         self._buckets.add(self._pending.codes, self._pending.labels)
-        if before // EVIDENCE_ROWS != self._buckets.labels // EVIDENCE_ROWS:
+        if last_calibration(before) != last_calibration(self._buckets.labels):
             self._calibration_due = True
         self._evidence = Evidence(
             np.concatenate([self._evidence.codes, self._pending.codes]),
@@ -275,9 +279,17 @@ class ExactTrainer:
             self._pool.judge({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
 
     def _forget_solved(self) -> None:
-        self._solved = self._running = self._head = None
+        self._solved = self._running = self._fresh = self._head = None
 
 
 def _shared_rows(left_out: Mapping[str, Float64]) -> int:
     """How many of the newest evidence rows every expert can be asked about."""
     return min(map(len, left_out.values()), default=0)
+
+
+def last_calibration(labels: int) -> int:
+    """The label count at which temperatures were last due: every EVIDENCE_ROWS labels, later less often."""
+    step = EVIDENCE_ROWS
+    while labels > 8 * step:
+        step *= 2
+    return labels // step * step

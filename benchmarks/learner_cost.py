@@ -1,0 +1,150 @@
+"""What learning costs on one core, features in memory: python -m benchmarks.learner_cost.
+
+    one label learned, head refreshed   d = 321, 10 classes, a stream of labels; amortised, the solves included
+    fit 1,024 rows                      d = 256, 16 classes; integer tables and one solve, against a grid of SGD fits
+    state on disk                       d = 65, 10 classes, 30 time buckets
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib.util
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_agent.learner.exact import ExactTrainer
+from headway.arrays import Int8, Int64
+from headway.posterior import Posterior, SourcePrior
+from headway.statistics import Statistics
+from headway.tensors import encode_tensors
+
+STREAM_LABELS = 4096
+ROUNDS = 5
+SGD_GRID = (0.01, 0.1, 1.0)
+
+
+def main() -> int:
+    print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, one thread; medians")
+    _one_label()
+    _fit()
+    _state()
+    return 0
+
+
+def _one_label() -> None:
+    codes, labels, source = _data(STREAM_LABELS, 321, 10)
+    ours: list[float] = []
+    for _ in range(ROUNDS):
+        trainer = ExactTrainer(source)
+        start = time.perf_counter()
+        for row in range(STREAM_LABELS):
+            trainer.learn(codes[row : row + 1], labels[row : row + 1])
+            trainer.candidates()
+        ours.append((time.perf_counter() - start) / STREAM_LABELS)
+    print(f"one label learned, head refreshed, d=321, first {STREAM_LABELS} labels   {1e3 * _median(ours):7.3f} ms")
+    trainer = ExactTrainer(source)
+    trainer.learn(codes, labels)
+    later: list[float] = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for row in range(STREAM_LABELS):
+            trainer.learn(codes[row : row + 1], labels[row : row + 1])
+            trainer.candidates()
+        later.append((time.perf_counter() - start) / STREAM_LABELS)
+    print(f"  the same, the next {STREAM_LABELS} labels                             {1e3 * _median(later):7.3f} ms")
+    if importlib.util.find_spec("sklearn"):
+        from sklearn.linear_model import SGDClassifier
+
+        model = SGDClassifier(loss="log_loss")
+        rows = codes.astype(np.float32) / 127
+        model.partial_fit(rows[:64], labels[:64], classes=np.arange(10))
+        print(f"  scikit-learn SGDClassifier.partial_fit                       {_sklearn(model, rows, labels):7.3f} ms")
+    if importlib.util.find_spec("river"):
+        from river import linear_model
+
+        softmax = linear_model.SoftmaxRegression()
+        rows = codes[:200].astype(np.float32) / 127
+        dicts = [dict(enumerate(row)) for row in rows.tolist()]
+        start = time.perf_counter()
+        for row, label in zip(dicts, labels[:200].tolist(), strict=True):
+            softmax.learn_one(row, label)
+        print(f"  river SoftmaxRegression.learn_one (no solve)                 {1e3 * (time.perf_counter() - start) / 200:7.3f} ms")  # fmt: skip  # noqa: E501
+
+
+def _sklearn(model: object, rows: object, labels: Int64) -> float:
+    fit: Callable[..., object] = model.partial_fit  # type: ignore[attr-defined]
+    start = time.perf_counter()
+    for row in range(500):
+        fit(rows[row : row + 1], labels[row : row + 1])  # type: ignore[index]
+    return 1e3 * (time.perf_counter() - start) / 500
+
+
+def _fit() -> None:
+    codes, labels, source = _data(1024, 256, 16)
+    prior = SourcePrior.of(source)
+    ours: list[float] = []
+    theirs: list[float] = []
+    rows = codes.astype(np.float32) / 127
+    for _ in range(4 * ROUNDS):
+        start = time.perf_counter()
+        Posterior(prior, Statistics.of(codes, labels, source.classes, "s"), 2.0).head()
+        ours.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        for rate in SGD_GRID:
+            _sgd(rows, labels, rate)
+        theirs.append(time.perf_counter() - start)
+    print(f"fit 1,024 rows, d=256, 16 classes                              {1e3 * _median(ours):7.3f} ms")
+    print(f"  SGD in NumPy, a grid of {len(SGD_GRID)} rates, 10 passes each              {1e3 * _median(theirs):7.3f} ms")
+
+
+def _sgd(rows: object, labels: Int64, rate: float) -> None:
+    from headway.head import softmax
+
+    x = np.asarray(rows)
+    weights = np.zeros((x.shape[1], 16), np.float32)
+    for _ in range(10):
+        for start in range(0, len(x), 32):
+            part = x[start : start + 32]
+            error = softmax(part @ weights)
+            error[np.arange(len(part)), labels[start : start + 32]] -= 1
+            weights -= np.float32(rate / len(part)) * (part.T @ error)
+
+
+def _state() -> None:
+    codes, labels, source = _data(64 * 30, 65, 10)
+    trainer = ExactTrainer(source)
+    trainer.learn(codes, labels)
+    tensors, values = trainer.state()
+    size = len(encode_tensors(tensors, values))
+    print(f"learner state, d=65, 10 classes, 30 buckets                    {size / 1e6:7.3f} MB")
+
+
+def _data(count: int, size: int, classes: int) -> tuple[Int8, Int64, Statistics]:
+    """Codes of drifting Gaussian classes, and source tables of others from the same classes."""
+    random = np.random.default_rng(0)
+    centres = random.normal(0, 20, (classes, size))
+    labels = random.integers(0, classes, count)
+    drift = np.linspace(0, 10, count)[:, None] * random.normal(0, 1, size)
+    noise = random.normal(0, 25, (count, size))
+    codes = np.clip(np.rint(centres[labels] + drift + noise), -127, 127).astype(np.int8)
+    before = random.integers(0, classes, 2000)
+    clean = np.clip(np.rint(centres[before] + random.normal(0, 25, (2000, size))), -127, 127).astype(np.int8)
+    names = tuple(map(str, range(classes)))
+    return codes, labels, Statistics.of(clean, before, names, "s")
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
