@@ -1,8 +1,8 @@
 """What learning costs on one core, features in memory: python -m benchmarks.learner_cost.
 
-    one label learned, head refreshed   d = 321, 10 classes, a stream of labels; amortised, the solves included
-    fit 1,024 rows                      d = 256, 16 classes; integer tables and one solve, against a grid of SGD fits
-    state on disk                       d = 65, 10 classes, 30 time buckets
+one label learned, head refreshed   d = 321, 10 classes, a stream of labels; amortised, the solves included
+fit 1,024 rows                      d = 256, 16 classes; integer tables and one solve, against a grid of SGD fits
+state on disk                       d = 65, 10 classes, 30 time buckets
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def _fit() -> None:
             _sgd(rows, labels, rate)
         theirs.append(time.perf_counter() - start)
     print(f"fit 1,024 rows, d=256, 16 classes                              {1e3 * _median(ours):7.3f} ms")
-    print(f"  SGD in NumPy, a grid of {len(SGD_GRID)} rates, 10 passes each              {1e3 * _median(theirs):7.3f} ms")
+    print(
+        f"  SGD in NumPy, a grid of {len(SGD_GRID)} rates, 10 passes each              {1e3 * _median(theirs):7.3f} ms"
+    )
 
 
 def _sgd(rows: object, labels: Int64, rate: float) -> None:

@@ -8,19 +8,21 @@ from headway.arrays import Float64, Int64
 from headway.head import log_softmax
 
 TEMPERATURES = np.exp2(np.arange(-2.0, 5.01, 0.5))
-ROWS_MIN = 16
+# discriminants under a shared covariance are overconfident where a sensor has moved: 4 is where they tend to end up
+DISCRIMINANT_LOG2 = 2.0
 
 
-def fit_temperature(logits: Float64, labels: Int64) -> float:
-    """The temperature of a fixed grid with the smallest log-loss; 1 while there are too few rows to tell.
+def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0) -> float:
+    """The most probable temperature of a fixed grid, under a normal prior on log2 T around `usual_log2`.
 
-    logits: float64 (n, C) of samples the head was not trained on; labels: int64 (n,).
+    A handful of rows moves it, many rows decide: argmin of sum of log-losses + (log2 T - usual)^2 / 2.
+    logits: float64 (n, C) of samples the head was not trained on; labels: int64 (n,). 1 without any row.
     """
-    if len(labels) < ROWS_MIN:
+    if not len(labels):
         return 1.0
     rows = np.arange(len(labels))
-    losses = [-log_softmax(logits / t)[rows, labels].mean() for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(losses))])
+    costs = [-log_softmax(logits / t)[rows, labels].sum() + 0.5 * (np.log2(t) - usual_log2) ** 2 for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(costs))])
 
 
 def scoring_loss(probabilities: Float64, labels: Int64) -> Float64:

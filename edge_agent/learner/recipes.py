@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_agent.learner.buckets import Buckets
 from headway.arrays import Float64, Int8, Int64
-from headway.calibration import fit_temperature
+from headway.calibration import DISCRIMINANT_LOG2, fit_temperature
 from headway.head import Head, log_softmax
 from headway.posterior import Posterior, RunningPosterior, SourcePrior
 from headway.statistics import Statistics
@@ -125,7 +125,7 @@ def solve(
                 # only what is in the tables can be left out of them
                 rows = evidence.newest(newest) if newest else evidence
                 logits = posterior.leave_one_out(rows.codes, rows.labels, local_priors)
-                fitted[name] = fit_temperature(logits, rows.labels)
+                fitted[name] = fit_temperature(logits, rows.labels, DISCRIMINANT_LOG2)
                 left_out[name] = log_softmax(logits / fitted[name])
             heads[name] = _cooled(head, fitted.get(name, 1.0))
     order = {name: heads[name] for name in RECIPES if name in heads}
