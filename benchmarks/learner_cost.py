@@ -72,12 +72,12 @@ def _one_label() -> None:
         from river import linear_model
 
         softmax = linear_model.SoftmaxRegression()
-        rows = codes[:200].astype(np.float32) / 127
-        dicts = [dict(enumerate(row)) for row in rows.tolist()]
+        samples = [dict(enumerate(values)) for values in (codes[:200].astype(np.float32) / 127).tolist()]
         start = time.perf_counter()
-        for row, label in zip(dicts, labels[:200].tolist(), strict=True):
-            softmax.learn_one(row, label)
-        print(f"  river SoftmaxRegression.learn_one (no solve)                 {1e3 * (time.perf_counter() - start) / 200:7.3f} ms")  # fmt: skip  # noqa: E501
+        for sample, label in zip(samples, labels[:200].tolist(), strict=True):
+            softmax.learn_one(sample, label)
+        taken_ms = 1e3 * (time.perf_counter() - start) / 200
+        print(f"  river SoftmaxRegression.learn_one (no solve)                 {taken_ms:7.3f} ms")
 
 
 def _sklearn(model: object, rows: object, labels: Int64) -> float:
