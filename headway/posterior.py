@@ -198,21 +198,17 @@ class RunningPosterior:
         self._means[:, label] += deviation / (weight + 1.0)
         self._scale += 1.0
 
-    def heads(self, local_priors: Sequence[bool]) -> list[Head]:
-        """As `Posterior.heads`, for the samples taken in so far."""
+    def heads(self, local_priors: Sequence[bool], temperatures: Sequence[float] | None = None) -> list[Head]:
+        """As `Posterior.heads`, for the samples taken in so far; logits divided by `temperatures`, if given."""
         kernel = self._scale * self._projected
         bias = -0.5 * np.einsum("dc,dc->c", self._means, kernel)
-        narrow = kernel.astype(np.float32)
-        return [
-            Head(
-                narrow,
-                (bias + _log_priors(class_priors(self._total, self._counts, local))).astype(np.float32),
-                HeadKind.SOFTMAX,
-                self._classes,
-                HeadInput.CODES,
-            )
-            for local in local_priors
-        ]
+        made = []
+        for local, temperature in zip(local_priors, temperatures or [1.0] * len(local_priors), strict=True):
+            own = bias + _log_priors(class_priors(self._total, self._counts, local))
+            cooled = (own / temperature).astype(np.float32)
+            narrow = (kernel * (1.0 / temperature)).astype(np.float32)
+            made.append(Head(narrow, cooled, HeadKind.SOFTMAX, self._classes, HeadInput.CODES))
+        return made
 
     def _applied(self, vector: Float64) -> Float64:
         """The inverse, corrections included, times a vector float64 (d,)."""

@@ -226,7 +226,8 @@ class ExactTrainer:
         if self._buckets.labels < FEW_LABELS:
             return  # leave-one-out sets the weights
         heads = self._experts()
-        logits = np.stack([head.logits(code.astype(np.float32)) for head in heads.values()]).astype(np.float64)
+        values = code.astype(np.float32)
+        logits = np.stack([head.logits(values) for head in heads.values()]).astype(np.float64)
         self._pool.score(list(heads), -log_softmax(logits)[:, label])
 
     def _flush(self) -> None:

@@ -52,8 +52,9 @@ class ExpertPool:
         weights = self.weights(list(heads)).astype(np.float32)
         kernel: Float32 = np.zeros_like(first.kernel)
         bias: Float32 = np.zeros_like(first.bias)
+        part: Float32 = np.empty_like(first.kernel)
         for weight, head in zip(weights, heads.values(), strict=True):
-            kernel += weight * head.kernel
+            kernel += np.multiply(head.kernel, weight, out=part)
             bias += weight * head.bias
         return Head(kernel, bias, first.kind, first.classes, first.input)
 

@@ -88,9 +88,9 @@ class Solved:
     def fresh(self, running: RunningPosterior) -> Mapping[str, Head]:
         """The heads, those over all labels replaced by what `running` has made of them since."""
         names = _SHARED[QUICK_WORTH, 0]
-        heads = running.heads([RECIPES[name].local_priors and self.met for name in names])
-        newer = {name: _cooled(head, self.temperatures.get(name, 1.0)) for name, head in zip(names, heads, strict=True)}
-        return {**self.heads, **newer}
+        priors = [RECIPES[name].local_priors and self.met for name in names]
+        heads = running.heads(priors, [self.temperatures.get(name, 1.0) for name in names])
+        return {**self.heads, **dict(zip(names, heads, strict=True))}
 
 
 def solve(
