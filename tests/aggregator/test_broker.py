@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,7 +53,8 @@ class Device:
         """The first message not yet acknowledged; numbers start at 1."""
         if self.acknowledged < len(self.messages):
             name = topic(FLEET, self.name, self.kind)
-            self.transport.publish(Outgoing(name, self.messages[self.acknowledged]))
+            retain = self.kind is Kind.STATISTICS
+            self.transport.publish(Outgoing(name, self.messages[self.acknowledged], retain=retain))
 
 
 @dataclass
@@ -230,6 +232,39 @@ def test_every_update_counts_exactly_once_after_kills(fresh_broker: Broker, tmp_
             averaged = store.number("averaged_samples")
             waiting = sum(Update.decode(row.payload).samples for row in store.updates(model.space))
         assert averaged + waiting == DEVICES * sum(range(1, MESSAGES + 1))
+
+
+def test_a_lost_store_comes_back_from_what_the_broker_retains(fresh_broker: Broker, tmp_path: Path) -> None:
+    model = variant()
+    with running(fresh_broker, tmp_path, "exact") as (service, devices):
+        totals = []
+        for index in range(DEVICES):
+            reports, total = cumulative_tables(model, f"d{index}", index)
+            devices.add(f"d{index}", Kind.STATISTICS, reports)
+            totals.append(total)
+        samples = merge(totals).samples
+        first = devices.members["d0"]
+        devices.run_until(
+            lambda: (
+                devices.acknowledged == DEVICES * MESSAGES and first.head is not None and first.head.samples == samples
+            )
+        )
+        assert first.head is not None
+        version = first.head.version
+        service.kill()
+        shutil.rmtree(service.state)
+        service.start()
+        devices.run_until(
+            lambda: first.head is not None and first.head.version > version and first.head.samples == samples
+        )
+        expected = fleet_head(model.source, merge(totals))
+        assert first.head.head.kernel.tobytes() == expected.kernel.tobytes()
+        assert service.terminate() == 0
+        with service.store() as store:
+            for index in range(DEVICES):
+                row = store.statistics(f"d{index}", 1)
+                assert row is not None
+                assert row.counter == MESSAGES
 
 
 def test_sigterm_says_goodbye_and_a_restart_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
