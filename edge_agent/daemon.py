@@ -32,6 +32,7 @@ log = logging.getLogger("edge-agent")
 
 ONCE_ACK_WAIT_S = 10.0
 WAIT_MAX_S = 1.0
+CONDITION_BYTES = 400
 
 
 class Daemon:
@@ -80,6 +81,7 @@ class Daemon:
             if loop.condition != said:
                 said = loop.condition
                 notifier.status(said)
+                write_condition(self._lock, said)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
         notifier.stopping()
@@ -111,6 +113,15 @@ class Daemon:
         self._loop.stopping = True
 
 
+def write_condition(lock: int, text: str) -> None:
+    """Leave a line for ``edge-agent status`` in the lock's file: in place, so that a full disk takes it, too."""
+    line = text.encode("utf-8", "replace")[:CONDITION_BYTES].ljust(CONDITION_BYTES)
+    try:
+        os.pwrite(lock, line, 0)
+    except OSError as error:
+        log.warning("cannot leave the condition for `edge-agent status`: %s", error.strerror)
+
+
 def _lock(state_dir: Path) -> int:
     """Hold the state folder for this process alone; the kernel lets go of it however the process ends."""
     try:
@@ -125,4 +136,5 @@ def _lock(state_dir: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise ConfigError(f"another agent is using {state_dir}; stop it or give this one its own state_dir") from error
+    write_condition(descriptor, "starting")
     return descriptor

@@ -100,11 +100,11 @@ class DeviceLoop:
 
     @property
     def condition(self) -> str:
-        """One line for people: what is wrong with the disk, or how far learning is."""
+        """One line for people: what is wrong with the disk, or which head serves."""
         if self._keeper.degraded:
             return f"degraded: {self._keeper.problem}"
-        story, learner = self._training.story, self._agent.learner
-        return f"{learner.labels} labels learned, {learner.serving} serves" + (f", {story}" if story else "")
+        story = self._training.story
+        return f"good: {self._agent.learner.serving} serves" + (f", {story}" if story else "")
 
     @property
     def last_will(self) -> Outgoing:

@@ -7,16 +7,19 @@ import os
 
 from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
+from edge_agent.recovery import DATABASE
 from edge_agent.resume import restore_learner
 from edge_agent.store import SQLiteStore
 from edge_agent.waiting import WAITING
 from headway.errors import StoreError
 from headway.variant import read_variant
 
+LOCK = "agent.lock"
+
 
 def read_status(config: AgentConfig) -> dict[str, object]:
     """State of the last commit. Raises StoreError when the agent has never run here."""
-    path = config.state_dir / "agent.sqlite"
+    path = config.state_dir / DATABASE
     if not path.exists():
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)
@@ -31,6 +34,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "device": config.device,
         "fleet": config.fleet,
         "running": _is_running(config),
+        "condition": _condition(config) if _is_running(config) else "stopped",
         "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
         "task": str(learner.task),
         "learner": learner.kind,
@@ -45,6 +49,9 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
         "waiting_labels": sum(name.startswith(WAITING) for name in saved),
         "files_consumed": sync.consumed,
+        # labels that this epoch leaves out, because older ones may have counted them (docs/protocol.md, 5.6)
+        "labels_of_older_epochs": sync.before,
+        "databases_set_aside": sorted(path.name for path in config.state_dir.glob(f"{DATABASE}.damaged-*")),
         "outbox": {"rows": rows, "bytes": size},
     }
 
@@ -68,10 +75,15 @@ def _short(value: object) -> str:
     return text[:16] if len(text) == 64 else text
 
 
+def _condition(config: AgentConfig) -> str:
+    """What the running agent last said of itself."""
+    return (config.state_dir / LOCK).read_text("utf-8", errors="replace").strip()
+
+
 def _is_running(config: AgentConfig) -> bool:
     """True while a process holds the state folder's lock."""
     try:
-        descriptor = os.open(config.state_dir / "agent.lock", os.O_RDONLY)
+        descriptor = os.open(config.state_dir / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

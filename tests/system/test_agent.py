@@ -144,6 +144,7 @@ def test_two_agents_cannot_share_a_state_folder(new_device: NewDevice) -> None:
     device.start()
     wait_until(lambda: device.answers() == {"a"}, "an answer")
     assert status(device)["running"] is True
+    wait_until(lambda: str(status(device)["condition"]) == "good: frozen serves", "its condition")
     second = device.once()
     assert second.returncode == 2
     assert second.stderr.startswith("error: another agent is using")
