@@ -125,6 +125,7 @@ class Safekeeping:
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir
         self._checkpoints = 0
+        self._noted = (0, 0)
 
     def saved(self, changes: Changes, store: Store) -> None:
         """A commit went through. Raises StoreError."""
@@ -147,5 +148,8 @@ class Safekeeping:
             return 0, 0
 
     def note(self, epoch: int, counter: int) -> None:
-        """The aggregator has acknowledged this. Raises StoreError."""
+        """The aggregator has acknowledged this; written when it is news. Raises StoreError."""
+        if (epoch, counter) == self._noted:
+            return
         write_durably(self._folder / WITNESS, canonical_json({"epoch": epoch, "counter": counter}))
+        self._noted = epoch, counter
