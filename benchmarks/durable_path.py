@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.sd_card import whole
+from benchmarks.sd_card import Committing, WholeStore, whole
 from benchmarks.stream import Stream
 from edge_agent.agent import Agent
-from edge_agent.store import Changes, SQLiteStore, Store
+from edge_agent.store import Changes, SQLiteStore
 
 SIZE, CLASSES = 65, 10
 WARM_UP, SAMPLES, ROUNDS = 2200, 256, 7
@@ -47,7 +47,10 @@ def main() -> None:
 def measure(stream: Stream, folder: Path, rows: int) -> dict[str, float]:
     """Samples/s of each way."""
     agents = {way: stream.agent() for way in WAYS}
-    stores: dict[str, Store] = {way: SQLiteStore(folder / f"{way}.sqlite") for way, changes in WAYS.items() if changes}
+    stores: dict[str, Committing] = {
+        "durable": SQLiteStore(folder / "durable.sqlite"),
+        "whole": WholeStore(folder / "whole.sqlite"),
+    }
     x, y = stream.windows(WARM_UP + ROUNDS * SAMPLES, seed=2, drift=True)
     features = stream.features(x)
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -64,7 +67,7 @@ def measure(stream: Stream, folder: Path, rows: int) -> dict[str, float]:
     return {way: statistics.median(found) for way, found in rates.items()}
 
 
-def commit(changes: Callable[[Agent], Changes] | None, agent: Agent, store: Store | None) -> None:
+def commit(changes: Callable[[Agent], Changes] | None, agent: Agent, store: Committing | None) -> None:
     if changes is not None and store is not None:
         store.commit(changes(agent))
 

@@ -12,14 +12,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.stream import Stream
 from edge_agent.agent import Agent
 from edge_agent.store import Changes, SQLiteStore
 
+
+class Committing(Protocol):
+    """What the benchmarks need of a store."""
+
+    def commit(self, changes: Changes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Open = Callable[[Path], Committing]
+Made = Callable[[Agent], Changes]
 SIZE, CLASSES = 65, 10
 WARM_UP, SAMPLES = 2200, 512
 
@@ -33,16 +46,20 @@ def main() -> None:
     print(f"{'':<10}{'samples/commit':>15}{'bytes/sample':>14}{'state, bytes':>14}")
     for rows in (1, 16):
         found = {}
-        for name, changes in (("journal", Agent.changes), ("whole", whole)):
+        ways: tuple[tuple[str, Open, Made], ...] = (
+            ("journal", SQLiteStore, Agent.changes),
+            ("whole", WholeStore, whole),
+        )
+        for name, open_store, changes in ways:
             with tempfile.TemporaryDirectory(dir=folder) as place:
-                found[name], size = measure(stream, Path(place) / "agent.sqlite", rows, changes)
+                found[name], size = measure(stream, Path(place) / "agent.sqlite", rows, open_store, changes)
             print(f"{name:<10}{rows:>15}{found[name]:>14.0f}{size:>14}")
         print(f"{'ratio':<10}{'':>15}{found['whole'] / found['journal']:>14.1f}")
 
 
-def measure(stream: Stream, path: Path, rows: int, changes: Callable[[Agent], Changes]) -> tuple[float, int]:
+def measure(stream: Stream, path: Path, rows: int, open_store: Open, changes: Made) -> tuple[float, int]:
     """Bytes written per sample, and the size of the database at the end."""
-    store, agent = SQLiteStore(path), stream.agent()
+    store, agent = open_store(path), stream.agent()
     x, y = stream.windows(WARM_UP + SAMPLES, seed=2, drift=True)
     features = stream.features(x)
     agent.process(features.rows(0, WARM_UP), y[:WARM_UP])
@@ -53,6 +70,25 @@ def measure(stream: Stream, path: Path, rows: int, changes: Callable[[Agent], Ch
         store.commit(changes(agent))
     store.close()
     return (written() - before) / SAMPLES, path.stat().st_size
+
+
+class WholeStore:
+    """The simple way's store: one table of named values, replaced in each commit."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        run = self._connection.execute
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        run("CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+
+    def commit(self, changes: Changes) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changes.state.items())
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def whole(agent: Agent) -> Changes:
