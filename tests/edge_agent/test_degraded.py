@@ -20,7 +20,7 @@ from edge_agent.loop import DeviceLoop
 from edge_agent.recovery import BACKUP, DATABASE, Safekeeping, open_store, set_aside
 from edge_agent.sensors.spool import Spool
 from edge_agent.store import Condition, SQLiteStore, StoreFailure
-from headway.messages import Ack, Event, Reported, StatisticsReport
+from headway.messages import Ack, Event, Reported, StatisticsReport, Update
 from headway.ports import Connected, Outgoing, Received, Transport
 from headway.statistics import Statistics
 from headway.topics import Kind, topic
@@ -278,6 +278,30 @@ def test_a_database_damaged_while_running_is_replaced_from_memory(tmp_path: Path
     device.boot()
     assert device.tables == total
     assert device.loop.agent.sync_state.epoch == epoch, "nothing was lost, so the history goes on"
+
+
+def test_updates_lost_with_a_damaged_database_leave_no_gap(tmp_path: Path) -> None:
+    device = Device(tmp_path, kind="gradient")
+    device.drop("a", 30, 0)
+    device.turn()
+    epoch = device.loop.agent.sync_state.epoch
+    assert device.loop.keeper.outbox_size()[0] == 7
+    device.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    device.connection.execute("PRAGMA cache_size=1")
+    device.connection.execute("PRAGMA shrink_memory")
+    spoil_pages(device.state / DATABASE)
+    device.drop("b", 6, 1)
+    device.turn()
+    assert "damaged" in device.loop.condition
+    device.turn(RETRY_S)
+    device.drop("c", 8, 2)
+    device.turn()
+    assert not device.loop.keeper.degraded
+    assert device.loop.agent.learner.labels == 44
+    assert device.loop.agent.sync_state.epoch != epoch
+    rows = device.loop.keeper.outbox(0, 100)
+    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1)), "from 1, in the new epoch"
+    assert {Update.decode(row.payload).epoch for row in rows} == {device.loop.agent.sync_state.epoch}
 
 
 @pytest.mark.parametrize("harm", ["pages", "not a database", "a flipped bit", "garbage beside its log"])
