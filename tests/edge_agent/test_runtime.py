@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """install(distribution, version): from then on that fake is all there is, beside earlier ones."""
     versions: dict[str, str] = {}
     modules = ("ai_edge_litert", "tflite_runtime", "onnxruntime")
@@ -80,7 +80,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (package / "__init__.py").write_text(f"__version__ = {version!r}\n" + SESSION)
         (package / "interpreter.py").write_text(INTERPRETER)
 
-    return add
+    yield add
+    # a fake that was imported must not be what later tests find under its name
+    for name in [name for name in sys.modules if name.split(".")[0] in modules]:
+        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
