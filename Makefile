@@ -36,6 +36,13 @@ fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the n
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
+.PHONY: crash network
+crash: $(READY) ## agents, aggregator and broker killed 200 times at random while labels flow; about four minutes
+	@$(RUN) -m tests.crash
+
+network: $(READY) ## loss, partition, rate and delay between real programs, in network namespaces (root; iproute2, nftables)
+	@$(RUN) -m pytest -m "slow or not slow" tests/network
+
 clean: ## remove the virtual environment, caches and reports
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report case-study-report build *.egg-info
 

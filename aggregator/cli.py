@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import fcntl
+import hashlib
 import json
 import logging
 import signal
@@ -23,6 +24,9 @@ from pathlib import Path
 import headway
 from aggregator.config import DATABASE, Settings, read_settings, sqlite_url
 from aggregator.core import Aggregator
+from aggregator.deliver import deliver, serving, shelf_of
+from aggregator.deliver import deliveries as list_deliveries
+from aggregator.delivery import Deliveries
 from aggregator.heads import FleetModel
 from aggregator.policy import Method
 from aggregator.service import Service
@@ -62,25 +66,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    model = FleetModel.of(read_variant(settings.bundle))
+    if not (settings.state_dir / DATABASE).exists():
+        read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with _alone(settings.state_dir):
-        store = SqlStore(settings.database)
-        with store.transaction():
-            core = Aggregator(settings.fleet, model, settings.policy, store)
-
-        def connect(
-            will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
-        ) -> MqttTransport:
-            client_id = f"headway-{settings.fleet}-aggregator"
-            return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
-
-        clock, notifier = SystemClock(), Notifier.from_environment()
-        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: service.stop())
-        service.run()
-        store.close()
+        while _serve_one_bundle(settings):
+            logging.getLogger("headway.aggregator").info(
+                "the fleet has moved to another bundle; starting again with it"
+            )
     return 0
+
+
+def _serve_one_bundle(settings: Settings) -> bool:
+    """Serve until told to stop; True when there is another bundle to serve."""
+    store = SqlStore(settings.database)
+    bundle = serving(settings, store)
+    model = FleetModel.of(read_variant(bundle))
+    with store.transaction():
+        identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
+        deliveries = Deliveries(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
+
+    def connect(
+        will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
+    ) -> MqttTransport:
+        client_id = f"headway-{settings.fleet}-aggregator"
+        return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
+
+    clock, notifier = SystemClock(), Notifier.from_environment()
+    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    superseded = service.run()
+    store.close()
+    return superseded
+
+
+def _deliver(options: argparse.Namespace) -> int:
+    url, state_dir = _place(options)
+    return deliver(options, state_dir, _store_at(url, state_dir), SystemClock())
+
+
+def _deliveries(options: argparse.Namespace) -> int:
+    return list_deliveries(options, _existing_store(options))
 
 
 def _devices(options: argparse.Namespace) -> int:
@@ -144,12 +171,19 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _existing_store(options: argparse.Namespace) -> SqlStore:
     """The store of a service that has run, wherever it is configured to be."""
+    return _store_at(*_place(options))
+
+
+def _place(options: argparse.Namespace) -> tuple[str, Path]:
+    """URL of the database ('' for the default one), and the state folder."""
     if options.config is not None:
         given = {} if options.state_dir is None else {("storage", "state_dir"): options.state_dir}
         settings = read_settings(options.config, given)
-        url, state_dir = settings.database_url, settings.state_dir
-    else:
-        url, state_dir = "", Path(options.state_dir or STATE_DIR)
+        return settings.database_url, settings.state_dir
+    return "", Path(options.state_dir or STATE_DIR)
+
+
+def _store_at(url: str, state_dir: Path) -> SqlStore:
     if not url and not (state_dir / DATABASE).exists():
         raise StoreError(f"no aggregator has stored anything in {state_dir}; give --state-dir or --config")
     return SqlStore(url or sqlite_url(state_dir))
@@ -201,6 +235,20 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", add_help=False, help="what a fleet asks of network, broker, aggregator")
     simulate.set_defaults(run=_simulate)
+
+    order = commands.add_parser("deliver", help="order a bundle for devices, or withdraw the order")
+    _add_place(order)
+    order.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="the on-device variant, .hwb")
+    order.add_argument("--devices", nargs="+", metavar="DEVICE", help="who should run it")
+    order.add_argument("--all", action="store_true", help="every device, those that join later, and the aggregator")
+    order.add_argument("--withdraw", action="store_true", help="order nothing, so that what is not switched stays off")
+    order.add_argument("--public-key", type=Path, metavar="FILE", help="refuse a bundle not signed with this key")
+    order.set_defaults(run=_deliver)
+
+    orders = commands.add_parser("deliveries", help="show what is ordered and how far it is")
+    _add_place(orders)
+    orders.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    orders.set_defaults(run=_deliveries)
     return parser
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aggregator.averaging import AveragingPolicy
-from aggregator.policy import Limits, Method, Policy
+from aggregator.policy import DeliveryPolicy, Limits, Method, Policy
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
@@ -101,6 +101,7 @@ def _policy(fields: Fields) -> Policy:
         shrinkage=publish.number("shrinkage", default.shrinkage, low=1e-6, high=1.0),
         pace_s=sync.number("pace_s", default.pace_s, low=0.0, high=86_400),
         averaging=_averaging(fields.table("averaging")),
+        delivery=_delivery(fields.table("delivery")),
         limits=_limits(fields.table("limits")),
     )
     publish.finish()
@@ -120,6 +121,16 @@ def _averaging(fields: Fields) -> AveragingPolicy:
     )
     fields.finish()
     return averaging
+
+
+def _delivery(fields: Fields) -> DeliveryPolicy:
+    default = DeliveryPolicy()
+    policy = DeliveryPolicy(
+        bytes_per_s=fields.number("bytes_per_s", default.bytes_per_s, low=1000.0, high=1e10),
+        devices_per_s=fields.number("devices_per_s", default.devices_per_s, low=0.01, high=1e5),
+    )
+    fields.finish()
+    return policy
 
 
 def _limits(fields: Fields) -> Limits:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from aggregator.assembly import Assemblies
+from aggregator.delivery import Deliveries
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher
 from aggregator.policy import Method, Policy
@@ -34,7 +35,9 @@ Handler = Callable[[str, bytes, Instant], None]
 class Aggregator:
     """One fleet. Construct it, and call every method, inside a transaction of the store."""
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
+    def __init__(
+        self, fleet: str, model: FleetModel, policy: Policy, store: Store, deliveries: Deliveries | None = None
+    ) -> None:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
         self._registry = Registry(store, policy.limits, len(model.source.classes), model.task)
@@ -42,6 +45,7 @@ class Aggregator:
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
         self._tidied_at_s = float("-inf")
+        self._deliveries = deliveries
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
@@ -55,6 +59,11 @@ class Aggregator:
     def statistics(self) -> Statistics:
         """The exact sum of what the fleet learned, the source not counted."""
         return self._heads.sum.total
+
+    @property
+    def superseded(self) -> bool:
+        """True when this fleet has moved to another bundle: build a new Aggregator with that."""
+        return self._deliveries is not None and self._deliveries.superseded
 
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages."""
@@ -77,12 +86,16 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
+            if self._deliveries is not None:
+                effects += self._deliveries.tick(now)
         if self._heads.due(now):
             effects += self._heads.publish(now)
         return effects
 
     def connected(self) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
+        if self._deliveries is not None:
+            self._deliveries.again()
         return self._heads.again()
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
@@ -100,9 +113,13 @@ class Aggregator:
             if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
                 raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
             device = address.device
+            if address.kind is Kind.REQUEST and self._deliveries is not None:
+                return self._deliveries.on_request(device, message.payload, now)
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
+            if self._deliveries is not None:
+                self._deliveries.seen(device)
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
@@ -208,7 +225,9 @@ class Aggregator:
             removed += statistics.samples
         self._store.remove_device(device)
         self._heads.changed = True
-        kinds = (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED)
+        if self._deliveries is not None:
+            self._deliveries.forget(device)
+        kinds = (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
         cleared = [Outgoing(topic(self._fleet, device, kind), b"", retain=True) for kind in kinds]
         return [*cleared, Note(f"removed {device}: {removed} samples subtracted")]
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from aggregator.store import (
+    DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
@@ -31,6 +32,7 @@ class _Tables:
     events: list[EventRow] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
     requests: dict[str, float] = field(default_factory=dict)
+    deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -150,6 +152,12 @@ class MemoryStore:
     def refusals(self) -> list[RefusalRow]:
         return [self._tables.refusals[key] for key in sorted(self._tables.refusals)]
 
+    def deliveries(self) -> list[DeliveryRow]:
+        return [self._tables.deliveries[name] for name in sorted(self._tables.deliveries)]
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        self._tables.deliveries[row.device] = row
+
     def request_removal(self, device: str, requested_s: float) -> None:
         self._tables.requests[device] = requested_s
 
@@ -169,4 +177,5 @@ class MemoryStore:
         tables.refusals = {k: row for k, row in tables.refusals.items() if k[0] != device}
         tables.events = [row for row in tables.events if row.device != device]
         tables.devices.pop(device, None)
+        tables.deliveries.pop(device, None)
         tables.requests.pop(device, None)

@@ -29,6 +29,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """How fast bundles leave: bytes of all devices together, and how many devices hear of an order in a second."""
+
+    bytes_per_s: float = 1_000_000.0
+    devices_per_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """publish_interval_s: shortest time between two heads; pace_s: pause the aggregator asks of devices (0: none);
     shrinkage: of the covariance in the exact method, 0..1."""
@@ -38,4 +46,5 @@ class Policy:
     pace_s: float = 0.0
     shrinkage: float = 0.02
     averaging: AveragingPolicy = field(default_factory=AveragingPolicy)
+    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     limits: Limits = field(default_factory=Limits)

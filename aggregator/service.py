@@ -114,8 +114,8 @@ class Service:
         self._head_unsent = False
         self._refusals: set[str] = set()
 
-    def run(self) -> None:
-        """Serve until told to stop.
+    def run(self) -> bool:
+        """Serve until told to stop; True when the fleet has moved to another bundle, with which to start again.
 
         Raises StoreError when the disk or the database refuses, TransportError when the broker does so for a reason
         that somebody has to remove.
@@ -124,12 +124,13 @@ class Service:
         self._notifier.ready("serving")
         LOG.info("serving, boot %d", self._boot)
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not self._core.superseded:
                 wait_s = min(HOUSEKEEPING_INTERVAL_S, self._notifier.feed_interval_s)
                 self.turn(wait_s)
                 self._notifier.progress()
         finally:
             self.finish()
+        return self._core.superseded
 
     def stop(self) -> None:
         """Finish the transaction at hand and return from `run`."""

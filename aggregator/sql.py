@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator import tables
 from aggregator.store import (
+    DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
@@ -213,6 +214,13 @@ class SqlStore:
         rows = self._run(select(tables.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
 
+    def deliveries(self) -> list[DeliveryRow]:
+        rows = self._run(select(tables.deliveries).order_by(tables.deliveries.c.device)).mappings()
+        return [DeliveryRow(**row) for row in rows]
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        self._put(tables.deliveries, asdict(row))
+
     def request_removal(self, device: str, requested_s: float) -> None:
         self._put(tables.removal_requests, {"device": device, "requested_s": requested_s})
 
@@ -236,6 +244,7 @@ class SqlStore:
             tables.refusals,
             tables.events,
             tables.devices,
+            tables.deliveries,
             tables.removal_requests,
         ):
             self._run(delete(table).where(table.c.device == device))

@@ -110,6 +110,24 @@ class RefusalRow:
     last_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
+
+    sha256: of the bundle's file, '' for a withdrawn order. done: told to the device; for '', served here.
+    """
+
+    device: str
+    sha256: str
+    size: int
+    name: str
+    version: str
+    release: int
+    space: str
+    ordered_s: float
+    done: bool = False
+
+
 class Store(Protocol):
     """Durable memory with one writer. Raises StoreError when the disk or the database refuses."""
 
@@ -218,6 +236,14 @@ class Store(Protocol):
         ...
 
     def refusals(self) -> list[RefusalRow]: ...
+
+    def deliveries(self) -> list[DeliveryRow]:
+        """Every order, by device."""
+        ...
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        """Insert, or replace the row of the same device."""
+        ...
 
     def request_removal(self, device: str, requested_s: float) -> None:
         """Ask the running aggregator to take a device's contribution out."""

@@ -107,6 +107,20 @@ refusals = Table(
     Column("last_s", Float, nullable=False),
 )
 
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("release", BigInteger, nullable=False),
+    Column("space", String(64), nullable=False),
+    Column("ordered_s", Float, nullable=False),
+    Column("done", Boolean, nullable=False),
+)
+
 removal_requests = Table(
     "removal_requests",
     metadata,

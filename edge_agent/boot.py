@@ -24,19 +24,25 @@ def open_agent(
     store: Store,
     draw: Callable[[int], int] = secrets.randbits,
     witness: tuple[int, int] = (0, 0),
+    *,
+    counted: tuple[int, int] = (0, 0),
+    trial: bool = False,
 ) -> Agent:
     """Restore the agent from its store, or begin a new history. Counts the start as a boot, durably.
 
     draw: gives that many random bits; a new history's epoch comes from it. witness: epoch and counter that are known
     to be acknowledged; a store that is behind them was restored from an older backup, and begins a new epoch.
+    counted: boot number and last spool file that another store of this device has reached. trial: the bundle may go
+    again, so its release is not noted.
     """
     learner, windows = Learner(variant, config.learner), Windows(config.learner.horizon_rows)
     agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
     agent.draw, agent.life = draw, draw(EPOCH_BITS)
     resume(agent, store)
-    agent.sync_state.boot += 1
-    changes, saved = agent.changes(), store.load()
     state = agent.sync_state
+    state.boot = max(state.boot, counted[0]) + 1
+    state.consumed = max(state.consumed, counted[1])
+    changes, saved = agent.changes(), store.load()
     if RECOVERED in saved:
         changes = changes.then(agent.fork(saved[RECOVERED].decode(), draw(EPOCH_BITS)))
         changes = changes.then(Changes({}, dropped=(RECOVERED,)))
@@ -44,7 +50,7 @@ def open_agent(
         reason = f"the store is at counter {state.counter}, but {witness[1]} was acknowledged"
         changes = changes.then(agent.fork(reason, draw(EPOCH_BITS)))
     # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
-    if variant.release > int(saved.get("release", b"0")):
+    if not trial and variant.release > int(saved.get("release", b"0")):
         changes = replace(changes, state=changes.state | {"release": str(variant.release).encode()})
     store.commit(changes)
     return agent

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    Daemon(read_config(options.config), SystemClock()).run(once=options.once)
+    config, clock = read_config(options.config), SystemClock()
+    while Daemon(config, clock).run(once=options.once):
+        logging.getLogger("edge-agent").info("starting again with another bundle")
     return 0
 
 

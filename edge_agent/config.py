@@ -99,6 +99,22 @@ class SyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """Bundles that come over the network. trial_s: how long a new one must run well before it stays.
+
+    starts_max: failed starts after which the old one comes back. latency_ms_max: of the self-test's median; 0: any.
+    """
+
+    enabled: bool = True
+    bundle_bytes_max: int = 64 << 20
+    trial_s: float = 300.0
+    starts_max: int = 3
+    answer_timeout_s: float = 30.0
+    selftest_timeout_s: float = 120.0
+    latency_ms_max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything the agent is told. `mqtt` None means: work offline.
 
@@ -113,6 +129,7 @@ class AgentConfig:
     sensor: SensorSettings = field(default_factory=SensorSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     mqtt: MqttSettings | None = None
     public_key: Path | None = None
     prefer: str = "exact"
@@ -143,6 +160,7 @@ def config_from(table: object, where: str, base: Path) -> AgentConfig:
         learner=learner_settings(fields.table("learner")),
         policy=policy_settings(fields.table("policy")),
         sync=_sync(fields.table("sync")),
+        delivery=_delivery(fields.table("delivery")),
         mqtt=MqttSettings.read(fields.table("mqtt")) if fields.has("mqtt") else None,
         public_key=base / bundle.text("public_key", length_max=4096) if bundle.has("public_key") else None,
         prefer=bundle.choice("prefer", ("exact", "fast"), "exact"),
@@ -241,6 +259,21 @@ def _sync(fields: Fields) -> SyncSettings:
         outbox_rows_max=fields.integer("outbox_rows_max", default.outbox_rows_max, low=1),
         outbox_bytes_max=fields.integer("outbox_bytes_max", default.outbox_bytes_max, low=1 << 20),
         update_precision=Precision(fields.choice("update_precision", tuple(Precision), default.update_precision)),
+    )
+    fields.finish()
+    return settings
+
+
+def _delivery(fields: Fields) -> DeliverySettings:
+    default = DeliverySettings()
+    settings = DeliverySettings(
+        enabled=fields.boolean("enabled", default.enabled),
+        bundle_bytes_max=fields.integer("bundle_bytes_max", default.bundle_bytes_max, low=1024, high=512 << 20),
+        trial_s=fields.number("trial_s", default.trial_s, low=0.0, high=7 * 86_400),
+        starts_max=fields.integer("starts_max", default.starts_max, low=1, high=100),
+        answer_timeout_s=fields.number("answer_timeout_s", default.answer_timeout_s, low=0.1, high=86_400),
+        selftest_timeout_s=fields.number("selftest_timeout_s", default.selftest_timeout_s, low=1.0, high=3600),
+        latency_ms_max=fields.number("latency_ms_max", default.latency_ms_max, low=0.0, high=3_600_000),
     )
     fields.finish()
     return settings

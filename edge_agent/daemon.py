@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from edge_agent.boot import accepted_variant, open_agent
 from edge_agent.config import AgentConfig
+from edge_agent.delivery import Delivery, SelfTest
 from edge_agent.loop import DeviceLoop
-from edge_agent.pipeline import Pipeline
-from edge_agent.recovery import DATABASE, Safekeeping, open_store, set_aside
-from edge_agent.runtime import open_runtime
+from edge_agent.opening import InferenceFailed, Opened, open_bundle
+from edge_agent.recovery import DATABASE, set_aside
+from edge_agent.selftest import Subprocess
 from edge_agent.sensors.spool import Spool
+from edge_agent.slots import Slots, file_sha256
 from edge_agent.store import SQLiteStore
 from headway.errors import ConfigError, StoreError
 from headway.mqtt import MqttTransport
@@ -40,18 +41,20 @@ class Daemon:
 
     def __init__(self, config: AgentConfig, clock: Clock, build_transport: Callable[..., Transport] = MqttTransport):
         self._clock = clock
+        self._restart = False
         self._lock = _lock(config.state_dir)
-        safekeeping = Safekeeping(config.state_dir)
-        store = open_store(config.state_dir)
-        variant = accepted_variant(config, store)
-        timer = clock if config.prefer == "fast" else None
-        pipeline = Pipeline(variant, open_runtime(variant, timer))
-        agent = open_agent(config, variant, store, witness=safekeeping.witness())
-        self._loop = DeviceLoop(config, clock, variant, pipeline, store, agent, Spool(config.sensor))
-        self._loop.keeper.safekeeping = safekeeping
-        self._loop.intake.open_empty = lambda: self._open_empty(config.state_dir)
+        self._slots = Slots(config.state_dir, config.bundle)
+        opened = open_bundle(config, self._slots, clock)
+        self._agent, variant, pipeline = opened.agent, opened.variant, opened.pipeline
+        self._loop = DeviceLoop(config, clock, variant, pipeline, opened.store, self._agent, Spool(config.sensor))
+        self._loop.keeper.safekeeping = opened.safekeeping
+        folder = self._slots.store_dir  # of this start; a switch or a roll-back changes it for the next
+        self._loop.intake.open_empty = lambda: self._open_empty(folder)
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
         self._greeting = f"device {config.device}, bundle {variant.name}, {pipeline.runtime_name}"
+        self._delivery = self._deliveries(config, opened) if config.mqtt is not None else None
+        if self._delivery is not None:
+            self._loop.take_deliveries(self._delivery)
         if config.mqtt is not None:
             self._loop.transport = build_transport(
                 config.mqtt,
@@ -61,11 +64,34 @@ class Daemon:
                 self._events.put,
             )
 
-    def run(self, *, once: bool = False) -> None:
-        """Work until SIGTERM or SIGINT; with `once`, until the spool is empty and, if online, acknowledged."""
+    def run(self, *, once: bool = False) -> bool:
+        """Work until SIGTERM or SIGINT; with `once`, until the spool is empty and, if online, acknowledged.
+
+        Returns True when the bundle to run has changed and a new Daemon should take over.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        notifier, loop = Notifier.from_environment(), self._loop
+        notifier = Notifier.from_environment()
+        try:
+            self._work(notifier, once=once)
+        except InferenceFailed as error:
+            self._slots.roll_back(str(error))
+            log.warning("the bundle on trial failed: %s", error)
+            self._restart = True
+        notifier.stopping()
+        if self._delivery is not None:
+            self._delivery.stop(self._clock.monotonic_s())
+        self._loop.stop()
+        safekeeping, store = self._loop.keeper.safekeeping, self._loop.keeper.store
+        if safekeeping is not None:
+            safekeeping.back_up(store)
+        store.close()
+        os.close(self._lock)
+        log.info("stopped: %d labels learned", self._agent.learner.labels)
+        return self._restart or (self._delivery is not None and self._delivery.restart)
+
+    def _work(self, notifier: Notifier, *, once: bool) -> None:
+        loop = self._loop
         loop.start()
         notifier.ready()
         log.info("ready: %s", self._greeting)
@@ -84,14 +110,21 @@ class Daemon:
                 write_condition(self._lock, said)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
-        notifier.stopping()
-        loop.stop()
-        safekeeping, store = loop.keeper.safekeeping, loop.keeper.store
-        if safekeeping is not None:
-            safekeeping.back_up(store)
-        store.close()
-        os.close(self._lock)
-        log.info("stopped: %d labels learned", loop.agent.learner.labels)
+
+    def _deliveries(self, config: AgentConfig, opened: Opened) -> Delivery | None:
+        settings, clock = config.delivery, self._clock
+        if not settings.enabled:
+            return None
+
+        def start_test(bundle: Path, release_min: int) -> SelfTest:
+            return Subprocess(bundle, release_min, config.public_key, settings.selftest_timeout_s, clock)
+
+        def counted() -> tuple[int, int]:
+            state = opened.agent.sync_state
+            return state.boot, state.consumed
+
+        running, sha256 = (opened.variant.release, opened.variant.space), file_sha256(self._slots.bundle)
+        return Delivery(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
 
     def _wait(self, timeout_s: float) -> None:
         """Handle everything that arrived; block for the first event at most `timeout_s`."""

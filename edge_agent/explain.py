@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from edge_agent.config import AgentConfig
+from edge_agent.slots import Slots
 from edge_agent.store import SQLiteStore
 from edge_agent.watch import read_records
 from headway.errors import StoreError
@@ -16,7 +17,7 @@ IDS_SHOWN = 4
 
 def read_decisions(config: AgentConfig) -> list[dict[str, JsonValue]]:
     """Newest last. Raises StoreError when the agent has never run here."""
-    path = config.state_dir / "agent.sqlite"
+    path = Slots(config.state_dir, config.bundle).store_dir / "agent.sqlite"
     if not path.exists():
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)

@@ -15,6 +15,8 @@ import platform
 import headway
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
+from edge_agent.courier import Courier
+from edge_agent.delivery import Delivery
 from edge_agent.intake import Intake
 from edge_agent.keeper import Keeper
 from edge_agent.outbox import as_sent
@@ -83,12 +85,17 @@ class DeviceLoop:
         self._problem = self._complaint = ""
         self._refusals: set[str] = set()
         self.transport: Transport | None = None
+        self._courier: Courier | None = None
         self.stopping = False
         self.next_poll_s = 0.0
 
     @property
     def agent(self) -> Agent:
         return self._agent
+
+    def take_deliveries(self, delivery: Delivery) -> None:
+        """Take bundles over the network; without this call, none."""
+        self._courier = Courier(delivery, self._clock, self._publish, self._note)
 
     @property
     def keeper(self) -> Keeper:
@@ -141,6 +148,8 @@ class DeviceLoop:
                 changes = self._agent.reconnected()
                 if changes is not None:
                     self._keeper.commit(changes, self._clock.monotonic_s())
+                if self._courier is not None:
+                    self._courier.delivery.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._tell_of_a_fork()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -190,6 +199,8 @@ class DeviceLoop:
     def _receive(self, name: str, payload: bytes) -> None:
         try:
             kind = parse_topic(name).kind
+            if self._courier is not None and kind in (Kind.DESIRED, Kind.FILE):
+                self._courier.receive(kind, payload)
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if changes is not None:
@@ -242,6 +253,10 @@ class DeviceLoop:
         now_s, agent = self._clock.monotonic_s(), self._agent
         if self._keeper.degraded:
             return  # what is not saved must not be told: after a power cut the numbers would be used again
+        if self._courier is not None:
+            if self._courier.turn(now_s, self._connected):
+                self._publish(Kind.REPORTED, self._reported().encode())
+            self.stopping = self.stopping or self._courier.delivery.restart
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -291,4 +306,6 @@ class DeviceLoop:
             labels=learner.labels,
             source=learner.serving,
             problem=(self._keeper.problem or self._problem)[:500],
+            release=self._variant.release,
+            delivery="" if self._courier is None else self._courier.delivery.state[:500],
         )

@@ -9,6 +9,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.learner.serving import Learner
 from edge_agent.recovery import DATABASE
 from edge_agent.resume import restore_learner
+from edge_agent.slots import Slots
 from edge_agent.store import SQLiteStore
 from edge_agent.waiting import WAITING
 from headway.errors import StoreError
@@ -19,11 +20,12 @@ LOCK = "agent.lock"
 
 def read_status(config: AgentConfig) -> dict[str, object]:
     """State of the last commit. Raises StoreError when the agent has never run here."""
-    path = config.state_dir / DATABASE
+    slots = Slots(config.state_dir, config.bundle)
+    path = slots.store_dir / DATABASE
     if not path.exists():
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)
-    variant = read_variant(config.bundle)
+    variant = read_variant(slots.bundle)
     learner = Learner(variant, config.learner)
     sync = restore_learner(store, learner)
     if sync is None:
@@ -51,7 +53,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "files_consumed": sync.consumed,
         # labels that this epoch leaves out, because older ones may have counted them (docs/protocol.md, 5.6)
         "labels_of_older_epochs": sync.before,
-        "databases_set_aside": sorted(path.name for path in config.state_dir.glob(f"{DATABASE}.damaged-*")),
+        "databases_set_aside": sorted(path.name for path in slots.store_dir.glob(f"{DATABASE}.damaged-*")),
         "outbox": {"rows": rows, "bytes": size},
     }
 

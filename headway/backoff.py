@@ -17,7 +17,8 @@ STABLE_S = 10.0
 class FullJitter:
     """Bounds in seconds. min_s: of the first wait; max_s: of any; spread_s: after the end of a connection that worked.
 
-    A broker that restarts loses everybody at the same instant. Their first attempts are spread over `spread_s`.
+    A broker that restarts loses everybody at the same instant. Their first attempts are spread over `spread_s`, and the
+    doubling goes on from there: those who come while it is still away must not come back together either.
     """
 
     def __init__(
@@ -36,8 +37,7 @@ class FullJitter:
         if response is not Response.RETRY:
             self._bound_s = self._max_s
         elif worked_s is not None and worked_s >= STABLE_S:
-            self._bound_s = self._min_s
-            return self._uniform(0.0, max(self._spread_s, self._min_s))
+            self._bound_s = max(self._spread_s, self._min_s)
         elif worked_s is not None:
             # accepted and lost again at once, over and over: that is a failure too
             self._bound_s = min(max(self._bound_s * 2, self._spread_s), self._max_s)

@@ -90,6 +90,8 @@ class Reported:
     labels: int
     source: str
     problem: str = ""
+    release: int = 0
+    delivery: str = ""
 
     def encode(self) -> bytes:
         texts = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -98,9 +100,10 @@ class Reported:
     @classmethod
     def decode(cls, payload: bytes) -> Reported:
         fields = json_fields(payload, "reported")
-        names = [name for name in cls.__dataclass_fields__ if name != "labels"]
+        numbers = {name: fields.integer(name) for name in ("labels", "release")}
+        names = [name for name in cls.__dataclass_fields__ if name not in numbers]
         texts = {name: fields.text(name, length_max=512) for name in names}
-        return finished(fields, cls(labels=fields.integer("labels"), **texts))
+        return finished(fields, cls(**texts, **numbers))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

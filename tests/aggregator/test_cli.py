@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from aggregator.store import DeviceRow
 from aggregator.summary import as_table, summarise
 from headway.messages import Metrics, Reported
 from headway.metrics import ClassificationSums
+from tests.edge_agent.variants import variant
 
 REPORTED = Reported("watch", "1.2.0", "s", "exact", "litert", "0.1.0", "x86_64", 12, "lda/source").encode()
 SERVED = ClassificationSums(np.array([[6, 1], [1, 4]], np.int64))
@@ -54,6 +56,58 @@ def test_devices_as_a_table_and_as_json(state_dir: Path, capsys: pytest.CaptureF
 def test_removing_an_unknown_device_is_an_error(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["remove", "wrist-9", "--state-dir", str(state_dir)]) == 2
     assert capsys.readouterr().err.startswith("error: no device 'wrist-9'")
+
+
+def test_a_bundle_is_ordered_listed_and_withdrawn(
+    state_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--state-dir", str(state_dir)]
+    bundle = tmp_path / "new.hwb"
+    replace(variant(), release=4, version="4.0.0").write(bundle)
+    assert main(["deliver", str(bundle), "--devices", "wrist-1", *place]) == 0
+    assert capsys.readouterr().out == "ordered walk 4.0.0, release 4 for 1 device\n"
+    kept = list((state_dir / "bundles").iterdir())
+    assert [path.read_bytes() for path in kept] == [bundle.read_bytes()]
+    assert main(["deliveries", "--json", *place]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"device": "wrist-1", "ordered": "4", "runs": "0", "state": "not told yet"}
+    ]
+    assert main(["deliver", "--withdraw", "--all", *place]) == 0
+    assert capsys.readouterr().out == "ordered no bundle for 2 devices and every device that joins\n"
+    assert main(["deliveries", *place]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [["wrist-1", "ordered", "none"], ["wrist-2", "ordered", "none"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["new.hwb"], 2, "give either --devices NAME ... or --all"),
+        (["new.hwb", "--all", "--devices", "wrist-1"], 2, "give either --devices NAME ... or --all"),
+        (["--all"], 2, "give either a bundle or --withdraw"),
+        (["new.hwb", "--withdraw", "--all"], 2, "give either a bundle or --withdraw"),
+        (["new.hwb", "--devices", "wrist-9"], 2, "no device 'wrist-9' in this fleet"),
+        (["new.hwb", "--devices", "a/b"], 2, "device 'a/b' is not a valid name"),
+        (["none.hwb", "--all"], 5, "cannot read bundle"),
+        (["new.hwb", "--all", "--public-key", "key.pub"], 5, "bundle is not signed"),
+    ],
+)
+def test_an_order_that_cannot_be_is_one_line(
+    state_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    variant().write(tmp_path / "new.hwb")
+    (tmp_path / "key.pub").write_text("headway-ed25519 " + "0" * 64)
+    assert main(["deliver", *arguments, "--state-dir", str(state_dir)]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from aggregator.memory import MemoryStore
 from aggregator.sql import SqlStore
 from aggregator.store import (
+    DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
@@ -244,3 +245,17 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
             assert store.part_count() == 0
             assert store.number("schema") == 2
         store.close()
+
+
+def test_orders_are_replaced_listed_and_forgotten_with_their_device(store: Store) -> None:
+    ordered = DeliveryRow("a", "f" * 64, 2**29, "watch", "2", 2, "s", 1.5)
+    with store.transaction():
+        store.put_device(DeviceRow("a", 1.0, 2.0))
+        store.put_delivery(DeliveryRow("a", "e" * 64, 1, "watch", "1", 1, "s", 1.0, True))
+        store.put_delivery(ordered)
+        store.put_delivery(DeliveryRow("", "", 0, "", "", 0, "", 1.0))
+    with store.transaction():
+        assert [row.device for row in store.deliveries()] == ["", "a"]
+        assert store.deliveries()[1] == ordered
+        store.remove_device("a")
+        assert [row.device for row in store.deliveries()] == [""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,11 @@ from edge_agent.config import AgentConfig, SensorSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
 from edge_agent.store import MemoryStore
-from headway.messages import Event, Reported
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing
+from headway.messages import Ack, Event, Reported
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received
 from headway.reasons import Response
 from headway.topics import Kind, parse_topic, topic
-from tests.edge_agent.variants import pipeline, variant
+from tests.edge_agent.variants import pipeline, variant, windows
 
 
 @dataclass
@@ -75,6 +75,21 @@ def test_a_refused_message_is_noted_once_per_connection(loop: DeviceLoop) -> Non
     loop.handle(Connected(True))
     loop.handle(refused)
     assert len(recorder(loop).events()) == 2
+
+
+def test_the_aggregators_pace_is_kept(loop: DeviceLoop) -> None:
+    agent, clock = loop.agent, loop._clock
+    assert isinstance(clock, FixedClock)
+    agent.settings = replace(agent.settings, interval_s=1.0, ack_timeout_s=1.0)
+    loop.handle(Connected(False))
+    x, y = windows(4)
+    agent.process(pipeline().features(x), y)
+    assert [send.kind for send in agent.due(clock.now_s, True)] == [Kind.METRICS, Kind.STATISTICS]
+    ack = Ack(agent.sync_state.epoch, agent.sync_state.counter, 0, pace_s=60.0)
+    loop.handle(Received(topic("plant", "wrist-1", Kind.ACK), ack.encode()))
+    agent.process(pipeline().features(x), y)
+    for waited_s, quiet in ((1.5, True), (59.0, True), (60.5, False)):
+        assert (agent.due(clock.now_s + waited_s, True) == []) is quiet
 
 
 def test_delivered_messages_are_no_news(loop: DeviceLoop) -> None:

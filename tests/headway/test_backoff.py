@@ -31,7 +31,7 @@ def test_after_a_connection_that_worked_the_fleet_is_spread() -> None:
     for _ in range(4):
         jitter.wait_s(Response.RETRY, None)
     assert jitter.wait_s(Response.RETRY, STABLE_S) == 3.0
-    assert jitter.wait_s(Response.RETRY, None) == 2.0
+    assert jitter.wait_s(Response.RETRY, None) == 6.0
 
 
 def test_accepted_and_lost_at_once_is_a_failure_too() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headway.arrays import Float32
+from headway.delivery import Desired, FileRange, RangeRequest
 from headway.errors import RemoteError
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import (
@@ -37,6 +38,7 @@ from headway.target_metrics import LabelSums, ValueSums
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
 CLASSES = ("idle", "walk")
 SPACE = "0123456789abcdef" * 4
+SHA256 = "fedcba9876543210" * 4
 
 
 class Message(Protocol):
@@ -86,7 +88,18 @@ MESSAGES: dict[str, Message] = {
     "status-online.json": Status(online=True, boot=7),
     "status-will.json": Status(online=False, boot=7),
     "reported.json": Reported(
-        "watch", "1.2.0", SPACE, "exact", "litert float32", "0.1.0", "aarch64 python 3.11.2", 12, "lda/source", ""
+        "watch",
+        "1.2.0",
+        SPACE,
+        "exact",
+        "litert float32",
+        "0.1.0",
+        "aarch64 python 3.11.2",
+        12,
+        "lda/source",
+        "",
+        3,
+        "release 4: 98304 of 250000 bytes",
     ),
     "metrics.json": Metrics(281474976710655, 12, sums(5, 1, 0, 6), sums(3, 3, 2, 4)),
     "metrics-multi-label.json": Metrics(281474976710655, 12, label_sums(8), label_sums(4)),
@@ -99,6 +112,10 @@ MESSAGES: dict[str, Message] = {
     "update-int8.safetensors": Update("wrist-1", 7, 4, 41, 16, SPACE, CLASSES, DELTA8, 11, Precision.INT8),
     "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664, 13, 2),
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
+    "desired.json": Desired(SHA256, 250_000, "watch", "2.0.0", 4),
+    "request.json": RangeRequest(SHA256, 98_304, 98_304),
+    "file.safetensors": FileRange(SHA256, 98_304, 250_000, 1.5, b"part of a bundle"),
+    "file-later.safetensors": FileRange(SHA256, 98_304, 250_000, 90.0, b""),
 }
 DECODE: dict[str, Callable[[bytes], Message]] = {
     "status-online.json": Status.decode,
@@ -115,6 +132,10 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "event.json": Event.decode,
     "ack.json": Ack.decode,
     "head.safetensors": PublishedHead.decode,
+    "desired.json": Desired.decode,
+    "request.json": RangeRequest.decode,
+    "file.safetensors": FileRange.decode,
+    "file-later.safetensors": FileRange.decode,
 }
 JSON = sorted(name for name in MESSAGES if name.endswith(".json"))
 
