@@ -106,9 +106,9 @@ def _chosen(candidates: list[tuple[int, bool]], scores: Float64) -> Choice:
 
 
 def _preference(count: int, of_input: bool) -> int:
-    """Of candidates that cannot be told apart: none; then many of the input, which keep what the backbone threw away
-    and drift may need; then few of the embedding, which hold nothing that is not in it."""
-    return -1 << 30 if not count else -count if of_input else count
+    """Of candidates that cannot be told apart: many of the input, which keep what the backbone threw away and real
+    drift may need; then none; then few of the embedding, which hold nothing that is not in it."""
+    return -count if of_input else count
 
 
 def _named(count: int, of_input: bool) -> str:
