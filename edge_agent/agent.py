@@ -61,6 +61,7 @@ class Agent:
     _sent_counter: int = -1
     _sent_at_s: float = -1e9
     _pace_s: float = 0.0
+    _doubted: bool = False
     unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: Windows = field(default_factory=lambda: Windows(0))
@@ -89,8 +90,8 @@ class Agent:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
 
         labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
-        any. ids: names under which labels may come later;
-        a label for an id that was labelled before corrects it. Commit afterwards.
+        any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
+        Commit afterwards.
         """
         self.watch.see(features)
         count = len(features)
@@ -105,6 +106,8 @@ class Agent:
             sources += [served.source] * (stop - start)
             label = UNLABELLED if labels is None else row_label(labels, start)
             if ids is not None:
+                if not no_label(label):
+                    self.teaching.take_back(ids[start], window)
                 remember = self.teaching.remember if no_label(label) else self.windows.add
                 for row in range(stop - start):
                     remember(ids[start + row], unlabelled(window, served.probability, served.source, row))
@@ -208,11 +211,12 @@ class Agent:
                 return [Send(Kind.STATISTICS, part, retained=False) for part in parts]
             self._upload = None
         state, waited_s = self.sync_state, now_s - self._sent_at_s
-        if not connected or waited_s < max(self.settings.interval_s, self._pace_s) or state.acked >= state.counter:
+        settled = state.acked >= state.counter and not (self._doubted and state.counter)
+        if not connected or waited_s < max(self.settings.interval_s, self._pace_s) or settled:
             return []
         if self._sent_counter == state.counter and waited_s < self.settings.ack_timeout_s:
             return []
-        self._sent_counter, self._sent_at_s = state.counter, now_s
+        self._sent_counter, self._sent_at_s, self._doubted = state.counter, now_s, False
         learner = self.learner
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
@@ -231,12 +235,16 @@ class Agent:
                 sends.append(Send(Kind.STATISTICS, payload))
         return sends
 
-    def reconnected(self) -> Changes | None:
+    def reconnected(self, session_present: bool = True) -> Changes | None:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
+
+        session_present: False where the broker has lost this device's session, and maybe what it retained; then the
+        acknowledged tables go out once more, for an aggregator that rebuilds from them.
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
         self._sent_counter, self._sent_at_s = -1, -1e9
+        self._doubted |= not session_present
         self.outbox.restart()
         if self._upload is not None:
             self._upload.again()

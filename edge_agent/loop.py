@@ -142,10 +142,10 @@ class DeviceLoop:
     def handle(self, event: TransportEvent) -> None:
         """Something came from the network."""
         match event:
-            case Connected():
+            case Connected(session_present):
                 self._connected = True
                 self._complaint, self._refusals = "", set()
-                changes = self._agent.reconnected()
+                changes = self._agent.reconnected(session_present)
                 if changes is not None:
                     self._keeper.commit(changes, self._clock.monotonic_s())
                 if self._courier is not None:

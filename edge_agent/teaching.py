@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from edge_agent.effects import LabelCounts
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import NOT_LEARNED, Window, Windows, unlabelled
 from edge_agent.pipeline import Features
 from edge_agent.waiting import Waiting, WaitingLabel, marked, marker
-from headway.arrays import AnyArray
+from headway.arrays import AnyArray, Int8
 from headway.samples import UNLABELLED, Label, no_label, row_label, same_label
 
 UNBOUNDED = 2**53
@@ -59,13 +61,31 @@ class Teaching:
         return marker(number)
 
     def remember(self, window_id: str, window: Window) -> None:
-        """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in."""
+        """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in.
+
+        The same window under the same id, delivered twice, keeps the label it has.
+        """
+        if self._delivered_again(window_id, window.codes):
+            return
         self._windows.add(window_id, window)
         threshold = self._learner.settings.self_training
         if threshold and self.allowance > 0 and float(window.probability.max()) >= threshold:
             label = int(window.probability[0].argmax())
             self._guess(window.features, label, False)
             self._windows.guessed(window_id, label)
+
+    def take_back(self, window_id: str, features: Features) -> None:
+        """A labelled window: if it is delivered again, the label it had goes first, to the bit, so that it counts once.
+
+        Another window under an id that was used before is a window of its own. features: the one window.
+        """
+        known = self._windows.get(window_id)
+        if known is None or not self._delivered_again(window_id, features.codes):
+            return
+        if known.number < NOT_LEARNED:
+            self.waiting.remove(marked(known.number))
+        else:
+            self._correct(known, UNLABELLED)
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
@@ -107,6 +127,11 @@ class Teaching:
                 self._windows.relabel(window_id, label, known.number)
                 counts.corrected += 1
         return counts
+
+    def _delivered_again(self, window_id: str, codes: Int8) -> bool:
+        """Whether a window that was labelled before has come once more. codes: int8 (1, d)."""
+        known = self._windows.get(window_id)
+        return known is not None and not no_label(known.label) and np.array_equal(known.codes, codes)
 
     def _withdraw(self, window_id: str, known: Window) -> None:
         """The true label has come: what the learner taught itself of this window goes, to the bit."""

@@ -224,9 +224,12 @@ class Learner:
         if published.version <= self.fleet_version:
             return False
         self._check_fits(published)
-        for name in map(self._here, published.head.classes):
-            if name not in self._removed:
-                self.add_class(name)
+        try:
+            for name in map(self._here, published.head.classes):
+                if name not in self._removed:
+                    self.add_class(name)
+        except DataError as error:
+            raise RemoteError(f"fleet head {published.version}: {error}") from error
         self._fleet = published
         self.trainer.adopt(published)
         return True

@@ -218,3 +218,17 @@ def test_rounded_updates_add_up_to_what_was_learned_over_restarts(precision: str
     off = np.abs(sum(row.delta for row in rows) - learned)
     largest = max(float(np.abs(row.delta).max()) for row in rows)
     assert off.max() <= largest / 127 + 1e-5, "never further off than one rounding"
+
+
+def test_acknowledged_tables_go_out_again_where_the_broker_lost_the_session() -> None:
+    subject = agent()
+    x, y = windows(4)
+    subject.process(pipeline().features(x), y)
+    subject.reconnected()
+    assert subject.due(100.0, True)
+    subject.sync_state.acked = subject.sync_state.counter
+    subject.reconnected(session_present=True)
+    assert not subject.due(300.0, True)
+    subject.reconnected(session_present=False)
+    assert [send.kind for send in subject.due(500.0, True)] == [Kind.METRICS, Kind.STATISTICS]
+    assert not subject.due(900.0, True)

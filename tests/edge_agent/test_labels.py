@@ -220,3 +220,13 @@ def test_a_classifier_that_ends_in_logits_is_learned_like_any_other() -> None:
     features = pipeline().features(x)
     given = Learner(logits, LearnerSettings()).predict(features).probability
     assert np.array_equal(given, Learner(base, LearnerSettings()).predict(features).probability)
+
+
+def test_a_window_that_comes_again_counts_once_with_its_newest_label() -> None:
+    x, _ = windows(3)
+    subject, features = agent(), pipeline().features(x)
+    subject.process(features, np.array([0, 1, 2]), names(3))
+    subject.process(features.rows(0, 2), np.array([0, 2]), names(2))
+    subject.process(features.rows(2, 3), None, ["w2"])
+    assert subject.label(["w2"], np.array([2])).repeated == 1
+    assert tables(subject) == of(x, np.array([0, 2, 2]))
