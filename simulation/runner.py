@@ -45,7 +45,9 @@ def run_seeds(seeds: Iterable[int], devices: int, hours: float, processes: int) 
     work = [(seed, devices, hours) for seed in seeds]
     if processes == 1:
         return [run_seed(*arguments) for arguments in work]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    # spawned processes begin with logging as it comes; what this one has switched off would be told by all of them
+    quiet = logging.root.manager.disable
+    with multiprocessing.get_context("spawn").Pool(processes, logging.disable, (quiet,)) as pool:
         return pool.starmap(run_seed, work, chunksize=8)
 
 
