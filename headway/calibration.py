@@ -21,8 +21,8 @@ def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0) -> 
     if not len(labels):
         return 1.0
     rows = np.arange(len(labels))
-    costs = [-log_softmax(logits / t)[rows, labels].sum() + 0.5 * (np.log2(t) - usual_log2) ** 2 for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(costs))])
+    surprises = -log_softmax(logits / TEMPERATURES[:, None, None])[:, rows, labels].sum(axis=1)
+    return float(TEMPERATURES[int(np.argmin(surprises + 0.5 * (np.log2(TEMPERATURES) - usual_log2) ** 2))])
 
 
 def scoring_loss(probabilities: Float64, labels: Int64) -> Float64:

@@ -17,7 +17,9 @@ import numpy as np
 from edge_agent.learner.buckets import Buckets
 from edge_agent.learner.experts import ExpertPool
 from edge_agent.learner.guesses import Guesses
+from edge_agent.learner.pending import PendingRows
 from edge_agent.learner.recipes import DRIFT_LABELS_MIN, RECIPES, Evidence, Solved, solve
+from edge_agent.learner.stack import HeadStack
 from edge_agent.learner.trainer import TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.calibration import scoring_loss
@@ -49,14 +51,16 @@ class ExactTrainer:
         self._prior = SourcePrior.of(source)
         empty = Statistics.zeros(source.size, source.classes, source.space)
         self._buckets = Buckets(empty, bucket_labels, buckets_max)
-        self._pending = Evidence(np.zeros((0, source.size), np.int8), np.zeros(0, np.int64))
-        self._evidence = self._pending
+        self._pending = PendingRows(source.size)
+        self._evidence = self._pending.rows()
         self._temperatures: dict[str, float] = {}
         self._pool = ExpertPool()
         self._calibration_due = False
         self._solved: Solved | None = None
         self._running: RunningPosterior | None = None
-        self._fresh: Mapping[str, Head] | None = None
+        self._stack: HeadStack | None = None
+        # the stack knows the labels that wait
+        self._current = False
         self._head: Head | None = None
         self._guesses = Guesses(empty)
         # number of the first label since the last drift
@@ -70,7 +74,8 @@ class ExactTrainer:
         total = self._buckets.total
         if not len(self._pending):
             return total
-        return total + Statistics.of(self._pending.codes, self._pending.labels, total.classes, total.space)
+        waiting = self._pending.rows()
+        return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
     def pending(self) -> int:
@@ -83,15 +88,12 @@ class ExactTrainer:
         return self._buckets.labels + len(self._pending)
 
     def learn(self, codes: Int8, labels: Int64) -> None:
-        for row in range(len(labels)):
-            self._score(codes[row], int(labels[row]))
-            self._pending = Evidence(
-                np.concatenate([self._pending.codes, codes[row : row + 1]]),
-                np.append(self._pending.labels, labels[row]),
-            )
+        for code, label in zip(codes, labels.tolist(), strict=True):
+            self._score(code, label)
+            self._pending.add(code, label)
             if self._running is not None:
-                self._running.add(codes[row], int(labels[row]))
-            self._fresh = self._head = None
+                self._running.add(code, label)
+            self._current, self._head = False, None
             if self.pending >= self._refresh_interval():
                 self._flush()
 
@@ -167,9 +169,10 @@ class ExactTrainer:
 
     def state(self) -> TrainerState:
         tensors, ranges = self._buckets.state()
+        pending = self._pending.rows()
         tensors |= {
-            "pending.codes": self._pending.codes,
-            "pending.labels": self._pending.labels,
+            "pending.codes": pending.codes,
+            "pending.labels": pending.labels,
             "evidence.codes": self._evidence.codes,
             "evidence.labels": self._evidence.labels,
         }
@@ -190,7 +193,8 @@ class ExactTrainer:
             table.finish()
         self._buckets.restore(tensors, ranges, self._drift or 0)
         self._guesses.restore(tensors)
-        self._pending, self._evidence = self._rows(tensors, "pending"), self._rows(tensors, "evidence")
+        self._pending.fill(self._rows(tensors, "pending"))
+        self._evidence = self._rows(tensors, "evidence")
         self._forget_solved()
 
     def _rows(self, tensors: Mapping[str, AnyArray], name: str) -> Evidence:
@@ -207,41 +211,41 @@ class ExactTrainer:
             return 1 if size <= SMALL else 1 + labels // 8
         return 16 if size <= SMALL else 64 if size <= 2 * SMALL else 128
 
-    def _experts(self) -> Mapping[str, Head]:
+    def _experts(self) -> HeadStack:
         """The experts, the one over all labels with those that wait."""
-        if self._fresh is not None:
-            return self._fresh
         solved = self._refreshed()
-        if not len(self._pending):
-            return solved.heads
+        if self._stack is None:
+            self._stack, self._current = HeadStack(solved.heads), False
+        if self._current or not len(self._pending):
+            return self._stack
         if self._running is None:
             self._running = solved.everything.running()
-            for code, label in zip(self._pending.codes, self._pending.labels.tolist(), strict=True):
+            for code, label in self._pending:
                 self._running.add(code, label)
-        self._fresh = solved.fresh(self._running)
-        return self._fresh
+        solved.freshen(self._stack, self._running)
+        self._current = True
+        return self._stack
 
     def _score(self, code: Int8, label: int) -> None:
         """Move the weights by how the experts predicted a label that none of them has learned. code: int8 (d,)."""
         if self._buckets.labels < FEW_LABELS:
             return  # leave-one-out sets the weights
-        heads = self._experts()
-        values = code.astype(np.float32)
-        logits = np.stack([head.logits(values) for head in heads.values()]).astype(np.float64)
-        self._pool.score(list(heads), -log_softmax(logits)[:, label])
+        stack = self._experts()
+        logits = stack.logits(code.astype(np.float32))
+        self._pool.score(stack.names, -log_softmax(logits)[:, label])
 
     def _flush(self) -> None:
         if not len(self._pending):
             return
-        before = self._buckets.labels
-        self._buckets.add(self._pending.codes, self._pending.labels)
+        before, waiting = self._buckets.labels, self._pending.rows()
+        self._buckets.add(waiting.codes, waiting.labels)
         if last_calibration(before) != last_calibration(self._buckets.labels):
             self._calibration_due = True
         self._evidence = Evidence(
-            np.concatenate([self._evidence.codes, self._pending.codes]),
-            np.concatenate([self._evidence.labels, self._pending.labels]),
+            np.concatenate([self._evidence.codes, waiting.codes]),
+            np.concatenate([self._evidence.labels, waiting.labels]),
         ).newest(EVIDENCE_ROWS)
-        self._pending = Evidence(self._pending.codes[:0], self._pending.labels[:0])
+        self._pending.clear()
         self._forget_solved()
         if self._calibration_due:
             self._refreshed()
@@ -280,7 +284,7 @@ class ExactTrainer:
             self._pool.judge({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
 
     def _forget_solved(self) -> None:
-        self._solved = self._running = self._fresh = self._head = None
+        self._solved = self._running = self._stack = self._head = None
 
 
 def _shared_rows(left_out: Mapping[str, Float64]) -> int:

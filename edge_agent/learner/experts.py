@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headway.arrays import Float32, Float64
+from edge_agent.learner.stack import HeadStack
+from headway.arrays import Float64
 from headway.head import Head
 
 LOSS_MAX = 4.0
@@ -25,15 +26,20 @@ class ExpertPool:
 
     def __init__(self) -> None:
         self._log_weights: dict[str, float] = {}
+        # the weights last asked for, while they hold
+        self._known: tuple[Sequence[str], Float64] | None = None
 
     def weights(self, names: Sequence[str]) -> Float64:
         """Weights of `names`, float64 (m,), adding up to one."""
+        if self._known is not None and self._known[0] == names:
+            return self._known[1]
         least = min(self._log_weights.values(), default=0.0) + float(np.log(SHARE))
         logs = np.array([self._log_weights.get(name, least) for name in names])
         if not self._log_weights:
             logs[:] = 0.0
         weights: Float64 = np.exp(logs - logs.max())
         weights /= weights.sum()
+        self._known = names, weights
         return weights
 
     def judge(self, losses: Mapping[str, Float64]) -> None:
@@ -46,17 +52,9 @@ class ExpertPool:
         logs = DISCOUNT * np.log(self.weights(names)) - np.minimum(losses, LOSS_MAX)
         self._settle(names, logs)
 
-    def head(self, heads: Mapping[str, Head]) -> Head:
-        """The pooled head of one or more heads over the same classes and features."""
-        first = next(iter(heads.values()))
-        weights = self.weights(list(heads)).astype(np.float32)
-        kernel: Float32 = np.zeros_like(first.kernel)
-        bias: Float32 = np.zeros_like(first.bias)
-        part: Float32 = np.empty_like(first.kernel)
-        for weight, head in zip(weights, heads.values(), strict=True):
-            kernel += np.multiply(head.kernel, weight, out=part)
-            bias += weight * head.bias
-        return Head(kernel, bias, first.kind, first.classes, first.input)
+    def head(self, stack: HeadStack) -> Head:
+        """The pooled head of the heads in `stack`."""
+        return stack.pooled(self.weights(stack.names))
 
     def state(self) -> dict[str, float]:
         return dict(self._log_weights)
@@ -64,8 +62,10 @@ class ExpertPool:
     def restore(self, log_weights: Mapping[str, float]) -> None:
         """Inverse of `state`."""
         self._log_weights = dict(log_weights)
+        self._known = None
 
     def _settle(self, names: Sequence[str], logs: Float64) -> None:
         weights = np.exp(logs - logs.max())
         weights = (1 - SHARE) * weights / weights.sum() + SHARE / len(weights)
         self._log_weights = dict(zip(names, np.log(weights).tolist(), strict=True))
+        self._known = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_agent.learner.buckets import Buckets
+from edge_agent.learner.stack import HeadStack
 from headway.arrays import Float64, Int8, Int64
 from headway.calibration import DISCRIMINANT_LOG2, fit_temperature
 from headway.head import Head, log_softmax
@@ -76,7 +77,7 @@ class Solved:
     """Heads by recipe. left_out: log-probabilities of the evidence rows, each from a head solved without that row,
     float64 (n, C), where that was asked for. temperatures: what logits were divided by.
 
-    everything: the posterior of all labels, which `fresh` heads go on from; met: every class has local labels.
+    everything: the posterior of all labels, which `freshen` goes on from; met: every class has local labels.
     """
 
     heads: Mapping[str, Head]
@@ -85,12 +86,12 @@ class Solved:
     everything: Posterior
     met: bool
 
-    def fresh(self, running: RunningPosterior) -> Mapping[str, Head]:
-        """The heads, those over all labels replaced by what `running` has made of them since."""
+    def freshen(self, stack: HeadStack, running: RunningPosterior) -> None:
+        """Replace the heads over all labels in a stack of `heads` by what `running` has made of them since."""
         names = _SHARED[QUICK_WORTH, 0]
-        priors = [RECIPES[name].local_priors and self.met for name in names]
-        heads = running.heads(priors, [self.temperatures.get(name, 1.0) for name in names])
-        return {**self.heads, **dict(zip(names, heads, strict=True))}
+        kernel, biases = running.scores([RECIPES[name].local_priors and self.met for name in names])
+        for name, bias in zip(names, biases, strict=True):
+            stack.put(name, kernel, bias, self.temperatures.get(name, 1.0))
 
 
 def solve(
@@ -120,13 +121,13 @@ def solve(
         posterior = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
         met = _all_met(tables if newest else buckets.total)
         priors = [RECIPES[name].local_priors and met for name in names]
-        for name, head, local_priors in zip(names, posterior.heads(priors), priors, strict=True):
-            if evidence is not None and len(evidence):
-                # only what is in the tables can be left out of them
-                rows = evidence.newest(newest) if newest else evidence
-                logits = posterior.leave_one_out(rows.codes, rows.labels, local_priors)
+        if evidence is not None and len(evidence):
+            # only what is in the tables can be left out of them
+            rows = evidence.newest(newest) if newest else evidence
+            for name, logits in zip(names, posterior.leave_one_out(rows.codes, rows.labels, priors), strict=True):
                 fitted[name] = fit_temperature(logits, rows.labels, DISCRIMINANT_LOG2)
                 left_out[name] = log_softmax(logits / fitted[name])
+        for name, head in zip(names, posterior.heads(priors), strict=True):
             heads[name] = _cooled(head, fitted.get(name, 1.0))
     order = {name: heads[name] for name in RECIPES if name in heads}
     return Solved(order, left_out, fitted, everything, _all_met(buckets.total))

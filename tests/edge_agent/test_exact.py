@@ -66,10 +66,22 @@ def test_the_running_expert_is_the_one_solved_afresh() -> None:
     learner = trainer()
     teach(learner, codes, labels)
     assert learner.pending
-    running = learner._experts()["quick"]
+    running = learner._experts().head("quick")
     learner._flush()
-    afresh = learner._experts()["quick"]
+    afresh = learner._experts().head("quick")
     assert np.allclose(running.kernel, afresh.kernel, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_that_wait_are_no_longer_the_callers() -> None:
+    codes, labels = labelled(FEW_LABELS + 5, seed=4, shift=20.0)
+    first, second = trainer(), trainer()
+    teach(first, codes, labels)
+    for row in range(len(labels)):
+        code = codes[row : row + 1].copy()
+        second.learn(code, labels[row : row + 1])
+        code[:] = 0  # a caller that uses its array again
+    assert first.pending == second.pending > 0
+    assert first.local == second.local
 
 
 def test_solves_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +106,8 @@ def test_nothing_is_forgotten_while_labels_are_few() -> None:
     learner = trainer()
     learner.learn(codes, labels)
     learner._flush()
-    assert not {"newest", "recent", "long"} & set(learner._experts())
+    assert not {"newest", "recent", "long"} & set(learner._experts().names)
     codes, labels = labelled(200, seed=7)
     learner.learn(codes, labels)
     learner._flush()
-    assert "newest" in learner._experts()
+    assert "newest" in learner._experts().names

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_agent.learner.experts import SHARE, ExpertPool
+from edge_agent.learner.stack import HeadStack
 from headway.head import Head, HeadInput, HeadKind, log_softmax
 
 NAMES = ("good", "bad")
@@ -69,7 +70,7 @@ def test_the_pool_of_linear_heads_is_the_linear_head_of_the_weighted_logits() ->
     pool.score(NAMES, np.array([0.1, 1.0]))
     x = np.random.default_rng(3).normal(size=(7, 4)).astype(np.float32)
     expected = sum(w * h.logits(x) for w, h in zip(pool.weights(NAMES), heads.values(), strict=True))
-    found = pool.head(heads).logits(x)
+    found = pool.head(HeadStack(heads)).logits(x)
     assert np.allclose(log_softmax(found.astype(np.float64)), log_softmax(np.asarray(expected)), atol=1e-5)
 
 

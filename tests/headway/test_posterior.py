@@ -27,7 +27,7 @@ def tables(count: int, seed: int, classes: tuple[str, ...] = CLASSES) -> tuple[n
 def test_leave_one_out_is_leaving_one_out(k: float, local_priors: bool, count: int) -> None:
     prior = SourcePrior.of(tables(300, seed=1)[2])
     codes, labels, local = tables(count, seed=2)
-    found = Posterior(prior, local, k).leave_one_out(codes, labels, local_priors)
+    found = Posterior(prior, local, k).leave_one_out(codes, labels, (local_priors,))[0]
     for row in range(count):
         without = local - Statistics.of(codes[row : row + 1], labels[row : row + 1], CLASSES, "s")
         head = Posterior(prior, without, k).head()

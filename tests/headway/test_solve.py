@@ -8,7 +8,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
 from headway.errors import LocalError
-from headway.solve import blend, fleet_head, lda_head, ridge_head, shrunk_covariance
+from headway.solve import (
+    INVERSE_LEAF,
+    blend,
+    definite_inverse,
+    fleet_head,
+    lda_head,
+    ridge_head,
+    shrunk_covariance,
+)
 from headway.statistics import Statistics
 
 CLASSES = ("a", "b", "c", "d")
@@ -43,6 +51,32 @@ def test_ridge_is_scikit_learns() -> None:
     oracle = Ridge(alpha=penalty).fit(codes.astype(float), np.eye(4)[labels])
     assert np.allclose(head.kernel, oracle.coef_.T, atol=1e-4)
     assert np.allclose(head.bias, oracle.intercept_, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 3, INVERSE_LEAF, INVERSE_LEAF + 1, 200, 321])
+def test_the_inverse_of_a_definite_matrix(size: int) -> None:
+    random = np.random.default_rng(size)
+    # spread over six orders of magnitude, as features that nearly depend on each other make it
+    axes, _ = np.linalg.qr(random.normal(size=(size, size)))
+    spread = np.geomspace(1e-3, 1e3, size)
+    matrix = (axes * spread) @ axes.T
+    matrix = 0.5 * (matrix + matrix.T)
+    before = matrix.copy()
+    inverse = definite_inverse(matrix)
+    assert np.array_equal(matrix, before)
+    assert np.array_equal(inverse, inverse.T)
+    assert np.allclose(inverse @ matrix, np.eye(size), atol=1e-7)
+    assert np.allclose(inverse, np.linalg.inv(matrix), rtol=1e-7, atol=1e-7)
+
+
+def test_the_inverse_reads_the_upper_half_alone() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(300, 100))
+    matrix = rows.T @ rows
+    half = len(matrix) // 2
+    other = matrix.copy()
+    other[half:, :half] = np.nan
+    assert np.array_equal(definite_inverse(matrix), definite_inverse(other))
 
 
 def test_a_class_without_samples_is_never_predicted() -> None:
