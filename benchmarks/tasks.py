@@ -21,11 +21,16 @@ RAINFALL_TRAINED, DIGITS_TRAINED = 1000, 600
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """taught: rows that get labels, in time order; tests: rows scored once all labels are in, by name."""
+    """taught: rows that get labels, in time order; tests: rows scored once all labels are in, by name.
+
+    phases: of a life in phases, how many of `taught` were in at the end of each (0 for what the model was trained on),
+    and rows of that phase that are never taught; every phase is tested after each.
+    """
 
     name: str
     taught: Rows
     tests: dict[str, Rows]
+    phases: tuple[tuple[int, Rows], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,10 @@ def gas_stream(data: Path, seed: int, by_class: bool) -> Task:
 
 
 def gas_few(data: Path, seed: int) -> Task:
-    """Ten labels per class and batch, batches 2 to 6; at the end all rows that were not taught, and batch 1."""
+    """Ten labels per class and batch, batches 2 to 6, one batch after the other; scored on all rows not taught.
+
+    Phases are the batches; the first of them is what the model was trained on.
+    """
     batches = datasets.gas_drift(data)
     random = np.random.default_rng(seed)
     taught, left = [], []
@@ -70,7 +78,8 @@ def gas_few(data: Path, seed: int) -> Task:
         taught.append(batches[number][random.permutation(chosen)])
         left.append(batches[number][np.setdiff1d(np.arange(len(batches[number])), chosen)])
     tests = {"all batches": joined([batches[1], *left]), "batch 1": batches[1]}
-    device = Device("sensors", joined(taught), tests)
+    ends = np.cumsum([0, *map(len, taught)]).tolist()
+    device = Device("sensors", joined(taught), tests, tuple(zip(ends, [batches[1], *left], strict=True)))
     return Task("gas drift, 10 labels", "gas", datasets.GAS_CLASSES, batches[1], (device,), tabular=True)
 
 

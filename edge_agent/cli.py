@@ -76,7 +76,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     settings = _learner_of(options.config) if options.config else LearnerSettings()
-    result = replay(options.bundle, options.stream, options.out, settings)
+    result = replay(options.bundle, options.stream, options.out, settings, options.phases)
     print(json.dumps(result, indent=2))
     return 0
 
@@ -129,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("stream", type=Path, help=".npz with x and y (-1: no label), rows in time order")
     again.add_argument("--out", type=Path, required=True, help="where prediction, probability, source go (.npz)")
     again.add_argument("--config", type=Path, help="agent.toml; its [learner] table is used")
+    again.add_argument("--phases", type=int, default=0, metavar="N", help="also what is forgotten from phase to phase")
     again.set_defaults(run=_replay)
     return parser
 

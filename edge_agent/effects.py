@@ -23,10 +23,11 @@ class Answer:
     probability: Float32
     source: Strings
 
-    def encode(self) -> bytes:
-        """As ``.npz`` bytes, three arrays by these names."""
+    def encode(self, **more: AnyArray) -> bytes:
+        """As ``.npz`` bytes, three arrays by these names, and what `more` there is."""
         buffer = io.BytesIO()
-        np.savez(buffer, prediction=self.prediction, probability=self.probability, source=self.source)
+        named = {"prediction": self.prediction, "probability": self.probability, "source": self.source, **more}
+        np.savez(buffer, allow_pickle=False, **named)
         return buffer.getvalue()
 
 
