@@ -132,12 +132,12 @@ class Agent:
 
     def change_classes(self, changes: ClassChanges) -> None:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
-        self.learner.change_classes(changes)
+        renames = self.learner.change_classes(changes)
         self._recorder.note(ClassesChanged(changes))
-        if changes.rename and self._baseline is not None:
-            self._baseline, self._baseline_changed = self._baseline.renamed(changes.rename), True
-        if changes.rename and self._birth.tables is not None:
-            self._birth = replace(self._birth, tables=self._birth.tables.renamed(changes.rename))
+        if renames and self._baseline is not None:
+            self._baseline, self._baseline_changed = self._baseline.renamed(renames), True
+        if renames and self._birth.tables is not None:
+            self._birth = replace(self._birth, tables=self._birth.tables.renamed(renames))
         self.sync_state.counter += 1  # so that the fleet hears the names
 
     def changes(self, consumed: int | None = None) -> Changes:
@@ -325,7 +325,7 @@ class Agent:
             update.base_version,
             update.samples,
             self.learner.space,
-            self.learner.classes,
+            self.learner.names.travelling,
             self._feedback.added(update.delta, precision),
             state.life or self.life,
             precision,

@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     classes.add_argument("--add", action="append", default=[], metavar="NAME", help="a class that comes, or comes back")
     classes.add_argument("--remove", action="append", default=[], metavar="NAME", help="never predict it again")
     names = ("OLD", "NEW")
-    classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="of an added class")
+    classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="call it so from now on")
     classes.set_defaults(run=_classes)
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")

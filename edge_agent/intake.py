@@ -19,6 +19,7 @@ from edge_agent.keeper import Keeper
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.sensors.ports import Claimed, SampleSource
 from edge_agent.store import Changes, OutboxRow, Store
+from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
 from headway.samples import Samples
@@ -89,6 +90,8 @@ class Intake:
             samples, features = self._read(file)
             if samples.changes is not None:
                 self._agent.change_classes(samples.changes)
+            # all or none of them, before anything is learned
+            self._agent.learner.names.check(ClassChanges(add=samples.names))
         except DataError as error:
             self._reject(file, str(error))
             return

@@ -37,20 +37,25 @@ class ClassChanges:
         texts = {name: tuple(map(str, found[name].tolist())) if name in found else () for name in (ADD, REMOVE)}
         return cls(pairs, texts[ADD], texts[REMOVE]) if found else None
 
-    def checked(self, classes: Sequence[str], bundled: int, removed: frozenset[str]) -> None:
-        """Raise DataError when this cannot be done to `classes`, the first `bundled` of which are the bundle's."""
+    def checked(self, classes: Sequence[str], bundle: Sequence[str], removed: frozenset[str]) -> None:
+        """Raise DataError when this cannot be done to `classes`, the first of which are the `bundle`'s, renamed or not.
+
+        The bundle's own names stay taken, each by its class: in the fleet they go on meaning that one.
+        """
         names = list(classes)
         for old, new in self.rename:
             if old not in names:
                 raise DataError(f"class {old!r} cannot be renamed: it is no class{nearest(old, tuple(names))}")
-            if names.index(old) < bundled:
-                raise DataError(
-                    f"class {old!r} cannot be renamed: it is the bundle's, by whose names the fleet adds up; "
-                    "map labels to it instead (label_map)"
-                )
+            at = names.index(old)
+            if new in bundle and bundle.index(new) != at:
+                raise DataError(f"class {old!r} cannot become {new!r}: that is the bundle's name of another class")
             if new in names or not 0 < len(new) <= CLASS_NAME_MAX:
                 raise DataError(f"class {old!r} cannot become {new!r}: names are new, of 1 to {CLASS_NAME_MAX} letters")
-            names[names.index(old)] = new
+            names[at] = new
+        for name in self.add:
+            if name in bundle and name not in names:
+                called = names[bundle.index(name)]
+                raise DataError(f"class {name!r} cannot be added: it is the bundle's name of {called!r}")
         names += [name for name in self.add if name not in names]
         gone = (removed - set(self.add)) | set(self.remove)
         for name in self.remove:

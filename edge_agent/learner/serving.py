@@ -12,6 +12,7 @@ from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.names import ClassNames
 from edge_agent.learner.scoring import added, build_scorer
 from edge_agent.learner.trainer import learner_kind
 from edge_agent.pipeline import Features
@@ -20,7 +21,7 @@ from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput
-from headway.messages import CLASSES_MAX, PublishedHead
+from headway.messages import PublishedHead
 from headway.metrics import ClassificationSums
 from headway.recent_metrics import Recent
 from headway.samples import Label, class_index
@@ -32,7 +33,6 @@ from headway.variant import Variant
 
 FLEET = "fleet"
 STATE_BYTES_MAX = 256 << 20
-CLASS_NAME_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,7 @@ class Learner:
         self.settings = settings
         self.task = variant.task
         self._frozen = variant.frozen_head
-        self._classes = variant.classes
-        self._removed: frozenset[str] = frozenset()
-        # new name by old one: heads that the fleet made before it heard of it say the old one
-        self._renamed: dict[str, str] = {}
+        self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         self.trainer: ExactTrainer | GradientTrainer = (
             ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
@@ -82,13 +79,13 @@ class Learner:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The bundle's classes, then those added since, in the order they came."""
-        return self._classes
+        """The bundle's classes, then those added since, in the order they came, by their names here."""
+        return self.names.here
 
     @property
     def removed(self) -> frozenset[str]:
         """Classes that are never predicted any more."""
-        return self._removed
+        return self.names.removed
 
     @property
     def feature_size(self) -> int:
@@ -112,7 +109,7 @@ class Learner:
     @property
     def recent_sums(self) -> AnySums:
         """What was served, over the newest `recent_rows` labels."""
-        return self._recent.sums(len(self._classes))
+        return self._recent.sums(len(self.names))
 
     @property
     def refused_steps(self) -> int:
@@ -145,7 +142,7 @@ class Learner:
         self._gate.record(losses)
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
-        said = _widened(served.probability, len(self._classes))
+        said = _widened(served.probability, len(self.names))
         self.served_sums = added(self.served_sums, said, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
         self._recent.add(said, truth)
@@ -183,38 +180,33 @@ class Learner:
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
-        if name in self._classes:
-            self._removed -= {name}
-            return
-        if self.task is not Task.CLASSIFICATION:
+        if self.task is not Task.CLASSIFICATION and name not in self.classes:
             raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
-        if not name or len(name) > CLASS_NAME_MAX or len(self._classes) >= CLASSES_MAX:
-            raise DataError(f"class {name!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
-        self._classes = (*self._classes, name)
-        self.trainer.with_classes(self._classes)
+        if not self.names.add(name):
+            return
+        self.trainer.with_classes(self.names.travelling)
         for name_of in ("served_sums", "frozen_sums"):
             sums = getattr(self, name_of)
             if isinstance(sums, ClassificationSums):
-                setattr(self, name_of, sums.widened(len(self._classes)))
+                setattr(self, name_of, sums.widened(len(self.names)))
 
-    def change_classes(self, changes: ClassChanges) -> None:
-        """Rename, add and remove classes by name. Raises DataError, and then nothing has changed.
+    def change_classes(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
+        """Rename, add and remove classes by name; returns the renames (old, new) that all tables must follow.
 
         A removed class is never predicted any more; its samples stay in the tables, where they shape the shared
-        covariance. A renamed one keeps all it has learned.
+        covariance. A renamed one keeps all it has learned; one of the bundle is called so on this device alone.
+        Raises DataError, and then nothing has changed.
         """
         if self.task is not Task.CLASSIFICATION:
             raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")
-        changes.checked(self._classes, len(self._variant.classes), self._removed)
-        names = dict(changes.rename)
-        if names:
-            self._classes = tuple(names.get(name, name) for name in self._classes)
-            self._removed = frozenset(names.get(name, name) for name in self._removed)
-            self._renamed = {old: names.get(new, new) for old, new in self._renamed.items()} | names
-            self.trainer.renamed(changes.rename)
+        self.names.check(changes)
+        renames = self.names.rename(changes)
+        if renames:
+            self.trainer.renamed(renames)
         for name in changes.add:
             self.add_class(name)
-        self._removed |= set(changes.remove)
+        self.names.removed |= set(changes.remove)
+        return renames
 
     def adopt(self, published: PublishedHead) -> bool:
         """Take up a newer head of the fleet as a candidate; False when it is not newer.
@@ -225,8 +217,8 @@ class Learner:
             return False
         self._check_fits(published)
         try:
-            for name in map(self._here, published.head.classes):
-                if name not in self._removed:
+            for name in map(self.names.of_fleet, published.head.classes):
+                if name not in self.removed:
                     self.add_class(name)
         except DataError as error:
             raise RemoteError(f"fleet head {published.version}: {error}") from error
@@ -251,9 +243,9 @@ class Learner:
             "scorer": scorer_values,
             "kind": self.kind,
             "space": self._variant.space,
-            "classes": list(self._classes),
-            "removed": [*sorted(self._removed)],
-            "renamed": dict(sorted(self._renamed.items())),
+            "classes": list(self.classes),
+            "removed": [*sorted(self.removed)],
+            "renamed": dict(sorted(self.names.called.items())),
             "gate": gate_values,
             "drift": drift_values,
             "trainer": values,
@@ -268,14 +260,11 @@ class Learner:
         fields = Fields(meta, "saved learner", StoreError)
         fields.choice("kind", (self.kind,))
         fields.choice("space", (self._variant.space,))
-        classes = fields.strings("classes")
-        if classes[: len(self._variant.classes)] != self._variant.classes:
-            raise StoreError("saved learner knows other classes than the bundle")
-        for name in classes[len(self._variant.classes) :]:
-            self.add_class(name)
-        self._removed = frozenset(fields.strings("removed"))
-        self._renamed = {old: str(new) for old, new in fields.mapping("renamed").items()}
-        count = len(self._classes)
+        classes, removed = fields.strings("classes"), fields.strings("removed")
+        self.names.restore(classes, removed, {old: str(new) for old, new in fields.mapping("renamed").items()})
+        if len(classes) > len(self._variant.classes):
+            self.trainer.with_classes(self.names.travelling)
+        count = len(classes)
         try:
             self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)
             self.frozen_sums = SUMS[self.task].from_json(fields.mapping("frozen"), count)
@@ -320,22 +309,10 @@ class Learner:
         if self.task is not Task.CLASSIFICATION and published.head.classes != self._variant.classes:
             raise RemoteError(f"fleet head {published.version} has other outputs than the bundle")
 
-    def _here(self, name: str) -> str:
-        """What a class of the fleet is called on this device."""
-        return self._renamed.get(name, name)
-
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
         values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
-        given = head.probabilities(values)
-        if head.classes == self._classes and not self._removed:
-            return given
-        probability = np.zeros((len(given), len(self._classes)), np.float32)
-        for column, name in enumerate(map(self._here, head.classes)):
-            if name in self._classes and name not in self._removed:
-                probability[:, self._classes.index(name)] = given[:, column]
-        probability /= np.maximum(probability.sum(axis=1, keepdims=True), np.float32(1e-30))
-        return probability
+        return self.names.spread(head.probabilities(values), head.classes)
 
 
 def _widened(probability: Float32, classes: int) -> Float32:

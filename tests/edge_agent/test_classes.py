@@ -15,7 +15,7 @@ from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
 from edge_agent.store import MemoryStore
 from headway.class_changes import ClassChanges
-from headway.errors import DataError
+from headway.errors import DataError, StoreError
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import PublishedHead, StatisticsReport
 from headway.samples import read_samples
@@ -82,7 +82,9 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     [
         (ClassChanges(remove=("wlak",)), "'wlak' cannot be removed: it is no class; did you mean 'walk'"),
         (ClassChanges(remove=("walk", "run", "idle")), "two must stay"),
-        (ClassChanges(rename=(("walk", "gehen"),)), "it is the bundle's"),
+        (ClassChanges(rename=(("walk", "fall"),)), "cannot become 'fall'"),
+        (ClassChanges(rename=(("walk", "stroll"), ("fall", "walk"))), "the bundle's name of another class"),
+        (ClassChanges(rename=(("walk", "stroll"),), add=("walk",)), "it is the bundle's name of 'stroll'"),
         (ClassChanges(rename=(("fall", "walk"),)), "cannot become 'walk'"),
         (ClassChanges(rename=(("fell", "x"),)), "it is no class; did you mean 'fall'"),
         (ClassChanges(rename=(("fall", ""),)), "cannot become ''"),
@@ -182,3 +184,79 @@ def test_two_devices_that_agree_on_a_name_have_one_class(tmp_path: Path) -> None
             agent.change_classes(ClassChanges(rename=((rename, "fall"),)))
         reports.append(agent.learner.trainer.local)  # type: ignore[union-attr]
     assert (reports[0] + reports[1]).counts.tolist() == [0, 0, 0, 14]
+
+
+@pytest.mark.parametrize("kind", ["exact", "gradient"])
+def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tmp_path: Path, kind: str) -> None:
+    settings, store = config(tmp_path, kind), MemoryStore()
+    agent, loop = opened(settings, store)
+    plain, _ = opened(config(tmp_path, kind), MemoryStore())
+    store.commit(agent.checkpoint())
+    x, y = windows(40, drift=0.5)
+    drop(settings, "1.npz", rename_class=np.array([["walk", "stroll"]]))
+    turn(loop)
+    renamed = ("idle", "stroll", "run")
+    assert agent.learner.classes == renamed
+    drop(settings, "2.npz", x=x, y=np.array(renamed)[y])
+    turn(loop)
+    plain.process(pipeline().features(x), y)
+    later = pipeline().features(windows(30, drift=0.5, seed=5)[0])
+    answers = [one.process(later, None).probability for one in (agent, plain)]
+    assert np.array_equal(*answers), "columns keep their places, and nothing learned is lost"
+    assert agent.learner.names.travelling == CLASSES
+    assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
+    if kind == "exact":
+        report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
+        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.local  # type: ignore[union-attr]
+    again, _ = opened(settings, store)
+    assert again.learner.classes == renamed
+    assert again.learner.encode() == agent.learner.encode()
+
+
+def test_the_bundles_name_stays_taken_and_can_come_back(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    agent, loop = opened(settings, MemoryStore())
+    agent.change_classes(ClassChanges(rename=(("walk", "stroll"),), remove=("stroll",)))
+    assert agent.learner.removed == {"stroll"}
+    drop(settings, "1.npz", x=windows(2)[0], y=np.array(["walk", "run"]))
+    turn(loop)
+    reason = (settings.sensor.spool_dir / "rejected" / "1.npz.reason").read_text()
+    assert "it is the bundle's name of 'stroll'" in reason
+    assert agent.learner.labels == 0
+    agent.change_classes(ClassChanges(rename=(("stroll", "amble"),)))
+    agent.change_classes(ClassChanges(rename=(("amble", "walk"),), add=("walk",)))
+    assert agent.learner.classes == CLASSES
+    assert not agent.learner.removed
+    assert not agent.learner.names.called
+
+
+def test_what_others_call_by_that_name_is_the_same_class_here(tmp_path: Path) -> None:
+    agent, _ = opened(config(tmp_path), MemoryStore())
+    agent.change_classes(ClassChanges(rename=(("walk", "stroll"),)))
+    classes = (*CLASSES, "stroll")
+    bias = np.log(np.array([0.4, 0.3, 0.1, 0.2], np.float32))
+    head = Head(np.zeros((SIZE, 4), np.float32), bias, HeadKind.SOFTMAX, classes, HeadInput.CODES)
+    assert agent.learner.adopt(PublishedHead(1, "exact", variant().space, 3, 100, head))
+    assert agent.learner.classes == ("idle", "stroll", "run")
+    probability = agent.learner._apply(head, pipeline().features(windows(1)[0]))[0]
+    assert probability == pytest.approx([0.4, 0.5, 0.1])
+
+
+def test_a_saved_name_that_is_not_the_bundles_is_refused(tmp_path: Path) -> None:
+    agent, _ = opened(config(tmp_path), MemoryStore())
+    agent.change_classes(ClassChanges(rename=(("walk", "stroll"),)))
+    with pytest.raises(StoreError, match="other classes than the bundle"):
+        agent.learner.names.restore(("idle", "stroll", "run"), (), {"walk": "amble"})
+
+
+def test_a_new_name_that_is_too_long_is_rejected_with_the_reason(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    agent, loop = opened(settings, MemoryStore())
+    drop(settings, "1.npz", x=windows(3)[0], y=np.array(["fall", "walk", "x" * 300]))
+    turn(loop)
+    assert agent.learner.classes == CLASSES
+    assert agent.learner.labels == 0
+    assert "1 to 256 characters" in (settings.sensor.spool_dir / "rejected" / "1.npz.reason").read_text()
+    with pytest.raises(DataError, match="1 to 256"):
+        agent.change_classes(ClassChanges(rename=(("walk", "stroll"),), add=("x" * 300,)))
+    assert agent.learner.classes == CLASSES, "nothing of an order that cannot be carried out"
