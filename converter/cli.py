@@ -51,6 +51,7 @@ def _convert(arguments: list[str]) -> None:
         quantize=tuple(given.quantize.split(",")),
         cut=given.cut,
         drop_points_max=given.max_drop,
+        agreement_percent_min=given.min_agreement,
         difference_max=given.max_difference,
         allow_flex=given.allow_flex,
         missing=given.missing,
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--formats", default="", help="tflite,onnx (default tflite; onnx for an .onnx model)")
     add("--quantize", default="none", help="any of none,float16,dynamic,int8 (default none: float32)")
     add("--max-drop", type=float, default=0.5, help="points of accuracy a quantised backbone may lose (default 0.5)")
+    add("--min-agreement", type=float, default=95, help="percent of a quantised backbone's answers that stay (95)")
     add("--max-difference", type=float, default=1e-5, help="of a float32 backbone from the model (default 1e-5)")
     add("--cut", default="", metavar="LAYER", help="the layer that is the head (default: the last Dense)")
     add("--allow-flex", action="store_true", help="let TFLite use TensorFlow operators")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from converter.backbones import PROOF_ROWS_MAX, Reference, write_backbones
+from converter.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
 from converter.export import Exporter
+from converter.export_queue import ExportQueue
 from converter.fit import (
     PROBES,
     evaluation_slice,
@@ -21,6 +22,7 @@ from converter.fit import (
     raw_windows,
     spread_rows,
 )
+from converter.gate import Reference
 from converter.keys import read_signer
 from converter.opening import open_source
 from converter.options import Options, writable
@@ -29,7 +31,7 @@ from converter.runtimes import installed_runtimes
 from converter.scoring import score
 from converter.source import Source
 from converter.training_data import Data, TrainingData, as_training_data
-from headway.arrays import Float32, describe
+from headway.arrays import Float32, Int64, describe
 from headway.errors import DataError, ModelError
 from headway.head import Head, HeadInput, HeadKind, link
 from headway.preprocessing import Preprocessing
@@ -72,16 +74,20 @@ def convert(
         fits_embedding(options, len(head.kernel))
         preprocessing = _preprocessing(source, data, options)
         inputs, _ = preprocessing.apply(data.x)
-        progress(f"running the source model on {min(len(inputs), PROOF_ROWS_MAX)} windows")
-        reference = _reference(source, head, inputs, data, options.difference_max)
-        written = write_backbones(source, head, data, reference, options, exporter, progress)
-    first = written.backbones[0]
+        rows = spread_rows(data, PROOF_ROWS_MAX)
+        proof = np.ascontiguousarray(inputs[rows])
+        with ExportQueue(source, proof, exporter, options.allow_flex) as exports:
+            first = begin_first(source, options, exports)
+            progress(f"running the source model on {len(rows)} windows")
+            reference = _reference(source, head, rows, proof, data, options.difference_max)
+            written = write_backbones(source, head, data, reference, options, exports, first, progress)
+    backbone = written.backbones[0]
     progress(f"running the written backbone on {len(inputs)} windows")
-    embedding = _embed(first, inputs, options)
+    embedding = _embeddings(written, reference, inputs, options)
     progress("fitting feature scales and source statistics")
-    sha256 = hashlib.sha256(first.payload).hexdigest()
+    sha256 = hashlib.sha256(backbone.payload).hexdigest()
     fitted = fit_features(
-        embedding, inputs, data, options, preprocessing, sha256, lambda rows: _embed(first, rows, options)
+        embedding, inputs, data, options, preprocessing, sha256, lambda rows: _embed(backbone, rows, options)
     )
     report = Report(
         bundle=out,
@@ -144,11 +150,11 @@ def _preprocessing(source: Source, data: TrainingData, options: Options) -> Prep
     return fit_preprocessing(data, shape, options)
 
 
-def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData, difference_max: float) -> Reference:
+def _reference(
+    source: Source, head: Head, rows: Int64, proof: Float32, data: TrainingData, difference_max: float
+) -> Reference:
     """What the model says, and proof that backbone and head together say the same: a wrong cut shows here."""
-    rows = spread_rows(data, PROOF_ROWS_MAX)
-    proof = np.ascontiguousarray(inputs[rows])
-    embedding, outputs = source.embed(proof), source.predict(proof)
+    embedding, outputs = source.answers(proof)
     if not np.isfinite(outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
     rebuilt = link(head.logits(embedding), head.kind)
@@ -164,6 +170,16 @@ def _reference(source: Source, head: Head, inputs: Float32, data: TrainingData, 
             f"(at most {difference_max:.0e}; --max-difference)"
         )
     return Reference(rows, proof, embedding, outputs, score(outputs, data, rows, head.kind))
+
+
+def _embeddings(written: Written, reference: Reference, inputs: Float32, options: Options) -> Float32:
+    """Embeddings of all windows; those of the proof are known, and a window is always run alone."""
+    embedding = np.empty((len(inputs), written.embedding.shape[1]), np.float32)
+    embedding[reference.rows] = written.embedding
+    rest = np.setdiff1d(np.arange(len(inputs)), reference.rows)
+    if len(rest):
+        embedding[rest] = _embed(written.backbones[0], inputs[rest], options)
+    return embedding
 
 
 def _embed(backbone: Backbone, inputs: Float32, options: Options) -> Float32:

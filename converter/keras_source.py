@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.frozen import freeze, write_frozen
 from converter.rounding import float64_twin, own_rounding
 from converter.source import HeadWeights, head_kind
 from headway.arrays import Float32
@@ -46,11 +47,18 @@ class KerasSource:
                 f"the model takes inputs of shape {self.input_shape}; fix every length: Input((steps, channels))"
             )
 
-    def embed(self, inputs: Float32) -> Float32:
-        return np.asarray(self.backbone.predict(inputs, verbose=0, batch_size=PREDICT_ROWS), np.float32)
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        import keras
 
-    def predict(self, inputs: Float32) -> Float32:
-        return np.asarray(self._model.predict(inputs, verbose=0, batch_size=PREDICT_ROWS), np.float32)
+        tensors = [self.backbone.outputs[0], self._model.outputs[0]]
+        plain = type(self._model) in (keras.Sequential, type(self.backbone))  # a subclass may have a call of its own
+        if plain and self.backbone.inputs[0] is self._model.inputs[0]:  # else the backbone was put together anew
+            both = keras.Model(self._model.inputs, tensors)
+            embedding, outputs = both.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+        else:
+            embedding = self.backbone.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+            outputs = self._model.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+        return np.asarray(embedding, np.float32), np.asarray(outputs, np.float32)
 
     def rounding(self, inputs: Float32) -> float:
         twin = float64_twin(self._model)
@@ -64,25 +72,18 @@ class KerasSource:
         return ("one", "unrolled") if self.input_shape[0] <= UNROLLED_STEPS_MAX else ("one",)
 
     def save(self, folder: Path, form: str) -> None:
-        import keras
-        import tensorflow as tf
-
+        if str(self.backbone.inputs[0].dtype) != "float32":
+            raise ModelError(
+                f"the model takes {self.backbone.inputs[0].dtype} inputs; put a cast behind a float32 Input"
+            )
         recurrent = [layer for layer in _flat(self.backbone) if type(layer).__name__ in RECURRENT_LAYERS]
         before = [layer.unroll for layer in recurrent]
         try:
             for layer in recurrent:
                 layer.unroll = form == "unrolled"
-            archive = keras.export.ExportArchive()
-            archive.track(self.backbone)
-            shape = (1 if form == "one" else None, *self.input_shape)
-            dtype = tf.as_dtype(self.backbone.inputs[0].dtype)
-            if dtype != tf.float32:
-                raise ModelError(f"the model takes {dtype.name} inputs; put a cast behind a float32 Input")
-            backbone = self.backbone
-            archive.add_endpoint(
-                "serve", lambda x: backbone(x, training=False), [tf.TensorSpec(shape, tf.float32, name="x")]
-            )
-            archive.write_out(str(folder), verbose=False)
+            backbone, shape = self.backbone, (1 if form == "one" else None, *self.input_shape)
+            frozen = freeze(lambda x: backbone(x, training=False), shape)
+            write_frozen(frozen, shape, folder)
         finally:
             for layer, unroll in zip(recurrent, before, strict=True):
                 layer.unroll = unroll

@@ -57,11 +57,8 @@ class OnnxSource:
         self._cut_at, self.weights = _find_head(graph, constants, self._output, layer)
         self._backbone = _prefix(self._model, self._input, self._cut_at, self._batch, self.input_shape)
 
-    def embed(self, inputs: Float32) -> Float32:
-        return self._run(self._backbone, inputs, "embedding")
-
-    def predict(self, inputs: Float32) -> Float32:
-        return self._run(self._model, inputs, self._output)
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        return self._run(self._backbone, inputs, "embedding"), self._run(self._model, inputs, self._output)
 
     def rounding(self, inputs: Float32) -> float:
         return 0.0  # its graph is fixed to float32

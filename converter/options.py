@@ -20,7 +20,8 @@ class Options:
 
     name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
     formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
-    cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points.
+    cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points;
+    agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
     difference_max: of a float32 backbone from the model, in features (over their scale) and in outputs.
     missing, denoise, standardise: preprocessing to fit (headway/preprocessing.py).
     pca, select: keep so many components or features; select_by: ``f-score`` or ``mutual-information``.
@@ -35,6 +36,7 @@ class Options:
     quantize: tuple[str, ...] = ("none",)
     cut: str = ""
     drop_points_max: float = 0.5
+    agreement_percent_min: float = 95.0
     difference_max: float = 1e-5
     allow_flex: bool = False
     missing: str = "mean"
@@ -66,6 +68,8 @@ class Options:
             raise ConfigError(f"--release {self.release} must be a whole number from 0 to 2^53; it grows each release")
         if not 0 <= self.drop_points_max <= 100:
             raise ConfigError(f"--max-drop {self.drop_points_max} must be from 0 to 100 points")
+        if not 0 <= self.agreement_percent_min <= 100:
+            raise ConfigError(f"--min-agreement {self.agreement_percent_min} must be from 0 to 100 percent")
         if not 1e-7 <= self.difference_max <= 1e-3:
             raise ConfigError(f"--max-difference {self.difference_max} must be from 1e-7 to 1e-3; the default is 1e-5")
         if self.pca and self.select:

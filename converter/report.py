@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from converter.backbones import Proof
+from converter.gate import Proof
 from headway.fields import JsonValue
 
 MACHINE_FIGURES = ("latency_us",)  # differ from run to run, and a bundle's bytes must not

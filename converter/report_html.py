@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from converter.backbones import Proof
+from converter.gate import Proof
 from converter.report import Report
 from headway.durable import write_durably
 

@@ -67,13 +67,20 @@ def main(engine: str, path: str = "", inputs: str = "", out: str = "", seconds: 
         return
     x = np.load(inputs)
     run = open_model(engine, path)
-    rows = [run(x[i : i + 1]).copy() for i in range(len(x))]
+    rows: list[Any] = []
     times: list[int] = []
-    end = time.perf_counter() + float(seconds)
-    while time.perf_counter() < end:
+    for index in range(len(x)):
+        start = time.perf_counter_ns()
+        embedding = run(x[index : index + 1])
+        times.append(time.perf_counter_ns() - start)
+        rows.append(embedding.copy())
+    times = times[1:] if float(seconds) else []  # the first one also planned the memory
+    left_ns = int(float(seconds) * 1e9) - sum(times)
+    while left_ns > 0:  # a slow backbone has been timed enough on the rows themselves
         start = time.perf_counter_ns()
         run(x[len(times) % len(x)][None])
         times.append(time.perf_counter_ns() - start)
+        left_ns -= times[-1]
     np.savez(out, embedding=np.stack(rows).astype(np.float32), times_ns=np.array(times, np.int64))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.frozen import only, write_frozen
 from converter.source import HeadWeights, head_kind
 from headway.arrays import Float32
 from headway.errors import ModelError
@@ -52,11 +53,8 @@ class SavedModelSource:
         self._predict = frozen
         self._embed = frozen.prune(frozen.inputs[0].name, product.inputs[0].name)
 
-    def embed(self, inputs: Float32) -> Float32:
-        return self._run(self._embed, inputs)
-
-    def predict(self, inputs: Float32) -> Float32:
-        return self._run(self._predict, inputs)
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        return self._run(self._embed, inputs), self._run(self._predict, inputs)
 
     def rounding(self, inputs: Float32) -> float:
         return 0.0  # its graph is fixed to float32
@@ -65,13 +63,7 @@ class SavedModelSource:
         return ("any", "one") if self._batch is None else ("one",)
 
     def save(self, folder: Path, form: str) -> None:
-        import tensorflow as tf
-
-        module = tf.Module()
-        shape = (1 if form == "one" else None, *self.input_shape)
-        embed = tf.function(lambda x: _only(self._embed(x)), input_signature=[tf.TensorSpec(shape, tf.float32, "x")])
-        module.serve = embed
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": embed.get_concrete_function()})
+        write_frozen(self._embed, (1 if form == "one" else None, *self.input_shape), folder)
 
     def _run(self, function: Any, inputs: Float32) -> Float32:
         import tensorflow as tf
@@ -80,14 +72,10 @@ class SavedModelSource:
         if len(inputs) % step and self._batch:
             raise ModelError(f"the SavedModel takes batches of {step} only; export it with a free batch size")
         parts = [
-            np.asarray(_only(function(tf.constant(inputs[start : start + step]))), np.float32)
+            np.asarray(only(function(tf.constant(inputs[start : start + step]))), np.float32)
             for start in range(0, len(inputs), step)
         ]
         return np.concatenate(parts)
-
-
-def _only(result: Any) -> Any:
-    return result[0] if isinstance(result, (list, tuple)) else result
 
 
 def _find_head(frozen: Any, layer: str) -> tuple[Any, HeadWeights]:

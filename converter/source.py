@@ -72,12 +72,11 @@ class Source(Protocol):
         """Which backbone formats can be made of it."""
         ...
 
-    def embed(self, inputs: Float32) -> Float32:
-        """inputs: float32 (n, *input_shape) -> embeddings float32 (n, e), computed by the source's own framework."""
-        ...
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        """What the source's own framework computes: embeddings float32 (n, e) and the whole model's outputs (n, C).
 
-    def predict(self, inputs: Float32) -> Float32:
-        """inputs: float32 (n, *input_shape) -> what the whole model returns, float32 (n, C)."""
+        inputs: float32 (n, *input_shape).
+        """
         ...
 
     def rounding(self, inputs: Float32) -> float:

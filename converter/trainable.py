@@ -77,7 +77,7 @@ def write_trainable(
     if found := flex_operators(payload):
         raise ModelError(f"needs TensorFlow operators {found}, which plain LiteRT does not have; use other layers")
     progress("training it and the same head in NumPy, step for step")
-    parity, difference = _prove(payload, head, source.embed(x), x, y)
+    parity, difference = _prove(payload, head, source.answers(x)[0], x, y)
     write_durably(Path(out), payload)
     return TrainableReport(Path(out), len(payload), parity, difference, tflite_minimum(payload))
 

@@ -10,9 +10,11 @@ from threading import Event
 import numpy as np
 import pytest
 
-from converter import backbones
-from converter.backbones import Reference, Written, write_backbones
+from converter import backbones, export_queue
+from converter.backbones import Written, begin_first, write_backbones
 from converter.export import Job
+from converter.export_queue import ExportQueue
+from converter.gate import Reference
 from converter.options import Options
 from converter.runtimes import Run
 from converter.source import HeadWeights
@@ -40,11 +42,8 @@ class FakeSource:
     input_shape: tuple[int, ...] = (4,)
     weights: HeadWeights = WEIGHTS
 
-    def embed(self, inputs: Float32) -> Float32:
-        return inputs
-
-    def predict(self, inputs: Float32) -> Float32:
-        return HEAD.probabilities(inputs)
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        return inputs, HEAD.probabilities(inputs)
 
     def rounding(self, inputs: Float32) -> float:
         return 0.0
@@ -94,15 +93,16 @@ def write(
     source: FakeSource | None = None,
 ) -> Written:
     monkeypatch.setattr(backbones, "installed_runtimes", lambda engine, python: runtimes)
-    monkeypatch.setattr(backbones, "flex_operators", lambda payload: flex or [])
+    monkeypatch.setattr(export_queue, "flex_operators", lambda payload: flex or [])
     monkeypatch.setattr(
         backbones,
         "oldest_runtimes",
         lambda engine, payload: {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0", "onnxruntime": "1.12"},
     )
-    made = exporter or FakeExporter()
-    arguments = (source or FakeSource(), HEAD, DATA, REFERENCE, options or Options(), made, lambda step: None)
-    return write_backbones(*arguments)  # type: ignore[arg-type]
+    options, source = options or Options(), source or FakeSource()
+    with ExportQueue(source, EMBEDDING, exporter or FakeExporter(), options.allow_flex) as exports:
+        first = begin_first(source, options, exports)
+        return write_backbones(source, HEAD, DATA, REFERENCE, options, exports, first, lambda step: None)
 
 
 def test_the_first_form_that_runs_everywhere_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_quantised_backbone_may_differ_but_not_lose(monkeypatch: pytest.Monkey
 
 
 def test_a_wide_gate_lets_it_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = Options(quantize=("int8",), drop_points_max=100)
+    options = Options(quantize=("int8",), drop_points_max=100, agreement_percent_min=0)
     assert write(monkeypatch, [FakeRuntime("ai-edge-litert", lambda p, x: -x)], options).proofs[0].drop_points > 50
 
 
@@ -196,7 +196,9 @@ def test_without_a_runtime_nothing_can_be_proven(monkeypatch: pytest.MonkeyPatch
 
 
 def test_both_engines_in_order_of_exactness(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = Options(formats=("onnx", "tflite"), quantize=("int8", "none"), drop_points_max=100)
+    options = Options(
+        formats=("onnx", "tflite"), quantize=("int8", "none"), drop_points_max=100, agreement_percent_min=0
+    )
     written = write(monkeypatch, [FakeRuntime("onnxruntime")], options)
     assert [b.member for b in written.backbones] == [
         "backbone/float32.tflite", "backbone/float32.onnx", "backbone/int8.tflite", "backbone/int8.onnx",

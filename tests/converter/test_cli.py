@@ -91,6 +91,7 @@ def test_progress_and_table_are_printed(folder: Path, capsys: pytest.CaptureFixt
         (["--formats", "tflite"], 2, "ONNX backbones only, not tflite"),
         (["--release", "-1"], 2, "--release -1 must be"),
         (["--max-drop", "nan"], 2, "--max-drop nan must be from 0 to 100 points"),
+        (["--min-agreement", "101"], 2, "--min-agreement 101.0 must be from 0 to 100 percent"),
         (["--missing", "zero"], 2, "--missing 'zero' is unknown"),
         (["--missing", "last"], 2, "have no time axis"),
         (["--denoise", "ewma"], 2, "have no time axis"),

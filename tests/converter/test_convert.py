@@ -45,7 +45,7 @@ def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     expected = whole.predict(x, verbose=0)  # type: ignore[attr-defined]
     assert head.kind == kind
-    assert np.allclose(head.probabilities(found.embed(x)), expected, atol=1e-6)
+    assert np.allclose(head.probabilities(found.answers(x)[0]), expected, atol=1e-6)
 
 
 def test_a_head_inside_a_nested_sequential_is_found() -> None:
@@ -53,7 +53,7 @@ def test_a_head_inside_a_nested_sequential_is_found() -> None:
     whole = model(inner)
     found = KerasSource(whole)
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
-    logits = found.weights.head(("a", "b", "c")).logits(found.embed(x))
+    logits = found.weights.head(("a", "b", "c")).logits(found.answers(x)[0])
     assert np.allclose(logits, whole.predict(x, verbose=0), atol=1e-6)  # type: ignore[attr-defined]
 
 

@@ -47,12 +47,12 @@ def test_backbone_and_head_give_back_the_model(
     x, _ = data(40)
     head = source.weights.head(CLASSES)
     assert (head.kind, source.weights.layer, source.input_shape) == (kind, layer, (6,))
-    assert np.allclose(head.probabilities(source.embed(x)), source.predict(x), atol=1e-6)
+    assert np.allclose(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
 
 
 def test_the_embedding_is_what_lies_before_the_last_layer(tmp_path: Path) -> None:
     x, _ = data(10)
-    assert np.allclose(OnnxSource(torch_like(tmp_path)).embed(x), hidden(x, weights()), atol=1e-6)
+    assert np.allclose(OnnxSource(torch_like(tmp_path)).answers(x)[0], hidden(x, weights()), atol=1e-6)
 
 
 def test_two_mirrored_sigmoids_become_a_softmax(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_two_mirrored_sigmoids_become_a_softmax(tmp_path: Path) -> None:
     x, _ = data(40)
     head = source.weights.head(("no", "yes"))
     assert head.kind is HeadKind.SOFTMAX
-    assert np.allclose(head.probabilities(source.embed(x)), source.predict(x), atol=1e-6)
+    assert np.allclose(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
 
 
 def test_an_onnx_model_becomes_a_bundle_that_runs(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html.parser
 from pathlib import Path
 
-from converter.backbones import Proof
+from converter.gate import Proof
 from converter.report import Report
 from converter.report_html import page, write_html
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from converter.backbones import Proof, Reference, _Prover
+from converter.gate import Gate, Proof, Reference
 from converter.options import Options
 from converter.runtimes import Run
 from converter.scoring import score
@@ -19,16 +15,6 @@ from headway.errors import ConfigError
 from headway.head import Head, HeadInput, HeadKind
 
 ROWS = 60
-
-
-@dataclass
-class Rounds:
-    """A source of which only its own rounding is asked."""
-
-    own: float = 0.0
-
-    def rounding(self, inputs: Float32) -> float:
-        return self.own
 
 
 def judged(
@@ -48,9 +34,8 @@ def judged(
     everything = np.arange(ROWS)
     reference = Reference(everything, embedding, embedding, outputs, score(outputs, data, everything, head.kind))
     run = Run((embedding + np.float32(change))[:rows], 1.0)
-    with ThreadPoolExecutor(1) as exports:
-        given = (Rounds(own), head, data, reference, options or Options(), None, exports, Path(), "tflite", precision)
-        return _Prover(*given)._judge(("tflite", precision, "a runtime", "1"), run, 10)  # type: ignore[arg-type]
+    gate = Gate(head, data, reference, options or Options(), lambda: own)
+    return gate.judge(("tflite", precision, "a runtime", "1"), run, 10)
 
 
 def test_a_run_that_matches_passes() -> None:
@@ -95,7 +80,41 @@ def test_a_quantised_backbone_is_judged_by_what_it_loses() -> None:
     assert proof.measured
     assert proof.drop_points > 0.5
     assert "allow more with --max-drop" in proof.refused
-    assert judged(1.0, change, "int8", Options(drop_points_max=100)).refused == ""
+    allowed = Options(drop_points_max=100, agreement_percent_min=0)
+    assert judged(1.0, change, "int8", allowed).refused == ""
+
+
+def test_as_many_right_answers_are_not_enough_when_they_are_others() -> None:
+    """A source that is wrong on six windows, and a run that is wrong on six others."""
+    labels = np.arange(ROWS) % 3
+    embedding = np.eye(3, dtype=np.float32)[labels]
+    moved = np.roll(embedding, 1, axis=1)
+    first, last = np.arange(6), np.arange(ROWS - 6, ROWS)
+    head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), HeadKind.LINEAR, ("a", "b", "c"),
+                HeadInput.EMBEDDING)  # fmt: skip
+    theirs, ours = embedding.copy(), embedding.copy()
+    theirs[first], ours[last] = moved[first], moved[last]
+    data = training_data(embedding, labels)
+    reference = Reference(np.arange(ROWS), embedding, theirs, theirs, 1 - 6 / ROWS)
+
+    def proof(options: Options) -> Proof:
+        return Gate(head, data, reference, options, lambda: 0.0).judge(
+            ("tflite", "int8", "litert", "2"), Run(ours, 1.0), 9
+        )
+
+    strict = proof(Options())
+    assert strict.drop_points == pytest.approx(0.0)
+    assert strict.refused == (
+        "agrees with the source model on 80.00 % of the answers on litert (at least 95); "
+        "quantise less, or allow it with --min-agreement 80"
+    )
+    assert proof(Options(agreement_percent_min=80)).refused == ""
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_the_agreement_asked_for_has_bounds(percent: float) -> None:
+    with pytest.raises(ConfigError, match=f"--min-agreement {percent} must be from 0 to 100 percent"):
+        Options(agreement_percent_min=percent)
 
 
 @pytest.mark.parametrize(("change", "rows", "words"), [(np.nan, ROWS, "not finite"), (0.0, ROWS - 1, "(59, 3)")])
