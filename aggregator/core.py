@@ -127,6 +127,8 @@ class Aggregator:
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
         size_max = self._model.source.size
+        if self._repeated(device, payload, now):
+            return
         if is_part(payload):
             part = ReportPart.decode(payload)
             self._admit(device, part.device, part.epoch, now)
@@ -163,6 +165,15 @@ class Aggregator:
         self._heads.sum.replace(old, report.statistics)
         self._heads.changed = True
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
+
+    def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
+        """The report that is stored, once more: it was checked when it came, and is answered again."""
+        epoch = self._registry.newest_epoch(device)
+        known = self._store.statistics(device, epoch) if epoch else None
+        if known is None or known.payload != payload:
+            return False
+        self._admit(device, device, epoch, now)
+        return True
 
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
         update = Update.decode(payload)

@@ -119,6 +119,9 @@ class HeadPublisher:
 
     def retained(self, payload: bytes) -> list[Effect]:
         """The head the broker retains. If it is newer than the store's, the store was lost: go on from there."""
+        newest = self._store.head()
+        if newest is not None and newest.payload == payload:
+            return []
         version = PublishedHead.decode(payload).version
         if version <= self.version:
             return []

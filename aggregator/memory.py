@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,7 +44,7 @@ class MemoryStore:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         # rows are immutable, so copying the containers is a whole snapshot
-        before = _Tables(**{name: copy.copy(getattr(self._tables, name)) for name in _Tables.__slots__})
+        before = _Tables(*[getattr(self._tables, name).copy() for name in _Tables.__slots__])
         try:
             yield
         except BaseException:

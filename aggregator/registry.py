@@ -61,10 +61,17 @@ class Registry:
             self.change(device, now, online=status.online, boot=status.boot)
 
     def on_reported(self, device: str, payload: bytes, now: Instant) -> None:
-        Reported.decode(payload)
+        # what is stored was checked when it came, and devices repeat themselves
+        row = self._known(device)
+        if row is None or payload != row.reported:
+            Reported.decode(payload)
         self.change(device, now, reported=payload)
 
     def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
+        stored = self._known(device)
+        if stored is not None and (payload, self._class_count) == (stored.metrics, stored.class_count):
+            self.change(device, now)
+            return
         metrics = Metrics.decode(payload, self._class_count)
         if not isinstance(metrics.served, SUMS[self._task]):
             raise RemoteError(f"metrics are not those of a {self._task} model, which the fleet's bundle is")
@@ -86,13 +93,21 @@ class Registry:
         Senders that are not in the fleet share one name, so that invented names cannot fill the store.
         """
         reason = error.reason if isinstance(error, Refused) else "malformed"
-        known = device in self._rows or self._store.device(device) is not None
+        known = self._known(device) is not None
         counted_as, problem = device if known else UNKNOWN_DEVICE, str(error)[:400]
         count = self._store.count_refusal(RefusalRow(counted_as, reason, 1, problem, now.wall_s))
         if count & (count - 1):
             return None
         self._record(counted_as, f"refused-{reason}", {"problem": problem, "count": count}, now)
         return Note(f"refused from {device or 'an unknown sender'} ({reason}, {count} so far): {problem}", warning=True)
+
+    def newest_epoch(self, device: str) -> int:
+        """The epoch of the statistics or updates taken last; 0 for none."""
+        row = self._known(device)
+        return 0 if row is None else row.epoch
+
+    def _known(self, device: str) -> DeviceRow | None:
+        return self._rows.get(device) or self._store.device(device)
 
     def _record(self, device: str, name: str, detail: Mapping[str, object], now: Instant) -> None:
         text = canonical_json(detail).decode()

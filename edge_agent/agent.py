@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 
@@ -23,26 +24,16 @@ from edge_agent.learner.windows import Window, Windows, unlabelled
 from edge_agent.outbox import Outbox
 from edge_agent.pipeline import Features
 from edge_agent.recorder import Recorder
+from edge_agent.reporting import Reporting
 from edge_agent.store import Changes, OutboxRow
 from edge_agent.teaching import Teaching
-from edge_agent.upload import Upload
 from edge_agent.watch import Watch
 from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.messages import (
-    MESSAGE_BYTES_MAX,
-    REPORT_BYTES_MAX,
-    Ack,
-    Event,
-    Metrics,
-    PublishedHead,
-    StatisticsReport,
-    Update,
-)
+from headway.messages import Ack, Event, PublishedHead, Update
 from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
 from headway.task import predicted
-from headway.topics import Kind
 
 EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
@@ -58,11 +49,6 @@ class Agent:
     learner: Learner
     settings: SyncSettings
     sync_state: SyncState
-    _sent_counter: int = -1
-    _sent_at_s: float = -1e9
-    _pace_s: float = 0.0
-    _doubted: bool = False
-    unsendable_bytes: int = 0
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: Windows = field(default_factory=lambda: Windows(0))
     _recorder: Recorder = field(default_factory=Recorder)
@@ -73,16 +59,18 @@ class Agent:
     _baseline_changed: bool = False
     forked: str = ""
     _forks: int = 0
-    _upload: Upload | None = None
     _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
+    _head_heard: bytes = b""
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
     outbox: Outbox = field(init=False)
+    reporting: Reporting = field(init=False)
     watch: Watch = field(init=False)
     teaching: Teaching = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
+        self.reporting = Reporting(self.device, self.settings)
         self.watch = Watch(self.learner, self.windows)
         self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct, self._guess)
 
@@ -196,7 +184,7 @@ class Agent:
         state.earlier = state.ends = ()
         self._birth = replace(birth, counter=0)
         self._pending.clear()
-        self._sent_counter = -1
+        self.reporting.restart()
         self.outbox.restart()
         if birth.tables is not None:
             self._baseline, self._baseline_changed = Baseline(birth.tables), True
@@ -204,36 +192,8 @@ class Agent:
         return replace(self.changes(), acknowledged=SEQUENCE_MAX)
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
-        """What to send now. Statistics are cumulative, so only the newest matters, until it is acknowledged."""
-        if self._upload is not None and connected:
-            if self.sync_state.acked < self._upload.counter and self._upload.epoch == self.sync_state.epoch:
-                parts = self._upload.due(now_s, self.settings.ack_timeout_s)
-                return [Send(Kind.STATISTICS, part, retained=False) for part in parts]
-            self._upload = None
-        state, waited_s = self.sync_state, now_s - self._sent_at_s
-        settled = state.acked >= state.counter and not (self._doubted and state.counter)
-        if not connected or waited_s < max(self.settings.interval_s, self._pace_s) or settled:
-            return []
-        if self._sent_counter == state.counter and waited_s < self.settings.ack_timeout_s:
-            return []
-        self._sent_counter, self._sent_at_s, self._doubted = state.counter, now_s, False
-        learner = self.learner
-        metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
-        sends = [Send(Kind.METRICS, metrics.encode())]
-        if not isinstance(learner.trainer, GradientTrainer):
-            local = learner.trainer.local
-            counted = local if self._baseline is None else self._baseline.rest_of(local)
-            report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
-            payload = report.encode()
-            if len(payload) > REPORT_BYTES_MAX:
-                self.unsendable_bytes = len(payload)
-            elif len(payload) > MESSAGE_BYTES_MAX:
-                self._upload = Upload(report, payload, now_s)
-                parts = self._upload.due(now_s, self.settings.ack_timeout_s)
-                sends += [Send(Kind.STATISTICS, part, retained=False) for part in parts]
-            else:
-                sends.append(Send(Kind.STATISTICS, payload))
-        return sends
+        """What to send now, but for the updates that wait in the outbox."""
+        return self.reporting.due(self.sync_state, self.learner, self._baseline, now_s, connected)
 
     def reconnected(self, session_present: bool = True) -> Changes | None:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
@@ -243,11 +203,8 @@ class Agent:
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
-        self._sent_counter, self._sent_at_s = -1, -1e9
-        self._doubted |= not session_present
+        self.reporting.reconnected(session_present)
         self.outbox.restart()
-        if self._upload is not None:
-            self._upload.again()
         if self.sync_state.life == self.life:
             return None
         self.sync_state.live(self.life, self._birth.counter)
@@ -266,9 +223,8 @@ class Agent:
         if contradiction is not None:
             self._forks += 1
             return self.fork(contradiction, self.draw(EPOCH_BITS))
-        self._pace_s = ack.pace_s
-        if self._upload is not None:
-            self._upload.heard(ack)
+        self.reporting.acknowledged(ack)
+        self.outbox.pace_s = ack.pace_s
         news = ack.counter > state.acked
         state.acked = max(state.acked, ack.counter)
         if not news and not ack.sequence:
@@ -278,7 +234,12 @@ class Agent:
 
     def head_published(self, payload: bytes) -> bool:
         """The fleet has a new head; True when it was news. Raises RemoteError when it cannot be used."""
+        # the broker's retained head comes again with every connection
+        digest = blake2b(payload, digest_size=16).digest()
+        if digest == self._head_heard:
+            return False
         news = self.learner.adopt(PublishedHead.decode(payload))
+        self._head_heard = digest
         if news:
             self._recorder.note(HeadAdopted(payload))
         return news

@@ -262,14 +262,15 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
             self._publish(send.kind, send.payload, retained=send.retained)
-        if agent.unsendable_bytes:
+        if agent.reporting.unsendable_bytes:
             self._note(
                 "statistics-too-large",
-                f"statistics have {agent.unsendable_bytes} bytes, a report at most {REPORT_BYTES_MAX}; they stay on "
-                "this device. Convert the model with a smaller --expand, --pca or --select",
+                f"statistics have {agent.reporting.unsendable_bytes} bytes, a report at most "
+                f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
+                "or --select",
             )
-            agent.unsendable_bytes = 0
-        if not self._connected or agent.sync_state.sequence == 0:
+            agent.reporting.unsendable_bytes = 0
+        if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
         waiting = self._keeper.outbox(0, 1)
         acked = waiting[0].sequence - 1 if waiting else agent.sync_state.sequence

@@ -15,15 +15,24 @@ WEIGHT_BYTES, HEADER_BYTES = 4, 2048
 
 @dataclass(slots=True)
 class Outbox:
-    """rows_left, bytes_left: what the store may still take before the next commit."""
+    """rows_left, bytes_left: what the store may still take before the next commit.
+
+    pace_s: the shortest pause between two batches, as the aggregator asks; it holds over connections.
+    """
 
     ack_timeout_s: float
     rows_left: int = UNBOUNDED
     bytes_left: int = UNBOUNDED
+    pace_s: float = 0.0
     _sent: int = 0
     _acked: int = 0
     _progress: bool = False
     _waits_since_s: float = NEVER_S
+    _batch_at_s: float = NEVER_S
+
+    def paused(self, now_s: float) -> bool:
+        """Whether the pause after the last batch is not over."""
+        return now_s - self._batch_at_s < self.pace_s
 
     def position(self, now_s: float) -> int:
         """Sequence after which rows are to be sent now; goes back when acks stay out too long.
@@ -40,7 +49,7 @@ class Outbox:
         """Rows up to `sequence` were handed to the transport. They stay stored until acknowledged."""
         if not self._sent:
             self._waits_since_s = now_s
-        self._sent = sequence
+        self._sent, self._batch_at_s = sequence, now_s
 
     def acknowledged(self, sequence: int) -> None:
         """The aggregator has the rows up to `sequence`."""

@@ -152,7 +152,7 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
 
 def canonical_json(value: object) -> bytes:
     """The one byte form of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int = 1 << 20) -> object:
@@ -160,29 +160,36 @@ def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max:
     texts that can be written again (an escaped half of a surrogate pair cannot)."""
     if len(payload) > bytes_max:
         raise error(f"{where} has {len(payload)} bytes; at most {bytes_max} are accepted")
-
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a key occurs twice")
-        return result
-
-    def refuse_constant(name: str) -> object:
-        raise ValueError(f"{name} is not JSON")
-
-    def finite(digits: str) -> float:
-        if math.isinf(value := float(digits)):
-            raise ValueError(f"{digits[:40]} does not fit a float64")
-        return value
-
     try:
         text = payload.decode("utf-8")
-        value: object = json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant, parse_float=finite)
+        value: object = _STRICT.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON: {str(problem)[:120]}") from problem
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError(f"{digits[:40]} does not fit a float64")
+    return value
+
+
+# made once: json.dumps and json.loads would make one for each call that asks for anything special
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from headway.errors import ConfigError, RemoteError
 
@@ -47,6 +48,7 @@ def topic(fleet: str, device: str, kind: Kind) -> str:
     return f"{PREFIX}/{fleet}/{device}/{kind}"
 
 
+@lru_cache(maxsize=4096)
 def parse_topic(text: str) -> Address:
     """Inverse of `topic`. Raises RemoteError on a foreign or malformed topic."""
     parts = text.split("/")

@@ -13,6 +13,8 @@ from simulation.clock import Scheduler
 from simulation.trace import Trace
 
 QUEUED_MAX = 1000
+# messages on their way to one client, as brokers limit them; the others wait until these are confirmed
+IN_FLIGHT_MAX = 20
 SESSION_EXPIRY_S = 7 * 86_400
 AUTOSAVE_S = 1800.0
 
@@ -69,7 +71,7 @@ class Broker:
         self._chance = scheduler.chance("broker")
         self._sessions: dict[str, Session] = {}
         self._connections = self._deliveries = 0
-        self._matches: dict[tuple[str, str], bool] = {}
+        self._matches: dict[tuple[tuple[str, ...], str], bool] = {}
         self._saved: tuple[dict[str, Received], dict[str, Session]] = ({}, {})
         self.retained: dict[str, Received] = {}
         self.unreachable: set[str] = set()
@@ -92,13 +94,11 @@ class Broker:
         self._connections += 1
         session.client, session.connection, session.subscriptions = client, self._connections, client.subscriptions
         self._trace.add(self._scheduler.now_s, "broker", f"{client.client} connects")
-        waiting = [*session.queue]
-        session.queue.clear()
-        for message in waiting:
-            self._deliver(session, message)
+        waiting = set(map(id, session.queue))
         for name, message in self.retained.items():
-            if self._subscribed(session, name) and message not in waiting:
-                self._deliver(session, message)
+            if self._subscribed(session, name) and id(message) not in waiting:
+                session.queue.append(message)
+        self._flow(session)
         return present, session.connection
 
     def leave(self, client: str, connection: int) -> None:
@@ -167,10 +167,14 @@ class Broker:
             self.retained.pop(message.topic, None)
         for session in self._sessions.values():
             if self._subscribed(session, message.topic):
-                if session.client is not None:
-                    self._deliver(session, copy)
-                elif len(session.queue) < QUEUED_MAX:
+                if len(session.queue) < QUEUED_MAX:
                     session.queue.append(copy)
+                self._flow(session)
+
+    def _flow(self, session: Session) -> None:
+        """Send what waits, as far as the client's window goes."""
+        while session.queue and session.client is not None and len(session.flight) < IN_FLIGHT_MAX:
+            self._deliver(session, session.queue.popleft())
 
     def _deliver(self, session: Session, message: Received) -> None:
         client, connection = session.client, session.connection
@@ -187,6 +191,7 @@ class Broker:
                 self.observe("out", client.client, message.topic, len(message.payload))
             if session.connection == connection:
                 session.flight.pop(number, None)
+                self._flow(session)
 
         client.carry(connection, arrive)
 
@@ -204,12 +209,12 @@ class Broker:
         session.client, session.left_s = None, self._scheduler.now_s
 
     def _subscribed(self, session: Session, name: str) -> bool:
-        return any(self._fits(pattern, name) for pattern in session.subscriptions)
-
-    def _fits(self, pattern: str, name: str) -> bool:
-        key = (pattern, name)
+        key = (session.subscriptions, name)
         if key not in self._matches:
-            wanted, given = pattern.split("/"), name.split("/")
-            fits = len(wanted) == len(given) and all(w in ("+", g) for w, g in zip(wanted, given, strict=True))
-            self._matches[key] = fits
+            self._matches[key] = any(_fits(pattern, name) for pattern in session.subscriptions)
         return self._matches[key]
+
+
+def _fits(pattern: str, name: str) -> bool:
+    wanted, given = pattern.split("/"), name.split("/")
+    return len(wanted) == len(given) and all(w in ("+", g) for w, g in zip(wanted, given, strict=True))

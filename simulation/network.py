@@ -15,6 +15,8 @@ CONNECT_S = 0.2
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.5, 120.0
 NOTICE_MAX_S = 90.0
 UNCONFIRMED_MAX = 100
+# of these, what was on its way at once and may come a second time; the others waited in memory and are gone
+RESENT_MAX = 20
 
 
 @dataclass(slots=True)
@@ -137,7 +139,11 @@ class SimulatedTransport:
             return
         self._connection, self._bound_s = connection, RECONNECT_MIN_S
         self._on_event(Connected(session_present))
+        for token in list(self._unconfirmed)[RESENT_MAX:]:
+            del self._unconfirmed[token]
         for token in list(self._unconfirmed):
+            if self._dead == connection:
+                break
             self._send(token)
 
     def _send(self, token: int) -> None:

@@ -32,7 +32,7 @@ PART = 100
 @pytest.fixture
 def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages so short that the tables of eight codes need parts."""
-    monkeypatch.setattr("edge_agent.agent.MESSAGE_BYTES_MAX", 300)
+    monkeypatch.setattr("edge_agent.reporting.MESSAGE_BYTES_MAX", 300)
     monkeypatch.setattr(reports, "PART_BYTES", PART)
 
 
@@ -153,7 +153,7 @@ def test_a_refused_report_is_not_sent_again_at_once() -> None:
         fleet.send(Received(topic(FLEET, "pump", Kind.STATISTICS), payload))
     assert fleet.refusals == {("pump", "space"): 1}
     parts_due(device)
-    upload = device.agent._upload
+    upload = device.agent.reporting._upload
     assert upload is not None
     epoch = device.agent.sync_state.epoch
     upload.heard(Ack(epoch, 0, 0, part_counter=9, parts=2))

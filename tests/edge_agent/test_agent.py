@@ -101,6 +101,26 @@ def test_the_server_sets_the_pace() -> None:
     assert subject.due(61.0, connected=True)
 
 
+def test_the_pace_holds_over_connections() -> None:
+    subject = agent()
+    feed(subject)
+    subject.due(0.0, connected=True)
+    subject.acknowledged(Ack(7, 0, 0, pace_s=60.0).encode())
+    subject.reconnected()
+    assert subject.due(59.0, connected=True) == []
+    assert subject.due(60.0, connected=True)
+
+
+def test_the_pace_holds_for_updates_too() -> None:
+    outbox = agent("gradient").outbox
+    outbox.pace_s = 60.0
+    assert not outbox.paused(0.0)
+    outbox.sent(2, 0.0)
+    outbox.restart()
+    assert outbox.paused(59.0)
+    assert not outbox.paused(60.0)
+
+
 def test_metrics_tell_served_and_frozen_apart() -> None:
     subject = agent()
     feed(subject, count=60)

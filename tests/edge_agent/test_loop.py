@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge_agent.boot import open_agent
-from edge_agent.config import AgentConfig, SensorSettings
+from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
 from edge_agent.store import MemoryStore
-from headway.messages import Ack, Event, Reported
+from headway.messages import Ack, Event, Reported, Update
 from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received
 from headway.reasons import Response
 from headway.topics import Kind, parse_topic, topic
@@ -80,7 +80,7 @@ def test_a_refused_message_is_noted_once_per_connection(loop: DeviceLoop) -> Non
 def test_the_aggregators_pace_is_kept(loop: DeviceLoop) -> None:
     agent, clock = loop.agent, loop._clock
     assert isinstance(clock, FixedClock)
-    agent.settings = replace(agent.settings, interval_s=1.0, ack_timeout_s=1.0)
+    agent.reporting.settings = replace(agent.settings, interval_s=1.0, ack_timeout_s=1.0)
     loop.handle(Connected(False))
     x, y = windows(4)
     agent.process(pipeline().features(x), y)
@@ -90,6 +90,33 @@ def test_the_aggregators_pace_is_kept(loop: DeviceLoop) -> None:
     agent.process(pipeline().features(x), y)
     for waited_s, quiet in ((1.5, True), (59.0, True), (60.5, False)):
         assert (agent.due(clock.now_s + waited_s, True) == []) is quiet
+
+
+def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
+    sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
+    learner = LearnerSettings(kind="gradient", update_labels=2)
+    config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor, learner)
+    store, clock = MemoryStore(), FixedClock()
+    agent = open_agent(config, variant(), store)
+    loop = DeviceLoop(config, clock, variant(), pipeline(), store, agent, Spool(sensor))
+    loop.transport = Recorder()
+    loop.handle(Connected(False))
+
+    def updates_after(waited_s: float) -> list[int]:
+        x, y = windows(2)
+        agent.process(pipeline().features(x), y)
+        store.commit(agent.changes())
+        clock.now_s += waited_s
+        recorder(loop).sent.clear()
+        loop.turn()
+        sent = [m for m in recorder(loop).sent if parse_topic(m.topic).kind is Kind.UPDATE]
+        return [Update.decode(message.payload).sequence for message in sent]
+
+    assert updates_after(0.0) == [1]
+    ack = Ack(agent.sync_state.epoch, 0, 1, pace_s=60.0)
+    loop.handle(Received(topic("plant", "wrist-1", Kind.ACK), ack.encode()))
+    assert updates_after(59.0) == []
+    assert updates_after(1.0) == [2, 3]
 
 
 def test_delivered_messages_are_no_news(loop: DeviceLoop) -> None:
