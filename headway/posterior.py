@@ -205,6 +205,7 @@ class RunningPosterior:
         self._vectors: Float64 = np.empty((ROOM, len(inverse)))
         self._gains: Float64 = np.empty(ROOM)
         self._kept = 0
+        self._uniform = log_priors(self._total, self._counts, False)
 
     def add(self, code: Int8, label: int) -> None:
         """Take in a sample. code: int8 (d,); label: its class."""
@@ -215,6 +216,7 @@ class RunningPosterior:
         if weight == 0.0:  # the first sample of a class nobody knew is its mean, and says nothing of the spread
             self._means[label] = q
             self._projected[label] = self._applied(q)
+            self._uniform = log_priors(self._total, self._counts, False)
             return
         share = weight / (weight + 1.0)
         q -= self._means[label]
@@ -234,7 +236,9 @@ class RunningPosterior:
         """The kernel they share, float64 (C, d), a row per class, and the bias of each, float64 (C,)."""
         kernel = self._scale * self._projected
         bias = -0.5 * np.einsum("cd,cd->c", self._means, kernel)
-        return kernel, [bias + log_priors(self._total, self._counts, local) for local in local_priors]
+        return kernel, [
+            bias + (log_priors(self._total, self._counts, True) if local else self._uniform) for local in local_priors
+        ]
 
     def heads(self, local_priors: Sequence[bool]) -> list[Head]:
         """As `Posterior.heads`, for the samples taken in so far."""
