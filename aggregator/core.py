@@ -22,7 +22,16 @@ from aggregator.policy import Method, Policy
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
-from headway.messages import REPORT_BYTES_MAX, Ack, ReportPart, StatisticsReport, Update, is_part
+from headway.messages import (
+    REPORT_BYTES_MAX,
+    Ack,
+    ReportPart,
+    StatisticsChange,
+    StatisticsReport,
+    Update,
+    is_change,
+    is_part,
+)
 from headway.ports import Outgoing, Received
 from headway.statistics import Statistics
 from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
@@ -129,16 +138,23 @@ class Aggregator:
         size_max = self._model.source.size
         if self._repeated(device, payload, now):
             return
-        if is_part(payload):
-            part = ReportPart.decode(payload)
-            self._admit(device, part.device, part.epoch, now)
-            whole = self._assemblies.take(part)
+        if is_change(payload):
+            change = StatisticsChange.decode(payload, size_max)
+            self._admit(device, change.device, change.epoch, now)
+            whole = self._whole(change)
             if whole is None:
                 return
-            report = StatisticsReport.decode(whole, size_max, REPORT_BYTES_MAX)
+            report, payload = whole, whole.encode(packed=False)
+        elif is_part(payload):
+            part = ReportPart.decode(payload)
+            self._admit(device, part.device, part.epoch, now)
+            joined = self._assemblies.take(part)
+            if joined is None:
+                return
+            report = StatisticsReport.decode(joined, size_max, REPORT_BYTES_MAX)
             if (report.device, report.epoch, report.counter) != (part.device, part.epoch, part.counter):
                 raise RemoteError("parts hold the report of another device, epoch or counter")
-            payload = whole
+            payload = joined
         else:
             report = StatisticsReport.decode(payload, size_max)
             self._admit(device, report.device, report.epoch, now)
@@ -165,6 +181,16 @@ class Aggregator:
         self._heads.sum.replace(old, report.statistics)
         self._heads.changed = True
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
+
+    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
+        """The report that a change makes of the stored one; None when a later one is stored."""
+        known = self._store.statistics(change.device, change.epoch)
+        if known is not None and change.counter <= known.counter:
+            return None
+        if known is None or known.counter != change.base:
+            stored = 0 if known is None else known.counter
+            raise Refused("base", f"a change to counter {change.base} came, but {stored} is stored; send whole tables")
+        return change.applied(StatisticsReport.decode_stored(known.payload))
 
     def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
         """The report that is stored, once more: it was checked when it came, and is answered again."""

@@ -2,7 +2,8 @@
 
 The whole `statistics` message, of real samples, for features as a converter makes them: 64 of a source and the
 constant, or 64 and 256 random ReLU features of the input; int8, calibrated on the source. The peer in the same run is
-plain packing of the same tables (narrowest integers in byte planes, zlib), and the raw int64 triangle.
+plain packing of the same tables (narrowest integers in byte planes, zlib), and the raw int64 triangle. `+10` and `+50`:
+the message when so many samples were learned since an acknowledged report, 0 where whole tables are short and go again.
 
     digits    scikit-learn's handwritten digits, 10 classes; calibrated on the first 600
     gas       Gas Sensor Array Drift (Vergara et al. 2012), batch 1 calibrates, batches 2 to 6 are learned; 6 classes
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.arrays import Float32, Int64
+from edge_agent.config import SyncSettings
+from headway.arrays import Float32, Int8, Int64
 from headway.features import FeatureMap, calibrate_scale
-from headway.messages import StatisticsReport
+from headway.messages import StatisticsReport, change_between
 from headway.statistics import Statistics, to_arrays
 
 COUNTS = (64, 300, 1000, 5000)
@@ -30,7 +32,9 @@ def main() -> None:
         "--data", type=Path, default=os.environ.get("HEADWAY_DATA"), help="folder with gas_drift_b1-6.npz"
     )
     data = parser.parse_args().data
-    print(f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}{'bytes/plain':>13}")
+    print(
+        f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}{'bytes/plain':>13}{'+10':>8}{'+50':>8}"
+    )
     sources = [("digits", *digits())]
     if data is not None:
         sources.append(("gas", *gas(Path(data) / "gas_drift_b1-6.npz")))
@@ -47,11 +51,24 @@ def report(name: str, source: Float32, x: Float32, y: Int64) -> None:
         table = Statistics.of(codes[:count], y[:count], classes, feature_map.fingerprint("benchmark"))
         message = len(StatisticsReport("device-1", 1, count, table).encode())
         plain = sum(array.nbytes for array in to_arrays(table).values())
+        since = [changed(table, codes[:count], y[:count], classes, number) for number in (10, 50)]
         raw = 8 * ((table.size + 1) * (table.size + 2) // 2 + (table.size + 1) * len(classes))
         print(
             f"{name:<8}{table.size + 1:>6}{len(classes):>9}{count:>9}{message:>9}{plain:>9}{raw:>9}"
-            f"{message / plain:>13.2f}"
+            f"{message / plain:>13.2f}{since[0]:>8}{since[1]:>8}"
         )
+
+
+def changed(table: Statistics, codes: Int8, y: Int64, classes: tuple[str, ...], number: int) -> int:
+    """Bytes of the message that tells of the newest `number` samples of a table."""
+    older = Statistics.of(codes[:-number], y[:-number], classes, table.space)
+    base, newest = (StatisticsReport("device-1", 1, len(y) - n, t) for n, t in ((number, older), (0, table)))
+    if len(base.encode()) <= SyncSettings().whole_bytes_max:
+        return 0
+    change = change_between(base, newest)
+    if change is None:
+        raise AssertionError("samples were added, so there is a change")
+    return len(change.encode())
 
 
 def features(calibration: Float32, x: Float32, wide: bool) -> tuple[Float32, Float32]:

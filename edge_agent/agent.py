@@ -223,7 +223,7 @@ class Agent:
         if contradiction is not None:
             self._forks += 1
             return self.fork(contradiction, self.draw(EPOCH_BITS))
-        self.reporting.acknowledged(ack)
+        self.reporting.acknowledged(ack, state.acked)
         self.outbox.pace_s = ack.pace_s
         news = ack.counter > state.acked
         state.acked = max(state.acked, ack.counter)

@@ -89,13 +89,17 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """How often the device talks to the aggregator, and how much it may keep for it."""
+    """How often the device talks to the aggregator, and how much it may keep for it.
+
+    whole_bytes_max: longer statistics are followed by mere changes; 0: all of them.
+    """
 
     interval_s: float = 60.0
     ack_timeout_s: float = 30.0
     outbox_rows_max: int = 10_000
     outbox_bytes_max: int = 64 << 20
     update_precision: Precision = Precision.FLOAT32
+    whole_bytes_max: int = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,7 @@ def _sync(fields: Fields) -> SyncSettings:
         outbox_rows_max=fields.integer("outbox_rows_max", default.outbox_rows_max, low=1),
         outbox_bytes_max=fields.integer("outbox_bytes_max", default.outbox_bytes_max, low=1 << 20),
         update_precision=Precision(fields.choice("update_precision", tuple(Precision), default.update_precision)),
+        whole_bytes_max=fields.integer("whole_bytes_max", default.whole_bytes_max, low=0),
     )
     fields.finish()
     return settings

@@ -178,7 +178,8 @@ class DeviceLoop:
         if self.transport is None:
             return True
         state = self._agent.sync_state
-        exact_done = self._agent.learner.kind != "exact" or state.acked >= state.counter
+        told = state.acked >= state.counter and not (self._agent.reporting.doubtful and state.counter)
+        exact_done = self._agent.learner.kind != "exact" or told
         return exact_done and self._keeper.outbox_size()[0] == 0
 
     def _offline(self, reason: str, response: Response) -> None:

@@ -1,6 +1,7 @@
 """When the exact learner's tables and the metrics go out, and how: whole, or in parts.
 
-Tables are cumulative, so only the newest matter, until the aggregator has acknowledged them.
+Tables are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
+long, what was learned since the acknowledged ones goes out instead, as long as everything is answered in order.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ from edge_agent.history import Baseline, SyncState
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner
 from edge_agent.upload import Upload
-from headway.messages import MESSAGE_BYTES_MAX, REPORT_BYTES_MAX, Ack, Metrics, StatisticsReport
+from headway.errors import LocalError
+from headway.messages import (
+    MESSAGE_BYTES_MAX,
+    REPORT_BYTES_MAX,
+    Ack,
+    Metrics,
+    StatisticsReport,
+    change_between,
+)
 from headway.topics import Kind
 
 NEVER_S = -1e9
+# after so many changes whole tables, which the broker retains for an aggregator that loses its store
+CHANGES_MAX = 20
 
 
 @dataclass(slots=True)
@@ -36,6 +47,15 @@ class Reporting:
     _fresh: bool = True
     _doubted: bool = False
     _upload: Upload | None = None
+    _sent: StatisticsReport | None = None
+    _stored: StatisticsReport | None = None
+    _whole_bytes: int = 0
+    _changes: int = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the aggregator may have lost what it acknowledged."""
+        return self._doubted
 
     def due(
         self, state: SyncState, learner: Learner, baseline: Baseline | None, now_s: float, connected: bool
@@ -49,6 +69,7 @@ class Reporting:
             self._upload = None
         if not self._time_has_come(state, now_s):
             return []
+        in_order = not (self._fresh or self._doubted) and state.acked == self._sent_counter
         self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
@@ -57,7 +78,12 @@ class Reporting:
         local = learner.trainer.local
         counted = local if baseline is None else baseline.rest_of(local)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
+        self._sent = report
+        change = self._change(report) if in_order else None
+        if change is not None:
+            return [*sends, Send(Kind.STATISTICS, change, retained=False)]
         payload = report.encode()
+        self._whole_bytes, self._changes = len(payload), 0
         if len(payload) > REPORT_BYTES_MAX:
             self.unsendable_bytes = len(payload)
         elif len(payload) > MESSAGE_BYTES_MAX:
@@ -74,15 +100,40 @@ class Reporting:
         if self._upload is not None:
             self._upload.again()
 
-    def acknowledged(self, ack: Ack) -> None:
-        """The aggregator has answered."""
+    def acknowledged(self, ack: Ack, acked: int) -> None:
+        """The aggregator has answered. acked: the counter it had acknowledged before."""
         self.pace_s = ack.pace_s
+        # an old ack that was late says the same; then whole tables go out once too often
+        self._doubted |= ack.counter < acked
+        if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
+            self._stored = self._sent
         if self._upload is not None:
             self._upload.heard(ack)
 
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
         self._sent_counter = -1
+        self._sent = self._stored = None
+
+    def _change(self, report: StatisticsReport) -> bytes | None:
+        """What was learned since the stored report, where that is shorter than half of whole tables.
+
+        With `whole_bytes_max` 0 wherever it can be told like this.
+        """
+        stored = self._stored
+        if stored is None or self._whole_bytes <= self.settings.whole_bytes_max or self._changes >= CHANGES_MAX:
+            return None
+        change = change_between(stored, report) if stored.epoch == report.epoch else None
+        if change is None:
+            return None
+        try:
+            payload = change.encode()
+        except LocalError:
+            return None  # too wide or too odd for a change; whole tables take everything
+        if 2 * len(payload) >= self._whole_bytes and self.settings.whole_bytes_max:
+            return None
+        self._changes += 1
+        return payload
 
     def _time_has_come(self, state: SyncState, now_s: float) -> bool:
         waited_s = now_s - self._sent_at_s

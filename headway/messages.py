@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headway.arrays import Float32
+from headway.deltas import StatisticsChange, change_between, is_change
 from headway.errors import RemoteError
 from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
@@ -51,9 +52,12 @@ __all__ = [
     "PublishedHead",
     "ReportPart",
     "Reported",
+    "StatisticsChange",
     "StatisticsReport",
     "Status",
     "Update",
+    "change_between",
+    "is_change",
     "is_part",
     "join_report",
     "split_report",

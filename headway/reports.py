@@ -11,7 +11,7 @@ import numpy as np
 from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
 from headway.packing import from_wire, to_wire
-from headway.statistics import Statistics
+from headway.statistics import Statistics, to_arrays
 from headway.tensors import encode_tensors
 from headway.wire_fields import (
     CODES_MAX,
@@ -74,11 +74,13 @@ class StatisticsReport:
     statistics: Statistics
     history: History = NO_HISTORY
 
-    def encode(self) -> bytes:
+    def encode(self, packed: bool = True) -> bytes:
+        """packed: in few bytes, as it travels; else in little time, as it may rest. `decode` takes both."""
         statistics = self.statistics
         head = {"device": self.device, "epoch": self.epoch, "counter": self.counter, **self.history.to_json()}
         body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
-        return encode_tensors(to_wire(statistics), {"schema": SCHEMA, "kind": "statistics", **head, **body})
+        arrays = to_wire(statistics) if packed else to_arrays(statistics)
+        return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
     def decode(cls, payload: bytes, size_max: int = CODES_MAX, bytes_max: int = MESSAGE_BYTES_MAX) -> StatisticsReport:

@@ -32,6 +32,9 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
             return f"{device.name} has files to take in"
         if not device.loop.settled():
             return f"{device.name} waits for acknowledgements"
+        stored = server.kept.statistics.get((device.name, device.loop.agent.sync_state.epoch))
+        if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
+            return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
         if device.loop.agent.learner.fleet_version < newest:
             return f"{device.name} has not got head {newest}"
     if server.core is None or server.store.update_count():

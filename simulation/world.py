@@ -121,6 +121,7 @@ class World:
             interval_s=chance.choice((10.0, 120.0)),
             ack_timeout_s=chance.choice((30.0, 300.0)),
             outbox_rows_max=chance.choice((2, 10_000)),
+            whole_bytes_max=chance.choice((0, 16_384)),
         )
         return lambda name: AgentConfig(
             name, self.place.fleet, Path("bundle.hwb"), Path("state"), sensor, learner, sync

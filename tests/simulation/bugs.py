@@ -17,7 +17,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.ports import Claimed
 from edge_agent.store import Changes, Store
-from headway.messages import StatisticsReport, Update
+from headway.messages import StatisticsChange, StatisticsReport, Update, is_change
 from headway.ports import Connected, Delivered, Received, TransportEvent
 from headway.variant import Variant
 from simulation.build import Build
@@ -142,11 +142,23 @@ class AddsWithoutSubtracting(Aggregator):
     """Takes cumulative tables for new ones."""
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
+        if is_change(payload):
+            super()._on_statistics(device, payload, now)
+            return
         report = StatisticsReport.decode(payload)
         known = self._store.statistics(device, report.epoch)
         super()._on_statistics(device, payload, now)
         if known is not None and known.counter < report.counter:
             self._heads.sum.replace(None, StatisticsReport.decode(known.payload).statistics)
+
+
+class TakesChangesForTables(Aggregator):
+    """Keeps what was learned since a report in the place of that report."""
+
+    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
+        if super()._whole(change) is None:
+            return None
+        return StatisticsReport(change.device, change.epoch, change.counter, change.change, change.history)
 
 
 class SkipsGaps(Aggregator):
@@ -173,4 +185,5 @@ BUGS = {
     "update taken twice": Build(core=TakesUpdatesTwice),
     "gap in updates accepted": Build(core=SkipsGaps),
     "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
+    "changes taken for whole tables": Build(core=TakesChangesForTables),
 }
