@@ -207,6 +207,11 @@ class RunningPosterior:
         self._kept = 0
         self._uniform = log_priors(self._total, self._counts, False)
 
+    @property
+    def counts(self) -> Float64:
+        """Local samples per class, float64 (C,)."""
+        return self._counts
+
     def add(self, code: Int8, label: int) -> None:
         """Take in a sample. code: int8 (d,); label: its class."""
         q = code.astype(np.float64)

@@ -1,7 +1,7 @@
 """Statistics -> head, in closed form and float64.
 
-A blend `source + fleet + w * local` is a weighted sum of integer tables; both solvers work on its moments and fold
-the code scale in, so that the resulting heads multiply int8 codes directly.
+A blend `source + fleet + w * local` is a weighted sum of integer tables; solvers work on its moments, and the
+resulting heads multiply int8 codes directly.
 """
 
 from __future__ import annotations
@@ -110,27 +110,6 @@ def lda_head(covariance: Float64, means: Float64, priors: Float64, classes: tupl
         log_priors = np.where(priors > 0, np.log(np.maximum(priors, 1e-300)), -1e4)
     bias = -0.5 * np.einsum("dc,dc->c", means, kernel) + log_priors
     return Head(kernel.astype(np.float32), bias.astype(np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES)
-
-
-def ridge_head(moments: Moments, regularisation: float) -> Head:
-    """Class-balanced ridge regression to one-hot targets (Fed3R, eq. 4), the constant column not penalised.
-
-    W = (G + lambda * mean diagonal * I)^-1 B. The logits are regression scores: argmax is meaningful, the
-    probabilities are not calibrated until a temperature is fitted.
-    """
-    gram = moments.gram.copy()
-    size = len(gram) - 1
-    penalty = regularisation * max(float(np.trace(gram[:size, :size])) / size, 1e-9)
-    gram[np.arange(size), np.arange(size)] += penalty
-    gram[size, size] += 1e-9
-    weights = np.linalg.solve(gram, moments.class_sums)
-    return Head(
-        weights[:-1].astype(np.float32),
-        weights[-1].astype(np.float32),
-        HeadKind.SOFTMAX,
-        moments.classes,
-        HeadInput.CODES,
-    )
 
 
 def fleet_head(source: Statistics, devices: Statistics, shrinkage: float = 0.02) -> Head:

@@ -48,7 +48,7 @@ class ExactTrainer:
     """
 
     def __init__(self, source: Statistics, bucket_labels: int = 64, buckets_max: int = 32) -> None:
-        self._prior = SourcePrior.of(source)
+        self._source, self._prior = source, SourcePrior.of(source)
         empty = Statistics.zeros(source.size, source.classes, source.space)
         self._buckets = Buckets(empty, bucket_labels, buckets_max)
         self._pending = PendingRows(source.size)
@@ -259,7 +259,7 @@ class ExactTrainer:
         self._calibration_due = False
         guessed = self._guesses.tables if self._guesses.tables.samples else None
         drift = None if self._narrow else self._drift
-        self._solved = solve(self._prior, self._buckets, evidence, self._temperatures, drift, guessed)
+        self._solved = solve(self._source, self._prior, self._buckets, evidence, self._temperatures, drift, guessed)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
             self._judge(self._solved)

@@ -17,6 +17,8 @@ from headway.arrays import Float64
 from headway.head import Head
 
 LOSS_MAX = 4.0
+# share of a loss that counts while labels are few: experts that erred alike on ten rows may differ on the next ten
+FEW_RATE = 0.3
 DISCOUNT = 0.99
 SHARE = 0.01
 
@@ -44,7 +46,7 @@ class ExpertPool:
 
     def judge(self, losses: Mapping[str, Float64]) -> None:
         """Set the weights from losses on the same rows, float64 (n,) per expert: log-losses in nats, few rows."""
-        totals = {name: -float(np.minimum(loss, LOSS_MAX).sum()) for name, loss in losses.items()}
+        totals = {name: -FEW_RATE * float(np.minimum(loss, LOSS_MAX).sum()) for name, loss in losses.items()}
         self._settle(list(totals), np.array(list(totals.values())))
 
     def score(self, names: Sequence[str], losses: Float64) -> None:

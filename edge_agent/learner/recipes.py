@@ -1,7 +1,8 @@
 """The heads that the exact learner solves from its tables, and how each is solved.
 
 Posterior LDA (headway/posterior.py) with source means worth little or more, with uniform class priors or the
-device's own, over all labels or over recent ones. One factorisation serves all recipes of the same worth and window.
+device's own, over all labels or over recent ones; while labels are few also ridge regression (headway/ridge.py), which
+errs elsewhere. One factorisation serves all recipes of the same kind, worth and window.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from headway.arrays import Float64, Int8, Int64
 from headway.calibration import DISCRIMINANT_LOG2, fit_temperature
 from headway.head import Head, log_softmax
 from headway.posterior import Posterior, RunningPosterior, SourcePrior
+from headway.ridge import Ridge
 from headway.statistics import Statistics
 
 QUICK_WORTH = 2.0
+# experts that help while labels are few are given up beyond so many
+EARLY_LABELS = 256
+# head start of a class without a label here, which may only not have been labelled yet; half of it after so many labels
+UNLABELLED_NATS, UNLABELLED_LABELS = 1.0, 256
 CLASS_LABELS_MIN = 3
 # below it nothing is forgotten: a window would know some classes or conditions from a handful of labels
 REMEMBER_LABELS = 512
@@ -33,8 +39,8 @@ DRIFT_LABELS_MIN = 8
 class Recipe:
     """How one head is solved.
 
-    worth: what a source class mean counts for, in samples; window: labels it looks back on, 0 for all,
-    `SINCE_DRIFT` for those since the last drift.
+    worth: what a source class counts for, in samples; window: labels it looks back on, 0 for all,
+    `SINCE_DRIFT` for those since the last drift. ridge: ridge regression instead of a discriminant.
     local_priors: class priors from the device's own labels instead of uniform ones, once it has met every class.
     labels_max: given up beyond so many labels, 0 for never.
     """
@@ -43,12 +49,14 @@ class Recipe:
     window: int = 0
     local_priors: bool = False
     labels_max: int = 0
+    ridge: bool = False
 
 
 RECIPES = {
     "quick": Recipe(QUICK_WORTH),
     "quick-prior": Recipe(QUICK_WORTH, local_priors=True),
-    "steady": Recipe(10.0, labels_max=256),
+    "steady": Recipe(10.0, labels_max=EARLY_LABELS),
+    "ridge": Recipe(1.0, labels_max=EARLY_LABELS, ridge=True),
     "long": Recipe(QUICK_WORTH, window=1024),
     "long-prior": Recipe(QUICK_WORTH, window=1024, local_priors=True),
     "recent": Recipe(QUICK_WORTH, window=256),
@@ -88,13 +96,16 @@ class Solved:
 
     def freshen(self, stack: HeadStack, running: RunningPosterior) -> None:
         """Replace the heads over all labels in a stack of `heads` by what `running` has made of them since."""
-        names = _SHARED[QUICK_WORTH, 0]
+        names = _SHARED[False, QUICK_WORTH, 0]
         kernel, biases = running.scores([RECIPES[name].local_priors and self.met for name in names])
+        start = head_start(running.counts)
         for name, bias in zip(names, biases, strict=True):
-            stack.put(name, kernel, bias, self.temperatures.get(name, 1.0))
+            temperature = self.temperatures.get(name, 1.0)
+            stack.put(name, kernel, bias + temperature * start, temperature)
 
 
 def solve(
+    source: Statistics,
     prior: SourcePrior,
     buckets: Buckets,
     evidence: Evidence | None,
@@ -112,23 +123,28 @@ def solve(
     fitted = dict(temperatures)
     whole = buckets.total if guessed is None else buckets.total + guessed
     everything = Posterior(prior, whole, QUICK_WORTH)
-    for (worth, window), names in _SHARED.items():
+    start = head_start(buckets.total.counts)
+    for (ridge, worth, window), names in _SHARED.items():
         labels_max = RECIPES[names[0]].labels_max
         newest = _newest(window, buckets.labels, drift)
         if newest is None or 0 < labels_max < buckets.labels:
             continue
         tables = buckets.recent(newest) if newest else whole
-        posterior = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
+        solution: Posterior | Ridge
+        if ridge:
+            solution = Ridge(source, tables, worth)
+        else:
+            solution = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
         met = _all_met(tables if newest else buckets.total)
         priors = [RECIPES[name].local_priors and met for name in names]
         if evidence is not None and len(evidence):
             # only what is in the tables can be left out of them
             rows = evidence.newest(newest) if newest else evidence
-            for name, logits in zip(names, posterior.leave_one_out(rows.codes, rows.labels, priors), strict=True):
+            for name, logits in zip(names, solution.leave_one_out(rows.codes, rows.labels, priors), strict=True):
                 fitted[name] = fit_temperature(logits, rows.labels, DISCRIMINANT_LOG2)
-                left_out[name] = log_softmax(logits / fitted[name])
-        for name, head in zip(names, posterior.heads(priors), strict=True):
-            heads[name] = _cooled(head, fitted.get(name, 1.0))
+                left_out[name] = log_softmax(logits / fitted[name] + start)
+        for name, head in zip(names, solution.heads(priors), strict=True):
+            heads[name] = _served(head, fitted.get(name, 1.0), start)
     order = {name: heads[name] for name in RECIPES if name in heads}
     return Solved(order, left_out, fitted, everything, _all_met(buckets.total))
 
@@ -146,10 +162,10 @@ def _newest(window: int, labels: int, drift: int | None) -> int | None:
     return window if labels >= max(2 * window, REMEMBER_LABELS) or (drift and since >= window) else None
 
 
-def _shared() -> dict[tuple[float, int], list[str]]:
-    shared: dict[tuple[float, int], list[str]] = {}
+def _shared() -> dict[tuple[bool, float, int], list[str]]:
+    shared: dict[tuple[bool, float, int], list[str]] = {}
     for name, recipe in RECIPES.items():
-        shared.setdefault((recipe.worth, recipe.window), []).append(name)
+        shared.setdefault((recipe.ridge, recipe.worth, recipe.window), []).append(name)
     return shared
 
 
@@ -161,7 +177,17 @@ def _all_met(tables: Statistics) -> bool:
     return bool((tables.counts >= CLASS_LABELS_MIN).all())
 
 
-def _cooled(head: Head, temperature: float) -> Head:
-    """The same decisions with logits divided by `temperature`."""
+def head_start(counts: Float64 | Int64) -> Float64:
+    """Added to the logits, in nats, float64 (C,): means that labels have moved draw windows of the other classes.
+
+    The seen-class bias of generalised zero-shot learning (Chao et al. 2016), here with a constant instead of a search:
+    nothing on the device tells how much it should be.
+    """
+    start: Float64 = np.where(counts > 0, 0.0, UNLABELLED_NATS / (1.0 + counts.sum() / UNLABELLED_LABELS))
+    return start
+
+
+def _served(head: Head, temperature: float, start: Float64) -> Head:
+    """Logits divided by `temperature`, which decides nothing, and the head start."""
     factor = np.float32(1.0 / temperature)
-    return replace(head, kernel=head.kernel * factor, bias=head.bias * factor)
+    return replace(head, kernel=head.kernel * factor, bias=head.bias * factor + start.astype(np.float32))

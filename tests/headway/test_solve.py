@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import Ridge
 
 from headway.errors import LocalError
 from headway.solve import (
@@ -14,7 +13,6 @@ from headway.solve import (
     definite_inverse,
     fleet_head,
     lda_head,
-    ridge_head,
     shrunk_covariance,
 )
 from headway.statistics import Statistics
@@ -40,17 +38,6 @@ def test_lda_is_scikit_learns() -> None:
     oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(codes.astype(float), labels)
     expected = oracle.predict_proba(codes.astype(float))
     assert np.allclose(head.probabilities(codes.astype(np.float32)), expected, atol=2e-3)
-
-
-def test_ridge_is_scikit_learns() -> None:
-    codes, labels = blobs()
-    table = Statistics.of(codes, labels, CLASSES, "s")
-    moments = blend([(1.0, table)])
-    head = ridge_head(moments, 0.1)
-    penalty = 0.1 * float(np.trace(moments.gram[:-1, :-1])) / 10
-    oracle = Ridge(alpha=penalty).fit(codes.astype(float), np.eye(4)[labels])
-    assert np.allclose(head.kernel, oracle.coef_.T, atol=1e-4)
-    assert np.allclose(head.bias, oracle.intercept_, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1, 3, INVERSE_LEAF, INVERSE_LEAF + 1, 200, 321])
