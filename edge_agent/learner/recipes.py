@@ -123,7 +123,7 @@ def solve(
     fitted = dict(temperatures)
     whole = buckets.total if guessed is None else buckets.total + guessed
     everything = Posterior(prior, whole, QUICK_WORTH)
-    start = head_start(buckets.total.counts)
+    start = head_start(whole.counts)
     for (ridge, worth, window), names in _SHARED.items():
         labels_max = RECIPES[names[0]].labels_max
         newest = _newest(window, buckets.labels, drift)

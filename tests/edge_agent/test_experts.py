@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.experts import SHARE, ExpertPool
+from edge_agent.learner.experts import FEW_RATE, SHARE, ExpertPool
 from edge_agent.learner.stack import HeadStack
 from headway.head import Head, HeadInput, HeadKind, log_softmax
 
@@ -60,7 +60,7 @@ def test_judging_few_rows_uses_all_of_them_alike() -> None:
     pool = ExpertPool()
     pool.judge({"good": np.array([0.5, 0.5]), "bad": np.array([0.5, 1.5])})
     good, bad = pool.weights(NAMES)
-    odds = float(np.exp(1.0))
+    odds = float(np.exp(FEW_RATE * 1.0))
     assert good == pytest.approx((1 - SHARE) * odds / (1 + odds) + SHARE / 2)
     assert bad == pytest.approx(1 - good)
 
