@@ -86,14 +86,16 @@ def _shapes(cells: Sequence[Cell]) -> str:
     for group in _grouped(cells, lambda cell: (cell.shape,)):
         found = {(cell.variant, cell.runtime): cell for cell in group}
         worst = max(c.verdict.output_parity for c in group if c.variant.endswith("float32"))
+        exact = max(c.verdict.exact_parity for c in group if c.variant.endswith("float32"))
         rounding = max(cell.verdict.rounding for cell in group)
         outcomes = [str(found[pair].outcome) for pair in pairs]
-        rows.append([group[0].shape, f"{worst:.1e}", f"{rounding:.1e}", *outcomes])
+        rows.append([group[0].shape, f"{worst:.1e}", f"{exact:.1e}", f"{rounding:.1e}", *outcomes])
     return _markdown(
         [
             "shape",
             "float32 output parity",
-            "Keras's own rounding",
+            "of it from float64",
+            "of Keras itself from float64",
             *(f"{variant}, {runtime}" for variant, runtime in pairs),
         ],
         rows,

@@ -59,8 +59,8 @@ def write_backbones(
     embedding = reference.embedding
     wanted = _wanted(source, options)
     runtimes = {engine: _runtimes(engine, options) for engine, _ in wanted}
-    rounding = functools.cache(lambda: exports.aside(lambda: source.rounding(reference.inputs)))
-    gate = Gate(head, data, reference, options, rounding)
+    exact = functools.cache(lambda: exports.aside(lambda: source.exact(reference.inputs)))
+    gate = Gate(head, data, reference, options, exact)
     provers = [_Prover(source, exports, gate, *each) for each in wanted]
     begun = first
     for prover, following in zip(provers, [*provers[1:], None], strict=True):

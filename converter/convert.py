@@ -22,7 +22,7 @@ from converter.fit import (
     raw_windows,
     spread_rows,
 )
-from converter.gate import Reference
+from converter.gate import Reference, both_classes
 from converter.keys import read_signer
 from converter.opening import open_source
 from converter.options import Options, writable
@@ -158,8 +158,7 @@ def _reference(
     if not np.isfinite(outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
     rebuilt = link(head.logits(embedding), head.kind)
-    if outputs.shape[1:] == (1,) and rebuilt.shape[1:] == (2,):  # one sigmoid output, kept as two classes
-        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    outputs = both_classes(outputs, rebuilt.shape[1])
     if rebuilt.shape != outputs.shape:
         raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
     difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from converter.versions import flex_operators
 from headway.arrays import Float32
 from headway.errors import ModelError
 
+Answer = TypeVar("Answer")
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx"}
 
 
@@ -59,7 +60,7 @@ class ExportQueue:
         """Start an export; its result raises ModelError with what went wrong."""
         return self._thread.submit(self._export, engine, precision, form, portable)
 
-    def aside(self, question: Callable[[], float]) -> float:
+    def aside(self, question: Callable[[], Answer]) -> Answer:
         """Ask something of the model between two exports: one of them may be changing layers of it."""
         return self._thread.submit(question).result()
 

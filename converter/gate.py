@@ -12,7 +12,7 @@ from converter.rounding import ROUNDINGS
 from converter.runtimes import Run
 from converter.scoring import agreement, score
 from converter.training_data import TrainingData
-from headway.arrays import Float32, Int64, describe
+from headway.arrays import AnyArray, Float32, Float64, Int64, describe
 from headway.head import Head, link
 
 ROUNDING_MAX = 1e-4  # what differs by more is a fault, whatever the model's own rounding
@@ -36,8 +36,8 @@ class Proof:
     """One backbone on one runtime. parity: max |difference| over the features' scale; drop in points.
 
     form: how the backbone was written down; attempt: 1 for the first form, more when others had not run or matched.
-    rounding: of the source model's own float32 outputs, asked for only where they differ by more than was allowed;
-    four times that is then allowed (converter/rounding.py).
+    exact_parity, source_rounding: distances of this backbone and of the source model itself from the same model in
+    float64, the larger of features and outputs; measured only where the two differ by more than was allowed, else 0.
     """
 
     engine: str
@@ -54,7 +54,8 @@ class Proof:
     refused: str = ""
     form: str = ""
     attempt: int = 1
-    rounding: float = 0.0
+    exact_parity: float = 0.0
+    source_rounding: float = 0.0
 
     @property
     def measured(self) -> bool:
@@ -64,13 +65,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The rules for one source. rounding: asks how far the source's own float32 is from float64 (Source.rounding)."""
+    """The rules for one source. exact: embeddings and outputs of the proof rows in float64 (Source.exact)."""
 
     head: Head
     data: TrainingData
     reference: Reference
     options: Options
-    rounding: Callable[[], float]
+    exact: Callable[[], tuple[Float64, Float64] | None]
 
     def judge(self, identity: Identity, run: Run, payload_bytes: int) -> Proof:
         """The proof of a run on all proof rows, refused or not."""
@@ -79,51 +80,67 @@ class Gate:
         if run.embedding.shape != expected.shape or not np.isfinite(run.embedding).all():
             what = describe(run.embedding) if np.isfinite(run.embedding).all() else "values that are not finite"
             return Proof(*identity, refused=f"{runtime} gives {what}, the source model {describe(expected)}")
-        scale = max(float(np.abs(expected).max()), 1e-12)
-        parity = float(np.abs(run.embedding - expected).max()) / scale
         outputs = link(self.head.logits(run.embedding), self.head.kind)
-        span = max(1.0, float(np.abs(self.reference.outputs).max()))
-        probability_parity = float(np.abs(outputs - self.reference.outputs).max()) / span
+        parity, probability_parity = distances(run.embedding, outputs, expected, self.reference.outputs)
         achieved = score(outputs, self.data, self.reference.rows, self.head.kind)
         drop = 100 * (self.reference.score - achieved)
         agreed = agreement(outputs, self.reference.outputs, self.data, self.head.kind)
-        rounding = 0.0
-        if precision == "float32" and self.options.difference_max < max(parity, probability_parity) < ROUNDING_MAX:
-            rounding = self.rounding()
         proof = Proof(
-            *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes,
-            rounding=rounding,
+            *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes
         )  # fmt: skip
-        return replace(proof, refused=self._parity(proof) if precision == "float32" else self._answers(proof))
+        return self._parity(proof, run.embedding, outputs) if precision == "float32" else self._answers(proof)
 
-    def _parity(self, proof: Proof) -> str:
-        """Why a float32 backbone is refused, or ''."""
-        worst = max(proof.parity, proof.probability_parity)
-        allowed = max(self.options.difference_max, ROUNDINGS * proof.rounding)
-        if worst <= allowed:
-            return ""
+    def _parity(self, proof: Proof, embedding: Float32, outputs: Float32) -> Proof:
+        """A float32 backbone: as close to the source as was asked, or about as close to float64 as the source is."""
+        limit, worst = self.options.difference_max, max(proof.parity, proof.probability_parity)
+        if worst <= limit:
+            return proof
+        exact = self.exact() if worst < ROUNDING_MAX else None
+        if exact is not None:
+            exact_outputs = both_classes(exact[1], outputs.shape[1])
+            ours = distances(embedding, outputs, exact[0], exact_outputs)
+            theirs = distances(self.reference.embedding, self.reference.outputs, exact[0], exact_outputs)
+            proof = replace(proof, exact_parity=max(ours), source_rounding=max(theirs))
+            if all(our <= max(limit, ROUNDINGS * their) for our, their in zip(ours, theirs, strict=True)):
+                return proof
         hint = f", or allow it with --max-difference {_above(worst)}" if worst < ROUNDING_MAX else ""
-        return (
+        told = f"; {proof.exact_parity:.1e} from float64, the source {proof.source_rounding:.1e}" if exact else ""
+        refused = (
             f"differs from the source model on {proof.runtime} by {proof.parity:.1e} of the features' scale and "
-            f"{proof.probability_parity:.1e} in its outputs (at most {allowed:.0e}); a layer behaves differently after "
-            f"conversion: replace it, or cut the model elsewhere with --cut{hint}"
+            f"{proof.probability_parity:.1e} in its outputs (at most {limit:.0e}{told}); a layer behaves differently "
+            f"after conversion: replace it, or cut the model elsewhere with --cut{hint}"
         )
+        return replace(proof, refused=refused)
 
-    def _answers(self, proof: Proof) -> str:
-        """Why a quantised backbone is refused, or ''. As many right answers do not mean the same ones."""
+    def _answers(self, proof: Proof) -> Proof:
+        """A quantised backbone: as often right, and not by luck: with the same answers."""
+        agreed, refused = 100 * proof.agreement, ""
         if proof.drop_points > self.options.drop_points_max:
-            return (
+            refused = (
                 f"loses {proof.drop_points:.2f} points on {proof.runtime} (at most {self.options.drop_points_max:g}); "
                 "allow more with --max-drop"
             )
-        agreed = 100 * proof.agreement
-        if agreed < self.options.agreement_percent_min:
-            return (
+        elif agreed < self.options.agreement_percent_min:
+            refused = (
                 f"agrees with the source model on {agreed:.2f} % of the answers on {proof.runtime} (at least "
                 f"{self.options.agreement_percent_min:g}); quantise less, or allow it with --min-agreement "
                 f"{int(agreed)}"
             )
-        return ""
+        return replace(proof, refused=refused)
+
+
+def distances(
+    embedding: AnyArray, outputs: AnyArray, from_embedding: AnyArray, from_outputs: AnyArray
+) -> tuple[float, float]:
+    """max |difference| of features over the scale of those compared with, and of outputs over theirs, at least 1."""
+    scale = max(float(np.abs(from_embedding).max()), 1e-12)
+    span = max(1.0, float(np.abs(from_outputs).max()))
+    return float(np.abs(embedding - from_embedding).max()) / scale, float(np.abs(outputs - from_outputs).max()) / span
+
+
+def both_classes(outputs: AnyArray, count: int) -> AnyArray:
+    """One sigmoid output (n, 1) as the two classes (n, 2) that it is kept as; all other outputs as they are."""
+    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1:] == (1,) and count == 2 else outputs
 
 
 def _above(difference: float) -> str:

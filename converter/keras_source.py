@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from converter.frozen import freeze, write_frozen
-from converter.rounding import float64_twin, own_rounding
+from converter.rounding import float64_twin
 from converter.source import HeadWeights, head_kind
-from headway.arrays import Float32
+from headway.arrays import AnyArray, Float32, Float64
 from headway.errors import ModelError
 from headway.head import HeadKind
 
@@ -48,21 +48,27 @@ class KerasSource:
             )
 
     def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
-        import keras
-
-        tensors = [self.backbone.outputs[0], self._model.outputs[0]]
-        plain = type(self._model) in (keras.Sequential, type(self.backbone))  # a subclass may have a call of its own
-        if plain and self.backbone.inputs[0] is self._model.inputs[0]:  # else the backbone was put together anew
-            both = keras.Model(self._model.inputs, tensors)
-            embedding, outputs = both.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
-        else:
-            embedding = self.backbone.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
-            outputs = self._model.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+        embedding, outputs = self._run(inputs)
         return np.asarray(embedding, np.float32), np.asarray(outputs, np.float32)
 
-    def rounding(self, inputs: Float32) -> float:
+    def exact(self, inputs: Float32) -> tuple[Float64, Float64] | None:
         twin = float64_twin(self._model)
-        return 0.0 if twin is None else own_rounding(self._model, twin, inputs)
+        if twin is None:
+            return None
+        embedding, outputs = KerasSource(twin, self.weights.layer)._run(inputs.astype(np.float64))
+        return np.asarray(embedding, np.float64), np.asarray(outputs, np.float64)
+
+    def _run(self, inputs: AnyArray) -> tuple[Any, Any]:
+        """Embeddings and outputs, in one pass where the model's graph is all there is to it."""
+        import keras
+
+        plain = type(self._model) in (keras.Sequential, type(self.backbone))  # a subclass may have a call of its own
+        if plain and self.backbone.inputs[0] is self._model.inputs[0]:  # else the backbone was put together anew
+            both = keras.Model(self._model.inputs, [self.backbone.outputs[0], self._model.outputs[0]])
+            embedding, outputs = both.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+            return embedding, outputs
+        passes = [part.predict(inputs, verbose=0, batch_size=PREDICT_ROWS) for part in (self.backbone, self._model)]
+        return passes[0], passes[1]
 
     def forms(self) -> tuple[str, ...]:
         """Recurrent layers convert with a batch of one, or unrolled; all others with any batch."""

@@ -59,6 +59,11 @@ class Report:
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
             + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }
+        if any(p.source_rounding for p in self._first()):
+            exact, own = (max(getattr(p, name) for p in self._first()) for name in ("exact_parity", "source_rounding"))
+            summary["rounding"] = (
+                f"from the same model in float64 the backbone is {exact:.1e}, the source itself {own:.1e}"
+            )
         if self.expansion:
             summary["expansion"] = self.expansion
         lines = [f"  {name:<11}{text}" for name, text in summary.items()]
@@ -80,7 +85,7 @@ class Report:
         proofs: list[JsonValue] = [
             {
                 name: float(f"{value:.2g}")
-                if "parity" in name or name == "rounding"
+                if "parity" in name or name == "source_rounding"
                 else round(value, 6)
                 if type(value) is float
                 else value

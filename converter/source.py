@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from headway.arrays import Float32
+from headway.arrays import Float32, Float64
 from headway.errors import ModelError
 from headway.head import Head, HeadInput, HeadKind
 
@@ -79,8 +79,8 @@ class Source(Protocol):
         """
         ...
 
-    def rounding(self, inputs: Float32) -> float:
-        """How far its own float32 outputs are from float64 (converter/rounding.py); 0 when that cannot be known."""
+    def exact(self, inputs: Float32) -> tuple[Float64, Float64] | None:
+        """The same two computed in float64 throughout; None when the model cannot be had so."""
         ...
 
     def forms(self) -> tuple[str, ...]:

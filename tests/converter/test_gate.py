@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.gate import Gate, Proof, Reference
+from converter.gate import Gate, Proof, Reference, both_classes
 from converter.options import Options
 from converter.runtimes import Run
 from converter.scoring import score
@@ -23,9 +23,12 @@ def judged(
     precision: str = "float32",
     options: Options | None = None,
     rows: int = ROWS,
-    own: float = 0.0,
+    exact: float | None = None,
 ) -> Proof:
-    """The proof of a run whose embedding is off by `change`, under a head with logits of about `gain`."""
+    """The proof of a run whose embedding is off by `change`, under a head with logits of about `gain`.
+
+    exact: how much of the way from the source's embedding to this run's the one in float64 lies; None: not to be had.
+    """
     embedding = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
     head = Head(np.eye(3, dtype=np.float32) * np.float32(gain), np.zeros(3, np.float32), HeadKind.SOFTMAX,
                 ("a", "b", "c"), HeadInput.EMBEDDING)  # fmt: skip
@@ -34,7 +37,11 @@ def judged(
     everything = np.arange(ROWS)
     reference = Reference(everything, embedding, embedding, outputs, score(outputs, data, everything, head.kind))
     run = Run((embedding + np.float32(change))[:rows], 1.0)
-    gate = Gate(head, data, reference, options or Options(), lambda: own)
+    truth = None
+    if exact is not None:
+        features = embedding + exact * np.asarray(change, np.float64)
+        truth = features, np.asarray(head.probabilities(features.astype(np.float32)), np.float64)
+    gate = Gate(head, data, reference, options or Options(), lambda: truth)
     return gate.judge(("tflite", precision, "a runtime", "1"), run, 10)
 
 
@@ -47,20 +54,36 @@ def test_a_float32_backbone_that_differs_is_refused() -> None:
     assert "differs from the source model on a runtime by" in judged(1.0, 1e-3).refused
 
 
-def test_a_difference_within_the_models_own_rounding_passes_and_is_recorded() -> None:
+def test_a_backbone_as_close_to_float64_as_its_source_passes_and_both_distances_are_recorded() -> None:
     change = np.zeros((ROWS, 3), np.float32)
     change[:, 0] = 1e-5
     strict = judged(40.0, change)
     assert strict.parity < 1e-5 < strict.probability_parity < 1e-4
-    assert strict.refused
-    proof = judged(40.0, change, own=strict.probability_parity / 3)
-    assert proof.refused == ""
-    assert proof.rounding == strict.probability_parity / 3
-    assert judged(40.0, change, own=strict.probability_parity / 5).refused
+    assert "(at most 1e-05); a layer" in strict.refused
+    assert (strict.exact_parity, strict.source_rounding) == (0.0, 0.0)
+    between = judged(40.0, change, exact=0.5)
+    assert between.refused == ""
+    assert between.exact_parity == pytest.approx(strict.probability_parity / 2, rel=0.1)
+    assert between.source_rounding == pytest.approx(strict.probability_parity / 2, rel=0.1)
+    assert judged(40.0, change, exact=1.0).refused == "", "it is right, the source is not"
+
+
+def test_a_source_that_is_exact_excuses_nothing() -> None:
+    change = np.zeros((ROWS, 3), np.float32)
+    change[:, 0] = 1e-5
+    proof = judged(40.0, change, exact=0.0)
+    assert proof.source_rounding == 0.0
+    assert f"; {proof.exact_parity:.1e} from float64, the source 0.0e+00); a layer behaves differently" in proof.refused
 
 
 def test_own_rounding_never_excuses_a_fault() -> None:
-    assert "a layer behaves differently" in judged(1.0, 1e-3, own=1.0).refused
+    assert "a layer behaves differently" in judged(1.0, 1e-3, exact=0.5).refused
+
+
+def test_one_sigmoid_output_is_two_classes() -> None:
+    one = np.array([[0.25], [1.0]])
+    assert both_classes(one, 2).tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert both_classes(one, 1) is one
 
 
 def test_more_can_be_allowed_by_name() -> None:
@@ -98,7 +121,7 @@ def test_as_many_right_answers_are_not_enough_when_they_are_others() -> None:
     reference = Reference(np.arange(ROWS), embedding, theirs, theirs, 1 - 6 / ROWS)
 
     def proof(options: Options) -> Proof:
-        return Gate(head, data, reference, options, lambda: 0.0).judge(
+        return Gate(head, data, reference, options, lambda: None).judge(
             ("tflite", "int8", "litert", "2"), Run(ours, 1.0), 9
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+from dataclasses import replace
 from pathlib import Path
 
 from converter.gate import Proof
@@ -39,6 +40,16 @@ def test_machine_figures_stay_out_of_the_bundle() -> None:
     assert "latency" not in str(figures)
     assert figures["source_accuracy"] == 0.975
     assert REPORT.feature_parity == 2e-7
+
+
+def test_a_models_own_rounding_is_told_beside_the_backbones() -> None:
+    rounded = replace(PASSED, probability_parity=2.4e-5, exact_parity=1.02e-5, source_rounding=1.37e-5)
+    report = replace(REPORT, proofs=(rounded, DROPPED))
+    told = "from the same model in float64 the backbone is 1.0e-05, the source itself 1.4e-05"
+    assert f"  rounding   {told}" in report.lines()
+    assert told in page(report)
+    assert "from the same model" not in "".join(REPORT.lines())
+    assert "'exact_parity': 1e-05, 'source_rounding': 1.4e-05" in str(report.figures())
 
 
 class Collector(html.parser.HTMLParser):
