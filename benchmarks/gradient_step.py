@@ -23,7 +23,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.gradient_peers import CLASSES, PEERS, data
+from benchmarks.gradient_peers import CLASSES, PEERS
 
 SIZES = (64, 256, 1280)
 CHUNK_S = 0.01
@@ -77,16 +77,18 @@ def trainable_file(size: int, folder: Path) -> str:
     try:
         import keras
 
-        from converter.options import Options
-        from converter.trainable import write_trainable
-        from converter.training_data import training_data
+        from converter.export import Exporter
+        from converter.keras_source import KerasSource
+        from converter.trainable import export_trainable
     except ImportError:
         return ""
     inputs = keras.Input((size,))
     outputs = keras.layers.Dense(CLASSES, activation="softmax")(keras.layers.Activation("linear")(inputs))
-    x, y = data(size)
+    source = KerasSource(keras.Model(inputs, outputs))
     path = folder / f"step-{size}.tflite"
-    write_trainable(keras.Model(inputs, outputs), training_data(x, y), path, Options())
+    with Exporter() as exporter:  # its input needs no preprocessing, and the others get none
+        head = source.weights.head(tuple(map(str, range(CLASSES))))
+        path.write_bytes(export_trainable(source, head, None, exporter))
     return str(path)
 
 

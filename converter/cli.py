@@ -47,7 +47,7 @@ def _convert(arguments: list[str]) -> None:
         name=given.name,
         version=given.version,
         release=given.release,
-        formats=tuple((given.formats or ("onnx" if given.model.suffix == ".onnx" else "tflite")).split(",")),
+        formats=tuple((given.formats or _format(given)).split(",")),
         quantize=tuple(given.quantize.split(",")),
         cut=given.cut,
         drop_points_max=given.max_drop,
@@ -84,6 +84,10 @@ def _convert(arguments: list[str]) -> None:
         else:
             lines = convert(given.model, data, options, out=given.out, progress=steps).lines()
     print("\n".join(lines))
+
+
+def _format(given: argparse.Namespace) -> str:
+    return "onnx" if given.model.suffix == ".onnx" and not given.trainable else "tflite"
 
 
 def _inspect(arguments: list[str]) -> None:

@@ -70,9 +70,9 @@ def convert(
     with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
         source = open_source(model, options.cut)
-        head = _head(source, data)
+        head = fitted_head(source, data)
         fits_embedding(options, len(head.kernel))
-        preprocessing = _preprocessing(source, data, options)
+        preprocessing = fitted_preprocessing(source, data, options)
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -132,7 +132,7 @@ def convert(
     return report
 
 
-def _head(source: Source, data: TrainingData) -> Head:
+def fitted_head(source: Source, data: TrainingData) -> Head:
     """The frozen head; a two-class model with one linear or sigmoid output is told apart from a regression."""
     head = source.weights.head(data.classes)
     if data.targets is not None and head.kind is HeadKind.SOFTMAX:
@@ -143,7 +143,8 @@ def _head(source: Source, data: TrainingData) -> Head:
     return head
 
 
-def _preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
+def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
+    """Preprocessing of the data as the model takes it. Raises DataError for windows of another shape."""
     shape = source.input_shape
     if data.x.shape[1:] != shape:
         raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")

@@ -25,7 +25,8 @@ EXPORT_TIMEOUT_S = 1800.0
 class Job:
     """One conversion. saved: folder written by Source.save; form: how; representative: .npy of windows, for int8.
 
-    portable: dense layers quantised per tensor, which older TFLite runtimes can read too.
+    portable: dense layers quantised per tensor, which older TFLite runtimes can read too. plan: for engine
+    ``trainable``, what converter.trainable_graph wrote.
     """
 
     engine: str
@@ -36,6 +37,7 @@ class Job:
     representative: str = ""
     portable: bool = False
     allow_flex: bool = False
+    plan: str = ""
 
 
 class Exporter:

@@ -26,8 +26,7 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            payload = _tflite(job) if job["engine"] == "tflite" else _onnx(job)
-            Path(job["target"]).write_bytes(payload)
+            Path(job["target"]).write_bytes(ENGINES[job["engine"]](job))
             answer = None
         except Exception as error:  # noqa: BLE001 - converters raise anything; the parent names it
             answer = _last_words(error)
@@ -111,6 +110,15 @@ def _onnx_int8(job: dict[str, Any], float32: Path) -> bytes:
         per_channel=False,
     )
     return Path(job["target"]).read_bytes()
+
+
+def _trainable(job: dict[str, Any]) -> bytes:
+    from converter.trainable_graph import convert_trainable
+
+    return convert_trainable(job["saved"], Path(job["plan"]))
+
+
+ENGINES = {"tflite": _tflite, "onnx": _onnx, "trainable": _trainable}
 
 
 def _last_words(error: Exception) -> str:

@@ -101,7 +101,7 @@ class Gate:
             ours = distances(embedding, outputs, exact[0], exact_outputs)
             theirs = distances(self.reference.embedding, self.reference.outputs, exact[0], exact_outputs)
             proof = replace(proof, exact_parity=max(ours), source_rounding=max(theirs))
-            if all(our <= max(limit, ROUNDINGS * their) for our, their in zip(ours, theirs, strict=True)):
+            if all(close_to_exact(our, their, limit) for our, their in zip(ours, theirs, strict=True)):
                 return proof
         hint = f", or allow it with --max-difference {_above(worst)}" if worst < ROUNDING_MAX else ""
         told = f"; {proof.exact_parity:.1e} from float64, the source {proof.source_rounding:.1e}" if exact else ""
@@ -127,6 +127,11 @@ class Gate:
                 f"{int(agreed)}"
             )
         return replace(proof, refused=refused)
+
+
+def close_to_exact(ours: float, theirs: float, limit: float) -> bool:
+    """A backbone's distance from float64 against that of its source (converter/rounding.py)."""
+    return ours <= max(limit, ROUNDINGS * theirs)
 
 
 def distances(

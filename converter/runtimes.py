@@ -16,7 +16,8 @@ import numpy as np
 from headway.arrays import Float32
 from headway.errors import ConfigError, ModelError
 
-WORKER = Path(__file__).with_name("runtime_worker.py")
+WORKERS = Path(__file__).parent
+WORKER = "runtime_worker.py"
 TFLITE_PYTHON = "HEADWAY_TFLITE_PYTHON"
 RUN_TIMEOUT_S = 1800.0
 ENGINES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
@@ -52,12 +53,16 @@ class Runtime:
             model, rows, out = Path(scratch) / "model", Path(scratch) / "inputs.npy", Path(scratch) / "out.npz"
             model.write_bytes(payload)
             np.save(rows, inputs)
-            result = _call(self.python, self.name, str(model), str(rows), str(out), str(seconds))
-            if result.returncode or not out.exists():
-                raise ModelError(f"{self.name} {self.version} cannot run it: {_last_words(result)}")
+            self.call(WORKER, model, rows, out, str(seconds))
             with np.load(out, allow_pickle=False) as answer:
                 embedding, times = answer["embedding"], answer["times_ns"]
         return Run(embedding, float(np.median(times)) / 1e3 if len(times) else 0.0)
+
+    def call(self, worker: str, model: Path, given: Path, out: Path, *more: str) -> None:
+        """Let a script beside this module read `given` and write `out`. Raises ModelError when it did not."""
+        result = _call(self.python, worker, self.name, str(model), str(given), str(out), *more)
+        if result.returncode or not out.exists():
+            raise ModelError(f"{self.name} {self.version} cannot run it: {_last_words(result)}")
 
 
 def installed_runtimes(engine: str, tflite_python: Path | None = None) -> tuple[Runtime, ...]:
@@ -80,7 +85,7 @@ def _installed(engine: str, other: str) -> tuple[Runtime, ...]:
             continue
         python = other if separate else sys.executable
         try:
-            result = _call(python, name)
+            result = _call(python, WORKER, name)
         except OSError as error:
             raise ConfigError(f"cannot run {python} for tflite-runtime: {error.strerror or error}") from error
         if result.returncode == 0:
@@ -90,8 +95,8 @@ def _installed(engine: str, other: str) -> tuple[Runtime, ...]:
     return tuple(found)
 
 
-def _call(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [python, str(WORKER), *arguments]
+def _call(python: str, worker: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [python, str(WORKERS / worker), *arguments]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
     environment["PYTHONSAFEPATH"] = "1"  # our own modules' folder must not shadow the standard library
     try:

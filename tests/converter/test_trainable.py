@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 
 from converter import Options
-from converter.trainable import reference_step, write_trainable
+from converter.fit import fit_preprocessing
+from converter.trainable import write_trainable
+from converter.trainable_proof import reference_step
 from converter.training_data import training_data
 from converter.versions import operators
 from headway.descent import Descent, DescentSettings
+from headway.errors import ConfigError
 from headway.losses import Loss
 from headway.optimizers import Optimizer
 from tests.converter.test_sources import CLASSES, SHAPE, keras, layers, small_model, windows
+from tests.system.conftest import BIN
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="the converter extra is not installed")
 
@@ -42,6 +47,46 @@ def test_the_written_out_step_is_the_learners_own(loss: Loss) -> None:
         assert learner.step(with_ones(embedding), targets.T)
     assert np.abs(learner.weights[:, :-1].T - kernel).max() <= 1e-5
     assert np.abs(learner.weights[:, -1] - bias).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (Options(quantize=("int8",)), "--quantize"),
+        (Options(pca=2, expand=16), "--pca, --expand"),
+        (Options(name="net", drop_points_max=1.0), "--id, --max-drop"),
+        (Options(key=Path("k.pem")), "--key"),
+    ],
+)
+def test_what_only_a_bundle_carries_is_refused(options: Options, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write_trainable(tmp_path / "gone.keras", tmp_path / "gone.npz", tmp_path / "t.tflite", options)
+    assert str(caught.value) == f"{named} cannot go into a trainable .tflite; leave out, or write a bundle"
+
+
+@pytest.mark.slow
+def test_preprocessing_is_part_of_the_file_and_the_bytes_are_the_same_again(tmp_path: Path) -> None:
+    """In the second file's process TensorFlow starts from nothing, and so it did in the first one's."""
+    model, (x, y) = small_model(), windows(48)
+    model.save(tmp_path / "m.keras")
+    x = 5 * x + 20
+    x[::5, 3:6, 1] = np.nan
+    x[::7, 0] = np.inf
+    options = Options(missing="last", denoise="median", standardise=True)
+    data = training_data(x, y, CLASSES)
+    report = write_trainable(tmp_path / "m.keras", data, tmp_path / "t.tflite", options)
+    assert max(report.parity, report.curve_difference) <= 1e-5
+    runner = interpreter.Interpreter(model_path=str(tmp_path / "t.tflite"))
+    runner.get_signature_runner("set_head")(kernel=(head := model.layers[-1].get_weights())[0], bias=head[1])
+    prepared, missing = fit_preprocessing(data, SHAPE, options).apply(x)
+    assert missing > 0
+    expected = model.predict(prepared, verbose=0)
+    assert np.allclose(runner.get_signature_runner("infer")(x=x)["output"], expected, atol=1e-5)
+    np.savez(tmp_path / "train.npz", x=x, y=y, classes=CLASSES)
+    arguments = ["--missing", "last", "--denoise", "median", "--standardise", "--out", "again.tflite"]
+    command = [BIN / "edge-convert", "m.keras", "--data", "train.npz", "--trainable", *arguments]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "t.tflite").read_bytes()
 
 
 @pytest.mark.slow

@@ -1,0 +1,56 @@
+"""Preprocessing written as TensorFlow operations gives what the device's NumPy gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converter.preprocessing_graph import apply
+from headway.preprocessing import Denoise, Missing, Preprocessing
+
+tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
+FILL = np.array([1.5, -2.0, 0.25], np.float32)
+OFFSET, GAIN = np.array([3.0, -1.0, 0.5], np.float32), np.array([0.5, 2.0, 1e-3], np.float32)
+
+
+def broken(shape: tuple[int, ...]) -> np.ndarray:
+    """Windows with a fifth of their values missing, one channel from the start on, one from the middle to the end."""
+    random = np.random.default_rng(0)
+    x = random.normal(3, 10, shape).astype(np.float32)
+    x[random.random(shape) < 0.2] = np.nan
+    x[0, ..., 0] = -np.inf
+    x[1, shape[1] // 2 :] = np.inf
+    x[1, 0] = 3.0
+    return x
+
+
+@pytest.mark.parametrize("missing", Missing)
+@pytest.mark.parametrize(
+    "denoise", [{}, {"denoise": Denoise.MEDIAN, "median_width": 3}, {"denoise": Denoise.MEDIAN, "median_width": 9},
+                {"denoise": Denoise.EWMA, "ewma_weight": 0.3}, {"denoise": Denoise.EWMA, "ewma_weight": 1.0}],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [1, 2, 13, 64])
+def test_series(missing: Missing, denoise: dict[str, object], steps: int) -> None:
+    fitted = Preprocessing((steps, 3), FILL, OFFSET, GAIN, missing=missing, **denoise)  # type: ignore[arg-type]
+    x = broken((40, steps, 3))
+    x = x[np.isfinite(x).reshape(len(x), -1).any(axis=1)]
+    expected, _ = fitted.apply(x)
+    found = apply(tf.constant(x), fitted).numpy()
+    assert found.dtype == np.float32
+    assert np.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    if denoise.get("denoise") is not Denoise.EWMA:
+        assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), "no sum is taken in another order"
+
+
+@pytest.mark.parametrize("shape", [(3,), (6, 5, 3)])
+def test_tables_and_images(shape: tuple[int, ...]) -> None:
+    fitted = Preprocessing(shape, FILL, OFFSET, GAIN)
+    x = broken((30, *shape))
+    x = x[np.isfinite(x).reshape(len(x), -1).any(axis=1)]
+    assert np.allclose(apply(tf.constant(x), fitted), fitted.apply(x)[0], rtol=1e-6)
+
+
+def test_largest_values_are_values() -> None:
+    fitted = Preprocessing((3,), FILL)
+    x = np.array([[np.finfo(np.float32).max, -np.finfo(np.float32).max, np.inf]], np.float32)
+    assert np.array_equal(apply(tf.constant(x), fitted), fitted.apply(x)[0])
