@@ -28,10 +28,10 @@ from headway.optimizers import Optimizer, build_rule
 
 @dataclass(frozen=True, slots=True)
 class DescentSettings:
-    """learning_rate: of the first step, lr / (1 + decay * t) at step t. clip_norm: longest gradient, 0 for no limit.
+    """learning_rate: of the first step, lr / (1 + decay * t) at step t since then or since `restart_decay`.
 
-    huber_delta: where the Huber loss turns linear, in the units of the targets. l2, proximal, l2_sp: strengths of
-    the anchors.
+    clip_norm: longest gradient, 0 for no limit. huber_delta: where the Huber loss turns linear, in the units of the
+    targets. l2, proximal, l2_sp: strengths of the anchors.
     """
 
     loss: Loss = Loss.CROSS_ENTROPY
@@ -76,6 +76,10 @@ class Descent:
     def learning_rate(self) -> float:
         """Of the next step."""
         return self.settings.learning_rate / (1.0 + self.settings.learning_rate_decay * self.steps)
+
+    def restart_decay(self) -> None:
+        """The learning rate goes back to its start, and decays from there."""
+        self.steps = 0
 
     def pull_to(self, fleet: Float32) -> None:
         """The head that `proximal` pulls to, float32 (C, d + 1)."""

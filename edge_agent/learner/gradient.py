@@ -31,6 +31,8 @@ from headway.task import Task
 from headway.variant import Variant
 
 CANDIDATE = "gradient"
+# after a drift alarm: times the usual steps per label, for so many labels
+HURRY, HURRIED_LABELS = 2, 64
 LOSSES = {
     Task.CLASSIFICATION: (Loss.CROSS_ENTROPY,),
     Task.MULTI_LABEL: (Loss.BINARY_CROSS_ENTROPY,),
@@ -61,6 +63,8 @@ class GradientTrainer:
         self._fleet = self._base = start.copy()
         self._base_version = self._since_base = 0
         self._labels = 0
+        # label up to which more steps are taken, since drift was seen
+        self._hurried_until = 0
         self._random = np.random.default_rng(settings.seed)
         one_class = variant.task is Task.CLASSIFICATION
         self._rehearsal = Rehearsal(
@@ -99,6 +103,12 @@ class GradientTrainer:
         if after is not None:
             self._learn_one(code, np.asarray(after)[None])
             self._labels -= 1  # the same label, not one more
+
+    def drifted(self, since: int) -> None:
+        """Answer drift: rehearse newer rows soon, for a while more steps per label, the learning rate as at first."""
+        self._rehearsal.renew()
+        self._descent.restart_decay()
+        self._hurried_until = self._labels + HURRIED_LABELS
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         """New classes start from zero weights and nothing to rehearse."""
@@ -154,6 +164,7 @@ class GradientTrainer:
             "base_version": self._base_version,
             "since_base": self._since_base,
             "labels": self._labels,
+            "hurried_until": self._hurried_until,
             "random": json.dumps(self._random.bit_generator.state),
         }
 
@@ -171,6 +182,7 @@ class GradientTrainer:
         self._waiting_codes, self._waiting_labels = codes.copy(), labels.copy()
         self._base_version, self._since_base = values.integer("base_version"), values.integer("since_base")
         self._labels = values.integer("labels")
+        self._hurried_until = values.integer("hurried_until", 0)
         self._random.bit_generator.state = json.loads(values.text("random", length_max=4096))
         self._descent.pull_to(self._fleet)
         values.finish()
@@ -181,7 +193,8 @@ class GradientTrainer:
         self._labels += 1
         self._since_base += 1
         if settings.train == "online":
-            for _ in range(settings.steps_per_label):
+            hurry = HURRY if self._labels <= self._hurried_until else 1
+            for _ in range(hurry * settings.steps_per_label):
                 self._step(code, label)
         self._rehearsal.add(code[0], int(label[0]) if label.ndim == 1 else label[0], self._random)
         if settings.train == "online":

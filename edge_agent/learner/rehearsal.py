@@ -3,7 +3,8 @@
 For a classifier both are balanced by class: a draw picks a class first, each alike. Within it the device's own rows
 are drawn with chance n / (n + worth), n being its labels of that class so far: the source speaks for classes the
 device has not met, and falls silent where the device knows better. The reservoir keeps a uniform sample of all
-labels within each class (algorithm R, Vitter 1985). Multi-label and regression rows form one group.
+labels within each class (algorithm R, Vitter 1985); after drift, of the rows held then and all labels that follow, so
+that new ones soon replace them. Multi-label and regression rows form one group.
 """
 
 from __future__ import annotations
@@ -57,12 +58,16 @@ class Rehearsal:
     def add(self, code: Int8, label: Label, random: np.random.Generator) -> None:
         """Take in one labelled row. code: int8 (d,); label: class, or targets float32 (C,)."""
         group = label if isinstance(label, int) else 0
-        slot = int(self._seen[group])
+        slot = int(self._seen[group] - self._passed[group])
         self._seen[group] += 1
         if slot >= self._capacity:
             slot = int(random.integers(0, slot + 1))
         if slot < self._capacity:
             self._put(group, slot, code, label)
+
+    def renew(self) -> None:
+        """Things are different from now on: rows held count as all there ever were, so new ones soon replace them."""
+        self._passed[:] = self._seen - np.minimum(self._seen, self._capacity)
 
     def forget(self, code: Int8, label: Label) -> None:
         """A label was wrong: drop its row if it is still held; the group's newest row takes its place."""
@@ -79,7 +84,7 @@ class Rehearsal:
         if self._outputs:
             self._targets[at] = self._targets[last]
         # a smaller count would let later labels in too often, by at most one place in `capacity`
-        self._seen[group] = held - 1
+        self._seen[group], self._passed[group] = held - 1, 0
 
     def with_groups(self, groups: int) -> None:
         """Go on with more classes, each with a share of the room."""
@@ -94,6 +99,8 @@ class Rehearsal:
             [self._own_start + g * self._capacity + np.arange(n, dtype=np.int64) for g, n in enumerate(kept.tolist())]
         )
         state: dict[str, AnyArray] = {"replay": self._codes[rows], "seen": self._seen.copy(), "kept": kept}
+        if self._passed.any():
+            state["passed"] = self._passed.copy()
         return state | ({"replay_targets": self._targets[rows]} if self._outputs else {})
 
     def restore(self, tensors: Mapping[str, AnyArray]) -> None:
@@ -117,6 +124,11 @@ class Rehearsal:
                 self._put(group, slot, codes[start + slot], label)
             start += count
         self._seen[: len(seen)] = np.where(kept < np.minimum(seen, self._capacity), kept, seen)
+        passed = tensors.get("passed", np.zeros_like(seen))
+        if passed.shape != seen.shape or passed.dtype != np.int64 or (passed < 0).any() or (passed > seen).any():
+            raise StoreError("saved replay rows do not fit this bundle")
+        # where there is room, the next row takes a free place
+        self._passed[: len(seen)] = np.where(self._seen[: len(seen)] >= self._capacity, passed, 0)
 
     def _lay_out(self, groups: int) -> None:
         """One array: the source rows sorted by class, then room for each group's own rows."""
@@ -127,6 +139,8 @@ class Rehearsal:
         self._codes: Int8 = np.zeros((total, self.size), np.int8)
         self._targets: Float32 = np.zeros((total, self._outputs), np.float32)
         self._seen: Int64 = np.zeros(groups, np.int64)
+        # of those, how many algorithm R no longer counts, since a drift
+        self._passed: Int64 = np.zeros(groups, np.int64)
         self._source_count: Int64 = np.zeros(groups, np.int64)
         if source is not None and source.labels is not None:
             order = np.argsort(source.labels, kind="stable")

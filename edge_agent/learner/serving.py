@@ -285,12 +285,11 @@ class Learner:
             raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
 
     def _watch(self, error: float, label: int) -> None:
-        """Has it become worse? Then the exact learner may forget what was before; the gradient learner does anyway."""
+        """Has it become worse? Then the trainer may let go of what was before."""
         drift = self.drift.add(error, label)
         if drift is not None:
             self.drifts.append(drift)
-            if isinstance(self.trainer, ExactTrainer):
-                self.trainer.drifted(drift.since)
+            self.trainer.drifted(drift.since)
 
     def _heads(self) -> dict[str, Head]:
         heads = {FROZEN: self._frozen, **self.trainer.candidates()}

@@ -39,6 +39,10 @@ class Trainer(Protocol):
         """Label `number` (int8 (1, d), taught as `before`) is `after` instead, or nothing."""
         ...
 
+    def drifted(self, since: int) -> None:
+        """What was served became wrong more often from label `since` on: newer labels may count for more."""
+        ...
+
     def with_classes(self, classes: tuple[str, ...]) -> None:
         """Go on with more classes; the known ones keep their places."""
         ...

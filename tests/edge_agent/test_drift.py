@@ -13,6 +13,7 @@ from edge_agent.history import SyncState
 from edge_agent.learner.buckets import Buckets
 from edge_agent.learner.drift import COOL_DOWN_LABELS, Drift, ErrorDrift
 from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.gradient import HURRIED_LABELS, HURRY, GradientTrainer
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.resume import resume
@@ -91,9 +92,41 @@ def test_after_an_alarm_the_learner_follows_what_it_would_have_averaged_away() -
     assert abs(since - 300) <= 16
 
 
-def test_a_restart_comes_to_the_same_alarm_and_bits() -> None:
+def test_after_an_alarm_the_gradient_learner_is_quicker_too() -> None:
+    right = {}
+    for drift in ("off", "adwin"):
+        scores = []
+        for seed in range(3):
+            subject = agent(drift=drift, kind="gradient", seed=seed)
+            x, y = windows(600, seed=10 + seed)
+            subject.process(pipeline().features(x), y)
+            x, y = moved(150, 20 + seed)
+            scores.append((subject.process(pipeline().features(x), y).prediction == y).mean())
+        right[drift] = float(np.mean(scores))
+    assert right["adwin"] > right["off"] + 0.02, right
+
+
+def test_for_a_while_after_drift_it_takes_more_steps_at_the_first_rate() -> None:
+    settings = LearnerSettings(kind="gradient", steps_per_label=3, learning_rate_decay=0.1)
+    subject = GradientTrainer(variant(), settings)
+    x, y = windows(HURRIED_LABELS + 20, seed=1)
+    codes, _ = variant().features.codes(x)
+    subject.learn(codes[:10], y[:10])
+    assert subject._descent.steps == 30
+    first = subject._descent.settings.learning_rate
+    assert subject._descent.learning_rate == pytest.approx(first / 4)
+    subject.drifted(5)
+    assert subject._descent.learning_rate == first
+    subject.learn(codes[10 : 10 + HURRIED_LABELS], y[10 : 10 + HURRIED_LABELS])
+    assert subject._descent.steps == HURRY * 3 * HURRIED_LABELS
+    subject.learn(codes[-10:], y[-10:])
+    assert subject._descent.steps == HURRY * 3 * HURRIED_LABELS + 30
+
+
+@pytest.mark.parametrize("kind", ["exact", "gradient"])
+def test_a_restart_comes_to_the_same_alarm_and_bits(kind: str) -> None:
     store = MemoryStore()
-    subject = agent()
+    subject = agent(kind=kind)
     store.commit(subject.changes())
     x, y = windows(300, seed=1)
     x2, y2 = moved(80, 2)
@@ -102,7 +135,7 @@ def test_a_restart_comes_to_the_same_alarm_and_bits() -> None:
         subject.process(features.rows(start, start + 10), labels[start : start + 10])
         subject.watch.record(1.0)
         store.commit(subject.changes())
-    again = agent(store)
+    again = agent(store, kind=kind)
     assert again.learner.encode() == subject.learner.encode()
     assert [e.name for e in again.take_events(2.0)] == []
     names = [record["name"] for record in again.watch.records if isinstance(record, dict)]

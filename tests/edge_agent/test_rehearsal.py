@@ -49,6 +49,42 @@ def test_the_reservoir_is_a_uniform_sample_of_all_labels() -> None:
     assert kept / 400 == pytest.approx([0.25] * 40, abs=0.09)
 
 
+def test_after_drift_new_rows_soon_replace_the_old_ones() -> None:
+    """Algorithm R over the rows held then and those that follow: 10 held and 10 new leave half of each, on average."""
+    shares = {True: np.zeros(100), False: np.zeros(100)}
+    for renewed, share in shares.items():
+        for seed in range(100):
+            random, subject = np.random.default_rng(seed), Rehearsal(source(), SIZE, 3, 0, 30, 4.0)
+            for index in range(90):
+                subject.add(np.array([index, 0], np.int8), 0, random)
+            if renewed:
+                subject.renew()
+            for index in range(10):
+                subject.add(np.array([100 + index, 0], np.int8), 0, random)
+            share[seed] = (subject.state()["replay"][:, 0] >= 100).mean()
+            trusted = (subject.draw(500, random)[0][:, 0] == 100).mean()
+            assert trusted < 0.75, "the source counts for no more than before"
+    assert shares[True].mean() == pytest.approx(0.5, abs=0.04)
+    assert shares[False].mean() == pytest.approx(0.1, abs=0.04)
+
+
+@pytest.mark.parametrize("room", [6, 30, 60])
+def test_a_renewed_reservoir_survives_a_restart_also_with_more_or_less_room(room: int) -> None:
+    random, subject = np.random.default_rng(0), Rehearsal(None, SIZE, 3, 0, 30, 4.0)
+    for index in range(40):
+        subject.add(np.array([index, 1], np.int8), 1, random)
+    subject.renew()
+    again = Rehearsal(None, SIZE, 3, 0, room, 4.0)
+    again.restore(subject.state())
+    for index in range(30):
+        again.add(np.array([50 + index, 1], np.int8), 1, random)
+    state = again.state()
+    assert len(state["replay"]) == room // 3, "every place is taken"
+    assert (state["replay"][:, 1] == 1).all(), "by rows that were added"
+    with pytest.raises(StoreError):
+        again.restore(subject.state() | {"passed": np.array([-1, 0, 0])})
+
+
 def test_a_wrong_label_is_no_longer_rehearsed() -> None:
     random, subject = np.random.default_rng(0), Rehearsal(None, SIZE, 2, 0, 8, 4.0)
     for index in range(3):
