@@ -12,7 +12,7 @@ State in memory is only what the store can give back: after a StoreError build a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.assembly import Assemblies
 from aggregator.delivery import Deliveries
@@ -28,6 +28,7 @@ from headway.messages import (
     ReportPart,
     StatisticsChange,
     StatisticsReport,
+    Status,
     Update,
     is_change,
     is_part,
@@ -37,6 +38,8 @@ from headway.statistics import Statistics
 from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
 
 HOUSEKEEPING_INTERVAL_S = 1.0
+# the number under which the store counts the starts of the service
+BOOT = "boot"
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -54,6 +57,8 @@ class Aggregator:
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
         self._tidied_at_s = float("-inf")
+        self._clearings = set(store.clearings())
+        self._clear_now: list[str] = []
         self._deliveries = deliveries
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
@@ -80,6 +85,8 @@ class Aggregator:
         for message in batch:
             effects += self._receive_one(message, now)
         self._registry.flush()
+        effects += [_clearing(name) for name in self._clear_now]
+        self._clear_now.clear()
         effects += [self._acknowledgement(device, epoch) for device, epoch in self._touched]
         self._touched.clear()
         return effects
@@ -101,11 +108,22 @@ class Aggregator:
             effects += self._heads.publish(now)
         return effects
 
-    def connected(self) -> list[Effect]:
+    def await_retained_head(self) -> None:
+        """An aggregator without any head publishes none before it has heard which one the broker retains."""
+        self._heads.ask()
+
+    def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
+        self._heads.connected(now)
+        self._clear_now.clear()
         if self._deliveries is not None:
             self._deliveries.again()
-        return self._heads.again()
+        return [*map(_clearing, sorted(self._clearings)), *self._heads.again()]
+
+    def cleared(self, names: Iterable[str]) -> None:
+        """The broker has confirmed that it retains nothing there any more."""
+        for name in self._clearings.intersection(names):
+            self._forget_clearing(name)
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
@@ -117,7 +135,12 @@ class Aggregator:
             if address == Address(self._fleet, ALL, Kind.HEAD):
                 return self._heads.retained(message.payload)
             if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
-                # our own word, come back through the devices' wildcard
+                # our own word, come back through the devices' wildcard: after all that was retained when we subscribed
+                if not message.retain and message.payload == Status(True, self._store.number(BOOT)).encode():
+                    self._heads.answered()
+                return []
+            if message.retain and message.topic in self._clearings and address.kind is not Kind.STATISTICS:
+                # of a device that was removed; it is about to go
                 return []
             if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
                 raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
@@ -127,6 +150,9 @@ class Aggregator:
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
+            if not message.retain and message.topic in self._clearings:
+                # the device goes on, and what the broker retains is new
+                self._forget_clearing(message.topic)
             if self._deliveries is not None:
                 self._deliveries.seen(device)
             return []
@@ -231,6 +257,8 @@ class Aggregator:
         self._registry.admit(device, now)
         self._touched[device, epoch] = None
         if self._store.is_removed(device, epoch):
+            # the broker retains it now, or still does
+            self._clear(topic(self._fleet, device, Kind.STATISTICS))
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
     def _check_update(self, update: Update) -> None:
@@ -250,12 +278,14 @@ class Aggregator:
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         life = self._store.sequence_life(device, epoch) if known is None else StatisticsReport.read_life(known.payload)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life, *self._assemblies.progress(device, epoch))
+        removed = known is None and self._store.is_removed(device, epoch)
+        progress = self._assemblies.progress(device, epoch)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life, *progress, removed)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
-        removed = 0
+        removed, epoch = 0, self._registry.newest_epoch(device)
         for row in list(self._store.every_statistics(self._model.space, device)):
             statistics = StatisticsReport.decode_stored(row.payload).statistics
             self._heads.sum.replace(statistics, None)
@@ -264,9 +294,28 @@ class Aggregator:
         self._heads.changed = True
         if self._deliveries is not None:
             self._deliveries.forget(device)
-        kinds = (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
-        cleared = [Outgoing(topic(self._fleet, device, kind), b"", retain=True) for kind in kinds]
-        return [*cleared, Note(f"removed {device}: {removed} samples subtracted")]
+        for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):
+            self._clear(topic(self._fleet, device, kind))
+        effects: list[Effect] = [_clearing(name) for name in self._clear_now]
+        self._clear_now.clear()
+        # a device that believes itself settled would not ask
+        effects += [self._acknowledgement(device, epoch)] if epoch else []
+        return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
+
+    def _clear(self, name: str) -> None:
+        """Have the broker forget what it retains there: now, and on each connection until it has confirmed."""
+        self._store.put_clearing(name)
+        self._clearings.add(name)
+        if name not in self._clear_now:
+            self._clear_now.append(name)
+
+    def _forget_clearing(self, name: str) -> None:
+        self._store.remove_clearing(name)
+        self._clearings.discard(name)
+
+
+def _clearing(name: str) -> Outgoing:
+    return Outgoing(name, b"", retain=True)
 
 
 def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:

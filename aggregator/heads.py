@@ -26,6 +26,8 @@ from headway.variant import Variant
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
+# how long an aggregator without any head waits, once it is connected, to hear whether the broker retains one
+RETAINED_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class HeadPublisher:
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None
         self._published_at_s: float | None = None
+        self._asking = False
+        self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
             raise BundleError(f"this bundle is a {model.task} model, which has no exact tables; set method = average")
         if len(model.source.classes) > model.classes_max():
@@ -84,12 +88,23 @@ class HeadPublisher:
         newest = self._store.head()
         return max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
 
+    def ask(self) -> None:
+        """Publish nothing before it is known which head the broker retains, if the store knows of none: versions that
+        were published must not come again. `retained` or `answered` end it, or RETAINED_WAIT_S of a connection."""
+        self._asking = self.version == 0
+
+    def answered(self) -> None:
+        """What the broker retained has come."""
+        self._asking = False
+
     def update_stored(self) -> None:
         """One more gradient update waits."""
         self._waiting += 1
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough."""
+        if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
+            return False
         since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
         if since_s < self._policy.publish_interval_s:
             return False
@@ -112,6 +127,11 @@ class HeadPublisher:
         note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
         return [self._message(payload), note]
 
+    def connected(self, now: Instant) -> None:
+        """The broker is there and can be asked."""
+        if self._asked_at_s is None:
+            self._asked_at_s = now.monotonic_s
+
     def again(self) -> list[Effect]:
         """The newest head once more, for a broker that may have lost what it retained."""
         newest = self._store.head(self._model.space, self._policy.method)
@@ -119,6 +139,7 @@ class HeadPublisher:
 
     def retained(self, payload: bytes) -> list[Effect]:
         """The head the broker retains. If it is newer than the store's, the store was lost: go on from there."""
+        self.answered()
         newest = self._store.head()
         if newest is not None and newest.payload == payload:
             return []

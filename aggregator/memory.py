@@ -33,6 +33,7 @@ class _Tables:
     requests: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
+    clearings: dict[str, None] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -162,6 +163,15 @@ class MemoryStore:
 
     def removal_requests(self) -> list[str]:
         return sorted(self._tables.requests)
+
+    def put_clearing(self, topic: str) -> None:
+        self._tables.clearings[topic] = None
+
+    def clearings(self) -> list[str]:
+        return sorted(self._tables.clearings)
+
+    def remove_clearing(self, topic: str) -> None:
+        self._tables.clearings.pop(topic, None)
 
     def is_removed(self, device: str, epoch: int) -> bool:
         return (device, epoch) in self._tables.removed

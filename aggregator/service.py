@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aggregator.config import ServiceLimits
-from aggregator.core import HOUSEKEEPING_INTERVAL_S, Aggregator
+from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.store import Store
 from headway.errors import TransportError
@@ -35,7 +35,6 @@ from headway.reasons import Response
 from headway.topics import AGGREGATOR, ALL, Kind, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
-BOOT = "boot"
 PUT_TIMEOUT_S = 0.5
 REFUSALS_LOGGED_MAX = 100
 
@@ -43,17 +42,19 @@ REFUSALS_LOGGED_MAX = 100
 class Inbox:
     """Where the network thread leaves events, and the only thing the two threads share.
 
-    waits: how often the network thread waited PUT_TIMEOUT_S for room.
+    waits: how often the network thread waited PUT_TIMEOUT_S for room. deliveries: whether anybody wants to know of
+    messages that the broker has taken.
     """
 
     def __init__(self, messages_max: int) -> None:
         self._queue: queue.Queue[TransportEvent] = queue.Queue(messages_max)
         self._closed = threading.Event()
         self.waits = 0
+        self.deliveries = False
 
     def put(self, event: TransportEvent) -> None:
-        """Called from the network thread; waits while the inbox is full. Plain delivery reports stay outside."""
-        if isinstance(event, Delivered) and not event.refused:
+        """Called from the network thread; waits while the inbox is full."""
+        if isinstance(event, Delivered) and not event.refused and not self.deliveries:
             return
         # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
         while not self._closed.is_set() and not self._offer(event):
@@ -106,12 +107,14 @@ class Service:
         with store.transaction():
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
+            core.await_retained_head()
         # its own retained head comes back too: after the loss of the store it tells the last version
         subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
         self._complaint = ""
         self._head_unsent = False
+        self._clearing: dict[int, str] = {}
         self._refusals: set[str] = set()
 
     def run(self) -> bool:
@@ -159,10 +162,12 @@ class Service:
         again, self._head_unsent = greeting or self._head_unsent, False
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
         effects: list[Effect] = [self._status(online=True)] if greeting else []
-        if received or again or self._core.due(now):
+        cleared = self._cleared(events)
+        if received or again or cleared or self._core.due(now):
             with self._store.transaction():
+                self._core.cleared(cleared)
                 if again:
-                    effects += self._core.connected()
+                    effects += self._core.connected(now)
                 effects += self._core.receive(received, now)
                 effects += self._core.tick(now)
         self._stored += len(received)
@@ -177,14 +182,31 @@ class Service:
     def _apply(self, effect: Effect) -> None:
         if isinstance(effect, Outgoing):
             # nothing is kept here: the next turn or connection brings the head, and devices ask for acks again
-            sent = self._transport.publish(effect) is not None
+            clearing = effect.retain and not effect.payload
+            self._inbox.deliveries = self._inbox.deliveries or clearing
+            token = self._transport.publish(effect)
+            sent = token is not None
             self._lost += not sent
+            if clearing and token is not None:
+                self._clearing[token] = effect.topic
             # a window full of acks refuses a head too, and no connection need follow
             self._head_unsent = self._head_unsent or (effect.retain and bool(effect.payload) and not sent)
             return
         LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
         if not effect.warning:
             self._notifier.status(effect.text)
+
+    def _cleared(self, events: Sequence[TransportEvent]) -> list[str]:
+        """Topics of which the broker has confirmed that it retains nothing any more."""
+        topics = []
+        for event in events:
+            if isinstance(event, Connected):
+                self._clearing.clear()  # tokens of the connection before; the core asks again
+            elif isinstance(event, Delivered) and event.token in self._clearing:
+                name = self._clearing.pop(event.token)
+                topics += [] if event.refused else [name]
+        self._inbox.deliveries = bool(self._clearing)
+        return topics
 
     def _log_connection(self, event: TransportEvent) -> None:
         if isinstance(event, Connected):
@@ -195,7 +217,7 @@ class Service:
             # each attempt to reconnect fails with the same words; once is enough
             LOG.warning("no connection to the broker: %s", event.reason)
             self._complaint = event.reason
-        elif isinstance(event, Delivered):
+        elif isinstance(event, Delivered) and event.refused:
             self._log_refusal(f"the broker refused {event.topic or 'a message'}: {event.reason}")
         elif isinstance(event, NotSubscribed):
             self._log_refusal(f"the broker refused the subscription to {event.topic}: {event.reason}")

@@ -228,6 +228,16 @@ class SqlStore:
         column = tables.removal_requests.c.device
         return [str(row[0]) for row in self._run(select(column).order_by(column))]
 
+    def put_clearing(self, topic: str) -> None:
+        self._put(tables.clearings, {"topic": topic})
+
+    def clearings(self) -> list[str]:
+        column = tables.clearings.c.topic
+        return [str(row[0]) for row in self._run(select(column).order_by(column))]
+
+    def remove_clearing(self, topic: str) -> None:
+        self._run(delete(tables.clearings).where(tables.clearings.c.topic == topic))
+
     def is_removed(self, device: str, epoch: int) -> bool:
         column = tables.removed_epochs.c
         return bool(self._count(tables.removed_epochs, and_(column.device == device, column.epoch == epoch)))

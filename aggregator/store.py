@@ -251,6 +251,16 @@ class Store(Protocol):
 
     def removal_requests(self) -> list[str]: ...
 
+    def put_clearing(self, topic: str) -> None:
+        """Remember that what the broker retains on a topic must go."""
+        ...
+
+    def clearings(self) -> list[str]:
+        """Topics whose retained message must go, until the broker has confirmed it."""
+        ...
+
+    def remove_clearing(self, topic: str) -> None: ...
+
     def is_removed(self, device: str, epoch: int) -> bool:
         """True when this epoch's contribution was taken out on request and must not come back."""
         ...

@@ -128,6 +128,12 @@ removal_requests = Table(
     Column("requested_s", Float, nullable=False),
 )
 
+clearings = Table(
+    "clearings",
+    metadata,
+    Column("topic", String(256), primary_key=True),
+)
+
 removed_epochs = Table(
     "removed_epochs",
     metadata,

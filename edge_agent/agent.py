@@ -58,6 +58,7 @@ class Agent:
     _baseline: Baseline | None = None
     _baseline_changed: bool = False
     forked: str = ""
+    removed: str = ""
     _forks: int = 0
     _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
     _head_heard: bytes = b""
@@ -177,6 +178,25 @@ class Agent:
 
         What was learned before this run began may be counted already and is left out; so are updates that wait.
         """
+        self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
+        return self._new_epoch(epoch)
+
+    def begin_anew(self, epoch: int) -> Changes:
+        """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
+        what is learned from now on is told. Commit at once."""
+        state, trainer = self.sync_state, self.learner.trainer
+        tables = None if isinstance(trainer, GradientTrainer) else trainer.local
+        if isinstance(trainer, GradientTrainer):
+            trainer.take_update()  # what was about to be told
+            self._recorder.demand_checkpoint()
+        self._birth = Birth(state.counter, trainer.labels, tables)
+        self.removed = (
+            f"what this device had told under epoch {state.epoch} was removed from the fleet on request; it keeps what "
+            "it learned, and tells only what it learns from now on, under a new epoch"
+        )
+        return self._new_epoch(epoch)
+
+    def _new_epoch(self, epoch: int) -> Changes:
         state, birth = self.sync_state, self._birth
         state.epoch, state.before = epoch, birth.labels
         state.counter = max(0, state.counter - birth.counter)
@@ -188,7 +208,6 @@ class Agent:
         self.outbox.restart()
         if birth.tables is not None:
             self._baseline, self._baseline_changed = Baseline(birth.tables), True
-        self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
         return replace(self.changes(), acknowledged=SEQUENCE_MAX)
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
@@ -216,13 +235,13 @@ class Agent:
         if ack.epoch != state.epoch:
             return None
         contradiction = state.contradiction(ack)
-        if contradiction is not None and self._forks >= FORKS_MAX:
-            raise RemoteError(
-                f"{contradiction}; this run has begun {self._forks} epochs already, so it is not believed"
-            )
-        if contradiction is not None:
+        if contradiction is not None or ack.removed:
+            if self._forks >= FORKS_MAX:
+                problem = contradiction or "an ack tells that this epoch was removed"
+                raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
             self._forks += 1
-            return self.fork(contradiction, self.draw(EPOCH_BITS))
+            epoch = self.draw(EPOCH_BITS)
+            return self.begin_anew(epoch) if contradiction is None else self.fork(contradiction, epoch)
         self.reporting.acknowledged(ack, state.acked)
         self.outbox.pace_s = ack.pace_s
         news = ack.counter > state.acked

@@ -233,6 +233,9 @@ class DeviceLoop:
         problem, self._agent.forked = self._agent.forked, ""
         if problem:
             self._note("history-forked", problem)
+        problem, self._agent.removed = self._agent.removed, ""
+        if problem:
+            self._note("contribution-removed", problem)
 
     def _tell_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):

@@ -194,6 +194,7 @@ class Ack:
 
     life: the run of the device's program that told what is stored under `counter` or, without one, `sequence`.
     part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
+    removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
     """
 
     epoch: int
@@ -203,10 +204,13 @@ class Ack:
     life: int = 0
     part_counter: int = 0
     parts: int = 0
+    removed: bool = False
 
     def encode(self) -> bytes:
-        numbers = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return canonical_json({"schema": SCHEMA, **numbers})
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if not self.removed:
+            del values["removed"]
+        return canonical_json({"schema": SCHEMA, **values})
 
     @classmethod
     def decode(cls, payload: bytes) -> Ack:
@@ -214,7 +218,7 @@ class Ack:
         numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
         pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
         rest = fields.integer("life"), fields.integer("part_counter"), fields.integer("parts")
-        return finished(fields, cls(*numbers, pace_s, *rest))
+        return finished(fields, cls(*numbers, pace_s, *rest, fields.boolean("removed", False)))
 
 
 @dataclass(frozen=True, slots=True)

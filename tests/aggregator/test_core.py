@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from aggregator.core import BOOT
+from aggregator.effects import Effect
 from aggregator.policy import Limits, Method, Policy
 from headway.messages import Ack, Event, Metrics, Reported, Status
 from headway.metrics import ClassificationSums
-from headway.ports import Received
+from headway.ports import Outgoing, Received
 from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.topics import Kind, parse_topic, topic
 from tests.aggregator.fleets import (
     CLASSES,
     FLEET,
@@ -171,7 +175,7 @@ def test_versions_go_on_after_a_restart_and_the_broker_gets_the_head_again() -> 
     (first,) = heads(fleet.pass_time())
     fleet.restart()
     with fleet.store.transaction():
-        (again,) = heads(fleet.core.connected())
+        (again,) = heads(fleet.core.connected(fleet.instant))
     assert again.encode() == first.encode()
     fleet.send(statistics_message("a", 1, 2, SECOND))
     assert [head.version for head in heads(fleet.pass_time())] == [2]
@@ -205,9 +209,92 @@ def test_removing_a_device_restores_the_bits_and_its_old_epochs_stay_out() -> No
 
     effects = fleet.send(statistics_message("b", 6, 2, extra))
     assert fleet.refusals == {("b", "removed"): 1}
-    assert acks(effects) == {"b": [Ack(6, 0, 0)]}
+    assert acks(effects) == {"b": [Ack(6, 0, 0, removed=True)]}
     fleet.send(statistics_message("b", 7, 1, SECOND))
     assert fleet.core.statistics == FIRST + SECOND
+
+
+def removed_fleet() -> tuple[Fleet, list[Effect]]:
+    """A fleet from which device b was just removed, and what that made."""
+    fleet = Fleet()
+    fleet.send(statistics_message("b", 5, 1, SECOND))
+    with fleet.store.transaction():
+        fleet.store.request_removal("b", 0.0)
+    return fleet, fleet.pass_time(2.0)
+
+
+def cleared(effects: list[Effect]) -> set[Kind]:
+    """Kinds of b's retained messages that the broker is told to forget."""
+    messages = [e for e in effects if isinstance(e, Outgoing) and e.retain and not e.payload]
+    assert {parse_topic(message.topic).device for message in messages} <= {"b"}
+    return {parse_topic(message.topic).kind for message in messages}
+
+
+RETAINED = {Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED}
+
+
+def test_a_removed_device_is_told_at_once() -> None:
+    _, effects = removed_fleet()
+    assert acks(effects) == {"b": [Ack(5, 0, 0, removed=True)]}
+    assert cleared(effects) == RETAINED
+
+
+def test_what_the_broker_retains_of_a_removed_device_is_cleared_until_it_confirms() -> None:
+    fleet, _ = removed_fleet()
+    for _ in range(2):
+        fleet.restart()
+        with fleet.store.transaction():
+            assert cleared(fleet.core.connected(fleet.instant)) == RETAINED
+    with fleet.store.transaction():
+        fleet.core.cleared([topic(FLEET, "b", kind) for kind in RETAINED - {Kind.STATUS}])
+        assert cleared(fleet.core.connected(fleet.instant)) == {Kind.STATUS}
+    fleet.restart()
+    with fleet.store.transaction():
+        assert cleared(fleet.core.connected(fleet.instant)) == {Kind.STATUS}
+
+
+def test_what_is_still_retained_of_a_removed_device_does_not_bring_it_back() -> None:
+    fleet, _ = removed_fleet()
+    status = Received(topic(FLEET, "b", Kind.STATUS), Status(False, 3).encode(), retain=True)
+    effects = fleet.send(status, replace(statistics_message("b", 5, 1, SECOND), retain=True))
+    assert fleet.core.statistics.samples == 0
+    assert cleared(effects) == {Kind.STATISTICS}
+    fleet.send(replace(status, retain=False))
+    with fleet.store.transaction():
+        assert fleet.store.clearings() == [topic(FLEET, "b", k) for k in (Kind.DESIRED, Kind.REPORTED, Kind.STATISTICS)]
+
+
+def test_a_store_without_heads_waits_for_the_retained_one() -> None:
+    fleet = Fleet()
+    with fleet.store.transaction():
+        fleet.store.put_number(BOOT, 4)
+        fleet.core.await_retained_head()
+    fleet.send(statistics_message("a", 1, 1, FIRST))
+    assert fleet.pass_time(100.0) == []
+    with fleet.store.transaction():
+        fleet.core.connected(fleet.instant)
+    own = topic(FLEET, "_aggregator", Kind.STATUS)
+    # words of an earlier start, and what is retained, say nothing of the order
+    fleet.send(Received(own, Status(True, 3).encode()), Received(own, Status(True, 4).encode(), retain=True))
+    assert fleet.pass_time(5.0) == []
+    fleet.send(Received(own, Status(True, 4).encode()))
+    assert [head.version for head in heads(fleet.pass_time())] == [1]
+
+
+def test_the_retained_head_or_enough_patience_end_the_wait() -> None:
+    before = Fleet()
+    before.send(statistics_message("a", 1, 1, FIRST))
+    (newest,) = heads(before.pass_time())
+    for ended, version in ((True, newest.version + 1), (False, 1)):
+        fleet = Fleet()
+        with fleet.store.transaction():
+            fleet.core.await_retained_head()
+            fleet.core.connected(fleet.instant)
+        fleet.send(statistics_message("a", 1, 1, FIRST))
+        assert heads(fleet.pass_time(29.0)) == []
+        if ended:
+            fleet.send(Received(topic(FLEET, "_all", Kind.HEAD), newest.encode(), retain=True))
+        assert [head.version for head in heads(fleet.pass_time(0.0 if ended else 1.0))] == [version]
 
 
 def test_status_reported_metrics_and_events_are_kept() -> None:

@@ -24,6 +24,7 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.reasons import Response
+from headway.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, model
 
 
@@ -42,7 +43,7 @@ class ScriptedTransport:
 
     def publish(self, message: Outgoing) -> int | None:
         self.sent.append(message)
-        return 1
+        return len(self.sent)
 
     def stop(self) -> None:
         self.stopped = True
@@ -85,3 +86,31 @@ def test_a_refused_message_is_one_line_per_connection(caplog: pytest.LogCaptureF
         "the broker refused the subscription to headway/v1/plant/+/update: Quota exceeded (151)",
         "the broker refused headway/v1/plant/a/ack: Not authorized (135)",
     ]
+
+
+def test_a_clearing_is_repeated_until_the_broker_confirms_it() -> None:
+    made, transport = service(Connected(False))
+    name = topic(FLEET, "b", Kind.STATUS)
+    with made._store.transaction():
+        made._core._clear(name)
+    made.start()
+    made.turn(0.0)
+
+    def cleared() -> list[int]:
+        return [token for token, message in enumerate(transport.sent, 1) if not message.payload]
+
+    (first,) = cleared()
+    # the connection breaks; a confirmation of then says nothing of what is sent now
+    transport.on_event(Connected(True))
+    transport.on_event(Delivered(first, "Success", False))
+    made.turn(0.0)
+    first, second = cleared()
+    with made._store.transaction():
+        assert made._store.clearings() == [name]
+    transport.on_event(Delivered(second, "Success", False))
+    made.turn(0.0)
+    with made._store.transaction():
+        assert made._store.clearings() == []
+    transport.on_event(Connected(True))
+    made.turn(0.0)
+    assert cleared() == [first, second]

@@ -201,6 +201,16 @@ def test_removing_a_device_forgets_it_and_remembers_its_epochs(store: Store) -> 
         assert not store.is_removed("b", 1)
 
 
+def test_clearings_are_kept_once_until_removed(store: Store) -> None:
+    with store.transaction():
+        for name in ("f/b", "f/a", "f/b"):
+            store.put_clearing(name)
+        assert store.clearings() == ["f/a", "f/b"]
+        store.remove_clearing("f/a")
+        store.remove_clearing("f/never")
+        assert store.clearings() == ["f/b"]
+
+
 def test_sqlite_keeps_what_was_committed_and_refuses_another_schema(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.sqlite'}"
     first = SqlStore(url)

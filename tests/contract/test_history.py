@@ -17,7 +17,7 @@ from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.resume import resume
 from edge_agent.store import MemoryStore
-from headway.messages import Ack
+from headway.messages import Ack, Update
 from headway.ports import Received
 from headway.statistics import Statistics
 from headway.topics import Kind, topic
@@ -88,6 +88,58 @@ class Device:
 
 def new_fleet() -> Fleet:
     return Fleet(build_model=lambda: FleetModel.of(variant()))
+
+
+def remove(fleet: Fleet) -> list[Ack]:
+    with fleet.store.transaction():
+        fleet.store.request_removal("pump", 0.0)
+    return acks(fleet.pass_time(2.0))["pump"]
+
+
+def test_a_device_that_was_removed_keeps_what_it_knows_and_tells_only_what_it_learns_from_then_on() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    device.connect(fleet)
+    device.learn(5, 1)  # not told yet
+    epoch, known = device.agent.sync_state.epoch, device.tables
+    for ack in remove(fleet):
+        device.hear(ack)
+    assert device.agent.removed.startswith(f"what this device had told under epoch {epoch} was removed")
+    assert device.agent.sync_state.epoch != epoch
+    device.sync(fleet)
+    assert fleet.core.statistics.samples == 0
+    news = device.learn(4, 2)
+    device.boot()
+    device.connect(fleet)
+    assert fleet.core.statistics == news
+    assert device.tables == known + news
+    assert fleet.refusals == {}
+
+
+def test_a_device_that_did_not_hear_of_its_removal_learns_it_from_the_next_answer() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    device.connect(fleet)
+    remove(fleet)
+    device.learn(5, 1)
+    device.sync(fleet)
+    assert fleet.refusals == {("pump", "removed"): 1}
+    news = device.learn(4, 2)
+    device.sync(fleet)
+    assert fleet.core.statistics == news
+
+
+def test_updates_of_a_removed_epoch_are_dropped() -> None:
+    fleet, device = new_fleet(), Device(kind="gradient")
+    device.learn(10, 0)
+    assert device.store.outbox_size()[0] == 2
+    device.hear(Ack(device.agent.sync_state.epoch, 0, 0, removed=True))
+    assert device.store.outbox_size() == (0, 0)
+    device.learn(8, 1)
+    rows = device.store.outbox(0, 10)
+    assert [row.sequence for row in rows] == [1, 2]
+    assert Update.decode(rows[0].payload).epoch == device.agent.sync_state.epoch
+    assert fleet.refusals == {}
 
 
 def test_many_restarts_are_one_history() -> None:

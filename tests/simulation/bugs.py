@@ -34,7 +34,7 @@ class AcksBeforeTheCommit(Service):
         with self._store.transaction():
             effects: list[Effect] = []
             if any(isinstance(event, Connected) for event in events):
-                effects += self._core.connected()
+                effects += self._core.connected(now)
             effects += self._core.receive([event for event in events if isinstance(event, Received)], now)
             effects += self._core.tick(now)
             for effect in effects:
