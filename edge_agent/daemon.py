@@ -5,6 +5,7 @@ One thread owns all state. The MQTT thread and the signal handlers only put even
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -22,6 +23,7 @@ from edge_agent.recovery import DATABASE, set_aside
 from edge_agent.selftest import Subprocess
 from edge_agent.sensors.spool import Spool
 from edge_agent.slots import Slots, file_sha256
+from edge_agent.standby import StandbyStore
 from edge_agent.store import SQLiteStore
 from headway.errors import ConfigError, StoreError
 from headway.mqtt import MqttTransport
@@ -47,7 +49,11 @@ class Daemon:
         opened = open_bundle(config, self._slots, clock)
         self._agent, variant, pipeline = opened.agent, opened.variant, opened.pipeline
         self._loop = DeviceLoop(config, clock, variant, pipeline, opened.store, self._agent, Spool(config.sensor))
-        self._loop.keeper.safekeeping = opened.safekeeping
+        self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
+        if self._standby is None:
+            self._loop.keeper.safekeeping = opened.safekeeping
+        else:
+            self._loop.keeper.refused(self._standby.failure, clock.monotonic_s())
         folder = self._slots.store_dir  # of this start; a switch or a roll-back changes it for the next
         self._loop.intake.open_empty = lambda: self._open_empty(folder)
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
@@ -81,7 +87,12 @@ class Daemon:
         notifier.stopping()
         if self._delivery is not None:
             self._delivery.stop(self._clock.monotonic_s())
-        self._loop.stop()
+        try:
+            self._loop.stop()
+        except StoreError:
+            # nothing was learned without a disk, so nothing is lost by starting again on it
+            if not self._restart or self._standby is None:
+                raise
         safekeeping, store = self._loop.keeper.safekeeping, self._loop.keeper.store
         if safekeeping is not None:
             safekeeping.back_up(store)
@@ -99,6 +110,8 @@ class Daemon:
         said = ""
         while not loop.stopping:
             taken = loop.turn()
+            if self._standby is not None and self._standby.usable:
+                self._restart = loop.stopping = True
             now_s = self._clock.monotonic_s()
             if once and taken:
                 deadline_s = now_s + ONCE_ACK_WAIT_S
@@ -157,13 +170,7 @@ def write_condition(lock: int, text: str) -> None:
 
 def _lock(state_dir: Path) -> int:
     """Hold the state folder for this process alone; the kernel lets go of it however the process ends."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(
-            f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access"
-        ) from error
+    descriptor = _lock_file(state_dir)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -171,3 +178,17 @@ def _lock(state_dir: Path) -> int:
         raise ConfigError(f"another agent is using {state_dir}; stop it or give this one its own state_dir") from error
     write_condition(descriptor, "starting")
     return descriptor
+
+
+def _lock_file(state_dir: Path) -> int:
+    """The folder's lock. On a disk that cannot be written the folder itself, or a parent that is there: no other agent
+    can write to it either, but two that predict would be one too many."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        return os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EIO):
+            problem = f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access"
+            raise StoreError(problem) from error
+        there = next(folder for folder in (state_dir, *state_dir.absolute().parents) if folder.is_dir())
+        return os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

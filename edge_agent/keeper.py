@@ -51,6 +51,11 @@ class Keeper:
         """The disk refused something."""
         self.error, self.problem, self._try_at_s = error, str(error), now_s + RETRY_S
 
+    def refused(self, error: StoreError, now_s: float) -> None:
+        """The disk refused before there was anything to commit; it is tried all the same."""
+        self.postpone(Changes({}))
+        self.failed(error, now_s)
+
     def due(self, now_s: float) -> bool:
         """Whether it is time for another attempt."""
         return self.degraded and now_s >= self._try_at_s

@@ -15,7 +15,8 @@ from edge_agent.pipeline import Pipeline
 from edge_agent.recovery import Safekeeping, open_store
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.slots import FACTORY, Slots
-from edge_agent.store import SQLiteStore, StoreFailure
+from edge_agent.standby import StandbyStore
+from edge_agent.store import ADVICE, Condition, SQLiteStore, StoreFailure
 from headway.arrays import Float32
 from headway.bundle import read_container
 from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
@@ -52,7 +53,7 @@ class Opened:
 
     variant: Variant
     pipeline: Pipeline
-    store: SQLiteStore
+    store: SQLiteStore | StandbyStore
     safekeeping: Safekeeping
     agent: Agent
 
@@ -69,31 +70,57 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
         if trial and slots.count_start() >= config.delivery.starts_max:
             _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
             continue
-        store, safekeeping = _store_of(slots.store_dir)
         try:
-            variant = accepted_variant(replace(config, bundle=slots.bundle), store)
-            runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
-            counted = (slots.pointer.boot, slots.pointer.consumed)
-            agent = open_agent(config, variant, store, witness=safekeeping.witness(), counted=counted, trial=trial)
+            return _open_on_disk(config, slots, clock, trial)
         except StoreFailure:
             raise  # the disk's fault, not the bundle's
         except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
-            store.close()
             if not trial:
                 raise
             _roll_back(slots, str(error))
-            continue
-        if trial:
-            slots.note_boot(agent.sync_state.boot)
-        pipeline = Pipeline(variant, _Watched(runtime) if trial else runtime)
-        return Opened(variant, pipeline, store, safekeeping, agent)
+
+
+def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) -> Opened:
+    """On the disk's own store or, where the disk refuses, in memory until it does not."""
+    folder = slots.store_dir
+    try:
+        store, safekeeping = _store_of(folder)
+        try:
+            return _open_with(config, slots, clock, trial, store, safekeeping)
+        except BaseException:
+            store.close()
+            raise
+    except StoreFailure as failure:
+        standby = StandbyStore(folder, failure)
+        opened = _open_with(config, slots, clock, trial, standby, Safekeeping(folder))
+        standby.refuse()
+        return opened
+
+
+def _open_with(
+    config: AgentConfig,
+    slots: Slots,
+    clock: Clock,
+    trial: bool,
+    store: SQLiteStore | StandbyStore,
+    safekeeping: Safekeeping,
+) -> Opened:
+    variant = accepted_variant(replace(config, bundle=slots.bundle), store)
+    runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
+    counted = (slots.pointer.boot, slots.pointer.consumed)
+    agent = open_agent(config, variant, store, witness=safekeeping.witness(), counted=counted, trial=trial)
+    if trial and isinstance(store, SQLiteStore):
+        slots.note_boot(agent.sync_state.boot)
+    pipeline = Pipeline(variant, _Watched(runtime) if trial else runtime)
+    return Opened(variant, pipeline, store, safekeeping, agent)
 
 
 def _store_of(folder: Path) -> tuple[SQLiteStore, Safekeeping]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot use {folder}: {error.strerror or error}") from error
+        problem = f"cannot use {folder}: {error.strerror or error}; {ADVICE[Condition.READ_ONLY]}"
+        raise StoreFailure(Condition.READ_ONLY, problem) from error
     return open_store(folder), Safekeeping(folder)
 
 

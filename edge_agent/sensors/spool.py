@@ -8,6 +8,7 @@ learns one twice. Writers must rename complete files into the folder; names star
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,7 @@ from headway.errors import ConfigError, DataError, StoreError
 from headway.samples import Samples, read_samples
 from headway.task import Task
 
+log = logging.getLogger("edge-agent")
 CLAIMED, REJECTED = "claimed", "rejected"
 
 
@@ -38,7 +40,10 @@ class Spool:
         waiting = []
         for file in self._claimed():
             if file.sequence <= consumed:
-                file.path.unlink()
+                try:
+                    self.release(file)
+                except StoreError as error:
+                    log.warning("%s; it is learned, and cleared away at another start", error)
             else:
                 waiting.append(file)
         return waiting
