@@ -93,6 +93,7 @@ class MqttSettings:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"cannot use {file} for TLS: {error.strerror or error}; PEM files are needed") from error
+        context.sslsocket_class = _ClosedOnFailure
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.alpn:
             context.set_alpn_protocols(list(self.alpn))
@@ -108,3 +109,16 @@ class MqttSettings:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"password_file {self.password_file}: {reason}") from error
+
+
+class _ClosedOnFailure(ssl.SSLSocket):
+    """paho lets go of a socket whose handshake failed without closing it; an attempt a minute would pile them up."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except (OSError, ValueError):
+            self.close()
+            raise

@@ -99,6 +99,7 @@ def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
     assert chosen == ["x-amzn-mqtt-ca"]
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a socket that nobody closed
 def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
     with connection(tls_broker, tls=True, ca_file=str(stranger.ca_file)) as (_, events):
