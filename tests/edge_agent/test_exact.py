@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_agent.learner import exact, recipes
-from edge_agent.learner.exact import CANDIDATE, FEW_LABELS, ExactTrainer
+from edge_agent.learner.exact import CANDIDATE, FEW_LABELS, SMALL, ExactTrainer
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.statistics import Statistics
@@ -48,6 +48,26 @@ def test_a_restart_goes_on_with_the_same_bits(count: int) -> None:
     assert np.array_equal(one.kernel, other.kernel)
     assert np.array_equal(one.bias, other.bias)
     assert first.local == second.local
+
+
+@pytest.mark.parametrize("count", [20, 100, FEW_LABELS + 70])
+def test_wide_features_too_where_labels_wait_for_a_solve_from_the_start(count: int) -> None:
+    random = np.random.default_rng(7)
+    size = SMALL + 12
+    labels = random.integers(0, 3, count + 60)
+    codes = np.clip(np.rint(random.normal(0, 40, (count + 60, size))) + 30 * labels[:, None], -127, 127).astype(np.int8)
+    source = Statistics.of(codes[::2], labels[::2], CLASSES, "s")
+    first, second = ExactTrainer(source), ExactTrainer(source)
+    teach(first, codes[:count], labels[:count])
+    assert first.pending
+    tensors, values = first.state()
+    second.restore({name: array.copy() for name, array in tensors.items()}, Fields(values, "saved", ConfigError))
+    for row in range(count, count + 60):
+        one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
+        assert np.array_equal(one.kernel, other.kernel)
+        assert np.array_equal(one.bias, other.bias)
+        for learner in (first, second):
+            learner.learn(codes[row : row + 1], labels[row : row + 1])
 
 
 def test_between_two_solves_the_head_follows_every_label() -> None:
