@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,24 @@ def test_a_float32_form_must_match_to_five_digits() -> None:
     assert judge(expected, expected.outputs, True, expected.embedding + np.float32(5e-6 * scale)).wrong == ""
     assert "features' scale" in judge(expected, expected.outputs, True, expected.embedding + np.float32(1e-3)).wrong
     assert "in the outputs" in judge(expected, expected.outputs + np.float32(1e-4), True).wrong
+
+
+def test_past_five_digits_it_must_be_as_close_to_float64_as_keras_is() -> None:
+    expected = truth()
+    far = expected.outputs + np.float32(3e-5)
+
+    def against(part: float) -> str:
+        """The outputs in float64 lie at `part` of the way from Keras's to those judged."""
+        exact = expected.outputs.astype(np.float64) + part * 3e-5
+        known = replace(expected, exact_embedding=expected.embedding.astype(np.float64), exact_outputs=exact)
+        verdict = judge(known, far, True, expected.embedding)
+        assert verdict.exact_parity == pytest.approx((1 - part) * 3e-5, rel=0.05)
+        assert verdict.rounding == pytest.approx(part * 3e-5, rel=0.05)
+        return verdict.wrong
+
+    assert against(0.5) == ""
+    assert "in the outputs" in against(0.2)
+    assert "in the outputs" in judge(expected, far, True, expected.embedding).wrong
 
 
 def test_a_quantised_form_may_lose_half_a_point_beyond_chance() -> None:
