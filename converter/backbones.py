@@ -73,6 +73,7 @@ def write_backbones(
             continue
         if not kept:
             embedding = next(ran for proof, ran in zip(best.proofs, best.embeddings, strict=True) if not proof.refused)
+            embedding = embedding[: len(reference.rows)]
         kept.append(best.backbone)
     if not kept:
         raise ModelError(f"no backbone passed: {' | '.join(left_out)}")
@@ -177,7 +178,7 @@ class _Prover:
         identity = (self.engine, self.precision, runtime.name, runtime.version)
         oldest = oldest_runtimes(self.engine, payload)[runtime.name]
         try:
-            run = runtime.run(payload, self.gate.reference.inputs, TIMING_S)
+            run = runtime.run(payload, self.gate.reference.windows(self.precision), TIMING_S)
         except ModelError as error:
             why = "" if at_least(runtime.version, oldest) else f" (its operators need {oldest})"
             nothing = np.empty((0, 0), np.float32)

@@ -22,7 +22,7 @@ from converter.fit import (
     raw_windows,
     spread_rows,
 )
-from converter.gate import Reference, both_classes
+from converter.gate import Reference, both_classes, mixed_windows
 from converter.keys import read_signer
 from converter.opening import open_source
 from converter.options import Options, writable
@@ -79,7 +79,7 @@ def convert(
         with ExportQueue(source, proof, exporter, options.allow_flex) as exports:
             first = begin_first(source, options, exports)
             progress(f"running the source model on {len(rows)} windows")
-            reference = _reference(source, head, rows, proof, data, options.difference_max)
+            reference = _reference(source, head, rows, proof, data, options)
             written = write_backbones(source, head, data, reference, options, exports, first, progress)
     backbone = written.backbones[0]
     progress(f"running the written backbone on {len(inputs)} windows")
@@ -152,24 +152,31 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
 
 
 def _reference(
-    source: Source, head: Head, rows: Int64, proof: Float32, data: TrainingData, difference_max: float
+    source: Source, head: Head, rows: Int64, proof: Float32, data: TrainingData, options: Options
 ) -> Reference:
     """What the model says, and proof that backbone and head together say the same: a wrong cut shows here."""
-    embedding, outputs = source.answers(proof)
-    if not np.isfinite(outputs).all():
+    quantised = set(options.quantize) != {"none"}
+    mixed = mixed_windows(proof) if quantised else proof[:0]
+    answers, all_outputs = source.answers(np.concatenate([proof, mixed]))
+    embedding, outputs = answers[: len(rows)], all_outputs[: len(rows)]
+    if not np.isfinite(all_outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
     rebuilt = link(head.logits(embedding), head.kind)
     outputs = both_classes(outputs, rebuilt.shape[1])
     if rebuilt.shape != outputs.shape:
         raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
     difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))
-    if difference > difference_max:
+    if difference > options.difference_max:
         raise ModelError(
             f"backbone and head together differ from the model's output by {difference:.1e}; something after "
             f"layer {source.weights.layer!r} changes the result: remove it, or name another layer with --cut "
-            f"(at most {difference_max:.0e}; --max-difference)"
+            f"(at most {options.difference_max:.0e}; --max-difference)"
         )
-    return Reference(rows, proof, embedding, outputs, score(outputs, data, rows, head.kind))
+    achieved = score(outputs, data, rows, head.kind)
+    if not quantised:
+        return Reference(rows, proof, embedding, outputs, achieved)
+    between = both_classes(all_outputs[len(rows) :], rebuilt.shape[1])
+    return Reference(rows, proof, embedding, outputs, achieved, mixed, between)
 
 
 def _embeddings(written: Written, reference: Reference, inputs: Float32, options: Options) -> Float32:

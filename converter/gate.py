@@ -15,6 +15,8 @@ from converter.training_data import TrainingData
 from headway.arrays import AnyArray, Float32, Float64, Int64, describe
 from headway.head import Head, link
 
+MIXED_ROWS_MAX = 200
+MIXED_SHARE = 0.2  # docs/adr/0017
 ROUNDING_MAX = 1e-4  # what differs by more is a fault, whatever the model's own rounding
 
 Identity = tuple[str, str, str, str]  # engine, precision, runtime, its version
@@ -22,19 +24,32 @@ Identity = tuple[str, str, str, str]  # engine, precision, runtime, its version
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the source model makes of the proof rows. rows: int64 (m,); inputs preprocessed; outputs after its link."""
+    """What the source model makes of the proof rows. rows: int64 (m,); inputs preprocessed; outputs after its link.
+
+    mixed_inputs, mixed_outputs: the same of windows between them, (k, ...) and (k, C), for quantised backbones.
+    """
 
     rows: Int64
     inputs: Float32
     embedding: Float32
     outputs: Float32
     score: float
+    mixed_inputs: Float32 | None = None
+    mixed_outputs: Float32 | None = None
+
+    def windows(self, precision: str) -> Float32:
+        """What a backbone of that precision is run on: the proof rows, then the mixed ones."""
+        if precision == "float32" or self.mixed_inputs is None:
+            return self.inputs
+        return np.concatenate([self.inputs, self.mixed_inputs])
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """One backbone on one runtime. parity: max |difference| over the features' scale; drop in points.
 
+    agreement: share of the source model's own answers on the proof rows, mixed_agreement: on windows between them,
+    None where a backbone is judged by parity.
     form: how the backbone was written down; attempt: 1 for the first form, more when others had not run or matched.
     exact_parity, source_rounding: distances of this backbone and of the source model itself from the same model in
     float64, the larger of features and outputs; measured only where the two differ by more than was allowed, else 0.
@@ -47,6 +62,7 @@ class Proof:
     parity: float = 0.0
     probability_parity: float = 0.0
     agreement: float = 0.0
+    mixed_agreement: float | None = None
     score: float = 0.0
     drop_points: float = 0.0
     latency_us: float = 0.0
@@ -74,21 +90,34 @@ class Gate:
     exact: Callable[[], tuple[Float64, Float64] | None]
 
     def judge(self, identity: Identity, run: Run, payload_bytes: int) -> Proof:
-        """The proof of a run on all proof rows, refused or not."""
+        """The proof of a run on `Reference.windows`, refused or not."""
         precision, runtime = identity[1:3]
         expected = self.reference.embedding
-        if run.embedding.shape != expected.shape or not np.isfinite(run.embedding).all():
+        shape = (len(self.reference.windows(precision)), *expected.shape[1:])
+        if run.embedding.shape != shape or not np.isfinite(run.embedding).all():
             what = describe(run.embedding) if np.isfinite(run.embedding).all() else "values that are not finite"
-            return Proof(*identity, refused=f"{runtime} gives {what}, the source model {describe(expected)}")
-        outputs = link(self.head.logits(run.embedding), self.head.kind)
-        parity, probability_parity = distances(run.embedding, outputs, expected, self.reference.outputs)
+            return Proof(*identity, refused=f"{runtime} gives {what}, the source model {expected.dtype} {shape}")
+        answers = link(self.head.logits(run.embedding), self.head.kind)
+        embedding, outputs, mixed = (
+            run.embedding[: len(expected)], answers[: len(expected)], answers[len(expected) :],
+        )  # fmt: skip
+        parity, probability_parity = distances(embedding, outputs, expected, self.reference.outputs)
         achieved = score(outputs, self.data, self.reference.rows, self.head.kind)
         drop = 100 * (self.reference.score - achieved)
-        agreed = agreement(outputs, self.reference.outputs, self.data, self.head.kind)
         proof = Proof(
-            *identity, parity, probability_parity, agreed, achieved, drop, run.latency_us, payload_bytes
-        )  # fmt: skip
-        return self._parity(proof, run.embedding, outputs) if precision == "float32" else self._answers(proof)
+            *identity,
+            parity,
+            probability_parity,
+            agreement=agreement(outputs, self.reference.outputs, self.data, self.head.kind),
+            score=achieved,
+            drop_points=drop,
+            latency_us=run.latency_us,
+            payload_bytes=payload_bytes,
+        )
+        if self.reference.mixed_outputs is not None and len(mixed):
+            between = agreement(mixed, self.reference.mixed_outputs, self.data, self.head.kind)
+            proof = replace(proof, mixed_agreement=between)
+        return self._parity(proof, embedding, outputs) if precision == "float32" else self._answers(proof)
 
     def _parity(self, proof: Proof, embedding: Float32, outputs: Float32) -> Proof:
         """A float32 backbone: as close to the source as was asked, or about as close to float64 as the source is."""
@@ -113,20 +142,32 @@ class Gate:
         return replace(proof, refused=refused)
 
     def _answers(self, proof: Proof) -> Proof:
-        """A quantised backbone: as often right, and not by luck: with the same answers."""
-        agreed, refused = 100 * proof.agreement, ""
+        """A quantised backbone: as often right, and not by luck: with the same answers, on windows never seen too."""
+        mixed = proof.agreement if proof.mixed_agreement is None else proof.mixed_agreement
+        least, refused = 100 * min(proof.agreement, mixed), ""
         if proof.drop_points > self.options.drop_points_max:
             refused = (
                 f"loses {proof.drop_points:.2f} points on {proof.runtime} (at most {self.options.drop_points_max:g}); "
                 "allow more with --max-drop"
             )
-        elif agreed < self.options.agreement_percent_min:
+        elif least < self.options.agreement_percent_min:
             refused = (
-                f"agrees with the source model on {agreed:.2f} % of the answers on {proof.runtime} (at least "
-                f"{self.options.agreement_percent_min:g}); quantise less, or allow it with --min-agreement "
-                f"{int(agreed)}"
+                f"gives the source model's answer on {100 * proof.agreement:.2f} % of the windows and on "
+                f"{100 * mixed:.2f} % of mixed ones on {proof.runtime} (at least "
+                f"{self.options.agreement_percent_min:g}); quantise less, or allow it with --min-agreement {int(least)}"
             )
         return replace(proof, refused=refused)
+
+
+def mixed_windows(inputs: Float32) -> Float32:
+    """Windows the model has not been fitted on: four fifths of each given one, a fifth of another; at most 200.
+
+    They lie between given windows, so within the range that int8 was calibrated on. inputs: float32 (m, ...).
+    """
+    chosen = np.linspace(0, len(inputs) - 1, min(MIXED_ROWS_MAX, len(inputs))).astype(np.int64)
+    others = np.random.default_rng(0).permutation(len(inputs))[: len(chosen)]
+    share = np.float32(MIXED_SHARE)
+    return np.asarray((1 - share) * inputs[chosen] + share * inputs[others], np.float32)
 
 
 def close_to_exact(ours: float, theirs: float, limit: float) -> bool:

@@ -67,12 +67,15 @@ class Report:
         if self.expansion:
             summary["expansion"] = self.expansion
         lines = [f"  {name:<11}{text}" for name, text in summary.items()]
-        lines += ["", f"  {'backbone':<17}{'runtime':<24}{'KB':>8}{'us':>9}{'parity':>9}{'agree':>8}{'score':>8}"]
+        lines += [
+            "",
+            f"  {'backbone':<17}{'runtime':<24}{'KB':>8}{'us':>9}{'parity':>9}{'agree':>9}{'mixed':>9}{'score':>8}",
+        ]
         for p in self.proofs:
             left = f"  {p.engine + ' ' + p.precision:<17}{p.runtime + ' ' + p.version:<24}"
             if p.measured:
                 left += f"{p.payload_bytes / 1e3:>8.1f}{p.latency_us:>9.1f}{p.parity:>9.1e}"
-                left += f"{100 * p.agreement:>7.2f}%{p.score:>8.3f}"
+                left += f"{100 * p.agreement:>8.2f}%{_percent(p.mixed_agreement):>9}{p.score:>8.3f}"
             lines.append(left + ("  refused" if p.refused else ""))
         reasons = [f"{p.engine} {p.precision} {p.refused}" for p in self.proofs if p.refused]
         reasons += [
@@ -105,3 +108,7 @@ class Report:
             "proofs": proofs,
             "left_out": list(self.left_out),
         }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}%"

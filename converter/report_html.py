@@ -67,20 +67,21 @@ def page(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    heads = ("KB", "µs", "parity", "agreement", "score")
+    heads = ("KB", "µs", "parity", "agreement", "mixed windows", "score")
     rows = []
     for p in report.proofs:
         name = (
             f"<td>{html.escape(p.engine)} {html.escape(p.precision)}</td><td>{html.escape(p.runtime)} {p.version}</td>"
         )
         if not p.measured:
-            rows.append(f'<tr>{name}<td colspan="5" class="refused">does not run, see below</td></tr>')
+            rows.append(f'<tr>{name}<td colspan="6" class="refused">does not run, see below</td></tr>')
             continue
         cells = (
             f"{p.payload_bytes / 1e3:,.1f}",
             f"{p.latency_us:,.1f}",
             f"{p.parity:.1e}",
             f"{100 * p.agreement:.2f} %",
+            "-" if p.mixed_agreement is None else f"{100 * p.mixed_agreement:.2f} %",
             f"{p.score:.4f}",
         )
         style = ' class="refused"' if p.refused else ""

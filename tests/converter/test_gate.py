@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.gate import Gate, Proof, Reference, both_classes
+from converter.gate import Gate, Proof, Reference, both_classes, mixed_windows
 from converter.options import Options
 from converter.runtimes import Run
 from converter.scoring import score
@@ -128,10 +128,42 @@ def test_as_many_right_answers_are_not_enough_when_they_are_others() -> None:
     strict = proof(Options())
     assert strict.drop_points == pytest.approx(0.0)
     assert strict.refused == (
-        "agrees with the source model on 80.00 % of the answers on litert (at least 95); "
-        "quantise less, or allow it with --min-agreement 80"
+        "gives the source model's answer on 80.00 % of the windows and on 100.00 % of mixed ones on litert "
+        "(at least 95); quantise less, or allow it with --min-agreement 80"
     )
     assert proof(Options(agreement_percent_min=80)).refused == ""
+
+
+def test_what_the_model_was_not_fitted_on_counts_too() -> None:
+    """Right on every given window, wrong on a tenth of those between them."""
+    labels = np.arange(ROWS) % 3
+    embedding = np.eye(3, dtype=np.float32)[labels]
+    mixed = mixed_windows(embedding)
+    assert mixed.shape == embedding.shape
+    head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), HeadKind.LINEAR, ("a", "b", "c"),
+                HeadInput.EMBEDDING)  # fmt: skip
+    reference = Reference(np.arange(ROWS), embedding, embedding, embedding, 1.0, mixed, mixed)
+    gate = Gate(head, training_data(embedding, labels), reference, Options(), lambda: None)
+    assert len(reference.windows("int8")) == 2 * ROWS
+    assert reference.windows("float32") is embedding
+    spoiled = mixed.copy()
+    spoiled[:6] = np.roll(spoiled[:6], 1, axis=1)
+    proof = gate.judge(("tflite", "int8", "litert", "2"), Run(np.concatenate([embedding, spoiled]), 1.0), 9)
+    assert (proof.agreement, proof.mixed_agreement, proof.drop_points) == (1.0, 0.9, 0.0)
+    assert "on 100.00 % of the windows and on 90.00 % of mixed ones on litert (at least 95)" in proof.refused
+    same = gate.judge(("tflite", "int8", "litert", "2"), Run(np.concatenate([embedding, mixed]), 1.0), 9)
+    assert same.refused == ""
+    short = gate.judge(("tflite", "int8", "litert", "2"), Run(embedding, 1.0), 9)
+    assert "litert gives float32 (60, 3), the source model float32 (120, 3)" in short.refused
+
+
+def test_mixed_windows_lie_between_given_ones() -> None:
+    given = np.random.default_rng(0).normal(size=(700, 4, 2)).astype(np.float32)
+    mixed = mixed_windows(given)
+    assert (mixed.shape, mixed.dtype) == ((200, 4, 2), np.float32)
+    assert np.array_equal(mixed, mixed_windows(given))
+    assert mixed.max() <= given.max()
+    assert not (mixed == given[np.linspace(0, 699, 200).astype(int)]).all(axis=(1, 2)).any()
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
