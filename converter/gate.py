@@ -143,18 +143,19 @@ class Gate:
 
     def _answers(self, proof: Proof) -> Proof:
         """A quantised backbone: as often right, and not by luck: with the same answers, on windows never seen too."""
-        mixed = proof.agreement if proof.mixed_agreement is None else proof.mixed_agreement
-        least, refused = 100 * min(proof.agreement, mixed), ""
+        shares = [share for share in (proof.agreement, proof.mixed_agreement) if share is not None]
+        least, refused = 100 * min(shares), ""
         if proof.drop_points > self.options.drop_points_max:
             refused = (
                 f"loses {proof.drop_points:.2f} points on {proof.runtime} (at most {self.options.drop_points_max:g}); "
                 "allow more with --max-drop"
             )
         elif least < self.options.agreement_percent_min:
+            told = " % of the windows and ".join(f"{100 * share:.2f}" for share in shares)
             refused = (
-                f"gives the source model's answer on {100 * proof.agreement:.2f} % of the windows and on "
-                f"{100 * mixed:.2f} % of mixed ones on {proof.runtime} (at least "
-                f"{self.options.agreement_percent_min:g}); quantise less, or allow it with --min-agreement {int(least)}"
+                f"gives the source model's answer on {told} % of {'mixed ones' if shares[1:] else 'the windows'} on "
+                f"{proof.runtime} (at least {self.options.agreement_percent_min:g}); quantise less, or allow it with "
+                f"--min-agreement {int(least)}"
             )
         return replace(proof, refused=refused)
 

@@ -128,7 +128,7 @@ def test_as_many_right_answers_are_not_enough_when_they_are_others() -> None:
     strict = proof(Options())
     assert strict.drop_points == pytest.approx(0.0)
     assert strict.refused == (
-        "gives the source model's answer on 80.00 % of the windows and on 100.00 % of mixed ones on litert "
+        "gives the source model's answer on 80.00 % of the windows on litert "
         "(at least 95); quantise less, or allow it with --min-agreement 80"
     )
     assert proof(Options(agreement_percent_min=80)).refused == ""
@@ -150,7 +150,7 @@ def test_what_the_model_was_not_fitted_on_counts_too() -> None:
     spoiled[:6] = np.roll(spoiled[:6], 1, axis=1)
     proof = gate.judge(("tflite", "int8", "litert", "2"), Run(np.concatenate([embedding, spoiled]), 1.0), 9)
     assert (proof.agreement, proof.mixed_agreement, proof.drop_points) == (1.0, 0.9, 0.0)
-    assert "on 100.00 % of the windows and on 90.00 % of mixed ones on litert (at least 95)" in proof.refused
+    assert "on 100.00 % of the windows and 90.00 % of mixed ones on litert (at least 95)" in proof.refused
     same = gate.judge(("tflite", "int8", "litert", "2"), Run(np.concatenate([embedding, mixed]), 1.0), 9)
     assert same.refused == ""
     short = gate.judge(("tflite", "int8", "litert", "2"), Run(embedding, 1.0), 9)
