@@ -18,6 +18,8 @@ from headway.statistics import Statistics, union_of_classes
 
 # below it a general inverse is as fast as products of small blocks
 INVERSE_LEAF = 64
+# of an inverse by halves, on a vector of signs; beyond it heads would change in their float32 digits
+RESIDUAL_MAX = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +75,39 @@ def shrunk_covariance(scatter: Float64, freedom: float, shrinkage: float) -> Flo
 
 
 def definite_inverse(matrix: Float64) -> Float64:
-    """Inverse of a symmetric positive definite matrix, float64 (d, d); exactly symmetric, of its upper half alone.
+    """Inverse of a symmetric positive definite matrix, float64 (d, d).
 
-    By halves: with A = [[E, F], [F', G]] and the Schur complement S = G - F' E^-1 F,
+    By halves where that is exact enough, else the general way: products of halves lose about three digits more, which
+    is nothing up to condition numbers of 1e8 and everything at 1e12 (measured in the tests). One product with a fixed
+    vector tells. Raises numpy.linalg.LinAlgError for a singular matrix.
+    """
+    inverse = _inverse_by_halves(matrix)
+    # signs without a pattern that the matrix could share
+    probe = np.where(np.sin(np.arange(1.0, len(matrix) + 1) ** 2) < 0, -1.0, 1.0)
+    residual = float(np.abs(matrix @ (inverse @ probe) - probe).max())
+    if residual <= RESIDUAL_MAX:
+        return inverse
+    general: Float64 = np.asarray(np.linalg.inv(matrix), np.float64)
+    return general
+
+
+def _inverse_by_halves(matrix: Float64) -> Float64:
+    """With A = [[E, F], [F', G]] and the Schur complement S = G - F' E^-1 F,
+
     A^-1 = [[E^-1 + E^-1 F S^-1 F' E^-1, -E^-1 F S^-1], [., S^-1]]. Nearly all work is in matrix products, some times
     faster than a general inverse; no pivoting is needed where all parts are definite (Higham, Accuracy and Stability
-    of Numerical Algorithms, 2nd ed., chapters 10 and 14).
+    of Numerical Algorithms, 2nd ed., chapters 10 and 14). Each part is made exactly symmetric again: without that,
+    errors grow with the square of the condition number.
     """
     size = len(matrix)
     if size <= INVERSE_LEAF:
         inverse: Float64 = np.asarray(np.linalg.inv(matrix), np.float64)
         return 0.5 * (inverse + inverse.T)
     half = size // 2
-    first = definite_inverse(matrix[:half, :half])
+    first = _inverse_by_halves(matrix[:half, :half])
     border = matrix[:half, half:]
     across = first @ border
-    second = definite_inverse(matrix[half:, half:] - border.T @ across)
+    second = _inverse_by_halves(matrix[half:, half:] - border.T @ across)
     shared = across @ second
     result = np.empty_like(matrix)
     corner = first + shared @ across.T
