@@ -99,6 +99,7 @@ def _policy(fields: Fields) -> Policy:
         method=Method(publish.choice("method", tuple(Method), default.method)),
         publish_interval_s=publish.number("interval_s", default.publish_interval_s, low=0.0, high=86_400),
         shrinkage=publish.number("shrinkage", default.shrinkage, low=1e-6, high=1.0),
+        prior_devices_min=publish.integer("prior_devices_min", default.prior_devices_min, high=1_000_000),
         pace_s=sync.number("pace_s", default.pace_s, low=0.0, high=86_400),
         averaging=_averaging(fields.table("averaging")),
         delivery=_delivery(fields.table("delivery")),

@@ -19,6 +19,7 @@ from aggregator.delivery import Deliveries
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher
 from aggregator.policy import Method, Policy
+from aggregator.priors import Priors
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
@@ -52,6 +53,7 @@ class Aggregator:
     ) -> None:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
+        self._priors = Priors(fleet, model, policy, store, self._heads)
         self._registry = Registry(store, policy.limits, len(model.source.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
@@ -147,6 +149,9 @@ class Aggregator:
             device = address.device
             if address.kind is Kind.REQUEST and self._deliveries is not None:
                 return self._deliveries.on_request(device, message.payload, now)
+            if address.kind is Kind.PRIOR_REQUEST:
+                self._registry.admit(device, now)
+                return self._priors.on_request(device, message.payload)
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)

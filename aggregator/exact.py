@@ -7,6 +7,8 @@ taken out again. Solving in one place and solving here give the same head, bit f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from headway.head import Head
 from headway.solve import fleet_head
 from headway.statistics import SAMPLES_MAX, Statistics
@@ -29,6 +31,15 @@ class FleetSum:
     def samples(self) -> int:
         """Samples that the fleet learned from."""
         return self._total.samples
+
+    def without(self, parts: Iterable[Statistics]) -> Statistics:
+        """The sum less some of what is in it, classes in canonical order."""
+        rest = self._total
+        for part in parts:
+            rest = rest - part
+        occupied = _occupied(rest)
+        kept = self._source.classes + tuple(sorted(occupied - set(self._source.classes)))
+        return rest.with_classes(kept)
 
     def problem_with(self, new: Statistics, old: Statistics | None, classes_max: int) -> str | None:
         """Why `new` cannot take the place of `old`; None when it can."""

@@ -39,12 +39,14 @@ class DeliveryPolicy:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """publish_interval_s: shortest time between two heads; pace_s: pause the aggregator asks of devices (0: none);
-    shrinkage: of the covariance in the exact method, 0..1."""
+    shrinkage: of the covariance in the exact method, 0..1; prior_devices_min: fewest devices whose summed tables may be
+    told to another one that starts with few labels (0: never)."""
 
     method: Method = Method.EXACT
     publish_interval_s: float = 5.0
     pace_s: float = 0.0
     shrinkage: float = 0.02
+    prior_devices_min: int = 3
     averaging: AveragingPolicy = field(default_factory=AveragingPolicy)
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     limits: Limits = field(default_factory=Limits)

@@ -66,6 +66,7 @@ class LearnerSettings:
     feature_drift: bool = True
     wanted_labels_max: int = 16
     self_training: float = 0.0
+    fleet_prior: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ def learner_settings(fields: Fields) -> LearnerSettings:
         drift=fields.choice("drift", ("adwin", "page-hinkley", "off"), default.drift),
         feature_drift=fields.boolean("feature_drift", default.feature_drift),
         self_training=fields.number("self_training", default.self_training, low=0.0, high=1.0),
+        fleet_prior=fields.boolean("fleet_prior", default.fleet_prior),
         wanted_labels_max=fields.integer("wanted_labels_max", default.wanted_labels_max, low=0, high=1024),
     )
     fields.finish()

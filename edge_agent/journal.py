@@ -20,6 +20,7 @@ from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
+from headway.fleet_prior import FleetPrior
 from headway.messages import PublishedHead
 from headway.samples import Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
@@ -83,7 +84,14 @@ class HeadAdopted:
     payload: bytes
 
 
-Operation = Taught | Corrected | Guessed | ClassAdded | ClassesChanged | HeadAdopted
+@dataclass(frozen=True, slots=True)
+class PriorAdopted:
+    """What other devices learned, as it came over the wire."""
+
+    payload: bytes
+
+
+Operation = Taught | Corrected | Guessed | ClassAdded | ClassesChanged | HeadAdopted | PriorAdopted
 WITH_FEATURES = (Taught, Corrected, Guessed)
 
 
@@ -151,6 +159,8 @@ def redo(learner: Learner, operations: Sequence[Operation]) -> None:
                 learner.change_classes(changes)
             case HeadAdopted(payload):
                 learner.adopt(PublishedHead.decode(payload))
+            case PriorAdopted(payload):
+                learner.adopt_prior(FleetPrior.decode(payload))
     learner.decisions.clear()
     learner.drifts.clear()
 
@@ -183,10 +193,13 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
         case HeadAdopted(payload):
             tensors[f"head.{number}"] = np.frombuffer(payload, np.uint8)
             return {"do": "head"}
+        case PriorAdopted(payload):
+            tensors[f"prior.{number}"] = np.frombuffer(payload, np.uint8)
+            return {"do": "prior"}
 
 
 def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) -> Operation:
-    kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head"))
+    kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head", "prior"))
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
@@ -203,6 +216,8 @@ def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) 
     elif kind == "classes":
         renames = tuple(zip(row.strings("old"), row.strings("new"), strict=True))
         operation = ClassesChanged(ClassChanges(renames, row.strings("add"), row.strings("remove")))
+    elif kind == "prior":
+        operation = PriorAdopted(tensors[f"prior.{number}"].tobytes())
     else:
         operation = HeadAdopted(tensors[f"head.{number}"].tobytes())
     row.finish()

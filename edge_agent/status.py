@@ -44,6 +44,8 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         "serving": learner.serving,
         "labels": learner.labels,
         "fleet_head_version": learner.fleet_version,
+        # labels of other devices that this one started from
+        "prior_labels": learner.prior_samples,
         "served": learner.served_sums.summary(),
         "frozen": learner.frozen_sums.summary(),
         "recent": learner.recent_sums.summary(),

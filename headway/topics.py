@@ -28,10 +28,21 @@ class Kind(StrEnum):
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
+    PRIOR_REQUEST = "prior-request"
+    PRIOR = "prior"
     HEAD = "head"
 
 
-FROM_DEVICES = (Kind.STATUS, Kind.REPORTED, Kind.METRICS, Kind.STATISTICS, Kind.UPDATE, Kind.EVENT, Kind.REQUEST)
+FROM_DEVICES = (
+    Kind.STATUS,
+    Kind.REPORTED,
+    Kind.METRICS,
+    Kind.STATISTICS,
+    Kind.UPDATE,
+    Kind.EVENT,
+    Kind.REQUEST,
+    Kind.PRIOR_REQUEST,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,7 @@ def checked_name(text: str, what: str) -> str:
 
 def device_subscriptions(fleet: str, device: str) -> tuple[str, ...]:
     """What a device listens to."""
-    own = tuple(topic(fleet, device, kind) for kind in (Kind.ACK, Kind.DESIRED, Kind.FILE))
+    own = tuple(topic(fleet, device, kind) for kind in (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR))
     return (*own, topic(fleet, ALL, Kind.HEAD), topic(fleet, ALL, Kind.DESIRED))
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
 from edge_agent.history import SyncState
-from edge_agent.journal import Entry, HeadAdopted
+from edge_agent.journal import Entry, HeadAdopted, PriorAdopted
+from edge_agent.learner.exact import ExactTrainer
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import Changes
+from headway.fleet_prior import FleetPrior
 from headway.messages import PublishedHead, Update
+from headway.ports import Received
 from headway.statistics import Statistics
-from headway.topics import device_subscriptions
+from headway.topics import ALL, Kind, device_subscriptions, topic
 from simulation.history import History, SensorFile, Violation
 from simulation.machine import Machine, Place
 from simulation.network import SimulatedTransport
@@ -123,12 +126,18 @@ class SimulatedDevice(Machine):
             for operation in entry.operations:
                 if isinstance(operation, HeadAdopted):
                     self._took_up(operation.payload)
+                elif isinstance(operation, PriorAdopted):
+                    self._started_from(operation.payload)
         if "sync" in changes.state:
             self._saved(changes.state["sync"])
         # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version > self.history.fleet_version:
             self._took_up(fleet.encode())
+        trainer = None if self.loop is None else self.loop.agent.learner.trainer
+        prior = trainer.fleet if isinstance(trainer, ExactTrainer) else None
+        if prior is not None and prior.samples > self.history.prior_samples:
+            self._started_from(FleetPrior(1, prior).encode())
         for row in changes.outbox:
             self.history.queued(row.sequence, Update.decode(row.payload).samples)
 
@@ -140,4 +149,8 @@ class SimulatedDevice(Machine):
 
     def _took_up(self, payload: bytes) -> None:
         self.history.fleet_version = PublishedHead.decode(payload).version
-        self.history.course.append(payload)
+        self.history.course.append(Received(topic(self.place.fleet, ALL, Kind.HEAD), payload))
+
+    def _started_from(self, payload: bytes) -> None:
+        self.history.prior_samples = FleetPrior.decode(payload).samples
+        self.history.course.append(Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload))

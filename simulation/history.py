@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_agent.history import SyncState
 from headway.arrays import Int8
+from headway.ports import Received
 from headway.samples import UNLABELLED, Samples
 from headway.statistics import Statistics
 
@@ -36,7 +37,7 @@ class History:
     tables_at: the tables the device must have under each counter that was committed.
     steps: labels learned, corrections to another class among them; applied: the files they came from.
     updates: samples of each gradient update that was queued, from sequence 1.
-    course: files consumed and fleet heads (payloads) taken up, in that order, to do it all over again.
+    course: files consumed, fleet heads and priors (messages) taken up, in that order, to do it all over again.
     """
 
     total: Statistics
@@ -47,12 +48,13 @@ class History:
     epoch: int | None = None
     steps: int = 0
     fleet_version: int = 0
+    prior_samples: int = 0
     updates: list[int] = field(default_factory=list)
     applied: dict[str, SensorFile] = field(default_factory=dict)
     dropped: dict[str, SensorFile] = field(default_factory=dict)
     claims: dict[int, SensorFile] = field(default_factory=dict)
     tables_at: dict[int, Statistics] = field(default_factory=dict)
-    course: list[SensorFile | bytes] = field(default_factory=list)
+    course: list[SensorFile | Received] = field(default_factory=list)
     _windows: OrderedDict[str, tuple[Int8, int]] = field(default_factory=OrderedDict)
 
     def committed(self, state: SyncState) -> None:

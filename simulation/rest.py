@@ -10,7 +10,6 @@ from edge_agent.boot import open_agent
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import MemoryStore
 from headway.messages import PublishedHead
-from headway.ports import Received
 from headway.solve import fleet_head
 from headway.topics import ALL, Kind, topic
 from simulation.clock import Scheduler, SimulatedClock
@@ -97,6 +96,6 @@ def _repeat(device: SimulatedDevice) -> None:
             spool.drop(step)
             loop.turn()
         else:
-            loop.handle(Received(topic(place.fleet, ALL, Kind.HEAD), step))
+            loop.handle(step)
     if agent.learner.encode() != device.loop.agent.learner.encode():
         raise Violation(f"{device.name} learned something else than its own history, repeated, teaches")

@@ -103,6 +103,7 @@ class World:
     def _policy(self, chance: random.Random) -> Policy:
         return Policy(
             method=self.method,
+            prior_devices_min=1,
             publish_interval_s=chance.choice((0.0, 60.0, 600.0)),
             pace_s=chance.choice((0.0, 0.0, 300.0)),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),

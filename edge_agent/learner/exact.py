@@ -17,6 +17,7 @@ import numpy as np
 from edge_agent.learner.buckets import Buckets
 from edge_agent.learner.experts import ExpertPool
 from edge_agent.learner.guesses import Guesses
+from edge_agent.learner.origin import Origin
 from edge_agent.learner.pending import PendingRows
 from edge_agent.learner.recipes import DRIFT_LABELS_MIN, RECIPES, Evidence, Solved, solve
 from edge_agent.learner.stack import HeadStack
@@ -27,7 +28,7 @@ from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.head import Head, log_softmax
 from headway.messages import PublishedHead
-from headway.posterior import RunningPosterior, SourcePrior
+from headway.posterior import RunningPosterior
 from headway.statistics import Statistics
 
 CANDIDATE = "exact"
@@ -48,7 +49,7 @@ class ExactTrainer:
     """
 
     def __init__(self, source: Statistics, bucket_labels: int = 64, buckets_max: int = 32) -> None:
-        self._source, self._prior = source, SourcePrior.of(source)
+        self._origin = Origin(source)
         empty = Statistics.zeros(source.size, source.classes, source.space)
         self._buckets = Buckets(empty, bucket_labels, buckets_max)
         self._pending = PendingRows(source.size)
@@ -167,6 +168,20 @@ class ExactTrainer:
     def adopt(self, published: PublishedHead) -> None:
         """Nothing to do: the fleet's head is a candidate of its own."""
 
+    @property
+    def fleet(self) -> Statistics | None:
+        """Tables of other devices that the prior counts besides the source's, if there are any."""
+        return self._origin.fleet
+
+    def adopt_prior(self, fleet: Statistics) -> None:
+        """Centre the prior on the source and what other devices learned, instead of any such tables before.
+
+        fleet: tables of at least one sample, none of which this device was taught.
+        """
+        self._flush()
+        self._origin.take(fleet)
+        self._forget_solved()
+
     def state(self) -> TrainerState:
         tensors, ranges = self._buckets.state()
         pending = self._pending.rows()
@@ -177,10 +192,19 @@ class ExactTrainer:
             "evidence.labels": self._evidence.labels,
         }
         tensors |= self._guesses.state()
+        origin_tensors, origin = self._origin.state()
+        tensors |= origin_tensors
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         weights: dict[str, JsonValue] = dict(self._pool.state())
         drift: dict[str, JsonValue] = {} if self._drift is None else {"drift": self._drift, "narrow": self._narrow}
-        return tensors, {"ranges": pairs, "temperatures": dict(self._temperatures), "weights": weights, **drift}
+        values: dict[str, JsonValue] = {
+            "ranges": pairs,
+            "temperatures": dict(self._temperatures),
+            "weights": weights,
+            **drift,
+            **origin,
+        }
+        return tensors, values
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]
@@ -189,6 +213,7 @@ class ExactTrainer:
         self._pool.restore({name: weights.number(name) for name in RECIPES if weights.has(name)})
         self._drift = values.integer("drift") if values.has("drift") else None
         self._narrow = values.boolean("narrow", False)
+        self._origin.restore(tensors, values)
         for table in (temperatures, weights, values):
             table.finish()
         self._buckets.restore(tensors, ranges, self._drift or 0)
@@ -259,7 +284,7 @@ class ExactTrainer:
         self._calibration_due = False
         guessed = self._guesses.tables if self._guesses.tables.samples else None
         drift = None if self._narrow else self._drift
-        self._solved = solve(self._source, self._prior, self._buckets, evidence, self._temperatures, drift, guessed)
+        self._solved = solve(self._origin, self._buckets, evidence, self._temperatures, drift, guessed)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
             self._judge(self._solved)

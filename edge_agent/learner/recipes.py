@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_agent.learner.buckets import Buckets
+from edge_agent.learner.origin import Origin
 from edge_agent.learner.stack import HeadStack
 from headway.arrays import Float64, Int8, Int64
 from headway.calibration import DISCRIMINANT_LOG2, fit_temperature
 from headway.head import Head, log_softmax
-from headway.posterior import Posterior, RunningPosterior, SourcePrior
+from headway.posterior import Posterior, RunningPosterior
 from headway.ridge import Ridge
 from headway.statistics import Statistics
 
@@ -105,8 +106,7 @@ class Solved:
 
 
 def solve(
-    source: Statistics,
-    prior: SourcePrior,
+    origin: Origin,
     buckets: Buckets,
     evidence: Evidence | None,
     temperatures: Mapping[str, float],
@@ -122,7 +122,7 @@ def solve(
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
     whole = buckets.total if guessed is None else buckets.total + guessed
-    everything = Posterior(prior, whole, QUICK_WORTH)
+    everything = Posterior(origin.prior, whole, QUICK_WORTH)
     start = head_start(whole.counts)
     for (ridge, worth, window), names in _SHARED.items():
         labels_max = RECIPES[names[0]].labels_max
@@ -132,9 +132,9 @@ def solve(
         tables = buckets.recent(newest) if newest else whole
         solution: Posterior | Ridge
         if ridge:
-            solution = Ridge(source, tables, worth)
+            solution = Ridge(origin.tables, tables, worth)
         else:
-            solution = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(prior, tables, worth)
+            solution = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(origin.prior, tables, worth)
         met = _all_met(tables if newest else buckets.total)
         priors = [RECIPES[name].local_priors and met for name in names]
         if evidence is not None and len(evidence):

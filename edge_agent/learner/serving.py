@@ -9,7 +9,8 @@ import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact import FEW_LABELS, ExactTrainer
+from edge_agent.learner.fitting import check_head, check_prior
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.names import ClassNames
@@ -20,6 +21,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
+from headway.fleet_prior import FleetPrior
 from headway.head import Head, HeadInput
 from headway.messages import PublishedHead
 from headway.metrics import ClassificationSums
@@ -215,16 +217,34 @@ class Learner:
         """
         if published.version <= self.fleet_version:
             return False
-        self._check_fits(published)
-        try:
-            for name in map(self.names.of_fleet, published.head.classes):
-                if name not in self.removed:
-                    self.add_class(name)
-        except DataError as error:
-            raise RemoteError(f"fleet head {published.version}: {error}") from error
+        check_head(published, self._variant)
+        self._know(published.head.classes, f"fleet head {published.version}")
         self._fleet = published
         self.trainer.adopt(published)
         return True
+
+    def adopt_prior(self, prior: FleetPrior) -> bool:
+        """Start from what other devices learned, too. False where that adds nothing: no more than is known, or this
+        device has labels enough of its own. Raises RemoteError when it does not fit this bundle.
+        """
+        trainer, tables = self.trainer, prior.statistics
+        check_prior(prior, self._variant)
+        if not isinstance(trainer, ExactTrainer) or not self.wants_prior or prior.samples <= self.prior_samples:
+            return False
+        self._know(tables.classes, "the fleet's tables")
+        trainer.adopt_prior(tables)
+        return True
+
+    @property
+    def wants_prior(self) -> bool:
+        """Whether what other devices learned may still help: labels of its own are few."""
+        return self.settings.fleet_prior and self.kind == "exact" and self.trainer.labels < FEW_LABELS
+
+    @property
+    def prior_samples(self) -> int:
+        """Samples of other devices that this one started from."""
+        fleet = self.trainer.fleet if isinstance(self.trainer, ExactTrainer) else None
+        return 0 if fleet is None else fleet.samples
 
     def encode(self) -> bytes:
         """Everything `restore` needs, as one blob."""
@@ -297,16 +317,14 @@ class Learner:
             heads[FLEET] = self._fleet.head
         return heads
 
-    def _check_fits(self, published: PublishedHead) -> None:
-        if published.space != self._variant.space:
-            raise RemoteError(f"fleet head {published.version} is of another feature space; same bundle everywhere?")
-        if len(published.head.kernel) != self._variant.features.size or published.head.kind is not self.task.link:
-            raise RemoteError(f"fleet head {published.version} has other features or another link than the bundle")
-        missing = [name for name in self._variant.classes if name not in published.head.classes]
-        if missing:
-            raise RemoteError(f"fleet head {published.version} lacks the bundle's classes {missing[:5]}")
-        if self.task is not Task.CLASSIFICATION and published.head.classes != self._variant.classes:
-            raise RemoteError(f"fleet head {published.version} has other outputs than the bundle")
+    def _know(self, classes: tuple[str, ...], whose: str) -> None:
+        """Know the classes that came over the wire. Raises RemoteError."""
+        try:
+            for name in map(self.names.of_fleet, classes):
+                if name not in self.removed:
+                    self.add_class(name)
+        except DataError as error:
+            raise RemoteError(f"{whose}: {error}") from error
 
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.arrays import AnyArray
+from headway.fleet_prior import PriorRequest
 from headway.messages import Event, Metrics, Reported, Status
 from headway.metrics import ClassificationSums
 from headway.ports import Received
@@ -231,6 +232,7 @@ GENUINE = {
     Kind.METRICS: Metrics(1, 1, *[ClassificationSums.empty(len(CLASSES))] * 2).encode(),
     Kind.EVENT: Event("drift", {"x": 1}).encode(),
     Kind.REQUEST: b"{}",
+    Kind.PRIOR_REQUEST: PriorRequest(SPACE, 0).encode(),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headway.fleet_prior import FleetPrior
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import Ack, Event, PublishedHead
 from headway.ports import Connected, Received
@@ -154,6 +155,7 @@ GENUINE = {
     Kind.HEAD: head(version=9),
     Kind.DESIRED: b"{}",
     Kind.FILE: b"{}",
+    Kind.PRIOR: FleetPrior(3, variant().source).encode(),
 }
 
 

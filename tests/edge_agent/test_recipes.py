@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.origin import Origin
 from edge_agent.learner.recipes import EARLY_LABELS, RECIPES, UNLABELLED_LABELS, UNLABELLED_NATS, head_start, solve
-from headway.posterior import SourcePrior
 from headway.statistics import Statistics
 from tests.edge_agent.test_exact import CLASSES, labelled, trainer
 
@@ -20,7 +20,7 @@ def taught(count: int) -> ExactTrainer:
 def names(learner: ExactTrainer) -> set[str]:
     source = Statistics.of(*labelled(300, seed=1), CLASSES, "s")
     learner.candidates()
-    return set(solve(source, SourcePrior.of(source), learner._buckets, None, {}).heads)
+    return set(solve(Origin(source), learner._buckets, None, {}).heads)
 
 
 def test_early_experts_are_given_up_once_labels_are_many() -> None:

@@ -16,6 +16,7 @@ import pytest
 from headway.arrays import Float32
 from headway.delivery import Desired, FileRange, RangeRequest
 from headway.errors import RemoteError
+from headway.fleet_prior import FleetPrior, PriorRequest
 from headway.head import Head, HeadInput, HeadKind
 from headway.messages import (
     MESSAGE_BYTES_MAX,
@@ -117,6 +118,8 @@ MESSAGES: dict[str, Message] = {
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
     "desired.json": Desired(SHA256, 250_000, "watch", "2.0.0", 4),
     "request.json": RangeRequest(SHA256, 98_304, 98_304),
+    "prior-request.json": PriorRequest(SPACE, 480),
+    "prior.safetensors": FleetPrior(9, wide_tables()),
     "file.safetensors": FileRange(SHA256, 98_304, 250_000, 1.5, b"part of a bundle"),
     "file-later.safetensors": FileRange(SHA256, 98_304, 250_000, 90.0, b""),
 }
@@ -139,6 +142,8 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "head.safetensors": PublishedHead.decode,
     "desired.json": Desired.decode,
     "request.json": RangeRequest.decode,
+    "prior-request.json": PriorRequest.decode,
+    "prior.safetensors": FleetPrior.decode,
     "file.safetensors": FileRange.decode,
     "file-later.safetensors": FileRange.decode,
 }

@@ -1,0 +1,50 @@
+"""What the exact learner starts from: the tables of the model's training data, and those of other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from headway.arrays import AnyArray
+from headway.errors import RemoteError, StoreError
+from headway.fields import Fields, JsonValue
+from headway.posterior import SourcePrior
+from headway.statistics import Statistics, from_arrays, to_arrays
+
+TENSORS = ("gram", "class_sums")
+
+
+class Origin:
+    """tables: source + r * fleet; prior: what a posterior makes of them; fleet: of other devices, None without any.
+
+    r is the whole number that makes the fleet count about as much as the source, 1 for a fleet that is larger: the
+    training data are many rows of few sensors, the fleet's are few rows of many, in the places where they are used.
+    """
+
+    def __init__(self, source: Statistics) -> None:
+        self._source = self.tables = source
+        self.prior = SourcePrior.of(source)
+        self.fleet: Statistics | None = None
+
+    def take(self, fleet: Statistics) -> None:
+        """Count these tables of other devices instead of any before. They hold nothing this device was taught."""
+        times = max(1, self._source.samples // fleet.samples)
+        counted = replace(fleet, gram=fleet.gram * times, class_sums=fleet.class_sums * times)
+        self.fleet, self.tables = fleet, self._source + counted
+        self.prior = SourcePrior.of(self.tables)
+
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        if self.fleet is None:
+            return {}, {}
+        tensors = {f"fleet.{name}": array for name, array in to_arrays(self.fleet).items()}
+        return tensors, {"fleet_classes": [*self.fleet.classes]}
+
+    def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
+        """Inverse of `state`. Raises StoreError."""
+        if not values.has("fleet_classes"):
+            return
+        packed = {name: tensors[f"fleet.{name}"] for name in TENSORS}
+        try:
+            self.take(from_arrays(packed, self._source.size, values.strings("fleet_classes"), self._source.space))
+        except RemoteError as error:
+            raise StoreError(f"the saved tables of the fleet are damaged: {error}") from error
