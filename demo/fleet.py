@@ -18,7 +18,7 @@ from demo.watch import Windows
 from headway.messages import PublishedHead, Status
 from headway.mqtt import MqttSettings, MqttTransport
 from headway.ports import Outgoing, Received, TransportEvent
-from headway.topics import ALL, PREFIX, Kind, parse_topic, topic
+from headway.topics import ALL, FROM_DEVICES, PREFIX, Kind, parse_topic, topic
 from testbed.broker import Broker
 
 FLEET = "demo"
@@ -89,7 +89,7 @@ class Observer:
             self.head = PublishedHead.decode(message.payload)
         elif address.kind is Kind.STATUS and Status.decode(message.payload).online:
             self.online.add(address.device)
-        if address.device != ALL and address.kind not in (Kind.ACK, Kind.DESIRED, Kind.FILE):
+        if address.device != ALL and address.kind in FROM_DEVICES:
             size = len(message.topic.encode()) + len(message.payload)
             self.bytes_sent[address.device] = self.bytes_sent.get(address.device, 0) + size
 
