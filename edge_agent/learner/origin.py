@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from headway.arrays import AnyArray
 from headway.errors import RemoteError, StoreError
@@ -15,11 +14,7 @@ TENSORS = ("gram", "class_sums")
 
 
 class Origin:
-    """tables: source + r * fleet; prior: what a posterior makes of them; fleet: of other devices, None without any.
-
-    r is the whole number that makes the fleet count about as much as the source, 1 for a fleet that is larger: the
-    training data are many rows of few sensors, the fleet's are few rows of many, in the places where they are used.
-    """
+    """tables: source + fleet; prior: what a posterior makes of them; fleet: of other devices, None without any."""
 
     def __init__(self, source: Statistics) -> None:
         self._source = self.tables = source
@@ -28,9 +23,7 @@ class Origin:
 
     def take(self, fleet: Statistics) -> None:
         """Count these tables of other devices instead of any before. They hold nothing this device was taught."""
-        times = max(1, self._source.samples // fleet.samples)
-        counted = replace(fleet, gram=fleet.gram * times, class_sums=fleet.class_sums * times)
-        self.fleet, self.tables = fleet, self._source + counted
+        self.fleet, self.tables = fleet, self._source + fleet
         self.prior = SourcePrior.of(self.tables)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
