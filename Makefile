@@ -22,7 +22,7 @@ case-study: $(READY) ## the textbook case of incremental learning, ten rounds of
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
 	@$(RUN) -m pytest
 
-simulate: $(READY) ## a thousand seeds of the simulated fleet, four to eight minutes on two cores
+simulate: $(READY) ## a thousand seeds of the simulated fleet, two to three minutes on two cores of its own
 	@$(RUN) -m tests.simulation --runs 1000
 
 check: $(READY) ## lint and types

@@ -1,4 +1,4 @@
-"""Bytes that a sync of the exact learner sends: `python -m benchmarks.uplink [--data DIR]`.
+"""Bytes that a sync of the exact learner sends: `python -m benchmarks.uplink [--data DIR] [--bundle watch.hwb]`.
 
 The whole `statistics` message, of real samples, for features as a converter makes them: 64 of a source and the
 constant, or 64 and 256 random ReLU features of the input; int8, calibrated on the source. The peer in the same run is
@@ -7,6 +7,8 @@ the message when so many samples were learned since an acknowledged report, 0 wh
 
     digits    scikit-learn's handwritten digits, 10 classes; calibrated on the first 600
     gas       Gas Sensor Array Drift (Vergara et al. 2012), batch 1 calibrates, batches 2 to 6 are learned; 6 classes
+    watch     with `--bundle`: the demo's model and the windows of its ten wrists (Burns et al. 2018), 7 classes,
+              through the bundle's own backbone and feature map
 """
 
 from __future__ import annotations
@@ -31,24 +33,25 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("HEADWAY_DATA"), help="folder with gas_drift_b1-6.npz"
     )
-    data = parser.parse_args().data
-    print(
-        f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}{'bytes/plain':>13}{'+10':>8}{'+50':>8}"
-    )
+    parser.add_argument("--bundle", type=Path, help="a bundle converted from the demo's model")
+    options = parser.parse_args()
+    columns = f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}"
+    print(f"{columns}{'bytes/plain':>13}{'+10':>8}{'+50':>8}")
     sources = [("digits", *digits())]
-    if data is not None:
-        sources.append(("gas", *gas(Path(data) / "gas_drift_b1-6.npz")))
+    if options.data is not None:
+        sources.append(("gas", *gas(Path(options.data) / "gas_drift_b1-6.npz")))
     for name, calibration, x, y in sources:
         for wide in (False, True):
-            report(name, *features(calibration, x, wide), y)
+            source, features_of_x = features(calibration, x, wide)
+            report(name, FeatureMap(source.shape[1], calibrate_scale(source)).codes(features_of_x)[0], y)
+    if options.bundle is not None:
+        report("watch", *watch(options.bundle))
 
 
-def report(name: str, source: Float32, x: Float32, y: Int64) -> None:
-    feature_map = FeatureMap(x.shape[1], calibrate_scale(source))
-    codes, _ = feature_map.codes(x)
+def report(name: str, codes: Int8, y: Int64) -> None:
     classes = tuple(f"class-{index}" for index in range(int(y.max()) + 1))
     for count in (n for n in COUNTS if n <= len(y)):
-        table = Statistics.of(codes[:count], y[:count], classes, feature_map.fingerprint("benchmark"))
+        table = Statistics.of(codes[:count], y[:count], classes, "f" * 64)
         message = len(StatisticsReport("device-1", 1, count, table).encode())
         plain = sum(array.nbytes for array in to_arrays(table).values())
         since = [changed(table, codes[:count], y[:count], classes, number) for number in (10, 50)]
@@ -97,6 +100,21 @@ def gas(path: Path) -> tuple[Float32, Float32, Int64]:
     with np.load(path) as data:
         x, y, batch = data["X"], data["y"].astype(np.int64), data["batch"]
     return x[batch == 1], x[batch > 1], y[batch > 1]
+
+
+def watch(bundle: Path) -> tuple[Int8, Int64]:
+    """The wrists' windows in an order of their own: a device hears of one class after another, the table does not."""
+    from demo.watch import load
+    from edge_agent.pipeline import Pipeline
+    from edge_agent.runtime import open_runtime
+    from headway.variant import read_variant
+
+    variant = read_variant(bundle)
+    _, wrists, _ = load()
+    x, y = (np.concatenate([getattr(windows, name) for windows in wrists.values()]) for name in ("x", "y"))
+    order = np.random.default_rng(0).permutation(len(y))
+    codes = Pipeline(variant, open_runtime(variant)).features(x[order]).codes
+    return codes, y[order].astype(np.int64)
 
 
 if __name__ == "__main__":
