@@ -47,6 +47,7 @@ poll_interval_s = 0.05
 [sync]
 interval_s = 0.2
 ack_timeout_s = 2
+whole_bytes_max = 0
 [mqtt]
 host = "{host}"
 port = {port}
