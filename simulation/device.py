@@ -108,9 +108,9 @@ class SimulatedDevice(Machine):
     def _new_disk(self) -> None:
         variant = self.place.model.variant
         self.store = self.place.build.store(self.power, self._committed)
-        self.spool = self.place.build.spool(self.power, self.chance)
+        self.spool = self.place.build.spool(self.power, self.chance, len(variant.classes))
         self.history = History(
-            Statistics.zeros(variant.source.size, variant.classes, variant.space),
+            Statistics.zeros(variant.source.size, self.place.model.all_classes, variant.space),
             self.config.learner.horizon_rows,
             claims=self.spool.claims,
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from edge_agent.sensors.ports import Claimed
 from edge_agent.store import Changes, MemoryStore
@@ -16,6 +19,7 @@ from headway.errors import DataError, StoreError
 from headway.samples import Samples
 from headway.task import Task
 from simulation.history import SensorFile
+from simulation.model import NEW_CLASS
 from simulation.power import Power
 
 
@@ -58,8 +62,8 @@ class SimulatedStore(MemoryStore):
 class SimulatedSpool:
     """Implements `edge_agent.sensors.ports.SampleSource`. Files are where `durable` operations put them."""
 
-    def __init__(self, power: Power, chance: random.Random) -> None:
-        self._power, self._chance = power, chance
+    def __init__(self, power: Power, chance: random.Random, bundle_classes: int) -> None:
+        self._power, self._chance, self._bundle_classes = power, chance, bundle_classes
         self.waiting: dict[str, SensorFile] = {}
         self.claimed: dict[int, SensorFile] = {}
         self.answers: dict[str, bytes] = {}
@@ -99,7 +103,13 @@ class SimulatedSpool:
         samples = self.claimed[file.sequence].samples
         if samples is None:
             raise DataError(f"{file.name} is not a readable .npz file")
-        return samples
+        if samples.y is None or not (samples.y == self._bundle_classes).any():
+            return samples
+        # as a file with names would be read: by the classes of the moment
+        known = NEW_CLASS in classes
+        index = classes.index(NEW_CLASS) if known else len(classes)
+        y = np.where(samples.y == self._bundle_classes, index, samples.y)
+        return replace(samples, y=y, names=() if known else (NEW_CLASS,))
 
     def answer(self, file: Claimed, payload: bytes) -> None:
         with self._power.effect():

@@ -53,7 +53,7 @@ class Invariants:
                 f"{history.counter}, {history.consumed}"
             )
         trainer = agent.learner.trainer
-        if isinstance(trainer, ExactTrainer) and trainer.local != history.tables_at[state.counter]:
+        if isinstance(trainer, ExactTrainer) and self._comparable(trainer.local) != history.tables_at[state.counter]:
             raise Violation(
                 f"{device.name} holds {trainer.local.samples} samples under counter {state.counter}, its history "
                 f"{history.tables_at[state.counter].samples}, or others"
@@ -96,12 +96,16 @@ class Invariants:
                 same(head.head, fleet_head(self._model.variant.source, union), "the head solved in one place")
 
     def union(self, server: SimulatedServer) -> Statistics:
-        """The tables of every life under the counter that the aggregator has of it."""
-        variant = self._model.variant
-        total = Statistics.zeros(variant.source.size, variant.classes, variant.space)
+        """The tables of every life under the counter that the aggregator has of it; of classes that somebody met."""
+        variant, classes = self._model.variant, self._model.all_classes
+        total = Statistics.zeros(variant.source.size, classes, variant.space)
         for key, row in server.kept.statistics.items():
             total = total + self.lives.histories[key].tables_at[row.counter]
-        return total
+        return total if total.counts[-1] else total.with_classes(variant.classes)
+
+    def _comparable(self, tables: Statistics) -> Statistics:
+        """Histories tell of every class; a device only of those it has heard of."""
+        return tables.with_classes(self._model.all_classes)
 
     def _files(self, device: SimulatedDevice) -> None:
         spool, history = device.spool, device.history
@@ -139,7 +143,7 @@ class Invariants:
         history = self.lives.histories.get(key)
         if history is None or counter not in history.tables_at:
             raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
-        if StatisticsReport.decode(payload).statistics != history.tables_at[counter]:
+        if self._comparable(StatisticsReport.decode(payload).statistics) != history.tables_at[counter]:
             raise Violation(f"the aggregator has other tables than {key} committed under counter {counter}")
 
     def _stored(self, server: SimulatedServer) -> None:

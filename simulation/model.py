@@ -16,6 +16,8 @@ from headway.statistics import Statistics
 from headway.variant import Backbone, Variant
 
 CLASSES = ("idle", "walk", "run")
+# a class that the bundle does not know; files refer to it by the index behind the bundle's classes
+NEW_CLASS = "jump"
 SIZE = 6
 
 
@@ -60,6 +62,11 @@ class Model:
         """Labelled windows from a place that differs from where the model was trained. x (n, d), y (n,)."""
         generator = np.random.default_rng(chance.getrandbits(32))
         return self._draw(generator.integers(0, len(self.classes), count), generator, drift)
+
+    @property
+    def all_classes(self) -> tuple[str, ...]:
+        """The bundle's classes and the one that may come."""
+        return (*self.classes, NEW_CLASS)
 
     def codes(self, x: Float32) -> Int8:
         """What the learner sums over, int8 (n, d)."""

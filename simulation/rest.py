@@ -86,7 +86,7 @@ def _repeat(device: SimulatedDevice) -> None:
     if device.loop is None:
         return
     place, scheduler, power = device.place, Scheduler(0), Power()
-    spool, store = SimulatedSpool(power, scheduler.chance("")), MemoryStore()
+    spool, store = SimulatedSpool(power, scheduler.chance(""), len(place.model.classes)), MemoryStore()
     config = replace(device.config, sensor=replace(device.config.sensor, poll_interval_s=0.0))
     variant = place.model.variant
     agent = open_agent(config, variant, store, lambda bits: 1)

@@ -34,6 +34,11 @@ class Sensor:
         x, y = self._model.windows(rows, self._chance)
         return self._file(Samples(x, y))
 
+    def new_class(self, rows: int) -> SensorFile:
+        """Windows of a class that the bundle does not know."""
+        x, y = self._model.windows(rows, self._chance)
+        return self._file(Samples(x, np.full_like(y, len(self._model.classes))))
+
     def _windows_file(self, with_ids: bool, with_labels: bool) -> SensorFile:
         x, y = self._model.windows(self._chance.randint(1, self._rows_max), self._chance)
         if self._chance.random() < 0.3:

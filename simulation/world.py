@@ -91,12 +91,16 @@ class World:
     def _plan_work(self) -> None:
         for machine in (*self.devices, self.server):
             self.scheduler.at(machine.chance.uniform(0, 60), machine.boot)
+        new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             sensor = Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
             count = round(FILES_AN_HOUR * self.duration_s / 3600)
             times = sorted(device.chance.uniform(0, self.duration_s) for _ in range(count))
             for time_s in times:
                 self.scheduler.at(time_s, lambda d=device, s=sensor: d.drop(s.next_file()))  # type: ignore[misc]
+            if new_class:
+                time_s = device.chance.uniform(0, self.duration_s)
+                self.scheduler.at(time_s, lambda d=device, s=sensor: d.drop(s.new_class(2)))  # type: ignore[misc]
             # something to count, whatever was drawn
             self.scheduler.at(self.duration_s, lambda d=device, s=sensor: d.drop(s.labelled(2)))  # type: ignore[misc]
 
