@@ -172,8 +172,11 @@ def mixed_windows(inputs: Float32) -> Float32:
 
 
 def close_to_exact(ours: float, theirs: float, limit: float) -> bool:
-    """A backbone's distance from float64 against that of its source (converter/rounding.py)."""
-    return ours <= max(limit, ROUNDINGS * theirs)
+    """A backbone's distance from float64 against that of its source (converter/rounding.py).
+
+    A source too far away is not the same model: a layer came out differently in float64, and excuses nothing.
+    """
+    return theirs < ROUNDING_MAX and ours <= max(limit, ROUNDINGS * theirs)
 
 
 def distances(

@@ -22,6 +22,9 @@ def float64_twin(model: Any) -> Any | None:
     try:
         twin = keras.models.clone_model(model, clone_function=exact, recursive=True)
         twin.set_weights(model.get_weights())
+        for layer in twin._flatten_layers():
+            if hasattr(layer, "finalize_state"):  # Normalization computes with copies of what it was adapted to
+                layer.finalize_state()
     except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
         return None  # a layer with a mind of its own; what is asked for then stays at the plain limit
     floating = [str(weight.dtype) for weight in twin.weights if "float" in str(weight.dtype)]

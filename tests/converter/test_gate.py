@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.gate import Gate, Proof, Reference, both_classes, mixed_windows
+from converter.gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
 from converter.options import Options
 from converter.runtimes import Run
 from converter.scoring import score
@@ -78,6 +78,17 @@ def test_a_source_that_is_exact_excuses_nothing() -> None:
 
 def test_own_rounding_never_excuses_a_fault() -> None:
     assert "a layer behaves differently" in judged(1.0, 1e-3, exact=0.5).refused
+
+
+def test_a_twin_that_is_another_model_excuses_nothing() -> None:
+    change = np.zeros((ROWS, 3), np.float32)
+    change[:, 0] = 1e-5
+    proof = judged(40.0, change, exact=1000.0)
+    assert proof.source_rounding > 1e-2
+    assert "a layer behaves differently" in proof.refused
+    assert close_to_exact(1.9e-5, 1e-5, 1e-5)
+    assert not close_to_exact(2.1e-5, 1e-5, 1e-5)
+    assert not close_to_exact(0.0, 1e-4, 1e-5)
 
 
 def test_one_sigmoid_output_is_two_classes() -> None:

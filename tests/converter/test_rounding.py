@@ -27,6 +27,17 @@ def test_the_twin_is_the_same_function_in_float64_throughout() -> None:
     assert np.allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
 
 
+def test_what_a_layer_was_adapted_to_is_in_the_twin_too() -> None:
+    x = (5 + 3 * np.random.default_rng(0).normal(size=(40, 6))).astype(np.float32)
+    adapted = layers.Normalization()
+    adapted.adapt(x)
+    model = keras.Sequential([layers.Input((6,)), adapted, layers.Dense(3, activation="softmax")])
+    source = KerasSource(model)
+    exact = source.exact(x)
+    assert exact is not None
+    assert max(distances(*source.answers(x), *exact)) < 1e-6
+
+
 def test_a_source_knows_its_rounding_or_says_nothing() -> None:
     class Own(layers.Layer):  # type: ignore[misc, name-defined]
         def __init__(self, factor: object) -> None:
