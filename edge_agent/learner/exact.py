@@ -181,6 +181,8 @@ class ExactTrainer:
         self._flush()
         self._origin.take(fleet)
         self._forget_solved()
+        # at once: solving with the next window, which a restart does not see again, would move the weights
+        self._refreshed()
 
     def state(self) -> TrainerState:
         tensors, ranges = self._buckets.state()

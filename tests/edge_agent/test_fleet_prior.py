@@ -83,6 +83,17 @@ def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() 
     assert from_checkpoint.learner.prior_samples == 300
 
 
+def test_windows_without_labels_leave_no_trace_after_the_prior() -> None:
+    subject, store = agent(), MemoryStore()
+    store.commit(taught(subject, 9).changes())
+    assert subject.prior_told(prior())
+    store.commit(subject.changes())
+    subject.process(pipeline().features(windows(5, drift=0.8, seed=8)[0]), None)
+    again = agent()
+    resume(again, store)
+    assert again.learner.encode() == subject.learner.encode()
+
+
 def test_it_asks_once_for_a_head_that_holds_twice_what_it_knows() -> None:
     subject = agent()
     assert subject.prior_request() is None, "nobody has learned anything yet"
