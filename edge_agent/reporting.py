@@ -69,7 +69,7 @@ class Reporting:
             self._upload = None
         if not self._time_has_come(state, now_s):
             return []
-        in_order = not (self._fresh or self._doubted) and state.acked == self._sent_counter
+        in_order = not self._doubted and state.acked == self._sent_counter
         self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
