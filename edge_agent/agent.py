@@ -9,15 +9,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 
 import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.feedback import ErrorFeedback
+from edge_agent.fleet_news import FleetNews
 from edge_agent.history import Baseline, Birth, SyncState
-from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, Guessed, HeadAdopted, PriorAdopted, Taught
+from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, Guessed, Taught
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Learner, Prediction
 from edge_agent.learner.windows import Window, Windows, unlabelled
@@ -31,8 +31,7 @@ from edge_agent.watch import Watch
 from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.fleet_prior import FleetPrior, PriorRequest
-from headway.messages import Ack, Event, PublishedHead, Update
+from headway.messages import Ack, Event, Update
 from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
 from headway.task import predicted
 
@@ -62,20 +61,19 @@ class Agent:
     removed: str = ""
     _forks: int = 0
     _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
-    _head_heard: bytes = b""
-    # the fleet head for which the others' tables were asked on this connection
-    _asked_at: int = 0
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
     outbox: Outbox = field(init=False)
     reporting: Reporting = field(init=False)
     watch: Watch = field(init=False)
     teaching: Teaching = field(init=False)
+    fleet: FleetNews = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
         self.reporting = Reporting(self.device, self.settings)
         self.watch = Watch(self.learner, self.windows)
+        self.fleet = FleetNews(self.learner, self._recorder)
         self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct, self._guess)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
@@ -226,7 +224,7 @@ class Agent:
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
         self.reporting.reconnected(session_present)
-        self._asked_at = 0
+        self.fleet.reconnected()
         self.outbox.restart()
         if self.sync_state.life == self.life:
             return None
@@ -254,38 +252,6 @@ class Agent:
             return None
         self.outbox.acknowledged(ack.sequence)
         return replace(self.changes(), acknowledged=ack.sequence or None)
-
-    def head_published(self, payload: bytes) -> bool:
-        """The fleet has a new head; True when it was news. Raises RemoteError when it cannot be used."""
-        # the broker's retained head comes again with every connection
-        digest = blake2b(payload, digest_size=16).digest()
-        if digest == self._head_heard:
-            return False
-        news = self.learner.adopt(PublishedHead.decode(payload))
-        self._head_heard = digest
-        if news:
-            self._recorder.note(HeadAdopted(payload))
-        return news
-
-    def prior_request(self) -> bytes | None:
-        """What asks for the other devices' tables, while few labels of its own make them useful.
-
-        Once for each head of the fleet that holds at least twice what is known of them already.
-        """
-        learner, head = self.learner, self.learner.fleet_head
-        if head is None or head.version <= self._asked_at or not learner.wants_prior:
-            return None
-        if head.samples < 2 * max(learner.prior_samples, 1):
-            return None
-        self._asked_at = head.version
-        return PriorRequest(learner.space, learner.prior_samples).encode()
-
-    def prior_told(self, payload: bytes) -> bool:
-        """What the other devices learned; True when it was taken up. Raises RemoteError when it cannot be used."""
-        news = self.learner.adopt_prior(FleetPrior.decode(payload, self.learner.feature_size))
-        if news:
-            self._recorder.note(PriorAdopted(payload))
-        return news
 
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""

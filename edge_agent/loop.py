@@ -208,10 +208,10 @@ class DeviceLoop:
                     self._keeper.commit(changes, self._clock.monotonic_s())
                     self._note_acknowledged()
                 self._tell_of_a_fork()
-            elif kind is Kind.HEAD and self._agent.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.fleet.head_published(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
-            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.prior_told(payload):
+            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.fleet.prior_told(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
@@ -269,7 +269,7 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
             self._publish(send.kind, send.payload, retained=send.retained)
-        request = agent.prior_request() if self._connected else None
+        request = agent.fleet.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
         if agent.reporting.unsendable_bytes:
