@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.arrays import AnyArray
-from headway.errors import LocalError, RemoteError
+from headway.errors import LocalError, RemoteError, listed
 from headway.packing import pack_tables, unpack_tables
 from headway.reports import History, StatisticsReport
 from headway.statistics import Statistics
@@ -59,7 +59,7 @@ class StatisticsChange:
         """Raises RemoteError on bytes that `encode` cannot have made, and on tables of no samples' making."""
         arrays, fields = tensor_fields(payload, KIND)
         if set(arrays) != {"change"}:
-            raise RemoteError(f"a change holds tensors {sorted(arrays)}; expected change")
+            raise RemoteError(f"a change holds tensors {listed(arrays)}; expected change")
         size = fields.integer("size", low=1, high=size_max)
         classes = read_classes(fields)
         tables = unpack_tables(_inflated(arrays["change"]), size, len(classes))

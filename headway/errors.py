@@ -7,6 +7,10 @@ and leaves with a traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+NAMES_MAX, NAME_CHARACTERS_MAX = 8, 40
+
 
 class HeadwayError(Exception):
     """Root of all deliberate errors."""
@@ -66,3 +70,11 @@ class LocalError(HeadwayError):
     """We called ourselves wrongly: a bug in Headway or in the program that embeds it."""
 
     exit_code = 70
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names from outside, sorted, for a message of one line: the first few, long ones cut short."""
+    known = sorted(names)
+    shown = [name if len(name) <= NAME_CHARACTERS_MAX else f"{name[:NAME_CHARACTERS_MAX]}..." for name in known]
+    more = f" and {len(known) - NAMES_MAX} more" if len(known) > NAMES_MAX else ""
+    return f"{shown[:NAMES_MAX]}{more}"

@@ -73,7 +73,11 @@ class FeatureMap:
             raise LocalError(
                 f"feature scale has {self.size} entries, the map makes {self._linear_size + self._expansion_size}"
             )
-        object.__setattr__(self, "_factor", np.float32(CODE_MAX) / self.scale)
+        with np.errstate(over="ignore"):
+            factor = np.float32(CODE_MAX) / self.scale
+        if not np.isfinite(factor).all():
+            raise LocalError(f"feature scales must be at least 1e-36, got {self.scale.min()}")
+        object.__setattr__(self, "_factor", factor)
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from headway.arrays import Float32
 from headway.deltas import StatisticsChange, change_between, is_change
-from headway.errors import RemoteError
+from headway.errors import RemoteError, listed
 from headway.fields import JsonValue, canonical_json
 from headway.head import Head, HeadInput, HeadKind
 from headway.precision import Precision, dequantise, quantise
@@ -255,7 +255,7 @@ class PublishedHead:
         bias_fits = bias is not None and bias.dtype == np.float32 and bias.shape == (len(classes),)
         if set(arrays) != {"kernel", "bias"} or not bias_fits or kernel.shape[1] != len(classes):
             raise RemoteError(
-                f"head holds {sorted(arrays)} for {len(classes)} classes; expected kernel (d, C), bias (C,)"
+                f"head holds {listed(arrays)} for {len(classes)} classes; expected kernel (d, C), bias (C,)"
             )
         if bias is None or not np.isfinite(bias).all():
             raise RemoteError("head bias is not finite")

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Float64, Int64
-from headway.errors import LocalError, RemoteError
+from headway.errors import LocalError, RemoteError, listed
 from headway.fields import JsonValue
 
 PROBABILITY_FLOOR = 1e-7
@@ -246,7 +246,7 @@ def ratio(part: AnyArray, whole: AnyArray) -> Float64:
 def known(value: Mapping[str, object], keys: tuple[str, ...]) -> None:
     """Raises RemoteError unless the table has exactly these keys."""
     if set(value) != set(keys):
-        raise RemoteError(f"metrics hold {sorted(value)[:8]}; expected {sorted(keys)}")
+        raise RemoteError(f"metrics hold {listed(value)}; expected {listed(keys)}")
 
 
 def sum_of(value: Mapping[str, object], key: str) -> float:

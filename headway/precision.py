@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, describe
-from headway.errors import RemoteError
+from headway.errors import RemoteError, listed
 
 INT8_MAX = 127
 # float16 ends at 65504; what is larger travels as it is
@@ -45,7 +45,7 @@ def dequantise(tensors: Mapping[str, AnyArray]) -> Float32:
     delta, scale = tensors.get("delta"), tensors.get("scale")
     kinds = {np.dtype(np.float32): {"delta"}, np.dtype(np.float16): {"delta"}, np.dtype(np.int8): {"delta", "scale"}}
     if delta is None or set(tensors) != kinds.get(delta.dtype) or delta.ndim != 2:
-        raise RemoteError(f"update holds tensors {sorted(tensors)}; expected delta (C, d + 1), and scale (C,) for int8")
+        raise RemoteError(f"update holds tensors {listed(tensors)}; expected delta (C, d + 1), and scale (C,) for int8")
     if scale is not None and (scale.dtype != np.float32 or scale.shape != (len(delta),) or not (scale >= 0).all()):
         raise RemoteError(f"scale must be float32 ({len(delta)},), not negative; got {describe(scale)}")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.errors import RemoteError
+from headway.errors import RemoteError, listed
 from headway.fields import Fields, JsonValue
 from headway.packing import from_wire, to_wire
 from headway.statistics import Statistics, to_arrays
@@ -137,7 +137,7 @@ class ReportPart:
         arrays, fields = tensor_fields(payload, "statistics-part")
         content = arrays.get("content")
         if set(arrays) != {"content"} or content is None or content.dtype != np.uint8 or content.ndim != 1:
-            raise RemoteError(f"a part holds {sorted(arrays)}; expected content, uint8 (n,)")
+            raise RemoteError(f"a part holds {listed(arrays)}; expected content, uint8 (n,)")
         total = fields.integer("total_bytes", low=1, high=REPORT_BYTES_MAX)
         index = fields.integer("index", high=(total - 1) // PART_BYTES)
         sha256 = fields.text("sha256", length_max=64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.class_changes import ClassChanges
-from headway.errors import DataError, LocalError
+from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
 from headway.task import Task
 
@@ -73,7 +73,7 @@ def read_samples(
         if changes is not None:
             return Samples(None, None, changes=changes)
     if "x" not in arrays and not (label_files and {"id", "y"} <= set(arrays)):
-        raise DataError(f"{path} holds {sorted(arrays) or 'nothing'}; it needs an array 'x' of windows")
+        raise DataError(f"{path} holds {listed(arrays) if arrays else 'nothing'}; it needs an array 'x' of windows")
     x = arrays.get("x")
     if x is not None and (x.ndim < 2 or x.dtype.kind not in "fiub"):
         raise DataError(f"{path}: x is {describe(x)}; it must be numbers of shape (n, ...)")

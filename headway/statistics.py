@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headway.arrays import AnyArray, Int8, Int64, describe
-from headway.errors import LocalError, RemoteError
+from headway.errors import LocalError, RemoteError, listed
 from headway.features import CODE_MAX
 
 # 127^2 * 1024 < 2^24: a float32 matrix product of so many rows is still exact, and BLAS makes it fast
@@ -200,7 +200,7 @@ def to_arrays(statistics: Statistics) -> dict[str, AnyArray]:
 def from_arrays(arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str) -> Statistics:
     """Inverse of `to_arrays` for d = `size`. Raises RemoteError on anything inconsistent."""
     if set(arrays) != {"gram", "class_sums"}:
-        raise RemoteError(f"statistics hold tensors {sorted(arrays)}; expected class_sums and gram")
+        raise RemoteError(f"statistics hold tensors {listed(arrays)}; expected class_sums and gram")
     full = size + 1
     gram = np.zeros((full, full), np.int64)
     upper = np.triu_indices(full)

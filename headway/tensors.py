@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from headway.arrays import AnyArray, Float32, describe
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, listed
 from headway.fields import canonical_json, parse_json
 
 METADATA_KEY = "headway"
@@ -76,4 +76,4 @@ class TensorTable:
 
     def finish(self) -> None:
         if self._left:
-            raise self._error(f"unknown tensors {sorted(self._left)}")
+            raise self._error(f"unknown tensors {listed(self._left)}")

@@ -15,7 +15,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32
 from headway.bundle import BundleLimits, Container, encode_container, manifest_with_members, read_container
 from headway.durable import write_durably
-from headway.errors import BundleError, LocalError, RemoteError
+from headway.errors import BundleError, LocalError, RemoteError, listed
 from headway.features import FeatureMap
 from headway.fields import Fields, JsonValue
 from headway.head import Head, HeadInput, HeadKind
@@ -235,7 +235,7 @@ def _decoded(container: Container) -> Variant:
         raise BundleError(f"input shape {input_shape} has more than {INPUT_VALUES_MAX} values")
     used = [TENSORS, *(backbone.member for backbone in backbones)]
     if sorted(used) != sorted(container.members):
-        raise BundleError(f"the bundle holds members {sorted(container.members)}, its manifest uses {sorted(used)}")
+        raise BundleError(f"the bundle holds members {listed(container.members)}, its manifest uses {listed(used)}")
     loaded, _ = decode_tensors(container.members[TENSORS], TENSORS, BundleError, TENSORS_BYTES_MAX)
     tensors = TensorTable(loaded, BundleError)
     head = Head(

@@ -72,3 +72,11 @@ def test_fingerprint_changes_with_everything_that_changes_codes() -> None:
     }
     assert len(prints) == 6
     assert FeatureMap(2, ones).fingerprint("a") == FeatureMap(2, ones.copy()).fingerprint("a")
+
+
+@pytest.mark.parametrize(
+    ("scale", "problem"), [(1e-45, "at least 1e-36"), (0.0, "positive and finite"), (np.inf, "positive and finite")]
+)
+def test_a_scale_that_codes_cannot_be_made_with_is_refused(scale: float, problem: str) -> None:
+    with pytest.raises(LocalError, match=problem):
+        FeatureMap(2, np.array([1.0, scale], np.float32))

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from headway.arrays import AnyArray, Float32
-from headway.errors import LocalError
+from headway.errors import LocalError, RemoteError
 from headway.metrics import BINS, ClassificationSums
 from headway.recent_metrics import Recent, backward_transfer, forgetting
 from headway.target_metrics import SUMS, LabelSums, ValueSums
@@ -177,3 +177,12 @@ def test_nothing_scored_gives_no_figure_and_no_warning() -> None:
             figures = kind.empty(3).summary()
             assert figures.pop("samples") == 0
             assert all(np.isnan(value) for value in figures.values())
+
+
+def test_a_refusal_of_odd_names_stays_one_short_line() -> None:
+    odd = {f"{'n' * 5000}{number}": 0 for number in range(100)}
+    with pytest.raises(RemoteError) as caught:
+        ClassificationSums.from_json(odd, 3)
+    message = str(caught.value)
+    assert "and 92 more" in message
+    assert len(message) < 600
