@@ -25,7 +25,7 @@ class FleetSum:
     @property
     def total(self) -> Statistics:
         """What the fleet learned, the source's samples not counted, classes in canonical order."""
-        return self._total.with_classes(self._classes())
+        return self._total.with_classes(self._classes(self._total))
 
     @property
     def samples(self) -> int:
@@ -37,9 +37,7 @@ class FleetSum:
         rest = self._total
         for part in parts:
             rest = rest - part
-        occupied = _occupied(rest)
-        kept = self._source.classes + tuple(sorted(occupied - set(self._source.classes)))
-        return rest.with_classes(kept)
+        return rest.with_classes(self._classes(rest))
 
     def problem_with(self, new: Statistics, old: Statistics | None, classes_max: int) -> str | None:
         """Why `new` cannot take the place of `old`; None when it can."""
@@ -48,7 +46,7 @@ class FleetSum:
                 f"feature space {new.space[:12]} (d={new.size}) is not the bundle's, "
                 f"{self._source.space[:12]} (d={self._source.size})"
             )
-        classes = set(self._classes()) | _occupied(new)
+        classes = set(self._classes(self._total)) | _occupied(new)
         if len(classes) > classes_max:
             return f"the fleet would know {len(classes)} classes; at most {classes_max} are accepted"
         samples = self.samples + new.samples - (0 if old is None else old.samples)
@@ -62,15 +60,15 @@ class FleetSum:
             self._total = self._total + new
         if old is not None:
             self._total = self._total - old
-        self._total = self._total.with_classes(self._classes())
+        self._total = self._total.with_classes(self._classes(self._total))
 
     def head(self) -> Head:
         """LDA over the source and the fleet, over int8 codes."""
         return fleet_head(self._source, self.total, self._shrinkage)
 
-    def _classes(self) -> tuple[str, ...]:
+    def _classes(self, tables: Statistics) -> tuple[str, ...]:
         """The bundle's classes in their order, then the fleet's own by name: never the order of arrival."""
-        return self._source.classes + tuple(sorted(_occupied(self._total) - set(self._source.classes)))
+        return self._source.classes + tuple(sorted(_occupied(tables) - set(self._source.classes)))
 
 
 def _occupied(statistics: Statistics) -> set[str]:

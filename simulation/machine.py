@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Place:
     audited: bool = True
 
 
-class Machine:
+class Machine(ABC):
     """Runs a program step by step; subclasses say what the program is.
 
     check: called after every step that the program survived.
@@ -112,21 +113,21 @@ class Machine:
         self.inbox.append(event)
         self.wake_after(self.chance.uniform(0, WAKE_MAX_S))
 
+    @abstractmethod
     def begin(self) -> None:
         """Everything up to the first turn."""
-        raise NotImplementedError
 
+    @abstractmethod
     def turn(self) -> None:
         """One turn of the program's loop; it plans the next."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """A clean goodbye."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disk_power_cut(self) -> None:
         """What the disk loses with the power."""
-        raise NotImplementedError
 
     def _without_power(self, restart: bool) -> None:
         self.trace("loses power")
@@ -145,6 +146,6 @@ class Machine:
         if restart_s is not None:
             self.place.scheduler.after(restart_s, self.boot)
 
+    @abstractmethod
     def forget(self) -> None:
         """What was only in memory is gone."""
-        raise NotImplementedError
