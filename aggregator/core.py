@@ -17,15 +17,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aggregator.assembly import Assemblies
 from aggregator.delivery import Deliveries
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import FleetModel, HeadPublisher
+from aggregator.heads import FleetModel, HeadPublisher, Priors
 from aggregator.policy import Method, Policy
-from aggregator.priors import Priors
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
-from headway.messages import (
+from headway.maths import Statistics
+from headway.ports import Outgoing, Received
+from headway.wire import (
+    AGGREGATOR,
+    ALL,
     REPORT_BYTES_MAX,
     Ack,
+    Address,
+    Kind,
     ReportPart,
     StatisticsChange,
     StatisticsReport,
@@ -33,10 +38,9 @@ from headway.messages import (
     Update,
     is_change,
     is_part,
+    parse_topic,
+    topic,
 )
-from headway.ports import Outgoing, Received
-from headway.statistics import Statistics
-from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
 
 HOUSEKEEPING_INTERVAL_S = 1.0
 # the number under which the store counts the starts of the service

@@ -16,11 +16,9 @@ from typing import Protocol
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.store import DeliveryRow, Store
-from headway.delivery import Desired, FileRange, RangeRequest
 from headway.errors import RemoteError, StoreError
-from headway.messages import TENSORS_TYPE, Reported
 from headway.ports import Outgoing
-from headway.topics import AGGREGATOR, Kind, topic
+from headway.wire import AGGREGATOR, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
 
 EVERYBODY = ""
 NOT_DEVICES = (EVERYBODY, AGGREGATOR)

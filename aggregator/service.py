@@ -18,8 +18,6 @@ from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.store import Store
 from headway.errors import TransportError
-from headway.messages import Status
-from headway.notify import Notifier
 from headway.ports import (
     Clock,
     Connected,
@@ -28,11 +26,12 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
+    Response,
     Transport,
     TransportEvent,
 )
-from headway.reasons import Response
-from headway.topics import AGGREGATOR, ALL, Kind, aggregator_subscriptions, topic
+from headway.sd_notify import Notifier
+from headway.wire import AGGREGATOR, ALL, Kind, Status, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
 PUT_TIMEOUT_S = 0.5

@@ -23,8 +23,7 @@ import numpy as np
 
 from edge_agent.learner.exact import ExactTrainer
 from headway.arrays import Int8, Int64
-from headway.posterior import Posterior, SourcePrior
-from headway.statistics import Statistics
+from headway.maths import Posterior, SourcePrior, Statistics
 from headway.tensors import encode_tensors
 
 STREAM_LABELS = 4096
@@ -109,7 +108,7 @@ def _fit() -> None:
 
 
 def _sgd(rows: object, labels: Int64, rate: float) -> None:
-    from headway.head import softmax
+    from headway.maths import softmax
 
     x = np.asarray(rows)
     weights = np.zeros((x.shape[1], 16), np.float32)

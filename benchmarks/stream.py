@@ -6,17 +6,13 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels import Windows
+from edge_agent.learner import Learner
 from edge_agent.pipeline import Features
+from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Backbone, Variant
+from headway.bundle import Backbone, Variant
+from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, calibrate_scale, fleet_head
 
 
 class Stream:

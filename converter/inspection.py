@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.bundle import read_container
-from headway.variant import SourceRows, decode_variant
+from headway.bundle import SourceRows, decode_variant, read_container
 
 
 def inspect_lines(path: Path) -> list[str]:

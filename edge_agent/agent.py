@@ -14,26 +14,18 @@ import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
-from edge_agent.feedback import ErrorFeedback
-from edge_agent.fleet_news import FleetNews
-from edge_agent.history import Baseline, Birth, SyncState
-from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, Guessed, Taught
+from edge_agent.labels import Teaching, Watch, Window, Windows, unlabelled
+from edge_agent.learner import Learner, Prediction
 from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.serving import Learner, Prediction
-from edge_agent.learner.windows import Window, Windows, unlabelled
-from edge_agent.outbox import Outbox
 from edge_agent.pipeline import Features
-from edge_agent.recorder import Recorder
-from edge_agent.reporting import Reporting
-from edge_agent.store import Changes, OutboxRow
-from edge_agent.teaching import Teaching
-from edge_agent.watch import Watch
+from edge_agent.store import Changes, ClassAdded, ClassesChanged, Corrected, Guessed, OutboxRow, Recorder, Taught
+from edge_agent.sync import Baseline, Birth, ErrorFeedback, FleetNews, Outbox, Reporting, SyncState
 from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.messages import Ack, Event, Update
+from headway.maths import predicted
 from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
-from headway.task import predicted
+from headway.wire import Ack, Event, Update
 
 EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53

@@ -16,20 +16,17 @@ from pathlib import Path
 from types import FrameType
 
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Delivery, SelfTest
+from edge_agent.delivery import Delivery, SelfTest, Slots, file_sha256
+from edge_agent.delivery.selftest import Subprocess
 from edge_agent.loop import DeviceLoop
-from edge_agent.opening import InferenceFailed, Opened, open_bundle
-from edge_agent.recovery import DATABASE, set_aside
-from edge_agent.selftest import Subprocess
-from edge_agent.sensors.spool import Spool
-from edge_agent.slots import Slots, file_sha256
-from edge_agent.standby import StandbyStore
-from edge_agent.store import SQLiteStore
+from edge_agent.sensors import Spool
+from edge_agent.startup import InferenceFailed, Opened, open_bundle
+from edge_agent.store import DATABASE, SQLiteStore, StandbyStore, set_aside
 from headway.errors import ConfigError, StoreError
-from headway.mqtt import MqttTransport
-from headway.notify import Notifier
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Transport, TransportEvent
-from headway.topics import device_subscriptions
+from headway.sd_notify import Notifier
+from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
 

@@ -21,23 +21,21 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner as ServingLearner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels import WATCHED, Windows
+from edge_agent.learner import Learner as ServingLearner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
-from edge_agent.watch import WATCHED
+from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32
+from headway.bundle import Variant, read_variant
 from headway.durable import write_durably
 from headway.errors import DataError, StoreError
 from headway.fields import nearest
-from headway.messages import Event
+from headway.maths import SUMS, LabelSums, Task, ValueSums, predicted
 from headway.ports import Clock, SystemClock
 from headway.samples import UNLABELLED, targets_of
-from headway.target_metrics import SUMS, LabelSums, ValueSums
-from headway.task import Task, predicted
 from headway.tensors import decode_tensors, encode_tensors
-from headway.variant import Variant, read_variant
+from headway.wire import Event
 
 STATE_BYTES_MAX = 1 << 30
 Label = str | int | Sequence[float] | AnyArray

@@ -15,10 +15,9 @@ from dataclasses import replace
 
 from edge_agent.agent import EPOCH_BITS, Agent
 from edge_agent.effects import LabelCounts
-from edge_agent.keeper import Keeper
 from edge_agent.pipeline import Features, Pipeline
-from edge_agent.sensors.ports import Claimed, SampleSource
-from edge_agent.store import Changes, OutboxRow, Store
+from edge_agent.sensors import Claimed, SampleSource
+from edge_agent.store import Changes, Keeper, OutboxRow, Store
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.ports import Clock

@@ -15,20 +15,16 @@ import platform
 import headway
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.courier import Courier
-from edge_agent.delivery import Delivery
+from edge_agent.delivery import Courier, Delivery
 from edge_agent.intake import Intake
-from edge_agent.keeper import Keeper
-from edge_agent.outbox import as_sent
+from edge_agent.labels import LinuxSurroundings, Policy, Surroundings, told
 from edge_agent.pipeline import Pipeline
-from edge_agent.policy import Policy
-from edge_agent.sensors.ports import SampleSource
-from edge_agent.store import Store
-from edge_agent.surroundings import LinuxSurroundings, Surroundings
+from edge_agent.sensors import SampleSource
+from edge_agent.store import Keeper, Store
+from edge_agent.sync import as_sent
 from edge_agent.training import Training
-from edge_agent.watch import told
+from headway.bundle import Variant
 from headway.errors import RemoteError, StoreError
-from headway.messages import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.ports import (
     Clock,
     Connected,
@@ -37,12 +33,11 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
+    Response,
     Transport,
     TransportEvent,
 )
-from headway.reasons import Response
-from headway.topics import Kind, parse_topic, topic
-from headway.variant import Variant
+from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Kind, Reported, Status, parse_topic, topic
 
 log = logging.getLogger("edge-agent")
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.agent import Agent
-from edge_agent.keeper import Keeper
-from edge_agent.policy import Policy
-from edge_agent.teaching import UNBOUNDED
+from edge_agent.labels import UNBOUNDED, Policy
+from edge_agent.store import Keeper
 from headway.errors import StoreError
 from headway.ports import Clock
 

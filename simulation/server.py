@@ -11,9 +11,9 @@ from aggregator.policy import Policy
 from aggregator.service import Service
 from aggregator.store import StoredHead
 from headway.errors import BundleError
-from headway.head import Head
-from headway.notify import Notifier
+from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
+from headway.sd_notify import Notifier
 from simulation.machine import Machine, Place
 from simulation.network import SimulatedTransport
 from simulation.server_disk import Kept

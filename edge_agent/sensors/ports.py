@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headway.maths import Task
 from headway.samples import Samples
-from headway.task import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from edge_agent.config import SensorSettings
 from edge_agent.sensors.ports import Claimed
 from headway.durable import sync_folder, write_durably
 from headway.errors import ConfigError, DataError, StoreError
+from headway.maths import Task
 from headway.samples import Samples, read_samples
-from headway.task import Task
 
 log = logging.getLogger("edge-agent")
 CLAIMED, REJECTED = "claimed", "rejected"

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from aggregator.memory import MemoryStore
-from aggregator.sql import SqlStore
-from aggregator.store import (
+from aggregator.store.memory import MemoryStore
+from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
@@ -22,6 +21,7 @@ from aggregator.store import (
     StoredStatistics,
     StoredUpdate,
 )
+from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.effects import Effect, Instant
-from aggregator.heads import FleetModel
-from headway.messages import Event
+from aggregator.heads.publisher import FleetModel
 from headway.ports import Connected, Outgoing, Received
-from headway.topics import Kind
+from headway.wire.messages import Event
+from headway.wire.topics import Kind
 from tests.aggregator.fleets import Fleet
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import variant
@@ -41,7 +41,9 @@ def story(folder: Path, wall: Callable[[int], float], monkeypatch: pytest.Monkey
     """Labels, syncs, a lost ack, a restart and heads; everything that was said and saved, but for wall times."""
     numbers = itertools.count(1)
     monkeypatch.setattr("secrets.randbits", lambda bits: next(numbers))
-    monkeypatch.setattr("edge_agent.boot.open_agent.__defaults__", (lambda bits: next(numbers), (0, 0)))
+    monkeypatch.setattr(
+        "edge_agent.startup.restored_agent.open_agent.__defaults__", (lambda bits: next(numbers), (0, 0))
+    )
     server = Server(build_model=lambda: FleetModel.of(variant()))
     device, said = Device(folder), []
     device.loop.handle(Connected(session_present=False))

@@ -6,12 +6,12 @@ import numpy as np
 
 from edge_agent.pipeline import Pipeline
 from headway.arrays import Float32
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.statistics import Statistics
-from headway.task import Task
-from headway.variant import Backbone, SourceRows, Variant
+from headway.bundle.variant import Backbone, SourceRows, Variant
+from headway.maths.features import FeatureMap, calibrate_scale
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
+from headway.maths.statistics import Statistics
+from headway.maths.task import Task
 from tests.edge_agent.variants import IdentityRuntime
 
 OUTPUTS = ("heater", "fan", "door")

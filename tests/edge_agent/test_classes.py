@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.cli import main
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import MemoryStore
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import MemoryStore
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead, StatisticsReport
+from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
-from headway.topics import Kind
+from headway.wire.messages import PublishedHead, StatisticsReport
+from headway.wire.topics import Kind
 from tests.edge_agent.test_loop import FixedClock, Recorder
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 

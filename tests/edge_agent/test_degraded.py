@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
-from edge_agent.keeper import RETRY_S
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.loop import DeviceLoop
-from edge_agent.recovery import BACKUP, DATABASE, Safekeeping, open_store, set_aside
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import Condition, SQLiteStore, StoreFailure
-from headway.messages import Ack, Event, Reported, StatisticsReport, Update
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.recovery import BACKUP, DATABASE, Safekeeping, open_store, set_aside
+from edge_agent.store.retrying import RETRY_S
+from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
+from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received, Transport
-from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.wire.messages import Ack, Event, Reported, StatisticsReport, Update
+from headway.wire.topics import Kind, topic
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 

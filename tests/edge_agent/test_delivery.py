@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge_agent.config import DeliverySettings
-from edge_agent.delivery import ATTEMPTS_MAX, Delivery, Examined, SelfTest
-from edge_agent.slots import FACTORY, Pointer, Slots
-from headway.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from edge_agent.delivery.delivery import ATTEMPTS_MAX, Delivery, Examined, SelfTest
+from edge_agent.delivery.slots import FACTORY, Pointer, Slots
 from headway.errors import RemoteError, StoreError
+from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 
 OLD, NEW = b"the bundle of the factory", np.random.default_rng(3).bytes(3 * CHUNK_BYTES_MAX - 1000)
 SPACES = {1: "1" * 64, 2: "2" * 64}
@@ -64,7 +64,7 @@ class Device:
         self.boot()
 
     def boot(self) -> None:
-        """What a start does with the slots (edge_agent/opening.py)."""
+        """What a start does with the slots (edge_agent/startup/active_bundle.py)."""
         self.slots = Slots(self.folder, self.folder / "factory.hwb", self._step)
         if self.slots.count_start() >= self.settings.starts_max:
             self.slots.roll_back("starts came to nothing")

@@ -9,19 +9,19 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.buckets import Buckets
-from edge_agent.learner.drift import COOL_DOWN_LABELS, Drift, ErrorDrift
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gradient import HURRIED_LABELS, HURRY, GradientTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import Windows
+from edge_agent.learner.drift.errors import COOL_DOWN_LABELS, Drift, ErrorDrift
+from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.gradient.trainer import HURRIED_LABELS, HURRY, GradientTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.arrays import Float32, Int64
 from headway.errors import StoreError
 from headway.fields import Fields
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 

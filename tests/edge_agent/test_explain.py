@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.boot import open_agent
 from edge_agent.cli import main
+from edge_agent.commands.explain import decisions_text, read_decisions
 from edge_agent.config import read_config
-from edge_agent.explain import decisions_text, read_decisions
-from edge_agent.learner.drift import Drift
-from edge_agent.store import SQLiteStore
-from edge_agent.watch import RECORDS_MAX
+from edge_agent.labels.events import RECORDS_MAX
+from edge_agent.learner.drift.errors import Drift
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import SQLiteStore
 from tests.edge_agent.variants import pipeline, variant, windows
 
 

@@ -10,18 +10,18 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import FEW_LABELS, ExactTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.learner.exact.trainer import FEW_LABELS, ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.errors import RemoteError
-from headway.fleet_prior import FleetPrior, PriorRequest
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.statistics import Statistics
 from headway.ports import Connected, Received
-from headway.statistics import Statistics
-from headway.topics import ALL, Kind, topic
+from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.messages import PublishedHead
+from headway.wire.topics import ALL, Kind, topic
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 

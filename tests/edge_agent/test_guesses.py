@@ -7,15 +7,15 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.guesses import BATCH, Guesses
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import Windows
+from edge_agent.learner.exact.pseudo_labels import BATCH, Guesses
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.errors import ConfigError, StoreError
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headway.fleet_prior import FleetPrior
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import Ack, Event, PublishedHead
+from headway.maths.head import Head, HeadInput, HeadKind
 from headway.ports import Connected, Received
 from headway.tensors import encode_tensors
-from headway.topics import ALL, Kind, topic
+from headway.wire.fleet_prior import FleetPrior
+from headway.wire.messages import Ack, Event, PublishedHead
+from headway.wire.topics import ALL, Kind, topic
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import CLASSES, SIZE, variant
 

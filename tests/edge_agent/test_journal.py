@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import recorder
 from edge_agent.agent import Agent
-from edge_agent.checkpoint import INDEX, PIECE, join, split
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.journal import Entry
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.recovery import verify
-from edge_agent.resume import resume
-from edge_agent.store import Changes, MemoryStore, SQLiteStore
-from edge_agent.watch import SHIFT
+from edge_agent.labels.events import SHIFT
+from edge_agent.labels.remembered import Windows
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store import checkpointer as recorder
+from edge_agent.store.journal import Entry
+from edge_agent.store.pieces import INDEX, PIECE, join, split
+from edge_agent.store.recovery import verify
+from edge_agent.store.store import Changes, MemoryStore, SQLiteStore
+from edge_agent.sync.history import SyncState
+from headway.bundle.head_weights import fold_frozen_head
 from headway.errors import StoreError
-from headway.gradient import fold_frozen_head
-from headway.messages import PublishedHead
+from headway.wire.messages import PublishedHead
 from tests.edge_agent.variants import pipeline, variant, windows
 
 Step = Callable[[Agent], None]

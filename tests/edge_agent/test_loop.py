@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import MemoryStore
-from headway.messages import Ack, Event, Reported, Update
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received
-from headway.reasons import Response
-from headway.topics import Kind, parse_topic, topic
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import MemoryStore
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received, Response
+from headway.wire.messages import Ack, Event, Reported, Update
+from headway.wire.topics import Kind, parse_topic, topic
 from tests.edge_agent.variants import pipeline, variant, windows
 
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, LearnerSettings, PolicySettings, SensorSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.keeper import Keeper
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels.label_queue import WAITING
+from edge_agent.labels.machine_state import LinuxSurroundings
+from edge_agent.labels.policy import Policy
+from edge_agent.labels.remembered import Windows
+from edge_agent.learner.learner import Learner
 from edge_agent.loop import DeviceLoop
-from edge_agent.policy import Policy
-from edge_agent.resume import resume
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import MemoryStore, SQLiteStore, Store
-from edge_agent.surroundings import LinuxSurroundings
+from edge_agent.startup.restore import resume
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.retrying import Keeper
+from edge_agent.store.store import MemoryStore, SQLiteStore, Store
+from edge_agent.sync.history import SyncState
 from edge_agent.training import Training
-from edge_agent.waiting import WAITING
 from headway.errors import ConfigError
 from tests.edge_agent.variants import pipeline, variant, windows
 

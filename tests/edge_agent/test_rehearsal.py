@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.rehearsal import Rehearsal
+from edge_agent.learner.gradient.rehearsal import Rehearsal
+from headway.bundle.variant import SourceRows
 from headway.errors import StoreError
-from headway.variant import SourceRows
 
 SIZE = 2
 

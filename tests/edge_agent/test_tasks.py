@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 
 import edge_agent
-from edge_agent import embed, replay
+from edge_agent import embed
 from edge_agent.agent import Agent
+from edge_agent.commands import replay
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.gate import FROZEN
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import Windows
+from edge_agent.learner.gate.gate import FROZEN
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.arrays import AnyArray
+from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import ConfigError, DataError
-from headway.gradient import fold_frozen_head, target_scale, weights_over_unit_codes
-from headway.head import Head
-from headway.messages import Metrics, PublishedHead, Update
+from headway.maths.head import Head
+from headway.maths.target_metrics import LabelSums, ValueSums
+from headway.maths.task import Task
 from headway.samples import read_samples
-from headway.target_metrics import LabelSums, ValueSums
-from headway.task import Task
+from headway.wire.messages import Metrics, PublishedHead, Update
 from tests.edge_agent.task_variants import OUTPUTS, labelled, task_pipeline, task_variant
 from tests.edge_agent.variants import IdentityRuntime
 
@@ -207,7 +208,9 @@ def test_replay_writes_a_table_of_predictions(task: Task, tmp_path: Path, monkey
     task_variant(task).write(tmp_path / "room.hwb")
     x, y = labelled(task, 100, drift=0.7)
     np.savez(tmp_path / "stream.npz", x=x, y=y)
-    result = replay.replay(tmp_path / "room.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings())
+    result = replay.replay_recording(
+        tmp_path / "room.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings()
+    )
     assert result["task"] == str(task)
     assert isinstance(result["by_class"], dict)
     assert set(result["by_class"]) == set(OUTPUTS)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.features import Expansion, FeatureMap
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Denoise, Missing, Preprocessing
-from headway.statistics import Statistics
-from headway.variant import Backbone, SourceRows, Variant
+from headway.bundle.variant import Backbone, SourceRows, Variant
+from headway.maths.features import Expansion, FeatureMap
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from headway.maths.statistics import Statistics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundles"
 # Ed25519 private key of the signed golden: RFC 8032, section 7.1, test 1. Public knowledge, for tests only.

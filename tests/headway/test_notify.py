@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headway.errors import ConfigError
-from headway.notify import Notifier
+from headway.sd_notify import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

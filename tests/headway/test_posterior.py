@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from headway.errors import LocalError
-from headway.posterior import Posterior, SourcePrior
-from headway.solve import blend, lda_head
-from headway.statistics import Statistics
+from headway.maths.posterior import Posterior, SourcePrior
+from headway.maths.solve import blend, lda_head
+from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c")
 

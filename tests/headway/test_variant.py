@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.bundle import decode_container, encode_container, manifest_with_members
+from headway.bundle.container import decode_container, encode_container, manifest_with_members
+from headway.bundle.signing import read_public_key
+from headway.bundle.variant import Backbone, SourceRows, Variant, decode_variant, read_variant
 from headway.errors import BundleError, ConfigError, LocalError
-from headway.features import FeatureMap
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.signing import read_public_key
-from headway.statistics import Statistics
+from headway.maths.features import FeatureMap
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
+from headway.maths.statistics import Statistics
 from headway.tensors import decode_tensors, encode_tensors
-from headway.variant import Backbone, SourceRows, Variant, decode_variant, read_variant
 from tests.headway.bundles import GOLDEN, PUBLIC_KEY, golden_bundles, sign, small_variant
 
 TENSORS = "tensors.safetensors"

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from aggregator.config import sqlite_url
-from aggregator.sql import SqlStore
-from headway.messages import PublishedHead
-from headway.variant import SourceRows, read_variant
+from aggregator.store.sql import SqlStore
+from headway.bundle.variant import SourceRows, read_variant
+from headway.wire.messages import PublishedHead
 from testbed.broker import die_with_parent
 from testbed.mosquitto import find_or_fetch
 from tests.network.namespaces import DEVICE, SERVER, Cable, why_not

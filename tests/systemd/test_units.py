@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.config import read_settings
 from edge_agent.config import read_config
-from headway.notify import Notifier
+from headway.sd_notify import Notifier
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNITS = ("edge-agent.service", "headway-aggregator.service")
