@@ -34,7 +34,7 @@ from headway.bundle import read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Outgoing, SystemClock, TransportEvent
-from headway.sd_notify import Notifier
+from headway.sd_notify import SystemdNotifier
 from headway.wire import checked_name
 
 STATE_DIR = "/var/lib/headway-aggregator"
@@ -90,7 +90,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
         client_id = f"headway-{settings.fleet}-aggregator"
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
-    clock, notifier = SystemClock(), Notifier.from_environment()
+    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())

@@ -198,7 +198,7 @@ class Aggregator:
             _check_same_history(report, payload, known)
             return
         stored = None if known is None else StatisticsReport.decode_stored(known.payload)
-        if stored is not None and not report.history.includes(stored.history.life, stored.counter):
+        if stored is not None and not report.history.includes(stored.history.run_id, stored.counter):
             raise Refused(
                 "conflict",
                 f"counter {stored.counter} was told by a run that counter {report.counter} does not come from: "
@@ -251,7 +251,7 @@ class Aggregator:
             )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        self._store.put_sequence(device, update.epoch, update.sequence, update.life)
+        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         self._check_update(update)
@@ -286,10 +286,12 @@ class Aggregator:
         """What the store holds of (device, epoch), whatever was just said."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
-        life = self._store.sequence_life(device, epoch) if known is None else StatisticsReport.read_life(known.payload)
+        run_id = (
+            self._store.sequence_run_id(device, epoch) if known is None else StatisticsReport.read_run_id(known.payload)
+        )
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life, *progress, removed)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:

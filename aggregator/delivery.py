@@ -139,8 +139,8 @@ class Deliveries:
                 break
             device, _none = self._untold.popitem(last=False)
             order = self._orders[device]
-            wish = Desired(order.sha256, order.size, order.name, order.version, order.release)
-            payload = wish.encode() if order.sha256 else b""
+            desired = Desired(order.sha256, order.size, order.name, order.version, order.release)
+            payload = desired.encode() if order.sha256 else b""
             effects.append(Outgoing(topic(self._fleet, device, Kind.DESIRED), payload, retain=True))
             if not order.done:
                 self._put(replace(order, done=True))

@@ -71,7 +71,7 @@ def ours_on_device(size: int) -> Steps:
     """What a device does for a label: draw 31 rehearsed int8 rows, convert, step with momentum, remember the row."""
     from edge_agent.config import LearnerSettings
     from edge_agent.learner.gradient import GradientTrainer
-    from headway.bundle import Backbone, SourceRows, Variant
+    from headway.bundle import Backbone, TrainingRows, Variant
     from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics
 
     x, y = data(size)
@@ -85,7 +85,7 @@ def ours_on_device(size: int) -> Steps:
         backbones=(Backbone("backbone.tflite", "tflite", "float32", True, b"none"),),
         head=head, features=features, preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
         source=Statistics.of(codes, y, classes, features.fingerprint("none")),
-        probe_inputs=x[:1], probe_embedding=x[:1], buffer=SourceRows(codes[:400], labels=y[:400]),
+        probe_inputs=x[:1], probe_embedding=x[:1], buffer=TrainingRows(codes[:400], labels=y[:400]),
     )  # fmt: skip
     settings = replace(LearnerSettings(), batch_rows=BATCH, steps_per_label=1)
     trainer = GradientTrainer(variant, settings)

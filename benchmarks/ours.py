@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels import Windows
+from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Learner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
@@ -21,7 +21,7 @@ class Headway:
     def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
         settings = settings or LearnerSettings()
         learner = Learner(variant, settings)
-        windows = Windows(settings.horizon_rows)
+        windows = RememberedWindows(settings.horizon_rows)
         self.agent = Agent("benchmark", learner, SyncSettings(), SyncState(epoch=1), windows=windows)
         self._seen = 0
 

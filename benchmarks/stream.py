@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels import Windows
+from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Learner
 from edge_agent.pipeline import Features
 from edge_agent.sync import SyncState
@@ -39,7 +39,7 @@ class Stream:
     def agent(self, **settings: int | str) -> Agent:
         learner = LearnerSettings(**settings)  # type: ignore[arg-type]
         state = SyncState(epoch=1)
-        windows = Windows(learner.horizon_rows)
+        windows = RememberedWindows(learner.horizon_rows)
         return Agent("bench", Learner(self.variant, learner), SyncSettings(), state, windows=windows)
 
     def _variant(self, x: Float32, y: Int64, classes: tuple[str, ...]) -> Variant:

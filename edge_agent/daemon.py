@@ -25,7 +25,7 @@ from edge_agent.store import DATABASE, SQLiteStore, StandbyStore, set_aside
 from headway.errors import ConfigError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Transport, TransportEvent
-from headway.sd_notify import Notifier
+from headway.sd_notify import SystemdNotifier
 from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
@@ -48,7 +48,7 @@ class Daemon:
         self._loop = DeviceLoop(config, clock, variant, pipeline, opened.store, self._agent, Spool(config.sensor))
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
         if self._standby is None:
-            self._loop.keeper.safekeeping = opened.safekeeping
+            self._loop.keeper.backup = opened.backup
         else:
             self._loop.keeper.refused(self._standby.failure, clock.monotonic_s())
         folder = self._slots.store_dir  # of this start; a switch or a roll-back changes it for the next
@@ -74,7 +74,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        notifier = Notifier.from_environment()
+        notifier = SystemdNotifier.from_environment()
         try:
             self._work(notifier, once=once)
         except InferenceFailed as error:
@@ -90,15 +90,15 @@ class Daemon:
             # nothing was learned without a disk, so nothing is lost by starting again on it
             if not self._restart or self._standby is None:
                 raise
-        safekeeping, store = self._loop.keeper.safekeeping, self._loop.keeper.store
-        if safekeeping is not None:
-            safekeeping.back_up(store)
+        backup, store = self._loop.keeper.backup, self._loop.keeper.store
+        if backup is not None:
+            backup.back_up(store)
         store.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         return self._restart or (self._delivery is not None and self._delivery.restart)
 
-    def _work(self, notifier: Notifier, *, once: bool) -> None:
+    def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
         loop = self._loop
         loop.start()
         notifier.ready()

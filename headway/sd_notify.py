@@ -15,7 +15,7 @@ from headway.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Notifier:
+class SystemdNotifier:
     """Where to send notifications; an empty `address` makes every method a no-op.
 
     watchdog_s: how long systemd waits for a sign of progress before it restarts us; 0 without a watchdog.
@@ -26,7 +26,7 @@ class Notifier:
     watchdog_s: float = 0.0
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SystemdNotifier:
         """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID as systemd sets them."""
         address = environment.get("NOTIFY_SOCKET", "")
         if address and address[0] not in "/@":

@@ -60,7 +60,7 @@ class SimulatedStore(MemoryStore):
 
 
 class SimulatedSpool:
-    """Implements `edge_agent.sensors.ports.SampleSource`. Files are where `durable` operations put them."""
+    """Implements `edge_agent.sensors.ports.Sensor`. Files are where `durable` operations put them."""
 
     def __init__(self, power: Power, chance: random.Random, bundle_classes: int) -> None:
         self._power, self._chance, self._bundle_classes = power, chance, bundle_classes

@@ -40,7 +40,7 @@ class Invariants:
             return
         agent, history = device.loop.agent, device.history
         state, outbox = agent.sync_state, device.store.outbox_size()
-        numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.life
+        numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.run_id
         now = numbers, outbox, len(history.dropped)
         if now == device.checked:
             return

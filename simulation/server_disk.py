@@ -72,8 +72,8 @@ class ServerStore(MemoryStore):
         super().put_statistics(row)
         self._kept.statistics[row.device, row.epoch] = row
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
-        super().put_sequence(device, epoch, sequence, life)
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        super().put_sequence(device, epoch, sequence, run_id)
         self._kept.sequences[device, epoch] = sequence
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:

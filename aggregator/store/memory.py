@@ -110,11 +110,11 @@ class MemoryStore:
     def sequence(self, device: str, epoch: int) -> int:
         return self._tables.sequences.get((device, epoch), (0, 0))[0]
 
-    def sequence_life(self, device: str, epoch: int) -> int:
+    def sequence_run_id(self, device: str, epoch: int) -> int:
         return self._tables.sequences.get((device, epoch), (0, 0))[1]
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
-        self._tables.sequences[device, epoch] = sequence, life
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        self._tables.sequences[device, epoch] = sequence, run_id
 
     def put_update(self, row: StoredUpdate) -> None:
         self._tables.updates[row.device, row.epoch, row.sequence] = row

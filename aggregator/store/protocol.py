@@ -195,11 +195,11 @@ class Store(Protocol):
         """Highest update sequence taken from (device, epoch); 0 for none."""
         ...
 
-    def sequence_life(self, device: str, epoch: int) -> int:
+    def sequence_run_id(self, device: str, epoch: int) -> int:
         """The life (headway.wire.messages.History) that told it; 0 for none."""
         ...
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None: ...
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None: ...
 
     def put_update(self, row: StoredUpdate) -> None:
         """Keep an update until a head takes it in."""

@@ -153,13 +153,13 @@ class SqlStore:
         value = self._value(select(column.sequence).where(column.device == device, column.epoch == epoch))
         return 0 if value is None else int(value)
 
-    def sequence_life(self, device: str, epoch: int) -> int:
+    def sequence_run_id(self, device: str, epoch: int) -> int:
         column = tables.sequences.c
         value = self._value(select(column.life).where(column.device == device, column.epoch == epoch))
         return 0 if value is None else int(value)
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
-        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": life})
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id})
 
     def put_update(self, row: StoredUpdate) -> None:
         self._put(tables.updates, asdict(row))

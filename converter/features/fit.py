@@ -12,7 +12,7 @@ from converter.features.expand import Choice, Embed, choose_expansion, random_ex
 from converter.features.selection import principal_components, selected_components
 from converter.options import Options
 from headway.arrays import AnyArray, Float32, Int8, Int64
-from headway.bundle import FEATURES_MAX, SourceRows
+from headway.bundle import FEATURES_MAX, TrainingRows
 from headway.errors import ConfigError, LocalError
 from headway.fields import canonical_json
 from headway.maths import Denoise, FeatureMap, Missing, Preprocessing, Statistics, calibrate_scale, raw_features
@@ -29,7 +29,7 @@ class Fitted:
     features: FeatureMap
     codes: Int8
     statistics: Statistics
-    buffer: SourceRows | None
+    buffer: TrainingRows | None
     expansion_reason: str = ""
 
 
@@ -98,7 +98,7 @@ def fit_features(
     return Fitted(features, codes, statistics, buffer, choice.reason)
 
 
-def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> SourceRows | None:
+def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> TrainingRows | None:
     """Raw windows, spread over the classes, at most a megabyte of them."""
     row_bytes = 4 * int(np.prod(preprocessing.input_shape))
     count = min(options.evaluation_rows, max(EVALUATION_BYTES_MAX // row_bytes, 1))
@@ -129,11 +129,11 @@ def balanced_rows(data: TrainingData, per_class: int, rows_max: int, seed: int) 
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def _labelled(values: AnyArray, data: TrainingData, rows: Int64) -> SourceRows:
+def _labelled(values: AnyArray, data: TrainingData, rows: Int64) -> TrainingRows:
     chosen = np.ascontiguousarray(values[rows] if len(values) != len(rows) else values)
     if data.targets is None:
-        return SourceRows(chosen, labels=data.y[rows])
-    return SourceRows(chosen, targets=data.targets[rows])
+        return TrainingRows(chosen, labels=data.y[rows])
+    return TrainingRows(chosen, targets=data.targets[rows])
 
 
 def fits_embedding(options: Options, embedding_size: int) -> None:

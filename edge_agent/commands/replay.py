@@ -10,7 +10,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.commands.phases import live
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels import Windows
+from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Learner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
@@ -41,7 +41,7 @@ def replay_recording(
     if phases and (variant.task is not Task.CLASSIFICATION or phases < 2):
         raise DataError(f"phases are for classifiers and 2 or more, not {phases} of a {variant.task} model")
     pipeline = Pipeline(variant, open_runtime(variant))
-    windows = Windows(settings.horizon_rows)
+    windows = RememberedWindows(settings.horizon_rows)
     agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
     features = pipeline.features(samples.x)
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None

@@ -101,23 +101,23 @@ class Delivery:
 
     def desired(self, payload: bytes) -> None:
         """The operator's wish; an empty one withdraws it. Raises RemoteError on a malformed one."""
-        wish = Desired.decode(payload) if payload else None
-        if wish is None or (self._wanted is not None and wish != self._wanted):
+        desired = Desired.decode(payload) if payload else None
+        if desired is None or (self._wanted is not None and desired != self._wanted):
             self._give_up()
         if not self._slots.pointer.confirmed:
             self._later = payload
             return
-        if wish is None or wish == self._wanted or wish.sha256 == self._sha256:
+        if desired is None or desired == self._wanted or desired.sha256 == self._sha256:
             return
-        problem = self._problem_with(wish)
+        problem = self._problem_with(desired)
         if problem:
             if problem != self._refusal:
-                self._tell("delivery-refused", wish, problem=problem)
+                self._tell("delivery-refused", desired, problem=problem)
             self._refusal = problem
             return
-        self._slots.begin(wish)
-        self._wanted, self._offset, self._attempts, self._refusal = wish, 0, 0, ""
-        self._tell("delivery-started", wish, size=wish.size)
+        self._slots.begin(desired)
+        self._wanted, self._offset, self._attempts, self._refusal = desired, 0, 0, ""
+        self._tell("delivery-started", desired, size=desired.size)
 
     def received(self, payload: bytes, now_s: float) -> None:
         """A range of the file. Raises RemoteError on a damaged one, StoreError when it cannot be written."""
@@ -246,14 +246,14 @@ class Delivery:
             self._news.append(News("delivery-rolled-back", {"release": self._release, "problem": reason}))
             self._slots.told()
 
-    def _problem_with(self, wish: Desired) -> str:
+    def _problem_with(self, desired: Desired) -> str:
         floor = max(self._release, self._slots.pointer.floor)
-        if wish.sha256 in self._slots.pointer.refused:
-            return f"release {wish.release} failed here before: {self._slots.pointer.refused[wish.sha256]}"
-        if wish.release <= floor:
-            return f"release {wish.release} is not newer than {floor}; convert with a higher --release"
-        if wish.size > self._settings.bundle_bytes_max:
-            return f"bundle has {wish.size} bytes, bundle_bytes_max is {self._settings.bundle_bytes_max}"
+        if desired.sha256 in self._slots.pointer.refused:
+            return f"release {desired.release} failed here before: {self._slots.pointer.refused[desired.sha256]}"
+        if desired.release <= floor:
+            return f"release {desired.release} is not newer than {floor}; convert with a higher --release"
+        if desired.size > self._settings.bundle_bytes_max:
+            return f"bundle has {desired.size} bytes, bundle_bytes_max is {self._settings.bundle_bytes_max}"
         return ""
 
     def _refuse(self, problem: str) -> None:
@@ -273,5 +273,7 @@ class Delivery:
             self._slots.clear()
         self._wanted, self._test, self._asked_at_s, self._refusal = None, None, None, ""
 
-    def _tell(self, name: str, wish: Desired, **detail: JsonValue) -> None:
-        self._news.append(News(name, {"bundle": wish.name, "version": wish.version, "release": wish.release, **detail}))
+    def _tell(self, name: str, desired: Desired, **detail: JsonValue) -> None:
+        self._news.append(
+            News(name, {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail})
+        )

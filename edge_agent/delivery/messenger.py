@@ -13,7 +13,7 @@ from headway.wire import Event, Kind
 log = logging.getLogger("edge-agent")
 
 
-class Courier:
+class Messenger:
     """publish: sends a payload of a kind; note: tells people of an event, by name and in words."""
 
     def __init__(

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from edge_agent.labels.remembered import Windows
+from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner import Learner
 from edge_agent.learner.drift import Drift, FeatureShift, Shift
 from edge_agent.learner.gate import Decision
@@ -29,10 +29,10 @@ UNSENT_MAX = 1024
 DIGITS = 4
 
 
-class Watch:
+class EventLog:
     """Beside one learner; `windows` are those that may be asked about."""
 
-    def __init__(self, learner: Learner, windows: Windows) -> None:
+    def __init__(self, learner: Learner, windows: RememberedWindows) -> None:
         self._learner, self._windows = learner, windows
         watched = learner.settings.feature_drift and learner.source.samples > 0
         self._shift = FeatureShift(learner.source) if watched else None
@@ -126,7 +126,7 @@ def read_records(saved: Mapping[str, bytes]) -> list[JsonValue]:
     return records
 
 
-def told(event: Event) -> str:
+def log_line(event: Event) -> str:
     """One line for the log."""
     detail = event.detail
     match event.name:

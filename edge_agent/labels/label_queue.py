@@ -25,7 +25,7 @@ ROW_BYTES_MAX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingLabel:
+class QueuedLabel:
     """A window with its label; window_id is empty where it came without one."""
 
     window_id: str
@@ -35,7 +35,7 @@ class WaitingLabel:
         return encode_tensors({"window": np.frombuffer(self.window.encode(), np.uint8)}, {"id": self.window_id})
 
     @classmethod
-    def decode(cls, payload: bytes) -> WaitingLabel:
+    def decode(cls, payload: bytes) -> QueuedLabel:
         """Inverse of `encode`. Raises StoreError."""
         tensors, meta = decode_tensors(payload, "saved waiting label", StoreError, ROW_BYTES_MAX)
         fields = Fields(meta, "saved waiting label", StoreError)
@@ -56,11 +56,11 @@ def marked(number: int) -> int:
     return NOT_LEARNED - 1 - number
 
 
-class Waiting:
+class LabelQueue:
     """A queue. Numbers grow by one and are not used again while the queue is not empty."""
 
     def __init__(self) -> None:
-        self._labels: OrderedDict[int, WaitingLabel] = OrderedDict()
+        self._labels: OrderedDict[int, QueuedLabel] = OrderedDict()
         self._sizes: dict[int, int] = {}
         self._next = self._bytes = 0
         self._new: dict[int, bytes] = {}
@@ -78,11 +78,11 @@ class Waiting:
         return self._bytes
 
     @property
-    def all(self) -> list[WaitingLabel]:
+    def all(self) -> list[QueuedLabel]:
         """Oldest first."""
         return list(self._labels.values())
 
-    def add(self, label: WaitingLabel) -> int:
+    def add(self, label: QueuedLabel) -> int:
         """Append; returns its number."""
         number, self._next = self._next, self._next + 1
         self._keep(number, label)
@@ -117,7 +117,7 @@ class Waiting:
             self._saved.discard(number)
             self._gone.add(number)
 
-    def take(self) -> tuple[int, WaitingLabel]:
+    def take(self) -> tuple[int, QueuedLabel]:
         """Remove and return the oldest."""
         number, label = next(iter(self._labels.items()))
         self.remove(number)
@@ -138,13 +138,13 @@ class Waiting:
         names = sorted(name for name in saved if name.startswith(WAITING))
         numbers = [int(name.removeprefix(WAITING)) for name in names]
         self._labels = OrderedDict(
-            (number, WaitingLabel.decode(saved[name])) for number, name in zip(numbers, names, strict=True)
+            (number, QueuedLabel.decode(saved[name])) for number, name in zip(numbers, names, strict=True)
         )
         self._sizes = {number: len(saved[name]) for number, name in zip(numbers, names, strict=True)}
         self._bytes = sum(self._sizes.values())
         self._saved, self._next = set(numbers), numbers[-1] + 1 if numbers else 0
 
-    def _keep(self, number: int, label: WaitingLabel) -> None:
+    def _keep(self, number: int, label: QueuedLabel) -> None:
         payload = label.encode()
         self._bytes += len(payload) - self._sizes.get(number, 0)
         self._labels[number], self._new[number], self._sizes[number] = label, payload, len(payload)

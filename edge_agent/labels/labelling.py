@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from edge_agent.effects import LabelCounts
-from edge_agent.labels.label_queue import Waiting, WaitingLabel, marked, marker
-from edge_agent.labels.remembered import NOT_LEARNED, Window, Windows, unlabelled
+from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marker
+from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
 from edge_agent.learner import Learner, Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Int8
@@ -23,7 +23,7 @@ from headway.samples import UNLABELLED, Label, no_label, row_label, same_label
 UNBOUNDED = 2**53
 
 
-class Teaching:
+class Labelling:
     """Beside one learner. learn: teaches it one label and returns its number; correct: changes a learned one;
     guess: teaches it a window by its own prediction, or undoes that (True).
 
@@ -34,14 +34,14 @@ class Teaching:
     def __init__(
         self,
         learner: Learner,
-        windows: Windows,
+        windows: RememberedWindows,
         learn: Callable[[Features, Label, Prediction], int],
         correct: Callable[[Window, Label], None],
         guess: Callable[[Features, int, bool], None],
     ) -> None:
         self._learner, self._windows = learner, windows
         self._learn, self._correct, self._guess = learn, correct, guess
-        self.waiting = Waiting()
+        self.queue = LabelQueue()
         self.allowance = self.rows_max = self.bytes_max = UNBOUNDED
         self.drift_ahead = False
 
@@ -50,14 +50,14 @@ class Teaching:
 
         features: one window; window_id may be empty. Returns the label's number, or its marker while it waits.
         """
-        if self.allowance > 0 and not len(self.waiting):
+        if self.allowance > 0 and not len(self.queue):
             self.allowance -= 1
             return self._learn(features, label, served)
-        while len(self.waiting) and (len(self.waiting) >= self.rows_max or self.waiting.size_bytes >= self.bytes_max):
+        while len(self.queue) and (len(self.queue) >= self.rows_max or self.queue.size_bytes >= self.bytes_max):
             self.learn_waiting(1)  # none is lost, whatever the policy says
         window = replace(unlabelled(features, served.probability, served.source, 0), label=label)
-        number = self.waiting.add(WaitingLabel(window_id, window))
-        self.drift_ahead |= self.waiting.foresee(self._learner)
+        number = self.queue.add(QueuedLabel(window_id, window))
+        self.drift_ahead |= self.queue.foresee(self._learner)
         return marker(number)
 
     def remember(self, window_id: str, window: Window) -> None:
@@ -83,15 +83,15 @@ class Teaching:
         if known is None or not self._delivered_again(window_id, features.codes):
             return
         if known.number < NOT_LEARNED:
-            self.waiting.remove(marked(known.number))
+            self.queue.remove(marked(known.number))
         else:
             self._correct(known, UNLABELLED)
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
         learned = 0
-        while learned < count and len(self.waiting):
-            number, waiting = self.waiting.take()
+        while learned < count and len(self.queue):
+            number, waiting = self.queue.take()
             window = waiting.window
             taught = self._learn(window.features, window.label, window.served)
             known = self._windows.get(waiting.window_id)
@@ -142,8 +142,8 @@ class Teaching:
     def _correct_waiting(self, window_id: str, number: int, label: Label) -> None:
         """A label that was not learned yet is another one, or none, as if that had come in the first place."""
         if no_label(label):
-            self.waiting.remove(number)
+            self.queue.remove(number)
             self._windows.relabel(window_id, UNLABELLED, NOT_LEARNED)
         else:
-            self.waiting.relabel(number, label)
+            self.queue.relabel(number, label)
             self._windows.relabel(window_id, label, marker(number))

@@ -8,7 +8,7 @@ from typing import Protocol
 from headway.errors import ConfigError
 
 
-class Surroundings(Protocol):
+class MachineState(Protocol):
     """Read when a decision is due."""
 
     def load_average(self) -> float:
@@ -24,7 +24,7 @@ class Surroundings(Protocol):
         ...
 
 
-class LinuxSurroundings:
+class LinuxMachineState:
     """From /proc and /sys. root: their parent, another one in tests."""
 
     def __init__(self, root: Path = Path("/")) -> None:

@@ -10,19 +10,19 @@ Predictions never wait for it.
 from __future__ import annotations
 
 from edge_agent.config import PolicySettings
-from edge_agent.labels.machine_state import Surroundings
+from edge_agent.labels.machine_state import MachineState
 from headway.errors import ConfigError
 
 
 class Policy:
     """Decides with events and a time; `surroundings` is asked only for what the settings name."""
 
-    def __init__(self, settings: PolicySettings, surroundings: Surroundings, now_s: float) -> None:
-        self.settings, self._surroundings = settings, surroundings
+    def __init__(self, settings: PolicySettings, machine_state: MachineState, now_s: float) -> None:
+        self.settings, self._machine_state = settings, machine_state
         self._closed_s = now_s
         self._owed = 0
         self._open = settings.train == "always"
-        if settings.temperature_c_max and surroundings.temperature_c() is None:
+        if settings.temperature_c_max and machine_state.temperature_c() is None:
             raise ConfigError("temperature_c_max is set, but this machine has no thermal zone; set it to 0")
 
     def alarm(self) -> None:
@@ -54,11 +54,11 @@ class Policy:
 
     def _conditions(self) -> str:
         settings = self.settings
-        if settings.mains_only and not self._surroundings.on_mains():
+        if settings.mains_only and not self._machine_state.on_mains():
             return "the device runs on battery"
-        if settings.load_max and (load := self._surroundings.load_average()) > settings.load_max:
+        if settings.load_max and (load := self._machine_state.load_average()) > settings.load_max:
             return f"load {load:.2f} is above {settings.load_max:g}"
         limit = settings.temperature_c_max
-        if limit and (temperature := self._surroundings.temperature_c()) is not None and temperature > limit:
+        if limit and (temperature := self._machine_state.temperature_c()) is not None and temperature > limit:
             return f"{temperature:.1f} C is above {limit:g} C"
         return ""

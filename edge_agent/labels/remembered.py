@@ -74,7 +74,7 @@ class Window:
         )
 
 
-class Windows:
+class RememberedWindows:
     """The newest `rows_max` windows that came with an id."""
 
     def __init__(self, rows_max: int) -> None:

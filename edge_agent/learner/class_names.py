@@ -21,55 +21,55 @@ class ClassNames:
 
     def __init__(self, bundle: tuple[str, ...]) -> None:
         self._bundle = bundle
-        self.here = bundle
+        self.local_names = bundle
         self.removed: frozenset[str] = frozenset()
         # name here by what the fleet may say: the bundle's name, or that of an added class before it was renamed
-        self._called: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
 
     def __len__(self) -> int:
-        return len(self.here)
+        return len(self.local_names)
 
     @property
-    def travelling(self) -> tuple[str, ...]:
+    def wire_names(self) -> tuple[str, ...]:
         """The same classes as tables, messages and heads name them."""
-        return (*self._bundle, *self.here[len(self._bundle) :])
+        return (*self._bundle, *self.local_names[len(self._bundle) :])
 
     def of_fleet(self, name: str) -> str:
         """What a class of the fleet is called here."""
-        return self._called.get(name, name)
+        return self._aliases.get(name, name)
 
     @property
-    def called(self) -> Mapping[str, str]:
+    def aliases(self) -> Mapping[str, str]:
         """Name here by name in the fleet, where they differ."""
-        return dict(self._called)
+        return dict(self._aliases)
 
     def add(self, name: str) -> bool:
         """Know a class more; one that was removed comes back. False when nothing is new to the tables."""
-        if name in self.here:
+        if name in self.local_names:
             self.removed -= {name}
             return False
         self.check(ClassChanges(add=(name,)))
-        self.here = (*self.here, name)
+        self.local_names = (*self.local_names, name)
         return True
 
     def rename(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
         """Rename classes; returns the renames (old, new) that tables must follow: those of added classes."""
         names = dict(changes.rename)
-        own = tuple((old, new) for old, new in changes.rename if self.here.index(old) >= len(self._bundle))
-        self.here = tuple(names.get(name, name) for name in self.here)
+        own = tuple((old, new) for old, new in changes.rename if self.local_names.index(old) >= len(self._bundle))
+        self.local_names = tuple(names.get(name, name) for name in self.local_names)
         self.removed = frozenset(names.get(name, name) for name in self.removed)
-        called = {old: names.get(new, new) for old, new in self._called.items() if old not in self._bundle}
-        called |= dict(own)
-        bundled = zip(self._bundle, self.here, strict=False)
-        self._called = called | {name: here for name, here in bundled if name != here}
+        aliases = {old: names.get(new, new) for old, new in self._aliases.items() if old not in self._bundle}
+        aliases |= dict(own)
+        bundled = zip(self._bundle, self.local_names, strict=False)
+        self._aliases = aliases | {name: local_names for name, local_names in bundled if name != local_names}
         return own
 
     def check(self, changes: ClassChanges) -> None:
         """Raises DataError when this cannot be done as a whole."""
-        changes.checked(self.here, self._bundle, self.removed)
-        count = len(self.here)
+        changes.checked(self.local_names, self._bundle, self.removed)
+        count = len(self.local_names)
         for name in changes.add:
-            count += name not in self.here
+            count += name not in self.local_names
             if not 0 < len(name) <= CLASS_NAME_MAX:
                 raise DataError(f"class {name[:32]!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
         if count > CLASSES_MAX:
@@ -80,18 +80,18 @@ class ClassNames:
 
         Where the fleet has two classes of one name here, they are that class together.
         """
-        if classes == self.travelling and not self.removed:
+        if classes == self.wire_names and not self.removed:
             return given
-        probability = np.zeros((len(given), len(self.here)), np.float32)
+        probability = np.zeros((len(given), len(self.local_names)), np.float32)
         for column, name in enumerate(map(self.of_fleet, classes)):
-            if name in self.here and name not in self.removed:
-                probability[:, self.here.index(name)] += given[:, column]
+            if name in self.local_names and name not in self.removed:
+                probability[:, self.local_names.index(name)] += given[:, column]
         probability /= np.maximum(probability.sum(axis=1, keepdims=True), np.float32(1e-30))
         return probability
 
-    def restore(self, here: tuple[str, ...], removed: tuple[str, ...], called: Mapping[str, str]) -> None:
+    def restore(self, local_names: tuple[str, ...], removed: tuple[str, ...], aliases: Mapping[str, str]) -> None:
         """Names as they were saved; the bundle's must be its own. Raises StoreError."""
-        expected = tuple(called.get(name, name) for name in self._bundle)
-        if here[: len(expected)] != expected or len(set(here)) != len(here):
+        expected = tuple(aliases.get(name, name) for name in self._bundle)
+        if local_names[: len(expected)] != expected or len(set(local_names)) != len(local_names):
             raise StoreError("saved learner knows other classes than the bundle")
-        self.here, self.removed, self._called = here, frozenset(removed), dict(called)
+        self.local_names, self.removed, self._aliases = local_names, frozenset(removed), dict(aliases)

@@ -75,7 +75,7 @@ class Learner:
     @property
     def classes(self) -> tuple[str, ...]:
         """The bundle's classes, then those added since, in the order they came, by their names here."""
-        return self.names.here
+        return self.names.local_names
 
     @property
     def removed(self) -> frozenset[str]:
@@ -179,7 +179,7 @@ class Learner:
             raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
         if not self.names.add(name):
             return
-        self.trainer.with_classes(self.names.travelling)
+        self.trainer.with_classes(self.names.wire_names)
         for name_of in ("served_sums", "frozen_sums"):
             sums = getattr(self, name_of)
             if isinstance(sums, ClassificationSums):
@@ -258,7 +258,7 @@ class Learner:
             "space": self._variant.space,
             "classes": list(self.classes),
             "removed": [*sorted(self.removed)],
-            "renamed": dict(sorted(self.names.called.items())),
+            "renamed": dict(sorted(self.names.aliases.items())),
             "gate": gate_values,
             "drift": drift_values,
             "trainer": values,
@@ -276,7 +276,7 @@ class Learner:
         classes, removed = fields.strings("classes"), fields.strings("removed")
         self.names.restore(classes, removed, {old: str(new) for old, new in fields.mapping("renamed").items()})
         if len(classes) > len(self._variant.classes):
-            self.trainer.with_classes(self.names.travelling)
+            self.trainer.with_classes(self.names.wire_names)
         count = len(classes)
         try:
             self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)

@@ -24,7 +24,7 @@ CLAIMED, REJECTED = "claimed", "rejected"
 
 
 class Spool:
-    """A `SampleSource`: claims files oldest first, and clears them away once their effects are durable."""
+    """A `Sensor`: claims files oldest first, and clears them away once their effects are durable."""
 
     def __init__(self, settings: SensorSettings) -> None:
         self._settings = settings

@@ -14,7 +14,7 @@ from edge_agent.delivery import FACTORY, Slots
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
-from edge_agent.store import ADVICE, Condition, Safekeeping, SQLiteStore, StandbyStore, StoreFailure, open_store
+from edge_agent.store import ADVICE, Backup, Condition, SQLiteStore, StandbyStore, StoreFailure, open_store
 from headway.arrays import Float32
 from headway.bundle import Variant, read_container
 from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
@@ -51,7 +51,7 @@ class Opened:
     variant: Variant
     pipeline: Pipeline
     store: SQLiteStore | StandbyStore
-    safekeeping: Safekeeping
+    backup: Backup
     agent: Agent
 
 
@@ -81,15 +81,15 @@ def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) 
     """On the disk's own store or, where the disk refuses, in memory until it does not."""
     folder = slots.store_dir
     try:
-        store, safekeeping = _store_of(folder)
+        store, backup = _store_of(folder)
         try:
-            return _open_with(config, slots, clock, trial, store, safekeeping)
+            return _open_with(config, slots, clock, trial, store, backup)
         except BaseException:
             store.close()
             raise
     except StoreFailure as failure:
         standby = StandbyStore(folder, failure)
-        opened = _open_with(config, slots, clock, trial, standby, Safekeeping(folder))
+        opened = _open_with(config, slots, clock, trial, standby, Backup(folder))
         standby.refuse()
         return opened
 
@@ -100,25 +100,25 @@ def _open_with(
     clock: Clock,
     trial: bool,
     store: SQLiteStore | StandbyStore,
-    safekeeping: Safekeeping,
+    backup: Backup,
 ) -> Opened:
     variant = accepted_variant(replace(config, bundle=slots.bundle), store)
     runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
     counted = (slots.pointer.boot, slots.pointer.consumed)
-    agent = open_agent(config, variant, store, witness=safekeeping.witness(), counted=counted, trial=trial)
+    agent = open_agent(config, variant, store, ack_record=backup.ack_record(), counted=counted, trial=trial)
     if trial and isinstance(store, SQLiteStore):
         slots.note_boot(agent.sync_state.boot)
     pipeline = Pipeline(variant, _Watched(runtime) if trial else runtime)
-    return Opened(variant, pipeline, store, safekeeping, agent)
+    return Opened(variant, pipeline, store, backup, agent)
 
 
-def _store_of(folder: Path) -> tuple[SQLiteStore, Safekeeping]:
+def _store_of(folder: Path) -> tuple[SQLiteStore, Backup]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"cannot use {folder}: {error.strerror or error}; {ADVICE[Condition.READ_ONLY]}"
         raise StoreFailure(Condition.READ_ONLY, problem) from error
-    return open_store(folder), Safekeeping(folder)
+    return open_store(folder), Backup(folder)
 
 
 def _roll_back(slots: Slots, reason: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edge_agent.agent import EPOCH_BITS, Agent
 from edge_agent.config import AgentConfig
-from edge_agent.labels import Windows
+from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Learner
 from edge_agent.startup.restore import resume
 from edge_agent.store import RECOVERED, Changes, Store
@@ -21,7 +21,7 @@ def open_agent(
     variant: Variant,
     store: Store,
     draw: Callable[[int], int] = secrets.randbits,
-    witness: tuple[int, int] = (0, 0),
+    ack_record: tuple[int, int] = (0, 0),
     *,
     counted: tuple[int, int] = (0, 0),
     trial: bool = False,
@@ -33,9 +33,9 @@ def open_agent(
     counted: boot number and last spool file that another store of this device has reached. trial: the bundle may go
     again, so its release is not noted.
     """
-    learner, windows = Learner(variant, config.learner), Windows(config.learner.horizon_rows)
+    learner, windows = Learner(variant, config.learner), RememberedWindows(config.learner.horizon_rows)
     agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
-    agent.draw, agent.life = draw, draw(EPOCH_BITS)
+    agent.draw, agent.run_id = draw, draw(EPOCH_BITS)
     resume(agent, store)
     state = agent.sync_state
     state.boot = max(state.boot, counted[0]) + 1
@@ -44,8 +44,8 @@ def open_agent(
     if RECOVERED in saved:
         changes = changes.then(agent.fork(saved[RECOVERED].decode(), draw(EPOCH_BITS)))
         changes = changes.then(Changes({}, dropped=(RECOVERED,)))
-    elif state.epoch == witness[0] and state.counter < witness[1]:
-        reason = f"the store is at counter {state.counter}, but {witness[1]} was acknowledged"
+    elif state.epoch == ack_record[0] and state.counter < ack_record[1]:
+        reason = f"the store is at counter {state.counter}, but {ack_record[1]} was acknowledged"
         changes = changes.then(agent.fork(reason, draw(EPOCH_BITS)))
     # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
     if not trial and variant.release > int(saved.get("release", b"0")):

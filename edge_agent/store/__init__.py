@@ -1,6 +1,6 @@
 """What the device must not lose: database, journal, checkpoints, backup, and a disk that refuses."""
 
-from edge_agent.store.checkpointer import Recorder
+from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import (
     ClassAdded,
     ClassesChanged,
@@ -13,8 +13,8 @@ from edge_agent.store.journal import (
     redo,
 )
 from edge_agent.store.pieces import INDEX, PIECE, join
-from edge_agent.store.recovery import DATABASE, RECOVERED, Safekeeping, open_store, set_aside
-from edge_agent.store.retrying import Keeper
+from edge_agent.store.recovery import DATABASE, RECOVERED, Backup, open_store, set_aside
+from edge_agent.store.retrying import RetryingStore
 from edge_agent.store.standby import StandbyStore
 from edge_agent.store.store import ADVICE, Changes, Condition, MemoryStore, OutboxRow, SQLiteStore, Store, StoreFailure
 
@@ -24,7 +24,9 @@ __all__ = [
     "INDEX",
     "PIECE",
     "RECOVERED",
+    "Backup",
     "Changes",
+    "Checkpointer",
     "ClassAdded",
     "ClassesChanged",
     "Condition",
@@ -32,13 +34,11 @@ __all__ = [
     "Entry",
     "Guessed",
     "HeadAdopted",
-    "Keeper",
     "MemoryStore",
     "OutboxRow",
     "PriorAdopted",
-    "Recorder",
+    "RetryingStore",
     "SQLiteStore",
-    "Safekeeping",
     "StandbyStore",
     "Store",
     "StoreFailure",

@@ -14,7 +14,7 @@ from edge_agent.store.store import Changes
 CHECKPOINT_OPERATIONS = 256
 
 
-class Recorder:
+class Checkpointer:
     """Collects operations until the next commit, and knows which pieces of the last checkpoint the store holds."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.tensors import decode_tensors, encode_tensors
 
-DATABASE, BACKUP, WITNESS = "agent.sqlite", "agent.backup", "agent.witness"
+DATABASE, BACKUP, ACK_RECORD = "agent.sqlite", "agent.backup", "agent.witness"
 # a copy after so many checkpoints: the learner is a few hundred kilobytes, and the card wears out
 BACKUP_CHECKPOINTS = 4
 BACKUP_BYTES_MAX = 1 << 30
@@ -119,7 +119,7 @@ def read_backup(path: Path) -> Changes:
     return Changes(state, journal=tuple(blob for name, blob in blobs.items() if name.startswith("journal.")))
 
 
-class Safekeeping:
+class Backup:
     """What lies beside the database: the backup, and the witness of how far the aggregator is known to have come."""
 
     def __init__(self, state_dir: Path) -> None:
@@ -138,11 +138,11 @@ class Safekeeping:
         write_backup(self._folder / BACKUP, store)
         self._checkpoints = 0
 
-    def witness(self) -> tuple[int, int]:
+    def ack_record(self) -> tuple[int, int]:
         """Epoch and counter of the highest acknowledgement noted; zeros for none or an unreadable one."""
         try:
-            payload = (self._folder / WITNESS).read_bytes()
-            fields = Fields(parse_json(payload, WITNESS, StoreError), WITNESS, StoreError)
+            payload = (self._folder / ACK_RECORD).read_bytes()
+            fields = Fields(parse_json(payload, ACK_RECORD, StoreError), ACK_RECORD, StoreError)
             return fields.integer("epoch"), fields.integer("counter")
         except (OSError, StoreError):
             return 0, 0
@@ -151,5 +151,5 @@ class Safekeeping:
         """The aggregator has acknowledged this; written when it is news. Raises StoreError."""
         if (epoch, counter) == self._noted:
             return
-        write_durably(self._folder / WITNESS, canonical_json({"epoch": epoch, "counter": counter}))
+        write_durably(self._folder / ACK_RECORD, canonical_json({"epoch": epoch, "counter": counter}))
         self._noted = epoch, counter

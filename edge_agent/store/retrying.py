@@ -9,21 +9,21 @@ Nothing is lost by a power cut in between: what was not committed still lies cla
 
 from __future__ import annotations
 
-from edge_agent.store.recovery import Safekeeping
+from edge_agent.store.recovery import Backup
 from edge_agent.store.store import Changes, Condition, OutboxRow, Store, StoreFailure
 from headway.errors import StoreError
 
 RETRY_S = 10.0
 
 
-class Keeper:
+class RetryingStore:
     """A store whose `commit` does not raise. `problem` says in one line why it is degraded; empty when it is good.
 
     safekeeping: told of each commit that went through; what it raises degrades as well.
     """
 
-    def __init__(self, store: Store, safekeeping: Safekeeping | None = None) -> None:
-        self._store, self.safekeeping = store, safekeeping
+    def __init__(self, store: Store, backup: Backup | None = None) -> None:
+        self._store, self.backup = store, backup
         self._backlog: Changes | None = None
         self._try_at_s = 0.0
         self.problem = ""
@@ -94,8 +94,8 @@ class Keeper:
                 changes = self._backlog
                 self._store.commit(changes)
                 self._backlog = None
-                if self.safekeeping is not None:
-                    self.safekeeping.saved(changes, self._store)
+                if self.backup is not None:
+                    self.backup.saved(changes, self._store)
         except StoreError as error:
             self.failed(error, now_s)
             return

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from edge_agent.learner import Learner
-from edge_agent.store import HeadAdopted, PriorAdopted, Recorder
+from edge_agent.store import Checkpointer, HeadAdopted, PriorAdopted
 from headway.wire import FleetPrior, PriorRequest, PublishedHead
 
 
-class FleetNews:
+class Downlink:
     """Takes up what is new, and notes it for the next commit. Commit after every method that returns True."""
 
-    def __init__(self, learner: Learner, recorder: Recorder) -> None:
-        self._learner, self._recorder = learner, recorder
+    def __init__(self, learner: Learner, checkpointer: Checkpointer) -> None:
+        self._learner, self._checkpointer = learner, checkpointer
         self._head_heard = b""
         # the head for which the others' tables were asked on this connection
         self._asked_at = 0
@@ -31,7 +31,7 @@ class FleetNews:
         news = self._learner.adopt(PublishedHead.decode(payload))
         self._head_heard = digest
         if news:
-            self._recorder.note(HeadAdopted(payload))
+            self._checkpointer.note(HeadAdopted(payload))
         return news
 
     def prior_request(self) -> bytes | None:
@@ -51,5 +51,5 @@ class FleetNews:
         """What the other devices learned; True when it was taken up. Raises RemoteError when it cannot be used."""
         news = self._learner.adopt_prior(FleetPrior.decode(payload, self._learner.feature_size))
         if news:
-            self._recorder.note(PriorAdopted(payload))
+            self._checkpointer.note(PriorAdopted(payload))
         return news

@@ -1,10 +1,10 @@
 """Where a device stands with the aggregator, and how it notices that its history is not the only one under its name.
 
 A device that was restored from an older backup, or cloned, goes on under numbers that another past has used already.
-Three things give it away: an ack beyond what this device ever counted; an ack of what was told by a run of the
-program that this history does not know; and, before any connection, the witness (edge_agent/witness.py). The device
-then begins a new epoch. Its learner keeps what it knows; the new epoch counts only what was learned since this run
-began, because everything before may already be counted under the old one.
+Three things give it away: an ack beyond what this device ever counted; an ack of what was sent by a run of the program
+that this history does not know; and, before any connection, the record of the last ack beside the store
+(edge_agent/store/recovery.py). The device then begins a new epoch. Its learner keeps what it knows; the new epoch
+counts only what was learned since this run began, because everything before may already be counted under the old one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.maths import Statistics, from_arrays, to_arrays
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import LIVES_MAX, Ack, History
+from headway.wire import RUNS_MAX, Ack, History
 
 BASELINE_BYTES_MAX = 256 << 20
+# names under which the first version saved what is called otherwise now
+SAVED_NAMES = {"run_id": "life", "earlier_runs": "earlier", "run_ends": "ends"}
 
 
 @dataclass(slots=True)
@@ -31,7 +33,8 @@ class SyncState:
     epoch: identity of this device's history, drawn at random when it began.
     counter: grows whenever the tables change; acked: the highest the aggregator has durably stored.
     sequence: last outbox row written. consumed: last spool file learned from. boot: starts of the program.
-    life, earlier, ends: see `headway.wire.messages.History`. before: labels that older epochs may have counted.
+    run_id, earlier_runs, run_ends: see `headway.wire.messages.History`. before: labels that older epochs may have
+    counted.
     """
 
     epoch: int
@@ -40,21 +43,21 @@ class SyncState:
     sequence: int = 0
     boot: int = 0
     consumed: int = 0
-    life: int = 0
+    run_id: int = 0
     before: int = 0
-    earlier: tuple[int, ...] = ()
-    ends: tuple[int, ...] = ()
+    earlier_runs: tuple[int, ...] = ()
+    run_ends: tuple[int, ...] = ()
 
     @property
     def history(self) -> History:
-        return History(self.life, self.earlier, self.ends)
+        return History(self.run_id, self.earlier_runs, self.run_ends)
 
-    def live(self, life: int, counter: int) -> None:
+    def begin_run(self, run_id: int, counter: int) -> None:
         """This run is about to speak for the first time; the run before it had reached `counter` when this began."""
-        if self.life:
-            self.earlier = (*self.earlier, self.life)[-LIVES_MAX:]
-            self.ends = (*self.ends, counter)[-LIVES_MAX:]
-        self.life = life
+        if self.run_id:
+            self.earlier_runs = (*self.earlier_runs, self.run_id)[-RUNS_MAX:]
+            self.run_ends = (*self.run_ends, counter)[-RUNS_MAX:]
+        self.run_id = run_id
 
     def contradiction(self, ack: Ack) -> str | None:
         """Why an ack of this epoch cannot be of this history; None when it can."""
@@ -63,12 +66,13 @@ class SyncState:
                 f"the aggregator holds counter {ack.counter}, sequence {ack.sequence}; this device is only at "
                 f"{self.counter}, {self.sequence}"
             )
-        if ack.life and not self.history.includes(ack.life, ack.counter):
+        if ack.run_id and not self.history.includes(ack.run_id, ack.counter):
             return f"the aggregator holds counter {ack.counter} from a run of this device that it does not know"
         return None
 
     def encode(self) -> bytes:
-        return canonical_json({name: getattr(self, name) for name in self.__dataclass_fields__})
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return canonical_json({SAVED_NAMES.get(name, name): value for name, value in values.items()})
 
     @classmethod
     def decode(cls, payload: bytes) -> SyncState:
@@ -77,12 +81,12 @@ class SyncState:
         for name in ("counter", "acked", "sequence", "boot", "consumed"):
             setattr(state, name, fields.integer(name))
         # agents before histories saved none of these
-        state.life, state.before = fields.integer("life", 0), fields.integer("before", 0)
-        state.earlier = fields.integers("earlier", count_max=LIVES_MAX, default=())
-        state.ends = fields.integers("ends", count_max=LIVES_MAX, default=())
+        state.run_id, state.before = fields.integer("life", 0), fields.integer("before", 0)
+        state.earlier_runs = fields.integers("earlier", count_max=RUNS_MAX, default=())
+        state.run_ends = fields.integers("ends", count_max=RUNS_MAX, default=())
         fields.finish()
-        if len(state.earlier) != len(state.ends):
-            raise StoreError("saved sync state names earlier lives without their ends")
+        if len(state.earlier_runs) != len(state.run_ends):
+            raise StoreError("saved sync state names earlier runs without their ends")
         return state
 
 
@@ -129,7 +133,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class RunStart:
     """Where this run of the program began: the counter, the labels and the tables of then (None: none yet)."""
 
     counter: int = 0

@@ -33,7 +33,7 @@ WINDOW_PARTS = 4
 
 
 @dataclass(slots=True)
-class Reporting:
+class Uplink:
     """One device's reports. unsendable_bytes: length of a report too long even for parts; whoever tells it sets 0.
 
     pace_s: the pause the aggregator asks for. It holds over connections; `interval_s` does not, because what was in
@@ -48,7 +48,7 @@ class Reporting:
     _sent_at_s: float = NEVER_S
     _fresh: bool = True
     _doubted: bool = False
-    _upload: Upload | None = None
+    _upload: PartsUpload | None = None
     _sent: StatisticsReport | None = None
     _stored: StatisticsReport | None = None
     _whole_bytes: int = 0
@@ -89,7 +89,7 @@ class Reporting:
         if len(payload) > REPORT_BYTES_MAX:
             self.unsendable_bytes = len(payload)
         elif len(payload) > MESSAGE_BYTES_MAX:
-            self._upload = Upload(report, payload, now_s)
+            self._upload = PartsUpload(report, payload, now_s)
             sends += self._parts(self._upload, now_s)
         else:
             sends.append(Send(Kind.STATISTICS, payload))
@@ -147,12 +147,12 @@ class Reporting:
         unanswered = self._sent_counter == state.counter and waited_s < self.settings.ack_timeout_s
         return waited_s >= self.settings.interval_s and not unanswered
 
-    def _parts(self, upload: Upload, now_s: float) -> list[Send]:
+    def _parts(self, upload: PartsUpload, now_s: float) -> list[Send]:
         parts = upload.due(now_s, self.settings.ack_timeout_s)
         return [Send(Kind.STATISTICS, part, retained=False) for part in parts]
 
 
-class Upload:
+class PartsUpload:
     """One report on its way. It stays the same until it is whole, however much is learned meanwhile."""
 
     def __init__(self, report: StatisticsReport, payload: bytes, now_s: float) -> None:

@@ -9,13 +9,13 @@ from headway.bundle.head_weights import (
     weights_over_unit_codes,
 )
 from headway.bundle.signing import PUBLIC_KEY_PREFIX, read_public_key
-from headway.bundle.variant import FEATURES_MAX, Backbone, SourceRows, Variant, decode_variant, read_variant
+from headway.bundle.variant import FEATURES_MAX, Backbone, TrainingRows, Variant, decode_variant, read_variant
 
 __all__ = [
     "FEATURES_MAX",
     "PUBLIC_KEY_PREFIX",
     "Backbone",
-    "SourceRows",
+    "TrainingRows",
     "Variant",
     "decode_variant",
     "feature_energy",

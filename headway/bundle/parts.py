@@ -37,7 +37,7 @@ class Backbone:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRows:
+class TrainingRows:
     """Some of the training data, carried along. A classifier's rows have labels, all others targets.
 
     values: int8 codes (n, d), or raw windows float32 (n, *input_shape).
@@ -91,7 +91,7 @@ def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[
 
 def read_rows(
     tensors: TensorTable, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], classes: int
-) -> SourceRows | None:
+) -> TrainingRows | None:
     """``buffer`` or ``evaluation``; None when the bundle carries none."""
     values = tensors.maybe(f"{name}.values")
     if values is None:
@@ -105,7 +105,7 @@ def read_rows(
         raise BundleError(f"tensor {name}.targets must be float32 (n, {classes}), got {describe(targets)}")
     if not np.isfinite(values).all() or (targets is not None and not np.isfinite(targets).all()):
         raise BundleError(f"tensors of {name} must be finite")
-    return SourceRows(values, labels, targets)
+    return TrainingRows(values, labels, targets)
 
 
 def _within(labels: AnyArray, classes: int) -> bool:

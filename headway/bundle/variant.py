@@ -17,7 +17,7 @@ from headway.bundle.container import BundleLimits, Container, encode_container, 
 from headway.bundle.parts import (
     TENSORS,
     Backbone,
-    SourceRows,
+    TrainingRows,
     read_backbone,
     read_feature_map,
     read_preprocessing,
@@ -31,7 +31,7 @@ from headway.fields import Fields, JsonValue
 from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, Task, to_arrays
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
 
-__all__ = ["FEATURES_MAX", "Backbone", "SourceRows", "Variant", "decode_variant", "read_variant"]
+__all__ = ["FEATURES_MAX", "Backbone", "TrainingRows", "Variant", "decode_variant", "read_variant"]
 
 TENSORS_BYTES_MAX = 256 << 20
 INPUT_VALUES_MAX = 1 << 24
@@ -61,8 +61,8 @@ class Variant:
     probe_embedding: Float32
     report: Mapping[str, JsonValue] = field(default_factory=dict)
     sha256: str = ""
-    buffer: SourceRows | None = None
-    evaluation: SourceRows | None = None
+    buffer: TrainingRows | None = None
+    evaluation: TrainingRows | None = None
     licence: str = ""
     provenance: str = ""
 

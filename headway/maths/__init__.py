@@ -7,7 +7,7 @@ from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, pre
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
-from headway.maths.posterior import Posterior, RunningPosterior, SourcePrior
+from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
 from headway.maths.preprocessing import Denoise, Missing, Preprocessing
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
@@ -42,9 +42,9 @@ __all__ = [
     "Recent",
     "Ridge",
     "RunningPosterior",
-    "SourcePrior",
     "Statistics",
     "Task",
+    "TrainingPrior",
     "ValueSums",
     "backward_transfer",
     "calibrate_scale",

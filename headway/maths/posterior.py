@@ -33,7 +33,7 @@ ROOM = 128
 
 
 @dataclass(frozen=True, slots=True)
-class SourcePrior:
+class TrainingPrior:
     """What the training data says. means: float64 (d, C); seen: bool (C,); covariance: float64 (d, d), shrunk."""
 
     means: Float64
@@ -42,7 +42,7 @@ class SourcePrior:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: Statistics) -> SourcePrior:
+    def of(cls, source: Statistics) -> TrainingPrior:
         """Raises LocalError for tables without a sample: there is nothing to centre a prior on."""
         if not source.samples:
             raise LocalError("source statistics hold no sample; convert the model with its training data")
@@ -52,20 +52,20 @@ class SourcePrior:
         covariance = shrunk_covariance(moments.within_scatter(), freedom, SHRINKAGE)
         return cls(moments.means(), seen.astype(np.float64), covariance, source.classes)
 
-    def with_classes(self, classes: tuple[str, ...]) -> SourcePrior:
+    def with_classes(self, classes: tuple[str, ...]) -> TrainingPrior:
         """The same prior with columns for `classes`; a class the source never saw has no mean of its own."""
         column = {name: index for index, name in enumerate(self.classes)}
         means, seen = np.zeros((len(self.means), len(classes))), np.zeros(len(classes))
         for index, name in enumerate(classes):
             if name in column:
                 means[:, index], seen[index] = self.means[:, column[name]], self.seen[column[name]]
-        return SourcePrior(means, seen, self.covariance, classes)
+        return TrainingPrior(means, seen, self.covariance, classes)
 
 
 class Posterior:
     """The posterior for one set of local tables. k: worth of a source mean; worth: v, in multiples of d."""
 
-    def __init__(self, prior: SourcePrior, local: Statistics, k: float, worth: float = 1.0) -> None:
+    def __init__(self, prior: TrainingPrior, local: Statistics, k: float, worth: float = 1.0) -> None:
         prior = prior.with_classes(local.classes) if prior.classes != local.classes else prior
         self._classes = local.classes
         counts, sums = local.counts.astype(np.float64), local.class_sums[:-1].astype(np.float64)

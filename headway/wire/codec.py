@@ -19,7 +19,7 @@ REPORT_BYTES_MAX = 16 << 20
 PART_BYTES = 120 * 1024
 CLASSES_MAX = 4096
 CODES_MAX = 1 << 14
-LIVES_MAX = 32
+RUNS_MAX = 32
 TENSORS_TYPE = "application/vnd.safetensors"
 JSON_TYPE = "application/json"
 

@@ -19,9 +19,9 @@ from headway.wire.codec import (
     CLASSES_MAX,
     CODES_MAX,
     JSON_TYPE,
-    LIVES_MAX,
     MESSAGE_BYTES_MAX,
     REPORT_BYTES_MAX,
+    RUNS_MAX,
     SCHEMA,
     TENSORS_TYPE,
     finished,
@@ -46,10 +46,10 @@ __all__ = [
     "CLASSES_MAX",
     "CODES_MAX",
     "JSON_TYPE",
-    "LIVES_MAX",
     "MESSAGE_BYTES_MAX",
     "NO_HISTORY",
     "REPORT_BYTES_MAX",
+    "RUNS_MAX",
     "SCHEMA",
     "TENSORS_TYPE",
     "Ack",
@@ -157,14 +157,14 @@ class Update:
     space: str
     classes: tuple[str, ...]
     delta: Float32
-    life: int = 0
+    run_id: int = 0
     precision: Precision = Precision.FLOAT32
     acked: int = 0
 
     def encode(self) -> bytes:
-        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "life", "acked")
+        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "acked")
         head = {name: getattr(self, name) for name in names}
-        meta = {"schema": SCHEMA, "kind": "update", **head, "classes": list(self.classes)}
+        meta = {"schema": SCHEMA, "kind": "update", **head, "life": self.run_id, "classes": list(self.classes)}
         return encode_tensors(quantise(self.delta, self.precision), meta)
 
     @staticmethod
@@ -199,7 +199,7 @@ class Update:
 class Ack:
     """What the aggregator has durably stored of a device, and how long the device should pause between syncs.
 
-    life: the run of the device's program that told what is stored under `counter` or, without one, `sequence`.
+    run_id: the run of the device's program that sent what is stored under `counter` or, without one, `sequence`.
     part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
     removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
     """
@@ -208,13 +208,14 @@ class Ack:
     counter: int
     sequence: int
     pace_s: float = 0.0
-    life: int = 0
+    run_id: int = 0
     part_counter: int = 0
     parts: int = 0
     removed: bool = False
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["life"] = values.pop("run_id")
         if not self.removed:
             del values["removed"]
         return canonical_json({"schema": SCHEMA, **values})

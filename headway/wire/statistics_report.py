@@ -14,10 +14,10 @@ from headway.maths import Statistics, to_arrays
 from headway.tensors import encode_tensors
 from headway.wire.codec import (
     CODES_MAX,
-    LIVES_MAX,
     MESSAGE_BYTES_MAX,
     PART_BYTES,
     REPORT_BYTES_MAX,
+    RUNS_MAX,
     SCHEMA,
     finished,
     read_classes,
@@ -28,34 +28,36 @@ from headway.wire.packing import from_wire, to_wire
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The lives that led to a device's state: a life is one run of its program that spoke to the aggregator.
+    """The runs of a device's program that led to its state and spoke to the aggregator.
 
-    life: number drawn at random by the run that writes this; earlier, ends: the runs before it that may have told
-    something, oldest first, and the counter each had reached when the next one began. A state
-    that was told by none of them comes from a clone, or from after the moment to which this device was restored.
+    run_id: number drawn at random by the run that writes this; earlier_runs, run_ends: the runs before it that may
+    have sent something, oldest first, and the counter each had reached when the next one began. A state that none of
+    them has sent comes from a clone, or from after the moment to which this device was restored.
     """
 
-    life: int = 0
-    earlier: tuple[int, ...] = ()
-    ends: tuple[int, ...] = ()
+    run_id: int = 0
+    earlier_runs: tuple[int, ...] = ()
+    run_ends: tuple[int, ...] = ()
 
-    def includes(self, life: int, counter: int) -> bool:
-        """Whether what `life` told under `counter` is part of this history."""
-        if life in (0, self.life) or (self.ends and counter <= self.ends[0]):
-            # from before the lives that are still remembered; no branch can have begun there
+    def includes(self, run_id: int, counter: int) -> bool:
+        """Whether what run `run_id` sent under `counter` is part of this history."""
+        if run_id in (0, self.run_id) or (self.run_ends and counter <= self.run_ends[0]):
+            # from before the runs that are still remembered; no branch can have begun there
             return True
-        return any(life == known and counter <= end for known, end in zip(self.earlier, self.ends, strict=True))
+        return any(
+            run_id == known and counter <= end for known, end in zip(self.earlier_runs, self.run_ends, strict=True)
+        )
 
     def to_json(self) -> dict[str, JsonValue]:
-        return {"life": self.life, "earlier": [*self.earlier], "ends": [*self.ends]}
+        return {"life": self.run_id, "earlier": [*self.earlier_runs], "ends": [*self.run_ends]}
 
     @classmethod
     def read(cls, fields: Fields) -> History:
-        earlier = fields.integers("earlier", count_max=LIVES_MAX)
-        ends = fields.integers("ends", count_max=LIVES_MAX)
-        if len(earlier) != len(ends):
-            raise fields.error(f"{fields.where} names {len(earlier)} earlier lives with {len(ends)} ends")
-        return cls(fields.integer("life"), earlier, ends)
+        earlier_runs = fields.integers("earlier", count_max=RUNS_MAX)
+        run_ends = fields.integers("ends", count_max=RUNS_MAX)
+        if len(earlier_runs) != len(run_ends):
+            raise fields.error(f"{fields.where} names {len(earlier_runs)} earlier runs with {len(run_ends)} ends")
+        return cls(fields.integer("life"), earlier_runs, run_ends)
 
 
 NO_HISTORY = History()
@@ -102,8 +104,8 @@ class StatisticsReport:
         return cls.decode(payload, bytes_max=REPORT_BYTES_MAX)
 
     @classmethod
-    def read_life(cls, payload: bytes) -> int:
-        """The life alone, without unpacking the tables of a report that was decoded before."""
+    def read_run_id(cls, payload: bytes) -> int:
+        """The run alone, without unpacking the tables of a report that was decoded before."""
         return tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1].integer("life")
 
 

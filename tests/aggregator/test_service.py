@@ -23,7 +23,7 @@ from headway.ports import (
     SystemClock,
     TransportEvent,
 )
-from headway.sd_notify import Notifier
+from headway.sd_notify import SystemdNotifier
 from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, model
 
@@ -61,7 +61,7 @@ def service(*events: TransportEvent) -> tuple[Service, ScriptedTransport]:
     store = MemoryStore()
     with store.transaction():
         core = Aggregator(FLEET, model(), Policy(), store)
-    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), Notifier.from_environment())
+    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), SystemdNotifier.from_environment())
     return made, transport
 
 

@@ -37,7 +37,7 @@ class Server(Fleet):
         return Instant(self.now_s, self.wall)
 
 
-def story(folder: Path, wall: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def status_detail(folder: Path, wall: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Labels, syncs, a lost ack, a restart and heads; everything that was said and saved, but for wall times."""
     numbers = itertools.count(1)
     monkeypatch.setattr("secrets.randbits", lambda bits: next(numbers))
@@ -81,7 +81,7 @@ def without_wall_time(message: Outgoing) -> bytes:
 
 @pytest.mark.parametrize("name", sorted(WALLS))
 def test_the_wall_clock_changes_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    steady = story(tmp_path / "steady", lambda step: 1.8e9, monkeypatch)
-    jumping = story(tmp_path / "jumping", WALLS[name], monkeypatch)
+    steady = status_detail(tmp_path / "steady", lambda step: 1.8e9, monkeypatch)
+    jumping = status_detail(tmp_path / "jumping", WALLS[name], monkeypatch)
     assert len(steady) == len(jumping)
     assert steady == jumping

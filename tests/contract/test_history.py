@@ -11,7 +11,7 @@ import numpy as np
 from aggregator.heads.publisher import FleetModel
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels.remembered import Windows
+from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import Learner
 from edge_agent.startup.restore import resume
@@ -42,9 +42,9 @@ class Device:
     def boot(self) -> None:
         settings = LearnerSettings(kind=self.kind, update_labels=4)
         state = SyncState(epoch=next(NUMBERS))
-        self.agent = Agent("pump", Learner(variant(), settings), SyncSettings(), state, windows=Windows(200))
+        self.agent = Agent("pump", Learner(variant(), settings), SyncSettings(), state, windows=RememberedWindows(200))
         self.agent.draw = lambda bits: next(NUMBERS)
-        self.agent.life = next(NUMBERS)
+        self.agent.run_id = next(NUMBERS)
         resume(self.agent, self.store)
         self.store.commit(self.agent.changes())
 

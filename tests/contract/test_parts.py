@@ -153,7 +153,7 @@ def test_a_refused_report_is_not_sent_again_at_once() -> None:
         fleet.send(Received(topic(FLEET, "pump", Kind.STATISTICS), payload))
     assert fleet.refusals == {("pump", "space"): 1}
     parts_due(device)
-    upload = device.agent.reporting._upload
+    upload = device.agent.uplink._upload
     assert upload is not None
     epoch = device.agent.sync_state.epoch
     upload.heard(Ack(epoch, 0, 0, part_counter=9, parts=2))

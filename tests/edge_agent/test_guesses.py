@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels.remembered import Windows
+from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.exact.pseudo_labels import BATCH, Guesses
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import Learner
@@ -21,7 +21,7 @@ from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 def agent(threshold: float, store: MemoryStore | None = None) -> Agent:
     settings = LearnerSettings(self_training=threshold)
-    remembered = Windows(settings.horizon_rows)
+    remembered = RememberedWindows(settings.horizon_rows)
     subject = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
     if store is not None:
         resume(subject, store)

@@ -151,7 +151,7 @@ def test_forged_acks_cannot_use_up_the_epochs(tmp_path: Path) -> None:
 
 
 GENUINE = {
-    Kind.ACK: Ack(1, 5, 0, life=3).encode(),
+    Kind.ACK: Ack(1, 5, 0, run_id=3).encode(),
     Kind.HEAD: head(version=9),
     Kind.DESIRED: b"{}",
     Kind.FILE: b"{}",

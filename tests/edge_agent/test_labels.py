@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels.remembered import Window, Windows
+from edge_agent.labels.remembered import RememberedWindows, Window
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import Learner
 from edge_agent.startup.restore import resume
@@ -25,7 +25,7 @@ from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 def agent(rows: int = 100) -> Agent:
     learner = Learner(variant(), LearnerSettings())
-    return Agent("pump", learner, SyncSettings(), SyncState(epoch=7), windows=Windows(rows))
+    return Agent("pump", learner, SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(rows))
 
 
 def names(count: int) -> list[str]:

@@ -64,10 +64,10 @@ def deliver(config: AgentConfig, made: Variant) -> Path:
     payload = made.encode()
     path = config.state_dir / "new.hwb"
     path.write_bytes(payload)
-    wish = Desired(file_sha256(path), len(payload), made.name, made.version, made.release)
-    slots.begin(wish)
+    desired = Desired(file_sha256(path), len(payload), made.name, made.version, made.release)
+    slots.begin(desired)
     slots.append(0, payload)
-    assert slots.whole(wish)
+    assert slots.whole(desired)
     slots.switch(made.space, variant().space, boot=1, consumed=4)
     return slots.bundle
 

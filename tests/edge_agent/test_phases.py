@@ -11,7 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.commands import replay
 from edge_agent.commands.phases import HELD_EVERY, live
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels.remembered import Windows
+from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import Learner
 from edge_agent.pipeline import Features
 from edge_agent.sync.history import SyncState
@@ -24,7 +24,7 @@ from tests.edge_agent.variants import IdentityRuntime, variant, windows
 def agent() -> Agent:
     settings = LearnerSettings()
     learner = Learner(variant(), settings)
-    return Agent("test", learner, SyncSettings(), SyncState(epoch=0), windows=Windows(settings.horizon_rows))
+    return Agent("test", learner, SyncSettings(), SyncState(epoch=0), windows=RememberedWindows(settings.horizon_rows))
 
 
 def stream(count: int, drifts: tuple[float, ...]) -> tuple[Features, Int64]:

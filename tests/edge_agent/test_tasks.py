@@ -12,7 +12,7 @@ from edge_agent import embed
 from edge_agent.agent import Agent
 from edge_agent.commands import replay
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels.remembered import Windows
+from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.gate.gate import FROZEN
 from edge_agent.learner.learner import Learner
 from edge_agent.startup.restore import resume
@@ -34,7 +34,7 @@ TASKS = (Task.MULTI_LABEL, Task.REGRESSION)
 
 def agent(task: Task, **settings: object) -> Agent:
     learner = Learner(task_variant(task), LearnerSettings(**settings))  # type: ignore[arg-type]
-    return Agent("room-1", learner, SyncSettings(), SyncState(epoch=5), windows=Windows(400))
+    return Agent("room-1", learner, SyncSettings(), SyncState(epoch=5), windows=RememberedWindows(400))
 
 
 def error(task: Task, outputs: AnyArray, targets: AnyArray) -> float:
@@ -119,7 +119,7 @@ def test_labels_come_late_twice_corrected_or_taken_back(task: Task) -> None:
     assert subject.label(["a"], 1 - y[:1]).corrected == 1
     assert subject.label(["c"], np.full((1, 3), np.nan, np.float32)).corrected == 1
     assert subject.label(["d"], np.full((1, 3), np.nan, np.float32)).repeated == 1
-    remembered = Windows(400)
+    remembered = RememberedWindows(400)
     remembered.restore(subject.windows.all())
     kept = remembered.get("a")
     assert kept is not None

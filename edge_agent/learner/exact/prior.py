@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from headway.arrays import AnyArray
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, JsonValue
-from headway.maths import SourcePrior, Statistics, from_arrays, to_arrays
+from headway.maths import Statistics, TrainingPrior, from_arrays, to_arrays
 
 TENSORS = ("gram", "class_sums")
 
@@ -17,13 +17,13 @@ class Origin:
 
     def __init__(self, source: Statistics) -> None:
         self._source = self.tables = source
-        self.prior = SourcePrior.of(source)
+        self.prior = TrainingPrior.of(source)
         self.fleet: Statistics | None = None
 
     def take(self, fleet: Statistics) -> None:
         """Count these tables of other devices instead of any before. They hold nothing this device was taught."""
         self.fleet, self.tables = fleet, self._source + fleet
-        self.prior = SourcePrior.of(self.tables)
+        self.prior = TrainingPrior.of(self.tables)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         if self.fleet is None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int8, Int64
-from headway.bundle import SourceRows
+from headway.bundle import TrainingRows
 from headway.errors import StoreError
 from headway.samples import Label
 
@@ -27,7 +27,7 @@ class Rehearsal:
     """
 
     def __init__(
-        self, source: SourceRows | None, size: int, groups: int, outputs: int, rows_max: int, worth: float
+        self, source: TrainingRows | None, size: int, groups: int, outputs: int, rows_max: int, worth: float
     ) -> None:
         self.size, self._outputs, self._worth = size, outputs, worth
         self._source = source if source is not None and len(source.values) else None
