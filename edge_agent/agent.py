@@ -1,4 +1,4 @@
-"""The agent's core: one readable loop, and every decision. No clock, disk, socket or runtime of its own.
+"""One device's decisions: predict, score, learn, gate, and what the fleet hears of it. Does no I/O.
 
 Events go in, effects come out, in the order in which the loop (loop.py) must carry them out:
 what must be durable is committed before anything that depends on it is said to anybody.
@@ -7,23 +7,33 @@ what must be durable is committed before anything that depends on it is said to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
-from edge_agent.labels import EventLog, Labelling, RememberedWindows, Window, unlabelled
-from edge_agent.learner import Learner, Prediction
-from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows
+from edge_agent.learner import (
+    AddClass,
+    AdoptHead,
+    AdoptPrior,
+    ChangeClasses,
+    CorrectLabel,
+    Learner,
+    LearnLabel,
+    Operation,
+    PendingUpdate,
+    Prediction,
+    apply,
+)
 from edge_agent.pipeline import Features
-from edge_agent.store import Changes, Checkpointer, ClassAdded, ClassesChanged, Corrected, Guessed, OutboxRow, Taught
+from edge_agent.store import Changes, Checkpointer, OutboxRow
 from edge_agent.sync import Baseline, Downlink, ErrorFeedback, Outbox, RunStart, SyncState, Uplink
-from headway.arrays import AnyArray, Float32
+from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.maths import predicted
 from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
 from headway.wire import Ack, Event, Update
 
@@ -31,6 +41,8 @@ EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
+# what the fleet must hear of: other statistics, or other names
+COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
 
 
 @dataclass(slots=True)
@@ -43,6 +55,9 @@ class Agent:
     sync_state: SyncState
     _pending: list[OutboxRow] = field(default_factory=list)
     windows: RememberedWindows = field(default_factory=lambda: RememberedWindows(0))
+    # labels that may wait for their turn, in number and encoded size
+    waiting_rows_max: int = UNBOUNDED
+    waiting_bytes_max: int = UNBOUNDED
     _checkpointer: Checkpointer = field(default_factory=Checkpointer)
     # this run of the program: its number, saved once it speaks, and where it began
     run_id: int = 0
@@ -65,62 +80,79 @@ class Agent:
         self.outbox = Outbox(self.settings.ack_timeout_s)
         self.uplink = Uplink(self.device, self.settings)
         self.event_log = EventLog(self.learner, self.windows)
-        self.downlink = Downlink(self.learner, self._checkpointer)
-        self.labelling = Labelling(self.learner, self.windows, self._learn, self._correct, self._guess)
+        self.downlink = Downlink(self.learner)
+        self.labelling = Labelling(self.learner, self.windows, self.waiting_rows_max, self.waiting_bytes_max)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
-        """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
+        """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
 
         labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
         any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
-        Commit afterwards.
         """
         self.event_log.see(features)
-        count = len(features)
-        probabilities: list[Float32] = []
-        sources: list[str] = []
-        start = 0
-        while start < count:
-            stop = _next_labelled(labels, start, count)
-            window = features.rows(start, stop)
-            served = self.learner.predict(window)
-            probabilities.append(served.probability)
-            sources += [served.source] * (stop - start)
-            label = UNLABELLED if labels is None else row_label(labels, start)
-            if ids is not None:
-                if not no_label(label):
-                    self.labelling.take_back(ids[start], window)
-                remember = self.labelling.remember if no_label(label) else self.windows.add
-                for row in range(stop - start):
-                    remember(ids[start + row], unlabelled(window, served.probability, served.source, row))
-            if not no_label(label):
-                window_id = "" if ids is None else ids[start]
-                number = self.labelling.teach(window_id, window, label, served)
-                if ids is not None:
-                    self.windows.relabel(window_id, label, number)
-            start = stop
-        probability = np.concatenate(probabilities)
-        return Answer(predicted(probability, self.learner.task), probability, np.array(sources))
+        answers: list[Prediction] = []
+        for rows, label in _runs(labels, len(features)):
+            part = features.rows(rows.start, rows.stop)
+            served = self.learner.predict(part)
+            answers.append(served)
+            for operation in self.labelling.take(part, label, None if ids is None else ids[rows], served):
+                self._change(operation)  # scores every head on the label, learns it, and lets the gate choose the head
+        return Answer.of(answers, self.learner.task)
 
     def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
-        """Labels for windows seen earlier, as `Labelling.label`. Commit afterwards."""
-        return self.labelling.label(ids, labels)
+        """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit afterwards.
+
+        labels: int64 (n,), -1 for none, or targets float32 (n, C), NaN where unknown; no label takes the earlier one
+        back. A label for a window that is no longer remembered is counted as unknown.
+        """
+        counts = LabelCounts()
+        for row, window_id in enumerate(ids):
+            for operation in self.labelling.take_late(window_id, row_label(labels, row), counts):
+                self._change(operation)
+        return counts
+
+    def learn_waiting(self, count: int) -> int:
+        """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
+        return sum(self._change(operation) for operation in self.labelling.learn_waiting(count))
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
         if name not in self.learner.classes or name in self.learner.removed:
-            self.learner.add_class(name)
-            self._checkpointer.note(ClassAdded(name))
+            self._change(AddClass(name))
 
     def change_classes(self, changes: ClassChanges) -> None:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
-        renames = self.learner.change_classes(changes)
-        self._checkpointer.note(ClassesChanged(changes))
-        if renames and self._baseline is not None:
-            self._baseline, self._baseline_changed = self._baseline.renamed(renames), True
-        if renames and self._run_start.tables is not None:
-            self._run_start = replace(self._run_start, tables=self._run_start.tables.renamed(renames))
-        self.sync_state.counter += 1  # so that the fleet hears the names
+        self._change(ChangeClasses(changes))
+
+    def head_published(self, payload: bytes) -> bool:
+        """The fleet has a new head; True when it was news, and then commit. Raises RemoteError when it is unusable."""
+        if self.downlink.has_seen(payload):
+            return False
+        news = self._change(AdoptHead(payload))
+        self.downlink.saw(payload)
+        return news
+
+    def prior_received(self, payload: bytes) -> bool:
+        """What other devices learned; True when it was taken up, and then commit. Raises RemoteError."""
+        return self._change(AdoptPrior(payload))
+
+    def _change(self, operation: Operation) -> bool:
+        """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
+        if isinstance(operation, LearnLabel) and self._takes_update():
+            operation = replace(operation, takes_update=True)
+        applied = apply(self.learner, operation)
+        if not applied.changed:
+            return False
+        self._checkpointer.note(operation)
+        if applied.update is not None:
+            self._queue_update(applied.update)
+        if isinstance(operation, CorrectLabel):
+            self._correct_baseline(operation)
+        if applied.renames:
+            self._rename_baseline(applied.renames)
+        if isinstance(operation, COUNTED):
+            self.sync_state.counter += 1
+        return True
 
     def changes(self, consumed: int | None = None) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
@@ -163,8 +195,7 @@ class Agent:
         if "residual" in saved:
             self._feedback.restore(saved["residual"])
         trainer = self.learner.trainer
-        tables = None if isinstance(trainer, GradientTrainer) else trainer.local
-        self._run_start = RunStart(self.sync_state.counter, trainer.labels, tables)
+        self._run_start = RunStart(self.sync_state.counter, trainer.labels, trainer.statistics)
 
     def fork(self, reason: str, epoch: int) -> Changes:
         """Begin a new epoch, because another past of this device has used the old one's numbers. Commit at once.
@@ -178,11 +209,11 @@ class Agent:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
         what is learned from now on is told. Commit at once."""
         state, trainer = self.sync_state, self.learner.trainer
-        tables = None if isinstance(trainer, GradientTrainer) else trainer.local
-        if isinstance(trainer, GradientTrainer):
-            trainer.take_update()  # what was about to be told
+        statistics = trainer.statistics
+        if statistics is None:
+            trainer.take_update()  # what was about to be told; the journal cannot say so, a checkpoint can
             self._checkpointer.demand_checkpoint()
-        self._run_start = RunStart(state.counter, trainer.labels, tables)
+        self._run_start = RunStart(state.counter, trainer.labels, statistics)
         self.removed = (
             f"what this device had told under epoch {state.epoch} was removed from the fleet on request; it keeps what "
             "it learned, and tells only what it learns from now on, under a new epoch"
@@ -249,35 +280,29 @@ class Agent:
         """What happened since the last call that people should know."""
         return self.event_log.take_events(wall_s)
 
-    def _guess(self, features: Features, label: int, withdrawn: bool) -> None:
-        (self.learner.withdraw if withdrawn else self.learner.guess)(features, label)
-        self._checkpointer.note(Guessed(features, label, withdrawn))
+    def _correct_baseline(self, operation: CorrectLabel) -> None:
+        """A label that older epochs may have counted is another one, or none."""
+        if self._baseline is None or operation.number >= self.sync_state.before:
+            return
+        after = None if no_label(operation.after) else class_index(operation.after)
+        self._baseline = self._baseline.corrected(operation.features.codes, class_index(operation.before), after)
+        self._baseline_changed = True
 
-    def _correct(self, window: Window, label: Label) -> None:
-        """A learned label is another one, or none."""
-        after = None if no_label(label) else label
-        self.learner.correct(window.number, window.features, window.label, after)
-        self._checkpointer.note(Corrected(window.features, window.number, window.label, label))
-        if self._baseline is not None and window.number < self.sync_state.before:
-            index = None if after is None else class_index(after)
-            self._baseline = self._baseline.corrected(window.codes, class_index(window.label), index)
-            self._baseline_changed = True
-        self.sync_state.counter += 1
+    def _rename_baseline(self, renames: Sequence[tuple[str, str]]) -> None:
+        if self._baseline is not None:
+            self._baseline, self._baseline_changed = self._baseline.renamed(renames), True
+        if self._run_start.tables is not None:
+            self._run_start = replace(self._run_start, tables=self._run_start.tables.renamed(renames))
 
-    def _learn(self, window: Features, label: Label, served: Prediction) -> int:
-        number = self.learner.learn(window, label, served)
-        self.sync_state.counter += 1
-        self._checkpointer.note(Taught(window, label, served, queued=self._queue_update()))
-        return number
+    def _takes_update(self) -> bool:
+        """Whether the next label finishes an update that may wait in the outbox.
 
-    def _queue_update(self) -> bool:
-        """Put a finished update into the outbox; True when there was one."""
-        trainer = self.learner.trainer
-        if not self.outbox.has_room(len(self.learner.classes), self.learner.feature_size):
-            return False  # the delta goes on growing in the trainer: waiting updates merge instead of piling up
-        update = trainer.take_update() if isinstance(trainer, GradientTrainer) else None
-        if update is None:
-            return False
+        Without room the delta goes on growing in the trainer: waiting updates merge instead of piling up.
+        """
+        learner = self.learner
+        return learner.trainer.finishes_update and self.outbox.has_room(len(learner.classes), learner.feature_size)
+
+    def _queue_update(self, update: PendingUpdate) -> None:
         state, precision = self.sync_state, self.settings.update_precision
         state.sequence += 1
         message = Update(
@@ -295,7 +320,15 @@ class Agent:
         row = OutboxRow(state.sequence, message.encode())
         self._pending.append(row)
         self.outbox.added(row)
-        return True
+
+
+def _runs(labels: AnyArray | None, count: int) -> Iterator[tuple[slice, Label]]:
+    """Rows that one head serves, in order: each labelled row alone with its label, the rows between them together."""
+    start = 0
+    while start < count:
+        stop = _next_labelled(labels, start, count)
+        yield slice(start, stop), UNLABELLED if labels is None else row_label(labels, start)
+        start = stop
 
 
 def _next_labelled(labels: AnyArray | None, start: int, count: int) -> int:

@@ -203,10 +203,10 @@ class DeviceLoop:
                     self._keeper.commit(changes, self._clock.monotonic_s())
                     self._note_acknowledged()
                 self._tell_of_a_fork()
-            elif kind is Kind.HEAD and self._agent.downlink.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.head_published(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
-            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.downlink.prior_told(payload):
+            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.prior_received(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:

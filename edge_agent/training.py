@@ -44,12 +44,10 @@ class Training:
         self.before_step: Callable[[], None] | None = None
         self.figures = StepFigures()
         self.obstacle = ""
-        settings = policy.settings
-        agent.labelling.rows_max, agent.labelling.bytes_max = settings.waiting_rows_max, settings.waiting_bytes_max
 
     def grant(self) -> None:
         """Before a batch: how many of its labels may be learned while it is answered; the others wait."""
-        self._agent.labelling.allowance = 0 if self._closed() else self._labels_max
+        self._agent.labelling.allow(0 if self._closed() else self._labels_max)
 
     def step(self) -> int:
         """Learn waiting labels within the budget, and commit. Returns how many."""
@@ -71,7 +69,7 @@ class Training:
         agent, start_s, learned = self._agent, self._clock.monotonic_s(), 0
         deadline_s = start_s + self._policy.settings.step_s_max
         while len(agent.labelling.queue) and learned < self._labels_max:
-            learned += agent.labelling.learn_waiting(min(LABELS_A_LOOK, self._labels_max - learned))
+            learned += agent.learn_waiting(min(LABELS_A_LOOK, self._labels_max - learned))
             if self._clock.monotonic_s() >= deadline_s:
                 break
         self.figures.add(learned, self._clock.monotonic_s() - start_s)
@@ -94,8 +92,8 @@ class Training:
 
     def _closed(self) -> bool:
         agent = self._agent
-        if agent.labelling.drift_ahead or agent.event_log.alarms > self._alarms:
-            agent.labelling.drift_ahead, self._alarms = False, agent.event_log.alarms
+        if agent.labelling.take_drift_ahead() or agent.event_log.alarms > self._alarms:
+            self._alarms = agent.event_log.alarms
             self._policy.alarm()
         self.obstacle = self._policy.obstacle(self._clock.monotonic_s(), len(agent.labelling.queue))
         return bool(self.obstacle)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner import AdoptHead, AdoptPrior
 from edge_agent.loop import DeviceLoop
-from edge_agent.store import Changes, Entry, HeadAdopted, PriorAdopted
+from edge_agent.store import Changes, Entry
 from edge_agent.sync import SyncState
 from headway.maths import Statistics
 from headway.ports import Received
@@ -121,9 +121,9 @@ class SimulatedDevice(Machine):
             entry = Entry.decode(payload)
             self._saved(entry.sync)
             for operation in entry.operations:
-                if isinstance(operation, HeadAdopted):
+                if isinstance(operation, AdoptHead):
                     self._took_up(operation.payload)
-                elif isinstance(operation, PriorAdopted):
+                elif isinstance(operation, AdoptPrior):
                     self._started_from(operation.payload)
         if "sync" in changes.state:
             self._saved(changes.state["sync"])
@@ -131,8 +131,7 @@ class SimulatedDevice(Machine):
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version > self.history.fleet_version:
             self._took_up(fleet.encode())
-        trainer = None if self.loop is None else self.loop.agent.learner.trainer
-        prior = trainer.fleet if isinstance(trainer, ExactTrainer) else None
+        prior = None if self.loop is None else self.loop.agent.learner.trainer.prior_statistics
         if prior is not None and prior.samples > self.history.prior_samples:
             self._started_from(FleetPrior(1, prior).encode())
         for row in changes.outbox:

@@ -54,8 +54,7 @@ class EventLog:
     def record(self, wall_s: float) -> None:
         """Put into words what happened since the last call; it becomes durable with the next commit."""
         learner = self._learner
-        decisions, learner.decisions = learner.decisions, []
-        drifts, learner.drifts = learner.drifts, []
+        decisions, drifts = learner.take_decisions(), learner.take_drifts()
         shifts, self._shifts = self._shifts, []
         for decision in decisions:
             self._note("head-changed", _of_decision(decision), wall_s)

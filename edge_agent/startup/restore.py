@@ -21,7 +21,7 @@ def restore_learner(store: Store, learner: Learner) -> SyncState | None:
         learner.restore(join(saved) if INDEX in saved else saved[BLOB])
         sync = saved["sync"]
         for payload in store.journal():
-            entry = Entry.decode(payload)
+            entry = Entry.decode(payload, learner.trainer.labels)
             redo(learner, entry.operations)
             sync = entry.sync
         return SyncState.decode(sync)

@@ -34,8 +34,17 @@ def open_agent(
     again, so its release is not noted.
     """
     learner, windows = Learner(variant, config.learner), RememberedWindows(config.learner.horizon_rows)
-    agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
-    agent.draw, agent.run_id = draw, draw(EPOCH_BITS)
+    agent = Agent(
+        config.device,
+        learner,
+        config.sync,
+        SyncState(epoch=draw(EPOCH_BITS)),
+        windows=windows,
+        waiting_rows_max=config.policy.waiting_rows_max,
+        waiting_bytes_max=config.policy.waiting_bytes_max,
+        run_id=draw(EPOCH_BITS),
+        draw=draw,
+    )
     resume(agent, store)
     state = agent.sync_state
     state.boot = max(state.boot, counted[0]) + 1

@@ -1,17 +1,7 @@
 """What the device must not lose: database, journal, checkpoints, backup, and a disk that refuses."""
 
 from edge_agent.store.checkpointer import Checkpointer
-from edge_agent.store.journal import (
-    ClassAdded,
-    ClassesChanged,
-    Corrected,
-    Entry,
-    Guessed,
-    HeadAdopted,
-    PriorAdopted,
-    Taught,
-    redo,
-)
+from edge_agent.store.journal import Entry, redo
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import DATABASE, RECOVERED, Backup, open_store, set_aside
 from edge_agent.store.retrying import RetryingStore
@@ -27,22 +17,15 @@ __all__ = [
     "Backup",
     "Changes",
     "Checkpointer",
-    "ClassAdded",
-    "ClassesChanged",
     "Condition",
-    "Corrected",
     "Entry",
-    "Guessed",
-    "HeadAdopted",
     "MemoryStore",
     "OutboxRow",
-    "PriorAdopted",
     "RetryingStore",
     "SQLiteStore",
     "StandbyStore",
     "Store",
     "StoreFailure",
-    "Taught",
     "join",
     "open_store",
     "redo",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge_agent.learner import Learner
-from edge_agent.store.journal import Entry, Operation
+from edge_agent.learner import Learner, Operation
+from edge_agent.store.journal import Entry
 from edge_agent.store.pieces import INDEX, split
 from edge_agent.store.store import Changes
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Send
 from edge_agent.learner import Learner
-from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.sync.history import Baseline, SyncState
 from headway.errors import LocalError
 from headway.wire import (
@@ -75,10 +74,10 @@ class Uplink:
         self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
-        if isinstance(learner.trainer, GradientTrainer):
+        statistics = learner.trainer.statistics
+        if statistics is None:
             return sends
-        local = learner.trainer.local
-        counted = local if baseline is None else baseline.rest_of(local)
+        counted = statistics if baseline is None else baseline.rest_of(statistics)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
         self._sent = report
         change = self._change(report) if in_order else None

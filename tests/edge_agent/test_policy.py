@@ -63,10 +63,19 @@ class Device:
         self.store, self.clock, self.around = store or MemoryStore(), Clock(), FakeSurroundings()
         settings = LearnerSettings(kind=kind, learning_rate=0.5)
         remembered = RememberedWindows(settings.horizon_rows)
-        self.agent = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
+        limits = PolicySettings(**policy)  # type: ignore[arg-type]
+        self.agent = Agent(
+            "d",
+            Learner(variant(), settings),
+            SyncSettings(),
+            SyncState(epoch=7),
+            windows=remembered,
+            waiting_rows_max=limits.waiting_rows_max,
+            waiting_bytes_max=limits.waiting_bytes_max,
+        )
         resume(self.agent, self.store)
         self.keeper = RetryingStore(self.store)
-        made = Policy(PolicySettings(**policy), self.around, self.clock.now_s)  # type: ignore[arg-type]
+        made = Policy(limits, self.around, self.clock.now_s)
         self.training = Training(self.clock, self.agent, self.keeper, made)
         self.commit()
 
@@ -172,14 +181,14 @@ def test_a_restart_foresees_the_same_drift() -> None:
     features = pipeline().features(x)
     for row in range(60):
         device = Device(store, train="drift") if row == 20 else device
-        device.agent.labelling.allowance = 0
+        device.agent.labelling.allow(0)
         device.agent.process(features.rows(row, row + 1), y[row : row + 1])
         device.commit()
         if device.agent.labelling.drift_ahead:
             break
     whole = Device(train="drift")
     whole.batch(200, 1)
-    whole.agent.labelling.allowance = 0
+    whole.agent.labelling.allow(0)
     whole.agent.process(features.rows(0, row), y[:row])
     assert not whole.agent.labelling.drift_ahead
     whole.agent.process(features.rows(row, row + 1), y[row : row + 1])
@@ -245,7 +254,7 @@ def test_labels_for_a_window_that_came_again_under_its_id_do_not_mix() -> None:
     device.batch(1, 1, labelled=False, ids="w")
     device.label(["w0"], [0])
     device.batch(1, 2, labelled=False, ids="w")
-    device.agent.labelling.learn_waiting(5)
+    device.agent.learn_waiting(5)
     window = device.agent.windows.get("w0")
     assert window is not None
     assert window.label == -1, "the first window's label is not the second one's"
