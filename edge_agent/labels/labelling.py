@@ -17,13 +17,13 @@ from edge_agent.effects import LabelCounts
 from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marker
 from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
 from edge_agent.learner import (
+    AddPseudoLabel,
     CorrectLabel,
     Learner,
     LearnLabel,
-    LearnPseudoLabel,
     Operation,
     Prediction,
-    UnlearnPseudoLabel,
+    WithdrawPseudoLabel,
 )
 from edge_agent.pipeline import Features
 from headway.arrays import Int8
@@ -84,7 +84,7 @@ class Labelling:
         elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
             counts.repeated += 1
         elif no_label(known.label):
-            yield from self._unlearn_pseudo_label(window_id, known)
+            yield from self._withdraw_pseudo_label(window_id, known)
             counts.waiting += self._must_wait
             counts.learned += not self._must_wait
             yield from self._learn_or_queue(window_id, known.features, label, known.served, remembered=True)
@@ -141,7 +141,7 @@ class Labelling:
         threshold = self._learner.settings.self_training
         if threshold and self._allowance > 0 and float(window.probability.max()) >= threshold:
             label = int(window.probability[0].argmax())
-            yield LearnPseudoLabel(window.features, label)
+            yield AddPseudoLabel(window.features, label)
             self._windows.note_pseudo_label(window_id, label)
 
     def _take_back(self, window_id: str, features: Features) -> Iterator[Operation]:
@@ -162,10 +162,10 @@ class Labelling:
         known = self._windows.get(window_id)
         return known is not None and not no_label(known.label) and np.array_equal(known.codes, codes)
 
-    def _unlearn_pseudo_label(self, window_id: str, known: Window) -> Iterator[Operation]:
+    def _withdraw_pseudo_label(self, window_id: str, known: Window) -> Iterator[Operation]:
         """The true label has come: what the learner learned of this window by its own prediction goes, to the bit."""
         if known.pseudo_label != UNLABELLED:
-            yield UnlearnPseudoLabel(known.features, known.pseudo_label)
+            yield WithdrawPseudoLabel(known.features, known.pseudo_label)
             self._windows.note_pseudo_label(window_id, UNLABELLED)
 
     def _correct_waiting(self, window_id: str, number: int, label: Label) -> None:

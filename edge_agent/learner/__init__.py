@@ -3,15 +3,15 @@
 from edge_agent.learner.learner import STATE_BYTES_MAX, Learner, Prediction
 from edge_agent.learner.operations import (
     AddClass,
+    AddPseudoLabel,
     AdoptHead,
     AdoptPrior,
     Applied,
     ChangeClasses,
     CorrectLabel,
     LearnLabel,
-    LearnPseudoLabel,
     Operation,
-    UnlearnPseudoLabel,
+    WithdrawPseudoLabel,
     apply,
 )
 from edge_agent.learner.trainer import PendingUpdate, Trainer
@@ -19,18 +19,18 @@ from edge_agent.learner.trainer import PendingUpdate, Trainer
 __all__ = [
     "STATE_BYTES_MAX",
     "AddClass",
+    "AddPseudoLabel",
     "AdoptHead",
     "AdoptPrior",
     "Applied",
     "ChangeClasses",
     "CorrectLabel",
     "LearnLabel",
-    "LearnPseudoLabel",
     "Learner",
     "Operation",
     "PendingUpdate",
     "Prediction",
     "Trainer",
-    "UnlearnPseudoLabel",
+    "WithdrawPseudoLabel",
     "apply",
 ]

@@ -41,7 +41,7 @@ class CorrectLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnPseudoLabel:
+class AddPseudoLabel:
     """Learn a window without a label by its own prediction, a class index."""
 
     features: Features
@@ -49,8 +49,8 @@ class LearnPseudoLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class UnlearnPseudoLabel:
-    """Undo `LearnPseudoLabel`, to the bit: the true label has come."""
+class WithdrawPseudoLabel:
+    """Undo `AddPseudoLabel`, to the bit: the true label has come."""
 
     features: Features
     label: int
@@ -85,14 +85,7 @@ class AdoptPrior:
 
 
 Operation = (
-    LearnLabel
-    | CorrectLabel
-    | LearnPseudoLabel
-    | UnlearnPseudoLabel
-    | AddClass
-    | ChangeClasses
-    | AdoptHead
-    | AdoptPrior
+    LearnLabel | CorrectLabel | AddPseudoLabel | WithdrawPseudoLabel | AddClass | ChangeClasses | AdoptHead | AdoptPrior
 )
 
 
@@ -120,10 +113,10 @@ def apply(learner: Learner, operation: Operation) -> Applied:
             return Applied(update=learner.trainer.take_update() if takes_update else None)
         case CorrectLabel(number, features, before, after):
             learner.correct(number, features, before, None if no_label(after) else after)
-        case LearnPseudoLabel(features, label):
-            learner.trainer.learn_pseudo_label(features.codes, label)
-        case UnlearnPseudoLabel(features, label):
-            learner.trainer.unlearn_pseudo_label(features.codes, label)
+        case AddPseudoLabel(features, label):
+            learner.trainer.add_pseudo_label(features.codes, label)
+        case WithdrawPseudoLabel(features, label):
+            learner.trainer.withdraw_pseudo_label(features.codes, label)
         case AddClass(name):
             learner.add_class(name)
         case ChangeClasses(changes):

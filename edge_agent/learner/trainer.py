@@ -73,15 +73,15 @@ class Trainer(Protocol):
         """Label `number` (int8 (1, d), learned as `before`) is `after` instead, or nothing."""
         ...
 
-    def learn_pseudo_label(self, code: Int8, label: int) -> None:
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
         """Learn a window by its own prediction: no label, not counted, not reported. code: int8 (1, d).
 
         Raises LocalError where this cannot be undone.
         """
         ...
 
-    def unlearn_pseudo_label(self, code: Int8, label: int) -> None:
-        """Undo `learn_pseudo_label`, to the bit. Raises LocalError where it cannot."""
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        """Undo `add_pseudo_label`, to the bit. Raises LocalError where it cannot."""
         ...
 
     def take_update(self) -> PendingUpdate | None:

@@ -15,16 +15,16 @@ import numpy as np
 
 from edge_agent.learner import (
     AddClass,
+    AddPseudoLabel,
     AdoptHead,
     AdoptPrior,
     ChangeClasses,
     CorrectLabel,
     Learner,
     LearnLabel,
-    LearnPseudoLabel,
     Operation,
     Prediction,
-    UnlearnPseudoLabel,
+    WithdrawPseudoLabel,
     apply,
 )
 from edge_agent.pipeline import Features
@@ -41,7 +41,7 @@ CHECK_BYTES = 4
 COMPRESSION = 1
 
 
-WITH_FEATURES = (LearnLabel, CorrectLabel, LearnPseudoLabel, UnlearnPseudoLabel)
+WITH_FEATURES = (LearnLabel, CorrectLabel, AddPseudoLabel, WithdrawPseudoLabel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
             return {"do": "corrected", "number": label_number, **fields}
-        case LearnPseudoLabel(_, label):
+        case AddPseudoLabel(_, label):
             return {"do": "guessed", "label": label, "withdrawn": False}
-        case UnlearnPseudoLabel(_, label):
+        case WithdrawPseudoLabel(_, label):
             return {"do": "guessed", "label": label, "withdrawn": True}
         case AddClass(name):
             return {"do": "class", "name": name}
@@ -149,7 +149,7 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
         operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after)
     elif kind == "guessed":
-        change = UnlearnPseudoLabel if row.boolean("withdrawn") else LearnPseudoLabel
+        change = WithdrawPseudoLabel if row.boolean("withdrawn") else AddPseudoLabel
         operation = change(_features(tensors, at), row.integer("label"))
     elif kind == "class":
         operation = AddClass(row.text("name"))

@@ -8,7 +8,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import CorrectLabel, Learner, LearnLabel, Operation, UnlearnPseudoLabel, apply
+from edge_agent.learner import CorrectLabel, Learner, LearnLabel, Operation, WithdrawPseudoLabel, apply
 from edge_agent.store import Entry, MemoryStore
 from edge_agent.sync import SyncState
 from headway.class_changes import ClassChanges
@@ -60,7 +60,7 @@ def test_the_journal_applied_to_another_learner_gives_the_same_bits(settings: Le
         apply(again, operation)
     assert again.encode() == agent.learner.encode()
     assert any(isinstance(operation, CorrectLabel) for operation in operations)
-    assert any(isinstance(operation, UnlearnPseudoLabel) for operation in operations) == bool(settings.self_training)
+    assert any(isinstance(operation, WithdrawPseudoLabel) for operation in operations) == bool(settings.self_training)
     taken = [op.takes_update for op in operations if isinstance(op, LearnLabel)]
     assert any(taken) == (settings.kind == "gradient")
 
@@ -79,9 +79,9 @@ def test_what_cannot_be_undone_is_not_learned() -> None:
     trainer = Learner(variant(), LearnerSettings(kind="gradient")).trainer
     codes = pipeline().features(windows(1)[0]).codes
     with pytest.raises(LocalError, match="self_training needs the exact learner"):
-        trainer.learn_pseudo_label(codes, 0)
+        trainer.add_pseudo_label(codes, 0)
     with pytest.raises(LocalError, match="self_training needs the exact learner"):
-        trainer.unlearn_pseudo_label(codes, 0)
+        trainer.withdraw_pseudo_label(codes, 0)
 
 
 def test_a_finished_update_is_foreseen_by_the_label_before() -> None:

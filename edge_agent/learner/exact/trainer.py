@@ -108,13 +108,13 @@ class ExactTrainer:
         # at once: what serves must not know the wrong label, and solving later, or twice, would move the weights
         self._refreshed()
 
-    def learn_pseudo_label(self, code: Int8, label: int) -> None:
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
         """Learn a window by what was predicted for it; it counts as no label. code: int8 (1, d)."""
         if self._guesses.add(code, label):
             self._forget_solved()
 
-    def unlearn_pseudo_label(self, code: Int8, label: int) -> None:
-        """Undo `learn_pseudo_label`, to the bit."""
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        """Undo `add_pseudo_label`, to the bit."""
         if self._guesses.withdraw(code, label):
             self._forget_solved()
 

@@ -143,11 +143,11 @@ class GradientTrainer:
         self._base, self._since_base = self._descent.weights.copy(), 0
         return update
 
-    def learn_pseudo_label(self, code: Int8, label: int) -> None:
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
         raise LocalError("descent cannot undo a pseudo-label; self_training needs the exact learner")
 
-    def unlearn_pseudo_label(self, code: Int8, label: int) -> None:
-        self.learn_pseudo_label(code, label)
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        self.add_pseudo_label(code, label)
 
     def adopt_prior(self, statistics: Statistics) -> None:
         """Nothing to do: descent starts from weights, not from statistics."""
