@@ -42,26 +42,26 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from aggregator.deliver import deliver
-from edge_agent.boot import accepted_variant, open_agent
+from aggregator.commands.deliver import deliver_bundle as deliver
+from edge_agent.commands.status import LOCK
 from edge_agent.config import read_config
 from edge_agent.daemon import write_condition
-from edge_agent.learner.serving import Learner
+from edge_agent.delivery.slots import Slots, file_sha256
+from edge_agent.learner.learner import Learner
 from edge_agent.loop import DeviceLoop
 from edge_agent.pipeline import Pipeline
-from edge_agent.recovery import DATABASE, Safekeeping, open_store
-from edge_agent.resume import restore_learner
 from edge_agent.runtime import open_runtime
 from edge_agent.sensors.spool import Spool
-from edge_agent.slots import Slots, file_sha256
-from edge_agent.status import LOCK
-from edge_agent.store import SQLiteStore
-from headway.delivery import Desired
-from headway.messages import ReportPart, Update
+from edge_agent.startup.restore import restore_learner
+from edge_agent.startup.restored_agent import accepted_variant, open_agent
+from edge_agent.store.recovery import DATABASE, Backup, open_store
+from edge_agent.store.store import SQLiteStore
+from headway.bundle.variant import Backbone, Variant, read_variant
 from headway.ports import Connected, Outgoing, Received
-from headway.topics import ALL, Kind, parse_topic, topic
-from headway.variant import Backbone, Variant, read_variant
-from headway.wire_fields import PART_BYTES
+from headway.wire.codec import PART_BYTES
+from headway.wire.delivery import Desired
+from headway.wire.messages import ReportPart, Update
+from headway.wire.topics import ALL, Kind, parse_topic, topic
 from tests.edge_agent.variants import SIZE, variant, windows
 from tests.golden.state.reading import (
     STATE,
@@ -198,7 +198,7 @@ class Device:
 
     def boot(self) -> None:
         slots = Slots(self.state, self.config.bundle)
-        store, safekeeping = open_store(slots.store_dir), Safekeeping(slots.store_dir)
+        store, safekeeping = open_store(slots.store_dir), Backup(slots.store_dir)
         model = accepted_variant(replace(self.config, bundle=slots.bundle), store)
         counted = slots.pointer.boot, slots.pointer.consumed
         agent = open_agent(self.config, model, store, self.bits, safekeeping.witness(), counted=counted)

@@ -20,30 +20,30 @@ from typing import Any
 
 import numpy as np
 
+from aggregator.commands.deliver import serving, shelf_of
 from aggregator.config import Settings, read_settings
 from aggregator.core import Aggregator
-from aggregator.deliver import serving, shelf_of
 from aggregator.delivery import Deliveries
-from aggregator.heads import FleetModel
+from aggregator.heads.publisher import FleetModel
 from aggregator.service import Service
-from aggregator.sql import SqlStore
+from aggregator.store.sql import SqlStore
+from edge_agent.commands.explain import read_decisions
+from edge_agent.commands.status import read_status
 from edge_agent.config import read_config
 from edge_agent.daemon import Daemon
-from edge_agent.explain import read_decisions
-from edge_agent.learner.windows import Window
-from edge_agent.opening import Opened, open_bundle
-from edge_agent.recovery import DATABASE
-from edge_agent.slots import Slots
-from edge_agent.status import read_status
-from edge_agent.store import SQLiteStore
-from headway.messages import Ack, StatisticsReport, Update
-from headway.mqtt_settings import MqttSettings
-from headway.notify import Notifier
+from edge_agent.delivery.slots import Slots
+from edge_agent.labels.remembered import Window
+from edge_agent.startup.active_bundle import Opened, open_bundle
+from edge_agent.store.recovery import DATABASE
+from edge_agent.store.store import SQLiteStore
+from headway.bundle.variant import read_variant
+from headway.maths.statistics import Statistics, to_arrays
+from headway.mqtt.settings import MqttSettings
 from headway.ports import Clock, Connected, Outgoing, Received, SystemClock, TransportEvent
 from headway.samples import no_label
-from headway.statistics import Statistics, to_arrays
-from headway.topics import Kind, parse_topic, topic
-from headway.variant import read_variant
+from headway.sd_notify import SystemdNotifier
+from headway.wire.messages import Ack, StatisticsReport, Update
+from headway.wire.topics import Kind, parse_topic, topic
 
 __all__ = [
     "Ack",
@@ -283,7 +283,7 @@ def opened_server(folder: Path, clock: Clock | None = None) -> Iterator[Server]:
         identity = (digest(bundle.read_bytes()), model.space)
         deliveries = Deliveries(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
         core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
-    limits, notifier = settings.service, Notifier.from_environment()
+    limits, notifier = settings.service, SystemdNotifier.from_environment()
     service = Service(settings.fleet, core, store, connect, limits, clock or SystemClock(), notifier)
     server = Server(settings, store, core, service, wires[0])
     try:
