@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,18 +24,17 @@ from edge_agent.learner import (
     Learner,
     LearnLabel,
     Operation,
-    PendingUpdate,
     Prediction,
     apply,
 )
 from edge_agent.pipeline import Features
-from edge_agent.store import Changes, Checkpointer, OutboxRow
-from edge_agent.sync import Baseline, Downlink, ErrorFeedback, Outbox, RunStart, SyncState, Uplink
+from edge_agent.store import Changes, Checkpointer, Extent, Persisted
+from edge_agent.sync import Baseline, Downlink, Outbox, RunStart, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
-from headway.wire import Ack, Event, Update
+from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label
+from headway.wire import Ack, Event
 
 EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
@@ -45,43 +44,45 @@ FORKS_MAX = 4
 COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
 
 
-@dataclass(slots=True)
 class Agent:
-    """One device. `sync_state` and the learner are what a commit saves."""
+    """One device, from the features of its windows to what a commit saves and a message says.
 
-    device: str
-    learner: Learner
-    settings: SyncSettings
-    sync_state: SyncState
-    _pending: list[OutboxRow] = field(default_factory=list)
-    windows: RememberedWindows = field(default_factory=lambda: RememberedWindows(0))
-    # labels that may wait for their turn, in number and encoded size
-    waiting_rows_max: int = UNBOUNDED
-    waiting_bytes_max: int = UNBOUNDED
-    _checkpointer: Checkpointer = field(default_factory=Checkpointer)
-    # this run of the program: its number, saved once it speaks, and where it began
-    run_id: int = 0
-    _run_start: RunStart = field(default_factory=RunStart)
-    _baseline: Baseline | None = None
-    _baseline_changed: bool = False
-    forked: str = ""
-    removed: str = ""
-    _forks: int = 0
-    _feedback: ErrorFeedback = field(default_factory=ErrorFeedback)
-    # gives that many random bits, for new epochs
-    draw: Callable[[int], int] = secrets.randbits
-    outbox: Outbox = field(init=False)
-    uplink: Uplink = field(init=False)
-    event_log: EventLog = field(init=False)
-    labelling: Labelling = field(init=False)
-    downlink: Downlink = field(init=False)
+    windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
+    wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it speaks.
+    draw: gives that many random bits, for new epochs.
+    """
 
-    def __post_init__(self) -> None:
-        self.outbox = Outbox(self.settings.ack_timeout_s)
-        self.uplink = Uplink(self.device, self.settings)
-        self.event_log = EventLog(self.learner, self.windows)
-        self.downlink = Downlink(self.learner)
-        self.labelling = Labelling(self.learner, self.windows, self.waiting_rows_max, self.waiting_bytes_max)
+    def __init__(
+        self,
+        device: str,
+        learner: Learner,
+        settings: SyncSettings,
+        sync_state: SyncState,
+        *,
+        windows: RememberedWindows | None = None,
+        waiting_rows_max: int = UNBOUNDED,
+        waiting_bytes_max: int = UNBOUNDED,
+        run_id: int = 0,
+        draw: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self.device, self.learner, self.settings, self.sync_state = device, learner, settings, sync_state
+        self.windows = RememberedWindows(0) if windows is None else windows
+        self.outbox = Outbox(device, settings)
+        self.uplink = Uplink(device, settings)
+        self.event_log = EventLog(learner, self.windows)
+        self.downlink = Downlink(learner)
+        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
+        self._baseline = Baseline()
+        self._persisted: tuple[Persisted, ...] = (
+            self.labelling.queue,
+            self._baseline,
+            self.outbox.feedback,
+            self.event_log,
+        )
+        self._checkpointer = Checkpointer()
+        self._run_id, self._run_start = run_id, RunStart()
+        self._draw, self._forks = draw, 0
+        self.forked = self.removed = ""
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
@@ -144,14 +145,17 @@ class Agent:
         if not applied.changed:
             return False
         self._checkpointer.note(operation)
+        state, learner = self.sync_state, self.learner
         if applied.update is not None:
-            self._queue_update(applied.update)
-        if isinstance(operation, CorrectLabel):
-            self._correct_baseline(operation)
+            run_id = state.run_id or self._run_id
+            self.outbox.queue(applied.update, state, run_id, learner.space, learner.names.wire_names)
+        if isinstance(operation, CorrectLabel) and operation.number < state.before:
+            self._baseline.correct(operation.features.codes, operation.before, operation.after)
         if applied.renames:
-            self._rename_baseline(applied.renames)
+            self._baseline.rename(applied.renames)
+            self._run_start = self._run_start.renamed(applied.renames)
         if isinstance(operation, COUNTED):
-            self.sync_state.counter += 1
+            state.count()
         return True
 
     def changes(self, consumed: int | None = None) -> Changes:
@@ -161,16 +165,8 @@ class Agent:
         consumed: sequence of the spool file whose rows are now learned.
         """
         if consumed is not None:
-            self.sync_state.consumed = consumed
-        outbox, self._pending = tuple(self._pending), []
-        windows, gone = self.windows.take_changes()
-        state, dropped = self.labelling.queue.take_changes()
-        if self._baseline_changed and self._baseline is not None:
-            state["baseline"], self._baseline_changed = self._baseline.encode(), False
-        state |= self._feedback.take_changes()
-        changes = Changes(state, outbox, windows=windows, forgotten=gone, dropped=dropped)
-        changes = self._checkpointer.record(changes, self.learner, self.sync_state.encode())
-        return replace(changes, state=changes.state | self.event_log.changes(checkpoint=changes.checkpoint))
+            self.sync_state.consume(consumed)
+        return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""
@@ -180,32 +176,45 @@ class Agent:
     def everything(self) -> Changes:
         """All that an empty store must hold to go on here, but for the updates that wait."""
         self._checkpointer.demand_everything()
-        self._baseline_changed = self._baseline is not None
-        changes = replace(self.changes(), windows=dict(self.windows.all()))
-        state = self._feedback.take_changes(everything=True) | self.labelling.queue.take_changes(everything=True)[0]
-        state |= self.event_log.changes(checkpoint=True, everything=True)
-        return replace(changes, state=changes.state | state)
+        return replace(self._take_changes(Extent.EVERYTHING), windows=dict(self.windows.all()))
 
-    def resumed(self, saved: Mapping[str, bytes], pieces: frozenset[str], journalled: int) -> None:
-        """The learner was restored from what a store holds: these pieces among it, and a journal of that length."""
+    def _take_changes(self, extent: Extent) -> Changes:
+        state: dict[str, bytes] = {}
+        dropped: tuple[str, ...] = ()
+        for part in self._persisted:
+            saved = part.take_changes(extent)
+            state, dropped = state | saved.state, dropped + saved.dropped
+        windows, forgotten = self.windows.take_changes()
+        changes = Changes(state, self.outbox.take_rows(), windows=windows, forgotten=forgotten, dropped=dropped)
+        return self._checkpointer.record(changes, self.learner, self.sync_state.encode())
+
+    def restore(
+        self,
+        sync_state: SyncState,
+        saved: Mapping[str, bytes],
+        pieces: frozenset[str] = frozenset(),
+        journalled: int = 0,
+    ) -> None:
+        """The learner was restored from a store; go on from everything else that it holds. Raises StoreError.
+
+        saved: its named values; pieces: those that are of the learner; journalled: entries in its journal.
+        """
+        self.sync_state = sync_state
         self._checkpointer.resume(pieces, journalled)
-        self._baseline = Baseline.decode(saved["baseline"]) if "baseline" in saved else None
-        self.event_log.restore(saved)
-        self.labelling.queue.restore(saved)
-        if "residual" in saved:
-            self._feedback.restore(saved["residual"])
+        for part in self._persisted:
+            part.restore(saved)
         trainer = self.learner.trainer
-        self._run_start = RunStart(self.sync_state.counter, trainer.labels, trainer.statistics)
+        self._run_start = RunStart(sync_state.counter, trainer.labels, trainer.statistics)
 
-    def fork(self, reason: str, epoch: int) -> Changes:
+    def fork(self, reason: str) -> Changes:
         """Begin a new epoch, because another past of this device has used the old one's numbers. Commit at once.
 
         What was learned before this run began may be counted already and is left out; so are updates that wait.
         """
         self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
-        return self._new_epoch(epoch)
+        return self._new_epoch()
 
-    def begin_anew(self, epoch: int) -> Changes:
+    def begin_anew(self) -> Changes:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
         what is learned from now on is told. Commit at once."""
         state, trainer = self.sync_state, self.learner.trainer
@@ -218,21 +227,23 @@ class Agent:
             f"what this device had told under epoch {state.epoch} was removed from the fleet on request; it keeps what "
             "it learned, and tells only what it learns from now on, under a new epoch"
         )
-        return self._new_epoch(epoch)
+        return self._new_epoch()
 
-    def _new_epoch(self, epoch: int) -> Changes:
-        state, run_start = self.sync_state, self._run_start
-        state.epoch, state.before = epoch, run_start.labels
-        state.counter = max(0, state.counter - run_start.counter)
-        state.acked = state.sequence = 0
-        state.earlier_runs = state.run_ends = ()
+    def _new_epoch(self) -> Changes:
+        run_start = self._run_start
+        self.sync_state.begin_epoch(self._draw(EPOCH_BITS), run_start)
         self._run_start = replace(run_start, counter=0)
-        self._pending.clear()
         self.uplink.restart()
-        self.outbox.restart()
-        if run_start.tables is not None:
-            self._baseline, self._baseline_changed = Baseline(run_start.tables), True
+        self.outbox.begin_epoch()
+        if run_start.statistics is not None:
+            self._baseline.begin(run_start.statistics)
         return replace(self.changes(), acknowledged=SEQUENCE_MAX)
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        """Why new epochs began since the last call: an event's name, and a line for people."""
+        notices = [("history-forked", self.forked), ("contribution-removed", self.removed)]
+        self.forked = self.removed = ""
+        return [(name, text) for name, text in notices if text]
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now, but for the updates that wait in the outbox."""
@@ -249,9 +260,9 @@ class Agent:
         self.uplink.reconnected(session_present)
         self.downlink.reconnected()
         self.outbox.restart()
-        if self.sync_state.run_id == self.run_id:
+        if self.sync_state.run_id == self._run_id:
             return None
-        self.sync_state.begin_run(self.run_id, self._run_start.counter)
+        self.sync_state.begin_run(self._run_id, self._run_start.counter)
         return self.changes()
 
     def acknowledged(self, payload: bytes) -> Changes | None:
@@ -265,12 +276,10 @@ class Agent:
                 problem = contradiction or "an ack tells that this epoch was removed"
                 raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
             self._forks += 1
-            epoch = self.draw(EPOCH_BITS)
-            return self.begin_anew(epoch) if contradiction is None else self.fork(contradiction, epoch)
+            return self.begin_anew() if contradiction is None else self.fork(contradiction)
         self.uplink.acknowledged(ack, state.acked)
-        self.outbox.pace_s = ack.pace_s
-        news = ack.counter > state.acked
-        state.acked = max(state.acked, ack.counter)
+        self.outbox.set_pace(ack.pace_s)
+        news = state.acknowledge(ack.counter)
         if not news and not ack.sequence:
             return None
         self.outbox.acknowledged(ack.sequence)
@@ -280,20 +289,6 @@ class Agent:
         """What happened since the last call that people should know."""
         return self.event_log.take_events(wall_s)
 
-    def _correct_baseline(self, operation: CorrectLabel) -> None:
-        """A label that older epochs may have counted is another one, or none."""
-        if self._baseline is None or operation.number >= self.sync_state.before:
-            return
-        after = None if no_label(operation.after) else class_index(operation.after)
-        self._baseline = self._baseline.corrected(operation.features.codes, class_index(operation.before), after)
-        self._baseline_changed = True
-
-    def _rename_baseline(self, renames: Sequence[tuple[str, str]]) -> None:
-        if self._baseline is not None:
-            self._baseline, self._baseline_changed = self._baseline.renamed(renames), True
-        if self._run_start.tables is not None:
-            self._run_start = replace(self._run_start, tables=self._run_start.tables.renamed(renames))
-
     def _takes_update(self) -> bool:
         """Whether the next label finishes an update that may wait in the outbox.
 
@@ -301,25 +296,6 @@ class Agent:
         """
         learner = self.learner
         return learner.trainer.finishes_update and self.outbox.has_room(len(learner.classes), learner.feature_size)
-
-    def _queue_update(self, update: PendingUpdate) -> None:
-        state, precision = self.sync_state, self.settings.update_precision
-        state.sequence += 1
-        message = Update(
-            self.device,
-            state.epoch,
-            state.sequence,
-            update.base_version,
-            update.samples,
-            self.learner.space,
-            self.learner.names.wire_names,
-            self._feedback.added(update.delta, precision),
-            state.run_id or self.run_id,
-            precision,
-        )
-        row = OutboxRow(state.sequence, message.encode())
-        self._pending.append(row)
-        self.outbox.added(row)
 
 
 def _runs(labels: AnyArray | None, count: int) -> Iterator[tuple[slice, Label]]:

@@ -1,11 +1,10 @@
-"""Labels that wait, learned in steps: as many as the policy and its budget allow, each step one transaction.
+"""Learns the labels that wait, in steps: as many as the policy and its budget allow, each step one transaction.
 
 may anything be learned now? -> the oldest waiting labels, until the budget is spent -> commit
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.agent import Agent
@@ -36,12 +35,10 @@ class StepFigures:
 class Training:
     """Drives one agent's learning by its policy."""
 
-    def __init__(self, clock: Clock, agent: Agent, keeper: RetryingStore, policy: Policy) -> None:
-        self._clock, self._agent, self._keeper, self._policy = clock, agent, keeper, policy
+    def __init__(self, clock: Clock, agent: Agent, store: RetryingStore, policy: Policy) -> None:
+        self._clock, self._agent, self._store, self._policy = clock, agent, store, policy
         self._alarms = agent.event_log.alarms
         self._counted = agent.learner.labels
-        # learns how much room for updates there is; what it raises degrades
-        self.before_step: Callable[[], None] | None = None
         self.figures = StepFigures()
         self.obstacle = ""
 
@@ -52,7 +49,7 @@ class Training:
     def step(self) -> int:
         """Learn waiting labels within the budget, and commit. Returns how many."""
         learned = 0
-        if len(self._agent.labelling.queue) and not self._closed() and not self._keeper.degraded:
+        if len(self._agent.labelling.queue) and not self._closed() and not self._store.degraded:
             learned = self._learn()
         total, now_s = self._agent.learner.labels, self._clock.monotonic_s()
         self._policy.learned(total - self._counted, len(self._agent.labelling.queue), now_s)
@@ -61,10 +58,9 @@ class Training:
 
     def _learn(self) -> int:
         try:
-            if self.before_step is not None:
-                self.before_step()
+            self._agent.outbox.note_stored(*self._store.outbox_size())
         except StoreError as error:
-            self._keeper.failed(error, self._clock.monotonic_s())
+            self._store.failed(error, self._clock.monotonic_s())
             return 0
         agent, start_s, learned = self._agent, self._clock.monotonic_s(), 0
         deadline_s = start_s + self._policy.settings.step_s_max
@@ -74,7 +70,7 @@ class Training:
                 break
         self.figures.add(learned, self._clock.monotonic_s() - start_s)
         agent.event_log.record(self._clock.wall_s())
-        self._keeper.commit(agent.changes(), self._clock.monotonic_s())
+        self._store.commit(agent.changes(), self._clock.monotonic_s())
         return learned
 
     @property

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from edge_agent.config import AgentConfig
 from edge_agent.learner import AdoptHead, AdoptPrior
 from edge_agent.loop import DeviceLoop
+from edge_agent.startup import Opened, build_device
 from edge_agent.store import Changes, Entry
 from edge_agent.sync import SyncState
 from headway.maths import Statistics
-from headway.ports import Received
+from headway.ports import Outgoing, Received
 from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
 from simulation.history import History, SensorFile, Violation
 from simulation.machine import Machine, Place
@@ -67,18 +68,8 @@ class SimulatedDevice(Machine):
         place, build = self.place, self.place.build
         variant = place.model.variant
         agent = build.open_agent(self.config, variant, self.store, self.chance.getrandbits)
-        self.loop = build.loop(self.config, self.clock, variant, place.model.pipeline, self.store, agent, self.spool)
-        self.transport = SimulatedTransport(
-            place.broker,
-            self.name,
-            device_subscriptions(place.fleet, self.name),
-            self.loop.last_will,
-            self.deliver,
-            place.link,
-            place.scheduler,
-            self.power,
-        )
-        self.loop.transport = self.transport
+        opened = Opened(variant, place.model.pipeline, self.store, None, agent)
+        self.loop = build_device(self.config, self.clock, opened, self.spool, connect=self._connect, loop=build.loop)
         self.loop.start()
         self.wake_after(0.0)
 
@@ -101,6 +92,20 @@ class SimulatedDevice(Machine):
     def disk_power_cut(self) -> None:
         self.store.power_cut()
         self.spool.power_cut()
+
+    def _connect(self, last_will: Outgoing) -> SimulatedTransport:
+        place = self.place
+        self.transport = SimulatedTransport(
+            place.broker,
+            self.name,
+            device_subscriptions(place.fleet, self.name),
+            last_will,
+            self.deliver,
+            place.link,
+            place.scheduler,
+            self.power,
+        )
+        return self.transport
 
     def _new_disk(self) -> None:
         variant = self.place.model.variant

@@ -33,7 +33,7 @@ class Invariants:
         """A device's state is the one it committed, its tables are those of its history, and nothing is lost."""
         if device.loop is None:
             return
-        if device.loop.keeper.degraded:
+        if device.loop.store.degraded:
             # memory runs ahead of the disk, and the files wait; nothing else may be lost
             self._files(device)
             return

@@ -16,14 +16,13 @@ from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import Learner
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
 from edge_agent.startup.restore import resume
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.retrying import RetryingStore
 from edge_agent.store.store import MemoryStore, SQLiteStore, Store
 from edge_agent.sync.history import SyncState
 from edge_agent.training import Training
 from headway.errors import ConfigError
+from tests.device import open_device
 from tests.edge_agent.variants import pipeline, variant, windows
 
 
@@ -294,8 +293,7 @@ def test_the_service_answers_at_once_and_learns_in_its_time(tmp_path: Path) -> N
     clock, around, store = Clock(), FakeSurroundings(), SQLiteStore(tmp_path / "a.sqlite")
 
     def loop() -> DeviceLoop:
-        agent = open_agent(config, variant(), store)
-        made = DeviceLoop(config, clock, variant(), pipeline(), store, agent, Spool(sensor), around)
+        made = open_device(config, clock, store, machine_state=around)
         made.start()
         return made
 
