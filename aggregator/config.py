@@ -37,7 +37,7 @@ class ServiceLimits:
 class Settings:
     """Everything `edge-fleet serve` needs. Raises ConfigError for a fleet's name that no topic can hold."""
 
-    fleet: str = text(key="fleet.name", doc="Name of the fleet, a level of all its topics; letters, digits, ., _ or -.")
+    fleet: str = text(key="fleet.name", length_max=64, doc="Name of the fleet, a level of all its topics.")
     bundle: Path = path(
         key="bundle.path",
         doc="The bundle that the fleet runs: training statistics, feature space, classes and the frozen head.",

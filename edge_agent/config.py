@@ -35,7 +35,12 @@ from headway.wire import Precision, checked_name
 class SensorSettings:
     """The spool folder: files in, files out. Sizes bound what one file may make us hold."""
 
-    spool_dir: Path = path("spool", doc="Folder into which programs put .npz files with windows, labels or both.")
+    spool_dir: Path = path(
+        "spool",
+        doc="Folder into which programs put .npz files of windows x, labels y or both, written under another name "
+        "and then renamed to *.npz; y holds class names or indices (n,), or 0 / 1 or values (n, C), NaN where one "
+        "is unknown.",
+    )
     predictions_dir: Path = path("predictions", doc="Folder into which the agent writes its answers.")
     poll_interval_s: float = number(1.0, low=0.01, high=3600, doc="Seconds between two looks into the spool folder.")
     file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
@@ -171,7 +176,7 @@ class LearnerSettings:
         "at least this; never scored or sent to the fleet; 0: off.",
     )
     fleet_prior: bool = boolean(
-        True, doc="Exact learner: start from what other devices learned, while this one has fewer than 128 labels."
+        True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."
     )
 
 
@@ -183,11 +188,13 @@ class PolicySettings:
         "always",
         ("always", "labels", "interval", "drift"),
         formerly="train",
-        doc='When waiting labels are learned: at once, when every_labels wait ("labels"), every every_s seconds '
-        '("interval"), or after an alarm all that wait and the next every_labels ("drift").',
+        doc='When waiting labels are learned: at once ("always"), when every_labels wait ("labels"), every every_s '
+        'seconds ("interval"), or after an alarm all that wait and the next every_labels ("drift").',
     )
-    every_labels: int = integer(64, low=1, high=1 << 20, doc='Labels, for "labels" and "drift".')
-    every_s: float = number(3600.0, low=1.0, high=30 * 86_400, doc='Seconds, for "interval".')
+    every_labels: int = integer(
+        64, low=1, high=1 << 20, doc='Labels that "labels" waits for, and that "drift" learns after those that wait.'
+    )
+    every_s: float = number(3600.0, low=1.0, high=30 * 86_400, doc='Seconds between two trainings, with "interval".')
     load_max: float = number(
         0.0, low=0.0, high=1024, doc="Learn only while the load average of a minute is at most this; 0: no limit."
     )
@@ -261,10 +268,11 @@ class AgentConfig:
 
     device: str = text(
         key="device.id",
+        length_max=64,
         doc="Name of this device, unique in the fleet: 1 to 64 letters, digits, '.', '_' or '-', starting with a "
         "letter or digit.",
     )
-    fleet: str = text(in_file="default", key="device.fleet", doc="Name of the fleet, of the same characters.")
+    fleet: str = text(in_file="default", key="device.fleet", length_max=64, doc="Name of the fleet, likewise.")
     bundle: Path = path(key="bundle.path", doc="The bundle that edge-convert made of the model.")
     state_dir: Path = path(key="storage.state_dir", doc="Folder for everything that the agent must not lose.")
     sensor: SensorSettings = table(SensorSettings(), "sensor", doc="Files in and out, and their limits.")

@@ -53,10 +53,11 @@ class Kind(Enum):
 class Setting:
     """What is declared of a field beside its default.
 
-    doc: one sentence, which names the unit. key: where the value stands, ``key`` or ``table.key``; the field's own
-    name when empty. formerly: the key of the release before. example: shown where the default says nothing.
-    length_max: characters of a text; count_max: texts in a list. settings: the class of a table.
-    in_file: default of the file, where the field has none because required ones follow it.
+    doc: one sentence, which names the unit; unit: said with the limits where the key does not end in it.
+    key: where the value stands, ``key`` or ``table.key``; the field's own name when empty. formerly: the key of the
+    release before. example: shown where the default says nothing. length_max: characters of a text; count_max: texts
+    in a list. settings: the class of a table. in_file: default of the file, where the field has none because required
+    ones follow it.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Setting:
     formerly: str = ""
     low: float = 0
     high: float = INTEGER_MAX
+    unit: str = ""
     choices: tuple[str, ...] = ()
     length_max: int = 256
     count_max: int = 1
@@ -88,8 +90,10 @@ class Entry:
         return self.default is dataclasses.MISSING
 
 
-def number(default: float, *, low: float, high: float, doc: str, key: str = "", formerly: str = "") -> float:
-    return _declared(default, Setting(Kind.NUMBER, doc, key, formerly, low, high))
+def number(
+    default: float, *, low: float, high: float, doc: str, key: str = "", formerly: str = "", unit: str = ""
+) -> float:
+    return _declared(default, Setting(Kind.NUMBER, doc, key, formerly, low, high, unit))
 
 
 def integer(default: int, *, low: int = 0, high: int = INTEGER_MAX, doc: str, key: str = "", formerly: str = "") -> int:
@@ -196,8 +200,7 @@ def entries(cls: type[DataclassInstance], default: object = None, within: str = 
     for each in dataclasses.fields(cls):
         setting: Setting = each.metadata[_SETTING]
         preset = _preset(each, default)
-        if setting.kind is Kind.TABLE:
-            assert setting.settings is not None
+        if setting.settings is not None:
             found += entries(setting.settings, preset, setting.key or within)
         else:
             place, key = _place(each, setting)
@@ -224,9 +227,9 @@ def limits(setting: Setting) -> str:
         case Kind.NUMBER | Kind.INTEGER if setting.high >= INTEGER_MAX:
             return f"{plain(setting.low)} or more"
         case Kind.NUMBER | Kind.INTEGER:
-            return f"{plain(setting.low)} to {plain(setting.high)}"
+            return f"{plain(setting.low)} to {plain(setting.high)} {setting.unit}".rstrip()
         case Kind.TEXT:
-            return f"at most {setting.length_max} characters"
+            return f"at most {plain(setting.length_max)} characters"
         case Kind.TEXTS:
             return f"at most {setting.count_max} texts of at most {setting.length_max} characters"
         case _:

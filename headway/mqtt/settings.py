@@ -56,7 +56,7 @@ class MqttSettings:
         example="/mqtt",
     )
     keepalive_s: int = integer(
-        60, low=5, high=65_535, doc="Seconds without traffic, one and a half times, after which a connection is dead."
+        60, low=5, high=65_535, doc="A connection without traffic for one and a half times so many seconds is dead."
     )
     session_expiry_s: int = integer(
         7 * 86_400, high=2**32 - 1, doc="Seconds for which the broker keeps messages for us while we are away."
