@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.fields import nearest
 from headway.maths import MEDIAN_WIDTH_MAX, Denoise
 from headway.settings import (
     INTEGER_MAX,
-    Kind,
     boolean,
+    check,
     choice,
     entries,
     integer,
-    limits,
     number,
     optional_path,
     text,
@@ -121,16 +119,10 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        check(self)
         for entry in entries(type(self)):
-            option, setting, value = entry.key, entry.setting, getattr(self, entry.name)
-            if setting.choices:
-                _among(option, value if isinstance(value, tuple) else (value,), setting.choices)
-            elif setting.kind in (Kind.INTEGER, Kind.NUMBER) and not setting.low <= value <= setting.high:
-                raise ConfigError(f"{option} {value} must be from {limits(setting)}")
-            elif setting.kind is Kind.TEXT and len(value) > setting.length_max:
-                raise ConfigError(f"{option} has {len(value)} characters; at most {setting.length_max} are carried")
-            elif entry.name in SHOWN and not value.isprintable():
-                raise ConfigError(f"{option} {value[:40]!r} holds characters that cannot be shown; leave them out")
+            if entry.name in SHOWN and not (value := getattr(self, entry.name)).isprintable():
+                raise ConfigError(f"{entry.key} {value[:40]!r} holds characters that cannot be shown; leave them out")
         if self.pca and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
 
@@ -141,11 +133,3 @@ def writable(path: Path) -> None:
         raise ConfigError(f"cannot write {path}: folder {path.parent} does not exist")
     if path.is_dir():
         raise ConfigError(f"cannot write {path}: it is a folder; name a file in it")
-
-
-def _among(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if not given:
-        raise ConfigError(f"{option} is empty{nearest('', known)}")
-    for item in given:
-        if item not in known:
-            raise ConfigError(f"{option} {item!r} is unknown{nearest(item, known)}")

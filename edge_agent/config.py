@@ -16,6 +16,7 @@ from headway.maths import Loss, Optimizer
 from headway.mqtt import MqttSettings
 from headway.settings import (
     boolean,
+    check,
     choice,
     integer,
     names,
@@ -54,6 +55,9 @@ class SensorSettings:
         doc="Names that label files have for a class, where they differ: name in the file = class.",
         example={"gehen": "walk", "laufen": "run"},
     )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,9 @@ class LearnerSettings:
         True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."
     )
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
@@ -217,6 +224,9 @@ class PolicySettings:
     )
     waiting_bytes_max: int = integer(64 << 20, low=1 << 16, doc="Bytes that waiting labels may take, likewise.")
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
@@ -240,6 +250,9 @@ class SyncSettings:
         "since; 0: all of them.",
     )
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
@@ -260,6 +273,9 @@ class DeliverySettings:
     latency_ms_max: float = number(
         0.0, low=0.0, high=3_600_000, doc="Longest median time of one window in the self-test, milliseconds; 0: any."
     )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.settings import (
     boolean,
+    check,
     choice,
     entries,
     integer,
@@ -195,3 +196,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     assert message in str(caught.value)
     assert "plant.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rate_s": 0.1}, "rate_s 0.1 must be from 0.5 to 60"),
+        ({"rate_s": float("nan")}, "rate_s nan must be from 0.5 to 60"),
+        ({"strokes_max": 0}, "strokes_max 0 must be from 1 to 100,000"),
+        ({"trigger": "alway"}, "trigger 'alway' is unknown; did you mean 'always'?"),
+    ],
+)
+def test_what_python_code_gives_is_held_to_the_limits_too(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(Pump(**given))  # type: ignore[arg-type]
+    assert str(caught.value) == message

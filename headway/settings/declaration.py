@@ -1,38 +1,28 @@
-"""Settings declared once: default, limits and one sentence stand at the field; reading, examples and pages follow.
+"""How a setting is declared: at the dataclass field, with default, limits and one sentence.
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
     poll_interval_s: float = number(1.0, low=0.01, high=3600, doc="Seconds between two looks into the folder.")
-
-settings_from(SensorSettings, Fields(table, "sensor of agent.toml", ConfigError))
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headway.errors import ConfigError
-from headway.fields import Fields, nearest
-
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    S = TypeVar("S", bound=DataclassInstance)
 T = TypeVar("T")
 Text = TypeVar("Text", bound=str)
 
-log = logging.getLogger("headway.settings")
-
 INTEGER_MAX = 2**53
 PATH_CHARACTERS_MAX = 4096
-_SETTING = "setting"
+SETTING = "setting"
 
 
 class Kind(Enum):
@@ -130,7 +120,7 @@ def path(default: str | None = None, *, doc: str, key: str = "", formerly: str =
 
 def optional_path(*, doc: str, key: str = "", formerly: str = "", example: str) -> Path | None:
     made: Path | None = field(
-        default=None, metadata={_SETTING: Setting(Kind.PATH, doc, key, formerly, example=Path(example))}
+        default=None, metadata={SETTING: Setting(Kind.PATH, doc, key, formerly, example=Path(example))}
     )
     return made
 
@@ -154,7 +144,7 @@ def texts(
 def names(*, doc: str, key: str = "", example: Mapping[str, str]) -> Mapping[str, str]:
     """A table from text to text, empty by default."""
     made: Mapping[str, str] = field(
-        default_factory=dict, metadata={_SETTING: Setting(Kind.NAMES, doc, key, example=example)}
+        default_factory=dict, metadata={SETTING: Setting(Kind.NAMES, doc, key, example=example)}
     )
     return made
 
@@ -166,31 +156,7 @@ def table(default: T, key: str = "", *, doc: str = "") -> T:
 
 def optional_table(settings: type[T], key: str, *, doc: str) -> T | None:
     """A settings class that is None while the table is missing."""
-    made: T | None = field(default=None, metadata={_SETTING: Setting(Kind.TABLE, doc, key, settings=settings)})
-    return made
-
-
-def read_toml(file: Path) -> dict[str, object]:
-    """Raises ConfigError, one line with the file and the reason."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
-
-
-def settings_from(cls: type[S], fields: Fields, default: S | None = None, base: Path = Path()) -> S:
-    """Read a table strictly; what it leaves out comes from `default`, or is as declared.
-
-    base: folder that relative paths count from. Raises the family of `fields` for a value out of its limits, a
-    required key that is missing, a key given under its old and its new name, and an unknown key, of which it names the
-    nearest known one. A key under its old name alone is read, and a warning names the new one.
-    """
-    tables = {"": fields}
-    made = _read(cls, tables, default, base)
-    for read in reversed(tables.values()):
-        read.finish()
+    made: T | None = field(default=None, metadata={SETTING: Setting(Kind.TABLE, doc, key, settings=settings)})
     return made
 
 
@@ -198,13 +164,13 @@ def entries(cls: type[DataclassInstance], default: object = None, within: str = 
     """Every setting declared by the class and by the tables in it, in order."""
     found = []
     for each in dataclasses.fields(cls):
-        setting: Setting = each.metadata[_SETTING]
-        preset = _preset(each, default)
+        setting: Setting = each.metadata[SETTING]
+        preset = default_of(each, default)
         if setting.settings is not None:
             found += entries(setting.settings, preset, setting.key or within)
         else:
-            place, key = _place(each, setting)
-            found.append(Entry(each.name, place or within, key, setting, preset))
+            table, key = place_of(each, setting)
+            found.append(Entry(each.name, table or within, key, setting, preset))
     return found
 
 
@@ -212,7 +178,7 @@ def tables(cls: type[DataclassInstance]) -> dict[str, str]:
     """What is said of each table that has a settings class of its own, by name."""
     found: dict[str, str] = {}
     for each in dataclasses.fields(cls):
-        setting: Setting = each.metadata[_SETTING]
+        setting: Setting = each.metadata[SETTING]
         if setting.settings is not None:
             found |= {setting.key: setting.doc} if setting.key else {}
             found |= tables(setting.settings)
@@ -243,79 +209,22 @@ def plain(value: float) -> str:
 
 def _declared(default: T | None, setting: Setting) -> T:
     """None: it must be given."""
-    metadata = {_SETTING: setting}
+    metadata = {SETTING: setting}
     made: T = field(metadata=metadata) if default is None else field(default=default, metadata=metadata)
     return made
 
 
-def _read(cls: type[S], read: dict[str, Fields], default: S | None, base: Path) -> S:
-    """read: the tables in use so far by name, "" for the one that the class itself stands in."""
-    values: dict[str, Any] = {}
-    for each in dataclasses.fields(cls):
-        setting: Setting = each.metadata[_SETTING]
-        preset = _preset(each, default)
-        if setting.settings is not None:
-            if not setting.key:
-                values[each.name] = _read(setting.settings, read, preset, base)
-            elif preset is not None or read[""].has(setting.key):
-                values[each.name] = settings_from(setting.settings, read[""].table(setting.key), preset, base)
-            continue
-        place, key = _place(each, setting)
-        if place not in read:
-            read[place] = read[""].table(place)
-        if setting.formerly and read[place].rename(setting.formerly, key):
-            log.warning("%s of %s is now called %s; the old name is read for one release", setting.formerly,
-                        read[place].where, key)  # fmt: skip
-        values[each.name] = _value(read[place], key, setting, preset, base)
-    return cls(**values)
-
-
-def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) -> object:
-    given = None if preset is dataclasses.MISSING else preset
-    match setting.kind:
-        case Kind.PATH:
-            if given is None and setting.example is not None and not fields.has(key):
-                return None
-            return base / fields.text(key, None if given is None else str(given), length_max=PATH_CHARACTERS_MAX)
-        case Kind.TEXT:
-            return fields.text(key, given, length_max=setting.length_max)
-        case Kind.CHOICE:
-            return type(preset)(fields.choice(key, setting.choices, given))
-        case Kind.INTEGER:
-            return fields.integer(key, given, low=int(setting.low), high=int(setting.high))
-        case Kind.NUMBER:
-            return fields.number(key, given, low=setting.low, high=setting.high)
-        case Kind.BOOLEAN:
-            return fields.boolean(key, given)
-        case Kind.TEXTS:
-            found = fields.strings(key, given, count_max=setting.count_max, length_max=setting.length_max)
-            for item in found if setting.choices else ():
-                if item not in setting.choices:
-                    raise fields.error(f"{key} of {fields.where} has {item!r}{nearest(item, setting.choices)}")
-            return found
-        case _:
-            return _names(fields, key)
-
-
-def _names(fields: Fields, key: str) -> dict[str, str]:
-    found = {}
-    for name, to in fields.mapping(key).items():
-        if not isinstance(to, str):
-            raise fields.error(f"{key} of {fields.where} maps {name!r} to {to!r}; give a text")
-        found[name] = to
-    return found
-
-
-def _preset(each: dataclasses.Field[Any], default: object) -> Any:
+def default_of(each: dataclasses.Field[Any], default: object) -> Any:
+    """The field's value in `default`, else the declared one; MISSING: it must be given."""
     if default is not None:
         return getattr(default, each.name)
     if each.default_factory is not dataclasses.MISSING:
         return each.default_factory()
-    in_file: str | None = each.metadata[_SETTING].in_file
+    in_file: str | None = each.metadata[SETTING].in_file
     return each.default if in_file is None else in_file
 
 
-def _place(each: dataclasses.Field[Any], setting: Setting) -> tuple[str, str]:
+def place_of(each: dataclasses.Field[Any], setting: Setting) -> tuple[str, str]:
     """Table and key of a field."""
-    place, _, key = setting.key.rpartition(".")
-    return place, key or each.name
+    table, _, key = setting.key.rpartition(".")
+    return table, key or each.name
