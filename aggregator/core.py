@@ -213,8 +213,7 @@ class Aggregator:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
         self._store.put_statistics(row)
-        self._heads.sum.replace(old, report.statistics)
-        self._heads.changed = True
+        self._heads.replace(old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -299,10 +298,10 @@ class Aggregator:
         removed, epoch = 0, self._registry.newest_epoch(device)
         for row in list(self._store.every_statistics(self._model.space, device)):
             statistics = StatisticsReport.decode_stored(row.payload).statistics
-            self._heads.sum.replace(statistics, None)
+            self._heads.replace(statistics, None)
             removed += statistics.samples
         self._store.remove_device(device)
-        self._heads.changed = True
+        self._heads.contributors_changed()
         if self._deliveries is not None:
             self._deliveries.forget(device)
         for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):

@@ -93,6 +93,15 @@ class HeadPublisher:
         """What the broker retained has come."""
         self._asking = False
 
+    def replace(self, old: Statistics | None, new: Statistics | None) -> None:
+        """Exchange one contribution to the sum, None for none, see `FleetSum.replace`."""
+        self.sum.replace(old, new)
+        self.changed = True
+
+    def contributors_changed(self) -> None:
+        """A device was removed, whether or not it had statistics in this space."""
+        self.changed = True
+
     def update_stored(self) -> None:
         """One more gradient update waits."""
         self._waiting += 1
