@@ -52,7 +52,7 @@ FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
         "session options of ONNX Runtime",
         frozenset({"options.inter_op_num_threads", "options.intra_op_num_threads"}),
     ),
-    "headway/mqtt/settings.py": ("an SSL context", frozenset({"context.minimum_version", "context.sslsocket_class"})),
+    "headway/mqtt/tls.py": ("an SSL context", frozenset({"context.minimum_version", "context.sslsocket_class"})),
     "headway/mqtt/transport.py": (
         "client and properties of paho",
         frozenset(
