@@ -37,6 +37,10 @@ fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the n
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
+.PHONY: configuration
+configuration: $(READY) ## docs/configuration.md and the examples in systemd/, from the settings as they are declared
+	@$(RUN) -m scripts.configuration
+
 .PHONY: crash network
 crash: $(READY) ## agents, aggregator and broker killed 200 times at random while labels flow; about four minutes
 	@$(RUN) -m tests.crash

@@ -8,7 +8,7 @@ from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
 from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
-from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
@@ -20,6 +20,7 @@ __all__ = [
     "CODE_MAX",
     "DISCRIMINANT_LOG2",
     "LABEL_THRESHOLD",
+    "MEDIAN_WIDTH_MAX",
     "SAMPLES_MAX",
     "SUMS",
     "TEMPERATURES",
