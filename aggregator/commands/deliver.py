@@ -91,7 +91,10 @@ def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.
     print(f"ordered {what} for {len(targets)} device{'' if len(targets) == 1 else 's'}{later}", flush=True)
     if not wait_s or not row.sha256:
         return 0
-    return 0 if _arrived(store, set(targets) - set(NOT_DEVICES), clock, wait_s) else 1
+    if _arrived(store, set(targets) - set(NOT_DEVICES), clock, wait_s):
+        return 0
+    print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
+    return 1
 
 
 def list_deliveries(store: Store, in_json: bool) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from converter.proof import Proof
 from converter.report.report import Report
 from headway.durable import write_durably
@@ -51,6 +49,8 @@ def write_html(report: Report, path: Path) -> None:
 
 def page(report: Report) -> str:
     """The whole page as text; everything that a model or a runtime says is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only who asks for a page needs it
+
     passed = [proof for proof in report.proofs if not proof.refused]
     lines = report.lines()
     templates = Environment(
