@@ -1,4 +1,4 @@
-"""What the aggregator may do and how much of it: every limit, with its unit, in one place."""
+"""The aggregator's settings for decisions: method, intervals and every limit, with its unit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How fast bundles leave: bytes of all devices together, and how many devices hear of an order in a second."""
+    """How fast bundles leave: bytes of all devices together, and how many devices are sent their order in a second."""
 
     bytes_per_s: float = 1_000_000.0
     devices_per_s: float = 20.0
@@ -50,8 +50,8 @@ class AveragingPolicy:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """publish_interval_s: shortest time between two heads; pace_s: pause the aggregator asks of devices (0: none);
-    shrinkage: of the covariance in the exact method, 0..1; prior_devices_min: fewest devices whose summed tables may be
-    told to another one that starts with few labels (0: never)."""
+    shrinkage: of the covariance in the exact method, 0..1; prior_devices_min: fewest devices whose summed statistics
+    may be sent to another one that starts with few labels (0: never)."""
 
     method: Method = Method.EXACT
     publish_interval_s: float = 5.0

@@ -1,4 +1,4 @@
-"""What a long conversion is doing, a line for each step; on a terminal the line counts the seconds while it runs."""
+"""Shows the progress of a conversion, one line per step; on a terminal the line counts the seconds."""
 
 from __future__ import annotations
 
