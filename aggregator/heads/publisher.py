@@ -74,9 +74,7 @@ class HeadPublisher:
         self._asking = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
-            raise BundleError(
-                f"this bundle is a {model.task} model; it has no exact statistics; set method = average"
-            )
+            raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
         if len(model.source.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.source.classes)} classes does not fit one message")
 
