@@ -1,3 +1,3 @@
 """What converter, device and aggregator share: the maths of the head, the bundle format, the messages."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -81,6 +81,10 @@ class Descent:
         """The learning rate goes back to its start, and decays from there."""
         self.steps = 0
 
+    def move(self, difference: Float32) -> None:
+        """Add to the weights what others learned. difference: float32 (C, d + 1)."""
+        self.weights += difference
+
     def pull_to(self, fleet: Float32) -> None:
         """The head that `proximal` pulls to, float32 (C, d + 1)."""
         settings = self.settings

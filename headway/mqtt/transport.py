@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headway.mqtt.backoff import FullJitter
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
+from headway.mqtt.tls import tls_context
 from headway.ports import (
     Clock,
     Connected,
@@ -36,8 +37,6 @@ from headway.ports import (
     SystemClock,
     TransportEvent,
 )
-
-__all__ = ["MqttSettings", "MqttTransport"]
 
 LOOP_TIMEOUT_S = 1.0
 SCHEMA_PROPERTY = ("schema", "1")
@@ -71,7 +70,7 @@ class MqttTransport:
         self._settings, self._client_id = settings, client_id
         self._subscriptions, self._will, self._on_event = subscriptions, will, on_event
         self._clock = clock or SystemClock()
-        self._tls, self._password = settings.tls_context(), settings.password()
+        self._tls, self._password = tls_context(settings), settings.password()
         self._address = (settings.host, settings.port)
         self._limits = _Limits(settings.receive_max)
         self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
