@@ -6,10 +6,13 @@ VENV := .venv
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
+PYTHONS ?= 3.11 3.12 3.13
+# tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test simulate check fuzz tflite-env clean nightly slow coverage docs
+.PHONY: help demo case-study test test-all simulate check fuzz tflite-env clean nightly slow coverage docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +24,10 @@ case-study: $(READY) ## the textbook case of incremental learning, ten rounds of
 	@$(RUN) -m benchmarks.case_study
 
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
+
+test-all: ## the tests on each Python of PYTHONS (3.11 3.12 3.13) that is installed, in environments of their own
+	@scripts/test-all.sh $(PYTHONS)
 
 simulate: $(READY) ## a thousand seeds of the simulated fleet, two to three minutes on two cores of its own
 	@$(RUN) -m tests.simulation --runs 1000

@@ -1,4 +1,4 @@
-"""``edge-fleet``: serve a fleet, look at its devices, deliver bundles, take a device's contribution out."""
+"""The program ``edge-fleet``: run the aggregator, list devices, remove a device's contribution, deliver bundles."""
 
 from __future__ import annotations
 

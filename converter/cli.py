@@ -1,4 +1,4 @@
-"""``edge-convert``: turn a trained model into a bundle a device can learn with; look at one, check one, make keys."""
+"""The program ``edge-convert``: convert a model, inspect a bundle, verify a bundle, make signing keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conversion, start to end: load, cut, export, prove, fit, sign, write."""
+"""Runs a conversion from start to end: load, cut, export, prove, fit, sign, write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of a conversion, validated when built."""
+"""The options of a conversion, validated when built."""
 
 from __future__ import annotations
 

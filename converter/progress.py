@@ -1,4 +1,4 @@
-"""What a long conversion is doing, a line for each step; on a terminal the step that runs counts its seconds."""
+"""Shows the progress of a conversion, a line for each step; on a terminal the running step counts its seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes out of the agent's decisions."""
+"""Holds what comes out of the agent's decisions: answers, messages to send, counts of labels."""
 
 from __future__ import annotations
 
@@ -59,3 +59,13 @@ class LabelCounts:
     repeated: int = 0
     corrected: int = 0
     unknown: int = 0
+
+    def add(
+        self, *, learned: int = 0, waiting: int = 0, repeated: int = 0, corrected: int = 0, unknown: int = 0
+    ) -> None:
+        """So many more."""
+        self.learned += learned
+        self.waiting += waiting
+        self.repeated += repeated
+        self.corrected += corrected
+        self.unknown += unknown

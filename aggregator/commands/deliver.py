@@ -1,4 +1,4 @@
-"""The operator's side of deliveries: order a bundle, withdraw it, look how far it is; and which bundle to serve."""
+"""Implements `edge-fleet deliver` and `deliveries`, and chooses the bundle that the aggregator itself serves."""
 
 from __future__ import annotations
 

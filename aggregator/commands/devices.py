@@ -1,4 +1,4 @@
-"""The fleet as a person wants to see it: one line per device, and the same as JSON."""
+"""Implements `edge-fleet devices`: one line per device, or the same as JSON."""
 
 from __future__ import annotations
 

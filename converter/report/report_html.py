@@ -1,4 +1,4 @@
-"""The report as one HTML page with pictures: size, latency, score and parity of every backbone. No script, no links."""
+"""Writes the report as one HTML page with pictures: size, latency, score and parity of every backbone. No scripts."""
 
 from __future__ import annotations
 

@@ -80,21 +80,20 @@ class Labelling:
         """
         known = self._windows.get(window_id)
         if known is None:
-            counts.unknown += 1
+            counts.add(unknown=1)
         elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
-            counts.repeated += 1
+            counts.add(repeated=1)
         elif no_label(known.label):
             yield from self._withdraw_pseudo_label(window_id, known)
-            counts.waiting += self._must_wait
-            counts.learned += not self._must_wait
+            counts.add(learned=not self._must_wait, waiting=self._must_wait)
             yield from self._learn_or_queue(window_id, known.features, label, known.served, remembered=True)
         elif known.number < NOT_LEARNED:
             self._correct_waiting(window_id, marked(known.number), label)
-            counts.corrected += 1
+            counts.add(corrected=1)
         else:
             yield CorrectLabel(known.number, known.features, known.label, label)
             self._windows.relabel(window_id, label, known.number)
-            counts.corrected += 1
+            counts.add(corrected=1)
 
     def learn_waiting(self, count: int) -> Iterator[LearnLabel]:
         """At most `count` of the labels that wait, the oldest first."""

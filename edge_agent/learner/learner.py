@@ -199,7 +199,7 @@ class Learner:
             self.trainer.renamed(renames)
         for name in changes.add:
             self.add_class(name)
-        self.names.removed |= set(changes.remove)
+        self.names.remove(changes.remove)
         return renames
 
     def adopt(self, published: PublishedHead) -> bool:

@@ -18,6 +18,7 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
 from headway.wire.messages import PublishedHead, StatisticsReport
 from headway.wire.topics import Kind
+from tests.arrays import assert_same
 from tests.device import open_device
 from tests.edge_agent.test_loop import FixedClock, Recorder
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
@@ -66,7 +67,7 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     drop(settings, "3.npz", x=x[:6], y=np.array(["stumble"] * 6))
     turn(loop)
     probability = agent.process(pipeline().features(x), None).probability
-    assert (probability[:, 1] == 0).all()
+    np.testing.assert_array_equal(probability[:, 1], 0)
     drop(settings, "4.npz", add_class=np.array(["walk"]))
     turn(loop)
     assert not agent.learner.removed
@@ -199,7 +200,7 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     plain.process(pipeline().features(x), y)
     later = pipeline().features(windows(30, drift=0.5, seed=5)[0])
     answers = [one.process(later, None).probability for one in (agent, plain)]
-    assert np.array_equal(*answers), "columns keep their places, and nothing learned is lost"
+    assert_same(*answers, where="columns keep their places, and nothing learned is lost")
     assert agent.learner.names.wire_names == CLASSES
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":

@@ -163,7 +163,7 @@ class GradientTrainer:
         if published.head.classes != self._classes or published.head.kind is not self._task.link:
             return
         fresh = weights_over_unit_codes(published.head, self._scale)
-        self._descent.weights += fresh - self._base
+        self._descent.move(fresh - self._base)
         self._base, self._fleet, self._base_version = fresh, fresh.copy(), published.version
         self._descent.pull_to(self._fleet)
 
