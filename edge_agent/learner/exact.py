@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edge_agent.learner.buckets import Buckets
+from edge_agent.learner.exact_settings import ExactSettings
 from edge_agent.learner.experts import ExpertPool
 from edge_agent.learner.guesses import Guesses
 from edge_agent.learner.origin import Origin
 from edge_agent.learner.pending import PendingRows
-from edge_agent.learner.recipes import DRIFT_LABELS_MIN, RECIPES, Evidence, Solved, solve
+from edge_agent.learner.recipes import Evidence, Solved, solve
 from edge_agent.learner.stack import HeadStack
 from edge_agent.learner.trainer import TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
@@ -32,13 +33,6 @@ from headway.posterior import RunningPosterior
 from headway.statistics import Statistics
 
 CANDIDATE = "exact"
-EVIDENCE_ROWS = 128
-# below it no window is shorter than the whole past, and leave-one-out covers every label
-FEW_LABELS = 128
-# features up to which every label is worth a solve while labels are few
-SMALL = 128
-# share of all labels that must be of classes met since a drift
-DRIFT_COVERAGE = 0.9
 
 
 class ExactTrainer:
@@ -48,14 +42,15 @@ class ExactTrainer:
     replay gives the same bits. Labels since the last solve wait in `pending`, and are part of `local`.
     """
 
-    def __init__(self, source: Statistics, bucket_labels: int = 64, buckets_max: int = 32) -> None:
+    def __init__(self, source: Statistics, settings: ExactSettings | None = None) -> None:
+        self.settings = settings = settings or ExactSettings()
         self._origin = Origin(source)
         empty = Statistics.zeros(source.size, source.classes, source.space)
-        self._buckets = Buckets(empty, bucket_labels, buckets_max)
+        self._buckets = Buckets(empty, settings.bucket_labels, settings.buckets_max)
         self._pending = PendingRows(source.size)
         self._evidence = self._pending.rows()
         self._temperatures: dict[str, float] = {}
-        self._pool = ExpertPool()
+        self._pool = ExpertPool(settings)
         self._calibration_due = False
         self._solved: Solved | None = None
         self._running: RunningPosterior | None = None
@@ -87,6 +82,11 @@ class ExactTrainer:
     def labels(self) -> int:
         """Labels learned so far; the number the next one gets."""
         return self._buckets.labels + len(self._pending)
+
+    @property
+    def few(self) -> bool:
+        """Labels are few: leave-one-out sets the weights, and what other devices learned may still help."""
+        return self.labels < self.settings.few_labels
 
     def learn(self, codes: Int8, labels: Int64) -> None:
         for code, label in zip(codes, labels.tolist(), strict=True):
@@ -158,7 +158,7 @@ class ExactTrainer:
         Only while labels are few; later, predicting first and learning then tells more about what comes next.
         """
         left_out = self._refreshed().left_out
-        if self.labels >= FEW_LABELS or not left_out:
+        if self.labels >= self.settings.few_labels or not left_out:
             return {}
         weights = self._pool.weights(list(left_out))
         rows = _shared_rows(left_out)
@@ -211,8 +211,9 @@ class ExactTrainer:
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]
         temperatures, weights = values.table("temperatures"), values.table("weights")
-        self._temperatures = {name: temperatures.number(name, low=0.0) for name in RECIPES if temperatures.has(name)}
-        self._pool.restore({name: weights.number(name) for name in RECIPES if weights.has(name)})
+        names = [recipe.name for recipe in self.settings.recipes]
+        self._temperatures = {name: temperatures.number(name, low=0.0) for name in names if temperatures.has(name)}
+        self._pool.restore({name: weights.number(name) for name in names if weights.has(name)})
         self._drift = values.integer("drift") if values.has("drift") else None
         self._narrow = values.boolean("narrow", False)
         self._origin.restore(tensors, values)
@@ -233,10 +234,18 @@ class ExactTrainer:
 
     def _refresh_interval(self) -> int:
         """Labels between two solves, so many that a solve costs little per label."""
-        size, labels = self._buckets.total.size, self._buckets.labels
-        if labels < FEW_LABELS:
-            return 1 if size <= SMALL else 1 + labels // 8
-        return 16 if size <= SMALL else 64 if size <= 2 * SMALL else 128
+        size, labels, small = self._buckets.total.size, self._buckets.labels, self.settings.small_features
+        if labels < self.settings.few_labels:
+            return 1 if size <= small else 1 + labels // 8
+        few, some, many = self.settings.solve_labels
+        return few if size <= small else some if size <= 2 * small else many
+
+    def _last_calibration(self, labels: int) -> int:
+        """The label count at which temperatures were last due: every `evidence_rows` labels, later less often."""
+        step = self.settings.evidence_rows
+        while labels > 8 * step:
+            step *= 2
+        return labels // step * step
 
     def _experts(self) -> HeadStack:
         """The experts, the one over all labels with those that wait."""
@@ -255,7 +264,7 @@ class ExactTrainer:
 
     def _score(self, code: Int8, label: int) -> None:
         """Move the weights by how the experts predicted a label that none of them has learned. code: int8 (d,)."""
-        if self._buckets.labels < FEW_LABELS:
+        if self._buckets.labels < self.settings.few_labels:
             return  # leave-one-out sets the weights
         stack = self._experts()
         logits = stack.logits(code.astype(np.float32))
@@ -266,12 +275,12 @@ class ExactTrainer:
             return
         before, waiting = self._buckets.labels, self._pending.rows()
         self._buckets.add(waiting.codes, waiting.labels)
-        if last_calibration(before) != last_calibration(self._buckets.labels):
+        if self._last_calibration(before) != self._last_calibration(self._buckets.labels):
             self._calibration_due = True
         self._evidence = Evidence(
             np.concatenate([self._evidence.codes, waiting.codes]),
             np.concatenate([self._evidence.labels, waiting.labels]),
-        ).newest(EVIDENCE_ROWS)
+        ).newest(self.settings.evidence_rows)
         self._pending.clear()
         self._forget_solved()
         if self._calibration_due:
@@ -281,12 +290,12 @@ class ExactTrainer:
     def _refreshed(self) -> Solved:
         if self._solved is not None:
             return self._solved
-        few = self._buckets.labels < FEW_LABELS
+        few = self._buckets.labels < self.settings.few_labels
         evidence = self._evidence if few or self._calibration_due else None
         self._calibration_due = False
         guessed = self._guesses.tables if self._guesses.tables.samples else None
         drift = None if self._narrow else self._drift
-        self._solved = solve(self._origin, self._buckets, evidence, self._temperatures, drift, guessed)
+        self._solved = solve(self._origin, self._buckets, evidence, self._temperatures, self.settings, drift, guessed)
         self._temperatures = dict(self._solved.temperatures)
         if few and self._solved.left_out:
             self._judge(self._solved)
@@ -294,11 +303,11 @@ class ExactTrainer:
 
     def _widen(self) -> None:
         """Admit the windows since the last drift when they have met enough; weigh all experts by the labels since."""
-        if not self._narrow or self._drift is None or self._buckets.labels - self._drift < DRIFT_LABELS_MIN:
+        if not self._narrow or self._drift is None or self._buckets.labels - self._drift < self.settings.drift_labels_min:
             return
         met = self._buckets.recent(self._buckets.labels - self._drift).counts > 0
         counts = self._buckets.total.counts
-        if counts[met].sum() >= DRIFT_COVERAGE * counts.sum():
+        if counts[met].sum() >= self.settings.drift_coverage * counts.sum():
             self._narrow, self._calibration_due = False, True
             self._forget_solved()
             self._judge(self._refreshed())
@@ -306,7 +315,7 @@ class ExactTrainer:
     def _judge(self, solved: Solved) -> None:
         """Set the weights by how each expert predicts, solved without it, what all of them can be asked about."""
         rows = _shared_rows(solved.left_out)
-        if rows >= (1 if self._drift is None or self._narrow else DRIFT_LABELS_MIN):
+        if rows >= (1 if self._drift is None or self._narrow else self.settings.drift_labels_min):
             at, newest = np.arange(rows), self._evidence.newest(rows).labels
             self._pool.judge({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
 
@@ -317,11 +326,3 @@ class ExactTrainer:
 def _shared_rows(left_out: Mapping[str, Float64]) -> int:
     """How many of the newest evidence rows every expert can be asked about."""
     return min(map(len, left_out.values()), default=0)
-
-
-def last_calibration(labels: int) -> int:
-    """The label count at which temperatures were last due: every EVIDENCE_ROWS labels, later less often."""
-    step = EVIDENCE_ROWS
-    while labels > 8 * step:
-        step *= 2
-    return labels // step * step

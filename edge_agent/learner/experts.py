@@ -12,21 +12,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edge_agent.learner.exact_settings import ExactSettings
 from edge_agent.learner.stack import HeadStack
 from headway.arrays import Float64
 from headway.head import Head
-
-LOSS_MAX = 4.0
-# share of a loss that counts while labels are few: experts that erred alike on ten rows may differ on the next ten
-FEW_RATE = 0.3
-DISCOUNT = 0.99
-SHARE = 0.01
 
 
 class ExpertPool:
     """Log weights by expert name; an expert that is new starts from its share."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ExactSettings) -> None:
+        self._settings = settings
         self._log_weights: dict[str, float] = {}
         # the weights last asked for, while they hold
         self._known: tuple[Sequence[str], Float64] | None = None
@@ -35,7 +31,7 @@ class ExpertPool:
         """Weights of `names`, float64 (m,), adding up to one."""
         if self._known is not None and self._known[0] == names:
             return self._known[1]
-        least = min(self._log_weights.values(), default=0.0) + float(np.log(SHARE))
+        least = min(self._log_weights.values(), default=0.0) + float(np.log(self._settings.share))
         logs = np.array([self._log_weights.get(name, least) for name in names])
         if not self._log_weights:
             logs[:] = 0.0
@@ -46,12 +42,14 @@ class ExpertPool:
 
     def judge(self, losses: Mapping[str, Float64]) -> None:
         """Set the weights from losses on the same rows, float64 (n,) per expert: log-losses in nats, few rows."""
-        totals = {name: -FEW_RATE * float(np.minimum(loss, LOSS_MAX).sum()) for name, loss in losses.items()}
+        few_rate, loss_max = self._settings.few_rate, self._settings.loss_max
+        totals = {name: -few_rate * float(np.minimum(loss, loss_max).sum()) for name, loss in losses.items()}
         self._settle(list(totals), np.array(list(totals.values())))
 
     def score(self, names: Sequence[str], losses: Float64) -> None:
         """One more label. losses: float64 (m,), log-losses in nats of the experts `names`."""
-        logs = DISCOUNT * np.log(self.weights(names)) - np.minimum(losses, LOSS_MAX)
+        logs = self._settings.discount * np.log(self.weights(names))
+        logs -= self._settings.rate * np.minimum(losses, self._settings.loss_max)
         self._settle(names, logs)
 
     def head(self, stack: HeadStack) -> Head:
@@ -68,6 +66,7 @@ class ExpertPool:
 
     def _settle(self, names: Sequence[str], logs: Float64) -> None:
         weights = np.exp(logs - logs.max())
-        weights = (1 - SHARE) * weights / weights.sum() + SHARE / len(weights)
+        share = self._settings.share
+        weights = (1 - share) * weights / weights.sum() + share / len(weights)
         self._log_weights = dict(zip(names, np.log(weights).tolist(), strict=True))
         self._known = None

@@ -9,7 +9,8 @@ import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import FEW_LABELS, ExactTrainer
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact_settings import ExactSettings
 from edge_agent.learner.fitting import check_head, check_prior
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate
 from edge_agent.learner.gradient import GradientTrainer
@@ -53,7 +54,7 @@ class Prediction:
 class Learner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
-    def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
+    def __init__(self, variant: Variant, settings: LearnerSettings, exact: ExactSettings | None = None) -> None:
         self._variant = variant
         self.settings = settings
         self.task = variant.task
@@ -61,7 +62,7 @@ class Learner:
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         self.trainer: ExactTrainer | GradientTrainer = (
-            ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
+            ExactTrainer(variant.source, exact) if self.kind == "exact" else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
@@ -238,7 +239,7 @@ class Learner:
     @property
     def wants_prior(self) -> bool:
         """Whether what other devices learned may still help: labels of its own are few."""
-        return self.settings.fleet_prior and self.kind == "exact" and self.trainer.labels < FEW_LABELS
+        return self.settings.fleet_prior and isinstance(self.trainer, ExactTrainer) and self.trainer.few
 
     @property
     def prior_samples(self) -> int:
