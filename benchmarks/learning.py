@@ -127,7 +127,7 @@ def _drive(
     lived: list[Features],
 ) -> Scores:
     # where nothing is predicted in between, a peer may take several passes over all it was taught
-    block = task.block if task.prequential or isinstance(contender, Headway) else len(taught)
+    block = task.block if task.prequential or isinstance(contender, Headway | ablation.Alone) else len(taught)
     if task.prequential:
         return {"prequential": _prequential(contender, device, taught, block)}
     lives: Scores = {}

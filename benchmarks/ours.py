@@ -7,7 +7,6 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.history import SyncState
-from edge_agent.learner.exact_settings import ExactSettings
 from edge_agent.learner.serving import Learner
 from edge_agent.learner.windows import Windows
 from edge_agent.pipeline import Features, Pipeline
@@ -19,11 +18,9 @@ from headway.variant import Variant
 class Headway:
     """One device. Labels come after the whole block was predicted, by window id, as labels come in the field."""
 
-    def __init__(
-        self, variant: Variant, settings: LearnerSettings | None = None, exact: ExactSettings | None = None
-    ) -> None:
+    def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
         settings = settings or LearnerSettings()
-        learner = Learner(variant, settings, exact)
+        learner = Learner(variant, settings)
         windows = Windows(settings.horizon_rows)
         self.agent = Agent("benchmark", learner, SyncSettings(), SyncState(epoch=1), windows=windows)
         self._seen = 0
