@@ -70,7 +70,7 @@ def variations() -> dict[str, Variation]:
     found["temperature 4 always"] = Variation(replace(full, temperatures=(4.0,)))
     found["no head start"] = Variation(replace(full, unlabelled_nats=0.0))
     found["no pool: all alike"] = Variation(replace(full, loss_max=0.0))
-    found["no pool: best alone"] = Variation(replace(full, few_rate=100.0, rate=100.0, share=1e-300))
+    found["no pool: best alone"] = Variation(replace(full, few_rate=10.0, rate=10.0, share=1e-300))
     found["no pool: quick alone"] = _without(lambda r: r.name != "quick")
     found["no leave-one-out"] = Variation(replace(full, few_labels=0))
     return found
@@ -89,10 +89,7 @@ def scores(task: Task, seed: int, drive: Drive, chosen: Mapping[str, Variation])
         for device in task.devices
     ]
     for name, variation in chosen.items():
-        results = [
-            next(iter(drive(Alone(variant, variation), task, *parts).values()))
-            for parts in prepared
-        ]
+        results = [next(iter(drive(Alone(variant, variation), task, *parts).values())) for parts in prepared]
         yield name, float(np.mean(results))
 
 

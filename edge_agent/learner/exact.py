@@ -303,7 +303,11 @@ class ExactTrainer:
 
     def _widen(self) -> None:
         """Admit the windows since the last drift when they have met enough; weigh all experts by the labels since."""
-        if not self._narrow or self._drift is None or self._buckets.labels - self._drift < self.settings.drift_labels_min:
+        if (
+            not self._narrow
+            or self._drift is None
+            or self._buckets.labels - self._drift < self.settings.drift_labels_min
+        ):
             return
         met = self._buckets.recent(self._buckets.labels - self._drift).counts > 0
         counts = self._buckets.total.counts

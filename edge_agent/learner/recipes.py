@@ -24,6 +24,7 @@ from headway.posterior import Posterior, RunningPosterior
 from headway.ridge import Ridge
 from headway.statistics import Statistics
 
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The newest labelled codes, all of them in the tables. codes: int8 (n, d); labels: int64 (n,)."""
@@ -101,9 +102,7 @@ def solve(
             # only what is in the tables can be left out of them
             rows = evidence.newest(newest) if newest else evidence
             for name, logits in zip(names, solution.leave_one_out(rows.codes, rows.labels, priors), strict=True):
-                fitted[name] = fit_temperature(
-                    logits, rows.labels, DISCRIMINANT_LOG2, np.array(settings.temperatures)
-                )
+                fitted[name] = fit_temperature(logits, rows.labels, DISCRIMINANT_LOG2, np.array(settings.temperatures))
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(priors), strict=True):
             heads[name] = _served(head, fitted.get(name, 1.0), start)
