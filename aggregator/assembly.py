@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.store import Store, StoredPart
-from headway.messages import ReportPart, join_report
+from headway.wire import ReportPart, join_report
 
 
 class Assemblies:

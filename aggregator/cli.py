@@ -22,22 +22,20 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import headway
+from aggregator.commands import as_json, as_table, deliver_bundle, list_deliveries, serving, shelf_of, summarise
 from aggregator.config import DATABASE, Settings, read_settings, sqlite_url
 from aggregator.core import Aggregator
-from aggregator.deliver import deliver, serving, shelf_of
-from aggregator.deliver import deliveries as list_deliveries
 from aggregator.delivery import Deliveries
 from aggregator.heads import FleetModel
 from aggregator.policy import Method
 from aggregator.service import Service
-from aggregator.sql import SqlStore
-from aggregator.summary import as_json, as_table, summarise
+from aggregator.store.sql import SqlStore
+from headway.bundle import read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError
-from headway.mqtt import MqttTransport
-from headway.notify import Notifier
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Outgoing, SystemClock, TransportEvent
-from headway.topics import checked_name
-from headway.variant import read_variant
+from headway.sd_notify import SystemdNotifier
+from headway.wire import checked_name
 
 STATE_DIR = "/var/lib/headway-aggregator"
 REMOVAL_TIMEOUT_S = 10.0
@@ -92,7 +90,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
         client_id = f"headway-{settings.fleet}-aggregator"
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
-    clock, notifier = SystemClock(), Notifier.from_environment()
+    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
@@ -103,7 +101,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
 
 def _deliver(options: argparse.Namespace) -> int:
     url, state_dir = _place(options)
-    return deliver(options, state_dir, _store_at(url, state_dir), SystemClock())
+    return deliver_bundle(options, state_dir, _store_at(url, state_dir), SystemClock())
 
 
 def _deliveries(options: argparse.Namespace) -> int:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aggregator.averaging import AveragingPolicy
-from aggregator.policy import DeliveryPolicy, Limits, Method, Policy
+from aggregator.policy import AveragingPolicy, DeliveryPolicy, Limits, Method, Policy
 from headway.errors import ConfigError
 from headway.fields import Fields
-from headway.mqtt import MqttSettings
-from headway.topics import checked_name
+from headway.mqtt.transport import MqttSettings
+from headway.wire import checked_name
 
 DATABASE = "aggregator.sqlite"
 # a fleet's acks leave in bursts: more may be in flight than a device ever needs; and one client makes no storm

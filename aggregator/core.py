@@ -17,15 +17,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aggregator.assembly import Assemblies
 from aggregator.delivery import Deliveries
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import FleetModel, HeadPublisher
+from aggregator.heads import FleetModel, HeadPublisher, Priors
 from aggregator.policy import Method, Policy
-from aggregator.priors import Priors
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
-from headway.messages import (
+from headway.maths import Statistics
+from headway.ports import Outgoing, Received
+from headway.wire import (
+    AGGREGATOR,
+    ALL,
     REPORT_BYTES_MAX,
     Ack,
+    Address,
+    Kind,
     ReportPart,
     StatisticsChange,
     StatisticsReport,
@@ -33,10 +38,9 @@ from headway.messages import (
     Update,
     is_change,
     is_part,
+    parse_topic,
+    topic,
 )
-from headway.ports import Outgoing, Received
-from headway.statistics import Statistics
-from headway.topics import AGGREGATOR, ALL, Address, Kind, parse_topic, topic
 
 HOUSEKEEPING_INTERVAL_S = 1.0
 # the number under which the store counts the starts of the service
@@ -194,7 +198,7 @@ class Aggregator:
             _check_same_history(report, payload, known)
             return
         stored = None if known is None else StatisticsReport.decode_stored(known.payload)
-        if stored is not None and not report.history.includes(stored.history.life, stored.counter):
+        if stored is not None and not report.history.includes(stored.history.run_id, stored.counter):
             raise Refused(
                 "conflict",
                 f"counter {stored.counter} was told by a run that counter {report.counter} does not come from: "
@@ -247,7 +251,7 @@ class Aggregator:
             )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        self._store.put_sequence(device, update.epoch, update.sequence, update.life)
+        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         self._check_update(update)
@@ -282,10 +286,12 @@ class Aggregator:
         """What the store holds of (device, epoch), whatever was just said."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
-        life = self._store.sequence_life(device, epoch) if known is None else StatisticsReport.read_life(known.payload)
+        run_id = (
+            self._store.sequence_run_id(device, epoch) if known is None else StatisticsReport.read_run_id(known.payload)
+        )
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, life, *progress, removed)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:

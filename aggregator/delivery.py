@@ -16,11 +16,9 @@ from typing import Protocol
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.store import DeliveryRow, Store
-from headway.delivery import Desired, FileRange, RangeRequest
 from headway.errors import RemoteError, StoreError
-from headway.messages import TENSORS_TYPE, Reported
 from headway.ports import Outgoing
-from headway.topics import AGGREGATOR, Kind, topic
+from headway.wire import AGGREGATOR, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
 
 EVERYBODY = ""
 NOT_DEVICES = (EVERYBODY, AGGREGATOR)
@@ -141,8 +139,8 @@ class Deliveries:
                 break
             device, _none = self._untold.popitem(last=False)
             order = self._orders[device]
-            wish = Desired(order.sha256, order.size, order.name, order.version, order.release)
-            payload = wish.encode() if order.sha256 else b""
+            desired = Desired(order.sha256, order.size, order.name, order.version, order.release)
+            payload = desired.encode() if order.sha256 else b""
             effects.append(Outgoing(topic(self._fleet, device, Kind.DESIRED), payload, retain=True))
             if not order.done:
                 self._put(replace(order, done=True))

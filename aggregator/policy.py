@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from aggregator.averaging import AveragingPolicy
-
 
 class Method(StrEnum):
     """Which of the two heads is published."""
@@ -34,6 +32,19 @@ class DeliveryPolicy:
 
     bytes_per_s: float = 1_000_000.0
     devices_per_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class AveragingPolicy:
+    """updates_min: how many make a round; round_s: after so long fewer will do; clip_norm: c, L2, in the units of
+    `weights_over_unit_codes`; samples_max: most that one update may weigh."""
+
+    updates_min: int = 4
+    round_s: float = 60.0
+    learning_rate: float = 1.0
+    clip_norm: float = 10.0
+    staleness_exponent: float = 0.5
+    samples_max: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

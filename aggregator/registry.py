@@ -14,9 +14,8 @@ from aggregator.policy import Limits
 from aggregator.store import DeviceRow, EventRow, RefusalRow, Store
 from headway.errors import RemoteError
 from headway.fields import canonical_json
-from headway.messages import Event, Metrics, Reported, Status
-from headway.target_metrics import SUMS
-from headway.task import Task
+from headway.maths import SUMS, Task
+from headway.wire import Event, Metrics, Reported, Status
 
 UNKNOWN_DEVICE = ""
 

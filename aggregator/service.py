@@ -18,8 +18,6 @@ from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.store import Store
 from headway.errors import TransportError
-from headway.messages import Status
-from headway.notify import Notifier
 from headway.ports import (
     Clock,
     Connected,
@@ -28,11 +26,12 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
+    Response,
     Transport,
     TransportEvent,
 )
-from headway.reasons import Response
-from headway.topics import AGGREGATOR, ALL, Kind, aggregator_subscriptions, topic
+from headway.sd_notify import SystemdNotifier
+from headway.wire import AGGREGATOR, ALL, Kind, Status, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
 PUT_TIMEOUT_S = 0.5
@@ -97,7 +96,7 @@ class Service:
         build_transport: Callable[[Outgoing, tuple[str, ...], Callable[[TransportEvent], None]], Transport],
         limits: ServiceLimits,
         clock: Clock,
-        notifier: Notifier,
+        notifier: SystemdNotifier,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
@@ -112,7 +111,7 @@ class Service:
         subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
-        self._complaint = ""
+        self._last_error = ""
         self._head_unsent = False
         self._clearing: dict[int, str] = {}
         self._refusals: set[str] = set()
@@ -210,13 +209,13 @@ class Service:
 
     def _log_connection(self, event: TransportEvent) -> None:
         if isinstance(event, Connected):
-            self._complaint = ""
+            self._last_error = ""
             self._refusals.clear()
             LOG.info("connected to the broker, session %s", "resumed" if event.session_present else "new")
-        elif isinstance(event, Disconnected) and event.reason != self._complaint:
+        elif isinstance(event, Disconnected) and event.reason != self._last_error:
             # each attempt to reconnect fails with the same words; once is enough
             LOG.warning("no connection to the broker: %s", event.reason)
-            self._complaint = event.reason
+            self._last_error = event.reason
         elif isinstance(event, Delivered) and event.refused:
             self._log_refusal(f"the broker refused {event.topic or 'a message'}: {event.reason}")
         elif isinstance(event, NotSubscribed):

@@ -17,11 +17,11 @@ from benchmarks.ours import features_of
 from benchmarks.peers import Contender
 from benchmarks.tasks import Device, Task
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.exact_settings import ExactSettings, Recipe
-from edge_agent.learner.serving import Learner
+from edge_agent.learner.exact import ExactSettings, Recipe
+from edge_agent.learner import Learner
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
-from headway.variant import Variant
+from headway.bundle import Variant
 
 FULL = "as it is"
 FULL_SETTINGS = ExactSettings()

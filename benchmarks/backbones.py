@@ -12,7 +12,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from benchmarks.tasks import Task
-from headway.variant import Variant, read_variant
+from headway.bundle import Variant, read_variant
 
 CACHE = Path(".cache/benchmarks")
 EMBEDDING = 64

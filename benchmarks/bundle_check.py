@@ -15,9 +15,9 @@ import numpy as np
 
 from edge_agent.runtime import ENGINES, open_runtime
 from headway.arrays import AnyArray, Float32
+from headway.bundle import Variant, read_variant
 from headway.errors import HeadwayError
 from headway.ports import SystemClock
-from headway.variant import Variant, read_variant
 
 
 def check(variant: Variant, windows: Float32) -> dict[str, AnyArray]:

@@ -26,14 +26,14 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
+from edge_agent.learner import Learner
 from edge_agent.learner.gradient import CANDIDATE, GradientTrainer
-from edge_agent.learner.serving import Learner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
+from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64
-from headway.metrics import ClassificationSums
-from headway.variant import Variant, read_variant
+from headway.bundle import Variant, read_variant
+from headway.maths import ClassificationSums
 
 BASE, ROUNDS, PER_ROUND = 1000, 10, 10
 MEASURES = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "mse", "log_loss")
@@ -95,7 +95,7 @@ def base_bundle(data: Digits, folder: Path) -> Path:
     import keras
 
     from converter.convert import convert
-    from converter.training_data import training_data
+    from converter.features import training_data
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

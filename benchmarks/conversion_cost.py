@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks.interpreters import ROOT, ChildError, machine, require_tflite_python, run_module, scratch_rows
 from benchmarks.models import SHAPES, trained
 from benchmarks.peer_exports import REPRESENTATIVE_ROWS
-from converter.source import QUIET
-from headway.variant import read_variant
+from converter.sources import QUIET
+from headway.bundle import read_variant
 
 LATENCY_SHAPES = ("MobileNetV2 96x96", "DS-CNN 49x10 MFCC", "1D-CNN BatchNorm Dropout", "MLP")
 TIMED_SHAPE = "MobileNetV2 96x96"

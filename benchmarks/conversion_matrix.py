@@ -27,12 +27,12 @@ from benchmarks.judging import Truth, Verdict, judge, judge_answers
 from benchmarks.matrix_tables import AGENT, AGENT_FASTEST, OURS, Cell, Outcome, tables
 from benchmarks.models import SHAPES, Shape, trained
 from converter import Options, Report, convert, training_data
-from converter.runtimes import Runtime, installed_runtimes
-from converter.source import QUIET
-from converter.versions import flex_operators
+from converter.export import flex_operators
+from converter.proof import Runtime, installed_runtimes
+from converter.sources import QUIET
 from headway.arrays import AnyArray, Float32
+from headway.bundle import Variant, read_variant
 from headway.errors import HeadwayError, ModelError
-from headway.variant import Variant, read_variant
 
 HELD_OUT_ROWS = 400
 HELD_OUT_SEED = 99

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.stream import Stream
-from edge_agent.learner.drift import ErrorDrift
-from edge_agent.learner.shift import FeatureShift
+from edge_agent.learner.drift import ErrorDrift, FeatureShift
 from headway.arrays import Float64, Int8
 
 CHANGE = 2000

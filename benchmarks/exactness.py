@@ -10,10 +10,9 @@ import sys
 
 import numpy as np
 
-from aggregator.exact import FleetSum
+from aggregator.heads import FleetSum
 from headway.arrays import Int64
-from headway.solve import fleet_head
-from headway.statistics import Statistics
+from headway.maths import Statistics, fleet_head
 
 SAMPLES, SIZE, CLASSES = 4000, 33, 7
 DEVICES = (1, 7, 100, 1000)

@@ -3,7 +3,8 @@
 One Keras model per task and seed, converted once per choice of random features. Each bundle then lives through the same
 real drift, prequentially: a block is predicted before its labels are learned. Two learners: the device's own with its
 defaults, which can forget, and one head solved from all tables so far, which cannot; the converter's simulated drift
-(converter/expand.py) stands in for the second. "None" is the peer. Mean and standard deviation over seeds, in per cent.
+(converter/features/expand.py) stands in for the second. "None" is the peer. Mean and standard deviation over seeds,
+in per cent.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from benchmarks.ours import Headway, features_of
 from benchmarks.tasks import TASKS, Device, Task
 from converter import Options, convert
 from edge_agent.pipeline import Features
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Variant, read_variant
+from headway.bundle import Variant, read_variant
+from headway.maths import Statistics, fleet_head
 
 CHOICES = ((0, False), (64, False), (192, False), (64, True), (192, True))
 LEARNERS = ("device's own", "never forgets")

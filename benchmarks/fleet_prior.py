@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks.backbones import bundle
 from benchmarks.ours import Headway, accuracy, features_of
 from benchmarks.tasks import TASKS, Task
-from headway.fleet_prior import FleetPrior
-from headway.statistics import Statistics, merge
-from headway.variant import Variant
+from headway.bundle import Variant
+from headway.maths import Statistics, merge
+from headway.wire import FleetPrior
 
 ROUNDS = (1, 3, 8)
 NAMES = ("watch", "watch-two", "watch-people")
@@ -69,7 +69,7 @@ def run(task: Task, variant: Variant) -> Mapping[tuple[int, str], list[float]]:
             for what in ("source", "source + fleet"):
                 subject = Headway(variant)
                 if what != "source":
-                    subject.agent.fleet.prior_told(prior.encode())
+                    subject.agent.downlink.prior_told(prior.encode())
                 subject.learn(taught[number].rows(0, rows), device.taught.y[:rows])
                 found.setdefault((rounds, what), []).append(accuracy(subject.predict(windows), later.y))
     return found

@@ -28,7 +28,7 @@ from benchmarks.interpreters import ROOT, machine, require_tflite_python
 from benchmarks.models import SHAPES, Shape, trained
 from converter import Options, convert
 from converter.keys import generate_key
-from converter.source import QUIET
+from converter.sources import QUIET
 
 SHAPE = "1D-CNN BatchNorm Dropout"
 START_TIMEOUT_S = 120.0

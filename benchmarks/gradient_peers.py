@@ -55,8 +55,7 @@ def data(size: int) -> tuple[Float32, Int64]:
 
 def ours(size: int, optimizer: str) -> Steps:
     """The library's step on a prepared epoch: features with their ones, one-hot labels class-major."""
-    from headway.descent import Descent, DescentSettings
-    from headway.optimizers import Optimizer
+    from headway.maths import Descent, DescentSettings, Optimizer
 
     x, y = data(size)
     extended = np.concatenate([x, np.ones((ROWS, 1), np.float32)], axis=1)
@@ -72,11 +71,8 @@ def ours_on_device(size: int) -> Steps:
     """What a device does for a label: draw 31 rehearsed int8 rows, convert, step with momentum, remember the row."""
     from edge_agent.config import LearnerSettings
     from edge_agent.learner.gradient import GradientTrainer
-    from headway.features import FeatureMap
-    from headway.head import Head, HeadInput, HeadKind
-    from headway.preprocessing import Preprocessing
-    from headway.statistics import Statistics
-    from headway.variant import Backbone, SourceRows, Variant
+    from headway.bundle import Backbone, TrainingRows, Variant
+    from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics
 
     x, y = data(size)
     codes = np.clip(np.rint(x * 127), -127, 127).astype(np.int8)
@@ -89,7 +85,7 @@ def ours_on_device(size: int) -> Steps:
         backbones=(Backbone("backbone.tflite", "tflite", "float32", True, b"none"),),
         head=head, features=features, preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
         source=Statistics.of(codes, y, classes, features.fingerprint("none")),
-        probe_inputs=x[:1], probe_embedding=x[:1], buffer=SourceRows(codes[:400], labels=y[:400]),
+        probe_inputs=x[:1], probe_embedding=x[:1], buffer=TrainingRows(codes[:400], labels=y[:400]),
     )  # fmt: skip
     settings = replace(LearnerSettings(), batch_rows=BATCH, steps_per_label=1)
     trainer = GradientTrainer(variant, settings)
@@ -167,7 +163,9 @@ def keras(size: int, optimizer: str) -> Steps:
 
 
 def trainable_tflite(size: int, path: str) -> Steps:
-    """The ``train`` signature of a file written by `converter.trainable`, on LiteRT; it also computes the loss."""
+    """The ``train`` signature of a file written by `converter.trainable.trainable`, on LiteRT; it also computes the
+    loss.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     x, y = data(size)

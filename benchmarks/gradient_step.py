@@ -78,7 +78,7 @@ def trainable_file(size: int, folder: Path) -> str:
         import keras
 
         from converter.export import Exporter
-        from converter.keras_source import KerasSource
+        from converter.sources import KerasSource
         from converter.trainable import export_trainable
     except ImportError:
         return ""

@@ -1,6 +1,7 @@
 """Two files on one runtime, turn about: python -m benchmarks.interleaved ENGINE WINDOWS.npy SECONDS FILE FILE.
 
-Stands alone (NumPy, one runtime, converter/runtime_worker.py). Prints the median time of one window for both, and the
+Stands alone (NumPy, one runtime, converter/proof/runtime_worker.py). Prints the median time of one window for both,
+and the
 median of their ratio over pairs of short rounds: whatever else the machine does hits both alike.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.runtime_worker import open_model
+from converter.proof.runtime_worker import open_model
 
 ROUND_S = 0.005
 WARM_UP_CALLS = 20

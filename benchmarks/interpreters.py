@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converter.runtimes import TFLITE_PYTHON
+from converter.proof import TFLITE_PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_TFLITE_PYTHON = ROOT / ".cache" / "tflite-runtime" / "bin" / "python"

@@ -23,8 +23,7 @@ import numpy as np
 
 from edge_agent.learner.exact import ExactTrainer
 from headway.arrays import Int8, Int64
-from headway.posterior import Posterior, SourcePrior
-from headway.statistics import Statistics
+from headway.maths import Posterior, Statistics, TrainingPrior
 from headway.tensors import encode_tensors
 
 STREAM_LABELS = 4096
@@ -90,7 +89,7 @@ def _sklearn(model: object, rows: object, labels: Int64) -> float:
 
 def _fit() -> None:
     codes, labels, source = _data(1024, 256, 16)
-    prior = SourcePrior.of(source)
+    prior = TrainingPrior.of(source)
     ours: list[float] = []
     theirs: list[float] = []
     rows = codes.astype(np.float32) / 127
@@ -109,7 +108,7 @@ def _fit() -> None:
 
 
 def _sgd(rows: object, labels: Int64, rate: float) -> None:
-    from headway.head import softmax
+    from headway.maths import softmax
 
     x = np.asarray(rows)
     weights = np.zeros((x.shape[1], 16), np.float32)

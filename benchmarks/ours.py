@@ -6,13 +6,13 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels import RememberedWindows
+from edge_agent.learner import Learner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
+from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64
-from headway.variant import Variant
+from headway.bundle import Variant
 
 
 class Headway:
@@ -21,7 +21,7 @@ class Headway:
     def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
         settings = settings or LearnerSettings()
         learner = Learner(variant, settings)
-        windows = Windows(settings.horizon_rows)
+        windows = RememberedWindows(settings.horizon_rows)
         self.agent = Agent("benchmark", learner, SyncSettings(), SyncState(epoch=1), windows=windows)
         self._seen = 0
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.source import QUIET
+from converter.sources import QUIET
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 ROUTES = ("keras", *PRECISIONS)

@@ -13,8 +13,8 @@ import numpy as np
 
 from edge_agent.pipeline import Features
 from headway.arrays import Float32, Int64
-from headway.head import softmax
-from headway.variant import Variant
+from headway.bundle import Variant
+from headway.maths import softmax
 
 SGD_RATE, ADAM_RATE = 0.1, 0.01
 REPLAY_ROWS = 32

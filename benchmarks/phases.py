@@ -14,7 +14,7 @@ from benchmarks.peers import Contender
 from benchmarks.tasks import Device
 from edge_agent.pipeline import Features
 from headway.arrays import Float64
-from headway.recent_metrics import backward_transfer, forgetting
+from headway.maths import backward_transfer, forgetting
 
 AFTER = "after phase "
 

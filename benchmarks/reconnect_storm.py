@@ -3,9 +3,10 @@
     python -m benchmarks.reconnect_storm [--clients 1000] [--outage-s 3] [--json FILE]
 
 1,000 clients (bare MQTT 5 connections in one asyncio process) are on a real mosquitto, which is killed and started
-again. Every attempt to connect is timed. The clients differ only in how they wait: `headway.backoff.FullJitter` with a
-device's default settings, or the rule of `paho.mqtt.client.Client.reconnect_delay_set` with its defaults: 1 s after
-the loss, then twice as long after each failure, up to 120 s. Both run against the same broker, one after the other.
+again. Every attempt to connect is timed. The clients differ only in how they wait: `headway.mqtt.backoff.FullJitter`
+with a device's default settings, or the rule of `paho.mqtt.client.Client.reconnect_delay_set` with its defaults: 1 s
+after the loss, then twice as long after each failure, up to 120 s. Both run against the same broker, one after the
+other.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from headway.backoff import FullJitter
-from headway.mqtt_settings import MqttSettings
-from headway.reasons import Response
+from headway.mqtt import FullJitter
+from headway.mqtt.settings import MqttSettings
+from headway.ports import Response
 from testbed.broker import Broker
 
 WORKED_S = 3600.0
@@ -38,7 +39,7 @@ class Wait(Protocol):
 
 
 class OurWait:
-    """What headway.mqtt does."""
+    """What headway.mqtt.transport does."""
 
     def __init__(self) -> None:
         default = MqttSettings()

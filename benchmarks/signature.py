@@ -19,7 +19,7 @@ READING = """
 import json, sys, time
 import edge_agent.daemon
 from pathlib import Path
-from headway.variant import read_variant
+from headway.bundle.variant import read_variant
 key = bytes.fromhex(sys.argv[2]) or None
 start = time.perf_counter()
 read_variant(Path(sys.argv[1]), public_key=key)

@@ -6,17 +6,13 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels import RememberedWindows
+from edge_agent.learner import Learner
 from edge_agent.pipeline import Features
+from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Backbone, Variant
+from headway.bundle import Backbone, Variant
+from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, calibrate_scale, fleet_head
 
 
 class Stream:
@@ -43,7 +39,7 @@ class Stream:
     def agent(self, **settings: int | str) -> Agent:
         learner = LearnerSettings(**settings)  # type: ignore[arg-type]
         state = SyncState(epoch=1)
-        windows = Windows(learner.horizon_rows)
+        windows = RememberedWindows(learner.horizon_rows)
         return Agent("bench", Learner(self.variant, learner), SyncSettings(), state, windows=windows)
 
     def _variant(self, x: Float32, y: Int64, classes: tuple[str, ...]) -> Variant:

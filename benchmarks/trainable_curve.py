@@ -2,10 +2,11 @@
 
     python -m benchmarks.trainable_curve [--only NAME ...] [--steps N]
 
-The .tflite trains with its ``train`` signature on plain ai-edge-litert; beside it `headway.descent.Descent` takes the
-same mini-batches, on the embedding that Keras computes. After every step the two heads are compared, over the largest
-weight, and the two losses, over the largest loss. The goal is 1e-5 in both, with builtin operators only. The peer is
-TensorFlow's own guide to on-device training (benchmarks/peer_exports.py), in the same run on the same runtime.
+The .tflite trains with its ``train`` signature on plain ai-edge-litert; beside it `headway.maths.descent.Descent`
+takes the same mini-batches, on the embedding that Keras computes. After every step the two heads are compared, over
+the largest weight, and the two losses, over the largest loss. The goal is 1e-5 in both, with builtin operators only.
+The peer is TensorFlow's own guide to on-device training (benchmarks/peer_exports.py), in the same run on the same
+runtime.
 """
 
 from __future__ import annotations
@@ -26,14 +27,12 @@ from benchmarks.interpreters import machine, scratch_rows
 from benchmarks.judging import Truth
 from benchmarks.models import SHAPES, Shape, trained
 from converter import Options, training_data
-from converter.source import QUIET
+from converter.export import flex_operators, operators
+from converter.sources import QUIET
 from converter.trainable import write_trainable
-from converter.versions import flex_operators, operators
 from headway.arrays import AnyArray, Float32
-from headway.descent import Descent, DescentSettings
 from headway.errors import HeadwayError
-from headway.head import HeadKind, link
-from headway.losses import Loss
+from headway.maths import Descent, DescentSettings, HeadKind, Loss, link
 
 BATCH_ROWS = 32
 LOSSES = {

@@ -21,9 +21,8 @@ import numpy as np
 
 from edge_agent.config import SyncSettings
 from headway.arrays import Float32, Int8, Int64
-from headway.features import FeatureMap, calibrate_scale
-from headway.messages import StatisticsReport, change_between
-from headway.statistics import Statistics, to_arrays
+from headway.maths import FeatureMap, Statistics, calibrate_scale, to_arrays
+from headway.wire import StatisticsReport, change_between
 
 COUNTS = (64, 300, 1000, 5000)
 
@@ -107,7 +106,7 @@ def watch(bundle: Path) -> tuple[Int8, Int64]:
     from demo.watch import load
     from edge_agent.pipeline import Pipeline
     from edge_agent.runtime import open_runtime
-    from headway.variant import read_variant
+    from headway.bundle import read_variant
 
     variant = read_variant(bundle)
     _, wrists, _ = load()

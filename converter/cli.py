@@ -11,16 +11,14 @@ from typing import NoReturn
 
 import headway
 from converter.convert import convert
+from converter.features import read_training_data
 from converter.inspection import inspect_lines
 from converter.keys import generate_key
 from converter.options import Options
 from converter.progress import Steps
-from converter.training_data import read_training_data
-from headway.bundle import read_container
+from headway.bundle import read_container, read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError
 from headway.ports import SystemClock
-from headway.signing import read_public_key
-from headway.variant import read_variant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

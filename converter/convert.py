@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from converter.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
-from converter.export import Exporter
-from converter.export_queue import ExportQueue
-from converter.fit import (
+from converter.export import Exporter, ExportQueue
+from converter.features import (
     PROBES,
+    Data,
+    TrainingData,
+    as_training_data,
     evaluation_slice,
     fit_features,
     fit_preprocessing,
@@ -22,22 +23,25 @@ from converter.fit import (
     raw_windows,
     spread_rows,
 )
-from converter.gate import Reference, both_classes, mixed_windows
 from converter.keys import read_signer
-from converter.opening import open_source
 from converter.options import Options, writable
+from converter.proof import (
+    PROOF_ROWS_MAX,
+    Reference,
+    Written,
+    begin_first,
+    both_classes,
+    installed_runtimes,
+    mixed_windows,
+    score,
+    write_backbones,
+)
 from converter.report import Report
-from converter.runtimes import installed_runtimes
-from converter.scoring import score
-from converter.source import Source
-from converter.training_data import Data, TrainingData, as_training_data
+from converter.sources import Source, open_source
 from headway.arrays import Float32, Int64, describe
+from headway.bundle import Backbone, Variant
 from headway.errors import DataError, ModelError
-from headway.head import Head, HeadInput, HeadKind, link
-from headway.preprocessing import Preprocessing
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Backbone, Variant
+from headway.maths import Head, HeadInput, HeadKind, Preprocessing, Statistics, fleet_head, link
 
 
 def convert(
@@ -126,7 +130,7 @@ def convert(
     variant.write(out, sign)
     report = replace(report, bundle_bytes=out.stat().st_size)
     if options.html is not None:
-        from converter.report_html import write_html
+        from converter.report import write_html
 
         write_html(report, options.html)
     return report

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.bundle import read_container
-from headway.variant import SourceRows, decode_variant
+from headway.bundle import TrainingRows, decode_variant, read_container
 
 
 def inspect_lines(path: Path) -> list[str]:
@@ -43,5 +42,5 @@ def inspect_lines(path: Path) -> list[str]:
     return lines
 
 
-def _rows(rows: SourceRows | None) -> str:
+def _rows(rows: TrainingRows | None) -> str:
     return "none" if rows is None else f"{len(rows.values)} rows, {rows.values.dtype}"

@@ -1,13 +1,13 @@
-"""Making Ed25519 keys and signing with them. Checking is headway/signing.py, which devices use too."""
+"""Making Ed25519 keys and signing with them. Checking is headway/bundle/signing.py, which devices use too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from headway.bundle import PUBLIC_KEY_PREFIX
 from headway.durable import write_durably
 from headway.errors import ConfigError
-from headway.signing import PUBLIC_KEY_PREFIX
 
 
 def generate_key(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import nearest
-from headway.preprocessing import Denoise
+from headway.maths import Denoise
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -23,7 +23,7 @@ class Options:
     cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points;
     agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
     difference_max: of a float32 backbone from the model, in features (over their scale) and in outputs.
-    missing, denoise, standardise: preprocessing to fit (headway/preprocessing.py).
+    missing, denoise, standardise: preprocessing to fit (headway/maths/preprocessing.py).
     pca, select: keep so many components or features; select_by: ``f-score`` or ``mutual-information``.
     expand: random ReLU features to add, or -1 to choose by cross-validation; expand_input: of the preprocessed
     input instead of the embedding. buffer_per_class, evaluation_rows: training rows carried along.

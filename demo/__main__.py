@@ -20,9 +20,9 @@ from demo.result import Result
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.arrays import Float32
+from headway.bundle import read_variant
 from headway.errors import HeadwayError
-from headway.head import predicted_class
-from headway.variant import read_variant
+from headway.maths import predicted_class
 from testbed.mosquitto import find_or_fetch
 
 TABLE_WIDTH = 110

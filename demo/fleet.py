@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from demo.watch import Windows
-from headway.messages import PublishedHead, Status
-from headway.mqtt import MqttSettings, MqttTransport
+from headway.mqtt.transport import MqttSettings, MqttTransport
 from headway.ports import Outgoing, Received, TransportEvent
-from headway.topics import ALL, FROM_DEVICES, PREFIX, Kind, parse_topic, topic
+from headway.wire import ALL, FROM_DEVICES, PREFIX, Kind, PublishedHead, Status, parse_topic, topic
 from testbed.broker import Broker
 
 FLEET = "demo"

@@ -14,26 +14,18 @@ import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
-from edge_agent.feedback import ErrorFeedback
-from edge_agent.fleet_news import FleetNews
-from edge_agent.history import Baseline, Birth, SyncState
-from edge_agent.journal import ClassAdded, ClassesChanged, Corrected, Guessed, Taught
+from edge_agent.labels import EventLog, Labelling, RememberedWindows, Window, unlabelled
+from edge_agent.learner import Learner, Prediction
 from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.serving import Learner, Prediction
-from edge_agent.learner.windows import Window, Windows, unlabelled
-from edge_agent.outbox import Outbox
 from edge_agent.pipeline import Features
-from edge_agent.recorder import Recorder
-from edge_agent.reporting import Reporting
-from edge_agent.store import Changes, OutboxRow
-from edge_agent.teaching import Teaching
-from edge_agent.watch import Watch
+from edge_agent.store import Changes, Checkpointer, ClassAdded, ClassesChanged, Corrected, Guessed, OutboxRow, Taught
+from edge_agent.sync import Baseline, Downlink, ErrorFeedback, Outbox, RunStart, SyncState, Uplink
 from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.messages import Ack, Event, Update
+from headway.maths import predicted
 from headway.samples import UNLABELLED, Label, class_index, is_labelled, no_label, row_label
-from headway.task import predicted
+from headway.wire import Ack, Event, Update
 
 EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
@@ -50,11 +42,11 @@ class Agent:
     settings: SyncSettings
     sync_state: SyncState
     _pending: list[OutboxRow] = field(default_factory=list)
-    windows: Windows = field(default_factory=lambda: Windows(0))
-    _recorder: Recorder = field(default_factory=Recorder)
+    windows: RememberedWindows = field(default_factory=lambda: RememberedWindows(0))
+    _checkpointer: Checkpointer = field(default_factory=Checkpointer)
     # this run of the program: its number, saved once it speaks, and where it began
-    life: int = 0
-    _birth: Birth = field(default_factory=Birth)
+    run_id: int = 0
+    _run_start: RunStart = field(default_factory=RunStart)
     _baseline: Baseline | None = None
     _baseline_changed: bool = False
     forked: str = ""
@@ -64,17 +56,17 @@ class Agent:
     # gives that many random bits, for new epochs
     draw: Callable[[int], int] = secrets.randbits
     outbox: Outbox = field(init=False)
-    reporting: Reporting = field(init=False)
-    watch: Watch = field(init=False)
-    teaching: Teaching = field(init=False)
-    fleet: FleetNews = field(init=False)
+    uplink: Uplink = field(init=False)
+    event_log: EventLog = field(init=False)
+    labelling: Labelling = field(init=False)
+    downlink: Downlink = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.settings.ack_timeout_s)
-        self.reporting = Reporting(self.device, self.settings)
-        self.watch = Watch(self.learner, self.windows)
-        self.fleet = FleetNews(self.learner, self._recorder)
-        self.teaching = Teaching(self.learner, self.windows, self._learn, self._correct, self._guess)
+        self.uplink = Uplink(self.device, self.settings)
+        self.event_log = EventLog(self.learner, self.windows)
+        self.downlink = Downlink(self.learner, self._checkpointer)
+        self.labelling = Labelling(self.learner, self.windows, self._learn, self._correct, self._guess)
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """The loop: predict -> (label) -> score -> learn -> gate -> serve, window by window.
@@ -83,7 +75,7 @@ class Agent:
         any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
         Commit afterwards.
         """
-        self.watch.see(features)
+        self.event_log.see(features)
         count = len(features)
         probabilities: list[Float32] = []
         sources: list[str] = []
@@ -97,13 +89,13 @@ class Agent:
             label = UNLABELLED if labels is None else row_label(labels, start)
             if ids is not None:
                 if not no_label(label):
-                    self.teaching.take_back(ids[start], window)
-                remember = self.teaching.remember if no_label(label) else self.windows.add
+                    self.labelling.take_back(ids[start], window)
+                remember = self.labelling.remember if no_label(label) else self.windows.add
                 for row in range(stop - start):
                     remember(ids[start + row], unlabelled(window, served.probability, served.source, row))
             if not no_label(label):
                 window_id = "" if ids is None else ids[start]
-                number = self.teaching.teach(window_id, window, label, served)
+                number = self.labelling.teach(window_id, window, label, served)
                 if ids is not None:
                     self.windows.relabel(window_id, label, number)
             start = stop
@@ -111,23 +103,23 @@ class Agent:
         return Answer(predicted(probability, self.learner.task), probability, np.array(sources))
 
     def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
-        """Labels for windows seen earlier, as `Teaching.label`. Commit afterwards."""
-        return self.teaching.label(ids, labels)
+        """Labels for windows seen earlier, as `Labelling.label`. Commit afterwards."""
+        return self.labelling.label(ids, labels)
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
         if name not in self.learner.classes or name in self.learner.removed:
             self.learner.add_class(name)
-            self._recorder.note(ClassAdded(name))
+            self._checkpointer.note(ClassAdded(name))
 
     def change_classes(self, changes: ClassChanges) -> None:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
         renames = self.learner.change_classes(changes)
-        self._recorder.note(ClassesChanged(changes))
+        self._checkpointer.note(ClassesChanged(changes))
         if renames and self._baseline is not None:
             self._baseline, self._baseline_changed = self._baseline.renamed(renames), True
-        if renames and self._birth.tables is not None:
-            self._birth = replace(self._birth, tables=self._birth.tables.renamed(renames))
+        if renames and self._run_start.tables is not None:
+            self._run_start = replace(self._run_start, tables=self._run_start.tables.renamed(renames))
         self.sync_state.counter += 1  # so that the fleet hears the names
 
     def changes(self, consumed: int | None = None) -> Changes:
@@ -140,39 +132,39 @@ class Agent:
             self.sync_state.consumed = consumed
         outbox, self._pending = tuple(self._pending), []
         windows, gone = self.windows.take_changes()
-        state, dropped = self.teaching.waiting.take_changes()
+        state, dropped = self.labelling.queue.take_changes()
         if self._baseline_changed and self._baseline is not None:
             state["baseline"], self._baseline_changed = self._baseline.encode(), False
         state |= self._feedback.take_changes()
         changes = Changes(state, outbox, windows=windows, forgotten=gone, dropped=dropped)
-        changes = self._recorder.record(changes, self.learner, self.sync_state.encode())
-        return replace(changes, state=changes.state | self.watch.changes(checkpoint=changes.checkpoint))
+        changes = self._checkpointer.record(changes, self.learner, self.sync_state.encode())
+        return replace(changes, state=changes.state | self.event_log.changes(checkpoint=changes.checkpoint))
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""
-        self._recorder.demand_checkpoint()
+        self._checkpointer.demand_checkpoint()
         return self.changes()
 
     def everything(self) -> Changes:
         """All that an empty store must hold to go on here, but for the updates that wait."""
-        self._recorder.demand_everything()
+        self._checkpointer.demand_everything()
         self._baseline_changed = self._baseline is not None
         changes = replace(self.changes(), windows=dict(self.windows.all()))
-        state = self._feedback.take_changes(everything=True) | self.teaching.waiting.take_changes(everything=True)[0]
-        state |= self.watch.changes(checkpoint=True, everything=True)
+        state = self._feedback.take_changes(everything=True) | self.labelling.queue.take_changes(everything=True)[0]
+        state |= self.event_log.changes(checkpoint=True, everything=True)
         return replace(changes, state=changes.state | state)
 
     def resumed(self, saved: Mapping[str, bytes], pieces: frozenset[str], journalled: int) -> None:
         """The learner was restored from what a store holds: these pieces among it, and a journal of that length."""
-        self._recorder.resume(pieces, journalled)
+        self._checkpointer.resume(pieces, journalled)
         self._baseline = Baseline.decode(saved["baseline"]) if "baseline" in saved else None
-        self.watch.restore(saved)
-        self.teaching.waiting.restore(saved)
+        self.event_log.restore(saved)
+        self.labelling.queue.restore(saved)
         if "residual" in saved:
             self._feedback.restore(saved["residual"])
         trainer = self.learner.trainer
         tables = None if isinstance(trainer, GradientTrainer) else trainer.local
-        self._birth = Birth(self.sync_state.counter, trainer.labels, tables)
+        self._run_start = RunStart(self.sync_state.counter, trainer.labels, tables)
 
     def fork(self, reason: str, epoch: int) -> Changes:
         """Begin a new epoch, because another past of this device has used the old one's numbers. Commit at once.
@@ -189,8 +181,8 @@ class Agent:
         tables = None if isinstance(trainer, GradientTrainer) else trainer.local
         if isinstance(trainer, GradientTrainer):
             trainer.take_update()  # what was about to be told
-            self._recorder.demand_checkpoint()
-        self._birth = Birth(state.counter, trainer.labels, tables)
+            self._checkpointer.demand_checkpoint()
+        self._run_start = RunStart(state.counter, trainer.labels, tables)
         self.removed = (
             f"what this device had told under epoch {state.epoch} was removed from the fleet on request; it keeps what "
             "it learned, and tells only what it learns from now on, under a new epoch"
@@ -198,22 +190,22 @@ class Agent:
         return self._new_epoch(epoch)
 
     def _new_epoch(self, epoch: int) -> Changes:
-        state, birth = self.sync_state, self._birth
-        state.epoch, state.before = epoch, birth.labels
-        state.counter = max(0, state.counter - birth.counter)
+        state, run_start = self.sync_state, self._run_start
+        state.epoch, state.before = epoch, run_start.labels
+        state.counter = max(0, state.counter - run_start.counter)
         state.acked = state.sequence = 0
-        state.earlier = state.ends = ()
-        self._birth = replace(birth, counter=0)
+        state.earlier_runs = state.run_ends = ()
+        self._run_start = replace(run_start, counter=0)
         self._pending.clear()
-        self.reporting.restart()
+        self.uplink.restart()
         self.outbox.restart()
-        if birth.tables is not None:
-            self._baseline, self._baseline_changed = Baseline(birth.tables), True
+        if run_start.tables is not None:
+            self._baseline, self._baseline_changed = Baseline(run_start.tables), True
         return replace(self.changes(), acknowledged=SEQUENCE_MAX)
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now, but for the updates that wait in the outbox."""
-        return self.reporting.due(self.sync_state, self.learner, self._baseline, now_s, connected)
+        return self.uplink.due(self.sync_state, self.learner, self._baseline, now_s, connected)
 
     def reconnected(self, session_present: bool = True) -> Changes | None:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
@@ -223,12 +215,12 @@ class Agent:
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
-        self.reporting.reconnected(session_present)
-        self.fleet.reconnected()
+        self.uplink.reconnected(session_present)
+        self.downlink.reconnected()
         self.outbox.restart()
-        if self.sync_state.life == self.life:
+        if self.sync_state.run_id == self.run_id:
             return None
-        self.sync_state.live(self.life, self._birth.counter)
+        self.sync_state.begin_run(self.run_id, self._run_start.counter)
         return self.changes()
 
     def acknowledged(self, payload: bytes) -> Changes | None:
@@ -244,7 +236,7 @@ class Agent:
             self._forks += 1
             epoch = self.draw(EPOCH_BITS)
             return self.begin_anew(epoch) if contradiction is None else self.fork(contradiction, epoch)
-        self.reporting.acknowledged(ack, state.acked)
+        self.uplink.acknowledged(ack, state.acked)
         self.outbox.pace_s = ack.pace_s
         news = ack.counter > state.acked
         state.acked = max(state.acked, ack.counter)
@@ -255,17 +247,17 @@ class Agent:
 
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""
-        return self.watch.take_events(wall_s)
+        return self.event_log.take_events(wall_s)
 
     def _guess(self, features: Features, label: int, withdrawn: bool) -> None:
         (self.learner.withdraw if withdrawn else self.learner.guess)(features, label)
-        self._recorder.note(Guessed(features, label, withdrawn))
+        self._checkpointer.note(Guessed(features, label, withdrawn))
 
     def _correct(self, window: Window, label: Label) -> None:
         """A learned label is another one, or none."""
         after = None if no_label(label) else label
         self.learner.correct(window.number, window.features, window.label, after)
-        self._recorder.note(Corrected(window.features, window.number, window.label, label))
+        self._checkpointer.note(Corrected(window.features, window.number, window.label, label))
         if self._baseline is not None and window.number < self.sync_state.before:
             index = None if after is None else class_index(after)
             self._baseline = self._baseline.corrected(window.codes, class_index(window.label), index)
@@ -275,7 +267,7 @@ class Agent:
     def _learn(self, window: Features, label: Label, served: Prediction) -> int:
         number = self.learner.learn(window, label, served)
         self.sync_state.counter += 1
-        self._recorder.note(Taught(window, label, served, queued=self._queue_update()))
+        self._checkpointer.note(Taught(window, label, served, queued=self._queue_update()))
         return number
 
     def _queue_update(self) -> bool:
@@ -295,9 +287,9 @@ class Agent:
             update.base_version,
             update.samples,
             self.learner.space,
-            self.learner.names.travelling,
+            self.learner.names.wire_names,
             self._feedback.added(update.delta, precision),
-            state.life or self.life,
+            state.run_id or self.run_id,
             precision,
         )
         row = OutboxRow(state.sequence, message.encode())

@@ -17,12 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headway
-from edge_agent.classes import order
+from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
 from edge_agent.config import LearnerSettings, learner_settings, read_config
 from edge_agent.daemon import Daemon
-from edge_agent.explain import decisions_text, read_decisions
-from edge_agent.replay import replay
-from edge_agent.status import read_status, status_text
 from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
 from headway.fields import Fields
@@ -76,7 +73,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     settings = _learner_of(options.config) if options.config else LearnerSettings()
-    result = replay(options.bundle, options.stream, options.out, settings, options.phases)
+    result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
     print(json.dumps(result, indent=2))
     return 0
 

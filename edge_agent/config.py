@@ -9,11 +9,9 @@ from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import Fields
-from headway.losses import Loss
-from headway.mqtt import MqttSettings
-from headway.optimizers import Optimizer
-from headway.precision import Precision
-from headway.topics import checked_name
+from headway.maths import Loss, Optimizer
+from headway.mqtt.transport import MqttSettings
+from headway.wire import Precision, checked_name
 
 
 @dataclass(frozen=True, slots=True)

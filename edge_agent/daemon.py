@@ -16,20 +16,17 @@ from pathlib import Path
 from types import FrameType
 
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Delivery, SelfTest
+from edge_agent.delivery import Delivery, SelfTest, Slots, file_sha256
+from edge_agent.delivery.selftest import Subprocess
 from edge_agent.loop import DeviceLoop
-from edge_agent.opening import InferenceFailed, Opened, open_bundle
-from edge_agent.recovery import DATABASE, set_aside
-from edge_agent.selftest import Subprocess
-from edge_agent.sensors.spool import Spool
-from edge_agent.slots import Slots, file_sha256
-from edge_agent.standby import StandbyStore
-from edge_agent.store import SQLiteStore
+from edge_agent.sensors import Spool
+from edge_agent.startup import InferenceFailed, Opened, open_bundle
+from edge_agent.store import DATABASE, SQLiteStore, StandbyStore, set_aside
 from headway.errors import ConfigError, StoreError
-from headway.mqtt import MqttTransport
-from headway.notify import Notifier
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Transport, TransportEvent
-from headway.topics import device_subscriptions
+from headway.sd_notify import SystemdNotifier
+from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
 
@@ -51,7 +48,7 @@ class Daemon:
         self._loop = DeviceLoop(config, clock, variant, pipeline, opened.store, self._agent, Spool(config.sensor))
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
         if self._standby is None:
-            self._loop.keeper.safekeeping = opened.safekeeping
+            self._loop.keeper.backup = opened.backup
         else:
             self._loop.keeper.refused(self._standby.failure, clock.monotonic_s())
         folder = self._slots.store_dir  # of this start; a switch or a roll-back changes it for the next
@@ -77,7 +74,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        notifier = Notifier.from_environment()
+        notifier = SystemdNotifier.from_environment()
         try:
             self._work(notifier, once=once)
         except InferenceFailed as error:
@@ -93,15 +90,15 @@ class Daemon:
             # nothing was learned without a disk, so nothing is lost by starting again on it
             if not self._restart or self._standby is None:
                 raise
-        safekeeping, store = self._loop.keeper.safekeeping, self._loop.keeper.store
-        if safekeeping is not None:
-            safekeeping.back_up(store)
+        backup, store = self._loop.keeper.backup, self._loop.keeper.store
+        if backup is not None:
+            backup.back_up(store)
         store.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         return self._restart or (self._delivery is not None and self._delivery.restart)
 
-    def _work(self, notifier: Notifier, *, once: bool) -> None:
+    def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
         loop = self._loop
         loop.start()
         notifier.ready()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Strings
-from headway.topics import Kind
+from headway.wire import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Answer:
     """The agent's predictions for a batch, made before any of its labels was used.
 
     probability: float32 (n, C), a regression's values; source: text (n,), the head that served each row.
-    prediction: int64 (n,); 0 or 1 per label, int64 (n, C); or values, float32 (n, C): `headway.task.predicted`.
+    prediction: int64 (n,); 0 or 1 per label, int64 (n, C); or values, float32 (n, C): `headway.maths.task.predicted`.
     """
 
     prediction: AnyArray

@@ -21,23 +21,21 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner as ServingLearner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels import WATCHED, RememberedWindows
+from edge_agent.learner import Learner as ServingLearner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
-from edge_agent.watch import WATCHED
+from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32
+from headway.bundle import Variant, read_variant
 from headway.durable import write_durably
 from headway.errors import DataError, StoreError
 from headway.fields import nearest
-from headway.messages import Event
+from headway.maths import SUMS, LabelSums, Task, ValueSums, predicted
 from headway.ports import Clock, SystemClock
 from headway.samples import UNLABELLED, targets_of
-from headway.target_metrics import SUMS, LabelSums, ValueSums
-from headway.task import Task, predicted
 from headway.tensors import decode_tensors, encode_tensors
-from headway.variant import Variant, read_variant
+from headway.wire import Event
 
 STATE_BYTES_MAX = 1 << 30
 Label = str | int | Sequence[float] | AnyArray
@@ -69,7 +67,7 @@ class Learner:
             ServingLearner(variant, settings),
             SyncSettings(),
             SyncState(epoch=0),
-            windows=Windows(settings.horizon_rows),
+            windows=RememberedWindows(settings.horizon_rows),
         )
         # there is nobody to send updates to
         self._core.outbox.rows_left = 0
@@ -130,7 +128,7 @@ class Learner:
     def label_many(self, window_ids: Sequence[str], y: Sequence[Label | None]) -> int:
         """`label` for many; returns how many of the windows are still remembered."""
         unknown = self._core.label(window_ids, self._truth(y)).unknown
-        self._core.watch.record(self._clock.wall_s())
+        self._core.event_log.record(self._clock.wall_s())
         return len(window_ids) - unknown
 
     def predict_one(self, x: AnyArray) -> Any:
@@ -160,7 +158,7 @@ class Learner:
             raise DataError(f"{len(x)} windows came with {len(y)} labels")
         if len(y):
             self._core.process(self._features(x), self._truth(y))
-            self._core.watch.record(self._clock.wall_s())
+            self._core.event_log.record(self._clock.wall_s())
         return self
 
     def partial_fit(self, x: AnyArray, y: Sequence[Label] | AnyArray, classes: Sequence[str] | None = None) -> Learner:
@@ -186,7 +184,7 @@ class Learner:
         core.windows.take_changes()  # all of them are written, not only those that changed since the last call
         windows = {f"window.{i}": payload for i, (_, payload) in enumerate(core.windows.all())}
         blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
-        blobs |= core.watch.changes(checkpoint=True, everything=True)
+        blobs |= core.event_log.changes(checkpoint=True, everything=True)
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
         meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
         write_durably(Path(path), encode_tensors(tensors, meta))
@@ -204,7 +202,7 @@ class Learner:
         self._core.sync_state = SyncState.decode(tensors["sync"].tobytes())
         rows = [(str(window_id), tensors[f"window.{i}"].tobytes()) for i, window_id in enumerate(meta["ids"])]
         self._core.windows.restore(rows)
-        self._core.watch.restore({name: tensors[name].tobytes() for name in WATCHED if name in tensors})
+        self._core.event_log.restore({name: tensors[name].tobytes() for name in WATCHED if name in tensors})
         self._next = int(meta["next"])
         return self
 

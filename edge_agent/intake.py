@@ -15,10 +15,9 @@ from dataclasses import replace
 
 from edge_agent.agent import EPOCH_BITS, Agent
 from edge_agent.effects import LabelCounts
-from edge_agent.keeper import Keeper
 from edge_agent.pipeline import Features, Pipeline
-from edge_agent.sensors.ports import Claimed, SampleSource
-from edge_agent.store import Changes, OutboxRow, Store
+from edge_agent.sensors import Claimed, Sensor
+from edge_agent.store import Changes, OutboxRow, RetryingStore, Store
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
@@ -40,10 +39,10 @@ class Intake:
     """
 
     def __init__(
-        self, clock: Clock, pipeline: Pipeline, keeper: Keeper, agent: Agent, source: SampleSource, note: Note
+        self, clock: Clock, pipeline: Pipeline, keeper: RetryingStore, agent: Agent, sensor: Sensor, note: Note
     ) -> None:
         self._clock, self._pipeline, self._keeper = clock, pipeline, keeper
-        self._agent, self._source, self._note = agent, source, note
+        self._agent, self._sensor, self._note = agent, sensor, note
         self._held: list[Claimed] = []
         self._unanswered: list[tuple[Claimed, bytes]] = []
         self._unreleased: list[Claimed] = []
@@ -54,7 +53,7 @@ class Intake:
 
     def start(self) -> None:
         """Finish what the last run had begun."""
-        for file in self._source.recover(self._agent.sync_state.consumed):
+        for file in self._sensor.recover(self._agent.sync_state.consumed):
             self._take_in(file)
 
     def poll(self, stopping: Callable[[], bool]) -> int:
@@ -62,13 +61,13 @@ class Intake:
         self._heal()
         taken = 0
         try:
-            for file in () if len(self._held) >= HELD_FILES_MAX else self._source.claim(self._next_sequence()):
+            for file in () if len(self._held) >= HELD_FILES_MAX else self._sensor.claim(self._next_sequence()):
                 self._take_in(file)
                 taken += 1
                 if stopping() or len(self._held) >= HELD_FILES_MAX:
                     break
             if taken:
-                self._source.prune_answers()
+                self._sensor.prune_answers()
         except StoreError as error:
             self._keeper.failed(error, self._now_s)
         return taken
@@ -113,11 +112,11 @@ class Intake:
 
     def _finish(self, file: Claimed, answer: bytes | None) -> None:
         """Answer, commit, clear away; each step only after the one before it."""
-        self._agent.watch.record(self._clock.wall_s())
+        self._agent.event_log.record(self._clock.wall_s())
         changes = self._agent.changes(consumed=file.sequence)
         try:
             if answer is not None:
-                self._source.answer(file, answer)
+                self._sensor.answer(file, answer)
         except StoreError as error:
             self._keeper.postpone(changes)
             self._keeper.failed(error, self._now_s)
@@ -131,7 +130,7 @@ class Intake:
         """Clear away what is committed."""
         try:
             while self._unreleased and not self._keeper.degraded:
-                self._source.release(self._unreleased[0])
+                self._sensor.release(self._unreleased[0])
                 self._unreleased.pop(0)
         except StoreError as error:
             self._keeper.failed(error, self._now_s)
@@ -142,7 +141,7 @@ class Intake:
         try:
             _, features = self._read(file)
             if features is not None:
-                self._source.answer(file, self._agent.process(features, None).encode())
+                self._sensor.answer(file, self._agent.process(features, None).encode())
         except DataError:
             return  # it is rejected when its turn comes: moving it is a change on the disk, too
         except StoreError as error:
@@ -156,7 +155,7 @@ class Intake:
             if self._keeper.damaged and self.open_empty is not None:
                 self._replace_store(self.open_empty)
             while self._unanswered:
-                self._source.answer(*self._unanswered[0])
+                self._sensor.answer(*self._unanswered[0])
                 self._unanswered.pop(0)
         except StoreError as error:
             self._keeper.failed(error, self._now_s)
@@ -192,13 +191,13 @@ class Intake:
 
     def _read(self, file: Claimed) -> tuple[Samples, Features | None]:
         learner = self._agent.learner
-        samples = self._source.read(file, learner.classes, new_classes=self.new_classes, task=learner.task)
+        samples = self._sensor.read(file, learner.classes, new_classes=self.new_classes, task=learner.task)
         has_windows = samples.x is not None and len(samples)
         return samples, self._pipeline.features(samples.x) if has_windows and samples.x is not None else None
 
     def _reject(self, file: Claimed, reason: str) -> None:
         try:
-            self._source.reject(file, reason)
+            self._sensor.reject(file, reason)
         except StoreError as error:
             self._keeper.failed(error, self._now_s)
             self._held.append(file)

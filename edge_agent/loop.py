@@ -15,20 +15,16 @@ import platform
 import headway
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.courier import Courier
-from edge_agent.delivery import Delivery
+from edge_agent.delivery import Delivery, Messenger
 from edge_agent.intake import Intake
-from edge_agent.keeper import Keeper
-from edge_agent.outbox import as_sent
+from edge_agent.labels import LinuxMachineState, MachineState, Policy, log_line
 from edge_agent.pipeline import Pipeline
-from edge_agent.policy import Policy
-from edge_agent.sensors.ports import SampleSource
-from edge_agent.store import Store
-from edge_agent.surroundings import LinuxSurroundings, Surroundings
+from edge_agent.sensors import Sensor
+from edge_agent.store import RetryingStore, Store
+from edge_agent.sync import as_sent
 from edge_agent.training import Training
-from edge_agent.watch import told
+from headway.bundle import Variant
 from headway.errors import RemoteError, StoreError
-from headway.messages import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Reported, Status
 from headway.ports import (
     Clock,
     Connected,
@@ -37,12 +33,11 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
+    Response,
     Transport,
     TransportEvent,
 )
-from headway.reasons import Response
-from headway.topics import Kind, parse_topic, topic
-from headway.variant import Variant
+from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Kind, Reported, Status, parse_topic, topic
 
 log = logging.getLogger("edge-agent")
 
@@ -65,27 +60,27 @@ class DeviceLoop:
         pipeline: Pipeline,
         store: Store,
         agent: Agent,
-        source: SampleSource,
-        surroundings: Surroundings | None = None,
+        sensor: Sensor,
+        machine_state: MachineState | None = None,
     ) -> None:
-        surroundings = surroundings or LinuxSurroundings()
+        machine_state = machine_state or LinuxMachineState()
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
-        self._keeper, self._agent, self._source = Keeper(store), agent, source
-        self._intake = Intake(clock, pipeline, self._keeper, agent, source, self._note)
+        self._keeper, self._agent, self._sensor = RetryingStore(store), agent, sensor
+        self._intake = Intake(clock, pipeline, self._keeper, agent, sensor, self._note)
         self._intake.new_classes = config.learner.new_classes
         self._intake.outbox_rows_max = config.sync.outbox_rows_max
         self._intake.outbox_bytes_max = config.sync.outbox_bytes_max
-        self._training = Training(clock, agent, self._keeper, Policy(config.policy, surroundings, clock.monotonic_s()))
+        self._training = Training(clock, agent, self._keeper, Policy(config.policy, machine_state, clock.monotonic_s()))
         self._training.before_step = self._intake.note_room
         self._intake.before_batch = self._training.grant
         self._told = ""
         self.refused = 0
         self._connected = False
-        self._problem = self._complaint = ""
+        self._problem = self._last_error = ""
         self._refusals: set[str] = set()
         self.transport: Transport | None = None
-        self._courier: Courier | None = None
+        self._messenger: Messenger | None = None
         self.stopping = False
         self.next_poll_s = 0.0
 
@@ -95,10 +90,10 @@ class DeviceLoop:
 
     def take_deliveries(self, delivery: Delivery) -> None:
         """Take bundles over the network; without this call, none."""
-        self._courier = Courier(delivery, self._clock, self._publish, self._note)
+        self._messenger = Messenger(delivery, self._clock, self._publish, self._note)
 
     @property
-    def keeper(self) -> Keeper:
+    def keeper(self) -> RetryingStore:
         return self._keeper
 
     @property
@@ -110,8 +105,8 @@ class DeviceLoop:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._keeper.degraded:
             return f"degraded: {self._keeper.problem}"
-        story = self._training.story
-        return f"good: {self._agent.learner.serving} serves" + (f", {story}" if story else "")
+        status_detail = self._training.status_detail
+        return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
 
     @property
     def last_will(self) -> Outgoing:
@@ -144,12 +139,12 @@ class DeviceLoop:
         match event:
             case Connected(session_present):
                 self._connected = True
-                self._complaint, self._refusals = "", set()
+                self._last_error, self._refusals = "", set()
                 changes = self._agent.reconnected(session_present)
                 if changes is not None:
                     self._keeper.commit(changes, self._clock.monotonic_s())
-                if self._courier is not None:
-                    self._courier.delivery.reconnected()
+                if self._messenger is not None:
+                    self._messenger.delivery.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._tell_of_a_fork()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -178,16 +173,16 @@ class DeviceLoop:
         if self.transport is None:
             return True
         state = self._agent.sync_state
-        told = state.acked >= state.counter and not (self._agent.reporting.doubtful and state.counter)
-        exact_done = self._agent.learner.kind != "exact" or told
+        log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
+        exact_done = self._agent.learner.kind != "exact" or log_line
         return exact_done and self._keeper.outbox_size()[0] == 0
 
     def _offline(self, reason: str, response: Response) -> None:
         self._connected = False
-        if reason != self._complaint:
+        if reason != self._last_error:
             # each attempt to reconnect fails with the same words; once is enough
             log.warning("offline: %s", reason)
-            self._complaint = reason
+            self._last_error = reason
         if response is Response.PERSON:
             self._problem = reason
 
@@ -200,18 +195,18 @@ class DeviceLoop:
     def _receive(self, name: str, payload: bytes) -> None:
         try:
             kind = parse_topic(name).kind
-            if self._courier is not None and kind in (Kind.DESIRED, Kind.FILE):
-                self._courier.receive(kind, payload)
+            if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
+                self._messenger.receive(kind, payload)
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if changes is not None:
                     self._keeper.commit(changes, self._clock.monotonic_s())
                     self._note_acknowledged()
                 self._tell_of_a_fork()
-            elif kind is Kind.HEAD and self._agent.fleet.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.downlink.head_published(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
-            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.fleet.prior_told(payload):
+            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.downlink.prior_told(payload):
                 self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
@@ -225,10 +220,10 @@ class DeviceLoop:
 
     def _note_acknowledged(self) -> None:
         """The witness beside the store: a store that falls behind it was restored from an older backup."""
-        state, safekeeping = self._agent.sync_state, self._keeper.safekeeping
-        if safekeeping is not None and not self._keeper.degraded:
+        state, backup = self._agent.sync_state, self._keeper.backup
+        if backup is not None and not self._keeper.degraded:
             try:
-                safekeeping.note(state.epoch, state.acked)
+                backup.note(state.epoch, state.acked)
             except StoreError as error:
                 self._keeper.failed(error, self._clock.monotonic_s())
 
@@ -242,7 +237,7 @@ class DeviceLoop:
 
     def _tell_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):
-            log.info("%s", told(event))
+            log.info("%s", log_line(event))
             self._publish(Kind.EVENT, event.encode())
 
     def _tell_condition(self) -> None:
@@ -260,26 +255,26 @@ class DeviceLoop:
         now_s, agent = self._clock.monotonic_s(), self._agent
         if self._keeper.degraded:
             return  # what is not saved must not be told: after a power cut the numbers would be used again
-        if self._courier is not None:
-            if self._courier.turn(now_s, self._connected):
+        if self._messenger is not None:
+            if self._messenger.turn(now_s, self._connected):
                 self._publish(Kind.REPORTED, self._reported().encode())
-            self.stopping = self.stopping or self._courier.delivery.restart
+            self.stopping = self.stopping or self._messenger.delivery.restart
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
             self._publish(send.kind, send.payload, retained=send.retained)
-        request = agent.fleet.prior_request() if self._connected else None
+        request = agent.downlink.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
-        if agent.reporting.unsendable_bytes:
+        if agent.uplink.unsendable_bytes:
             self._note(
                 "statistics-too-large",
-                f"statistics have {agent.reporting.unsendable_bytes} bytes, a report at most "
+                f"statistics have {agent.uplink.unsendable_bytes} bytes, a report at most "
                 f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
                 "or --select",
             )
-            agent.reporting.unsendable_bytes = 0
+            agent.uplink.unsendable_bytes = 0
         if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
         waiting = self._keeper.outbox(0, 1)
@@ -318,5 +313,5 @@ class DeviceLoop:
             source=learner.serving,
             problem=(self._keeper.problem or self._problem)[:500],
             release=self._variant.release,
-            delivery="" if self._courier is None else self._courier.delivery.state[:500],
+            delivery="" if self._messenger is None else self._messenger.delivery.state[:500],
         )

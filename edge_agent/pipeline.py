@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_agent.runtime import Runtime
 from headway.arrays import AnyArray, Float32, Int8
-from headway.variant import Variant
+from headway.bundle import Variant
 
 
 @dataclass(frozen=True, slots=True)

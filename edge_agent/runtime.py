@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from headway.arrays import Float32, describe
+from headway.bundle import Backbone, Variant
 from headway.errors import BundleError, RuntimeUnavailableError
 from headway.ports import Clock
-from headway.variant import Backbone, Variant
 
 PROBE_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "dynamic": 0.25, "int8": 0.25}
 PRECISION_ORDER = tuple(PROBE_TOLERANCE)

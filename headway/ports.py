@@ -5,9 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
-from headway.reasons import Response
+
+class Response(StrEnum):
+    """What a code makes us do.
+
+    retry: a connection is made again after a random part of a doubling bound; a message is sent again by whoever
+        stores it, after its ack timeout.
+    slow: as retry, but the bound is the longest one at once, and nothing is published before it has passed.
+    person: somebody has to change something. One line says what; a device goes on without the network and tries
+        again as with slow, the aggregator leaves with that line.
+    move: the broker names another one; taken if the configuration allows it, else as person.
+    """
+
+    RETRY = "retry"
+    SLOW = "slow"
+    PERSON = "person"
+    MOVE = "move"
 
 
 class Clock(Protocol):

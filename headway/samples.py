@@ -16,7 +16,7 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
-from headway.task import Task
+from headway.maths import Task
 
 UNLABELLED = -1
 Label = int | Float32

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from aggregator.core import Aggregator
 from aggregator.service import Service
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.loop import DeviceLoop
+from edge_agent.startup import open_agent
 from simulation.disk import SimulatedSpool, SimulatedStore
 from simulation.server_disk import ServerStore
 

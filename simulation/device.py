@@ -6,16 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
-from edge_agent.history import SyncState
-from edge_agent.journal import Entry, HeadAdopted, PriorAdopted
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.loop import DeviceLoop
-from edge_agent.store import Changes
-from headway.fleet_prior import FleetPrior
-from headway.messages import PublishedHead, Update
+from edge_agent.store import Changes, Entry, HeadAdopted, PriorAdopted
+from edge_agent.sync import SyncState
+from headway.maths import Statistics
 from headway.ports import Received
-from headway.statistics import Statistics
-from headway.topics import ALL, Kind, device_subscriptions, topic
+from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
 from simulation.history import History, SensorFile, Violation
 from simulation.machine import Machine, Place
 from simulation.network import SimulatedTransport

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.sensors.ports import Claimed
+from edge_agent.sensors import Claimed
 from edge_agent.store import Changes, MemoryStore
 from headway.errors import DataError, StoreError
+from headway.maths import Task
 from headway.samples import Samples
-from headway.task import Task
 from simulation.history import SensorFile
 from simulation.model import NEW_CLASS
 from simulation.power import Power
 
 
 class SimulatedStore(MemoryStore):
-    """Implements `edge_agent.store.Store`. synchronous: a commit is durable when it returns, as SQLite's FULL is.
+    """Implements `edge_agent.store.store.Store`. synchronous: a commit is durable when it returns, as SQLite's FULL is.
 
     on_commit: told of every commit once it is durable. full: commits are refused.
     """
@@ -60,7 +60,7 @@ class SimulatedStore(MemoryStore):
 
 
 class SimulatedSpool:
-    """Implements `edge_agent.sensors.ports.SampleSource`. Files are where `durable` operations put them."""
+    """Implements `edge_agent.sensors.ports.Sensor`. Files are where `durable` operations put them."""
 
     def __init__(self, power: Power, chance: random.Random, bundle_classes: int) -> None:
         self._power, self._chance, self._bundle_classes = power, chance, bundle_classes

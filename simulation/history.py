@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_agent.history import SyncState
+from edge_agent.sync import SyncState
 from headway.arrays import Int8
+from headway.maths import Statistics
 from headway.ports import Received
 from headway.samples import UNLABELLED, Samples
-from headway.statistics import Statistics
 
 
 class Violation(Exception):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.averaging import Contribution, average
+from aggregator.heads import Contribution, average
 from aggregator.policy import Method
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gradient import GradientTrainer
-from headway.gradient import head_over_codes, weights_over_unit_codes
-from headway.head import Head
-from headway.messages import PublishedHead, StatisticsReport, Update
-from headway.solve import fleet_head
-from headway.statistics import Statistics
+from headway.bundle import head_over_codes, weights_over_unit_codes
+from headway.maths import Head, Statistics, fleet_head
+from headway.wire import PublishedHead, StatisticsReport, Update
 from simulation.device import Lives, SimulatedDevice
 from simulation.history import Violation
 from simulation.model import Model
@@ -42,7 +40,7 @@ class Invariants:
             return
         agent, history = device.loop.agent, device.history
         state, outbox = agent.sync_state, device.store.outbox_size()
-        numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.life
+        numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.run_id
         now = numbers, outbox, len(history.dropped)
         if now == device.checked:
             return

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headway.topics import parse_topic
+from headway.wire import parse_topic
 from simulation.clock import Scheduler
 from simulation.device import SimulatedDevice
 from simulation.server import NAME, SimulatedServer

@@ -8,12 +8,8 @@ import numpy as np
 
 from edge_agent.pipeline import Pipeline
 from headway.arrays import Float32, Int8, Int64
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Backbone, Variant
+from headway.bundle import Backbone, Variant
+from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, calibrate_scale, fleet_head
 
 CLASSES = ("idle", "walk", "run")
 # a class that the bundle does not know; files refer to it by the index behind the bundle's classes

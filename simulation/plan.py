@@ -14,8 +14,8 @@ from pathlib import Path
 
 from aggregator.policy import Method, Policy
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
+from headway.bundle import read_variant
 from headway.errors import ConfigError
-from headway.variant import read_variant
 from simulation.broker import Broker
 from simulation.build import Build
 from simulation.clock import Scheduler

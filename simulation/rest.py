@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aggregator.policy import Method
-from edge_agent.boot import open_agent
 from edge_agent.loop import DeviceLoop
+from edge_agent.startup import open_agent
 from edge_agent.store import MemoryStore
-from headway.messages import PublishedHead
-from headway.solve import fleet_head
-from headway.topics import ALL, Kind, topic
+from headway.maths import fleet_head
+from headway.wire import ALL, Kind, PublishedHead, topic
 from simulation.clock import Scheduler, SimulatedClock
 from simulation.device import SimulatedDevice
 from simulation.disk import SimulatedSpool

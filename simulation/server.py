@@ -11,9 +11,9 @@ from aggregator.policy import Policy
 from aggregator.service import Service
 from aggregator.store import StoredHead
 from headway.errors import BundleError
-from headway.head import Head
-from headway.notify import Notifier
+from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
+from headway.sd_notify import SystemdNotifier
 from simulation.machine import Machine, Place
 from simulation.network import SimulatedTransport
 from simulation.server_disk import Kept
@@ -69,7 +69,7 @@ class SimulatedServer(Machine):
             self.core = build.core(self.place.fleet, self._model, self.policy, self.store)
         limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
         self.service = build.service(
-            self.place.fleet, self.core, self.store, self._connect, limits, self.clock, Notifier()
+            self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()
         )
         self.service.start()
         self.wake_after(IDLE_S)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from aggregator.memory import MemoryStore
-from aggregator.store import StoredHead, StoredStatistics, StoredUpdate
+from aggregator.store import MemoryStore, StoredHead, StoredStatistics, StoredUpdate
 from headway.errors import StoreError
 from simulation.power import Power
 
@@ -30,7 +29,7 @@ class Kept:
 
 
 class ServerStore(MemoryStore):
-    """Implements `aggregator.store.Store`. synchronous: durable when a transaction ends.
+    """Implements `aggregator.store.protocol.Store`. synchronous: durable when a transaction ends.
 
     on_commit: told of what each transaction kept, once it is durable. full: commits are refused.
     """
@@ -73,8 +72,8 @@ class ServerStore(MemoryStore):
         super().put_statistics(row)
         self._kept.statistics[row.device, row.epoch] = row
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, life: int = 0) -> None:
-        super().put_sequence(device, epoch, sequence, life)
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        super().put_sequence(device, epoch, sequence, run_id)
         self._kept.sequences[device, epoch] = sequence
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.averaging import AveragingPolicy
-from aggregator.policy import Method, Policy
+from aggregator.policy import AveragingPolicy, Method, Policy
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from simulation.broker import Broker
 from simulation.build import Build

@@ -7,13 +7,12 @@ from typing import Protocol
 
 from edge_agent.config import LearnerSettings
 from headway.arrays import AnyArray, Float64, Int8
+from headway.bundle import Variant
 from headway.errors import ConfigError
 from headway.fields import Fields, JsonValue
-from headway.head import Head
-from headway.messages import PublishedHead
+from headway.maths import Head, Task
 from headway.samples import Label
-from headway.task import Task
-from headway.variant import Variant
+from headway.wire import PublishedHead
 
 TrainerState = tuple[dict[str, AnyArray], dict[str, JsonValue]]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headway.maths import Task
 from headway.samples import Samples
-from headway.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Claimed:
     path: Path
 
 
-class SampleSource(Protocol):
+class Sensor(Protocol):
     """Gives batches one by one, keeps each until it is released, and takes the answers.
 
     What a method did is durable when it returns; only a release may come undone by a power cut.

@@ -16,15 +16,15 @@ from edge_agent.config import SensorSettings
 from edge_agent.sensors.ports import Claimed
 from headway.durable import sync_folder, write_durably
 from headway.errors import ConfigError, DataError, StoreError
+from headway.maths import Task
 from headway.samples import Samples, read_samples
-from headway.task import Task
 
 log = logging.getLogger("edge-agent")
 CLAIMED, REJECTED = "claimed", "rejected"
 
 
 class Spool:
-    """A `SampleSource`: claims files oldest first, and clears them away once their effects are durable."""
+    """A `Sensor`: claims files oldest first, and clears them away once their effects are durable."""
 
     def __init__(self, settings: SensorSettings) -> None:
         self._settings = settings

@@ -9,16 +9,16 @@ import numpy as np
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant, Note
-from aggregator.heads import FleetModel
-from aggregator.memory import MemoryStore
+from aggregator.heads.publisher import FleetModel
 from aggregator.policy import Policy
-from aggregator.store import Store
+from aggregator.store.memory import MemoryStore
+from aggregator.store.protocol import Store
 from headway.arrays import Float32, Int8, Int64
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import Ack, PublishedHead, StatisticsReport, Update
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.statistics import Statistics
 from headway.ports import Outgoing, Received
-from headway.statistics import Statistics
-from headway.topics import ALL, Kind, parse_topic, topic
+from headway.wire.messages import Ack, PublishedHead, StatisticsReport, Update
+from headway.wire.topics import ALL, Kind, parse_topic, topic
 
 FLEET = "plant"
 CLASSES = ("idle", "walk", "run")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.averaging import AveragingPolicy, Contribution, average
+from aggregator.heads.averaging import Contribution, average
+from aggregator.policy import AveragingPolicy
 from headway.arrays import Float32
 from headway.errors import LocalError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics
 from headway.ports import Received
-from headway.solve import fleet_head
-from headway.statistics import Statistics
 from tests.aggregator.fleets import CLASSES, SPACE, Fleet, heads, model, samples, statistics_message
 
 

@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 
 from aggregator.config import sqlite_url
-from aggregator.sql import SqlStore
+from aggregator.store.sql import SqlStore
 from headway.arrays import Float32
-from headway.messages import Ack, PublishedHead, StatisticsReport, Status, Update
-from headway.mqtt import MqttSettings, MqttTransport
+from headway.bundle.variant import Variant
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics, merge
+from headway.mqtt.transport import MqttSettings, MqttTransport
 from headway.ports import Connected, Outgoing, Received, TransportEvent
-from headway.solve import fleet_head
-from headway.statistics import Statistics, merge
-from headway.topics import Kind, device_subscriptions, topic
-from headway.variant import Variant
+from headway.wire.messages import Ack, PublishedHead, StatisticsReport, Status, Update
+from headway.wire.topics import Kind, device_subscriptions, topic
 from testbed.broker import Broker, die_with_parent
 from tests.edge_agent.variants import variant
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
+from aggregator.commands.devices import as_table, summarise
 from aggregator.config import sqlite_url
-from aggregator.sql import SqlStore
-from aggregator.store import DeviceRow
-from aggregator.summary import as_table, summarise
-from headway.messages import Metrics, Reported
-from headway.metrics import ClassificationSums
+from aggregator.store.protocol import DeviceRow
+from aggregator.store.sql import SqlStore
+from headway.maths.metrics import ClassificationSums
+from headway.wire.messages import Metrics, Reported
 from tests.edge_agent.variants import variant
 
 REPORTED = Reported("watch", "1.2.0", "s", "exact", "litert", "0.1.0", "x86_64", 12, "lda/source").encode()

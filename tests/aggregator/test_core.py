@@ -9,11 +9,11 @@ import pytest
 from aggregator.core import BOOT
 from aggregator.effects import Effect
 from aggregator.policy import Limits, Method, Policy
-from headway.messages import Ack, Event, Metrics, Reported, Status
-from headway.metrics import ClassificationSums
+from headway.maths.metrics import ClassificationSums
+from headway.maths.statistics import Statistics
 from headway.ports import Outgoing, Received
-from headway.statistics import Statistics
-from headway.topics import Kind, parse_topic, topic
+from headway.wire.messages import Ack, Event, Metrics, Reported, Status
+from headway.wire.topics import Kind, parse_topic, topic
 from tests.aggregator.fleets import (
     CLASSES,
     FLEET,

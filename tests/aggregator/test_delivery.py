@@ -10,14 +10,14 @@ import pytest
 
 from aggregator.delivery import EVERYBODY, FOLLOW_INTERVAL_S, SERIAL, Deliveries, order
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.memory import MemoryStore
 from aggregator.policy import DeliveryPolicy
-from aggregator.store import DeliveryRow, DeviceRow
-from headway.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from aggregator.store.memory import MemoryStore
+from aggregator.store.protocol import DeliveryRow, DeviceRow
 from headway.errors import StoreError
-from headway.messages import Reported
 from headway.ports import Outgoing
-from headway.topics import Kind, parse_topic
+from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.messages import Reported
+from headway.wire.topics import Kind, parse_topic
 
 BUNDLE = np.random.default_rng(5).bytes(250_000)
 SHA256 = hashlib.sha256(BUNDLE).hexdigest()

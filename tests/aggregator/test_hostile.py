@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.arrays import AnyArray
-from headway.fleet_prior import PriorRequest
-from headway.messages import Event, Metrics, Reported, Status
-from headway.metrics import ClassificationSums
+from headway.maths.metrics import ClassificationSums
+from headway.maths.statistics import Statistics, pack, to_arrays
 from headway.ports import Received
-from headway.statistics import Statistics, pack, to_arrays
 from headway.tensors import encode_tensors
-from headway.topics import FROM_DEVICES, Kind, topic
+from headway.wire.fleet_prior import PriorRequest
+from headway.wire.messages import Event, Metrics, Reported, Status
+from headway.wire.topics import FROM_DEVICES, Kind, topic
 from tests.aggregator.fleets import (
     CLASSES,
     FLEET,

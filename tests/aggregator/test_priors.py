@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.averaging import AveragingPolicy
 from aggregator.effects import Effect
-from aggregator.policy import Method, Policy
-from headway.fleet_prior import FleetPrior, PriorRequest
+from aggregator.policy import AveragingPolicy, Method, Policy
 from headway.ports import Outgoing, Received
-from headway.topics import Kind, topic
+from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import CLASSES, FLEET, SPACE, Fleet, heads, statistics_message, tables
 
 PARTS = {name: tables(20 + number, number) for number, name in enumerate("abc")}

@@ -9,22 +9,22 @@ import pytest
 
 from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
-from aggregator.memory import MemoryStore
 from aggregator.policy import Policy
 from aggregator.service import Service
+from aggregator.store.memory import MemoryStore
 from headway.errors import TransportError
-from headway.notify import Notifier
 from headway.ports import (
     Connected,
     Delivered,
     Disconnected,
     NotSubscribed,
     Outgoing,
+    Response,
     SystemClock,
     TransportEvent,
 )
-from headway.reasons import Response
-from headway.topics import Kind, topic
+from headway.sd_notify import SystemdNotifier
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, model
 
 
@@ -61,7 +61,7 @@ def service(*events: TransportEvent) -> tuple[Service, ScriptedTransport]:
     store = MemoryStore()
     with store.transaction():
         core = Aggregator(FLEET, model(), Policy(), store)
-    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), Notifier.from_environment())
+    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), SystemdNotifier.from_environment())
     return made, transport
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from aggregator.memory import MemoryStore
-from aggregator.sql import SqlStore
-from aggregator.store import (
+from aggregator.store.memory import MemoryStore
+from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
@@ -22,6 +21,7 @@ from aggregator.store import (
     StoredStatistics,
     StoredUpdate,
 )
+from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
 
@@ -167,9 +167,9 @@ def test_parts_are_kept_in_order_per_device_and_epoch(store: Store) -> None:
 
 def test_a_sequence_remembers_which_life_told_it(store: Store) -> None:
     with store.transaction():
-        assert store.sequence_life("a", 1) == 0
+        assert store.sequence_run_id("a", 1) == 0
         store.put_sequence("a", 1, 5, 2**47)
-        assert (store.sequence("a", 1), store.sequence_life("a", 1)) == (5, 2**47)
+        assert (store.sequence("a", 1), store.sequence_run_id("a", 1)) == (5, 2**47)
 
 
 def test_removing_a_device_forgets_it_and_remembers_its_epochs(store: Store) -> None:
@@ -251,7 +251,7 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     for _ in range(2):
         store = SqlStore(url)
         with store.transaction():
-            assert (store.sequence("a", 1), store.sequence_life("a", 1)) == (5, 0)
+            assert (store.sequence("a", 1), store.sequence_run_id("a", 1)) == (5, 0)
             assert store.part_count() == 0
             assert store.number("schema") == 2
         store.close()

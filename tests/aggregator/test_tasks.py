@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.averaging import AveragingPolicy
+from aggregator.commands.devices import as_table, summarise
 from aggregator.effects import Effect
-from aggregator.heads import FleetModel
-from aggregator.policy import Method, Policy
-from aggregator.summary import as_table, summarise
+from aggregator.heads.publisher import FleetModel
+from aggregator.policy import AveragingPolicy, Method, Policy
+from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import BundleError
-from headway.gradient import fold_frozen_head, target_scale, weights_over_unit_codes
-from headway.messages import Metrics, Update
-from headway.metrics import ClassificationSums
+from headway.maths.metrics import ClassificationSums
+from headway.maths.target_metrics import LabelSums, ValueSums
+from headway.maths.task import Task
 from headway.ports import Received
-from headway.target_metrics import LabelSums, ValueSums
-from headway.task import Task
-from headway.topics import Kind, topic
+from headway.wire.messages import Metrics, Update
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, Fleet, heads
 from tests.edge_agent.task_variants import OUTPUTS, SIZE, task_variant
 

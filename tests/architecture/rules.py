@@ -11,12 +11,20 @@ ROOMS = ("headway", "converter", "edge_agent", "aggregator", "simulation")
 # who may import whom, beside itself and headway; nobody imports simulation
 MAY_IMPORT = {"simulation": ("edge_agent", "aggregator")}
 LINES_MAX = 350
+# modules that the face of their room leaves out, with the reason: they are imported by path
+BY_PATH = {
+    "headway.mqtt.settings": "loads ssl",
+    "headway.mqtt.transport": "loads paho and ssl",
+    "aggregator.store.sql": "loads SQLAlchemy",
+    "aggregator.store.schema": "loads SQLAlchemy",
+    "edge_agent.delivery.selftest": "is a program of its own",
+}
 SERVER_ONLY = {"sqlalchemy"}
 CONVERTER_ONLY = {"tensorflow", "keras", "onnx", "tf2onnx"}
 UNSAFE_MODULES = {"pickle", "shelve", "marshal", "dill"}
-PAHO_FILE = "headway/mqtt.py"
+PAHO_FILE = "headway/mqtt/transport.py"
 CLOCK_FILE = "headway/ports.py"
-TOPIC_FILE = "headway/topics.py"
+TOPIC_FILE = "headway/wire/topics.py"
 
 
 def sources() -> dict[str, str]:
@@ -56,10 +64,56 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 def cycles(modules: Mapping[str, str]) -> list[str]:
     """Import cycles among the modules (path -> source), as text."""
-    names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules}
-    graph = {
-        name: {i for i in imported(ast.parse(modules[path])) if i in names} - {name} for name, path in names.items()
-    }
+    names = _names(modules)
+    return _cycles({name: _targets(modules[path], names) - {name} for name, path in names.items()})
+
+
+def room_cycles(modules: Mapping[str, str]) -> list[str]:
+    """Arrows between sub-packages that run back up: cycles in which each room without rooms inside counts as one."""
+    names, rooms = _names(modules), _rooms(modules)
+    enclosing = {room.rpartition(".")[0] for room in rooms}
+
+    def node(name: str) -> str:
+        room = name if name in rooms else name.rpartition(".")[0]
+        return room if room in rooms - enclosing else name
+
+    graph: dict[str, set[str]] = {node(name): set() for name in names}
+    for name, path in names.items():
+        graph[node(name)] |= {node(target) for target in _targets(modules[path], names)}
+    return _cycles({name: targets - {name} for name, targets in graph.items()})
+
+
+def past_faces(modules: Mapping[str, str]) -> list[str]:
+    """Imports that go past the face (``__init__``) of another room, but for `BY_PATH`.
+
+    A room may import single modules of the package around it, whose face imports the room itself.
+    """
+    names, rooms = _names(modules), _rooms(modules)
+    found = []
+    for name, path in names.items():
+        for target in sorted(_targets(modules[path], names) - rooms - set(BY_PATH)):
+            room = target.rpartition(".")[0]
+            if room in rooms and not name.startswith(room):
+                found.append(f"{path} imports {target} past the face of {room}")
+    return found
+
+
+def _names(modules: Mapping[str, str]) -> dict[str, str]:
+    """Path by dotted name."""
+    return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules}
+
+
+def _rooms(modules: Mapping[str, str]) -> set[str]:
+    """Sub-packages, by dotted name."""
+    return {name for name, path in _names(modules).items() if path.endswith("/__init__.py") and "." in name}
+
+
+def _targets(text: str, names: Mapping[str, str]) -> set[str]:
+    """Modules of ours that a source imports."""
+    return {name for name in imported(ast.parse(text)) if name in names}
+
+
+def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
     state: dict[str, int] = {}
     found: list[str] = []
 

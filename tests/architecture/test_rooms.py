@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.architecture.rules import complaints, cycles, sources
+from tests.architecture.rules import complaints, cycles, past_faces, room_cycles, sources
 
 HEAVY = [
     "tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "sqlalchemy", "fastapi",
@@ -23,6 +23,14 @@ def test_every_module_keeps_the_rules(path: str) -> None:
 
 def test_there_are_no_import_cycles() -> None:
     assert cycles(sources()) == []
+
+
+def test_no_arrow_between_rooms_runs_back_up() -> None:
+    assert room_cycles(sources()) == []
+
+
+def test_rooms_are_entered_through_their_faces() -> None:
+    assert past_faces(sources()) == []
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,30 @@ def test_types_only_imports_are_no_arrows() -> None:
 def test_a_cycle_is_found() -> None:
     modules = {"headway/a.py": "import headway.b", "headway/b.py": "from headway import a"}
     assert cycles(modules) == ["headway.a -> headway.b -> headway.a"]
+
+
+def test_an_arrow_back_up_between_rooms_is_found() -> None:
+    modules = {
+        "headway/__init__.py": "",
+        "headway/wire/__init__.py": "",
+        "headway/wire/a.py": "from headway.maths import b",
+        "headway/wire/c.py": "",
+        "headway/maths/__init__.py": "from headway.maths.b import x",
+        "headway/maths/b.py": "import headway.wire.c",
+    }
+    assert cycles(modules) == []
+    assert room_cycles(modules) == ["headway.maths -> headway.wire -> headway.maths"]
+
+
+def test_an_import_past_a_face_is_found() -> None:
+    modules = {
+        "headway/wire/__init__.py": "",
+        "headway/wire/a.py": "",
+        "headway/wire/deep/__init__.py": "",
+        "headway/wire/deep/b.py": "from headway.wire.a import x",
+        "headway/c.py": "from headway.wire import x\nfrom headway.wire.a import y",
+    }
+    assert past_faces(modules) == ["headway/c.py imports headway.wire.a past the face of headway.wire"]
 
 
 @pytest.mark.parametrize("program", ["edge_agent.cli", "converter.cli", "aggregator.cli"])

@@ -14,7 +14,7 @@ from benchmarks.interpreters import tflite_python
 from benchmarks.judging import Truth, judge, judge_answers
 from benchmarks.matrix_tables import OURS, Outcome, tables
 from benchmarks.models import SHAPES
-from converter.source import QUIET
+from converter.sources.source import QUIET
 
 os.environ.update(QUIET)
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.reporting import CHANGES_MAX
+from edge_agent.sync.uplink import CHANGES_MAX
 from headway.errors import LocalError, RemoteError
-from headway.messages import NO_HISTORY, Ack, StatisticsChange, StatisticsReport, change_between, is_change
+from headway.maths.statistics import Statistics
 from headway.ports import Received
-from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.wire.messages import NO_HISTORY, Ack, StatisticsChange, StatisticsReport, change_between, is_change
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import CLASSES, FLEET, SPACE, Fleet, acks, samples, statistics_message, tables
 from tests.contract.test_history import DAY_S, Device, new_fleet
 
 
 def device_of_changes(fleet: Fleet) -> Device:
     device = Device()
-    device.agent.reporting.settings = replace(device.agent.settings, whole_bytes_max=0)
+    device.agent.uplink.settings = replace(device.agent.settings, whole_bytes_max=0)
     device.learn(20, 0)
     device.connect(fleet)
     return device
@@ -155,7 +155,7 @@ def test_a_change_that_inflates_too_far_is_neither_written_nor_read(monkeypatch:
     codes, labels = samples(9, 1)
     change = StatisticsChange("pump", 1, 9, 0, "0" * 64, Statistics.of(codes, labels, CLASSES, SPACE), NO_HISTORY)
     payload = change.encode()
-    monkeypatch.setattr("headway.deltas.INFLATED_BYTES_MAX", 40)
+    monkeypatch.setattr("headway.wire.statistics_change.INFLATED_BYTES_MAX", 40)
     with pytest.raises(RemoteError, match="inflates to more than 40 bytes"):
         StatisticsChange.decode(payload)
     with pytest.raises(LocalError, match="at most 40"):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.effects import Effect, Instant
-from aggregator.heads import FleetModel
-from headway.messages import Event
+from aggregator.heads.publisher import FleetModel
 from headway.ports import Connected, Outgoing, Received
-from headway.topics import Kind
+from headway.wire.messages import Event
+from headway.wire.topics import Kind
 from tests.aggregator.fleets import Fleet
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import variant
@@ -37,11 +37,13 @@ class Server(Fleet):
         return Instant(self.now_s, self.wall)
 
 
-def story(folder: Path, wall: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def status_detail(folder: Path, wall: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Labels, syncs, a lost ack, a restart and heads; everything that was said and saved, but for wall times."""
     numbers = itertools.count(1)
     monkeypatch.setattr("secrets.randbits", lambda bits: next(numbers))
-    monkeypatch.setattr("edge_agent.boot.open_agent.__defaults__", (lambda bits: next(numbers), (0, 0)))
+    monkeypatch.setattr(
+        "edge_agent.startup.restored_agent.open_agent.__defaults__", (lambda bits: next(numbers), (0, 0))
+    )
     server = Server(build_model=lambda: FleetModel.of(variant()))
     device, said = Device(folder), []
     device.loop.handle(Connected(session_present=False))
@@ -79,7 +81,7 @@ def without_wall_time(message: Outgoing) -> bytes:
 
 @pytest.mark.parametrize("name", sorted(WALLS))
 def test_the_wall_clock_changes_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    steady = story(tmp_path / "steady", lambda step: 1.8e9, monkeypatch)
-    jumping = story(tmp_path / "jumping", WALLS[name], monkeypatch)
+    steady = status_detail(tmp_path / "steady", lambda step: 1.8e9, monkeypatch)
+    jumping = status_detail(tmp_path / "jumping", WALLS[name], monkeypatch)
     assert len(steady) == len(jumping)
     assert steady == jumping

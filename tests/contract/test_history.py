@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregator.heads import FleetModel
+from aggregator.heads.publisher import FleetModel
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
-from headway.messages import Ack, Update
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
+from headway.maths.statistics import Statistics
 from headway.ports import Received
-from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.wire.messages import Ack, Update
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, Fleet, acks
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
@@ -42,9 +42,9 @@ class Device:
     def boot(self) -> None:
         settings = LearnerSettings(kind=self.kind, update_labels=4)
         state = SyncState(epoch=next(NUMBERS))
-        self.agent = Agent("pump", Learner(variant(), settings), SyncSettings(), state, windows=Windows(200))
+        self.agent = Agent("pump", Learner(variant(), settings), SyncSettings(), state, windows=RememberedWindows(200))
         self.agent.draw = lambda bits: next(NUMBERS)
-        self.agent.life = next(NUMBERS)
+        self.agent.run_id = next(NUMBERS)
         resume(self.agent, self.store)
         self.store.commit(self.agent.changes())
 

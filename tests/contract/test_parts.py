@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from aggregator.policy import Limits, Policy
-from headway import reports
 from headway.errors import RemoteError
-from headway.messages import (
+from headway.maths.statistics import Statistics
+from headway.ports import Received
+from headway.wire import statistics_report as reports
+from headway.wire.messages import (
     MESSAGE_BYTES_MAX,
     REPORT_BYTES_MAX,
     Ack,
@@ -20,9 +22,7 @@ from headway.messages import (
     join_report,
     split_report,
 )
-from headway.ports import Received
-from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, Fleet, acks
 from tests.contract.test_history import DAY_S, Device, new_fleet
 
@@ -32,7 +32,7 @@ PART = 100
 @pytest.fixture
 def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages so short that the tables of eight codes need parts."""
-    monkeypatch.setattr("edge_agent.reporting.MESSAGE_BYTES_MAX", 300)
+    monkeypatch.setattr("edge_agent.sync.uplink.MESSAGE_BYTES_MAX", 300)
     monkeypatch.setattr(reports, "PART_BYTES", PART)
 
 
@@ -153,7 +153,7 @@ def test_a_refused_report_is_not_sent_again_at_once() -> None:
         fleet.send(Received(topic(FLEET, "pump", Kind.STATISTICS), payload))
     assert fleet.refusals == {("pump", "space"): 1}
     parts_due(device)
-    upload = device.agent.reporting._upload
+    upload = device.agent.uplink._upload
     assert upload is not None
     epoch = device.agent.sync_state.epoch
     upload.heard(Ack(epoch, 0, 0, part_counter=9, parts=2))

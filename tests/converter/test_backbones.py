@@ -10,18 +10,19 @@ from threading import Event
 import numpy as np
 import pytest
 
-from converter import backbones, export_queue
-from converter.backbones import Written, begin_first, write_backbones
-from converter.export import Job
-from converter.export_queue import ExportQueue
-from converter.gate import Reference
+from converter.export import export_queue
+from converter.export.export import Job
+from converter.export.export_queue import ExportQueue
+from converter.features.data import training_data
 from converter.options import Options
-from converter.runtimes import Run
-from converter.source import HeadWeights
-from converter.training_data import training_data
+from converter.proof import backbones
+from converter.proof.backbones import Written, begin_first, write_backbones
+from converter.proof.parity_gate import Reference
+from converter.proof.runtimes import Run
+from converter.sources.source import HeadWeights
 from headway.arrays import Float32
 from headway.errors import ConfigError, ModelError
-from headway.head import HeadKind
+from headway.maths.head import HeadKind
 
 RANDOM = np.random.default_rng(0)
 EMBEDDING = RANDOM.normal(size=(40, 4)).astype(np.float32)

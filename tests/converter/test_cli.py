@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from converter.cli import main
-from headway.variant import read_variant
+from headway.bundle.variant import read_variant
 from tests.converter.onnx_models import CLASSES, data, torch_like
 from tests.system.conftest import BIN
 

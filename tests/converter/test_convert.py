@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from converter import Options, convert
-from converter.keras_source import KerasSource
-from converter.training_data import read_training_data, training_data
+from converter.features.data import read_training_data, training_data
+from converter.sources.keras_source import KerasSource
 from edge_agent.runtime import open_runtime
+from headway.bundle.variant import read_variant
 from headway.errors import ConfigError, DataError, ModelError
-from headway.variant import read_variant
 from tests.system.conftest import BIN
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")

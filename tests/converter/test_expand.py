@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.expand import _chosen, _drifted, _time_blocks, choose_expansion, random_expansion
-from converter.training_data import TrainingData, training_data
+from converter.features.data import TrainingData, training_data
+from converter.features.expand import _chosen, _drifted, _time_blocks, choose_expansion, random_expansion
 from headway.errors import ConfigError
 
 NO_PROJECTION = (None, None)

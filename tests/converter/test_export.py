@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter.export import Exporter, Job
-from converter.export_worker import representative
+from converter.export.export import Exporter, Job
+from converter.export.export_worker import representative
 from headway.errors import ModelError
 
 JOB = Job("onnx", "int8", "nowhere", "any", "nowhere/out.onnx")

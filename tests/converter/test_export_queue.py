@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter import export_queue
-from converter.export import Job
-from converter.export_queue import ExportQueue
+from converter.export import export_queue
+from converter.export.export import Job
+from converter.export.export_queue import ExportQueue
 from headway.errors import ModelError
 
 ROWS = np.zeros((3, 4), np.float32)

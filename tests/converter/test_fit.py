@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converter.fit import (
+from converter.features.data import training_data
+from converter.features.fit import (
     Fitted,
     balanced_rows,
     evaluation_slice,
@@ -18,9 +19,8 @@ from converter.fit import (
     spread_rows,
 )
 from converter.options import Options
-from converter.training_data import training_data
 from headway.errors import ConfigError
-from headway.preprocessing import Denoise, Missing
+from headway.maths.preprocessing import Denoise, Missing
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 8, 2)).astype(np.float32) * np.array([1, 10], np.float32) + np.array([5, 0], np.float32)

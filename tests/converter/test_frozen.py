@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.frozen import freeze, only, write_frozen
+from converter.sources.frozen import freeze, only, write_frozen
 from headway.errors import ModelError
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")

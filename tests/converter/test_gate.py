@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
+from converter.features.data import training_data
 from converter.options import Options
-from converter.runtimes import Run
-from converter.scoring import score
-from converter.training_data import training_data
+from converter.proof.parity_gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
+from converter.proof.runtimes import Run
+from converter.proof.scoring import score
 from headway.arrays import Float32
 from headway.errors import ConfigError
-from headway.head import Head, HeadInput, HeadKind
+from headway.maths.head import Head, HeadInput, HeadKind
 
 ROWS = 60
 

@@ -12,7 +12,7 @@ from tests.converter.onnx_models import data, sklearn_mlp
 
 onnx = pytest.importorskip("onnx", reason="the converter extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime")
-from converter.onnx_names import canonical  # noqa: E402
+from converter.sources.onnx_names import canonical  # noqa: E402
 
 
 def shuffled(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from converter.onnx_operators import with_standard_operators
+from converter.sources.onnx_operators import with_standard_operators
 
 onnx = pytest.importorskip("onnx", reason="the converter extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the converter extra is not installed")

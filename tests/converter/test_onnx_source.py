@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from converter import Options, convert
-from converter.onnx_source import OnnxSource
+from converter.sources.onnx_source import OnnxSource
 from edge_agent.runtime import open_runtime
+from headway.bundle.variant import read_variant
 from headway.errors import ConfigError, ModelError
-from headway.head import HeadKind
-from headway.variant import read_variant
+from headway.maths.head import HeadKind
 from tests.converter.onnx_models import (
     CLASSES,
     data,

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter.export.versions import at_least
+from converter.features.data import as_training_data, training_data
 from converter.options import Options, writable
-from converter.scoring import agreement, score
-from converter.source import HeadWeights, head_kind
-from converter.training_data import as_training_data, training_data
-from converter.versions import at_least
+from converter.proof.scoring import agreement, score
+from converter.sources.source import HeadWeights, head_kind
 from headway.errors import ConfigError, DataError, ModelError
-from headway.head import HeadKind
+from headway.maths.head import HeadKind
 
 
 @pytest.mark.parametrize(

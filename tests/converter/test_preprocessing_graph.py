@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.preprocessing_graph import apply
-from headway.preprocessing import Denoise, Missing, Preprocessing
+from converter.export.preprocessing_graph import apply
+from headway.maths.preprocessing import Denoise, Missing, Preprocessing
 
 tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
 FILL = np.array([1.5, -2.0, 0.25], np.float32)

@@ -6,9 +6,9 @@ import html.parser
 from dataclasses import replace
 from pathlib import Path
 
-from converter.gate import Proof
-from converter.report import Report
-from converter.report_html import page, write_html
+from converter.proof.parity_gate import Proof
+from converter.report.report import Report
+from converter.report.report_html import page, write_html
 
 PASSED = Proof("tflite", "float32", "ai-edge-litert", "2.3.0", 2e-7, 9e-8, 1.0, None, 0.975, 0.0, 12.5, 4888)
 DROPPED = Proof(

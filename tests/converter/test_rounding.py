@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.gate import distances
-from converter.keras_source import KerasSource
-from converter.rounding import float64_twin
+from converter.proof.parity_gate import distances
+from converter.sources.keras_source import KerasSource
+from converter.sources.rounding import float64_twin
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
 layers = keras.layers

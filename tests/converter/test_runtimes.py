@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter import runtimes
-from converter.runtimes import Runtime, installed_runtimes
+from converter.proof import runtimes
+from converter.proof.runtimes import Runtime, installed_runtimes
 from headway.errors import ConfigError, ModelError
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)

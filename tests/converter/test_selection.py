@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.selection import f_scores, mutual_information, principal_components, selected_components
-from converter.training_data import training_data
+from converter.features.data import training_data
+from converter.features.selection import f_scores, mutual_information, principal_components, selected_components
 from headway.errors import ConfigError
 
 feature_selection = pytest.importorskip("sklearn.feature_selection")

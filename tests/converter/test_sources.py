@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from converter import Options, convert
-from converter.opening import open_source
+from converter.sources.opening import open_source
 from edge_agent.runtime import open_runtime
+from headway.bundle.variant import read_variant
 from headway.errors import DataError, ModelError
-from headway.variant import read_variant
 from tests.system.conftest import BIN
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")

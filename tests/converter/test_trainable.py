@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from converter import Options
-from converter.fit import fit_preprocessing
-from converter.trainable import write_trainable
-from converter.trainable_proof import reference_step
-from converter.training_data import training_data
-from converter.versions import operators
-from headway.descent import Descent, DescentSettings
+from converter.export.versions import operators
+from converter.features.data import training_data
+from converter.features.fit import fit_preprocessing
+from converter.trainable.trainable import write_trainable
+from converter.trainable.trainable_proof import reference_step
 from headway.errors import ConfigError
-from headway.losses import Loss
-from headway.optimizers import Optimizer
+from headway.maths.descent import Descent, DescentSettings
+from headway.maths.losses import Loss
+from headway.maths.optimizers import Optimizer
 from tests.converter.test_sources import CLASSES, SHAPE, keras, layers, small_model, windows
 from tests.system.conftest import BIN
 

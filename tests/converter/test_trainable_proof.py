@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter import trainable_proof
 from converter.options import Options
-from converter.trainable_proof import CURVE_STEPS, prove, reference_step, with_holes
+from converter.trainable import trainable_proof
+from converter.trainable.trainable_proof import CURVE_STEPS, prove, reference_step, with_holes
 from headway.errors import ConfigError, ModelError
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
 
 X = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 Y = np.eye(3, dtype=np.float32)[np.arange(12) % 3]

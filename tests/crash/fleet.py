@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from aggregator.config import sqlite_url
-from aggregator.sql import SqlStore
+from aggregator.store.sql import SqlStore
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.serving import Learner
+from edge_agent.learner.learner import Learner
 from edge_agent.pipeline import Pipeline
-from edge_agent.resume import restore_learner
 from edge_agent.runtime import open_runtime
-from edge_agent.store import SQLiteStore
-from headway.messages import PublishedHead, StatisticsReport
-from headway.solve import fleet_head
-from headway.statistics import Statistics, merge
-from headway.variant import Variant, read_variant
+from edge_agent.startup.restore import restore_learner
+from edge_agent.store.store import SQLiteStore
+from headway.bundle.variant import Variant, read_variant
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics, merge
+from headway.wire.messages import PublishedHead, StatisticsReport
 from testbed.broker import Broker, die_with_parent
 from tests.system.make_model import CLASSES, data
 

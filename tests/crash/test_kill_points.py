@@ -17,18 +17,18 @@ import pytest
 from aggregator.config import sqlite_url
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
-from aggregator.heads import FleetModel
+from aggregator.heads.publisher import FleetModel
 from aggregator.policy import Policy
-from aggregator.sql import SqlStore
-from edge_agent.boot import open_agent
+from aggregator.store.sql import SqlStore
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import SQLiteStore
-from headway.messages import PublishedHead
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import SQLiteStore
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received
-from headway.solve import fleet_head
-from headway.statistics import Statistics
+from headway.wire.messages import PublishedHead
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 FLEET, DEVICE, LABELS = "plant", "wrist-1", 12

@@ -6,12 +6,12 @@ import numpy as np
 
 from edge_agent.pipeline import Pipeline
 from headway.arrays import Float32
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.statistics import Statistics
-from headway.task import Task
-from headway.variant import Backbone, SourceRows, Variant
+from headway.bundle.variant import Backbone, TrainingRows, Variant
+from headway.maths.features import FeatureMap, calibrate_scale
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
+from headway.maths.statistics import Statistics
+from headway.maths.task import Task
 from tests.edge_agent.variants import IdentityRuntime
 
 OUTPUTS = ("heater", "fan", "door")
@@ -55,7 +55,7 @@ def task_variant(task: Task) -> Variant:
         source=Statistics.zeros(SIZE, OUTPUTS, feature_map.fingerprint("identity")),
         probe_inputs=x[:4],
         probe_embedding=x[:4],
-        buffer=SourceRows(codes[:60], targets=targets[:60]),
+        buffer=TrainingRows(codes[:60], targets=targets[:60]),
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.boot import accepted_variant, open_agent
 from edge_agent.config import AgentConfig, read_config
-from edge_agent.store import SQLiteStore
+from edge_agent.startup.restored_agent import accepted_variant, open_agent
+from edge_agent.store.store import SQLiteStore
 from headway.errors import BundleError, ConfigError
 from tests.edge_agent.test_config import MINIMAL
 from tests.headway.bundles import PUBLIC_KEY, sign, small_variant

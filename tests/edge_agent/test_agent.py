@@ -9,14 +9,14 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.errors import StoreError
-from headway.messages import Ack, Metrics, StatisticsReport, Update
-from headway.precision import Precision
-from headway.topics import Kind
+from headway.wire.messages import Ack, Metrics, StatisticsReport, Update
+from headway.wire.precision import Precision
+from headway.wire.topics import Kind
 from tests.edge_agent.variants import pipeline, variant, windows
 
 SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from edge_agent.learner.buckets import Buckets
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.trainer import ExactTrainer
 from headway.errors import LocalError, StoreError
 from headway.fields import Fields
-from headway.solve import fleet_head
-from headway.statistics import Statistics, merge
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics, merge
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 EMPTY = Statistics.zeros(5, CLASSES, "s")

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.cli import main
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import MemoryStore
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import MemoryStore
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead, StatisticsReport
+from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
-from headway.topics import Kind
-from tests.edge_agent.test_loop import FixedClock, Recorder
+from headway.wire.messages import PublishedHead, StatisticsReport
+from headway.wire.topics import Kind
+from tests.edge_agent.test_loop import Checkpointer, FixedClock
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -33,7 +33,7 @@ def config(tmp_path: Path, kind: str = "exact", label_map: dict[str, str] | None
 def opened(settings: AgentConfig, store: MemoryStore) -> tuple[Agent, DeviceLoop]:
     agent = open_agent(settings, variant(), store)
     loop = DeviceLoop(settings, FixedClock(), variant(), pipeline(), store, agent, Spool(settings.sensor))
-    loop.transport = Recorder()
+    loop.transport = Checkpointer()
     return agent, loop
 
 
@@ -203,7 +203,7 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     later = pipeline().features(windows(30, drift=0.5, seed=5)[0])
     answers = [one.process(later, None).probability for one in (agent, plain)]
     assert np.array_equal(*answers), "columns keep their places, and nothing learned is lost"
-    assert agent.learner.names.travelling == CLASSES
+    assert agent.learner.names.wire_names == CLASSES
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":
         report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
@@ -227,7 +227,7 @@ def test_the_bundles_name_stays_taken_and_can_come_back(tmp_path: Path) -> None:
     agent.change_classes(ClassChanges(rename=(("amble", "walk"),), add=("walk",)))
     assert agent.learner.classes == CLASSES
     assert not agent.learner.removed
-    assert not agent.learner.names.called
+    assert not agent.learner.names.aliases
 
 
 def test_what_others_call_by_that_name_is_the_same_class_here(tmp_path: Path) -> None:

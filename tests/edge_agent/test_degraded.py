@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
-from edge_agent.keeper import RETRY_S
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.loop import DeviceLoop
-from edge_agent.recovery import BACKUP, DATABASE, Safekeeping, open_store, set_aside
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import Condition, SQLiteStore, StoreFailure
-from headway.messages import Ack, Event, Reported, StatisticsReport, Update
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.recovery import BACKUP, DATABASE, Backup, open_store, set_aside
+from edge_agent.store.retrying import RETRY_S
+from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
+from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received, Transport
-from headway.statistics import Statistics
-from headway.topics import Kind, topic
+from headway.wire.messages import Ack, Event, Reported, StatisticsReport, Update
+from headway.wire.topics import Kind, topic
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 
@@ -85,10 +85,10 @@ class Device:
 
     def boot(self) -> None:
         store, model = open_store(self.state), variant()
-        safekeeping = Safekeeping(self.state)
-        agent = open_agent(self.config, model, store, witness=safekeeping.witness())
+        backup = Backup(self.state)
+        agent = open_agent(self.config, model, store, ack_record=backup.ack_record())
         self.loop = DeviceLoop(self.config, self.clock, model, pipeline(), store, agent, Spool(self.config.sensor))
-        self.loop.keeper.safekeeping = safekeeping
+        self.loop.keeper.backup = backup
         self.loop.intake.open_empty = self.open_empty
         self.wire = Wire()
         self.loop.transport = self.wire
@@ -311,7 +311,7 @@ def test_a_database_found_damaged_at_the_start_is_set_aside(tmp_path: Path, harm
     device.turn()
     device.loop.stop()
     store = device.loop.keeper.store
-    Safekeeping(device.state).back_up(store)
+    Backup(device.state).back_up(store)
     epoch = device.loop.agent.sync_state.epoch
     device.drop("b", 9, 1)
     device.turn()
@@ -366,7 +366,7 @@ def test_a_store_behind_its_witness_begins_a_new_epoch_before_any_connection(tmp
     state = device.loop.agent.sync_state
     ack = Ack(state.epoch, state.counter, 0).encode()
     device.loop.handle(Received(topic("test", "pump", Kind.ACK), ack))
-    assert Safekeeping(device.state).witness() == (state.epoch, 18)
+    assert Backup(device.state).ack_record() == (state.epoch, 18)
     device.loop.keeper.store.close()
     for end in ("", "-wal", "-shm"):
         (device.state / (DATABASE + end)).unlink(missing_ok=True)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge_agent.config import DeliverySettings
-from edge_agent.delivery import ATTEMPTS_MAX, Delivery, Examined, SelfTest
-from edge_agent.slots import FACTORY, Pointer, Slots
-from headway.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from edge_agent.delivery.delivery import ATTEMPTS_MAX, Delivery, Examined, SelfTest
+from edge_agent.delivery.slots import FACTORY, Pointer, Slots
 from headway.errors import RemoteError, StoreError
+from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 
 OLD, NEW = b"the bundle of the factory", np.random.default_rng(3).bytes(3 * CHUNK_BYTES_MAX - 1000)
 SPACES = {1: "1" * 64, 2: "2" * 64}
@@ -28,7 +28,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def wish(data: bytes = NEW, release: int = 2) -> Desired:
+def desired(data: bytes = NEW, release: int = 2) -> Desired:
     return Desired(sha256(data), len(data), "watch", "2.0.0", release)
 
 
@@ -64,7 +64,7 @@ class Device:
         self.boot()
 
     def boot(self) -> None:
-        """What a start does with the slots (edge_agent/opening.py)."""
+        """What a start does with the slots (edge_agent/startup/active_bundle.py)."""
         self.slots = Slots(self.folder, self.folder / "factory.hwb", self._step)
         if self.slots.count_start() >= self.settings.starts_max:
             self.slots.roll_back("starts came to nothing")
@@ -110,7 +110,7 @@ class Device:
         for _ in range(10):
             try:
                 self.delivery.reconnected()
-                self.delivery.desired(wish().encode())
+                self.delivery.desired(desired().encode())
                 self.fetch()
                 self.turn()
                 if self.delivery.restart or self.slots.pointer.active != FACTORY:
@@ -131,7 +131,7 @@ def device(tmp_path: Path) -> Device:
 
 
 def test_the_whole_way(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     assert device.delivery.state == f"release 2: 0 of {len(NEW)} bytes"
     assert device.fetch() == 3
     assert device.delivery.restart
@@ -174,7 +174,7 @@ def killed_after(step: str, device: Device, at: int = 1) -> None:
 
 def test_killed_after_a_chunk_resumes_there(device: Device) -> None:
     device.cut_after, device.cut_at = "chunk", 2
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     with pytest.raises(PowerCut):
         device.fetch()
     device.boot()
@@ -186,7 +186,7 @@ def test_killed_after_a_chunk_resumes_there(device: Device) -> None:
 
 @pytest.mark.parametrize("torn", [1, 1000, CHUNK_BYTES_MAX - 1, CHUNK_BYTES_MAX])
 def test_killed_in_the_middle_of_a_write_the_torn_range_comes_again(device: Device, torn: int) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     for _ in range(2):
         request = device.turn()
         assert request is not None
@@ -200,7 +200,7 @@ def test_killed_in_the_middle_of_a_write_the_torn_range_comes_again(device: Devi
 
 
 def test_killed_after_the_first_byte_of_a_delivery(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.boot()
     assert device.turn() == RangeRequest(sha256(NEW), 0, CHUNK_BYTES_MAX)
     killed_after("", device)
@@ -217,7 +217,7 @@ def test_killed_after_verify(device: Device) -> None:
 
 def test_killed_after_verify_it_goes_on_without_a_network(device: Device) -> None:
     device.cut_after = "verify"
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     with pytest.raises(PowerCut):
         device.fetch()
     device.boot()
@@ -253,8 +253,8 @@ def test_killed_again_and_again_on_trial_rolls_back(device: Device) -> None:
     device.boot()
     device.turn()
     assert device.news.count("delivery-rolled-back") == 1
-    device.delivery.desired(wish().encode())  # retained, so it comes again with every connection
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())  # retained, so it comes again with every connection
+    device.delivery.desired(desired().encode())
     assert device.turn() is None
     assert device.news[-1] == "delivery-refused"
     assert device.news.count("delivery-refused") == 1
@@ -275,7 +275,7 @@ def test_a_stop_on_request_is_no_failed_start(device: Device) -> None:
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        (wish(release=1), "release 1 is not newer than 1; convert with a higher --release"),
+        (desired(release=1), "release 1 is not newer than 1; convert with a higher --release"),
         (Desired("f" * 64, 65 << 20, "watch", "2", 2), "bundle has 68157440 bytes, bundle_bytes_max is 67108864"),
     ],
 )
@@ -288,35 +288,35 @@ def test_what_is_not_even_begun(device: Device, wanted: Desired, problem: str) -
 
 
 def test_the_bundle_that_runs_is_not_fetched(device: Device) -> None:
-    device.delivery.desired(wish(OLD).encode())
+    device.delivery.desired(desired(OLD).encode())
     assert device.turn() is None
     assert device.news == []
 
 
 def test_a_failed_self_test_refuses_the_bundle_for_good(device: Device) -> None:
     device.tested = Examined("no runtime here can run it")
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.fetch()
     assert not device.delivery.restart
     assert device.running == OLD
     assert device.news == ["delivery-started", "delivery-verified", "delivery-refused"]
     assert list(device.slots.idle.iterdir()) == []
     device.boot()
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     assert device.turn() is None
     assert "failed here before: no runtime here can run it" in device.delivery.state
 
 
 def test_a_slow_bundle_is_refused_when_there_is_a_limit(tmp_path: Path) -> None:
     device = Device(tmp_path, DeliverySettings(latency_ms_max=1.0))
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.fetch()
     assert "a window takes 1.5 ms, latency_ms_max is 1" in device.delivery.state
 
 
 def test_a_self_test_that_takes_the_machine_down_is_not_begun_for_ever(device: Device) -> None:
     device.tested = None
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.fetch()
     for _ in range(5):
         device.boot()
@@ -326,7 +326,7 @@ def test_a_self_test_that_takes_the_machine_down_is_not_begun_for_ever(device: D
 
 def test_a_stop_on_request_during_the_self_test_is_none_of_the_bundles_fault(device: Device) -> None:
     device.tested = None
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.fetch()
     for _ in range(5):
         device.delivery.stop(device.now_s)
@@ -338,14 +338,14 @@ def test_a_stop_on_request_during_the_self_test_is_none_of_the_bundles_fault(dev
 
 def test_bytes_that_are_not_the_announced_ones_are_fetched_again_and_then_refused(device: Device) -> None:
     wrong = bytes(len(NEW))
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     assert device.fetch(wrong) == 3 * ATTEMPTS_MAX
     assert f"did not match its sha256 {ATTEMPTS_MAX} times" in device.delivery.state
     assert device.running == OLD
 
 
 def test_one_wrong_download_is_only_a_detour(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     for _ in range(3):
         request = device.turn()
         assert request is not None
@@ -355,7 +355,7 @@ def test_one_wrong_download_is_only_a_detour(device: Device) -> None:
 
 
 def test_a_file_of_another_length_is_refused(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     request = device.turn()
     assert request is not None
     device.give(request, size=len(NEW) + 1)
@@ -363,7 +363,7 @@ def test_a_file_of_another_length_is_refused(device: Device) -> None:
 
 
 def test_repeated_overtaken_and_foreign_ranges_change_nothing(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     request = device.turn()
     assert request is not None
     device.give(request)
@@ -378,13 +378,13 @@ def test_repeated_overtaken_and_foreign_ranges_change_nothing(device: Device) ->
 def test_a_damaged_range_is_refused(device: Device) -> None:
     message = bytearray(FileRange(sha256(NEW), 0, len(NEW), 0.0, NEW[:100]).encode())
     message[-1] ^= 1
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     with pytest.raises(RemoteError, match="does not match its sha256"):
         device.delivery.received(bytes(message), device.now_s)
 
 
 def test_an_answer_that_stays_out_is_asked_for_again_but_not_at_once(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     first = device.turn()
     assert device.turn(29.0) is None
     assert device.turn(2.0) == first
@@ -393,7 +393,7 @@ def test_an_answer_that_stays_out_is_asked_for_again_but_not_at_once(device: Dev
 
 
 def test_the_aggregators_pace_is_kept_also_when_it_has_nothing_to_give_yet(device: Device) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     request = device.turn()
     assert request is not None
     device.give(RangeRequest(request.sha256, 0, 0), pace_s=90.0)
@@ -408,7 +408,7 @@ def test_the_aggregators_pace_is_kept_also_when_it_has_nothing_to_give_yet(devic
 
 def test_a_withdrawn_wish_leaves_nothing(device: Device) -> None:
     device.tested = None
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     device.fetch()
     device.delivery.desired(b"")
     assert device.tests[0].stopped
@@ -418,11 +418,11 @@ def test_a_withdrawn_wish_leaves_nothing(device: Device) -> None:
 
 def test_another_wish_replaces_the_one_on_its_way(device: Device) -> None:
     other = NEW[::-1]
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     request = device.turn()
     assert request is not None
     device.give(request)
-    device.delivery.desired(wish(other, 3).encode())
+    device.delivery.desired(desired(other, 3).encode())
     request = device.turn()
     assert request == RangeRequest(sha256(other), 0, CHUNK_BYTES_MAX)
 
@@ -430,13 +430,13 @@ def test_another_wish_replaces_the_one_on_its_way(device: Device) -> None:
 def test_nothing_is_taken_while_a_bundle_is_on_trial(device: Device) -> None:
     device.deliver()
     device.boot()
-    device.delivery.desired(wish(NEW[::-1], 3).encode())
+    device.delivery.desired(desired(NEW[::-1], 3).encode())
     assert device.turn() is None
     assert device.running == NEW
 
 
 def test_a_disk_that_takes_nothing_is_asked_again_later(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     request = device.turn()
     assert request is not None
 
@@ -459,7 +459,7 @@ def test_a_disk_that_takes_nothing_at_the_switch_is_asked_again_later(
         raise StoreError("cannot write pointer.json: No space left on device")
 
     monkeypatch.setattr(device.slots, "switch", full)
-    device.delivery.desired(wish().encode())
+    device.delivery.desired(desired().encode())
     with pytest.raises(StoreError):
         device.fetch()
     device.delivery.pause(device.now_s)
@@ -474,7 +474,7 @@ def test_a_disk_that_takes_nothing_at_the_switch_is_asked_again_later(
 def test_a_wish_that_comes_during_a_trial_is_taken_up_afterwards(device: Device) -> None:
     device.deliver()
     device.boot()
-    later = wish(NEW[::-1], 3)
+    later = desired(NEW[::-1], 3)
     device.delivery.desired(later.encode())
     assert device.turn() is None
     device.turn(61.0)
@@ -485,7 +485,7 @@ def test_a_wish_that_comes_during_a_trial_is_taken_up_afterwards(device: Device)
 def test_self_tests_of_a_withdrawn_bundle_do_not_count_for_the_next(device: Device) -> None:
     device.tested = None
     for _ in range(5):
-        device.delivery.desired(wish().encode())
+        device.delivery.desired(desired().encode())
         device.fetch()
         device.delivery.desired(b"")
     assert device.slots.pointer.tests == 0

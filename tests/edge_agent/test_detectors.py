@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.detectors import Adwin, Detector, PageHinkley
+from edge_agent.learner.drift.detectors import Adwin, Detector, PageHinkley
 from headway.arrays import Float64
 from headway.errors import StoreError
 

@@ -9,19 +9,19 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.buckets import Buckets
-from edge_agent.learner.drift import COOL_DOWN_LABELS, Drift, ErrorDrift
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gradient import HURRIED_LABELS, HURRY, GradientTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.drift.errors import COOL_DOWN_LABELS, Drift, ErrorDrift
+from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.gradient.trainer import HURRIED_LABELS, HURRY, GradientTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.arrays import Float32, Int64
 from headway.errors import StoreError
 from headway.fields import Fields
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 
@@ -64,7 +64,7 @@ def moved(count: int, seed: int) -> tuple[Float32, Int64]:
 
 def agent(store: MemoryStore | None = None, **settings: object) -> Agent:
     learner = LearnerSettings(**settings)  # type: ignore[arg-type]
-    remembered = Windows(learner.horizon_rows)
+    remembered = RememberedWindows(learner.horizon_rows)
     subject = Agent("device-1", Learner(variant(), learner), SyncSettings(), SyncState(epoch=7), windows=remembered)
     if store is not None:
         resume(subject, store)
@@ -133,12 +133,12 @@ def test_a_restart_comes_to_the_same_alarm_and_bits(kind: str) -> None:
     features, labels = pipeline().features(np.concatenate([x, x2])), np.concatenate([y, y2])
     for start in range(0, len(labels), 10):
         subject.process(features.rows(start, start + 10), labels[start : start + 10])
-        subject.watch.record(1.0)
+        subject.event_log.record(1.0)
         store.commit(subject.changes())
     again = agent(store, kind=kind)
     assert again.learner.encode() == subject.learner.encode()
     assert [e.name for e in again.take_events(2.0)] == []
-    names = [record["name"] for record in again.watch.records if isinstance(record, dict)]
+    names = [record["name"] for record in again.event_log.records if isinstance(record, dict)]
     assert names.count("drift") >= 1
     x3, y3 = moved(100, 3)
     for one in (subject, again):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner import exact, recipes
-from edge_agent.learner.exact import CANDIDATE, FEW_LABELS, SMALL, ExactTrainer
+from edge_agent.learner.exact import recipes
+from edge_agent.learner.exact import trainer as exact
+from edge_agent.learner.exact.trainer import CANDIDATE, FEW_LABELS, SMALL, ExactTrainer
 from headway.errors import ConfigError
 from headway.fields import Fields
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c")
 SIZE = 12

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.experts import FEW_RATE, SHARE, ExpertPool
-from edge_agent.learner.stack import HeadStack
-from headway.head import Head, HeadInput, HeadKind, log_softmax
+from edge_agent.learner.exact.experts import FEW_RATE, SHARE, ExpertPool, HeadStack
+from headway.maths.head import Head, HeadInput, HeadKind, log_softmax
 
 NAMES = ("good", "bad")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.boot import open_agent
 from edge_agent.cli import main
+from edge_agent.commands.explain import decisions_text, read_decisions
 from edge_agent.config import read_config
-from edge_agent.explain import decisions_text, read_decisions
-from edge_agent.learner.drift import Drift
-from edge_agent.store import SQLiteStore
-from edge_agent.watch import RECORDS_MAX
+from edge_agent.labels.events import RECORDS_MAX
+from edge_agent.learner.drift.errors import Drift
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import SQLiteStore
 from tests.edge_agent.variants import pipeline, variant, windows
 
 
@@ -37,10 +37,10 @@ def test_the_latest_decisions_survive_a_restart_and_are_told(config: Path, capsy
     agent.process(pipeline().features(unlabelled), None, [f"w{row}" for row in range(20)])
     x, y = windows(80, seed=5)
     agent.process(pipeline().features(x), (y + 2) % 3)
-    agent.watch.record(1_700_000_000.0)
+    agent.event_log.record(1_700_000_000.0)
     store.commit(agent.changes())
     again = open_agent(settings, variant(), store)
-    assert again.watch.records == agent.watch.records
+    assert again.event_log.records == agent.event_log.records
     store.close()
     assert main(["explain", str(config)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -60,7 +60,7 @@ def test_only_the_newest_are_kept(config: Path) -> None:
     agent = open_agent(settings, variant(), store)
     for seed in range(2 * RECORDS_MAX):
         agent.learner.drifts.append(Drift(seed, seed, 0.1, 0.4))
-        agent.watch.record(float(seed))
+        agent.event_log.record(float(seed))
     store.commit(agent.changes())
     store.close()
     records = read_decisions(settings)

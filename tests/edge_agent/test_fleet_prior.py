@@ -10,18 +10,18 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import FEW_LABELS, ExactTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.learner.exact.trainer import FEW_LABELS, ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.errors import RemoteError
-from headway.fleet_prior import FleetPrior, PriorRequest
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.statistics import Statistics
 from headway.ports import Connected, Received
-from headway.statistics import Statistics
-from headway.topics import ALL, Kind, topic
+from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.messages import PublishedHead
+from headway.wire.topics import ALL, Kind, topic
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
@@ -59,7 +59,7 @@ def accuracy(subject: Agent) -> float:
 
 def test_two_labels_do_more_on_top_of_what_the_fleet_learned() -> None:
     alone, among = agent(), agent()
-    assert among.fleet.prior_told(prior())
+    assert among.downlink.prior_told(prior())
     assert accuracy(taught(among, 2)) > accuracy(taught(alone, 2)) + 0.1
     assert isinstance(among.learner.trainer, ExactTrainer)
     assert among.learner.trainer.local.samples == 2, "its own tables hold its own labels alone"
@@ -70,7 +70,7 @@ def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() 
     store.commit(subject.changes())
     for seed, step in enumerate((prior(statistics=tables(100)), prior())):
         store.commit(taught(subject, 7, seed).changes())
-        assert subject.fleet.prior_told(step)
+        assert subject.downlink.prior_told(step)
         store.commit(subject.changes())
     store.commit(taught(subject, 7, 9).changes())
     again = agent()
@@ -86,7 +86,7 @@ def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() 
 def test_windows_without_labels_leave_no_trace_after_the_prior() -> None:
     subject, store = agent(), MemoryStore()
     store.commit(taught(subject, 9).changes())
-    assert subject.fleet.prior_told(prior())
+    assert subject.downlink.prior_told(prior())
     store.commit(subject.changes())
     subject.process(pipeline().features(windows(5, drift=0.8, seed=8)[0]), None)
     again = agent()
@@ -96,43 +96,43 @@ def test_windows_without_labels_leave_no_trace_after_the_prior() -> None:
 
 def test_it_asks_once_for_a_head_that_holds_twice_what_it_knows() -> None:
     subject = agent()
-    assert subject.fleet.prior_request() is None, "nobody has learned anything yet"
-    subject.fleet.head_published(head(1, 100))
-    assert subject.fleet.prior_request() == PriorRequest(variant().space, 0).encode()
-    assert subject.fleet.prior_request() is None, "it has asked"
+    assert subject.downlink.prior_request() is None, "nobody has learned anything yet"
+    subject.downlink.head_published(head(1, 100))
+    assert subject.downlink.prior_request() == PriorRequest(variant().space, 0).encode()
+    assert subject.downlink.prior_request() is None, "it has asked"
     subject.reconnected()
-    assert subject.fleet.prior_request() is not None, "the answer may have been lost"
-    subject.fleet.prior_told(prior())
-    subject.fleet.head_published(head(2, 599))
-    assert subject.fleet.prior_request() is None
-    subject.fleet.head_published(head(3, 600))
-    assert subject.fleet.prior_request() == PriorRequest(variant().space, 300).encode()
+    assert subject.downlink.prior_request() is not None, "the answer may have been lost"
+    subject.downlink.prior_told(prior())
+    subject.downlink.head_published(head(2, 599))
+    assert subject.downlink.prior_request() is None
+    subject.downlink.head_published(head(3, 600))
+    assert subject.downlink.prior_request() == PriorRequest(variant().space, 300).encode()
 
 
 @pytest.mark.parametrize("settings", [{"fleet_prior": False}, {"kind": "gradient"}])
 def test_some_never_ask_and_take_none(settings: dict[str, object]) -> None:
     subject = agent(**settings)
-    subject.fleet.head_published(head(1, 100))
-    assert subject.fleet.prior_request() is None
-    assert not subject.fleet.prior_told(prior())
+    subject.downlink.head_published(head(1, 100))
+    assert subject.downlink.prior_request() is None
+    assert not subject.downlink.prior_told(prior())
     assert subject.learner.prior_samples == 0
 
 
 def test_a_device_with_labels_enough_neither_asks_nor_takes() -> None:
     subject = taught(agent(), FEW_LABELS)
-    subject.fleet.head_published(head(1, 10_000))
+    subject.downlink.head_published(head(1, 10_000))
     before = subject.learner.encode()
-    assert subject.fleet.prior_request() is None
-    assert not subject.fleet.prior_told(prior())
+    assert subject.downlink.prior_request() is None
+    assert not subject.downlink.prior_told(prior())
     assert subject.learner.encode() == before
 
 
 def test_an_older_or_smaller_sum_changes_nothing() -> None:
     subject = agent()
-    assert subject.fleet.prior_told(prior())
+    assert subject.downlink.prior_told(prior())
     before = subject.learner.encode()
-    assert not subject.fleet.prior_told(prior())
-    assert not subject.fleet.prior_told(prior(statistics=tables(90)))
+    assert not subject.downlink.prior_told(prior())
+    assert not subject.downlink.prior_told(prior(statistics=tables(90)))
     assert subject.learner.encode() == before
 
 
@@ -141,7 +141,7 @@ def test_classes_of_the_fleet_are_known_from_then_on() -> None:
     x, y = windows(30, seed=5)
     codes = pipeline().features(x).codes
     swims = Statistics.of(codes, np.where(y == 2, 3, y), (*CLASSES, "swim"), variant().space)
-    assert subject.fleet.prior_told(prior(statistics=swims))
+    assert subject.downlink.prior_told(prior(statistics=swims))
     assert subject.learner.classes == (*CLASSES, "swim")
 
 
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(payload: bytes, proble
     subject = agent()
     before = subject.learner.encode()
     with pytest.raises(RemoteError, match=problem):
-        subject.fleet.prior_told(payload)
+        subject.downlink.prior_told(payload)
     assert subject.learner.encode() == before
 
 
@@ -173,4 +173,4 @@ def test_the_loop_asks_takes_and_commits(tmp_path: Path) -> None:
     assert device.wire.of(Kind.PRIOR_REQUEST) == [PriorRequest(variant().space, 0).encode()]
     device.loop.handle(Received(topic("test", "pump", Kind.PRIOR), prior()))
     assert device.loop.agent.learner.prior_samples == 300
-    assert not device.loop.agent._recorder._operations, "committed at once"
+    assert not device.loop.agent._checkpointer._operations, "committed at once"

@@ -7,21 +7,21 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.guesses import BATCH, Guesses
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.exact.pseudo_labels import BATCH, Guesses
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.errors import ConfigError, StoreError
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 
 def agent(threshold: float, store: MemoryStore | None = None) -> Agent:
     settings = LearnerSettings(self_training=threshold)
-    remembered = Windows(settings.horizon_rows)
+    remembered = RememberedWindows(settings.horizon_rows)
     subject = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
     if store is not None:
         resume(subject, store)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headway.fleet_prior import FleetPrior
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import Ack, Event, PublishedHead
+from headway.maths.head import Head, HeadInput, HeadKind
 from headway.ports import Connected, Received
 from headway.tensors import encode_tensors
-from headway.topics import ALL, Kind, topic
+from headway.wire.fleet_prior import FleetPrior
+from headway.wire.messages import Ack, Event, PublishedHead
+from headway.wire.topics import ALL, Kind, topic
 from tests.edge_agent.test_degraded import Device
 from tests.edge_agent.variants import CLASSES, SIZE, variant
 
@@ -151,7 +151,7 @@ def test_forged_acks_cannot_use_up_the_epochs(tmp_path: Path) -> None:
 
 
 GENUINE = {
-    Kind.ACK: Ack(1, 5, 0, life=3).encode(),
+    Kind.ACK: Ack(1, 5, 0, run_id=3).encode(),
     Kind.HEAD: head(version=9),
     Kind.DESIRED: b"{}",
     Kind.FILE: b"{}",

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import recorder
 from edge_agent.agent import Agent
-from edge_agent.checkpoint import INDEX, PIECE, join, split
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.journal import Entry
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.recovery import verify
-from edge_agent.resume import resume
-from edge_agent.store import Changes, MemoryStore, SQLiteStore
-from edge_agent.watch import SHIFT
+from edge_agent.labels.events import SHIFT
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store import checkpointer as checkpointer
+from edge_agent.store.journal import Entry
+from edge_agent.store.pieces import INDEX, PIECE, join, split
+from edge_agent.store.recovery import verify
+from edge_agent.store.store import Changes, MemoryStore, SQLiteStore
+from edge_agent.sync.history import SyncState
+from headway.bundle.head_weights import fold_frozen_head
 from headway.errors import StoreError
-from headway.gradient import fold_frozen_head
-from headway.messages import PublishedHead
+from headway.wire.messages import PublishedHead
 from tests.edge_agent.variants import pipeline, variant, windows
 
 Step = Callable[[Agent], None]
@@ -31,7 +31,9 @@ Step = Callable[[Agent], None]
 
 def new_agent(kind: str) -> Agent:
     settings = LearnerSettings(kind=kind, update_labels=5, replay_rows=30)
-    return Agent("pump", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=Windows(50))
+    return Agent(
+        "pump", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(50)
+    )
 
 
 def teach(count: int, seed: int) -> Step:
@@ -48,7 +50,7 @@ def adopt(method: str) -> Step:
     head = fold_frozen_head(model.head, model.features)
     head = replace(head, kernel=head.kernel * np.float32(0.5))
     payload = PublishedHead(3, method, model.space, 2, 9, head).encode()
-    return lambda subject: void(subject.fleet.head_published(payload))
+    return lambda subject: void(subject.downlink.head_published(payload))
 
 
 def void(_: object) -> None:
@@ -75,7 +77,7 @@ STEPS: list[Step] = [
 def test_a_restart_after_any_commit_gives_the_same_bits(
     kind: str, operations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "CHECKPOINT_OPERATIONS", operations)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_OPERATIONS", operations)
     steady, store = new_agent(kind), MemoryStore()
     expected = MemoryStore()
     for step in STEPS:
@@ -107,7 +109,7 @@ def test_an_entry_is_small_and_a_checkpoint_comes_now_and_then() -> None:
         store.commit(changes)
     assert len(sizes) == 299, "one of them was a checkpoint"
     assert max(sizes) < 1000
-    assert len(store.journal()) < recorder.CHECKPOINT_OPERATIONS
+    assert len(store.journal()) < checkpointer.CHECKPOINT_OPERATIONS
 
 
 def test_pieces_that_did_not_change_are_not_written_again() -> None:

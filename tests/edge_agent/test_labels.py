@@ -9,23 +9,23 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Window, Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import RememberedWindows, Window
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead, StatisticsReport
-from headway.statistics import Statistics
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.statistics import Statistics
+from headway.wire.messages import PublishedHead, StatisticsReport
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
 def agent(rows: int = 100) -> Agent:
     learner = Learner(variant(), LearnerSettings())
-    return Agent("pump", learner, SyncSettings(), SyncState(epoch=7), windows=Windows(rows))
+    return Agent("pump", learner, SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(rows))
 
 
 def names(count: int) -> list[str]:

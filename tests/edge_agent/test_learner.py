@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gate import FROZEN, Gate
-from edge_agent.learner.serving import Learner
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.gate.gate import FROZEN, Gate
+from edge_agent.learner.learner import Learner
 from edge_agent.pipeline import Features
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import PublishedHead
-from headway.statistics import Statistics
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.statistics import Statistics
+from headway.wire.messages import PublishedHead
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 KINDS = ("exact", "gradient")

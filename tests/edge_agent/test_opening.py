@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import opening
 from edge_agent.config import AgentConfig, DeliverySettings
-from edge_agent.opening import InferenceFailed, Opened, open_bundle
-from edge_agent.slots import FACTORY, Slots, file_sha256
-from edge_agent.store import SQLiteStore
+from edge_agent.delivery.slots import FACTORY, Slots, file_sha256
+from edge_agent.startup import active_bundle as opening
+from edge_agent.startup.active_bundle import InferenceFailed, Opened, open_bundle
+from edge_agent.store.store import SQLiteStore
 from headway.arrays import Float32
-from headway.delivery import Desired
+from headway.bundle.variant import Variant
 from headway.errors import BundleError
-from headway.mqtt_settings import MqttSettings
+from headway.mqtt.settings import MqttSettings
 from headway.ports import SystemClock
-from headway.variant import Variant
+from headway.wire.delivery import Desired
 from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 
@@ -64,10 +64,10 @@ def deliver(config: AgentConfig, made: Variant) -> Path:
     payload = made.encode()
     path = config.state_dir / "new.hwb"
     path.write_bytes(payload)
-    wish = Desired(file_sha256(path), len(payload), made.name, made.version, made.release)
-    slots.begin(wish)
+    desired = Desired(file_sha256(path), len(payload), made.name, made.version, made.release)
+    slots.begin(desired)
     slots.append(0, payload)
-    assert slots.whole(wish)
+    assert slots.whole(desired)
     slots.switch(made.space, variant().space, boot=1, consumed=4)
     return slots.bundle
 

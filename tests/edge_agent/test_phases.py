@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import replay
 from edge_agent.agent import Agent
+from edge_agent.commands import replay
+from edge_agent.commands.phases import HELD_EVERY, live
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.phases import HELD_EVERY, live
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.learner import Learner
 from edge_agent.pipeline import Features
+from edge_agent.sync.history import SyncState
 from headway.arrays import Int64
 from headway.errors import DataError
-from headway.recent_metrics import backward_transfer, forgetting
+from headway.maths.recent_metrics import backward_transfer, forgetting
 from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 
 def agent() -> Agent:
     settings = LearnerSettings()
     learner = Learner(variant(), settings)
-    return Agent("test", learner, SyncSettings(), SyncState(epoch=0), windows=Windows(settings.horizon_rows))
+    return Agent("test", learner, SyncSettings(), SyncState(epoch=0), windows=RememberedWindows(settings.horizon_rows))
 
 
 def stream(count: int, drifts: tuple[float, ...]) -> tuple[Features, Int64]:
@@ -84,7 +84,7 @@ def test_replay_writes_them(phases: int, tmp_path: Path, monkeypatch: pytest.Mon
     x, y = windows(120, drift=0.5)
     np.savez(tmp_path / "stream.npz", x=x, y=y)
     files = tmp_path / "model.hwb", tmp_path / "stream.npz", tmp_path / "out.npz"
-    result = replay.replay(*files, LearnerSettings(), phases)
+    result = replay.replay_recording(*files, LearnerSettings(), phases)
     assert ("phases" in result) == (phases > 0)
     with np.load(tmp_path / "out.npz") as out:
         assert len(out["prediction"]) == 120
@@ -98,5 +98,7 @@ def test_one_phase_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     x, y = windows(120)
     np.savez(tmp_path / "stream.npz", x=x, y=y)
     with pytest.raises(DataError, match="2 or more"):
-        replay.replay(tmp_path / "model.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings(), 1)
+        replay.replay_recording(
+            tmp_path / "model.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings(), 1
+        )
     assert not (tmp_path / "out.npz").exists()

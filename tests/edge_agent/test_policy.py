@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, LearnerSettings, PolicySettings, SensorSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.keeper import Keeper
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
+from edge_agent.labels.label_queue import WAITING
+from edge_agent.labels.machine_state import LinuxMachineState
+from edge_agent.labels.policy import Policy
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.learner import Learner
 from edge_agent.loop import DeviceLoop
-from edge_agent.policy import Policy
-from edge_agent.resume import resume
 from edge_agent.sensors.spool import Spool
-from edge_agent.store import MemoryStore, SQLiteStore, Store
-from edge_agent.surroundings import LinuxSurroundings
+from edge_agent.startup.restore import resume
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.retrying import RetryingStore
+from edge_agent.store.store import MemoryStore, SQLiteStore, Store
+from edge_agent.sync.history import SyncState
 from edge_agent.training import Training
-from edge_agent.waiting import WAITING
 from headway.errors import ConfigError
 from tests.edge_agent.variants import pipeline, variant, windows
 
@@ -62,17 +62,17 @@ class Device:
     def __init__(self, store: Store | None = None, kind: str = "exact", **policy: object) -> None:
         self.store, self.clock, self.around = store or MemoryStore(), Clock(), FakeSurroundings()
         settings = LearnerSettings(kind=kind, learning_rate=0.5)
-        remembered = Windows(settings.horizon_rows)
+        remembered = RememberedWindows(settings.horizon_rows)
         self.agent = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
         resume(self.agent, self.store)
-        self.keeper = Keeper(self.store)
+        self.keeper = RetryingStore(self.store)
         made = Policy(PolicySettings(**policy), self.around, self.clock.now_s)  # type: ignore[arg-type]
         self.training = Training(self.clock, self.agent, self.keeper, made)
         self.commit()
 
     @property
     def waiting(self) -> int:
-        return len(self.agent.teaching.waiting)
+        return len(self.agent.labelling.queue)
 
     def commit(self) -> None:
         self.keeper.commit(self.agent.changes(), self.clock.now_s)
@@ -137,11 +137,11 @@ def test_conditions_hold_the_door_shut_and_nothing_is_lost(
     device.batch(30)
     assert not device.training.step()
     assert (device.waiting, device.training.obstacle) == (30, reason)
-    assert reason in device.training.story
+    assert reason in device.training.status_detail
     for name, value in good.items():
         setattr(device.around, name, value)
     assert device.training.step() == 30
-    assert device.training.story == ""
+    assert device.training.status_detail == ""
 
 
 def test_a_limit_that_cannot_be_sensed_is_an_error() -> None:
@@ -154,7 +154,7 @@ def test_on_drift_alone_by_labels_that_wait() -> None:
     device.batch(200, 1)
     assert (device.training.step(), device.waiting) == (0, 200)
     device.batch(60, 2, drift=1.0)
-    assert device.agent.teaching.drift_ahead
+    assert device.agent.labelling.drift_ahead
     assert device.training.step() == 260
     events = [event.name for event in device.agent.take_events(0.0)]
     assert events.count("drift") == 1, "the learner comes to the same alarm, once"
@@ -172,18 +172,18 @@ def test_a_restart_foresees_the_same_drift() -> None:
     features = pipeline().features(x)
     for row in range(60):
         device = Device(store, train="drift") if row == 20 else device
-        device.agent.teaching.allowance = 0
+        device.agent.labelling.allowance = 0
         device.agent.process(features.rows(row, row + 1), y[row : row + 1])
         device.commit()
-        if device.agent.teaching.drift_ahead:
+        if device.agent.labelling.drift_ahead:
             break
     whole = Device(train="drift")
     whole.batch(200, 1)
-    whole.agent.teaching.allowance = 0
+    whole.agent.labelling.allowance = 0
     whole.agent.process(features.rows(0, row), y[:row])
-    assert not whole.agent.teaching.drift_ahead
+    assert not whole.agent.labelling.drift_ahead
     whole.agent.process(features.rows(row, row + 1), y[row : row + 1])
-    assert whole.agent.teaching.drift_ahead
+    assert whole.agent.labelling.drift_ahead
 
 
 @pytest.mark.parametrize("kind", ["exact", "gradient"])
@@ -225,7 +225,7 @@ def test_a_step_keeps_its_budget_of_labels_and_of_time() -> None:
     figures = device.training.figures
     assert (figures.steps, figures.labels) == (1, 24)
     assert 0.5 <= figures.longest_s < 1.0
-    assert "76 labels wait, longest step" in device.training.story
+    assert "76 labels wait, longest step" in device.training.status_detail
 
 
 def test_predictions_of_a_large_batch_wait_for_a_bounded_number_of_labels() -> None:
@@ -245,7 +245,7 @@ def test_labels_for_a_window_that_came_again_under_its_id_do_not_mix() -> None:
     device.batch(1, 1, labelled=False, ids="w")
     device.label(["w0"], [0])
     device.batch(1, 2, labelled=False, ids="w")
-    device.agent.teaching.learn_waiting(5)
+    device.agent.labelling.learn_waiting(5)
     window = device.agent.windows.get("w0")
     assert window is not None
     assert window.label == -1, "the first window's label is not the second one's"
@@ -258,7 +258,7 @@ def write(path: Path, text: str) -> None:
 
 
 def test_linux_surroundings(tmp_path: Path) -> None:
-    subject = LinuxSurroundings(tmp_path)
+    subject = LinuxMachineState(tmp_path)
     with pytest.raises(ConfigError, match="loadavg"):
         subject.load_average()
     assert subject.temperature_c() is None

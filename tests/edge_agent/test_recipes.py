@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.origin import Origin
-from edge_agent.learner.recipes import EARLY_LABELS, RECIPES, UNLABELLED_LABELS, UNLABELLED_NATS, head_start, solve
-from headway.statistics import Statistics
+from edge_agent.learner.exact.prior import Origin
+from edge_agent.learner.exact.recipes import (
+    EARLY_LABELS,
+    RECIPES,
+    UNLABELLED_LABELS,
+    UNLABELLED_NATS,
+    head_start,
+    solve,
+)
+from edge_agent.learner.exact.trainer import ExactTrainer
+from headway.maths.statistics import Statistics
 from tests.edge_agent.test_exact import CLASSES, labelled, trainer
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.rehearsal import Rehearsal
+from edge_agent.learner.gradient.rehearsal import Rehearsal
+from headway.bundle.variant import TrainingRows
 from headway.errors import StoreError
-from headway.variant import SourceRows
 
 SIZE = 2
 
 
-def source() -> SourceRows:
+def source() -> TrainingRows:
     """Two rows of class 0 and one of class 2, marked by a first code of 100."""
     codes = np.array([[100, 2], [100, 0], [100, 0]], np.int8)
-    return SourceRows(codes, labels=np.array([2, 0, 0]))
+    return TrainingRows(codes, labels=np.array([2, 0, 0]))
 
 
 def test_classes_are_drawn_alike_however_many_labels_they_have() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from edge_agent import runtime
 from edge_agent.runtime import open_runtime
+from headway.bundle.variant import Backbone, Variant
 from headway.errors import RuntimeUnavailableError
-from headway.variant import Backbone, Variant
 from tests.edge_agent.variants import variant
 
 INTERPRETER = '''

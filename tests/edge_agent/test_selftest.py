@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import selftest
-from edge_agent.delivery import Examined
-from edge_agent.selftest import Subprocess, decode_examined, examine
+from edge_agent.delivery import selftest
+from edge_agent.delivery.delivery import Examined
+from edge_agent.delivery.selftest import Subprocess, decode_examined, examine
 from headway.errors import BundleError
 from headway.ports import SystemClock
 from tests.edge_agent.variants import IdentityRuntime, variant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.shift import BLOCK_ROWS, FeatureShift, Shift
+from edge_agent.learner.drift.features import BLOCK_ROWS, FeatureShift, Shift
 from headway.arrays import Float32, Int8
 from headway.durable import checked
 from headway.errors import StoreError

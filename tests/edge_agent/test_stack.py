@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.learner.stack import HeadStack
+from edge_agent.learner.exact.experts import HeadStack
 from headway.errors import LocalError
-from headway.head import Head, HeadInput, HeadKind
+from headway.maths.head import Head, HeadInput, HeadKind
 
 CLASSES = ("a", "b", "c")
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import opening
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig, SensorSettings
 from edge_agent.daemon import Daemon
-from edge_agent.opening import open_bundle
-from edge_agent.slots import Slots
-from edge_agent.standby import StandbyStore
-from edge_agent.store import Changes, Condition, SQLiteStore, StoreFailure
+from edge_agent.delivery.slots import Slots
+from edge_agent.startup import active_bundle as opening
+from edge_agent.startup.active_bundle import open_bundle
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.standby import StandbyStore
+from edge_agent.store.store import Changes, Condition, SQLiteStore, StoreFailure
 from headway.errors import ConfigError
 from headway.ports import SystemClock
 from tests.edge_agent.variants import IdentityRuntime, pipeline, variant, windows
@@ -142,7 +142,7 @@ def test_an_agent_on_a_read_only_disk_predicts_and_goes_on_when_it_can_be_writte
     read_only: AgentConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("edge_agent.keeper.RETRY_S", 0.1)
+    monkeypatch.setattr("edge_agent.store.retrying.RETRY_S", 0.1)
     config, daemon = read_only, Daemon(read_only, SystemClock())
     assert daemon._loop.condition.startswith("degraded: ")
     assert daemon._agent.learner.labels == 50

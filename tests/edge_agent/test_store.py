@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.store import MIGRATIONS, Changes, MemoryStore, OutboxRow, SQLiteStore, Store
+from edge_agent.store.store import MIGRATIONS, Changes, MemoryStore, OutboxRow, SQLiteStore, Store
 from headway.errors import StoreError
 
 Open = Callable[[], Store]

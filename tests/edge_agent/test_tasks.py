@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 
 import edge_agent
-from edge_agent import embed, replay
+from edge_agent import embed
 from edge_agent.agent import Agent
+from edge_agent.commands import replay
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.history import SyncState
-from edge_agent.learner.gate import FROZEN
-from edge_agent.learner.serving import Learner
-from edge_agent.learner.windows import Windows
-from edge_agent.resume import resume
-from edge_agent.store import MemoryStore
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner.gate.gate import FROZEN
+from edge_agent.learner.learner import Learner
+from edge_agent.startup.restore import resume
+from edge_agent.store.store import MemoryStore
+from edge_agent.sync.history import SyncState
 from headway.arrays import AnyArray
+from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import ConfigError, DataError
-from headway.gradient import fold_frozen_head, target_scale, weights_over_unit_codes
-from headway.head import Head
-from headway.messages import Metrics, PublishedHead, Update
+from headway.maths.head import Head
+from headway.maths.target_metrics import LabelSums, ValueSums
+from headway.maths.task import Task
 from headway.samples import read_samples
-from headway.target_metrics import LabelSums, ValueSums
-from headway.task import Task
+from headway.wire.messages import Metrics, PublishedHead, Update
 from tests.edge_agent.task_variants import OUTPUTS, labelled, task_pipeline, task_variant
 from tests.edge_agent.variants import IdentityRuntime
 
@@ -33,7 +34,7 @@ TASKS = (Task.MULTI_LABEL, Task.REGRESSION)
 
 def agent(task: Task, **settings: object) -> Agent:
     learner = Learner(task_variant(task), LearnerSettings(**settings))  # type: ignore[arg-type]
-    return Agent("room-1", learner, SyncSettings(), SyncState(epoch=5), windows=Windows(400))
+    return Agent("room-1", learner, SyncSettings(), SyncState(epoch=5), windows=RememberedWindows(400))
 
 
 def error(task: Task, outputs: AnyArray, targets: AnyArray) -> float:
@@ -118,7 +119,7 @@ def test_labels_come_late_twice_corrected_or_taken_back(task: Task) -> None:
     assert subject.label(["a"], 1 - y[:1]).corrected == 1
     assert subject.label(["c"], np.full((1, 3), np.nan, np.float32)).corrected == 1
     assert subject.label(["d"], np.full((1, 3), np.nan, np.float32)).repeated == 1
-    remembered = Windows(400)
+    remembered = RememberedWindows(400)
     remembered.restore(subject.windows.all())
     kept = remembered.get("a")
     assert kept is not None
@@ -207,7 +208,9 @@ def test_replay_writes_a_table_of_predictions(task: Task, tmp_path: Path, monkey
     task_variant(task).write(tmp_path / "room.hwb")
     x, y = labelled(task, 100, drift=0.7)
     np.savez(tmp_path / "stream.npz", x=x, y=y)
-    result = replay.replay(tmp_path / "room.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings())
+    result = replay.replay_recording(
+        tmp_path / "room.hwb", tmp_path / "stream.npz", tmp_path / "out.npz", LearnerSettings()
+    )
     assert result["task"] == str(task)
     assert isinstance(result["by_class"], dict)
     assert set(result["by_class"]) == set(OUTPUTS)

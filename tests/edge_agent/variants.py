@@ -6,12 +6,12 @@ import numpy as np
 
 from edge_agent.pipeline import Pipeline
 from headway.arrays import Float32, Int64
-from headway.features import FeatureMap, calibrate_scale
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.variant import Backbone, Variant
+from headway.bundle.variant import Backbone, Variant
+from headway.maths.features import FeatureMap, calibrate_scale
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics
 
 CLASSES = ("idle", "walk", "run")
 SIZE = 8

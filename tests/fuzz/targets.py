@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.bundle import HEADER, MAGIC, decode_container, encode_container
+from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
+from headway.bundle.variant import decode_variant
 from headway.errors import BundleError, HeadwayError, RemoteError
 from headway.fields import canonical_json, parse_json
-from headway.topics import parse_topic
-from headway.variant import decode_variant
+from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
 from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_messages import DECODE, MESSAGES

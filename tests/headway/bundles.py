@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.features import Expansion, FeatureMap
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Denoise, Missing, Preprocessing
-from headway.statistics import Statistics
-from headway.variant import Backbone, SourceRows, Variant
+from headway.bundle.variant import Backbone, TrainingRows, Variant
+from headway.maths.features import Expansion, FeatureMap
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from headway.maths.statistics import Statistics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundles"
 # Ed25519 private key of the signed golden: RFC 8032, section 7.1, test 1. Public knowledge, for tests only.
@@ -50,8 +50,8 @@ def small_variant(release: int = 3) -> Variant:
         probe_inputs=windows,
         probe_embedding=np.array([[1.0, 0.0, -1.0], [0.25, 0.5, 2.0]], np.float32),
         report={"samples": 4, "source_accuracy": 0.75},
-        buffer=SourceRows(codes[:2], labels=labels[:2]),
-        evaluation=SourceRows(windows, labels=np.array([2, 0], np.int64)),
+        buffer=TrainingRows(codes[:2], labels=labels[:2]),
+        evaluation=TrainingRows(windows, labels=np.array([2, 0], np.int64)),
         licence="CC0-1.0",
         provenance="made by hand",
     )  # fmt: skip

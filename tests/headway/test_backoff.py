@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headway.backoff import STABLE_S, FullJitter
-from headway.reasons import Response
+from headway.mqtt.backoff import STABLE_S, FullJitter
+from headway.ports import Response
 
 
 def bounds(jitter_max_s: float = 8.0, spread_s: float = 3.0) -> FullJitter:

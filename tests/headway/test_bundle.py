@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.bundle import (
+from headway.bundle.container import (
     ALIGNMENT,
     HEADER,
     MAGIC,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.calibration import DISCRIMINANT_LOG2, fit_temperature, scoring_loss
-from headway.head import log_softmax
+from headway.maths.calibration import DISCRIMINANT_LOG2, fit_temperature, scoring_loss
+from headway.maths.head import log_softmax
 
 
 def overconfident(count: int, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from headway.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.errors import RemoteError
-from headway.messages import MESSAGE_BYTES_MAX
+from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.messages import MESSAGE_BYTES_MAX
 from tests.headway.test_messages import MESSAGES, SHA256
 
 

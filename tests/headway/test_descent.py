@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from headway.arrays import Float32, Float64
-from headway.descent import Descent, DescentSettings, widened
 from headway.errors import StoreError
-from headway.losses import Loss
-from headway.optimizers import Optimizer
+from headway.maths.descent import Descent, DescentSettings, widened
+from headway.maths.losses import Loss
+from headway.maths.optimizers import Optimizer
 
 CLASSES, SIZE, ROWS = 3, 4, 6
 

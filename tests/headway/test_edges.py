@@ -13,10 +13,10 @@ import pytest
 from headway.durable import write_durably
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
-from headway.preprocessing import Preprocessing
+from headway.maths.preprocessing import Preprocessing
 from headway.samples import read_samples
 from headway.tensors import decode_tensors, encode_tensors
-from headway.topics import Kind, checked_name, parse_topic, topic
+from headway.wire.topics import Kind, checked_name, parse_topic, topic
 
 
 def fields(**table: object) -> Fields:

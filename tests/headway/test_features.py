@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.errors import DataError, LocalError
-from headway.features import Expansion, FeatureMap, calibrate_scale
+from headway.maths.features import Expansion, FeatureMap, calibrate_scale
 
 
 def test_codes_are_the_scaled_values_rounded_to_nearest() -> None:

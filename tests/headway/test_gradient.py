@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.features import FeatureMap
-from headway.gradient import fold_frozen_head, head_over_codes, weights_over_unit_codes
-from headway.head import Head, HeadInput, HeadKind
+from headway.bundle.head_weights import fold_frozen_head, head_over_codes, weights_over_unit_codes
+from headway.maths.features import FeatureMap
+from headway.maths.head import Head, HeadInput, HeadKind
 
 
 def frozen(size: int = 4, kind: HeadKind = HeadKind.SOFTMAX) -> Head:

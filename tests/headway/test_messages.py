@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from headway.arrays import Float32
-from headway.delivery import Desired, FileRange, RangeRequest
 from headway.errors import RemoteError
-from headway.fleet_prior import FleetPrior, PriorRequest
-from headway.head import Head, HeadInput, HeadKind
-from headway.messages import (
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.metrics import BINS, ClassificationSums
+from headway.maths.statistics import Statistics
+from headway.maths.target_metrics import LabelSums, ValueSums
+from headway.wire.delivery import Desired, FileRange, RangeRequest
+from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.messages import (
     MESSAGE_BYTES_MAX,
     Ack,
     Event,
@@ -32,10 +35,7 @@ from headway.messages import (
     Status,
     Update,
 )
-from headway.metrics import BINS, ClassificationSums
-from headway.precision import Precision
-from headway.statistics import Statistics
-from headway.target_metrics import LabelSums, ValueSums
+from headway.wire.precision import Precision
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
 CLASSES = ("idle", "walk")
@@ -171,7 +171,7 @@ def test_statistics_survive_the_wire() -> None:
     assert report.history == HISTORY
     packed = (GOLDEN / "statistics-packed.safetensors").read_bytes()
     assert StatisticsReport.decode(packed).statistics == wide_tables()
-    assert StatisticsReport.read_life(packed) == 70368744177664
+    assert StatisticsReport.read_run_id(packed) == 70368744177664
     change = StatisticsChange.decode((GOLDEN / "statistics-change.safetensors").read_bytes())
     assert (change.counter, change.base, change.change) == (15, 12, small_tables())
 

@@ -10,10 +10,10 @@ from sklearn import metrics as oracle
 
 from headway.arrays import AnyArray, Float32
 from headway.errors import LocalError, RemoteError
-from headway.metrics import BINS, ClassificationSums
-from headway.recent_metrics import Recent, backward_transfer, forgetting
-from headway.target_metrics import SUMS, LabelSums, ValueSums
-from headway.task import Task
+from headway.maths.metrics import BINS, ClassificationSums
+from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
+from headway.maths.target_metrics import SUMS, LabelSums, ValueSums
+from headway.maths.task import Task
 
 CLASSES = 4
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from headway.mqtt import MqttSettings, MqttTransport
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, TransportEvent
-from headway.reasons import REASONS, Response, reason_of
+from headway.mqtt.reason_codes import REASONS, reason_of
+from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Response, TransportEvent
 from tests.headway.scripted_broker import ScriptedBroker, Step, connack, disconnect, puback, suback, text
 
 PATIENCE_S = 10.0

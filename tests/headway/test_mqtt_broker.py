@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from headway.mqtt import MqttSettings, MqttTransport
-from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received
-from headway.reasons import Response
-from headway.topics import Kind, device_subscriptions, topic
+from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, Response
+from headway.wire.topics import Kind, device_subscriptions, topic
 from testbed.broker import Broker, BrokerFailed, free_port
 from testbed.certificates import Authority
 from tests.headway.test_mqtt import WILL, Events

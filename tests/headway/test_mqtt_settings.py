@@ -8,7 +8,7 @@ import pytest
 
 from headway.errors import ConfigError
 from headway.fields import Fields
-from headway.mqtt_settings import MqttSettings
+from headway.mqtt.settings import MqttSettings
 
 
 def read(**table: object) -> MqttSettings:

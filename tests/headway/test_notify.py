@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headway.errors import ConfigError
-from headway.notify import Notifier
+from headway.sd_notify import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -25,7 +25,7 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
 
 def test_every_message_arrives_as_one_datagram(listener: tuple[socket.socket, str]) -> None:
     bound, address = listener
-    notifier = Notifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"})
+    notifier = SystemdNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"})
     notifier.ready("serving\n2 devices")
     notifier.progress()
     notifier.status("3 devices")
@@ -36,7 +36,7 @@ def test_every_message_arrives_as_one_datagram(listener: tuple[socket.socket, st
 
 
 def test_without_systemd_nothing_is_sent_and_nothing_fails() -> None:
-    notifier = Notifier.from_environment({})
+    notifier = SystemdNotifier.from_environment({})
     notifier.ready()
     notifier.progress()
     assert notifier.feed_interval_s == float("inf")
@@ -44,8 +44,8 @@ def test_without_systemd_nothing_is_sent_and_nothing_fails() -> None:
 
 def test_no_watchdog_message_when_the_unit_sets_none(listener: tuple[socket.socket, str]) -> None:
     bound, address = listener
-    Notifier(address).progress()
-    Notifier(address).status("still here")
+    SystemdNotifier(address).progress()
+    SystemdNotifier(address).status("still here")
     assert bound.recv(1024) == b"STATUS=still here"
 
 
@@ -59,8 +59,8 @@ def test_no_watchdog_message_when_the_unit_sets_none(listener: tuple[socket.sock
 )
 def test_a_broken_environment_is_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Notifier.from_environment(environment).ready()
+        SystemdNotifier.from_environment(environment).ready()
 
 
 def test_a_watchdog_meant_for_another_process_is_not_ours() -> None:
-    assert Notifier.from_environment({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}).watchdog_s == 0
+    assert SystemdNotifier.from_environment({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}).watchdog_s == 0

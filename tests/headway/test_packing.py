@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import LocalError, RemoteError
-from headway.packing import PLAIN_BYTES_MAX, from_wire, pack_tables, to_wire, unpack_tables
-from headway.statistics import Statistics, to_arrays
+from headway.maths.statistics import Statistics, to_arrays
+from headway.wire.packing import PLAIN_BYTES_MAX, from_wire, pack_tables, to_wire, unpack_tables
 
 
 def alike(count: int, size: int, rank: int, seed: int, classes: int = 4) -> Statistics:

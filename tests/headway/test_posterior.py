@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from headway.errors import LocalError
-from headway.posterior import Posterior, SourcePrior
-from headway.solve import blend, lda_head
-from headway.statistics import Statistics
+from headway.maths.posterior import Posterior, TrainingPrior
+from headway.maths.solve import blend, lda_head
+from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c")
 
@@ -25,7 +25,7 @@ def tables(count: int, seed: int, classes: tuple[str, ...] = CLASSES) -> tuple[n
 @pytest.mark.parametrize("local_priors", [False, True])
 @pytest.mark.parametrize("count", [4, 25])
 def test_leave_one_out_is_leaving_one_out(k: float, local_priors: bool, count: int) -> None:
-    prior = SourcePrior.of(tables(300, seed=1)[2])
+    prior = TrainingPrior.of(tables(300, seed=1)[2])
     codes, labels, local = tables(count, seed=2)
     found = Posterior(prior, local, k).leave_one_out(codes, labels, (local_priors,))[0]
     for row in range(count):
@@ -41,13 +41,13 @@ def test_leave_one_out_is_leaving_one_out(k: float, local_priors: bool, count: i
 
 def test_without_labels_it_is_the_source() -> None:
     source = tables(300, seed=1)[2]
-    posterior = Posterior(SourcePrior.of(source), Statistics.zeros(6, CLASSES, "s"), 2.0)
+    posterior = Posterior(TrainingPrior.of(source), Statistics.zeros(6, CLASSES, "s"), 2.0)
     codes, labels, _ = tables(200, seed=3)
     assert (posterior.head().logits(codes.astype(np.float32)).argmax(axis=1) == labels).mean() > 0.9
 
 
 def test_many_labels_take_over() -> None:
-    prior = SourcePrior.of(tables(300, seed=1)[2])
+    prior = TrainingPrior.of(tables(300, seed=1)[2])
     codes, labels, _ = tables(4000, seed=4)
     swapped = (labels + 1) % 3
     head = Posterior(prior, Statistics.of(codes, swapped, CLASSES, "s"), 2.0).head()
@@ -57,7 +57,7 @@ def test_many_labels_take_over() -> None:
 def test_a_class_the_source_never_saw_comes_from_local_labels_alone() -> None:
     codes, labels, _ = tables(300, seed=1)
     known = labels != 2
-    prior = SourcePrior.of(Statistics.of(codes[known], labels[known], ("a", "b"), "s"))
+    prior = TrainingPrior.of(Statistics.of(codes[known], labels[known], ("a", "b"), "s"))
     local = Statistics.of(codes[~known][:5], np.full(5, 2), CLASSES, "s")
     head = Posterior(prior, local, 2.0).head()
     assert head.classes == CLASSES
@@ -66,7 +66,7 @@ def test_a_class_the_source_never_saw_comes_from_local_labels_alone() -> None:
 
 def test_a_source_without_samples_is_refused() -> None:
     with pytest.raises(LocalError, match="no sample"):
-        SourcePrior.of(Statistics.zeros(6, CLASSES, "s"))
+        TrainingPrior.of(Statistics.zeros(6, CLASSES, "s"))
 
 
 def test_it_is_the_posterior_of_the_pooled_samples() -> None:
@@ -77,7 +77,7 @@ def test_it_is_the_posterior_of_the_pooled_samples() -> None:
     source_labels = np.repeat(np.arange(3), counts)
     source_codes = np.clip(np.rint(random.normal(0, 40, (120, 6))), -127, 127).astype(np.int8)
     source = Statistics.of(source_codes, source_labels, CLASSES, "s")
-    prior = SourcePrior.of(source)
+    prior = TrainingPrior.of(source)
     head = Posterior(prior, local, 40.0, worth=(120 - 3) / 6).head()
     pooled = blend([(1.0, source + local)])
     # the source's own covariance is shrunk a little before it enters; the rest is pooled LDA, to the last digits
@@ -89,7 +89,7 @@ def test_it_is_the_posterior_of_the_pooled_samples() -> None:
 
 
 def test_heads_differ_in_priors_only() -> None:
-    prior = SourcePrior.of(tables(300, seed=1)[2])
+    prior = TrainingPrior.of(tables(300, seed=1)[2])
     uniform, own = Posterior(prior, tables(50, seed=2)[2], 2.0).heads((False, True))
     assert np.array_equal(uniform.kernel, own.kernel)
     assert not np.array_equal(uniform.bias, own.bias)
@@ -101,7 +101,7 @@ def test_samples_taken_in_one_by_one_give_the_same_head(known: tuple[str, ...]) 
     if known != CLASSES:
         kept = labels != 2
         source = Statistics.of(codes[kept], labels[kept], known, "s")
-    prior = SourcePrior.of(source)
+    prior = TrainingPrior.of(source)
     codes, labels, local = tables(90, seed=2)
     start = Statistics.zeros(6, CLASSES, "s")
     running = Posterior(prior, start, 2.0).running()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.errors import RemoteError
-from headway.precision import Precision, dequantise, quantise
+from headway.wire.precision import Precision, dequantise, quantise
 
 # of one delta, relative in L2: half a unit in the last place of float16; an int8 row of normal values, 127 levels
 ERROR_MAX = {Precision.FLOAT32: 0.0, Precision.FLOAT16: 3e-4, Precision.INT8: 1.5e-2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from headway.reasons import REASONS, REFUSED_FROM
+from headway.mqtt.reason_codes import REASONS, REFUSED_FROM
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 

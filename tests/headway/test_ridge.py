@@ -7,10 +7,10 @@ import pytest
 from sklearn.linear_model import Ridge as Oracle
 
 from headway.errors import LocalError
-from headway.head import log_softmax
-from headway.posterior import ABSENT
-from headway.ridge import LOGITS_PER_SCORE, PENALTY, Ridge
-from headway.statistics import Statistics
+from headway.maths.head import log_softmax
+from headway.maths.posterior import ABSENT
+from headway.maths.ridge import LOGITS_PER_SCORE, PENALTY, Ridge
+from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c", "d")
 

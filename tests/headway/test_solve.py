@@ -7,7 +7,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from headway.errors import LocalError
-from headway.solve import (
+from headway.maths.solve import (
     INVERSE_LEAF,
     blend,
     definite_inverse,
@@ -15,7 +15,7 @@ from headway.solve import (
     lda_head,
     shrunk_covariance,
 )
-from headway.statistics import Statistics
+from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c", "d")
 

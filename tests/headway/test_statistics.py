@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import LocalError, RemoteError
-from headway.solve import fleet_head
-from headway.statistics import EXACT_ROWS, Statistics, from_arrays, merge, pack, to_arrays, unpack
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import EXACT_ROWS, Statistics, from_arrays, merge, pack, to_arrays, unpack
 
 CLASSES = ("a", "b", "c")
 

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.bundle import decode_container, encode_container, manifest_with_members
+from headway.bundle.container import decode_container, encode_container, manifest_with_members
+from headway.bundle.signing import read_public_key
+from headway.bundle.variant import Backbone, TrainingRows, Variant, decode_variant, read_variant
 from headway.errors import BundleError, ConfigError, LocalError
-from headway.features import FeatureMap
-from headway.head import Head, HeadInput, HeadKind
-from headway.preprocessing import Preprocessing
-from headway.signing import read_public_key
-from headway.statistics import Statistics
+from headway.maths.features import FeatureMap
+from headway.maths.head import Head, HeadInput, HeadKind
+from headway.maths.preprocessing import Preprocessing
+from headway.maths.statistics import Statistics
 from headway.tensors import decode_tensors, encode_tensors
-from headway.variant import Backbone, SourceRows, Variant, decode_variant, read_variant
 from tests.headway.bundles import GOLDEN, PUBLIC_KEY, golden_bundles, sign, small_variant
 
 TENSORS = "tensors.safetensors"
@@ -61,7 +61,9 @@ def variants(draw: st.DrawFn) -> Variant:
     scale = np.abs(floats(features)) + np.float32(0.5)
     components, mean = (floats(features, features), floats(features)) if draw(st.booleans()) else (None, None)
     map_ = FeatureMap(features, scale, None, mean, components)
-    rows = draw(st.sampled_from([None, SourceRows(codes, labels=labels), SourceRows(codes, targets=floats(3, count))]))
+    rows = draw(
+        st.sampled_from([None, TrainingRows(codes, labels=labels), TrainingRows(codes, targets=floats(3, count))])
+    )
     return Variant(
         name=draw(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9)),
         version=draw(st.from_regex(r"[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True)),
@@ -239,6 +241,6 @@ def test_a_public_key_that_is_none_is_named(text: str | None, message: str, tmp_
 
 def test_a_variant_is_checked_when_built() -> None:
     with pytest.raises(LocalError, match="source rows need either labels or targets"):
-        SourceRows(np.zeros((2, 3)))
+        TrainingRows(np.zeros((2, 3)))
     with pytest.raises(LocalError, match="2 probe inputs and 0 probe"):
         replace(small_variant(), probe_embedding=np.zeros((0, 3), np.float32))

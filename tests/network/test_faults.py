@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from aggregator.config import sqlite_url
-from aggregator.sql import SqlStore
-from headway.messages import PublishedHead
-from headway.variant import SourceRows, read_variant
+from aggregator.store.sql import SqlStore
+from headway.bundle.variant import TrainingRows, read_variant
+from headway.wire.messages import PublishedHead
 from testbed.broker import die_with_parent
 from testbed.mosquitto import find_or_fetch
 from tests.network.namespaces import DEVICE, SERVER, Cable, why_not
@@ -194,7 +194,7 @@ def test_a_bundle_through_a_slow_line_with_loss_and_a_partition(far: Far) -> Non
     x, y = data(32, seed=34)
     new = far.folder / "new.hwb"
     # evaluation windows make the file large enough to be cut in its middle
-    rows = SourceRows(*data(1500, seed=35))
+    rows = TrainingRows(*data(1500, seed=35))
     replace(read_variant(far.bundle), release=9, version="9.0.0", evaluation=rows).write(new)
     far.start()
     in_parts(far, x[:16], y[:16])

@@ -12,14 +12,14 @@ from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.service import Service
 from edge_agent.agent import Agent
-from edge_agent.boot import open_agent
 from edge_agent.config import AgentConfig
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.ports import Claimed
-from edge_agent.store import Changes, Store
-from headway.messages import StatisticsChange, StatisticsReport, Update, is_change
+from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store.store import Changes, Store
+from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
-from headway.variant import Variant
+from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
 from simulation.build import Build
 from simulation.disk import SimulatedStore
 from simulation.server_disk import ServerStore

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.serving import Learner
+from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.learner import Learner
 from edge_agent.pipeline import Pipeline
-from edge_agent.resume import restore_learner
 from edge_agent.runtime import open_runtime
-from edge_agent.store import SQLiteStore
-from headway.statistics import Statistics
-from headway.variant import read_variant
+from edge_agent.startup.restore import restore_learner
+from edge_agent.store.store import SQLiteStore
+from headway.bundle.variant import read_variant
+from headway.maths.statistics import Statistics
 from tests.headway.bundles import PUBLIC_KEY, sign
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data

@@ -13,7 +13,7 @@ import pytest
 
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
-from headway.variant import Variant, read_variant
+from headway.bundle.variant import Variant, read_variant
 from testbed.broker import Broker
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data

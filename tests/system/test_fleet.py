@@ -13,13 +13,13 @@ import pytest
 
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
-from headway.messages import PublishedHead
-from headway.mqtt import MqttSettings, MqttTransport
+from headway.bundle.variant import read_variant
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import Statistics
+from headway.mqtt.transport import MqttSettings, MqttTransport
 from headway.ports import Outgoing, Received, TransportEvent
-from headway.solve import fleet_head
-from headway.statistics import Statistics
-from headway.topics import ALL, Kind, topic
-from headway.variant import read_variant
+from headway.wire.messages import PublishedHead
+from headway.wire.topics import ALL, Kind, topic
 from testbed.broker import Broker
 from tests.system.conftest import Device, wait_until
 from tests.system.make_model import CLASSES, data
@@ -114,7 +114,7 @@ def test_gradient_updates_arrive_once_and_move_the_fleet(
     server = aggregator(fresh_broker)
     result = device.once()
     assert result.returncode == 0, result.stderr
-    from edge_agent.store import SQLiteStore
+    from edge_agent.store.store import SQLiteStore
 
     assert SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True).outbox_size() == (0, 0)
     assert server.poll() is None

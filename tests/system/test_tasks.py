@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from converter.convert import convert
-from converter.training_data import training_data
-from headway.task import Task
+from converter.features.data import training_data
+from headway.maths.task import Task
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 OUTPUTS = ("heater", "fan")

@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.config import read_settings
 from edge_agent.config import read_config
-from headway.notify import Notifier
+from headway.sd_notify import SystemdNotifier
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNITS = ("edge-agent.service", "headway-aggregator.service")
@@ -71,7 +71,7 @@ def test_the_watchdog_is_slower_than_the_loops_own_rhythm(unit: str) -> None:
     text = (FOLDER / unit).read_text()
     found = re.search(r"^WatchdogSec=(\d+)$", text, re.MULTILINE)
     assert found is not None
-    assert Notifier(watchdog_s=float(found[1])).feed_interval_s >= 10
+    assert SystemdNotifier(watchdog_s=float(found[1])).feed_interval_s >= 10
     assert "Type=notify" in text
 
 

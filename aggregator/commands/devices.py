@@ -1,0 +1,117 @@
+"""The fleet as a person wants to see it: one line per device, and the same as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from aggregator.store import DeviceRow
+from headway.maths import AnySums, LabelSums, ValueSums
+from headway.wire import Metrics, Reported
+
+NO_REPORT = Reported("", "", "", "", "", "", "", 0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """served_accuracy, frozen_accuracy: prequential since the epoch began, 0..1, None before the first label; of a
+    multi-label model the share of windows with every label right. served_r2, frozen_r2: of a regression.
+    source: name of the head that serves; last_seen_s: the aggregator's wall clock, seconds since 1970.
+    """
+
+    device: str
+    online: bool
+    epoch: int
+    counter: int
+    labels: int
+    scored: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    served_r2: float | None
+    frozen_r2: float | None
+    source: str
+    learner: str
+    bundle: str
+    bundle_version: str
+    problem: str
+    last_seen_s: float
+
+
+def summarise(row: DeviceRow) -> DeviceSummary:
+    """Decode what a device last said."""
+    reported = Reported.decode(row.reported) if row.reported else NO_REPORT
+    metrics = Metrics.decode(row.metrics, row.class_count) if row.metrics else None
+    scored = metrics.served.samples if metrics is not None else 0
+    return DeviceSummary(
+        device=row.device,
+        online=row.online,
+        epoch=row.epoch,
+        counter=row.counter,
+        labels=reported.labels,
+        scored=scored,
+        served_accuracy=None if metrics is None else _accuracy(metrics.served),
+        frozen_accuracy=None if metrics is None else _accuracy(metrics.frozen),
+        served_r2=None if metrics is None else _r2(metrics.served),
+        frozen_r2=None if metrics is None else _r2(metrics.frozen),
+        source=reported.source,
+        learner=reported.learner,
+        bundle=reported.bundle,
+        bundle_version=reported.bundle_version,
+        problem=reported.problem,
+        last_seen_s=row.last_seen_s,
+    )
+
+
+def as_json(summaries: Sequence[DeviceSummary]) -> list[dict[str, object]]:
+    """Plain values, for `json.dumps`; the keys are `DeviceSummary`'s fields."""
+    return [asdict(summary) for summary in summaries]
+
+
+def as_table(summaries: Sequence[DeviceSummary], now_s: float) -> str:
+    """Aligned columns, one line per device. now_s: wall clock, for the ages."""
+    header = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
+    lines = [header, *(_line(summary, now_s) for summary in summaries)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _line(summary: DeviceSummary, now_s: float) -> tuple[str, ...]:
+    return (
+        summary.device,
+        "yes" if summary.online else "no",
+        f"{summary.epoch:x}"[-6:],
+        str(summary.counter),
+        str(summary.labels),
+        _quality(summary.served_accuracy, summary.served_r2),
+        _quality(summary.frozen_accuracy, summary.frozen_r2),
+        summary.source or "-",
+        _age(now_s - summary.last_seen_s),
+        f"{summary.bundle} {summary.bundle_version}".strip() or "-",
+    )
+
+
+def _accuracy(sums: AnySums) -> float | None:
+    if not sums.samples or isinstance(sums, ValueSums):
+        return None
+    return sums.subset_accuracy if isinstance(sums, LabelSums) else sums.accuracy
+
+
+def _r2(sums: AnySums) -> float | None:
+    """None, too, while the targets have not varied."""
+    return sums.r2 if isinstance(sums, ValueSums) and not math.isnan(sums.r2) else None
+
+
+def _quality(accuracy: float | None, r2: float | None) -> str:
+    if accuracy is None:
+        return "-" if r2 is None else f"R2 {r2:.3f}"
+    return f"{100 * accuracy:.1f} %"
+
+
+def _age(seconds: float) -> str:
+    """How long ago, in the largest unit that gives at least 1; a clock that was set back shows as 0 s."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{int(seconds // length_s)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"

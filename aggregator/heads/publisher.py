@@ -1,0 +1,173 @@
+"""The fleet's head: when a new one is due, how it comes about, and its version.
+
+Versions only grow, also over a lost store: the retained head on the broker tells how far they had come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aggregator.effects import Effect, Instant, Note
+from aggregator.heads.averaging import Contribution, average
+from aggregator.heads.fleet_sum import FleetSum
+from aggregator.policy import Method, Policy
+from aggregator.store import Store, StoredHead
+from headway.arrays import Float32
+from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
+from headway.errors import BundleError
+from headway.maths import Head, Statistics, Task
+from headway.ports import Outgoing
+from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHead, StatisticsReport, Update, topic
+
+HEAD_OVERHEAD_BYTES = 8 * 1024
+VERSION_FLOOR = "version_floor"
+AVERAGED_SAMPLES = "averaged_samples"
+# how long an aggregator without any head waits, once it is connected, to hear whether the broker retains one
+RETAINED_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetModel:
+    """What the aggregator needs of a bundle.
+
+    source: statistics of the original training data; start: the frozen head over codes, where averaging begins.
+    task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.bundle.head_weights`).
+    """
+
+    source: Statistics
+    start: Head
+    task: Task = Task.CLASSIFICATION
+    scale: Float32 | None = None
+
+    @classmethod
+    def of(cls, variant: Variant) -> FleetModel:
+        """The model of a bundle."""
+        start = fold_frozen_head(variant.frozen_head, variant.features)
+        return cls(variant.source, start, variant.task, target_scale(variant))
+
+    @property
+    def space(self) -> str:
+        """Fingerprint of the feature space."""
+        return self.source.space
+
+    def classes_max(self) -> int:
+        """Classes for which a head still fits one message: d + 1 float32 each."""
+        return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.source.size + 1))
+
+
+class HeadPublisher:
+    """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
+
+    Raises BundleError when this bundle's head cannot be published by the chosen method.
+    """
+
+    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
+        self._topic = topic(fleet, ALL, Kind.HEAD)
+        self._model, self._policy, self._store = model, policy, store
+        self.sum = FleetSum(model.source, policy.shrinkage)
+        for row in store.every_statistics(model.space):
+            self.sum.replace(None, StatisticsReport.decode_stored(row.payload).statistics)
+        self.changed = store.contributor_count(model.space) > 0
+        self._waiting = sum(1 for _ in store.updates(model.space))
+        self._waiting_since_s: float | None = None
+        self._published_at_s: float | None = None
+        self._asking = False
+        self._asked_at_s: float | None = None
+        if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
+            raise BundleError(f"this bundle is a {model.task} model, which has no exact tables; set method = average")
+        if len(model.source.classes) > model.classes_max():
+            raise BundleError(f"a head of {len(model.source.classes)} classes does not fit one message")
+
+    @property
+    def version(self) -> int:
+        """The highest version known to be published; 0 before the first."""
+        newest = self._store.head()
+        return max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
+
+    def ask(self) -> None:
+        """Publish nothing before it is known which head the broker retains, if the store knows of none: versions that
+        were published must not come again. `retained` or `answered` end it, or RETAINED_WAIT_S of a connection."""
+        self._asking = self.version == 0
+
+    def answered(self) -> None:
+        """What the broker retained has come."""
+        self._asking = False
+
+    def update_stored(self) -> None:
+        """One more gradient update waits."""
+        self._waiting += 1
+
+    def due(self, now: Instant) -> bool:
+        """True when something changed and the last head is old enough."""
+        if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
+            return False
+        since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
+        if since_s < self._policy.publish_interval_s:
+            return False
+        if self._policy.method is Method.EXACT:
+            return self.changed
+        if self._waiting and self._waiting_since_s is None:
+            self._waiting_since_s = now.monotonic_s
+        policy = self._policy.averaging
+        overdue = self._waiting_since_s is not None and now.monotonic_s - self._waiting_since_s >= policy.round_s
+        return self._waiting >= policy.updates_min or (self._waiting > 0 and overdue)
+
+    def publish(self, now: Instant) -> list[Effect]:
+        """Make, store and hand out the next head."""
+        version = self.version + 1
+        head = self._average(version) if self._policy.method is Method.AVERAGE else self._solve(version)
+        payload = head.encode()
+        row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
+        self._store.put_head(row, self._policy.limits.heads_kept_max)
+        self._published_at_s, self.changed = now.monotonic_s, False
+        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
+        return [self._message(payload), note]
+
+    def connected(self, now: Instant) -> None:
+        """The broker is there and can be asked."""
+        if self._asked_at_s is None:
+            self._asked_at_s = now.monotonic_s
+
+    def again(self) -> list[Effect]:
+        """The newest head once more, for a broker that may have lost what it retained."""
+        newest = self._store.head(self._model.space, self._policy.method)
+        return [] if newest is None else [self._message(newest.payload)]
+
+    def retained(self, payload: bytes) -> list[Effect]:
+        """The head the broker retains. If it is newer than the store's, the store was lost: go on from there."""
+        self.answered()
+        newest = self._store.head()
+        if newest is not None and newest.payload == payload:
+            return []
+        version = PublishedHead.decode(payload).version
+        if version <= self.version:
+            return []
+        self._store.put_number(VERSION_FLOOR, version)
+        self.changed = True
+        return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
+
+    def _solve(self, version: int) -> PublishedHead:
+        devices = self._store.contributor_count(self._model.space)
+        return PublishedHead(version, "exact", self._model.space, devices, self.sum.samples, self.sum.head())
+
+    def _average(self, version: int) -> PublishedHead:
+        """One round over every update that waits; this transaction takes them in, so none counts twice."""
+        newest = self._store.head(self._model.space, Method.AVERAGE)
+        base = self._model.start if newest is None else PublishedHead.decode(newest.payload).head
+        devices: set[str] = set()
+        contributions: list[Contribution] = []
+        for row in self._store.updates(self._model.space):
+            update = Update.decode(row.payload)
+            devices.add(update.device)
+            staleness = max(0, version - 1 - update.base_version)
+            contributions.append(Contribution(update.delta, update.samples, staleness))
+        weights = average(weights_over_unit_codes(base, self._model.scale), contributions, self._policy.averaging)
+        self._store.remove_updates(self._model.space)
+        self._waiting, self._waiting_since_s = 0, None
+        samples = sum(contribution.samples for contribution in contributions)
+        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
+        head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
+        return PublishedHead(version, "average", self._model.space, len(devices), samples, head)
+
+    def _message(self, payload: bytes) -> Outgoing:
+        return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)

@@ -1,0 +1,190 @@
+"""A store without a disk, for simulations and tests: the same promises, but for a power cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from aggregator.store.protocol import (
+    DeliveryRow,
+    DeviceRow,
+    EventRow,
+    PartIndices,
+    RefusalRow,
+    StoredHead,
+    StoredPart,
+    StoredStatistics,
+    StoredUpdate,
+)
+
+
+@dataclass(slots=True)
+class _Tables:
+    numbers: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, DeviceRow] = field(default_factory=dict)
+    statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
+    sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
+    parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
+    heads: list[StoredHead] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
+    requests: dict[str, float] = field(default_factory=dict)
+    deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
+    removed: set[tuple[str, int]] = field(default_factory=set)
+    clearings: dict[str, None] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Implements `aggregator.store.protocol.Store`."""
+
+    def __init__(self) -> None:
+        self._tables = _Tables()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        # rows are immutable, so copying the containers is a whole snapshot
+        before = _Tables(*[getattr(self._tables, name).copy() for name in _Tables.__slots__])
+        try:
+            yield
+        except BaseException:
+            self._tables = before
+            raise
+
+    def number(self, name: str) -> int:
+        return self._tables.numbers.get(name, 0)
+
+    def put_number(self, name: str, value: int) -> None:
+        self._tables.numbers[name] = value
+
+    def device(self, device: str) -> DeviceRow | None:
+        return self._tables.devices.get(device)
+
+    def put_device(self, row: DeviceRow) -> None:
+        self._tables.devices[row.device] = row
+
+    def devices(self) -> list[DeviceRow]:
+        return [self._tables.devices[name] for name in sorted(self._tables.devices)]
+
+    def device_count(self) -> int:
+        return len(self._tables.devices)
+
+    def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
+        return self._tables.statistics.get((device, epoch))
+
+    def put_statistics(self, row: StoredStatistics) -> None:
+        self._tables.statistics[row.device, row.epoch] = row
+
+    def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
+        for row in list(self._tables.statistics.values()):
+            if row.space == space and device in (None, row.device):
+                yield row
+
+    def epoch_count(self, device: str) -> int:
+        return sum(name == device for name, _ in self._tables.statistics)
+
+    def contributor_count(self, space: str) -> int:
+        return len({row.device for row in self._tables.statistics.values() if row.space == space})
+
+    def put_part(self, row: StoredPart) -> None:
+        self._tables.parts[row.device, row.epoch, row.part] = row
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        rows = self.parts(device, epoch)
+        return PartIndices(rows[0].counter, rows[0].sha256, frozenset(row.part for row in rows)) if rows else None
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        tables = self._tables
+        return [tables.parts[key] for key in sorted(tables.parts) if key[:2] == (device, epoch)]
+
+    def remove_parts(self, device: str, epoch: int) -> None:
+        self._tables.parts = {k: row for k, row in self._tables.parts.items() if k[:2] != (device, epoch)}
+
+    def part_count(self) -> int:
+        return len(self._tables.parts)
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        return next(iter(self._tables.parts))[:2]
+
+    def sequence(self, device: str, epoch: int) -> int:
+        return self._tables.sequences.get((device, epoch), (0, 0))[0]
+
+    def sequence_run_id(self, device: str, epoch: int) -> int:
+        return self._tables.sequences.get((device, epoch), (0, 0))[1]
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        self._tables.sequences[device, epoch] = sequence, run_id
+
+    def put_update(self, row: StoredUpdate) -> None:
+        self._tables.updates[row.device, row.epoch, row.sequence] = row
+
+    def updates(self, space: str) -> Iterator[StoredUpdate]:
+        for key in sorted(self._tables.updates):
+            if self._tables.updates[key].space == space:
+                yield self._tables.updates[key]
+
+    def update_count(self) -> int:
+        return len(self._tables.updates)
+
+    def remove_updates(self, space: str) -> None:
+        self._tables.updates = {k: row for k, row in self._tables.updates.items() if row.space != space}
+
+    def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
+        fitting = [h for h in self._tables.heads if space in (None, h.space) and method in (None, h.method)]
+        return max(fitting, key=lambda head: head.version, default=None)
+
+    def put_head(self, row: StoredHead, kept_max: int) -> None:
+        self._tables.heads = [*self._tables.heads, row][-kept_max:]
+
+    def add_event(self, row: EventRow, kept_max: int) -> None:
+        self._tables.events = [*self._tables.events, row][-kept_max:]
+
+    def events(self, count_max: int = 100) -> list[EventRow]:
+        return self._tables.events[::-1][:count_max]
+
+    def count_refusal(self, row: RefusalRow) -> int:
+        known = self._tables.refusals.get((row.device, row.reason))
+        count = row.count + (known.count if known else 0)
+        self._tables.refusals[row.device, row.reason] = replace(row, count=count)
+        return count
+
+    def refusals(self) -> list[RefusalRow]:
+        return [self._tables.refusals[key] for key in sorted(self._tables.refusals)]
+
+    def deliveries(self) -> list[DeliveryRow]:
+        return [self._tables.deliveries[name] for name in sorted(self._tables.deliveries)]
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        self._tables.deliveries[row.device] = row
+
+    def request_removal(self, device: str, requested_s: float) -> None:
+        self._tables.requests[device] = requested_s
+
+    def removal_requests(self) -> list[str]:
+        return sorted(self._tables.requests)
+
+    def put_clearing(self, topic: str) -> None:
+        self._tables.clearings[topic] = None
+
+    def clearings(self) -> list[str]:
+        return sorted(self._tables.clearings)
+
+    def remove_clearing(self, topic: str) -> None:
+        self._tables.clearings.pop(topic, None)
+
+    def is_removed(self, device: str, epoch: int) -> bool:
+        return (device, epoch) in self._tables.removed
+
+    def remove_device(self, device: str) -> None:
+        tables = self._tables
+        tables.removed |= {key for key in [*tables.statistics, *tables.sequences] if key[0] == device}
+        tables.statistics = {k: row for k, row in tables.statistics.items() if k[0] != device}
+        tables.sequences = {k: value for k, value in tables.sequences.items() if k[0] != device}
+        tables.updates = {k: row for k, row in tables.updates.items() if k[0] != device}
+        tables.parts = {k: row for k, row in tables.parts.items() if k[0] != device}
+        tables.refusals = {k: row for k, row in tables.refusals.items() if k[0] != device}
+        tables.events = [row for row in tables.events if row.device != device]
+        tables.devices.pop(device, None)
+        tables.deliveries.pop(device, None)
+        tables.requests.pop(device, None)

@@ -1,0 +1,270 @@
+"""What the aggregator remembers: the rows, and the protocol that every store keeps (SQL, memory).
+
+All calls happen inside `transaction()`; what a transaction wrote is there after a power cut once it ended, and none
+of it is when it raised. Payloads rest as they came over the wire, validated, so that a restart rebuilds every sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatistics:
+    """Newest tables of one (device, epoch); payload: an encoded StatisticsReport."""
+
+    device: str
+    epoch: int
+    counter: int
+    space: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpdate:
+    """A gradient update that no head has taken in yet; payload: an encoded Update. received_s: wall clock."""
+
+    device: str
+    epoch: int
+    sequence: int
+    space: str
+    payload: bytes
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of a report that is not whole yet; payload: an encoded ReportPart."""
+
+    device: str
+    epoch: int
+    counter: int
+    sha256: str
+    part: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartIndices:
+    """Which parts of one (device, epoch) are stored."""
+
+    counter: int
+    sha256: str
+    indices: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """A published head; payload: an encoded PublishedHead. published_s: wall clock."""
+
+    version: int
+    method: str
+    space: str
+    payload: bytes
+    published_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """Newest of everything a device said. reported, metrics: encoded messages, empty before the first.
+
+    Times are the aggregator's wall clock, seconds since 1970. class_count: classes in `metrics`.
+    """
+
+    device: str
+    first_seen_s: float
+    last_seen_s: float
+    online: bool = False
+    boot: int = 0
+    epoch: int = 0
+    counter: int = 0
+    sequence: int = 0
+    reported: bytes = b""
+    metrics: bytes = b""
+    metrics_epoch: int = 0
+    metrics_counter: int = 0
+    class_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event of a device, or of the aggregator about it. detail: JSON text; received_s: wall clock."""
+
+    device: str
+    name: str
+    detail: str
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """How often one kind of input of one device was refused, and the last problem in words."""
+
+    device: str
+    reason: str
+    count: int
+    problem: str
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
+
+    sha256: of the bundle's file, '' for a withdrawn order. done: told to the device; for '', served here.
+    """
+
+    device: str
+    sha256: str
+    size: int
+    name: str
+    version: str
+    release: int
+    space: str
+    ordered_s: float
+    done: bool = False
+
+
+class Store(Protocol):
+    """Durable memory with one writer. Raises StoreError when the disk or the database refuses."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing, durable at the end. Not nestable."""
+        ...
+
+    def number(self, name: str) -> int:
+        """A named number (boot count, version floor); 0 before it was put."""
+        ...
+
+    def put_number(self, name: str, value: int) -> None: ...
+
+    def device(self, device: str) -> DeviceRow | None: ...
+
+    def put_device(self, row: DeviceRow) -> None: ...
+
+    def devices(self) -> list[DeviceRow]:
+        """Every device, by name."""
+        ...
+
+    def device_count(self) -> int: ...
+
+    def statistics(self, device: str, epoch: int) -> StoredStatistics | None: ...
+
+    def put_statistics(self, row: StoredStatistics) -> None:
+        """Insert, or replace the row of the same (device, epoch)."""
+        ...
+
+    def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
+        """Rows in one feature space, of one device or of all."""
+        ...
+
+    def epoch_count(self, device: str) -> int:
+        """Epochs for which the device has statistics, in any space."""
+        ...
+
+    def contributor_count(self, space: str) -> int:
+        """Devices with statistics in the space."""
+        ...
+
+    def put_part(self, row: StoredPart) -> None:
+        """Keep a part of a report."""
+        ...
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        """What is stored of a report that is not whole; None for nothing."""
+        ...
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        """Its parts in order."""
+        ...
+
+    def remove_parts(self, device: str, epoch: int) -> None: ...
+
+    def part_count(self) -> int:
+        """Parts of all devices."""
+        ...
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        """Device and epoch of the part that was stored first of all. There must be one."""
+        ...
+
+    def sequence(self, device: str, epoch: int) -> int:
+        """Highest update sequence taken from (device, epoch); 0 for none."""
+        ...
+
+    def sequence_run_id(self, device: str, epoch: int) -> int:
+        """The life (headway.wire.messages.History) that told it; 0 for none."""
+        ...
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None: ...
+
+    def put_update(self, row: StoredUpdate) -> None:
+        """Keep an update until a head takes it in."""
+        ...
+
+    def updates(self, space: str) -> Iterator[StoredUpdate]:
+        """Updates not yet taken in, by (device, epoch, sequence)."""
+        ...
+
+    def update_count(self) -> int: ...
+
+    def remove_updates(self, space: str) -> None:
+        """A head took the waiting updates of this space in."""
+        ...
+
+    def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
+        """The newest head, of one space and method or of any."""
+        ...
+
+    def put_head(self, row: StoredHead, kept_max: int) -> None:
+        """Add a head and forget all but the newest `kept_max`."""
+        ...
+
+    def add_event(self, row: EventRow, kept_max: int) -> None:
+        """Add an event and forget all but the newest `kept_max`."""
+        ...
+
+    def events(self, count_max: int = 100) -> list[EventRow]:
+        """Newest first."""
+        ...
+
+    def count_refusal(self, row: RefusalRow) -> int:
+        """Add `row.count` to the counter of (device, reason), note the problem, return the new count."""
+        ...
+
+    def refusals(self) -> list[RefusalRow]: ...
+
+    def deliveries(self) -> list[DeliveryRow]:
+        """Every order, by device."""
+        ...
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        """Insert, or replace the row of the same device."""
+        ...
+
+    def request_removal(self, device: str, requested_s: float) -> None:
+        """Ask the running aggregator to take a device's contribution out."""
+        ...
+
+    def removal_requests(self) -> list[str]: ...
+
+    def put_clearing(self, topic: str) -> None:
+        """Remember that what the broker retains on a topic must go."""
+        ...
+
+    def clearings(self) -> list[str]:
+        """Topics whose retained message must go, until the broker has confirmed it."""
+        ...
+
+    def remove_clearing(self, topic: str) -> None: ...
+
+    def is_removed(self, device: str, epoch: int) -> bool:
+        """True when this epoch's contribution was taken out on request and must not come back."""
+        ...
+
+    def remove_device(self, device: str) -> None:
+        """Forget the device and all it sent, remember its epochs as removed, and close the request."""
+        ...

@@ -1,0 +1,318 @@
+"""The store on a database through SQLAlchemy Core: SQLite by default, PostgreSQL by another URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from aggregator.store import schema as tables
+from aggregator.store.protocol import (
+    DeliveryRow,
+    DeviceRow,
+    EventRow,
+    PartIndices,
+    RefusalRow,
+    StoredHead,
+    StoredPart,
+    StoredStatistics,
+    StoredUpdate,
+)
+from headway.errors import LocalError, StoreError
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class SqlStore:
+    """Implements `aggregator.store.protocol.Store`. One connection; use it from one thread.
+
+    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
+    Raises StoreError when the database cannot be opened or has another schema.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._active: Connection | None = None
+        try:
+            self._engine = _engine(url)
+            with self._engine.begin() as connection:
+                tables.metadata.create_all(connection)
+            with self.transaction():
+                self._check_schema()
+        except (SQLAlchemyError, ImportError) as error:
+            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._active is not None:
+            raise LocalError("transactions of the aggregator's store do not nest")
+        try:
+            with self._engine.begin() as connection:
+                self._active = connection
+                yield
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database refused: {_reason(error)}") from error
+        finally:
+            self._active = None
+
+    def number(self, name: str) -> int:
+        value = self._value(select(tables.numbers.c.value).where(tables.numbers.c.name == name))
+        return 0 if value is None else int(value)
+
+    def put_number(self, name: str, value: int) -> None:
+        self._put(tables.numbers, {"name": name, "value": value})
+
+    def device(self, device: str) -> DeviceRow | None:
+        row = self._run(select(tables.devices).where(tables.devices.c.device == device)).mappings().first()
+        return None if row is None else DeviceRow(**row)
+
+    def put_device(self, row: DeviceRow) -> None:
+        self._put(tables.devices, asdict(row))
+
+    def devices(self) -> list[DeviceRow]:
+        rows = self._run(select(tables.devices).order_by(tables.devices.c.device)).mappings()
+        return [DeviceRow(**row) for row in rows]
+
+    def device_count(self) -> int:
+        return self._count(tables.devices)
+
+    def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
+        table = tables.statistics
+        query = select(table).where(table.c.device == device, table.c.epoch == epoch)
+        row = self._run(query).mappings().first()
+        return None if row is None else StoredStatistics(**row)
+
+    def put_statistics(self, row: StoredStatistics) -> None:
+        self._put(tables.statistics, asdict(row))
+
+    def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
+        query = select(tables.statistics).where(tables.statistics.c.space == space)
+        if device is not None:
+            query = query.where(tables.statistics.c.device == device)
+        for row in self._run(query).mappings():
+            yield StoredStatistics(**row)
+
+    def epoch_count(self, device: str) -> int:
+        return self._count(tables.statistics, tables.statistics.c.device == device)
+
+    def contributor_count(self, space: str) -> int:
+        column = tables.statistics.c
+        query = select(func.count(column.device.distinct())).where(column.space == space)
+        return int(self._value(query))
+
+    def put_part(self, row: StoredPart) -> None:
+        self._run(insert(tables.parts), asdict(row))
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        column = tables.parts.c
+        query = select(column.counter, column.sha256, column.part)
+        rows = self._run(query.where(column.device == device, column.epoch == epoch)).all()
+        return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
+
+    def parts(self, device: str, epoch: int) -> list[StoredPart]:
+        column = tables.parts.c
+        query = select(*(column[name] for name in StoredPart.__dataclass_fields__))
+        query = query.where(column.device == device, column.epoch == epoch).order_by(column.part)
+        return [StoredPart(**row) for row in self._run(query).mappings()]
+
+    def remove_parts(self, device: str, epoch: int) -> None:
+        column = tables.parts.c
+        self._run(delete(tables.parts).where(column.device == device, column.epoch == epoch))
+
+    def part_count(self) -> int:
+        return self._count(tables.parts)
+
+    def oldest_assembly(self) -> tuple[str, int]:
+        column = tables.parts.c
+        row = self._run(select(column.device, column.epoch).order_by(column.id).limit(1)).one()
+        return str(row[0]), int(row[1])
+
+    def sequence(self, device: str, epoch: int) -> int:
+        column = tables.sequences.c
+        value = self._value(select(column.sequence).where(column.device == device, column.epoch == epoch))
+        return 0 if value is None else int(value)
+
+    def sequence_run_id(self, device: str, epoch: int) -> int:
+        column = tables.sequences.c
+        value = self._value(select(column.life).where(column.device == device, column.epoch == epoch))
+        return 0 if value is None else int(value)
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
+        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id})
+
+    def put_update(self, row: StoredUpdate) -> None:
+        self._put(tables.updates, asdict(row))
+
+    def updates(self, space: str) -> Iterator[StoredUpdate]:
+        column = tables.updates.c
+        query = select(tables.updates).where(column.space == space)
+        for row in self._run(query.order_by(column.device, column.epoch, column.sequence)).mappings():
+            yield StoredUpdate(**row)
+
+    def update_count(self) -> int:
+        return self._count(tables.updates)
+
+    def remove_updates(self, space: str) -> None:
+        self._run(delete(tables.updates).where(tables.updates.c.space == space))
+
+    def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
+        query = select(tables.heads).order_by(tables.heads.c.version.desc()).limit(1)
+        if space is not None:
+            query = query.where(tables.heads.c.space == space)
+        if method is not None:
+            query = query.where(tables.heads.c.method == method)
+        row = self._run(query).mappings().first()
+        return None if row is None else StoredHead(**row)
+
+    def put_head(self, row: StoredHead, kept_max: int) -> None:
+        self._run(insert(tables.heads), asdict(row))
+        version = tables.heads.c.version
+        oldest_kept = select(version).order_by(version.desc()).limit(1).offset(kept_max - 1).scalar_subquery()
+        self._run(delete(tables.heads).where(version < oldest_kept))
+
+    def add_event(self, row: EventRow, kept_max: int) -> None:
+        self._run(insert(tables.events), asdict(row))
+        newest = int(self._value(select(func.max(tables.events.c.id))))
+        self._run(delete(tables.events).where(tables.events.c.id <= newest - kept_max))
+
+    def events(self, count_max: int = 100) -> list[EventRow]:
+        column = tables.events.c
+        query = select(column.device, column.name, column.detail, column.received_s)
+        rows = self._run(query.order_by(column.id.desc()).limit(count_max)).mappings()
+        return [EventRow(**row) for row in rows]
+
+    def count_refusal(self, row: RefusalRow) -> int:
+        column = tables.refusals.c
+        known = self._value(select(column.count).where(column.device == row.device, column.reason == row.reason))
+        count = row.count + (0 if known is None else int(known))
+        self._put(tables.refusals, asdict(row) | {"count": count})
+        return count
+
+    def refusals(self) -> list[RefusalRow]:
+        column = tables.refusals.c
+        rows = self._run(select(tables.refusals).order_by(column.device, column.reason)).mappings()
+        return [RefusalRow(**row) for row in rows]
+
+    def deliveries(self) -> list[DeliveryRow]:
+        rows = self._run(select(tables.deliveries).order_by(tables.deliveries.c.device)).mappings()
+        return [DeliveryRow(**row) for row in rows]
+
+    def put_delivery(self, row: DeliveryRow) -> None:
+        self._put(tables.deliveries, asdict(row))
+
+    def request_removal(self, device: str, requested_s: float) -> None:
+        self._put(tables.removal_requests, {"device": device, "requested_s": requested_s})
+
+    def removal_requests(self) -> list[str]:
+        column = tables.removal_requests.c.device
+        return [str(row[0]) for row in self._run(select(column).order_by(column))]
+
+    def put_clearing(self, topic: str) -> None:
+        self._put(tables.clearings, {"topic": topic})
+
+    def clearings(self) -> list[str]:
+        column = tables.clearings.c.topic
+        return [str(row[0]) for row in self._run(select(column).order_by(column))]
+
+    def remove_clearing(self, topic: str) -> None:
+        self._run(delete(tables.clearings).where(tables.clearings.c.topic == topic))
+
+    def is_removed(self, device: str, epoch: int) -> bool:
+        column = tables.removed_epochs.c
+        return bool(self._count(tables.removed_epochs, and_(column.device == device, column.epoch == epoch)))
+
+    def remove_device(self, device: str) -> None:
+        for table in (tables.statistics, tables.sequences):
+            for (epoch,) in self._run(select(table.c.epoch).where(table.c.device == device)).all():
+                self._put(tables.removed_epochs, {"device": device, "epoch": epoch})
+        for table in (
+            tables.statistics,
+            tables.sequences,
+            tables.updates,
+            tables.parts,
+            tables.refusals,
+            tables.events,
+            tables.devices,
+            tables.deliveries,
+            tables.removal_requests,
+        ):
+            self._run(delete(table).where(table.c.device == device))
+
+    def _check_schema(self) -> None:
+        known = self.number("schema")
+        if known == 0:
+            self.put_number("schema", tables.SCHEMA)
+        elif known > tables.SCHEMA:
+            raise StoreError(f"the database has schema {known}; this program reads {tables.SCHEMA}")
+        for version in range(max(known, 1), tables.SCHEMA if known else 0):
+            self._run(text(tables.MIGRATIONS[version - 1]))
+            self.put_number("schema", version + 1)
+
+    def _put(self, table: Table, values: dict[str, Any]) -> None:
+        """Insert, or replace by primary key. With one writer two statements are as good as one, and portable."""
+        key = [column == values[column.name] for column in table.primary_key]
+        rest = {n: v for n, v in values.items() if not table.c[n].primary_key}
+        if rest and self._run(update(table).where(*key).values(rest)).rowcount:
+            return
+        if not rest and self._count(table, and_(*key)):
+            return
+        self._run(insert(table), values)
+
+    def _count(self, table: Table, condition: ColumnElement[bool] | None = None) -> int:
+        query = select(func.count()).select_from(table)
+        return int(self._value(query if condition is None else query.where(condition)))
+
+    def _value(self, statement: Any) -> Any:
+        return self._run(statement).scalar()
+
+    def _run(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
+        if self._active is None:
+            raise LocalError("the aggregator's store was used outside a transaction")
+        return self._active.execute(statement, values)
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # the driver's own transaction handling commits behind our back; we begin explicitly instead
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:200]

@@ -1,0 +1,19 @@
+"""Writing backbones: conversions in processes of their own, version checks, preprocessing in the graph."""
+
+from converter.export.export import Exporter, Job
+from converter.export.export_queue import SUFFIX, ExportQueue
+from converter.export.trainable_graph import write_plan
+from converter.export.versions import at_least, flex_operators, oldest_runtimes, operators, tflite_minimum
+
+__all__ = [
+    "SUFFIX",
+    "ExportQueue",
+    "Exporter",
+    "Job",
+    "at_least",
+    "flex_operators",
+    "oldest_runtimes",
+    "operators",
+    "tflite_minimum",
+    "write_plan",
+]

@@ -1,0 +1,27 @@
+"""From training data to the feature map: scaling, selection, random expansion."""
+
+from converter.features.data import Data, TrainingData, as_training_data, read_training_data, training_data
+from converter.features.fit import (
+    PROBES,
+    evaluation_slice,
+    fit_features,
+    fit_preprocessing,
+    fits_embedding,
+    raw_windows,
+    spread_rows,
+)
+
+__all__ = [
+    "PROBES",
+    "Data",
+    "TrainingData",
+    "as_training_data",
+    "evaluation_slice",
+    "fit_features",
+    "fit_preprocessing",
+    "fits_embedding",
+    "raw_windows",
+    "read_training_data",
+    "spread_rows",
+    "training_data",
+]

@@ -1,0 +1,168 @@
+"""Everything learned from the training data: preprocessing, projection, scales, statistics, rows to carry along."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from converter.features.data import TrainingData
+from converter.features.expand import Choice, Embed, choose_expansion, random_expansion
+from converter.features.selection import principal_components, selected_components
+from converter.options import Options
+from headway.arrays import AnyArray, Float32, Int8, Int64
+from headway.bundle import FEATURES_MAX, TrainingRows
+from headway.errors import ConfigError, LocalError
+from headway.fields import canonical_json
+from headway.maths import Denoise, FeatureMap, Missing, Preprocessing, Statistics, calibrate_scale, raw_features
+
+PROBES = 8
+BUFFER_ROWS_MAX = 4096
+EVALUATION_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """features and the codes int8 (n, d) they give; source tables, empty without one label per row; buffer."""
+
+    features: FeatureMap
+    codes: Int8
+    statistics: Statistics
+    buffer: TrainingRows | None
+    expansion_reason: str = ""
+
+
+def fit_preprocessing(data: TrainingData, input_shape: tuple[int, ...], options: Options) -> Preprocessing:
+    """Constants per channel over the finite training values. Raises ConfigError where the input has no time axis."""
+    flat = data.x.reshape(-1, data.x.shape[-1]).astype(np.float64)
+    flat[~np.isfinite(flat)] = np.nan
+    dead = np.isnan(flat).all(axis=0)
+    flat[:, dead] = 0.0  # a channel nobody ever measured
+    fill = np.nanmedian(flat, axis=0) if options.missing == "median" else np.nanmean(flat, axis=0)
+    made = None
+    try:
+        made = Preprocessing(
+            input_shape,
+            fill.astype(np.float32),
+            missing=Missing.LAST if options.missing == "last" else Missing.CONSTANT,
+            denoise=Denoise(options.denoise),
+            median_width=options.median_width,
+            ewma_weight=options.ewma_weight,
+        )
+    except LocalError as error:
+        raise ConfigError(f"--missing {options.missing}, --denoise {options.denoise}: {error}") from error
+    if not options.standardise:
+        return made
+    values, _ = made.apply(data.x)
+    rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    deviation = rows.std(axis=0)
+    gain = 1.0 / np.where(deviation > 1e-9, deviation, 1.0)
+    return replace(made, offset=rows.mean(axis=0).astype(np.float32), gain=gain.astype(np.float32))
+
+
+def fit_features(
+    embedding: Float32,
+    inputs: Float32,
+    data: TrainingData,
+    options: Options,
+    preprocessing: Preprocessing,
+    backbone_sha256: str,
+    embed: Embed,
+) -> Fitted:
+    """Projection, expansion, scales, codes, tables and buffer of the training data.
+
+    embedding: float32 (n, e), from the written backbone; inputs: float32 (n, *input_shape), preprocessed;
+    embed: runs that backbone again, on other inputs.
+    """
+    mean, components = _projection(embedding, data, options)
+    linear = raw_features(embedding, None, None, mean, components)
+    choice = Choice(options.expand, options.expand_input, "")
+    if options.expand < 0:
+        choice = choose_expansion(
+            embedding, inputs, data, embed, lambda rows, its: _projection(rows, its, options), options.seed
+        )
+    expansion = None
+    if choice.count:
+        expansion = random_expansion(linear, inputs, choice.count, choice.of_input, options.seed)
+    scale = calibrate_scale(raw_features(embedding, inputs, expansion, mean, components))
+    features = FeatureMap(embedding.shape[1], scale, expansion, mean, components)
+    codes, _ = features.codes(embedding, inputs)
+    space = features.fingerprint(_input_sha256(preprocessing, backbone_sha256))
+    if data.targets is None:
+        statistics = Statistics.of(codes, data.y, data.classes, space)
+    else:
+        statistics = Statistics.zeros(features.size, data.classes, space)
+    rows = balanced_rows(data, options.buffer_per_class, BUFFER_ROWS_MAX, options.seed)
+    buffer = _labelled(codes, data, rows) if len(rows) else None
+    return Fitted(features, codes, statistics, buffer, choice.reason)
+
+
+def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> TrainingRows | None:
+    """Raw windows, spread over the classes, at most a megabyte of them."""
+    row_bytes = 4 * int(np.prod(preprocessing.input_shape))
+    count = min(options.evaluation_rows, max(EVALUATION_BYTES_MAX // row_bytes, 1))
+    rows = spread_rows(data, count)
+    return _labelled(raw_windows(data.x[rows], preprocessing), data, rows) if len(rows) else None
+
+
+def raw_windows(x: AnyArray, preprocessing: Preprocessing) -> Float32:
+    """Windows as a sensor gives them, float32 (n, *input_shape), only the missing values filled in."""
+    filled, _ = replace(preprocessing, denoise=Denoise.NONE, offset=None, gain=None).apply(x)
+    return np.ascontiguousarray(filled)
+
+
+def spread_rows(data: TrainingData, count: int) -> Int64:
+    """Indices of at most `count` rows that cover the classes, in a fixed order."""
+    order = np.argsort(data.y, kind="stable")
+    return np.asarray(order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(np.int64)], np.int64)
+
+
+def balanced_rows(data: TrainingData, per_class: int, rows_max: int, seed: int) -> Int64:
+    """A class-balanced draw without replacement, sorted; without single labels, a plain draw of the same size."""
+    random = np.random.default_rng(seed)
+    each = min(per_class, max(rows_max // len(data.classes), 1))
+    if data.targets is not None:
+        count = min(len(data.x), each * len(data.classes))
+        return np.sort(random.permutation(len(data.x))[:count])
+    drawn = [random.permutation(np.flatnonzero(data.y == index))[:each] for index in range(len(data.classes))]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def _labelled(values: AnyArray, data: TrainingData, rows: Int64) -> TrainingRows:
+    chosen = np.ascontiguousarray(values[rows] if len(values) != len(rows) else values)
+    if data.targets is None:
+        return TrainingRows(chosen, labels=data.y[rows])
+    return TrainingRows(chosen, targets=data.targets[rows])
+
+
+def fits_embedding(options: Options, embedding_size: int) -> None:
+    """Refuse options that this embedding cannot serve, before anything is exported. Raises ConfigError."""
+    kept = options.pca or options.select
+    if kept > embedding_size:
+        raise ConfigError(f"{kept} features were asked for, the embedding has {embedding_size}; give fewer")
+    size = (kept or embedding_size) + max(options.expand, 0)
+    if size > FEATURES_MAX:
+        raise ConfigError(
+            f"{size} features are more than a device sums over (at most {FEATURES_MAX}); "
+            "keep fewer with --pca or --select, or give a smaller --expand"
+        )
+
+
+def _projection(embedding: Float32, data: TrainingData, options: Options) -> tuple[Float32 | None, Float32 | None]:
+    count = options.pca or options.select
+    if not count:
+        return None, None
+    if options.pca:
+        return principal_components(embedding, count)
+    return selected_components(embedding, data, count, options.select_by)
+
+
+def _input_sha256(preprocessing: Preprocessing, backbone_sha256: str) -> str:
+    """Fingerprint of all that lies before the features."""
+    digest = hashlib.sha256(backbone_sha256.encode())
+    digest.update(canonical_json([str(preprocessing.missing), str(preprocessing.denoise), preprocessing.median_width,
+                                  preprocessing.ewma_weight]))  # fmt: skip
+    for array in (preprocessing.fill, preprocessing.offset, preprocessing.gain):
+        digest.update(b"-" if array is None else array.tobytes())
+    return digest.hexdigest()

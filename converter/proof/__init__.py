@@ -1,0 +1,23 @@
+"""Proof that what was written matches its source, on every runtime."""
+
+from converter.proof.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
+from converter.proof.parity_gate import ROUNDING_MAX, Proof, Reference, both_classes, close_to_exact, mixed_windows
+from converter.proof.runtimes import TFLITE_PYTHON, Runtime, installed_runtimes
+from converter.proof.scoring import score
+
+__all__ = [
+    "PROOF_ROWS_MAX",
+    "ROUNDING_MAX",
+    "TFLITE_PYTHON",
+    "Proof",
+    "Reference",
+    "Runtime",
+    "Written",
+    "begin_first",
+    "both_classes",
+    "close_to_exact",
+    "installed_runtimes",
+    "mixed_windows",
+    "score",
+    "write_backbones",
+]

@@ -1,0 +1,114 @@
+"""What a conversion found, for people and for the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from converter.proof import Proof
+from headway.fields import JsonValue
+
+MACHINE_FIGURES = ("latency_us",)  # differ from run to run, and a bundle's bytes must not
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1.
+
+    samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
+    """
+
+    bundle: Path
+    bundle_bytes: int
+    samples: int
+    classes: tuple[str, ...]
+    head_layer: str
+    embedding_size: int
+    feature_count: int
+    source_accuracy: float
+    exact_accuracy: float
+    proofs: tuple[Proof, ...]
+    left_out: tuple[str, ...]
+    expansion: str = ""
+    proof_rows: int = 0
+    difference_max: float = 1e-5
+
+    @property
+    def feature_parity(self) -> float:
+        """Of the most exact backbone, the worst over the runtimes it ran on."""
+        return max(p.parity for p in self._first())
+
+    @property
+    def probability_parity(self) -> float:
+        """As `feature_parity`, of the outputs."""
+        return max(p.probability_parity for p in self._first())
+
+    def _first(self) -> list[Proof]:
+        passed = [p for p in self.proofs if not p.refused]
+        return [p for p in passed if (p.engine, p.precision) == (passed[0].engine, passed[0].precision)]
+
+    def lines(self) -> list[str]:
+        """A table for the terminal."""
+        classes = f"{len(self.classes)} class{'es' if len(self.classes) > 1 else ''}"
+        summary = {
+            "bundle": f"{self.bundle} ({self.bundle_bytes:,} bytes)",
+            "head": f"layer {self.head_layer!r}, {classes}, {self.embedding_size}-d embedding, "
+            f"{self.feature_count} features",
+            "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
+            "accuracy": f"{self.source_accuracy:.3f} as trained"
+            + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
+            + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
+        }
+        if any(p.source_rounding for p in self._first()):
+            exact, own = (max(getattr(p, name) for p in self._first()) for name in ("exact_parity", "source_rounding"))
+            summary["rounding"] = (
+                f"from the same model in float64 the backbone is {exact:.1e}, the source itself {own:.1e}"
+            )
+        if self.expansion:
+            summary["expansion"] = self.expansion
+        lines = [f"  {name:<11}{text}" for name, text in summary.items()]
+        lines += [
+            "",
+            f"  {'backbone':<17}{'runtime':<24}{'KB':>8}{'us':>9}{'parity':>9}{'agree':>9}{'mixed':>9}{'score':>8}",
+        ]
+        for p in self.proofs:
+            left = f"  {p.engine + ' ' + p.precision:<17}{p.runtime + ' ' + p.version:<24}"
+            if p.measured:
+                left += f"{p.payload_bytes / 1e3:>8.1f}{p.latency_us:>9.1f}{p.parity:>9.1e}"
+                left += f"{100 * p.agreement:>8.2f}%{_percent(p.mixed_agreement):>9}{p.score:>8.3f}"
+            lines.append(left + ("  refused" if p.refused else ""))
+        reasons = [f"{p.engine} {p.precision} {p.refused}" for p in self.proofs if p.refused]
+        reasons += [
+            reason for reason in self.left_out if not any(p.refused and p.refused in reason for p in self.proofs)
+        ]
+        return lines + [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
+
+    def figures(self) -> dict[str, JsonValue]:
+        """The same as JSON, without what differs from run to run."""
+        proofs: list[JsonValue] = [
+            {
+                name: float(f"{value:.2g}")
+                if "parity" in name or name == "source_rounding"
+                else round(value, 6)
+                if type(value) is float
+                else value
+                for name, value in asdict(proof).items()
+                if name not in MACHINE_FIGURES
+            }
+            for proof in self.proofs
+        ]
+        return {
+            "samples": self.samples,
+            "proof_rows": self.proof_rows,
+            "difference_max": self.difference_max,
+            "head_layer": self.head_layer,
+            "source_accuracy": round(self.source_accuracy, 6),
+            "exact_accuracy": round(self.exact_accuracy, 6),
+            "expansion": self.expansion,
+            "proofs": proofs,
+            "left_out": list(self.left_out),
+        }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}%"

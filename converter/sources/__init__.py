@@ -1,0 +1,20 @@
+"""Reading trained models: Keras, SavedModel, ONNX."""
+
+from converter.sources.frozen import only
+from converter.sources.keras_source import KerasSource
+from converter.sources.onnx_names import canonical
+from converter.sources.onnx_operators import with_standard_operators
+from converter.sources.opening import open_source
+from converter.sources.rounding import ROUNDINGS
+from converter.sources.source import QUIET, Source
+
+__all__ = [
+    "QUIET",
+    "ROUNDINGS",
+    "KerasSource",
+    "Source",
+    "canonical",
+    "only",
+    "open_source",
+    "with_standard_operators",
+]

@@ -1,0 +1,121 @@
+"""SavedModel folders: the serving signature frozen to a graph of constants, cut at the last matrix product.
+
+A SavedModel holds no layers, only operations, so the head is found by shape: MatMul, BiasAdd, and what follows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.sources.frozen import only, write_frozen
+from converter.sources.source import HeadWeights, head_kind
+from headway.arrays import Float32
+from headway.errors import ModelError
+
+PASSIVE = ("Identity", "NoOp", "StopGradient", "Cast")
+LINKS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+CHUNK_ROWS = 256
+
+
+class SavedModelSource:
+    """The ``serving_default`` signature of a SavedModel with one input and one output."""
+
+    formats = ("tflite", "onnx")
+
+    def __init__(self, path: Path, layer: str = "") -> None:
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        self.name = path.name
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            signature = self._loaded.signatures["serving_default"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            words = str(error).strip().splitlines() or ["unknown"]
+            raise ModelError(
+                f"{path} is not a SavedModel with a serving_default signature: {words[0][:160]}"
+            ) from error
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                f"the signature has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
+            )
+        spec = next(iter(inputs.values()))
+        if spec.dtype != tf.float32 or spec.shape.rank is None or None in spec.shape[1:]:
+            raise ModelError(f"the signature takes {spec.dtype.name} {spec.shape}; it must be float32 of fixed shape")
+        self.input_shape: tuple[int, ...] = tuple(spec.shape[1:])
+        self._batch = spec.shape[0]
+        frozen = convert_variables_to_constants_v2(signature)
+        product, self.weights = _find_head(frozen, layer)
+        self._predict = frozen
+        self._embed = frozen.prune(frozen.inputs[0].name, product.inputs[0].name)
+
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        return self._run(self._embed, inputs), self._run(self._predict, inputs)
+
+    def exact(self, inputs: Float32) -> None:
+        return None  # its graph is fixed to float32
+
+    def forms(self) -> tuple[str, ...]:
+        return ("any", "one") if self._batch is None else ("one",)
+
+    def save(self, folder: Path, form: str) -> None:
+        write_frozen(self._embed, (1 if form == "one" else None, *self.input_shape), folder)
+
+    def _run(self, function: Any, inputs: Float32) -> Float32:
+        import tensorflow as tf
+
+        step = self._batch or CHUNK_ROWS
+        if len(inputs) % step and self._batch:
+            raise ModelError(f"the SavedModel takes batches of {step} only; export it with a free batch size")
+        parts = [
+            np.asarray(only(function(tf.constant(inputs[start : start + step]))), np.float32)
+            for start in range(0, len(inputs), step)
+        ]
+        return np.concatenate(parts)
+
+
+def _find_head(frozen: Any, layer: str) -> tuple[Any, HeadWeights]:
+    """The MatMul operation of the head and its constants, walking back from the output."""
+    operation = frozen.outputs[0].op
+    link, bias = "linear", None
+    while True:
+        if operation.type in LINKS and link == "linear" and bias is None:
+            link = LINKS[operation.type]
+        elif operation.type in ("BiasAdd", "AddV2", "Add") and bias is None:
+            bias = _constant(operation.inputs[1])
+            if bias is None:
+                break
+        elif operation.type == "MatMul":
+            kernel = _constant(operation.inputs[1])
+            if kernel is None or operation.get_attr("transpose_a"):
+                break
+            kernel = kernel.T.copy() if operation.get_attr("transpose_b") else kernel
+            if layer and layer not in operation.name.split("/"):
+                break
+            if bias is None:
+                bias = np.zeros(kernel.shape[1], np.float32)
+            return operation, HeadWeights(kernel, bias.reshape(-1), head_kind(link, operation.name), operation.name)
+        elif operation.type not in PASSIVE:
+            break
+        if not operation.inputs:
+            break
+        operation = operation.inputs[0].op
+    raise ModelError(
+        f"the graph ends in {operation.type} {operation.name!r}, not in MatMul + BiasAdd with constant weights"
+        f"{f' named {layer!r}' if layer else ''}; save it with a Dense head of its own"
+    )
+
+
+def _constant(tensor: Any) -> Float32 | None:
+    import tensorflow as tf
+
+    operation = tensor.op
+    while operation.type in PASSIVE and operation.inputs:
+        operation = operation.inputs[0].op
+    if operation.type != "Const":
+        return None
+    return np.asarray(tf.make_ndarray(operation.get_attr("value")), np.float32)

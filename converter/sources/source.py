@@ -1,0 +1,100 @@
+"""A trained model in any of the accepted forms, cut in two: a backbone to freeze and the weights of its head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from headway.arrays import Float32, Float64
+from headway.errors import ModelError
+from headway.maths import Head, HeadInput, HeadKind
+
+HALF = np.float32(0.5)
+# TensorFlow's C++ log off; oneDNN off, whose blocked sums differ in the last bits from what a device computes
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadWeights:
+    """kernel float32 (e, C), bias float32 (C,), the link after them, and where they were found."""
+
+    kernel: Float32
+    bias: Float32
+    kind: HeadKind
+    layer: str
+
+    def head(self, classes: tuple[str, ...]) -> Head:
+        """The head with its classes named.
+
+        One sigmoid output for two classes becomes two softmax columns, [0, z]: softmax([0, z])_1 = sigmoid(z). So do
+        two mirrored ones, sigmoid(-z) and sigmoid(z).
+        Raises ModelError when the number of names is another one.
+        """
+        kernel, bias, kind = self.kernel, self.bias, self.kind
+        if kind is HeadKind.SIGMOID and len(bias) == 1 and len(classes) == 2:
+            kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
+            bias = np.concatenate([np.zeros_like(bias), bias])
+            kind = HeadKind.SOFTMAX
+        elif kind is HeadKind.SIGMOID and len(bias) == len(classes) == 2 and _mirrored(kernel, bias):
+            # scikit-learn's binary classifiers: sigmoid of -z and z, exclusive classes
+            kernel, bias, kind = (kernel - kernel[:, :1]) * HALF, (bias - bias[:1]) * HALF, HeadKind.SOFTMAX
+        if len(classes) != len(bias):
+            raise ModelError(
+                f"layer {self.layer!r} has {len(bias)} outputs, the data names {len(classes)} classes; "
+                "give 'classes' in the order of the outputs"
+            )
+        return Head(kernel, bias, kind, classes, HeadInput.EMBEDDING)
+
+
+def _mirrored(kernel: Float32, bias: Float32) -> bool:
+    return bool((kernel[:, 0] == -kernel[:, 1]).all() and bias[0] == -bias[1])
+
+
+class Source(Protocol):
+    """A model that has been cut."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Without the batch axis."""
+        ...
+
+    @property
+    def weights(self) -> HeadWeights: ...
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Which backbone formats can be made of it."""
+        ...
+
+    def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
+        """What the source's own framework computes: embeddings float32 (n, e) and the whole model's outputs (n, C).
+
+        inputs: float32 (n, *input_shape).
+        """
+        ...
+
+    def exact(self, inputs: Float32) -> tuple[Float64, Float64] | None:
+        """The same two computed in float64 throughout; None when the model cannot be had so."""
+        ...
+
+    def forms(self) -> tuple[str, ...]:
+        """Ways to write the backbone down, to be tried in this order."""
+        ...
+
+    def save(self, folder: Path, form: str) -> None:
+        """Write the backbone, in one of its forms, for the export process."""
+        ...
+
+
+def head_kind(activation: str, layer: str) -> HeadKind:
+    """The link of that name. Raises ModelError for an activation no head ends in."""
+    if activation not in HeadKind.__members__.values():
+        known = ", ".join(HeadKind)
+        raise ModelError(f"layer {layer!r} ends in activation {activation}; a head ends in one of {known}")
+    return HeadKind(activation)

@@ -1,0 +1,14 @@
+"""A new bundle over the air: slots, self-test, trial, roll-back. `selftest` is a program of its own."""
+
+from edge_agent.delivery.delivery import Delivery, SelfTest
+from edge_agent.delivery.messenger import Messenger
+from edge_agent.delivery.slots import FACTORY, Slots, file_sha256
+
+__all__ = [
+    "FACTORY",
+    "Delivery",
+    "Messenger",
+    "SelfTest",
+    "Slots",
+    "file_sha256",
+]

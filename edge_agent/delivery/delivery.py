@@ -1,0 +1,279 @@
+"""A bundle comes over the air: every decision between the wish and the end of the trial.
+
+    desired -> ask for a range -> write it -> ... -> hash -> self-test -> switch, restart -> trial -> confirmed
+                    ^____________|                   |          |                    |
+                                                  refused     refused            rolled back
+
+No network and no clock of its own: messages and times go in, requests and news come out. What must survive a power
+cut is in the slots (slots.py); everything here can be rebuilt from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent.config import DeliverySettings
+from edge_agent.delivery.slots import Slots
+from headway.fields import JsonValue
+from headway.wire import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+
+ATTEMPTS_MAX = 3
+DISK_PAUSE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the self-test of a bundle found. problem: why it failed, or empty. space: its feature space."""
+
+    problem: str = ""
+    space: str = ""
+    runtime: str = ""
+    latency_ms: float = 0.0
+
+
+class SelfTest(Protocol):
+    """A self-test under way."""
+
+    def poll(self) -> Examined | None:
+        """The result, None while it runs. Does not wait."""
+        ...
+
+    def stop(self) -> None:
+        """Give it up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that people should hear: an event's name and detail."""
+
+    name: str
+    detail: Mapping[str, JsonValue]
+
+
+class Delivery:
+    """The device's side. `restart` becomes true when the bundle to run has changed.
+
+    running: release and feature space of the bundle that runs. sha256: of its file.
+    counted: the agent's boot number and the last spool file it has consumed.
+    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        settings: DeliverySettings,
+        running: tuple[int, str],
+        sha256: str,
+        counted: Callable[[], tuple[int, int]],
+        start_test: Callable[[Path, int], SelfTest],
+        now_s: float,
+    ) -> None:
+        self._slots, self._settings = slots, settings
+        self._release, self._space = running
+        self._sha256, self._counted = sha256, counted
+        self._start_test = start_test
+        self._began_s = now_s
+        self._wanted: Desired | None = None
+        self._offset = self._attempts = 0
+        self._asked_at_s: float | None = None
+        self._quiet_until_s = now_s
+        self._test: SelfTest | None = None
+        self._news: list[News] = []
+        self._refusal = ""
+        self._later: bytes | None = None
+        self.restart = False
+        self._resume()
+
+    @property
+    def state(self) -> str:
+        """Where the delivery stands, for people."""
+        if not self._slots.pointer.confirmed:
+            return f"release {self._release} on trial"
+        if self._wanted is None:
+            return self._refusal
+        if self._test is not None:
+            return f"release {self._wanted.release}: self-test"
+        return f"release {self._wanted.release}: {self._offset} of {self._wanted.size} bytes"
+
+    def desired(self, payload: bytes) -> None:
+        """The operator's wish; an empty one withdraws it. Raises RemoteError on a malformed one."""
+        desired = Desired.decode(payload) if payload else None
+        if desired is None or (self._wanted is not None and desired != self._wanted):
+            self._give_up()
+        if not self._slots.pointer.confirmed:
+            self._later = payload
+            return
+        if desired is None or desired == self._wanted or desired.sha256 == self._sha256:
+            return
+        problem = self._problem_with(desired)
+        if problem:
+            if problem != self._refusal:
+                self._tell("delivery-refused", desired, problem=problem)
+            self._refusal = problem
+            return
+        self._slots.begin(desired)
+        self._wanted, self._offset, self._attempts, self._refusal = desired, 0, 0, ""
+        self._tell("delivery-started", desired, size=desired.size)
+
+    def received(self, payload: bytes, now_s: float) -> None:
+        """A range of the file. Raises RemoteError on a damaged one, StoreError when it cannot be written."""
+        found, wanted = FileRange.decode(payload), self._wanted
+        if wanted is None or found.sha256 != wanted.sha256 or found.offset != self._offset or self._test is not None:
+            return  # of another delivery, or a repetition
+        self._asked_at_s, self._quiet_until_s = None, now_s + found.pace_s
+        if found.size != wanted.size:
+            self._refuse(f"the aggregator's file has {found.size} bytes, it announced {wanted.size}")
+        elif found.data:
+            self._slots.append(self._offset, found.data)
+            self._offset += len(found.data)
+            self._advance()
+
+    def turn(self, now_s: float, connected: bool) -> bytes | None:
+        """Whatever time brings; returns a request to publish, if one is due."""
+        self._end_trial(now_s)
+        self._end_test()
+        if connected:
+            self._tell_of_roll_back()
+        wanted = self._wanted
+        if wanted is None or self._test is not None or now_s < self._quiet_until_s:
+            return None
+        if self._offset >= wanted.size:
+            self._advance()  # once more, after the disk took nothing
+            return None
+        if not connected:
+            return None
+        if self._asked_at_s is not None and now_s - self._asked_at_s < self._settings.answer_timeout_s:
+            return None
+        self._asked_at_s = now_s
+        length = min(CHUNK_BYTES_MAX, wanted.size - self._offset)
+        return RangeRequest(wanted.sha256, self._offset, length).encode()
+
+    def pause(self, now_s: float) -> None:
+        """The disk took nothing; try again later."""
+        self._asked_at_s, self._quiet_until_s = None, now_s + DISK_PAUSE_S
+
+    def reconnected(self) -> None:
+        """A fresh connection: a request on its way may be lost."""
+        self._asked_at_s = None
+
+    def take_news(self) -> list[News]:
+        """What happened since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def stop(self, now_s: float) -> None:
+        """The process ends in good order."""
+        if self._test is not None:
+            self._test.stop()
+            self._slots.uncount_test()
+        if not self.restart:
+            self._slots.stopped_well(now_s - self._began_s)
+
+    def _resume(self) -> None:
+        """Go on after a start: from the last range that is whole, or from the self-test."""
+        if not self._slots.pointer.confirmed:
+            return
+        wanted = self._slots.waiting()
+        if wanted is None:
+            return
+        problem = self._problem_with(wanted)
+        if wanted.sha256 == self._sha256 or problem:
+            self._slots.clear()
+            return
+        size = self._slots.received()
+        # ranges are written one after the other, each synced: only the last one can be torn by a power cut
+        self._offset = max(0, (min(size, wanted.size) - 1) // CHUNK_BYTES_MAX * CHUNK_BYTES_MAX)
+        if size:
+            self._slots.truncate(self._offset)
+        self._wanted = wanted
+        if self._slots.complete:
+            self._offset = wanted.size
+            self._advance()
+
+    def _advance(self) -> None:
+        """The next step, once all bytes are there."""
+        wanted = self._wanted
+        if wanted is None or self._offset < wanted.size:
+            return
+        if self._slots.whole(wanted):
+            self._tell("delivery-verified", wanted)
+            if self._slots.count_test() >= self._settings.starts_max:
+                self._refuse(f"{self._settings.starts_max} self-tests ended with the machine")
+                return
+            floor = max(self._release, self._slots.pointer.floor) + 1
+            self._test = self._start_test(self._slots.idle / "bundle.hwb", floor)
+            return
+        self._attempts += 1
+        self._offset = 0
+        if self._attempts >= ATTEMPTS_MAX:
+            self._refuse(f"the file did not match its sha256 {ATTEMPTS_MAX} times")
+
+    def _end_test(self) -> None:
+        tested = None if self._test is None else self._test.poll()
+        if tested is None or self._wanted is None:
+            return
+        self._test = None
+        limit_ms = self._settings.latency_ms_max
+        if not tested.problem and limit_ms and tested.latency_ms > limit_ms:
+            tested = Examined(f"a window takes {tested.latency_ms:.1f} ms, latency_ms_max is {limit_ms:g}")
+        if tested.problem:
+            self._refuse(tested.problem)
+            return
+        self._tell("delivery-tested", self._wanted, runtime=tested.runtime, latency_ms=round(tested.latency_ms, 3))
+        self._slots.switch(tested.space, self._space, *self._counted())
+        self._tell("delivery-switched", self._wanted)
+        self._wanted, self.restart = None, True
+
+    def _end_trial(self, now_s: float) -> None:
+        pointer = self._slots.pointer
+        if pointer.confirmed or pointer.healthy_s + now_s - self._began_s < self._settings.trial_s:
+            return
+        self._slots.confirm(self._release)
+        self._news.append(News("delivery-confirmed", {"release": self._release}))
+        if self._later is not None:
+            later, self._later = self._later, None
+            self.desired(later)
+
+    def _tell_of_roll_back(self) -> None:
+        """The trial failed in another process than this, which perhaps had no connection."""
+        reason = self._slots.pointer.rolled_back
+        if reason:
+            self._refusal = f"rolled back to release {self._release}: {reason}"
+            self._news.append(News("delivery-rolled-back", {"release": self._release, "problem": reason}))
+            self._slots.told()
+
+    def _problem_with(self, desired: Desired) -> str:
+        floor = max(self._release, self._slots.pointer.floor)
+        if desired.sha256 in self._slots.pointer.refused:
+            return f"release {desired.release} failed here before: {self._slots.pointer.refused[desired.sha256]}"
+        if desired.release <= floor:
+            return f"release {desired.release} is not newer than {floor}; convert with a higher --release"
+        if desired.size > self._settings.bundle_bytes_max:
+            return f"bundle has {desired.size} bytes, bundle_bytes_max is {self._settings.bundle_bytes_max}"
+        return ""
+
+    def _refuse(self, problem: str) -> None:
+        wanted = self._wanted
+        if wanted is not None:
+            self._slots.refuse(wanted, problem)
+            self._refusal = f"release {wanted.release} failed here before: {problem[:300]}"
+            self._tell("delivery-refused", wanted, problem=problem[:300])
+        self._wanted, self._asked_at_s = None, None
+
+    def _give_up(self) -> None:
+        """The wish was withdrawn or replaced."""
+        if self._test is not None:
+            self._test.stop()
+            self._slots.uncount_test()
+        if self._wanted is not None:
+            self._slots.clear()
+        self._wanted, self._test, self._asked_at_s, self._refusal = None, None, None, ""
+
+    def _tell(self, name: str, desired: Desired, **detail: JsonValue) -> None:
+        self._news.append(
+            News(name, {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail})
+        )

@@ -1,0 +1,289 @@
+"""Which bundle the device runs: the one it was set up with, or one of two slots that deliveries fill in turn.
+
+    slots/pointer.json              which slot is active: the one durable write that switches
+    slots/a/, slots/b/              desired.json, bundle.part while it comes, bundle.hwb once it is whole
+
+A slot that has just become active is on trial. Every start in the trial is counted before the bundle is touched, so
+that a bundle which takes the process down with it comes to an end too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from headway.durable import sync_folder, write_durably
+from headway.errors import RemoteError, StoreError
+from headway.fields import Fields, canonical_json, parse_json
+from headway.wire import Desired
+
+FACTORY = "factory"
+SLOTS = ("a", "b")
+REFUSED_MAX = 16
+HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """starts: of the active slot since the switch that did not end well; healthy_s: how long it has run well.
+
+    boot, consumed: what the agent had counted when it switched, so that another store does not count them again.
+    tests: self-tests of the waiting bundle that were begun; a bundle may take the whole machine down.
+    rolled_back: why the last trial failed, until that has been told.
+    refused: why a bundle failed here, by the sha256 of its file; it is not tried again. spaces: feature space of each
+    slot and of the bundle the device was set up with. floor: highest release that was confirmed.
+    """
+
+    active: str = FACTORY
+    previous: str = FACTORY
+    confirmed: bool = True
+    starts: int = 0
+    healthy_s: float = 0.0
+    floor: int = 0
+    boot: int = 0
+    consumed: int = 0
+    tests: int = 0
+    rolled_back: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+    spaces: dict[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        return canonical_json({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Pointer:
+        fields = Fields(parse_json(payload, "slots/pointer.json", StoreError), "slots/pointer.json", StoreError)
+        pointer = cls(
+            fields.choice("active", (FACTORY, *SLOTS)),
+            fields.choice("previous", (FACTORY, *SLOTS)),
+            fields.boolean("confirmed"),
+            fields.integer("starts"),
+            fields.number("healthy_s", low=0.0),
+            fields.integer("floor"),
+            fields.integer("boot"),
+            fields.integer("consumed"),
+            fields.integer("tests"),
+            fields.text("rolled_back", length_max=300),
+            {key: str(value) for key, value in fields.mapping("refused").items()},
+            {key: str(value) for key, value in fields.mapping("spaces").items()},
+        )
+        fields.finish()
+        return pointer
+
+
+class Slots:
+    """The slots of one state folder. after_step: called with a step's name once it is durable; tests die there.
+
+    Raises StoreError when the disk refuses or the pointer is damaged.
+    """
+
+    def __init__(self, state_dir: Path, factory: Path, after_step: Callable[[str], None] = lambda step: None) -> None:
+        self._folder, self._factory, self._after_step = state_dir / "slots", factory, after_step
+        self._state_dir = state_dir
+        path = self._folder / "pointer.json"
+        self.pointer = Pointer.decode(path.read_bytes()) if path.exists() else Pointer()
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle to run."""
+        return self._path(self.pointer.active)
+
+    @property
+    def store_dir(self) -> Path:
+        """Where the agent keeps what it learned with the active bundle: a folder per feature space, so that going back
+        finds the old one as it was."""
+        spaces = self.pointer.spaces
+        space = spaces.get(self.pointer.active)
+        if space is None or space == spaces.get(FACTORY):
+            return self._state_dir
+        return self._state_dir / f"space-{space[:16]}"
+
+    @property
+    def idle(self) -> Path:
+        """Folder of the slot that does not run. After a trial nobody goes back to what lies there."""
+        return self._folder / next(slot for slot in SLOTS if slot != self.pointer.active)
+
+    def begin(self, desired: Desired) -> None:
+        """Make room for a delivery, durably; whatever lay in the idle slot goes."""
+        try:
+            self.idle.mkdir(parents=True, exist_ok=True)
+            self.clear()
+            if self.pointer.tests:
+                self._write(replace(self.pointer, tests=0))
+            write_durably(self.idle / "desired.json", desired.encode())
+            sync_folder(self._folder)
+        except OSError as error:
+            raise StoreError(f"cannot use {self.idle}: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Empty the idle slot."""
+        for name in ("desired.json", "bundle.part", "bundle.hwb"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.idle / name).unlink()
+
+    def waiting(self) -> Desired | None:
+        """The delivery that the idle slot holds, whole or in part."""
+        try:
+            return Desired.decode((self.idle / "desired.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, RemoteError) as error:
+            raise StoreError(f"{self.idle / 'desired.json'} is damaged: {error}; delete it") from error
+
+    @property
+    def complete(self) -> bool:
+        """True when the file in the idle slot has passed its hash."""
+        return (self.idle / "bundle.hwb").exists()
+
+    def received(self) -> int:
+        """Bytes of the delivery that are surely on the disk, in steps of no particular size."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.idle / "bundle.part").stat().st_size
+        return 0
+
+    def truncate(self, size: int) -> None:
+        """Forget what lies behind `size`: the last write before a power cut may be torn."""
+        with (self.idle / "bundle.part").open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
+
+    def append(self, offset: int, data: bytes) -> None:
+        """Write a range behind the ones before it, durably. Raises StoreError."""
+        path = self.idle / "bundle.part"
+        try:
+            new = not path.exists()
+            with path.open("r+b" if not new else "xb") as file:
+                file.seek(offset)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if new:
+                sync_folder(self.idle)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        self._after_step("chunk")
+
+    def whole(self, desired: Desired) -> bool:
+        """True when the file is here and its hash is right; a wrong one is deleted."""
+        part, done = self.idle / "bundle.part", self.idle / "bundle.hwb"
+        if self.complete:
+            return True
+        self._after_step("last_chunk")
+        if file_sha256(part) != desired.sha256:
+            part.unlink()
+            return False
+        os.replace(part, done)
+        sync_folder(self.idle)
+        self._after_step("verify")
+        return True
+
+    def count_test(self) -> int:
+        """Note that the waiting bundle is tested, before it is; returns how many tests were begun before."""
+        self._write(replace(self.pointer, tests=self.pointer.tests + 1))
+        return self.pointer.tests - 1
+
+    def uncount_test(self) -> None:
+        """A test was given up for another reason."""
+        self._write(replace(self.pointer, tests=max(0, self.pointer.tests - 1)))
+
+    def switch(self, space: str, running_space: str, boot: int, consumed: int) -> None:
+        """Make the idle slot the active one, on trial. One durable write."""
+        self._after_step("stage")
+        spaces = {**self.pointer.spaces, self.idle.name: space, self.pointer.active: running_space}
+        self._write(
+            replace(
+                self.pointer,
+                active=self.idle.name,
+                previous=self.pointer.active,
+                confirmed=False,
+                starts=0,
+                healthy_s=0.0,
+                boot=boot,
+                consumed=consumed,
+                tests=0,
+                spaces=spaces,
+            )
+        )
+        self._after_step("switch")
+
+    def count_start(self) -> int:
+        """Note, before it happens, that the active slot is started; returns how many starts came to nothing so far."""
+        if self.pointer.confirmed:
+            return 0
+        self._write(replace(self.pointer, starts=self.pointer.starts + 1))
+        self._after_step("first_boot")
+        return self.pointer.starts - 1
+
+    def stopped_well(self, healthy_s: float) -> None:
+        """The process ends because somebody asked for it: that start is no failure."""
+        if not self.pointer.confirmed:
+            total_s = self.pointer.healthy_s + healthy_s
+            self._write(replace(self.pointer, starts=max(0, self.pointer.starts - 1), healthy_s=total_s))
+
+    def confirm(self, release: int) -> None:
+        """The trial is over."""
+        floor = max(self.pointer.floor, release)
+        self._write(replace(self.pointer, confirmed=True, starts=0, healthy_s=0.0, floor=floor))
+        used = {f"space-{self.pointer.spaces.get(slot, '')[:16]}" for slot in (FACTORY, *SLOTS)}
+        for folder in self._state_dir.glob("space-*"):
+            if folder.name not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def roll_back(self, reason: str) -> None:
+        """Back to the bundle before; this one is not tried again. One durable write."""
+        pointer = self.pointer
+        sha256 = file_sha256(self.bundle) if self.bundle.exists() else "0" * 64
+        reason = " ".join(reason.split())[:300]
+        active = replace(pointer, active=pointer.previous, confirmed=True, starts=0, healthy_s=0.0, rolled_back=reason)
+        self._write(replace(active, refused=_remembered(pointer.refused, sha256, reason)))
+
+    def told(self) -> None:
+        """The roll-back has been reported."""
+        self._write(replace(self.pointer, rolled_back=""))
+
+    def refuse(self, desired: Desired, reason: str) -> None:
+        """Empty the idle slot and remember why, so that a retained wish does not bring it again."""
+        refused = _remembered(self.pointer.refused, desired.sha256, reason)
+        self._write(replace(self.pointer, refused=refused, tests=0))
+        self.clear()
+
+    def note_boot(self, boot: int) -> None:
+        """A start on trial has this boot number; going back must not use it again."""
+        self._write(replace(self.pointer, boot=boot))
+
+    def use_configured(self) -> None:
+        """Leave the slots: the configured bundle is newer."""
+        self._write(replace(self.pointer, active=FACTORY, previous=FACTORY, confirmed=True, starts=0, healthy_s=0.0))
+
+    def _path(self, slot: str) -> Path:
+        return self._factory if slot == FACTORY else self._folder / slot / "bundle.hwb"
+
+    def _write(self, pointer: Pointer) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot use {self._folder}: {error.strerror or error}") from error
+        write_durably(self._folder / "pointer.json", pointer.encode())
+        self.pointer = pointer
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, read in blocks. Raises StoreError."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _remembered(refused: dict[str, str], sha256: str, reason: str) -> dict[str, str]:
+    kept = [(key, value) for key, value in refused.items() if key != sha256][-(REFUSED_MAX - 1) :]
+    return {**dict(kept), sha256: reason[:300]}

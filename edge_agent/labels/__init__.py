@@ -1,0 +1,24 @@
+"""Labels on their way to the learner: with the window or late, corrected, waiting for their turn."""
+
+from edge_agent.labels.events import WATCHED, EventLog, log_line, read_records
+from edge_agent.labels.label_queue import WAITING
+from edge_agent.labels.labelling import UNBOUNDED, Labelling
+from edge_agent.labels.machine_state import LinuxMachineState, MachineState
+from edge_agent.labels.policy import Policy
+from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
+
+__all__ = [
+    "UNBOUNDED",
+    "WAITING",
+    "WATCHED",
+    "EventLog",
+    "Labelling",
+    "LinuxMachineState",
+    "MachineState",
+    "Policy",
+    "RememberedWindows",
+    "Window",
+    "log_line",
+    "read_records",
+    "unlabelled",
+]

@@ -1,0 +1,160 @@
+"""What people should know of the learner: why another head serves, that things drift, which labels would help.
+
+Everything goes out as an event, and the newest records are kept durably (``edge-agent explain``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from edge_agent.labels.remembered import RememberedWindows
+from edge_agent.learner import Learner
+from edge_agent.learner.drift import Drift, FeatureShift, Shift
+from edge_agent.learner.gate import Decision
+from edge_agent.pipeline import Features
+from headway.durable import checked, unchecked
+from headway.errors import StoreError
+from headway.fields import Fields, JsonValue, canonical_json, parse_json
+from headway.wire import Event
+
+RECORDS, SHIFT = "records", "shift"
+# names in the store
+WATCHED = (RECORDS, SHIFT)
+RECORDS_MAX = 64
+RECORDS_BYTES_MAX = 4 << 20
+ASKED_MAX = 4096
+UNSENT_MAX = 1024
+DIGITS = 4
+
+
+class EventLog:
+    """Beside one learner; `windows` are those that may be asked about."""
+
+    def __init__(self, learner: Learner, windows: RememberedWindows) -> None:
+        self._learner, self._windows = learner, windows
+        watched = learner.settings.feature_drift and learner.source.samples > 0
+        self._shift = FeatureShift(learner.source) if watched else None
+        self._shifts: list[Shift] = []
+        # beyond it the oldest go unsent; the newest are kept as records all the same
+        self._unsent: deque[Event] = deque(maxlen=UNSENT_MAX)
+        self._records: deque[JsonValue] = deque(maxlen=RECORDS_MAX)
+        self._changed = False
+        self._asked: deque[str] = deque(maxlen=ASKED_MAX)
+        self.alarms = 0
+
+    def see(self, features: Features) -> None:
+        """Windows came in, labelled or not."""
+        alarm = None if self._shift is None else self._shift.add(features.codes)
+        if alarm is not None:
+            self._shifts.append(alarm)
+            self.alarms += 1
+
+    def record(self, wall_s: float) -> None:
+        """Put into words what happened since the last call; it becomes durable with the next commit."""
+        learner = self._learner
+        decisions, learner.decisions = learner.decisions, []
+        drifts, learner.drifts = learner.drifts, []
+        shifts, self._shifts = self._shifts, []
+        for decision in decisions:
+            self._note("head-changed", _of_decision(decision), wall_s)
+        for drift in drifts:
+            self._note("drift", _of_drift(drift), wall_s)
+        for shift in shifts:
+            self._note("drift", _of_shift(shift), wall_s)
+        self.alarms += len(drifts)
+        if drifts or shifts:
+            self._ask(wall_s)
+
+    def take_events(self, wall_s: float) -> list[Event]:
+        """Events since the last call."""
+        self.record(wall_s)
+        events = list(self._unsent)
+        self._unsent.clear()
+        return events
+
+    @property
+    def records(self) -> list[JsonValue]:
+        """The newest records, oldest first, as `read_records`."""
+        return list(self._records)
+
+    def changes(self, *, checkpoint: bool, everything: bool = False) -> dict[str, bytes]:
+        """What to save: the records when there are new ones, and the sums over features now and then.
+
+        Losing the newest of those sums costs a delay, not a label, so they are not worth a write per window.
+        """
+        saved: dict[str, bytes] = {}
+        if self._changed or everything:
+            saved[RECORDS] = checked(canonical_json({"records": list(self._records)}))
+            self._changed = False
+        if (checkpoint or everything) and self._shift is not None:
+            saved[SHIFT] = self._shift.encode()
+        return saved
+
+    def restore(self, saved: Mapping[str, bytes]) -> None:
+        """Go on from what a store holds. Raises StoreError."""
+        self._records = deque(read_records(saved), maxlen=RECORDS_MAX)
+        if self._shift is not None and SHIFT in saved:
+            self._shift.restore(saved[SHIFT])
+
+    def _ask(self, wall_s: float) -> None:
+        wanted = self._learner.settings.wanted_labels_max
+        ids = self._windows.least_certain(wanted, frozenset(self._asked)) if wanted else []
+        if ids:
+            self._asked.extend(ids)
+            self._note("labels-wanted", {"ids": [*ids]}, wall_s)
+
+    def _note(self, name: str, detail: dict[str, JsonValue], wall_s: float) -> None:
+        event = Event(name, detail | {"labels": self._learner.labels}, wall_s)
+        self._unsent.append(event)
+        self._records.append({"name": name, "detail": dict(event.detail), "wall_s": wall_s})
+        self._changed = True
+
+
+def read_records(saved: Mapping[str, bytes]) -> list[JsonValue]:
+    """The records in a store, oldest first: tables of name, detail, wall_s. Raises StoreError."""
+    if RECORDS not in saved:
+        return []
+    table = parse_json(unchecked(saved[RECORDS], "saved records"), "saved records", StoreError, RECORDS_BYTES_MAX)
+    fields = Fields(table, "saved records", StoreError)
+    records: list[JsonValue] = []
+    for row in fields.tables("records", count_max=RECORDS_MAX):
+        records.append({"name": row.text("name"), "detail": row.mapping("detail"), "wall_s": row.number("wall_s")})
+        row.finish()
+    fields.finish()
+    return records
+
+
+def log_line(event: Event) -> str:
+    """One line for the log."""
+    detail = event.detail
+    match event.name:
+        case "head-changed":
+            return f"serving {detail['after']} instead of {detail['before']} ({detail['by']})"
+        case "drift":
+            return f"drift by {detail['by']}: {detail['before']} before, {detail['after']} since"
+        case _:
+            ids = detail["ids"]
+            return f"labels would help for {len(ids) if isinstance(ids, list) else 0} windows"
+
+
+def _of_decision(decision: Decision) -> dict[str, JsonValue]:
+    scores: dict[str, JsonValue] = {
+        name: {"weight": round(s.weight, 3), "loss": round(s.loss, 3)} for name, s in decision.scores.items()
+    }
+    return {"before": decision.before, "after": decision.after, "by": decision.kind, "scores": scores}
+
+
+def _of_drift(drift: Drift) -> dict[str, JsonValue]:
+    before, after = round(drift.before, DIGITS), round(drift.after, DIGITS)
+    return {"by": "error", "before": before, "after": after, "since": drift.since, "label": drift.label}
+
+
+def _of_shift(shift: Shift) -> dict[str, JsonValue]:
+    values: dict[str, JsonValue] = {
+        name: round(value, DIGITS) if isinstance(value, float) else value for name, value in asdict(shift).items()
+    }
+    by = "distance" if shift.by == "distance" else "clipped"
+    before, after = values.pop(f"{by}_before"), values.pop(by)
+    return values | {"by": by, "before": before, "after": after}

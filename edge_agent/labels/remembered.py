@@ -1,0 +1,154 @@
+"""Windows that wait for their label: late, out of order, twice, corrected, or never. A bounded memory by window id.
+
+What is kept is what learning needs (codes, embedding) and what was served at the time, so that a label that comes
+an hour later is scored against the prediction that was made then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_agent.learner import Prediction
+from edge_agent.pipeline import Features
+from headway.arrays import AnyArray, Float32, Int8
+from headway.errors import StoreError
+from headway.samples import UNLABELLED, Label, no_label
+from headway.tensors import decode_tensors, encode_tensors
+
+ROW_BYTES_MAX = 16 << 20
+NOT_LEARNED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One remembered window.
+
+    codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as served by head `source`.
+    label: what it was taught with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
+    of that label. guess: the class the learner taught itself meanwhile, -1 for none.
+    """
+
+    codes: Int8
+    embedding: Float32
+    probability: Float32
+    source: str
+    label: Label = UNLABELLED
+    number: int = NOT_LEARNED
+    guess: int = UNLABELLED
+
+    @property
+    def features(self) -> Features:
+        return Features(self.embedding, self.codes)
+
+    @property
+    def served(self) -> Prediction:
+        return Prediction(self.probability, self.source)
+
+    def encode(self) -> bytes:
+        tensors: dict[str, AnyArray] = {
+            "codes": self.codes,
+            "embedding": self.embedding,
+            "probability": self.probability,
+        }
+        if not isinstance(self.label, int):
+            tensors["targets"] = self.label
+        label = self.label if isinstance(self.label, int) else 0
+        return encode_tensors(tensors, [self.source, label, self.number, self.guess])
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Window:
+        """Inverse of `encode`. Raises StoreError."""
+        tensors, meta = decode_tensors(payload, "saved window", StoreError, ROW_BYTES_MAX)
+        targets = tensors.pop("targets", None)
+        fits = isinstance(meta, list) and len(meta) in (3, 4) and set(tensors) == {"codes", "embedding", "probability"}
+        if not fits or not isinstance(meta, list):
+            raise StoreError("saved window is damaged")
+        # agents before self-training saved three
+        source, label, number, guess = (*meta, UNLABELLED)[:4]
+        taught: Label = int(label) if targets is None else targets
+        return cls(
+            tensors["codes"], tensors["embedding"], tensors["probability"], str(source), taught, int(number), int(guess)
+        )
+
+
+class RememberedWindows:
+    """The newest `rows_max` windows that came with an id."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._changed: set[str] = set()
+        self._gone: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def get(self, window_id: str) -> Window | None:
+        return self._windows.get(window_id)
+
+    def add(self, window_id: str, window: Window) -> None:
+        """Remember a window, the oldest one is forgotten beyond the limit. An id seen again replaces the old one."""
+        if self._windows.pop(window_id, None) is not None:
+            # the saved row goes first: saved over, it would keep its old place, and be forgotten too early
+            self._gone.add(window_id)
+        self._windows[window_id] = window
+        self._changed.add(window_id)
+        while len(self._windows) > self._rows_max:
+            old, _ = self._windows.popitem(last=False)
+            self._changed.discard(old)
+            self._gone.add(old)
+
+    def least_certain(self, count: int, without: frozenset[str]) -> list[str]:
+        """At most `count` ids of windows that have no label and are not in `without`, the least certain first.
+
+        Certain is an answer with one probable class; among equals, and where outputs are no probabilities of
+        classes, newer windows come first.
+        """
+        waiting = [
+            (float(window.probability.max()), -age, window_id)
+            for age, (window_id, window) in enumerate(self._windows.items())
+            if no_label(window.label) and window_id not in without
+        ]
+        return [window_id for _, _, window_id in sorted(waiting)[:count]]
+
+    def relabel(self, window_id: str, label: Label, number: int) -> None:
+        """Note what a window was taught with."""
+        self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
+        self._changed.add(window_id)
+
+    def guessed(self, window_id: str, label: int) -> None:
+        """Note what the learner taught itself of a window; -1 when that was undone."""
+        self._windows[window_id] = replace(self._windows[window_id], guess=label)
+        self._changed.add(window_id)
+
+    def all(self) -> list[tuple[str, bytes]]:
+        """Every remembered window, oldest first."""
+        return [(window_id, window.encode()) for window_id, window in self._windows.items()]
+
+    def take_changes(self) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """Windows to save and ids to forget, which must come first, since the last call."""
+        saved = {
+            window_id: self._windows[window_id].encode() for window_id in self._windows if window_id in self._changed
+        }
+        gone = tuple(sorted(self._gone))
+        self._changed.clear()
+        self._gone.clear()
+        return saved, gone
+
+    def restore(self, rows: list[tuple[str, bytes]]) -> None:
+        """Inverse of all `take_changes` so far; rows come oldest first. Raises StoreError."""
+        self._windows = OrderedDict((window_id, Window.decode(payload)) for window_id, payload in rows)
+
+
+def unlabelled(features: Features, probability: Float32, source: str, row: int) -> Window:
+    """The window in row `row` of a batch that was just predicted."""
+    here = slice(row, row + 1)
+    return Window(
+        np.ascontiguousarray(features.codes[here]),
+        np.ascontiguousarray(features.embedding[here]),
+        np.ascontiguousarray(probability[here]),
+        source,
+    )

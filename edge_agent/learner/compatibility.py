@@ -1,0 +1,31 @@
+"""Does what came from the fleet fit this device's bundle? Every check raises RemoteError with what is wrong."""
+
+from __future__ import annotations
+
+from headway.bundle import Variant
+from headway.errors import RemoteError
+from headway.maths import Task
+from headway.wire import FleetPrior, PublishedHead
+
+
+def check_head(published: PublishedHead, variant: Variant) -> None:
+    """A head must be of the bundle's features and link, and know its classes."""
+    what = f"fleet head {published.version}"
+    if published.space != variant.space:
+        raise RemoteError(f"{what} is of another feature space; same bundle everywhere?")
+    if len(published.head.kernel) != variant.features.size or published.head.kind is not variant.task.link:
+        raise RemoteError(f"{what} has other features or another link than the bundle")
+    missing = [name for name in variant.classes if name not in published.head.classes]
+    if missing:
+        raise RemoteError(f"{what} lacks the bundle's classes {missing[:5]}")
+    if variant.task is not Task.CLASSIFICATION and published.head.classes != variant.classes:
+        raise RemoteError(f"{what} has other outputs than the bundle")
+
+
+def check_prior(prior: FleetPrior, variant: Variant) -> None:
+    """Tables must be of the bundle's feature space, and hold something."""
+    tables = prior.statistics
+    if (tables.space, tables.size) != (variant.space, variant.features.size):
+        raise RemoteError("the fleet's tables are of another feature space; same bundle everywhere?")
+    if not tables.samples:
+        raise RemoteError("the fleet's tables hold no sample")

@@ -1,0 +1,61 @@
+"""A fair score for the frozen head: its confidence is calibrated on this device before it is compared.
+
+A network trained to the end is overconfident where its sensor has drifted. Without this the gate would leave it
+for any head that merely hedges, even where it is just as often right. What it serves stays untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float32, Float64, Int64
+from headway.errors import StoreError
+from headway.maths import fit_temperature, scoring_loss, softmax
+
+REFIT_LABELS = 32
+LOSS_MAX = 2.0
+
+
+class FrozenScore:
+    """The frozen head's logits on the newest labelled samples, at most `rows_max`."""
+
+    def __init__(self, class_count: int, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._logits: Float64 = np.zeros((0, class_count))
+        self._labels: Int64 = np.zeros(0, np.int64)
+        self._seen = 0
+        self._temperature = 1.0
+
+    def add(self, logits: Float32, label: int) -> Float64 | None:
+        """Take in one sample. Returns new losses of all kept samples, float64 (n,), when calibration moved them.
+
+        logits: float32 (1, C).
+        """
+        self._logits = np.concatenate([self._logits, logits.astype(np.float64)])[-self._rows_max :]
+        self._labels = np.append(self._labels, label)[-self._rows_max :]
+        self._seen += 1
+        if self._seen > self._rows_max and self._seen % REFIT_LABELS:
+            return None
+        known = self._labels < self._logits.shape[1]
+        self._temperature = fit_temperature(self._logits[known], self._labels[known])
+        return self.losses(self._logits, self._labels)
+
+    def losses(self, logits: Float64, labels: Int64) -> Float64:
+        """Scoring losses at the current temperature. logits: (n, C); labels: int64 (n,) -> float64 (n,)."""
+        known = labels < logits.shape[1]
+        losses: Float64 = np.full(len(labels), LOSS_MAX)  # a class the bundle does not know is always missed
+        probabilities = softmax((logits[known] / self._temperature).astype(np.float32))
+        losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
+        return losses
+
+    def state(self) -> tuple[dict[str, AnyArray], float, int]:
+        return {"logits": self._logits, "labels": self._labels}, self._temperature, self._seen
+
+    def restore(self, tensors: Mapping[str, AnyArray], temperature: float, seen: int) -> None:
+        """Inverse of `state`. Raises StoreError."""
+        logits, labels = tensors["logits"], tensors["labels"]
+        if logits.shape != (len(labels), self._logits.shape[1]) or logits.dtype != np.float64:
+            raise StoreError("saved logits of the frozen head are damaged")
+        self._logits, self._labels, self._temperature, self._seen = logits, labels, temperature, seen

@@ -1,0 +1,163 @@
+"""The gate between learning and serving.
+
+Every candidate predicts each labelled sample before anyone learns from it (prequential scoring, Dawid 1984), or is
+judged by leave-one-out while labels are few; only such scores count. The head in service is replaced by one whose
+advantage exceeds both a margin and its own standard error, paired sample by sample; ties keep it. The frozen head
+is always a candidate, and comes back as soon as the other is no better, so a device does not end worse than if it
+had never learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float64
+from headway.errors import StoreError
+from headway.fields import Fields, JsonValue
+
+FROZEN = "frozen"
+ROWS = 512
+SHARED_MIN = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Evidence on one candidate: the (discounted) number of samples, and the sum of its losses on them."""
+
+    weight: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A change of the serving head, with the evidence it rests on; `kind` is ``leave-one-out`` or ``prequential``."""
+
+    before: str
+    after: str
+    kind: str
+    scores: Mapping[str, Score]
+
+
+class Gate:
+    """Scores candidates and chooses who serves.
+
+    discount: weight of each older sample against the next newer one, once labels are many.
+    margin: how much smaller the sum of losses must be at least; a loss is 0 to 2
+    (headway.maths.calibration.scoring_loss).
+    errors: how many standard errors of the paired difference the advantage must exceed.
+    """
+
+    def __init__(self, discount: float, margin: float, errors: float = 1.0) -> None:
+        self._discount, self._margin, self._errors = discount, margin, errors
+        self._losses: dict[str, Float64] = {FROZEN: np.zeros(0)}
+        # what each candidate ever saved against the frozen head: a run of one easy class does not wipe that out
+        self._earned: dict[str, float] = {}
+        self.serving = FROZEN
+
+    def record(self, losses: Mapping[str, float]) -> None:
+        """Score one labelled sample: each candidate's loss on it, from before anyone learned it."""
+        length = len(self._losses[FROZEN])
+        for name, loss in losses.items():
+            self._losses.setdefault(name, np.full(length, np.nan))
+            self._earned[name] = self._earned.get(name, 0.0) + losses[FROZEN] - loss
+        for name, kept in self._losses.items():
+            self._losses[name] = np.append(kept, losses.get(name, np.nan))[-ROWS:]
+
+    def rescore(self, name: str, losses: Float64) -> None:
+        """Replace a candidate's newest losses, e.g. after its probabilities were calibrated anew. float64 (n,)."""
+        kept = self._losses[name].copy()
+        kept[len(kept) - len(losses) :] = losses
+        self._losses[name] = kept
+
+    def withdraw(self, name: str) -> None:
+        """Forget a candidate whose head was replaced by another one; its score was earned by the old head."""
+        self._losses.pop(name, None)
+        self._earned.pop(name, None)
+        if self.serving == name:
+            self.serving = FROZEN
+
+    def decide(self, evidence: Mapping[str, Float64], pending: int = 0) -> Decision | None:
+        """Replace the serving head if another one has earned it. None when nothing changes.
+
+        evidence: losses per candidate on the newest samples, without the last `pending` ones, each from a head
+        solved without that sample, float64 (n,). They stand in for its prequential scores while labels are few.
+        """
+        rows = self._rows(evidence, pending)
+        length = len(rows[FROZEN])
+        discount = 1.0 if evidence else self._discount
+        weights: Float64 = np.power(discount, np.arange(length - 1, -1, -1, dtype=np.float64))
+        best, best_lead = self._unless_frozen_is_as_good(rows, weights, bool(evidence)), 0.0
+        incumbent = best
+        # by name, not in the order of arrival: a restart restores the losses in another one, and a tie must fall alike
+        for name in sorted(rows):
+            lead, error, shared = _advantage(rows[name], rows.get(incumbent, rows[FROZEN]), weights)
+            earned = shared >= SHARED_MIN and lead > max(self._margin, self._errors * error)
+            if name != incumbent and earned and lead > best_lead:
+                best, best_lead = name, lead
+        if best == self.serving:
+            return None
+        scores = {name: _score(losses, weights) for name, losses in rows.items()}
+        decision = Decision(self.serving, best, "leave-one-out" if evidence else "prequential", scores)
+        self.serving = best
+        return decision
+
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        """Losses by candidate, and who serves."""
+        earned: dict[str, JsonValue] = dict(self._earned)
+        return dict(self._losses), {"serving": self.serving, "earned": earned}
+
+    def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
+        """Inverse of `state`. Raises StoreError."""
+        self.serving = values.text("serving")
+        earned = values.table("earned")
+        self._earned = {name: earned.number(name) for name in tensors if earned.has(name)}
+        earned.finish()
+        values.finish()
+        length = len(tensors.get(FROZEN, np.zeros(0)))
+        for name, losses in tensors.items():
+            if losses.dtype != np.float64 or losses.shape != (length,) or length > ROWS:
+                raise StoreError(f"saved scores of {name!r} are damaged")
+        if FROZEN not in tensors:
+            raise StoreError("saved scores lack the frozen head")
+        self._losses = dict(tensors)
+
+    def _unless_frozen_is_as_good(self, rows: Mapping[str, Float64], weights: Float64, few: bool) -> str:
+        """The incumbent, or the frozen head once the incumbent's lead over it has melted away.
+
+        Of two heads that labels cannot tell apart, the one that was tested before it shipped is the safer.
+        """
+        if self.serving not in rows:
+            return FROZEN
+        lead, _, _ = _advantage(rows[self.serving], rows[FROZEN], weights)
+        earned = 0.0 if few else self._earned.get(self.serving, 0.0)
+        return self.serving if max(lead, earned) > 0 else FROZEN
+
+    def _rows(self, evidence: Mapping[str, Float64], pending: int) -> dict[str, Float64]:
+        """Losses of every candidate on the same rows, NaN where it did not exist yet."""
+        if not evidence:
+            return self._losses
+        length = min(map(len, evidence.values()))
+        end = len(self._losses[FROZEN]) - pending
+        rows = {name: losses[max(0, end - length) : end] for name, losses in self._losses.items()}
+        return rows | {name: losses[-len(rows[FROZEN]) :] for name, losses in evidence.items()}
+
+
+def _advantage(losses: Float64, incumbent: Float64, weights: Float64) -> tuple[float, float, float]:
+    """Weighted sum of (incumbent - candidate) losses, its standard error, and the weight of the shared samples."""
+    difference = incumbent - losses
+    known = np.isfinite(difference)
+    weight, difference = weights[known], difference[known]
+    shared = float(weight.sum())
+    if not shared:
+        return 0.0, 0.0, 0.0
+    lead = float(weight @ difference)
+    spread = difference - lead / shared
+    return lead, float(np.sqrt((weight**2) @ (spread**2))), shared
+
+
+def _score(losses: Float64, weights: Float64) -> Score:
+    known = np.isfinite(losses)
+    return Score(float(weights[known].sum()), float(weights[known] @ losses[known]))

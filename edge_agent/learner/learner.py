@@ -1,0 +1,335 @@
+"""Predict, score, learn, gate, serve: the learner as the agent sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.config import LearnerSettings
+from edge_agent.learner.class_names import ClassNames
+from edge_agent.learner.compatibility import check_head, check_prior
+from edge_agent.learner.drift import Drift, ErrorDrift
+from edge_agent.learner.exact import ExactSettings, ExactTrainer
+from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
+from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.trainer import learner_kind
+from edge_agent.pipeline import Features
+from headway.arrays import AnyArray, Float32, Int64
+from headway.bundle import Variant
+from headway.class_changes import ClassChanges
+from headway.errors import DataError, RemoteError, StoreError
+from headway.fields import Fields, JsonValue
+from headway.maths import SUMS, AnySums, ClassificationSums, Head, HeadInput, Recent, Statistics, Task
+from headway.samples import Label, class_index
+from headway.tensors import decode_tensors, encode_tensors
+from headway.wire import FleetPrior, PublishedHead
+
+FLEET = "fleet"
+STATE_BYTES_MAX = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was served. probability: float32 (n, C), a regression's values; source: the head that made it."""
+
+    probability: Float32
+    source: str
+
+    @property
+    def classes(self) -> Int64:
+        """Most probable class per row, int64 (n,); of a classifier."""
+        return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
+
+
+class Learner:
+    """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
+
+    def __init__(self, variant: Variant, settings: LearnerSettings, exact: ExactSettings | None = None) -> None:
+        self._variant = variant
+        self.settings = settings
+        self.task = variant.task
+        self._frozen = variant.frozen_head
+        self.names = ClassNames(variant.classes)
+        self.kind = learner_kind(variant, settings)
+        self.trainer: ExactTrainer | GradientTrainer = (
+            ExactTrainer(variant.source, exact) if self.kind == "exact" else GradientTrainer(variant, settings)
+        )
+        self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
+        self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
+        self._fleet: PublishedHead | None = None
+        sums = SUMS[self.task]
+        self.served_sums: AnySums = sums.empty(len(variant.classes))
+        self.frozen_sums: AnySums = sums.empty(len(variant.classes))
+        self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
+        self.decisions: list[Decision] = []
+        self.drift = ErrorDrift(settings.drift)
+        self.drifts: list[Drift] = []
+
+    @property
+    def serving(self) -> str:
+        """Name of the head in service."""
+        return self._gate.serving
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The bundle's classes, then those added since, in the order they came, by their names here."""
+        return self.names.local_names
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """Classes that are never predicted any more."""
+        return self.names.removed
+
+    @property
+    def feature_size(self) -> int:
+        """Codes per window, d."""
+        return self._variant.features.size
+
+    @property
+    def space(self) -> str:
+        return self._variant.space
+
+    @property
+    def source(self) -> Statistics:
+        """Tables of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.source
+
+    @property
+    def labels(self) -> int:
+        """Labelled samples taken in so far."""
+        return self.served_sums.samples
+
+    @property
+    def recent_sums(self) -> AnySums:
+        """What was served, over the newest `recent_rows` labels."""
+        return self._recent.sums(len(self.names))
+
+    @property
+    def refused_steps(self) -> int:
+        """Gradient steps that were not finite and changed nothing; 0 for the exact learner."""
+        return self.trainer.refused_steps if isinstance(self.trainer, GradientTrainer) else 0
+
+    @property
+    def fleet_head(self) -> PublishedHead | None:
+        """The newest head of the fleet that was taken up."""
+        return self._fleet
+
+    @property
+    def fleet_version(self) -> int:
+        return 0 if self._fleet is None else self._fleet.version
+
+    def predict(self, features: Features) -> Prediction:
+        """Predict with the head in service. features: n windows."""
+        name = self._gate.serving
+        return Prediction(self._apply(self._heads()[name], features), name)
+
+    def learn(self, features: Features, label: Label, served: Prediction) -> int:
+        """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
+
+        label: a class index, or targets float32 (C,) with NaN where one is unknown.
+        Returns the label's number, by which `correct` finds it again.
+        """
+        truth = np.asarray(label)[None]
+        outputs = {name: self._apply(head, features) for name, head in self._heads().items()}
+        losses, recalibrated = self._scorer.losses(outputs, self._frozen.logits(features.embedding), truth)
+        self._gate.record(losses)
+        if recalibrated is not None:
+            self._gate.rescore(FROZEN, recalibrated)
+        said = _widened(served.probability, len(self.names))
+        self.served_sums = added(self.served_sums, said, truth)
+        self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
+        self._recent.add(said, truth)
+        self.trainer.learn(features.codes, truth)
+        self._watch(self.error_of(served, label), self.trainer.labels - 1)
+        decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
+        if decision is not None:
+            self.decisions.append(decision)
+        return self.trainer.labels - 1
+
+    def guess(self, features: Features, label: int) -> None:
+        """Teach the exact learner one window by its own prediction: not scored, not counted, not told to the fleet."""
+        if isinstance(self.trainer, ExactTrainer):
+            self.trainer.guess(features.codes, label)
+
+    def withdraw(self, features: Features, label: int) -> None:
+        """Undo `guess`, to the bit."""
+        if isinstance(self.trainer, ExactTrainer):
+            self.trainer.withdraw(features.codes, label)
+
+    def error_of(self, served: Prediction, label: Label) -> float:
+        """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
+        return self._scorer.error(served.probability, np.asarray(label)[None])
+
+    def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
+        """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
+
+        Scores stay as they were earned; what was served then was served to the label of then.
+        """
+        if isinstance(self.trainer, GradientTrainer):
+            self.trainer.change(number, features.codes, before, after)
+        else:
+            index = None if after is None else class_index(after)
+            self.trainer.change(number, features.codes, class_index(before), index)
+
+    def add_class(self, name: str) -> None:
+        """A class the bundle does not know; it is learned from local labels alone."""
+        if self.task is not Task.CLASSIFICATION and name not in self.classes:
+            raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
+        if not self.names.add(name):
+            return
+        self.trainer.with_classes(self.names.wire_names)
+        for name_of in ("served_sums", "frozen_sums"):
+            sums = getattr(self, name_of)
+            if isinstance(sums, ClassificationSums):
+                setattr(self, name_of, sums.widened(len(self.names)))
+
+    def change_classes(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
+        """Rename, add and remove classes by name; returns the renames (old, new) that all tables must follow.
+
+        A removed class is never predicted any more; its samples stay in the tables, where they shape the shared
+        covariance. A renamed one keeps all it has learned; one of the bundle is called so on this device alone.
+        Raises DataError, and then nothing has changed.
+        """
+        if self.task is not Task.CLASSIFICATION:
+            raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")
+        self.names.check(changes)
+        renames = self.names.rename(changes)
+        if renames:
+            self.trainer.renamed(renames)
+        for name in changes.add:
+            self.add_class(name)
+        self.names.removed |= set(changes.remove)
+        return renames
+
+    def adopt(self, published: PublishedHead) -> bool:
+        """Take up a newer head of the fleet as a candidate; False when it is not newer.
+
+        Raises RemoteError when it does not fit this bundle's feature space or classes.
+        """
+        if published.version <= self.fleet_version:
+            return False
+        check_head(published, self._variant)
+        self._know(published.head.classes, f"fleet head {published.version}")
+        self._fleet = published
+        self.trainer.adopt(published)
+        return True
+
+    def adopt_prior(self, prior: FleetPrior) -> bool:
+        """Start from what other devices learned, too. False where that adds nothing: no more than is known, or this
+        device has labels enough of its own. Raises RemoteError when it does not fit this bundle.
+        """
+        trainer, tables = self.trainer, prior.statistics
+        check_prior(prior, self._variant)
+        if not isinstance(trainer, ExactTrainer) or not self.wants_prior or prior.samples <= self.prior_samples:
+            return False
+        self._know(tables.classes, "the fleet's tables")
+        trainer.adopt_prior(tables)
+        return True
+
+    @property
+    def wants_prior(self) -> bool:
+        """Whether what other devices learned may still help: labels of its own are few."""
+        return self.settings.fleet_prior and isinstance(self.trainer, ExactTrainer) and self.trainer.few
+
+    @property
+    def prior_samples(self) -> int:
+        """Samples of other devices that this one started from."""
+        fleet = self.trainer.fleet if isinstance(self.trainer, ExactTrainer) else None
+        return 0 if fleet is None else fleet.samples
+
+    def encode(self) -> bytes:
+        """Everything `restore` needs, as one blob."""
+        tensors, values = self.trainer.state()
+        tensors = {f"trainer.{name}": array for name, array in tensors.items()}
+        if self._fleet is not None:
+            tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
+        gate_tensors, gate_values = self._gate.state()
+        frozen_tensors, scorer_values = self._scorer.state()
+        drift_tensors, drift_values = self.drift.state()
+        tensors |= {f"drift.{name}": array for name, array in drift_tensors.items()}
+        tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
+        tensors |= {f"frozen.{name}": array for name, array in frozen_tensors.items()}
+        tensors |= {f"recent.{name}": array for name, array in self._recent.state().items()}
+        meta: dict[str, JsonValue] = {
+            "scorer": scorer_values,
+            "kind": self.kind,
+            "space": self._variant.space,
+            "classes": list(self.classes),
+            "removed": [*sorted(self.removed)],
+            "renamed": dict(sorted(self.names.aliases.items())),
+            "gate": gate_values,
+            "drift": drift_values,
+            "trainer": values,
+            "served": self.served_sums.to_json(),
+            "frozen": self.frozen_sums.to_json(),
+        }
+        return encode_tensors(tensors, meta)
+
+    def restore(self, blob: bytes) -> None:
+        """Go on where `encode` left off. Raises StoreError when the blob is damaged or of another learner."""
+        tensors, meta = decode_tensors(blob, "saved learner", StoreError, STATE_BYTES_MAX)
+        fields = Fields(meta, "saved learner", StoreError)
+        fields.choice("kind", (self.kind,))
+        fields.choice("space", (self._variant.space,))
+        classes, removed = fields.strings("classes"), fields.strings("removed")
+        self.names.restore(classes, removed, {old: str(new) for old, new in fields.mapping("renamed").items()})
+        if len(classes) > len(self._variant.classes):
+            self.trainer.with_classes(self.names.wire_names)
+        count = len(classes)
+        try:
+            self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)
+            self.frozen_sums = SUMS[self.task].from_json(fields.mapping("frozen"), count)
+            fleet = tensors.pop("fleet", None)
+            self._fleet = PublishedHead.decode(fleet.tobytes()) if fleet is not None else None
+        except RemoteError as error:
+            raise StoreError(f"saved learner is damaged: {error}") from error
+        try:
+            self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
+            self._scorer.restore(_of(tensors, "frozen."), fields.table("scorer"))
+            self.drift.restore(_of(tensors, "drift."), fields.table("drift"))
+            self._recent.restore(_of(tensors, "recent."))
+            self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
+        except KeyError as error:
+            raise StoreError(f"saved learner lacks tensor {error}") from error
+        fields.finish()
+        if self._gate.serving not in self._heads():
+            raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
+
+    def _watch(self, error: float, label: int) -> None:
+        """Has it become worse? Then the trainer may let go of what was before."""
+        drift = self.drift.add(error, label)
+        if drift is not None:
+            self.drifts.append(drift)
+            self.trainer.drifted(drift.since)
+
+    def _heads(self) -> dict[str, Head]:
+        heads = {FROZEN: self._frozen, **self.trainer.candidates()}
+        if self._fleet is not None:
+            heads[FLEET] = self._fleet.head
+        return heads
+
+    def _know(self, classes: tuple[str, ...], whose: str) -> None:
+        """Know the classes that came over the wire. Raises RemoteError."""
+        try:
+            for name in map(self.names.of_fleet, classes):
+                if name not in self.removed:
+                    self.add_class(name)
+        except DataError as error:
+            raise RemoteError(f"{whose}: {error}") from error
+
+    def _apply(self, head: Head, features: Features) -> Float32:
+        """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
+        values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
+        return self.names.spread(head.probabilities(values), head.classes)
+
+
+def _widened(probability: Float32, classes: int) -> Float32:
+    """Columns of zeros for classes that were not known when this was served."""
+    return np.pad(probability, ((0, 0), (0, classes - probability.shape[1])))
+
+
+def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:
+    """The tensors of one part, by their own names."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

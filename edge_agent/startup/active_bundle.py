@@ -1,0 +1,139 @@
+"""Which bundle a start runs, and going back when the one on trial does not run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.agent import Agent
+from edge_agent.config import AgentConfig
+from edge_agent.delivery import FACTORY, Slots
+from edge_agent.pipeline import Pipeline
+from edge_agent.runtime import Runtime, open_runtime
+from edge_agent.startup.restored_agent import accepted_variant, open_agent
+from edge_agent.store import ADVICE, Backup, Condition, SQLiteStore, StandbyStore, StoreFailure, open_store
+from headway.arrays import Float32
+from headway.bundle import Variant, read_container
+from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
+from headway.ports import Clock
+
+log = logging.getLogger("edge-agent")
+
+
+class InferenceFailed(HeadwayError):
+    """The backbone of a bundle on trial raised an error, or gave values that are not finite."""
+
+
+class _Watched:
+    """A runtime on trial: its errors, and values that are not finite, are the bundle's fault and not the data's."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.name = runtime.name
+
+    def embed(self, inputs: Float32) -> Float32:
+        try:
+            embedding = self._runtime.embed(inputs)
+        except (RuntimeError, ValueError) as error:
+            raise InferenceFailed(f"inference failed: {' '.join(str(error).split())[:200]}") from error
+        if not np.isfinite(embedding).all():
+            raise InferenceFailed("the backbone gave an embedding that is not finite")
+        return embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a start works with."""
+
+    variant: Variant
+    pipeline: Pipeline
+    store: SQLiteStore | StandbyStore
+    backup: Backup
+    agent: Agent
+
+
+def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
+    """Open the active bundle and the store of its feature space; go back when it is on trial and cannot be used.
+
+    Raises HeadwayError when the bundle is not on trial: then there is nothing to go back to.
+    """
+    _prefer_a_newer_configured_bundle(config, slots)
+    while True:
+        # without deliveries nobody would end the trial
+        trial = not slots.pointer.confirmed and config.delivery.enabled and config.mqtt is not None
+        if trial and slots.count_start() >= config.delivery.starts_max:
+            _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
+            continue
+        try:
+            return _open_on_disk(config, slots, clock, trial)
+        except StoreFailure:
+            raise  # the disk's fault, not the bundle's
+        except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
+            if not trial:
+                raise
+            _roll_back(slots, str(error))
+
+
+def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) -> Opened:
+    """On the disk's own store or, where the disk refuses, in memory until it does not."""
+    folder = slots.store_dir
+    try:
+        store, backup = _store_of(folder)
+        try:
+            return _open_with(config, slots, clock, trial, store, backup)
+        except BaseException:
+            store.close()
+            raise
+    except StoreFailure as failure:
+        standby = StandbyStore(folder, failure)
+        opened = _open_with(config, slots, clock, trial, standby, Backup(folder))
+        standby.refuse()
+        return opened
+
+
+def _open_with(
+    config: AgentConfig,
+    slots: Slots,
+    clock: Clock,
+    trial: bool,
+    store: SQLiteStore | StandbyStore,
+    backup: Backup,
+) -> Opened:
+    variant = accepted_variant(replace(config, bundle=slots.bundle), store)
+    runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
+    counted = (slots.pointer.boot, slots.pointer.consumed)
+    agent = open_agent(config, variant, store, ack_record=backup.ack_record(), counted=counted, trial=trial)
+    if trial and isinstance(store, SQLiteStore):
+        slots.note_boot(agent.sync_state.boot)
+    pipeline = Pipeline(variant, _Watched(runtime) if trial else runtime)
+    return Opened(variant, pipeline, store, backup, agent)
+
+
+def _store_of(folder: Path) -> tuple[SQLiteStore, Backup]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot use {folder}: {error.strerror or error}; {ADVICE[Condition.READ_ONLY]}"
+        raise StoreFailure(Condition.READ_ONLY, problem) from error
+    return open_store(folder), Backup(folder)
+
+
+def _roll_back(slots: Slots, reason: str) -> None:
+    log.warning("the bundle on trial goes, the one before comes back: %s", reason)
+    slots.roll_back(reason)
+
+
+def _prefer_a_newer_configured_bundle(config: AgentConfig, slots: Slots) -> None:
+    """Somebody who installs a newer bundle on the machine itself means it to run."""
+    if slots.pointer.active == FACTORY or not config.bundle.exists() or not slots.bundle.exists():
+        return
+    try:
+        configured, delivered = (read_container(path).manifest.get("release") for path in (config.bundle, slots.bundle))
+    except BundleError as error:
+        log.warning("the configured bundle is not considered: %s", error)
+        return
+    if isinstance(configured, int) and isinstance(delivered, int) and configured > delivered:
+        slots.use_configured()

@@ -1,0 +1,42 @@
+"""From a store's last commit to a learner that goes on exactly there: the checkpoint, then the journal done again."""
+
+from __future__ import annotations
+
+from edge_agent.agent import Agent
+from edge_agent.learner import Learner
+from edge_agent.store import INDEX, PIECE, Entry, Store, join, redo
+from edge_agent.sync import SyncState
+from headway.errors import DataError, RemoteError, StoreError
+
+# where agents before journals kept the whole state
+BLOB = "learner"
+
+
+def restore_learner(store: Store, learner: Learner) -> SyncState | None:
+    """Bring a fresh learner to the last commit; the sync state of then, None for an empty store. Raises StoreError."""
+    saved = store.load()
+    if not saved:
+        return None
+    try:
+        learner.restore(join(saved) if INDEX in saved else saved[BLOB])
+        sync = saved["sync"]
+        for payload in store.journal():
+            entry = Entry.decode(payload)
+            redo(learner, entry.operations)
+            sync = entry.sync
+        return SyncState.decode(sync)
+    except KeyError as error:
+        raise StoreError(f"the store lacks {error}") from error
+    except (DataError, RemoteError) as error:
+        raise StoreError(f"the journal does not fit this learner: {error}") from error
+
+
+def resume(agent: Agent, store: Store) -> None:
+    """The same for a whole agent; one with an empty store begins the history of its own sync state."""
+    state = restore_learner(store, agent.learner)
+    if state is not None:
+        agent.sync_state = state
+        saved = store.load()
+        kept = [name for name in saved if name.startswith(PIECE) or name == BLOB]
+        agent.resumed(saved, frozenset(kept), len(store.journal()))
+    agent.windows.restore(store.windows())

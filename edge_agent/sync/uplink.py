@@ -1,0 +1,185 @@
+"""When the exact learner's tables and the metrics go out, and how: whole, or in parts.
+
+Tables are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
+long, what was learned since the acknowledged ones goes out instead, as long as everything is answered in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.config import SyncSettings
+from edge_agent.effects import Send
+from edge_agent.learner import Learner
+from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.sync.history import Baseline, SyncState
+from headway.errors import LocalError
+from headway.wire import (
+    MESSAGE_BYTES_MAX,
+    REPORT_BYTES_MAX,
+    Ack,
+    Kind,
+    Metrics,
+    StatisticsReport,
+    change_between,
+    split_report,
+)
+
+NEVER_S = -1e9
+# after so many changes whole tables, which the broker retains for an aggregator that loses its store
+CHANGES_MAX = 20
+# parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
+WINDOW_PARTS = 4
+
+
+@dataclass(slots=True)
+class Uplink:
+    """One device's reports. unsendable_bytes: length of a report too long even for parts; whoever tells it sets 0.
+
+    pace_s: the pause the aggregator asks for. It holds over connections; `interval_s` does not, because what was in
+    flight when one broke may be lost.
+    """
+
+    device: str
+    settings: SyncSettings
+    pace_s: float = 0.0
+    unsendable_bytes: int = 0
+    _sent_counter: int = -1
+    _sent_at_s: float = NEVER_S
+    _fresh: bool = True
+    _doubted: bool = False
+    _upload: PartsUpload | None = None
+    _sent: StatisticsReport | None = None
+    _stored: StatisticsReport | None = None
+    _whole_bytes: int = 0
+    _changes: int = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the aggregator may have lost what it acknowledged."""
+        return self._doubted
+
+    def due(
+        self, state: SyncState, learner: Learner, baseline: Baseline | None, now_s: float, connected: bool
+    ) -> list[Send]:
+        """What to send now."""
+        if not connected:
+            return []
+        if self._upload is not None:
+            if state.acked < self._upload.counter and self._upload.epoch == state.epoch:
+                return self._parts(self._upload, now_s)
+            self._upload = None
+        if not self._time_has_come(state, now_s):
+            return []
+        in_order = not self._doubted and state.acked == self._sent_counter
+        self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
+        metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
+        sends = [Send(Kind.METRICS, metrics.encode())]
+        if isinstance(learner.trainer, GradientTrainer):
+            return sends
+        local = learner.trainer.local
+        counted = local if baseline is None else baseline.rest_of(local)
+        report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
+        self._sent = report
+        change = self._change(report) if in_order else None
+        if change is not None:
+            return [*sends, Send(Kind.STATISTICS, change, retained=False)]
+        payload = report.encode()
+        self._whole_bytes, self._changes = len(payload), 0
+        if len(payload) > REPORT_BYTES_MAX:
+            self.unsendable_bytes = len(payload)
+        elif len(payload) > MESSAGE_BYTES_MAX:
+            self._upload = PartsUpload(report, payload, now_s)
+            sends += self._parts(self._upload, now_s)
+        else:
+            sends.append(Send(Kind.STATISTICS, payload))
+        return sends
+
+    def reconnected(self, session_present: bool) -> None:
+        """A fresh connection: what was in flight may be lost, and without the session what was acknowledged too."""
+        self._fresh = True
+        self._doubted |= not session_present
+        if self._upload is not None:
+            self._upload.again()
+
+    def acknowledged(self, ack: Ack, acked: int) -> None:
+        """The aggregator has answered. acked: the counter it had acknowledged before."""
+        self.pace_s = ack.pace_s
+        # an old ack that was late says the same; then whole tables go out once too often
+        self._doubted |= ack.counter < acked
+        if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
+            self._stored = self._sent
+        if self._upload is not None:
+            self._upload.heard(ack)
+
+    def restart(self) -> None:
+        """The numbers are new: nothing was sent under them."""
+        self._sent_counter = -1
+        self._sent = self._stored = None
+
+    def _change(self, report: StatisticsReport) -> bytes | None:
+        """What was learned since the stored report, where that is shorter than half of whole tables.
+
+        With `whole_bytes_max` 0 wherever it can be told like this.
+        """
+        stored = self._stored
+        if stored is None or self._whole_bytes <= self.settings.whole_bytes_max or self._changes >= CHANGES_MAX:
+            return None
+        change = change_between(stored, report) if stored.epoch == report.epoch else None
+        if change is None:
+            return None
+        try:
+            payload = change.encode()
+        except LocalError:
+            return None  # too wide or too odd for a change; whole tables take everything
+        if 2 * len(payload) >= self._whole_bytes and self.settings.whole_bytes_max:
+            return None
+        self._changes += 1
+        return payload
+
+    def _time_has_come(self, state: SyncState, now_s: float) -> bool:
+        waited_s = now_s - self._sent_at_s
+        settled = state.acked >= state.counter and not (self._doubted and state.counter)
+        if settled or waited_s < self.pace_s:
+            return False
+        if self._fresh:
+            return True
+        unanswered = self._sent_counter == state.counter and waited_s < self.settings.ack_timeout_s
+        return waited_s >= self.settings.interval_s and not unanswered
+
+    def _parts(self, upload: PartsUpload, now_s: float) -> list[Send]:
+        parts = upload.due(now_s, self.settings.ack_timeout_s)
+        return [Send(Kind.STATISTICS, part, retained=False) for part in parts]
+
+
+class PartsUpload:
+    """One report on its way. It stays the same until it is whole, however much is learned meanwhile."""
+
+    def __init__(self, report: StatisticsReport, payload: bytes, now_s: float) -> None:
+        self.epoch, self.counter = report.epoch, report.counter
+        self._parts = split_report(report, payload)
+        self._stored = self._sent = 0
+        self._heard_s = now_s
+        self._pausing = False
+
+    def due(self, now_s: float, ack_timeout_s: float) -> list[bytes]:
+        """Parts to send now."""
+        if self._pausing:
+            self._pausing, self._heard_s = False, now_s
+        if now_s - self._heard_s >= ack_timeout_s:
+            self._sent, self._heard_s = self._stored, now_s
+        upto = min(self._stored + WINDOW_PARTS, len(self._parts))
+        parts, self._sent = self._parts[self._sent : upto], max(self._sent, upto)
+        return parts
+
+    def heard(self, ack: Ack) -> None:
+        """The aggregator says how many parts it has stored."""
+        if ack.part_counter == self.counter and self._stored < ack.parts <= len(self._parts):
+            self._stored, self._sent = ack.parts, max(self._sent, ack.parts)
+        elif self._stored and (ack.part_counter, ack.parts) == (0, 0):
+            # put together and refused, or lost: from the start, but not at once
+            self._stored, self._sent, self._pausing = 0, len(self._parts), True
+
+    def again(self) -> None:
+        """What was in flight may be lost."""
+        self._sent = self._stored

@@ -1,0 +1,29 @@
+"""The bundle: one signed file with the frozen backbone, the head and all that learning on a device needs."""
+
+from headway.bundle.container import read_container
+from headway.bundle.head_weights import (
+    feature_energy,
+    fold_frozen_head,
+    head_over_codes,
+    target_scale,
+    weights_over_unit_codes,
+)
+from headway.bundle.signing import PUBLIC_KEY_PREFIX, read_public_key
+from headway.bundle.variant import FEATURES_MAX, Backbone, TrainingRows, Variant, decode_variant, read_variant
+
+__all__ = [
+    "FEATURES_MAX",
+    "PUBLIC_KEY_PREFIX",
+    "Backbone",
+    "TrainingRows",
+    "Variant",
+    "decode_variant",
+    "feature_energy",
+    "fold_frozen_head",
+    "head_over_codes",
+    "read_container",
+    "read_public_key",
+    "read_variant",
+    "target_scale",
+    "weights_over_unit_codes",
+]

@@ -1,0 +1,131 @@
+"""The parts of an on-device variant, and how each is read back from the manifest and the tensors of a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.bundle.container import Container
+from headway.errors import BundleError, LocalError, RemoteError
+from headway.fields import Fields
+from headway.maths import Denoise, Expansion, FeatureMap, Missing, Preprocessing, Statistics, from_arrays
+from headway.tensors import TensorTable
+
+RUNTIMES = {"ai-edge-litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
+TENSORS = "tensors.safetensors"
+VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """One executable form of the frozen backbone.
+
+    engine: ``tflite`` or ``onnx``; precision: ``float32`` and so on; dynamic_batch: rows may come many at a time.
+    runtimes: name -> oldest version whose operators suffice, of the runtimes that were seen to run it right.
+    """
+
+    member: str
+    engine: str
+    precision: str
+    dynamic_batch: bool
+    payload: bytes = field(repr=False)
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Some of the training data, carried along. A classifier's rows have labels, all others targets.
+
+    values: int8 codes (n, d), or raw windows float32 (n, *input_shape).
+    labels: int64 (n,), index of the class; targets: float32 (n, C), 0 / 1 per label or regression values.
+    """
+
+    values: AnyArray
+    labels: Int64 | None = None
+    targets: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        held = [part for part in (self.labels, self.targets) if part is not None]
+        if len(held) != 1 or len(held[0]) != len(self.values):
+            raise LocalError("source rows need either labels or targets, one per row")
+
+
+def read_backbone(item: Fields, container: Container) -> Backbone:
+    """One entry of ``backbones``; the file itself is a member."""
+    member = item.text("member", length_max=128)
+    engine = item.choice("engine", ("tflite", "onnx"))
+    precision = item.choice("precision", ("float32", "float16", "dynamic", "int8"))
+    dynamic = item.boolean("dynamic_batch")
+    runtimes = item.table("runtimes")
+    suitable = [name for name in RUNTIMES if RUNTIMES[name] == engine and runtimes.has(name)]
+    oldest = {name: runtimes.text(name, length_max=40) for name in suitable}
+    for name, version in oldest.items():
+        if not VERSION.fullmatch(version):
+            raise BundleError(f"oldest {name} {version!r} of {member} is not a version such as 2.14.0")
+    runtimes.finish()
+    item.finish()
+    if member not in container.members or member == TENSORS:
+        raise BundleError(f"backbone {member} is listed but not in the bundle")
+    return Backbone(member, engine, precision, dynamic, container.members[member], oldest)
+
+
+def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[int, ...]) -> Preprocessing:
+    """The table ``preprocessing`` and its tensors."""
+    made = Preprocessing(
+        input_shape,
+        tensors.float32("preprocessing.fill", (input_shape[-1],)),
+        tensors.optional("preprocessing.offset"),
+        tensors.optional("preprocessing.gain"),
+        Missing(fields.choice("missing", tuple(Missing), Missing.CONSTANT)),
+        Denoise(fields.choice("denoise", tuple(Denoise), Denoise.NONE)),
+        fields.integer("median_width", 3),
+        fields.number("ewma_weight", 0.5),
+    )
+    fields.finish()
+    return made
+
+
+def read_rows(
+    tensors: TensorTable, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], classes: int
+) -> TrainingRows | None:
+    """``buffer`` or ``evaluation``; None when the bundle carries none."""
+    values = tensors.maybe(f"{name}.values")
+    if values is None:
+        return None
+    if values.dtype != dtype or values.shape[1:] != shape:
+        raise BundleError(f"tensor {name}.values must be {dtype} (n, {shape}), got {describe(values)}")
+    labels, targets = tensors.maybe(f"{name}.labels"), tensors.maybe(f"{name}.targets")
+    if labels is not None and (labels.dtype != np.int64 or labels.ndim != 1 or not _within(labels, classes)):
+        raise BundleError(f"tensor {name}.labels must be int64 class indices, got {describe(labels)}")
+    if targets is not None and (targets.dtype != np.float32 or targets.shape[1:] != (classes,)):
+        raise BundleError(f"tensor {name}.targets must be float32 (n, {classes}), got {describe(targets)}")
+    if not np.isfinite(values).all() or (targets is not None and not np.isfinite(targets).all()):
+        raise BundleError(f"tensors of {name} must be finite")
+    return TrainingRows(values, labels, targets)
+
+
+def _within(labels: AnyArray, classes: int) -> bool:
+    return not len(labels) or (int(labels.min()) >= 0 and int(labels.max()) < classes)
+
+
+def read_feature_map(tensors: TensorTable, embedding_size: int, expansion_of: str) -> FeatureMap:
+    """Scales, and the projection and expansion if there are any."""
+    expansion: Expansion | None = None
+    if expansion_of != "none":
+        weights = tensors.float32("expansion.weights", (-1, -1))
+        bias = tensors.float32("expansion.bias", (weights.shape[1],))
+        expansion = Expansion(weights, bias, expansion_of == "input")
+    mean, components = tensors.optional("features.mean"), tensors.optional("features.components")
+    return FeatureMap(embedding_size, tensors.float32("features.scale", (-1,)), expansion, mean, components)
+
+
+def read_source(packed: dict[str, AnyArray], size: int, classes: tuple[str, ...], space: str) -> Statistics:
+    """The tables of the training data."""
+    try:
+        return from_arrays(packed, size, classes, space)
+    except RemoteError as error:
+        raise BundleError(f"source {error}") from error

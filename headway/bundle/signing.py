@@ -1,0 +1,58 @@
+"""Ed25519 signatures over a bundle's manifest, which holds the hash and size of everything else (RFC 8032).
+
+Only checking happens here, and only when a public key is configured: that import costs a device some megabytes of
+memory (benchmarks/README.md), so nothing else imports this module's dependency.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway.bundle.container import Container
+from headway.errors import BundleError, ConfigError
+
+PUBLIC_KEY_BYTES = 32
+PUBLIC_KEY_PREFIX = "headway-ed25519 "
+
+
+def read_public_key(path: Path) -> bytes:
+    """The 32 bytes of a public key file: one line, ``headway-ed25519`` and 64 hexadecimal digits.
+
+    Raises ConfigError when the file cannot be read or is something else.
+    """
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read public key {path}: {getattr(error, 'strerror', None) or error}") from error
+    if "PRIVATE" in text[:64]:
+        raise ConfigError(f"{path} is a private key; give the .pub file that edge-convert keygen wrote beside it")
+    try:
+        key = bytes.fromhex(text.removeprefix(PUBLIC_KEY_PREFIX))
+    except ValueError:
+        key = b""
+    if not text.startswith(PUBLIC_KEY_PREFIX) or len(key) != PUBLIC_KEY_BYTES:
+        raise ConfigError(f"{path} is not a public key: expected '{PUBLIC_KEY_PREFIX}' and 64 hexadecimal digits")
+    return key
+
+
+def verify_signature(container: Container, public_key: bytes) -> None:
+    """Check that the holder of the private key signed this bundle. Raises BundleError otherwise.
+
+    Raises ConfigError when the ``cryptography`` package is missing.
+    """
+    if container.signature is None:
+        raise BundleError("bundle is not signed, and a public key is configured; sign it with edge-convert --key")
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError as error:
+        raise ConfigError(
+            "checking signatures needs the cryptography package: pip install 'headway[signing]'"
+        ) from error
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(container.signature, container.manifest_bytes)
+    except (InvalidSignature, ValueError) as error:
+        raise BundleError(
+            f"signature does not match public key {public_key.hex()[:16]}...; the bundle was signed with "
+            "another key or altered after signing"
+        ) from error

@@ -1,0 +1,66 @@
+"""The mathematics of a head: exact integer statistics, closed-form and gradient solutions, losses, metrics."""
+
+from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, scoring_loss
+from headway.maths.descent import Descent, DescentSettings, widened
+from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
+from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
+from headway.maths.losses import Loss
+from headway.maths.metrics import ClassificationSums
+from headway.maths.optimizers import Optimizer
+from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
+from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
+from headway.maths.ridge import Ridge
+from headway.maths.solve import fleet_head
+from headway.maths.statistics import SAMPLES_MAX, Statistics, from_arrays, merge, to_arrays
+from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, sums_from_json
+from headway.maths.task import LABEL_THRESHOLD, Task, predicted
+
+__all__ = [
+    "CODE_MAX",
+    "DISCRIMINANT_LOG2",
+    "LABEL_THRESHOLD",
+    "SAMPLES_MAX",
+    "SUMS",
+    "TEMPERATURES",
+    "AnySums",
+    "ClassificationSums",
+    "Denoise",
+    "Descent",
+    "DescentSettings",
+    "Expansion",
+    "FeatureMap",
+    "Head",
+    "HeadInput",
+    "HeadKind",
+    "LabelSums",
+    "Loss",
+    "Missing",
+    "Optimizer",
+    "Posterior",
+    "Preprocessing",
+    "Recent",
+    "Ridge",
+    "RunningPosterior",
+    "Statistics",
+    "Task",
+    "TrainingPrior",
+    "ValueSums",
+    "backward_transfer",
+    "calibrate_scale",
+    "fit_temperature",
+    "fleet_head",
+    "forgetting",
+    "from_arrays",
+    "link",
+    "log_softmax",
+    "merge",
+    "predicted",
+    "predicted_class",
+    "raw_features",
+    "scoring_loss",
+    "softmax",
+    "sums_from_json",
+    "to_arrays",
+    "widened",
+]

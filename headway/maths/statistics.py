@@ -1,0 +1,244 @@
+"""Integer sufficient statistics: everything a linear head can learn from labelled samples, as exact sums.
+
+For int8 codes q extended by a constant 1, u = [q, 1], and one-hot labels y, two tables are kept:
+
+    gram       G = sum u u^T   int64 (D, D),  D = d + 1
+    class_sums B = sum u y^T   int64 (D, C)
+
+The last row of B holds the samples per class and the corner of G their total. Integers add without rounding, so
+learning is independent of order and of how samples are split over devices, and any part can be subtracted again
+to the bit. Sources: Fed3R (Fani et al., ICML 2024), AFL (He et al., CVPR 2025), ACIL (Zhuang et al., NeurIPS 2022).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headway.arrays import AnyArray, Int8, Int64, describe
+from headway.errors import LocalError, RemoteError, listed
+from headway.maths.features import CODE_MAX
+
+# 127^2 * 1024 < 2^24: a float32 matrix product of so many rows is still exact, and BLAS makes it fast
+EXACT_ROWS = 1024
+SAMPLES_MAX = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Tables of one set of samples in one feature space. Immutable; `+` and `-` are exact.
+
+    gram: int64 (D, D) symmetric; class_sums: int64 (D, C); classes: C names; space: fingerprint of the feature map.
+    """
+
+    gram: Int64
+    class_sums: Int64
+    classes: tuple[str, ...]
+    space: str
+
+    def __post_init__(self) -> None:
+        size = self.gram.shape[0]
+        if self.gram.shape != (size, size) or self.class_sums.shape != (size, len(self.classes)):
+            raise LocalError(
+                f"statistics of {len(self.classes)} classes need gram (D, D) and class sums (D, "
+                f"{len(self.classes)}), got {describe(self.gram)} and {describe(self.class_sums)}"
+            )
+        if self.gram.dtype != np.int64 or self.class_sums.dtype != np.int64:
+            raise LocalError(f"statistics are int64, got {self.gram.dtype} and {self.class_sums.dtype}")
+
+    @classmethod
+    def zeros(cls, size: int, classes: Sequence[str], space: str) -> Statistics:
+        """Tables of no samples; `size` is the number of codes d, without the constant."""
+        names = tuple(classes)
+        return cls(np.zeros((size + 1, size + 1), np.int64), np.zeros((size + 1, len(names)), np.int64), names, space)
+
+    @classmethod
+    def of(cls, codes: Int8, labels: Int64, classes: Sequence[str], space: str) -> Statistics:
+        """Tables of labelled samples. codes: int8 (n, d); labels: int64 (n,), columns of `classes`."""
+        total = cls.zeros(codes.shape[1], classes, space)
+        gram, class_sums = total.gram, total.class_sums
+        for start in range(0, len(codes), EXACT_ROWS):
+            part = slice(start, start + EXACT_ROWS)
+            part_gram, part_sums = _exact_sums(codes[part], labels[part], len(total.classes))
+            gram += part_gram
+            class_sums += part_sums
+        return total
+
+    @property
+    def size(self) -> int:
+        """Number of codes per sample, d (the constant not counted)."""
+        return int(self.gram.shape[0]) - 1
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the tables."""
+        return int(self.gram[-1, -1])
+
+    @property
+    def counts(self) -> Int64:
+        """Samples per class, int64 (C,)."""
+        counts: Int64 = self.class_sums[-1]
+        return counts
+
+    def __add__(self, other: Statistics) -> Statistics:
+        left, right = _aligned(self, other)
+        return Statistics(left.gram + right.gram, left.class_sums + right.class_sums, left.classes, left.space)
+
+    def __sub__(self, other: Statistics) -> Statistics:
+        left, right = _aligned(self, other)
+        return Statistics(left.gram - right.gram, left.class_sums - right.class_sums, left.classes, left.space)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return (
+            self.classes == other.classes
+            and self.space == other.space
+            and np.array_equal(self.gram, other.gram)
+            and np.array_equal(self.class_sums, other.class_sums)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> Statistics:
+        """The same tables with other names (old, new) for some classes, which keep their places."""
+        names = dict(renames)
+        return replace(self, classes=tuple(names.get(name, name) for name in self.classes))
+
+    def with_classes(self, classes: Sequence[str]) -> Statistics:
+        """The same tables with columns for `classes` in that order; new ones are empty.
+
+        Raises LocalError when a class that holds samples is missing from `classes`.
+        """
+        names = tuple(classes)
+        if names == self.classes:
+            return self
+        column = {name: index for index, name in enumerate(names)}
+        class_sums = np.zeros((self.size + 1, len(names)), np.int64)
+        for index, name in enumerate(self.classes):
+            if name in column:
+                class_sums[:, column[name]] = self.class_sums[:, index]
+            elif self.class_sums[:, index].any():
+                raise LocalError(f"class {name!r} holds {int(self.counts[index])} samples and cannot be left out")
+        return Statistics(self.gram, class_sums, names, self.space)
+
+    def inconsistency(self) -> str | None:
+        """Why no set of int8 samples with one label each could have made these tables; None when one could.
+
+        Cheap necessary conditions, for tables that came from outside.
+        """
+        samples, bound = self.samples, CODE_MAX
+        diagonal = np.diagonal(self.gram)
+        if not 0 <= samples <= SAMPLES_MAX:
+            return f"sample count {samples} is outside 0..{SAMPLES_MAX}"
+        if ((self.counts < 0) | (self.counts > samples)).any() or int(self.counts.sum()) != samples:
+            return f"class counts {self.counts.tolist()[:16]} do not add up to {samples} samples"
+        if _beyond(self.gram[:-1, :-1], bound * bound * samples) or (diagonal < 0).any():
+            return f"gram holds values that {samples} int8 samples cannot reach"
+        if _beyond(self.class_sums[:-1], bound * self.counts):
+            return "class sums hold values that int8 samples cannot reach"
+        if not np.array_equal(self.class_sums.sum(axis=1), self.gram[:, -1]):
+            return "class sums do not add up to the gram's constant row"
+        root = np.sqrt(diagonal.astype(np.float64))
+        if (np.abs(self.gram) > np.outer(root, root) * (1 + 1e-9)).any():
+            return "gram is not positive semidefinite"
+        return None
+
+
+def merge(parts: Iterable[Statistics]) -> Statistics:
+    """Exact sum of one or more tables; their order does not matter, not even to the bit, up to class order."""
+    total: Statistics | None = None
+    for part in parts:
+        total = part if total is None else total + part
+    if total is None:
+        raise LocalError("merge needs at least one table; use Statistics.zeros for none")
+    return total
+
+
+def pack(table: Int64) -> AnyArray:
+    """Compress an int64 table without loss. int64 (k,) -> uint8 (m,).
+
+    Narrowest of int16/32/64 that holds every value, split into byte planes (high bytes are nearly constant and
+    vanish), then zlib. The first byte is the width.
+    """
+    largest = max(int(table.max()), -int(table.min())) if table.size else 0
+    width = next(w for w in (2, 4, 8) if w == 8 or largest < 1 << (8 * w - 1))
+    planes = np.ascontiguousarray(table.astype(f"<i{width}")).view(np.uint8).reshape(-1, width).T
+    packed = bytes([width]) + zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
+    return np.frombuffer(packed, np.uint8)
+
+
+def unpack(packed: AnyArray, length: int) -> Int64:
+    """Inverse of `pack`; `length` is the number of values that must come out, so nothing larger is inflated.
+
+    Raises RemoteError on bytes that `pack` cannot have made.
+    """
+    raw = packed.tobytes()
+    if packed.dtype != np.uint8 or not raw or raw[0] not in (2, 4, 8):
+        raise RemoteError(f"packed table starts with {raw[:1].hex() or 'nothing'}; its width must be 2, 4 or 8")
+    width = raw[0]
+    inflate = zlib.decompressobj()
+    try:
+        planes = inflate.decompress(raw[1:], width * length + 1)
+    except zlib.error as error:
+        raise RemoteError(f"packed table is not a zlib stream: {error}") from error
+    if len(planes) != width * length or not inflate.eof or inflate.unused_data:
+        raise RemoteError(f"packed table does not inflate to exactly {length} values of {width} bytes")
+    values = np.frombuffer(planes, np.uint8).reshape(width, length).T
+    return np.ascontiguousarray(values).view(f"<i{width}").reshape(length).astype(np.int64)
+
+
+def to_arrays(statistics: Statistics) -> dict[str, AnyArray]:
+    """The two packed tensors that travel and rest: upper triangle of the gram, and the class sums."""
+    upper = np.triu_indices(statistics.size + 1)
+    return {"gram": pack(statistics.gram[upper]), "class_sums": pack(statistics.class_sums.reshape(-1))}
+
+
+def from_arrays(arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str) -> Statistics:
+    """Inverse of `to_arrays` for d = `size`. Raises RemoteError on anything inconsistent."""
+    if set(arrays) != {"gram", "class_sums"}:
+        raise RemoteError(f"statistics hold tensors {listed(arrays)}; expected class_sums and gram")
+    full = size + 1
+    gram = np.zeros((full, full), np.int64)
+    upper = np.triu_indices(full)
+    gram[upper] = unpack(arrays["gram"], full * (full + 1) // 2)
+    gram.T[upper] = gram[upper]
+    class_sums = unpack(arrays["class_sums"], full * len(classes)).reshape(full, len(classes))
+    statistics = Statistics(gram, class_sums, tuple(classes), space)
+    problem = statistics.inconsistency()
+    if problem is not None:
+        raise RemoteError(f"statistics refused: {problem}")
+    return statistics
+
+
+def union_of_classes(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    """Names of both, those of `first` in their order, then the new ones of `second`."""
+    known = set(first)
+    return tuple(first) + tuple(name for name in second if name not in known)
+
+
+def _aligned(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
+    if left.space != right.space or left.size != right.size:
+        raise LocalError(
+            f"statistics of feature spaces {left.space[:12]} (d={left.size}) and {right.space[:12]} "
+            f"(d={right.size}) cannot be combined"
+        )
+    classes = union_of_classes(left.classes, right.classes)
+    return left.with_classes(classes), right.with_classes(classes)
+
+
+def _beyond(values: Int64, bound: int | Int64) -> bool:
+    """True when a value lies outside -bound..bound. Not through abs: the least int64 has no positive twin."""
+    return bool(((values > bound) | (values < -bound)).any())
+
+
+def _exact_sums(codes: Int8, labels: Int64, class_count: int) -> tuple[Int64, Int64]:
+    """Gram and class sums of at most EXACT_ROWS rows, through an exact float32 matrix product."""
+    extended = np.ones((len(codes), codes.shape[1] + 1), np.float32)
+    extended[:, :-1] = codes
+    onehot = np.zeros((len(codes), class_count), np.float32)
+    onehot[np.arange(len(codes)), labels] = 1
+    return (extended.T @ extended).astype(np.int64), (extended.T @ onehot).astype(np.int64)

@@ -1,0 +1,304 @@
+"""MQTT 5 through paho: the one file that imports it.
+
+paho's own queue is never trusted with the only copy of anything: a publish without a connection is refused here,
+every connection begins with a new, empty client, and what must not be lost waits in the caller's store until the
+*peer's* ack. Callbacks only hand events over. What each reason code makes us do stands in headway/mqtt/reason_codes.py.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from headway.mqtt.backoff import FullJitter
+from headway.mqtt.reason_codes import reason_of
+from headway.mqtt.settings import MqttSettings
+from headway.ports import (
+    Clock,
+    Connected,
+    Delivered,
+    Disconnected,
+    NotSubscribed,
+    Outgoing,
+    Received,
+    Response,
+    SystemClock,
+    TransportEvent,
+)
+
+__all__ = ["MqttSettings", "MqttTransport"]
+
+LOOP_TIMEOUT_S = 1.0
+SCHEMA_PROPERTY = ("schema", "1")
+PACKET_OVERHEAD_BYTES = 256
+TOPICS_REMEMBERED_MAX = 4096
+PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
+MOVES_MAX = 4
+
+
+@dataclass(slots=True)
+class _Limits:
+    """What the broker said in its CONNACK that it can take."""
+
+    receive_max: int
+    packet_bytes_max: int = 2**28
+    retain: bool = True
+
+
+class MqttTransport:
+    """One persistent MQTT 5 session. `on_event` is called from the network thread and must only enqueue."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        subscriptions: tuple[str, ...],
+        will: Outgoing,
+        on_event: Callable[[TransportEvent], None],
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings, self._client_id = settings, client_id
+        self._subscriptions, self._will, self._on_event = subscriptions, will, on_event
+        self._clock = clock or SystemClock()
+        self._tls, self._password = settings.tls_context(), settings.password()
+        self._address = (settings.host, settings.port)
+        self._limits = _Limits(settings.receive_max)
+        self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
+        self._stopping = threading.Event()
+        self._connected = threading.Event()
+        self._accepted_at_s: float | None = None
+        self._response = Response.RETRY
+        self._reported = False
+        self._moves = 0
+        self._quiet_until_s = float("-inf")
+        self._topics: OrderedDict[int, str] = OrderedDict()
+        self._thread: threading.Thread | None = None
+        self._client = self._build_client()
+
+    def start(self) -> None:
+        """Start the network thread. Connection failures arrive as `Disconnected` events; it never gives up."""
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread.start()
+
+    def publish(self, message: Outgoing) -> int | None:
+        """Publish now, or return None without a connection; nothing is queued behind the caller's back.
+
+        A message that the broker has said it cannot take is refused here, as the broker would have done.
+        """
+        if not self._connected.is_set() or self._clock.monotonic_s() < self._quiet_until_s:
+            return None
+        limits, size = self._limits, len(message.payload) + len(message.topic.encode()) + PACKET_OVERHEAD_BYTES
+        if size > limits.packet_bytes_max:
+            reason = f"{size} bytes, the broker takes {limits.packet_bytes_max}: {reason_of(PACKET_TOO_LARGE)}"
+            self._on_event(Delivered(0, reason, True, message.topic))
+            return None
+        retain = message.retain and limits.retain
+        info = self._client.publish(message.topic, message.payload, message.qos, retain, _properties(message))
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            return None
+        self._topics[info.mid] = message.topic
+        while len(self._topics) > TOPICS_REMEMBERED_MAX:
+            self._topics.popitem(last=False)
+        return info.mid
+
+    def stop(self) -> None:
+        """Disconnect cleanly (the last will is not sent) and join the network thread."""
+        self._stopping.set()
+        self._client.disconnect()
+        if self._thread is not None:
+            self._thread.join(timeout=self._settings.connect_timeout_s + 1)
+
+    def _run(self) -> None:
+        """Connect, serve, and after each loss wait a random time (headway/mqtt/backoff.py)."""
+        settings = self._settings
+        while not self._stopping.is_set():
+            self._accepted_at_s, self._response, self._reported = None, Response.RETRY, False
+            self._client = self._build_client()
+            try:
+                self._client.connect(
+                    *self._address,
+                    settings.keepalive_s,
+                    clean_start=False,
+                    properties=self._connect_properties(),
+                )
+                self._serve_connection()
+            except (OSError, ValueError) as error:
+                self._lost(*_failure(error))
+            self._connected.clear()
+            if self._response is Response.MOVE:
+                continue
+            began_s = self._accepted_at_s
+            if began_s is None:
+                self._address = (settings.host, settings.port)
+            worked_s = None if began_s is None else self._clock.monotonic_s() - began_s
+            self._stopping.wait(self._jitter.wait_s(self._response, worked_s))
+
+    def _serve_connection(self) -> None:
+        """Move packets until the connection ends. Unlike `loop_forever`, `loop` is woken by a publish at once."""
+        client, timeout_s = self._client, self._settings.connect_timeout_s
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        while client.loop(LOOP_TIMEOUT_S) == paho.MQTT_ERR_SUCCESS:
+            if self._stopping.is_set():
+                client.disconnect()
+            if self._accepted_at_s is None and not self._reported and self._clock.monotonic_s() > deadline_s:
+                raise TimeoutError(f"connected, but no MQTT answer within {timeout_s:g} s")
+
+    def _build_client(self) -> paho.Client:
+        settings, will = self._settings, self._will
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+            transport="websockets" if settings.websocket_path else "tcp",
+        )
+        client.connect_timeout = settings.connect_timeout_s
+        client.max_inflight_messages_set(self._limits.receive_max)
+        client.max_queued_messages_set(4 * settings.receive_max)
+        client.will_set(will.topic, will.payload, will.qos, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
+        if settings.username:
+            client.username_pw_set(settings.username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        if settings.websocket_path:
+            client.ws_set_options(path=settings.websocket_path)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        # Without this paho writes to the socket from whichever thread publishes, unlocked beside its own loop: two
+        # packets can interleave. With a callback set it leaves writing to the loop, which it wakes by itself.
+        client.on_socket_register_write = _leave_writing_to_the_loop
+        client.on_socket_open = _send_at_once
+        return client
+
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._settings.session_expiry_s
+        properties.ReceiveMaximum = self._settings.receive_max
+        properties.MaximumPacketSize = self._settings.packet_bytes_max
+        return properties
+
+    def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused("broker refused the connection", reason.value, properties)
+            return
+        if getattr(properties, "MaximumQoS", 1) < 1:
+            self._refused("broker cannot serve us", QOS_NOT_SUPPORTED, properties)
+            client.disconnect()
+            return
+        receive_max = min(self._settings.receive_max, getattr(properties, "ReceiveMaximum", 65_535))
+        if receive_max < self._limits.receive_max:
+            # paho fixes its window when a connection is made; this broker takes less, so make it once more
+            self._limits.receive_max = receive_max
+            self._response, self._reported = Response.MOVE, True
+            client.disconnect()
+            return
+        packet_bytes_max = getattr(properties, "MaximumPacketSize", 2**28)
+        self._limits = _Limits(receive_max, packet_bytes_max, bool(getattr(properties, "RetainAvailable", 1)))
+        if self._subscriptions:
+            client.subscribe([(filter_, SubscribeOptions(qos=1)) for filter_ in self._subscriptions])
+        self._accepted_at_s, self._moves = self._clock.monotonic_s(), 0
+        self._connected.set()
+        self._on_event(Connected(bool(flags.session_present)))
+        if not self._limits.retain:
+            self._on_event(Delivered(0, str(reason_of(RETAIN_NOT_SUPPORTED)), True, "retained messages"))
+
+    def _on_disconnect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if self._reported:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self._refused("broker ended the connection", reason.value, properties)
+        else:
+            self._lost("connection lost" if reason.is_failure else "disconnected", Response.RETRY)
+
+    def _refused(self, what: str, code: int, properties: Any) -> None:
+        """The broker told us to go, and why."""
+        reason = reason_of(code)
+        server = str(getattr(properties, "ServerReference", ""))
+        detail = " ".join(str(getattr(properties, "ReasonString", "")).split())[:200]
+        line = f"{what}: {reason}"
+        line += f" ({detail})" if detail else ""
+        line += f"; it names {server[:200]}" if server else ""
+        response = reason.response
+        if response is Response.MOVE and not self._moves_to(server):
+            response = Response.PERSON
+        self._lost(line, response)
+
+    def _moves_to(self, server: str) -> bool:
+        """Take up the first server of a reference such as ``host:8883 other:8883`` (standard, 4.11), if allowed."""
+        host, _, port = server.split(" ")[0].rpartition(":") if server else ("", "", "")
+        if not self._settings.follow_redirects or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            return False
+        self._moves += 1
+        if self._moves > MOVES_MAX:  # servers that send us round in circles
+            return False
+        self._address = (host.strip("[]"), int(port))
+        return True
+
+    def _lost(self, reason: str, response: Response) -> None:
+        self._connected.clear()
+        self._response, self._reported = response, True
+        self._on_event(Disconnected(f"{self._address[0]}:{self._address[1]}: {reason}", response))
+
+    def _on_message(self, client: Any, _: Any, message: paho.MQTTMessage) -> None:
+        given = message.properties
+        properties = dict(getattr(given, "UserProperty", ()))
+        content_type = getattr(given, "ContentType", None)
+        if content_type is not None:
+            properties["content_type"] = content_type
+        self._on_event(Received(message.topic, bytes(message.payload), bool(message.retain), properties))
+
+    def _on_publish(self, client: Any, _: Any, token: int, reason: Any, properties: Any) -> None:
+        if not reason.is_failure:
+            self._on_event(Delivered(token, str(reason), False))
+            return
+        known = reason_of(reason.value)
+        if known.response is Response.SLOW:
+            self._quiet_until_s = self._clock.monotonic_s() + self._jitter.wait_s(known.response, None)
+        self._on_event(Delivered(token, str(known), True, self._topics.get(token, "")))
+
+    def _on_subscribe(self, client: Any, _: Any, token: int, reasons: Any, properties: Any) -> None:
+        for filter_, reason in zip(self._subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                self._on_event(NotSubscribed(filter_, str(reason_of(reason.value))))
+
+
+def _properties(message: Outgoing, packet: int = PacketTypes.PUBLISH) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    properties.ContentType = message.content_type
+    properties.UserProperty = SCHEMA_PROPERTY
+    return properties
+
+
+def _failure(error: OSError | ValueError) -> tuple[str, Response]:
+    """A connection that could not be made, in words, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        line = f"the broker's certificate is not accepted: {error.verify_message}; check ca_file and host"
+        return line, Response.PERSON
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}; check port, cert_file and the broker's log", Response.SLOW
+    return str(error), Response.RETRY
+
+
+def _leave_writing_to_the_loop(client: paho.Client, _: Any, connection: Any) -> None:
+    pass
+
+
+def _send_at_once(client: paho.Client, _: Any, connection: Any) -> None:
+    """Small packets wait 40 ms for each other otherwise (Nagle's algorithm against delayed acknowledgements)."""
+    # a WebSocket of paho's is no socket; options belong to the connection, which a duplicate shares
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

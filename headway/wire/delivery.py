@@ -1,0 +1,137 @@
+"""The messages that bring a bundle to a device: what is desired, a request for a range, and the range.
+
+Kept apart from messages.py only for its length; the rules are the same. Normative text: docs/protocol.md, 4.9 to 4.11.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.errors import RemoteError
+from headway.fields import Fields, canonical_json, parse_json
+from headway.tensors import decode_tensors, encode_tensors
+from headway.wire.messages import MESSAGE_BYTES_MAX, SCHEMA
+
+CHUNK_BYTES_MAX = 96 * 1024
+BUNDLE_BYTES_MAX = 512 << 20
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The bundle a device should run. Retained. sha256: of the whole file; size: its bytes."""
+
+    sha256: str
+    size: int
+    name: str
+    version: str
+    release: int
+
+    def encode(self) -> bytes:
+        return canonical_json({"schema": SCHEMA, **{n: getattr(self, n) for n in self.__dataclass_fields__}})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Desired:
+        fields = _fields(payload, "desired")
+        desired = cls(
+            _sha256(fields, "sha256"),
+            fields.integer("size", low=1, high=BUNDLE_BYTES_MAX),
+            fields.text("name"),
+            fields.text("version", length_max=64),
+            fields.integer("release"),
+        )
+        fields.finish()
+        return desired
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRequest:
+    """A device asks for `length` bytes of a bundle, from `offset`."""
+
+    sha256: str
+    offset: int
+    length: int
+
+    def encode(self) -> bytes:
+        return canonical_json({"schema": SCHEMA, **{n: getattr(self, n) for n in self.__dataclass_fields__}})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> RangeRequest:
+        fields = _fields(payload, "request")
+        request = cls(
+            _sha256(fields, "sha256"),
+            fields.integer("offset", high=BUNDLE_BYTES_MAX),
+            fields.integer("length", low=1, high=CHUNK_BYTES_MAX),
+        )
+        fields.finish()
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Part of a bundle, from `offset`; no bytes at all mean: ask again after `pace_s`. size: of the whole file."""
+
+    sha256: str
+    offset: int
+    size: int
+    pace_s: float
+    data: bytes
+
+    def encode(self) -> bytes:
+        meta = {
+            "schema": SCHEMA,
+            "kind": "file",
+            "sha256": self.sha256,
+            "offset": self.offset,
+            "size": self.size,
+            "pace_s": self.pace_s,
+            "data_sha256": hashlib.sha256(self.data).hexdigest(),
+        }
+        return encode_tensors({"data": np.frombuffer(self.data, np.uint8)}, meta)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> FileRange:
+        arrays, metadata = decode_tensors(payload, "file", RemoteError, MESSAGE_BYTES_MAX)
+        fields = Fields(metadata, "file metadata", RemoteError)
+        _check_schema(fields)
+        fields.choice("kind", ("file",))
+        data = arrays.pop("data", None)
+        if data is None or arrays or data.dtype != np.uint8 or data.ndim != 1 or len(data) > CHUNK_BYTES_MAX:
+            raise RemoteError(f"file must hold one tensor, data, uint8 of at most {CHUNK_BYTES_MAX} bytes")
+        found = cls(
+            _sha256(fields, "sha256"),
+            fields.integer("offset", high=BUNDLE_BYTES_MAX),
+            fields.integer("size", low=1, high=BUNDLE_BYTES_MAX),
+            fields.number("pace_s", low=0.0, high=86_400.0),
+            data.tobytes(),
+        )
+        told = _sha256(fields, "data_sha256")
+        fields.finish()
+        if hashlib.sha256(found.data).hexdigest() != told:
+            raise RemoteError(f"file range at {found.offset} does not match its sha256")
+        if found.offset + len(found.data) > found.size:
+            raise RemoteError(f"file range at {found.offset} ends behind the file's {found.size} bytes")
+        return found
+
+
+def _fields(payload: bytes, kind: str) -> Fields:
+    fields = Fields(parse_json(payload, kind, RemoteError, MESSAGE_BYTES_MAX), kind, RemoteError)
+    _check_schema(fields)
+    return fields
+
+
+def _check_schema(fields: Fields) -> None:
+    schema = fields.integer("schema")
+    if schema != SCHEMA:
+        raise RemoteError(f"{fields.where} has schema {schema}; this program reads {SCHEMA}")
+
+
+def _sha256(fields: Fields, key: str) -> str:
+    value = fields.text(key, length_max=64)
+    if not SHA256.fullmatch(value):
+        raise RemoteError(f"{key} of {fields.where} must be 64 hexadecimal digits, got {value[:80]!r}")
+    return value

@@ -1,0 +1,297 @@
+"""The only place that builds or parses a payload. Role-blind: both ends use the same classes.
+
+Every message has ``encode`` and a strict ``decode`` that raises RemoteError. The normative text is docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headway.arrays import Float32
+from headway.errors import RemoteError, listed
+from headway.fields import JsonValue, canonical_json
+from headway.maths import AnySums, Head, HeadInput, HeadKind, sums_from_json
+from headway.tensors import decode_tensors, encode_tensors
+from headway.wire.codec import (
+    CLASSES_MAX,
+    CODES_MAX,
+    JSON_TYPE,
+    MESSAGE_BYTES_MAX,
+    REPORT_BYTES_MAX,
+    RUNS_MAX,
+    SCHEMA,
+    TENSORS_TYPE,
+    finished,
+    float_matrix,
+    json_fields,
+    read_classes,
+    tensor_fields,
+)
+from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.statistics_change import StatisticsChange, change_between, is_change
+from headway.wire.statistics_report import (
+    NO_HISTORY,
+    History,
+    ReportPart,
+    StatisticsReport,
+    is_part,
+    join_report,
+    split_report,
+)
+
+__all__ = [
+    "CLASSES_MAX",
+    "CODES_MAX",
+    "JSON_TYPE",
+    "MESSAGE_BYTES_MAX",
+    "NO_HISTORY",
+    "REPORT_BYTES_MAX",
+    "RUNS_MAX",
+    "SCHEMA",
+    "TENSORS_TYPE",
+    "Ack",
+    "Event",
+    "History",
+    "Metrics",
+    "PublishedHead",
+    "ReportPart",
+    "Reported",
+    "StatisticsChange",
+    "StatisticsReport",
+    "Status",
+    "Update",
+    "change_between",
+    "is_change",
+    "is_part",
+    "join_report",
+    "split_report",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Is the sender there? Retained, and the last will with online false. `boot` counts starts of the process."""
+
+    online: bool
+    boot: int
+
+    def encode(self) -> bytes:
+        return canonical_json({"schema": SCHEMA, "online": self.online, "boot": self.boot})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Status:
+        fields = json_fields(payload, "status")
+        return finished(fields, cls(fields.boolean("online"), fields.integer("boot")))
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The device's side of its twin: what it runs and how it is. Retained."""
+
+    bundle: str
+    bundle_version: str
+    space: str
+    learner: str
+    runtime: str
+    agent_version: str
+    machine: str
+    labels: int
+    source: str
+    problem: str = ""
+    release: int = 0
+    delivery: str = ""
+
+    def encode(self) -> bytes:
+        texts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return canonical_json({"schema": SCHEMA, **texts})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Reported:
+        fields = json_fields(payload, "reported")
+        numbers = {name: fields.integer(name) for name in ("labels", "release")}
+        names = [name for name in cls.__dataclass_fields__ if name not in numbers]
+        texts = {name: fields.text(name, length_max=512) for name in names}
+        return finished(fields, cls(**texts, **numbers))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Mergeable prequential sums since the epoch began: of the served head, and of the frozen head beside it."""
+
+    epoch: int
+    counter: int
+    served: AnySums
+    frozen: AnySums
+
+    def encode(self) -> bytes:
+        value = {"epoch": self.epoch, "counter": self.counter, "schema": SCHEMA}
+        return canonical_json({**value, "served": self.served.to_json(), "frozen": self.frozen.to_json()})
+
+    @classmethod
+    def decode(cls, payload: bytes, class_count: int) -> Metrics:
+        fields = json_fields(payload, "metrics")
+        served = sums_from_json(fields.mapping("served"), class_count)
+        frozen = sums_from_json(fields.mapping("frozen"), class_count)
+        if type(served) is not type(frozen):
+            raise RemoteError("metrics of the served and of the frozen head are of two different tasks")
+        return finished(fields, cls(fields.integer("epoch"), fields.integer("counter"), served, frozen))
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A gradient learner's progress: a weight delta, float32 (C, d + 1), in units of `weights_over_unit_codes`.
+
+    It covers what was learned since the update before it (or since head `base_version` was taken up, 0 for the
+    frozen head). Sequences count 1, 2, 3, ... within an epoch and are sent in that order.
+    acked: the sequence up to which the aggregator's acks have come, when this is sent.
+    """
+
+    device: str
+    epoch: int
+    sequence: int
+    base_version: int
+    samples: int
+    space: str
+    classes: tuple[str, ...]
+    delta: Float32
+    run_id: int = 0
+    precision: Precision = Precision.FLOAT32
+    acked: int = 0
+
+    def encode(self) -> bytes:
+        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "acked")
+        head = {name: getattr(self, name) for name in names}
+        meta = {"schema": SCHEMA, "kind": "update", **head, "life": self.run_id, "classes": list(self.classes)}
+        return encode_tensors(quantise(self.delta, self.precision), meta)
+
+    @staticmethod
+    def with_acked(payload: bytes, acked: int) -> bytes:
+        """An encoded update with another `acked`, its tensors untouched."""
+        arrays, meta = decode_tensors(payload, "update", RemoteError, MESSAGE_BYTES_MAX)
+        return encode_tensors(arrays, {**meta, "acked": acked} if isinstance(meta, dict) else meta)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Update:
+        arrays, fields = tensor_fields(payload, "update")
+        delta = dequantise(arrays)
+        update = cls(
+            fields.text("device"),
+            fields.integer("epoch"),
+            fields.integer("sequence", low=1),
+            fields.integer("base_version"),
+            fields.integer("samples", low=1),
+            fields.text("space", length_max=64),
+            read_classes(fields),
+            delta,
+            fields.integer("life"),
+            Precision(arrays["delta"].dtype.name),
+            fields.integer("acked"),
+        )
+        if len(delta) != len(update.classes):
+            raise RemoteError(f"update has {len(delta)} rows for {len(update.classes)} classes")
+        return finished(fields, update)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What the aggregator has durably stored of a device, and how long the device should pause between syncs.
+
+    run_id: the run of the device's program that sent what is stored under `counter` or, without one, `sequence`.
+    part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
+    removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
+    """
+
+    epoch: int
+    counter: int
+    sequence: int
+    pace_s: float = 0.0
+    run_id: int = 0
+    part_counter: int = 0
+    parts: int = 0
+    removed: bool = False
+
+    def encode(self) -> bytes:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["life"] = values.pop("run_id")
+        if not self.removed:
+            del values["removed"]
+        return canonical_json({"schema": SCHEMA, **values})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Ack:
+        fields = json_fields(payload, "ack")
+        numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
+        pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
+        rest = fields.integer("life"), fields.integer("part_counter"), fields.integer("parts")
+        return finished(fields, cls(*numbers, pace_s, *rest, fields.boolean("removed", False)))
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedHead:
+    """The fleet's head. Versions only grow; `method` is ``exact`` or ``average``."""
+
+    version: int
+    method: str
+    space: str
+    devices: int
+    samples: int
+    head: Head
+
+    def encode(self) -> bytes:
+        meta = {
+            "schema": SCHEMA,
+            "kind": "head",
+            "version": self.version,
+            "method": self.method,
+            "space": self.space,
+            "devices": self.devices,
+            "samples": self.samples,
+            "link": str(self.head.kind),
+            "classes": list(self.head.classes),
+        }
+        return encode_tensors({"kernel": self.head.kernel, "bias": self.head.bias}, meta)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> PublishedHead:
+        arrays, fields = tensor_fields(payload, "head")
+        classes = read_classes(fields)
+        kind = HeadKind(fields.choice("link", tuple(HeadKind)))
+        kernel, bias = float_matrix(arrays, "kernel"), arrays.get("bias")
+        bias_fits = bias is not None and bias.dtype == np.float32 and bias.shape == (len(classes),)
+        if set(arrays) != {"kernel", "bias"} or not bias_fits or kernel.shape[1] != len(classes):
+            raise RemoteError(
+                f"head holds {listed(arrays)} for {len(classes)} classes; expected kernel (d, C), bias (C,)"
+            )
+        if bias is None or not np.isfinite(bias).all():
+            raise RemoteError("head bias is not finite")
+        return finished(
+            fields,
+            cls(
+                fields.integer("version", low=1),
+                fields.choice("method", ("exact", "average")),
+                fields.text("space", length_max=64),
+                fields.integer("devices"),
+                fields.integer("samples"),
+                Head(kernel, bias, kind, classes, HeadInput.CODES),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a person may want to know: drift, a gate decision, refused input, a rollback."""
+
+    name: str
+    detail: Mapping[str, JsonValue] = field(default_factory=dict)
+    wall_s: float = 0.0
+
+    def encode(self) -> bytes:
+        return canonical_json({"schema": SCHEMA, "name": self.name, "detail": dict(self.detail), "wall_s": self.wall_s})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Event:
+        fields = json_fields(payload, "event")
+        return finished(fields, cls(fields.text("name"), fields.mapping("detail"), fields.number("wall_s")))

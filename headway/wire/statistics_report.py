@@ -1,0 +1,173 @@
+"""The exact learner's message: cumulative tables, and the history that tells a device from its clone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.errors import RemoteError, listed
+from headway.fields import Fields, JsonValue
+from headway.maths import Statistics, to_arrays
+from headway.tensors import encode_tensors
+from headway.wire.codec import (
+    CODES_MAX,
+    MESSAGE_BYTES_MAX,
+    PART_BYTES,
+    REPORT_BYTES_MAX,
+    RUNS_MAX,
+    SCHEMA,
+    finished,
+    read_classes,
+    tensor_fields,
+)
+from headway.wire.packing import from_wire, to_wire
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The runs of a device's program that led to its state and spoke to the aggregator.
+
+    run_id: number drawn at random by the run that writes this; earlier_runs, run_ends: the runs before it that may
+    have sent something, oldest first, and the counter each had reached when the next one began. A state that none of
+    them has sent comes from a clone, or from after the moment to which this device was restored.
+    """
+
+    run_id: int = 0
+    earlier_runs: tuple[int, ...] = ()
+    run_ends: tuple[int, ...] = ()
+
+    def includes(self, run_id: int, counter: int) -> bool:
+        """Whether what run `run_id` sent under `counter` is part of this history."""
+        if run_id in (0, self.run_id) or (self.run_ends and counter <= self.run_ends[0]):
+            # from before the runs that are still remembered; no branch can have begun there
+            return True
+        return any(
+            run_id == known and counter <= end for known, end in zip(self.earlier_runs, self.run_ends, strict=True)
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {"life": self.run_id, "earlier": [*self.earlier_runs], "ends": [*self.run_ends]}
+
+    @classmethod
+    def read(cls, fields: Fields) -> History:
+        earlier_runs = fields.integers("earlier", count_max=RUNS_MAX)
+        run_ends = fields.integers("ends", count_max=RUNS_MAX)
+        if len(earlier_runs) != len(run_ends):
+            raise fields.error(f"{fields.where} names {len(earlier_runs)} earlier runs with {len(run_ends)} ends")
+        return cls(fields.integer("life"), earlier_runs, run_ends)
+
+
+NO_HISTORY = History()
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsReport:
+    """A device's cumulative tables. Of one (device, epoch) only the highest counter matters.
+
+    history: which runs of the device's program these tables come from.
+    """
+
+    device: str
+    epoch: int
+    counter: int
+    statistics: Statistics
+    history: History = NO_HISTORY
+
+    def encode(self, packed: bool = True) -> bytes:
+        """packed: in few bytes, as it travels; else in little time, as it may rest. `decode` takes both."""
+        statistics = self.statistics
+        head = {"device": self.device, "epoch": self.epoch, "counter": self.counter, **self.history.to_json()}
+        body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
+        arrays = to_wire(statistics) if packed else to_arrays(statistics)
+        return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
+
+    @classmethod
+    def decode(cls, payload: bytes, size_max: int = CODES_MAX, bytes_max: int = MESSAGE_BYTES_MAX) -> StatisticsReport:
+        """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64.
+
+        bytes_max: REPORT_BYTES_MAX for one that was put together from parts.
+        """
+        arrays, fields = tensor_fields(payload, "statistics", bytes_max)
+        size = fields.integer("size", low=1, high=size_max)
+        classes = read_classes(fields)
+        statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64))
+        numbers = fields.integer("epoch"), fields.integer("counter")
+        report = cls(fields.text("device"), *numbers, statistics, History.read(fields))
+        return finished(fields, report)
+
+    @classmethod
+    def decode_stored(cls, payload: bytes) -> StatisticsReport:
+        """One that was accepted before, in parts or not."""
+        return cls.decode(payload, bytes_max=REPORT_BYTES_MAX)
+
+    @classmethod
+    def read_run_id(cls, payload: bytes) -> int:
+        """The run alone, without unpacking the tables of a report that was decoded before."""
+        return tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1].integer("life")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """One of `count` parts of a report that does not fit a message; all but the last have PART_BYTES bytes.
+
+    total_bytes, sha256: of the whole report; parts belong together when (epoch, counter, sha256) are the same.
+    """
+
+    device: str
+    epoch: int
+    counter: int
+    index: int
+    total_bytes: int
+    sha256: str
+    content: bytes
+
+    @property
+    def count(self) -> int:
+        return -(-self.total_bytes // PART_BYTES)
+
+    def encode(self) -> bytes:
+        names = ("device", "epoch", "counter", "index", "total_bytes", "sha256")
+        meta = {name: getattr(self, name) for name in names}
+        content = {"content": np.frombuffer(self.content, np.uint8)}
+        return encode_tensors(content, {"schema": SCHEMA, "kind": "statistics-part", **meta})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> ReportPart:
+        arrays, fields = tensor_fields(payload, "statistics-part")
+        content = arrays.get("content")
+        if set(arrays) != {"content"} or content is None or content.dtype != np.uint8 or content.ndim != 1:
+            raise RemoteError(f"a part holds {listed(arrays)}; expected content, uint8 (n,)")
+        total = fields.integer("total_bytes", low=1, high=REPORT_BYTES_MAX)
+        index = fields.integer("index", high=(total - 1) // PART_BYTES)
+        sha256 = fields.text("sha256", length_max=64)
+        if len(content) != min(PART_BYTES, total - index * PART_BYTES) or not set(sha256) <= set("0123456789abcdef"):
+            raise RemoteError(f"part {index} of {total} bytes has {len(content)}, or its sha256 is none")
+        numbers = fields.integer("epoch"), fields.integer("counter"), index, total
+        return finished(fields, cls(fields.text("device"), *numbers, sha256, content.tobytes()))
+
+
+def split_report(report: StatisticsReport, payload: bytes) -> list[bytes]:
+    """The messages that carry an encoded report which does not fit one."""
+    sha256 = hashlib.sha256(payload).hexdigest()
+    head = report.device, report.epoch, report.counter
+    starts = range(0, len(payload), PART_BYTES)
+    return [
+        ReportPart(*head, index, len(payload), sha256, payload[start : start + PART_BYTES]).encode()
+        for index, start in enumerate(starts)
+    ]
+
+
+def join_report(parts: Sequence[ReportPart]) -> bytes:
+    """Inverse of `split_report` for all parts in order. Raises RemoteError when the sum does not fit."""
+    payload = b"".join(part.content for part in parts)
+    if len(payload) != parts[0].total_bytes or hashlib.sha256(payload).hexdigest() != parts[0].sha256:
+        raise RemoteError(f"the parts of counter {parts[0].counter} do not have the sha256 they claim")
+    return payload
+
+
+def is_part(payload: bytes) -> bool:
+    """Whether a message on a statistics topic is a part; anything unreadable is not. The decoders say what is wrong."""
+    return b"statistics-part" in payload[8:2048]
