@@ -151,12 +151,12 @@ class Learner:
     def guess(self, features: Features, label: int) -> None:
         """Teach the exact learner one window by its own prediction: not scored, not counted, not told to the fleet."""
         if isinstance(self.trainer, ExactTrainer):
-            self.trainer.guess(features.codes, label)
+            self.trainer.add_pseudo_label(features.codes, label)
 
     def withdraw(self, features: Features, label: int) -> None:
         """Undo `guess`, to the bit."""
         if isinstance(self.trainer, ExactTrainer):
-            self.trainer.withdraw(features.codes, label)
+            self.trainer.withdraw_pseudo_label(features.codes, label)
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""

@@ -1,13 +1,14 @@
-"""Every number of the exact learner: the recipes that it solves, and what it does with them.
+"""Every number of the exact learner, in one place. `benchmarks.learning --ablate` measures what each part is worth.
 
-None of them is in the configuration: they were chosen once, for every model, and `benchmarks.learning --ablate` shows
-what each part is worth. Another value is an `ExactSettings` of its own.
+They are no part of the configuration: chosen once, they hold for every model and device. Another value is another
+`ExactSettings`, as the ablation makes them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headway.errors import LocalError
 from headway.maths import TEMPERATURES
 
 SINCE_DRIFT = -1
@@ -17,9 +18,9 @@ SINCE_DRIFT = -1
 class Recipe:
     """How one expert is solved.
 
-    worth: what a source class counts for, in samples; lookback_labels: how many of the newest labels it is solved
-    from, 0 for all, `SINCE_DRIFT` for those since the last drift. ridge: ridge regression instead of a discriminant.
-    local_priors: class priors from the device's own labels instead of uniform ones, once it has met every class.
+    worth: what a class mean of the training data counts for, in samples. lookback_labels: the newest labels that it is
+    solved from, 0 for all, `SINCE_DRIFT` for those since the last drift. local_priors: class priors from the device's
+    own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
     labels_max: given up beyond so many labels, 0 for never.
     """
 
@@ -27,18 +28,23 @@ class Recipe:
     worth: float = 2.0
     lookback_labels: int = 0
     local_priors: bool = False
-    labels_max: int = 0
     ridge: bool = False
+    labels_max: int = 0
+
+    @property
+    def solution(self) -> tuple[bool, float, int]:
+        """Recipes of which this is equal come from one factorisation."""
+        return self.ridge, self.worth, self.lookback_labels
 
 
-# experts that help while labels are few are given up beyond so many
+# while labels are few nobody knows how far to trust them, so that more cautious experts help; later they only cost
 EARLY_LABELS = 256
 
 RECIPES = (
     Recipe("quick"),
     Recipe("quick-prior", local_priors=True),
     Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
-    Recipe("ridge", worth=1.0, labels_max=EARLY_LABELS, ridge=True),
+    Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
     Recipe("long", lookback_labels=1024),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("recent", lookback_labels=256),
@@ -50,39 +56,102 @@ RECIPES = (
 
 @dataclass(frozen=True, slots=True)
 class ExactSettings:
-    """Counts are labels, losses nats, unless said otherwise."""
+    """What the experts are, and how they are judged, calibrated and brought up to date.
+
+    recipes: the experts. The first one is a discriminant over all labels; it and those of the same solution follow
+    every label at once.
+
+    few_labels (labels): up to where heads are judged by leave-one-out, see `few`. 128 rows tell apart what is worth
+    telling apart, and all of them can still be left out one by one at the cost of one more solve.
+    evidence_rows (labels): the newest labels that stay as rows, to be left out of the heads that learned them. As many
+    as are few, so that every one of the few is asked.
+    remember_labels (labels): below it nothing is forgotten, unless after a drift: a short look-back would know some
+    classes or conditions from a handful of labels.
+
+    class_labels_min (labels of each class): from here on the device's own class frequencies are believed.
+    unlabelled_nats, unlabelled_labels (nats; labels): head start of a class without a label, see `recipes.head_start`,
+    and after how many labels half of it is left. A class not met in the first hours may still come; one not met among
+    hundreds of labels is rare.
+
+    drift_labels_min, drift_labels_max (labels): so many since a drift have an expert of their own. Eight give one row
+    per class or so; after thousands the drift is history, and other look-backs have taken over.
+    drift_coverage (share of all labels): must be of classes that were met again since the drift.
+
+    temperatures: what logits may be divided by; of one value only, there is nothing to fit.
+    temperature_log2 (log2): the usual temperature. Discriminants under a shared covariance are overconfident where a
+    sensor has moved; 4 is where they tend to end up.
+
+    loss_max (nats): one surprise counts no more than that, a label may be wrong.
+    few_rate, rate: share of a loss that moves the weights, while labels are few and later. 1 is Bayes' rule; experts
+    that erred alike on ten rows may differ on the next ten, so that a third of that is believed at first.
+    discount (per label): what remains of earlier losses; 0.99 looks back on some hundred labels.
+    share: part of the weight that is dealt out evenly with every label, so that who was bad yesterday can come back.
+
+    bucket_labels, buckets_max, fine_buckets (labels; buckets): the grain of look-backs, the most that are kept, and how
+    many of the newest are never merged. 64 is the shortest look-back; 32 buckets keep a state of some megabytes.
+    pseudo_label_batch (windows): so many wait for one refit.
+
+    small_features (codes): up to here every label is worth a refit while labels are few.
+    refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
+    that solving all experts costs a label less than predicting it.
+    """
 
     recipes: tuple[Recipe, ...] = RECIPES
-    # what logits may be divided by; (1.0,) leaves them as they are solved
-    temperatures: tuple[float, ...] = tuple(TEMPERATURES.tolist())
-    # the newest labels that experts are calibrated on
-    evidence_rows: int = 128
-    # below it no look-back is shorter than the whole past, and leave-one-out covers every label
+
     few_labels: int = 128
-    # below it nothing is forgotten: a head would know some classes or conditions from a handful of labels
+    evidence_rows: int = 128
     remember_labels: int = 512
-    # labels of each class from which local class frequencies are believed
+
     class_labels_min: int = 3
-    # head start of a class without a label, in nats, and after how many labels half of it is left
     unlabelled_nats: float = 1.0
     unlabelled_labels: int = 256
-    # labels since a drift from which, and up to which, they have an expert of their own
+
     drift_labels_min: int = 8
     drift_labels_max: int = 4096
-    # share of all labels that must be of classes met since a drift
     drift_coverage: float = 0.9
-    # one surprise counts no more than this
+
+    temperatures: tuple[float, ...] = tuple(TEMPERATURES.tolist())
+    temperature_log2: float = 2.0
+
     loss_max: float = 4.0
-    # share of a loss that counts, while labels are few and later
     few_rate: float = 0.3
     rate: float = 1.0
-    # what a weight's logarithm keeps from one label to the next
     discount: float = 0.99
-    # share of the weight that is spread over all experts at every label
     share: float = 0.01
+
     bucket_labels: int = 64
     buckets_max: int = 32
-    # features up to which every label is worth a solve while labels are few
+    fine_buckets: int = 8
+    pseudo_label_batch: int = 16
+
     small_features: int = 128
-    # labels between two solves, for up to `small_features`, twice as many, and more
-    solve_labels: tuple[int, int, int] = (16, 64, 128)
+    refit_labels: tuple[int, int, int] = (16, 64, 128)
+
+    def __post_init__(self) -> None:
+        if not self.recipes or self.recipes[0].ridge or self.recipes[0].lookback_labels:
+            raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
+
+    def few(self, labels: int) -> bool:
+        """The one choice between two ways to judge heads by labels that they have not seen.
+
+        True, leave-one-out: each label is predicted by heads solved without it. Every label counts for every head, those
+        that did not exist when it came included; this judges the experts for the pool and the pool for the gate.
+        False, prequential: each label is predicted before it is learned. It tells more about what comes next, where
+        things change, and needs hundreds of labels.
+
+        labels: those in the buckets, so that a choice holds from one refit to the next.
+        """
+        return labels < self.few_labels
+
+    def refit_interval(self, size: int, labels: int) -> int:
+        """Labels between two refits, of `size` codes each, once `labels` are known."""
+        if self.few(labels):
+            return 1 if size <= self.small_features else 1 + labels // 8
+        return self.refit_labels[min(2, (size - 1) // self.small_features)]
+
+    def calibrations(self, labels: int) -> int:
+        """Grows whenever temperatures are due: every `evidence_rows` labels, later less often."""
+        step = self.evidence_rows
+        while labels > 8 * step:
+            step *= 2
+        return labels // step * step
