@@ -12,8 +12,8 @@ discount, so that an expert that was bad yesterday can be good today.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,15 +30,19 @@ class Weights:
 
     settings: ExactSettings
     logs: Mapping[str, float]
+    _known: dict[tuple[str, ...], Float64] = field(default_factory=dict, repr=False, compare=False)
 
-    def of(self, names: Sequence[str]) -> Float64:
+    def of(self, names: tuple[str, ...]) -> Float64:
         """Weights of `names`, float64 (m,), adding up to one. One that was never judged starts from its share."""
+        if names in self._known:
+            return self._known[names]
         least = min(self.logs.values(), default=0.0) + float(np.log(self.settings.share))
         logs = np.array([self.logs.get(name, least) for name in names])
         if not self.logs:
             logs[:] = 0.0
         weights: Float64 = np.exp(logs - logs.max())
         weights /= weights.sum()
+        self._known[names] = weights
         return weights
 
     def judged(self, losses: Mapping[str, Float64]) -> Weights:
@@ -47,12 +51,12 @@ class Weights:
         totals = [-rate * float(np.minimum(loss, most).sum()) for loss in losses.values()]
         return self._settled(tuple(losses), np.array(totals))
 
-    def scored(self, names: Sequence[str], losses: Float64) -> Weights:
+    def scored(self, names: tuple[str, ...], losses: Float64) -> Weights:
         """After one more label. losses: float64 (m,), log-losses in nats of the experts `names`."""
         surprises = self.settings.rate * np.minimum(losses, self.settings.loss_max)
         return self._settled(names, self.settings.discount * np.log(self.of(names)) - surprises)
 
-    def _settled(self, names: Sequence[str], logs: Float64) -> Weights:
+    def _settled(self, names: tuple[str, ...], logs: Float64) -> Weights:
         share = self.settings.share
         weights = np.exp(logs - logs.max())
         weights = (1 - share) * weights / weights.sum() + share / len(weights)
@@ -120,6 +124,7 @@ class ServedHeads:
         for row, head in enumerate(self._solved.heads.values()):
             self._kernels[row] = head.kernel.T
             self._biases[row] = head.bias
+        self._following = by_solution(settings.recipes)[0]
         self._running: RunningPosterior | None = None
         self._followed = True
         self._pooled: Head | None = None
@@ -132,7 +137,8 @@ class ServedHeads:
             flat = self.weights.of(self._names).astype(np.float32) @ self._rows
             size, classes = self._like.kernel.shape
             kernel = np.ascontiguousarray(flat[: classes * size].reshape(classes, size).T)
-            self._pooled = replace(self._like, kernel=kernel, bias=flat[classes * size :])
+            like = self._like
+            self._pooled = Head(kernel, flat[classes * size :], like.kind, like.classes, like.input)
         return self._pooled
 
     def score(self, code: Int8, label: int) -> None:
@@ -154,10 +160,9 @@ class ServedHeads:
         if self._followed or self._running is None:
             return
         self._followed = True
-        following = by_solution(self._settings.recipes)[0]
-        kernel, biases = self._running.scores([recipe.local_priors and self._solved.met for recipe in following])
+        kernel, biases = self._running.scores([recipe.local_priors and self._solved.met for recipe in self._following])
         start = head_start(self._running.counts, self._settings)
-        for row, (recipe, bias) in enumerate(zip(following, biases, strict=True)):
+        for row, (recipe, bias) in enumerate(zip(self._following, biases, strict=True)):
             temperature = self._solved.temperatures.get(recipe.name, 1.0)
             np.multiply(kernel, 1.0 / temperature, out=self._kernels[row], casting="same_kind")
             self._biases[row] = (bias + temperature * start) / temperature

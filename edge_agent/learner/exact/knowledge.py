@@ -30,9 +30,12 @@ class Knowledge:
     def __init__(self, training: Statistics, settings: ExactSettings) -> None:
         self._settings = settings
         self.prior = Prior(training)
+        self._size = training.size
         empty = Statistics.zeros(training.size, training.classes, training.space)
         self.buckets = Buckets(empty, settings.bucket_labels, settings.buckets_max, settings.fine_buckets)
-        self.waiting = self.evidence = LabelledRows.none(training.size)
+        # a list: taking in one row copies no other
+        self.waiting: list[tuple[Int8, int]] = []
+        self.evidence = self._waiting_rows()
         self.pseudo_labels = PseudoLabels(empty, settings.pseudo_label_batch)
         # number of the first label since the last drift, and whether those since have yet to meet the classes of before
         self._drift: int | None = None
@@ -41,8 +44,8 @@ class Knowledge:
     @property
     def local(self) -> Statistics:
         """Everything this device was taught, exactly."""
-        total, waiting = self.buckets.total, self.waiting
-        return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space) if waiting else total
+        total, waiting = self.buckets.total, self._waiting_rows()
+        return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
     def labels(self) -> int:
@@ -61,13 +64,14 @@ class Knowledge:
 
     def add(self, code: Int8, label: int) -> None:
         """One more label, which waits. code: int8 (d,)."""
-        self.waiting = self.waiting.plus(LabelledRows(code[None], np.array([label], np.int64)))
+        self.waiting.append((code.copy(), label))
 
     def fold(self) -> None:
         """Labels that wait go into the buckets."""
-        self.buckets.add(self.waiting.codes, self.waiting.labels)
-        self.evidence = self.evidence.plus(self.waiting).newest(self._settings.evidence_rows)
-        self.waiting = self.waiting.newest(0)
+        waiting = self._waiting_rows()
+        self.buckets.add(waiting.codes, waiting.labels)
+        self.evidence = self.evidence.plus(waiting).newest(self._settings.evidence_rows)
+        self.waiting = []
 
     def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
         """Label `number`, which no longer waits, is class `after` instead of `before`, or nothing. code: int8 (1, d)."""
@@ -109,7 +113,7 @@ class Knowledge:
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         tensors, ranges = self.buckets.state()
         prior_tensors, values = self.prior.state()
-        tensors |= self.waiting.state("pending") | self.evidence.state("evidence")
+        tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
         tensors |= self.pseudo_labels.state() | prior_tensors
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
@@ -123,6 +127,9 @@ class Knowledge:
         self.prior.restore(tensors, values)
         self.buckets.restore(tensors, ranges, self._drift or 0)
         self.pseudo_labels.restore(tensors)
-        size = self.buckets.total.size
-        self.waiting = LabelledRows.restored(tensors, "pending", size)
-        self.evidence = LabelledRows.restored(tensors, "evidence", size)
+        waiting = LabelledRows.restored(tensors, "pending", self._size)
+        self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
+        self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
+
+    def _waiting_rows(self) -> LabelledRows:
+        return LabelledRows.of(self.waiting, self._size)

@@ -25,7 +25,7 @@ class PseudoLabels:
     def __init__(self, empty: Statistics, batch: int) -> None:
         self.statistics = empty
         self._batch = batch
-        self._waiting = LabelledRows.none(empty.size)
+        self._waiting = LabelledRows.of([], empty.size)
 
     def __len__(self) -> int:
         return self.statistics.samples + len(self._waiting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +19,13 @@ class LabelledRows:
     labels: Int64
 
     @classmethod
-    def none(cls, size: int) -> LabelledRows:
-        """No row of `size` codes."""
-        return cls(np.zeros((0, size), np.int8), np.zeros(0, np.int64))
+    def of(cls, rows: Sequence[tuple[Int8, int]], size: int) -> LabelledRows:
+        """Single rows of `size` codes, int8 (d,), and their labels."""
+        codes = np.array([code for code, _ in rows], np.int8).reshape(len(rows), size)
+        return cls(codes, np.array([label for _, label in rows], np.int64))
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __iter__(self) -> Iterator[tuple[Int8, int]]:
-        return iter(zip(self.codes, self.labels.tolist(), strict=True))
 
     def newest(self, count: int) -> LabelledRows:
         start = max(len(self) - count, 0)
