@@ -1,0 +1,1 @@
+"""Files written by earlier code, which every later code must read."""
