@@ -7,7 +7,7 @@ seed. Figures: accuracy without the part minus accuracy with it, paired by seed,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,14 +17,14 @@ from benchmarks.ours import features_of
 from benchmarks.peers import Contender
 from benchmarks.tasks import Device, Task
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.exact import ExactSettings, Recipe
 from edge_agent.learner import Learner
+from edge_agent.learner.exact import ExactSettings, Recipe
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
 from headway.bundle import Variant
 
 FULL = "as it is"
-FULL_SETTINGS = ExactSettings()
+FULL_SETTINGS, DEFAULTS = ExactSettings(), LearnerSettings()
 Drive = Callable[[Contender, Task, Device, Features, dict[str, Features], list[Features]], dict[str, float]]
 
 
@@ -33,7 +33,7 @@ class Variation:
     """The exact learner with other settings."""
 
     exact: ExactSettings = FULL_SETTINGS
-    learner: LearnerSettings = LearnerSettings()
+    learner: LearnerSettings = DEFAULTS
 
 
 class Alone:
@@ -58,12 +58,12 @@ def variations() -> dict[str, Variation]:
     """By name, the whole learner first."""
     full = FULL_SETTINGS
     found = {FULL: Variation()}
-    for recipe in full.recipes:
-        found[f"without {recipe.name}"] = _without(lambda r, name=recipe.name: r.name == name)
-    found["without ridge and steady"] = _without(lambda r: bool(r.labels_max))
-    found["without local class priors"] = _without(lambda r: r.local_priors)
-    found["without look-backs"] = _without(lambda r: bool(r.lookback_labels))
-    found["drift ignored"] = Variation(learner=replace(LearnerSettings(), drift="off"))
+    for left_out in full.recipes:
+        found[f"without {left_out.name}"] = _with(recipe for recipe in full.recipes if recipe != left_out)
+    found["without ridge and steady"] = _with(r for r in full.recipes if not r.labels_max)
+    found["without local class priors"] = _with(r for r in full.recipes if not r.local_priors)
+    found["without look-backs"] = _with(r for r in full.recipes if not r.lookback_labels)
+    found["drift ignored"] = Variation(learner=replace(DEFAULTS, drift="off"))
     found["drift experts at once"] = Variation(replace(full, drift_coverage=0.0))
     found["look-backs from the start"] = Variation(replace(full, remember_labels=0))
     found["no temperature"] = Variation(replace(full, temperatures=(1.0,)))
@@ -71,7 +71,7 @@ def variations() -> dict[str, Variation]:
     found["no head start"] = Variation(replace(full, unlabelled_nats=0.0))
     found["no pool: all alike"] = Variation(replace(full, loss_max=0.0))
     found["no pool: best alone"] = Variation(replace(full, few_rate=10.0, rate=10.0, share=1e-300))
-    found["no pool: quick alone"] = _without(lambda r: r.name != "quick")
+    found["no pool: quick alone"] = _with(full.recipes[:1])
     found["no leave-one-out"] = Variation(replace(full, few_labels=0))
     return found
 
@@ -108,6 +108,5 @@ def table(kept: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     return lines
 
 
-def _without(left_out: Callable[[Recipe], bool]) -> Variation:
-    recipes = tuple(recipe for recipe in FULL_SETTINGS.recipes if not left_out(recipe))
-    return Variation(replace(FULL_SETTINGS, recipes=recipes))
+def _with(recipes: Iterable[Recipe]) -> Variation:
+    return Variation(replace(FULL_SETTINGS, recipes=tuple(recipes)))

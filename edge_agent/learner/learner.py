@@ -220,12 +220,13 @@ class Learner:
         """Start from what other devices learned, too. False where that adds nothing: no more than is known, or this
         device has labels enough of its own. Raises RemoteError when it does not fit this bundle.
         """
-        trainer, tables = self.trainer, prior.statistics
+        trainer = self.trainer
         check_prior(prior, self._variant)
         if not isinstance(trainer, ExactTrainer) or not self.wants_prior or prior.samples <= self.prior_samples:
             return False
-        self._know(tables.classes, "the fleet's tables")
-        trainer.adopt_prior(tables)
+        self._know(prior.statistics.classes, "the fleet's tables")
+        added = [name for name in prior.statistics.classes if name not in self._variant.classes]
+        trainer.adopt_prior(prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added]))
         return True
 
     @property

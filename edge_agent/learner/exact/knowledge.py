@@ -74,7 +74,7 @@ class Knowledge:
         self.waiting = []
 
     def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
-        """Label `number`, which no longer waits, is class `after` instead of `before`, or nothing. code: int8 (1, d)."""
+        """Label `number`, which waits no longer, is class `after` instead of `before`, or none. code: int8 (1, d)."""
         self.buckets.change(number, code, before, after)
         at = len(self.evidence) - (self.labels - number)
         if at >= 0 and np.array_equal(self.evidence.codes[at], code[0]):

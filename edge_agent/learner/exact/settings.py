@@ -134,12 +134,13 @@ class ExactSettings:
     def few(self, labels: int) -> bool:
         """The one choice between two ways to judge heads by labels that they have not seen.
 
-        True, leave-one-out: each label is predicted by heads solved without it. Every label counts for every head, those
-        that did not exist when it came included; this judges the experts for the pool and the pool for the gate.
-        False, prequential: each label is predicted before it is learned. It tells more about what comes next, where
-        things change, and needs hundreds of labels.
+        True, leave-one-out: each label is predicted by heads solved without it. A handful of labels then judges heads
+        that have learned all the others, instead of heads that had learned next to nothing when those labels came.
+        False, prequential: each label is predicted before it is learned. That is what serving is like, also where
+        things change, and once labels are many it is evidence enough.
 
-        labels: those in the buckets, so that a choice holds from one refit to the next.
+        It holds for the experts in the pool and for the pool at the gate. labels: those in the buckets, so that the
+        choice is the same from one refit to the next.
         """
         return labels < self.few_labels
 

@@ -2,10 +2,11 @@
 
     label -> score the experts on it -> knowledge -> refit the ensemble -> pool it into one head
 
-A reader comes to it in this order: statistics and posterior (headway/maths), then knowledge, recipes, experts, and this.
-Two parts: `Knowledge`, the integers, and `Ensemble`, the heads and weights that a refit makes of them. Operations change
-knowledge and refit; what only reads changes nothing, so that the same labels give the same bits however often anybody
-predicted in between. Between two refits the experts over all labels follow every label; the others wait.
+Two parts: `Knowledge`, the integers, and `Ensemble`, the heads and weights that a refit makes of them. Operations
+change knowledge and refit; what only reads changes nothing, so that the same labels give the same bits, however often
+somebody predicted in between. Between two refits the experts over all labels follow every label; the others wait.
+
+To read from the ground up: headway/maths/statistics.py, posterior.py, then knowledge, recipes, experts, and this.
 """
 
 from __future__ import annotations
