@@ -4,11 +4,12 @@ SHELL := /bin/bash
 PYTHON ?=
 VENV := .venv
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test simulate check fuzz tflite-env clean
+.PHONY: help demo case-study test simulate check fuzz tflite-env clean nightly slow coverage docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +37,10 @@ fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the n
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
+.PHONY: configuration
+configuration: $(READY) ## docs/configuration.md and the examples in systemd/, from the settings as they are declared
+	@$(RUN) -m scripts.configuration
+
 .PHONY: crash network
 crash: $(READY) ## agents, aggregator and broker killed 200 times at random while labels flow; about four minutes
 	@$(RUN) -m tests.crash
@@ -43,8 +48,29 @@ crash: $(READY) ## agents, aggregator and broker killed 200 times at random whil
 network: $(READY) ## loss, partition, rate and delay between real programs, in network namespaces (root; iproute2, nftables)
 	@$(RUN) -m pytest -m "slow or not slow" tests/network
 
+slow: $(READY) ## the slow tests that make test leaves out (those of make network excepted)
+	@$(RUN) -m pytest -m slow --ignore tests/network
+
+nightly: ## what is too long for every push: simulate, crash, network, fuzz and slow, one after the other
+	@$(MAKE) --no-print-directory simulate
+	@$(MAKE) --no-print-directory crash
+	@$(MAKE) --no-print-directory network
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory slow
+
+coverage: $(READY) ## lines and branches of the five packages that make test runs; a figure, not a gate
+	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
+
+docs: $(DOCS_READY) ## the documentation as a site in build/docs; warnings are errors
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 clean: ## remove the virtual environment, caches and reports
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report case-study-report build *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report build *.egg-info
 
 $(READY): pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
+
+$(DOCS_READY): $(READY)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-input -e '.[docs]'
+	@touch $@

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aggregator.assembly import Assemblies
 from aggregator.delivery import Deliveries
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import FleetModel, HeadPublisher, Priors
+from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Method, Policy
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
@@ -197,7 +197,7 @@ class Aggregator:
         if known is not None and report.counter <= known.counter:
             _check_same_history(report, payload, known)
             return
-        stored = None if known is None else StatisticsReport.decode_stored(known.payload)
+        stored = None if known is None else stored_report(known)
         if stored is not None and not report.history.includes(stored.history.run_id, stored.counter):
             raise Refused(
                 "conflict",
@@ -213,8 +213,7 @@ class Aggregator:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
         self._store.put_statistics(row)
-        self._heads.sum.replace(old, report.statistics)
-        self._heads.changed = True
+        self._heads.replace(old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -222,10 +221,11 @@ class Aggregator:
         known = self._store.statistics(change.device, change.epoch)
         if known is not None and change.counter <= known.counter:
             return None
-        if known is None or known.counter != change.base:
+        base = None if known is None or known.counter != change.base else stored_report(known)
+        if base is None:
             stored = 0 if known is None else known.counter
             raise Refused("base", f"a change to counter {change.base} came, but {stored} is stored; send whole tables")
-        return change.applied(StatisticsReport.decode_stored(known.payload))
+        return change.applied(base)
 
     def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
         """The report that is stored, once more: it was checked when it came, and is answered again."""
@@ -298,11 +298,12 @@ class Aggregator:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         removed, epoch = 0, self._registry.newest_epoch(device)
         for row in list(self._store.every_statistics(self._model.space, device)):
-            statistics = StatisticsReport.decode_stored(row.payload).statistics
-            self._heads.sum.replace(statistics, None)
-            removed += statistics.samples
+            report = stored_report(row)
+            if report is not None:
+                self._heads.replace(report.statistics, None)
+                removed += report.statistics.samples
         self._store.remove_device(device)
-        self._heads.changed = True
+        self._heads.contributors_changed()
         if self._deliveries is not None:
             self._deliveries.forget(device)
         for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):
@@ -333,5 +334,6 @@ def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredS
     """Different tables under one counter come from a clone or a restored backup: reported, never merged."""
     if report.counter < known.counter or payload == known.payload:
         return
-    if StatisticsReport.decode_stored(known.payload).statistics != report.statistics:
+    stored = stored_report(known)
+    if stored is not None and stored.statistics != report.statistics:
         raise Refused("conflict", f"other tables under counter {report.counter}: a clone, or a restored backup")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from headway.settings import choice, integer, number, table
 
 
 class Method(StrEnum):
@@ -17,47 +19,82 @@ class Method(StrEnum):
 class Limits:
     """Bounds on what a fleet can make the aggregator store or do."""
 
-    devices_max: int = 20_000
-    epochs_per_device_max: int = 64
-    classes_max: int = 256
-    pending_updates_max: int = 20_000
-    parts_max: int = 2_000
-    events_max: int = 50_000
-    heads_kept_max: int = 16
+    devices_max: int = integer(20_000, low=1, doc="Devices that are known; further ones are refused.")
+    epochs_per_device_max: int = integer(
+        64, low=1, doc="Epochs of one device: a wiped device begins a new one, which adds to the old ones."
+    )
+    classes_max: int = integer(256, low=1, high=4096, doc="Classes of the bundle and classes that devices added.")
+    pending_updates_max: int = integer(20_000, low=1, doc="Gradient updates that may wait for their round.")
+    parts_max: int = integer(
+        2_000, low=1, doc="Parts of unfinished reports, all devices together, of about 120 KB each."
+    )
+    events_max: int = integer(50_000, low=1, doc="Events that are kept; beyond it the oldest are deleted.")
+    heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept.")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How fast bundles leave: bytes of all devices together, and how many devices hear of an order in a second."""
+    """How fast bundles leave."""
 
-    bytes_per_s: float = 1_000_000.0
-    devices_per_s: float = 20.0
+    bytes_per_s: float = number(
+        1_000_000.0, low=1000.0, high=1e10, doc="Bytes of bundles that leave in a second, all devices together."
+    )
+    devices_per_s: float = number(20.0, low=0.01, high=1e5, doc="Devices that hear of an ordered bundle in a second.")
 
 
 @dataclass(frozen=True, slots=True)
 class AveragingPolicy:
-    """updates_min: how many make a round; round_s: after so long fewer will do; clip_norm: c, L2, in the units of
-    `weights_over_unit_codes`; samples_max: most that one update may weigh."""
+    """How gradient updates become a head, for ``method = "average"``."""
 
-    updates_min: int = 4
-    round_s: float = 60.0
-    learning_rate: float = 1.0
-    clip_norm: float = 10.0
-    staleness_exponent: float = 0.5
-    samples_max: int = 1000
+    updates_min: int = integer(4, low=1, high=1_000_000, doc="Updates that close a round.")
+    round_s: float = number(
+        60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
+    )
+    learning_rate: float = number(1.0, low=0.0, high=100.0, doc="Step of the server along the mean update.")
+    clip_norm: float = number(
+        10.0,
+        low=1e-6,
+        high=1e9,
+        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
+    )
+    staleness_exponent: float = number(
+        0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
+    )
+    samples_max: int = integer(1000, low=1, doc="Most samples that one update may weigh.")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """publish_interval_s: shortest time between two heads; pace_s: pause the aggregator asks of devices (0: none);
-    shrinkage: of the covariance in the exact method, 0..1; prior_devices_min: fewest devices whose summed tables may be
-    told to another one that starts with few labels (0: never)."""
+    """What is published, how often, and how much a fleet may make the aggregator hold."""
 
-    method: Method = Method.EXACT
-    publish_interval_s: float = 5.0
-    pace_s: float = 0.0
-    shrinkage: float = 0.02
-    prior_devices_min: int = 3
-    averaging: AveragingPolicy = field(default_factory=AveragingPolicy)
-    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    limits: Limits = field(default_factory=Limits)
+    method: Method = choice(
+        Method.EXACT,
+        tuple(Method),
+        key="publish.method",
+        doc='"exact" solves the head from statistics summed over the fleet; "average" is FedAvg of gradient updates.',
+    )
+    publish_interval_s: float = number(
+        5.0, low=0.0, high=86_400, key="publish.interval_s", doc="Shortest time between two published heads, seconds."
+    )
+    pace_s: float = number(
+        0.0,
+        low=0.0,
+        high=86_400,
+        key="sync.pace_s",
+        doc="Seconds asked of devices between two reports; 0 leaves it to them.",
+    )
+    shrinkage: float = number(
+        0.02, low=1e-6, high=1.0, key="publish.shrinkage", doc="Shrinkage of the covariance in the exact method."
+    )
+    prior_devices_min: int = integer(
+        3,
+        high=1_000_000,
+        key="publish.prior_devices_min",
+        doc="Fewest devices whose summed statistics may be sent to a device that starts with few labels, its own part "
+        "subtracted, since the sum of fewer would say much of each; 0: never.",
+    )
+    averaging: AveragingPolicy = table(
+        AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'
+    )
+    delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
+    limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")

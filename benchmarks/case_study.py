@@ -44,9 +44,9 @@ def methods() -> dict[str, LearnerSettings]:
     """Everything else is as a device has it by default."""
     found = {"exact": LearnerSettings(kind="exact")}
     for optimizer in ("sgd", "momentum", "adam"):
-        for train in ("online", "batch"):
-            settings = LearnerSettings(kind="gradient", optimizer=optimizer, train=train, train_rows=PER_ROUND)
-            found[f"{optimizer} {train}"] = settings
+        for schedule in ("online", "batch"):
+            settings = LearnerSettings(kind="gradient", optimizer=optimizer, schedule=schedule, train_rows=PER_ROUND)
+            found[f"{optimizer} {schedule}"] = settings
     return found
 
 
@@ -174,12 +174,12 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         for row, (measure, label) in enumerate((("accuracy", "wrong, %"), ("log_loss", "cross-entropy, nats"))):
             axis = axes[row][column]
             for method in methods():
-                optimizer, _, train = method.partition(" ")
+                optimizer, _, schedule = method.partition(" ")
                 for head in ("served", "learned") if method != "exact" else ("served",):
                     found = np.array([mean(rows, scenario, method, n, head, measure)[0] for n in range(ROUNDS + 1)])
                     values = 100 * (1 - found) if measure == "accuracy" else found
-                    style = ":" if head == "learned" else "--" if train == "batch" else "-"
-                    if head == "learned" and train == "batch":
+                    style = ":" if head == "learned" else "--" if schedule == "batch" else "-"
+                    if head == "learned" and schedule == "batch":
                         continue  # as good as its online twin; eleven lines are enough
                     name = f"{method}, {head}" if head == "learned" else method
                     axis.plot(numbers, values, style, color=colours[optimizer], label=name, linewidth=1.6)

@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from headway.mqtt import FullJitter
-from headway.mqtt.settings import MqttSettings
+from headway.mqtt import FullJitter, MqttSettings
 from headway.ports import Response
 from testbed.broker import Broker
 

@@ -6,87 +6,125 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.fields import nearest
-from headway.maths import Denoise
+from headway.maths import MEDIAN_WIDTH_MAX, Denoise
+from headway.settings import (
+    INTEGER_MAX,
+    boolean,
+    check,
+    choice,
+    entries,
+    integer,
+    number,
+    optional_path,
+    text,
+    texts,
+)
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 MISSING = ("mean", "median", "last")
+FEATURES_MAX = 65_536
+# texts that travel in the bundle and are shown to people
+SHOWN = ("name", "version", "licence", "provenance")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All choices of one conversion; the defaults give one TFLite float32 backbone.
+    """All choices of one conversion; the defaults give one TFLite float32 backbone. Raises ConfigError.
 
-    name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
-    formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
-    cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points;
-    agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
-    difference_max: of a float32 backbone from the model, in features (over their scale) and in outputs.
-    missing, denoise, standardise: preprocessing to fit (headway/maths/preprocessing.py).
-    pca, select: keep so many components or features; select_by: ``f-score`` or ``mutual-information``.
-    expand: random ReLU features to add, or -1 to choose by cross-validation; expand_input: of the preprocessed
-    input instead of the embedding. buffer_per_class, evaluation_rows: training rows carried along.
+    Each is declared once: `headway.settings.entries(Options)` gives the option of ``edge-convert``, its default, its
+    limits and its help.
     """
 
-    name: str = ""
-    version: str = "1.0.0"
-    release: int = 1
-    formats: tuple[str, ...] = ("tflite",)
-    quantize: tuple[str, ...] = ("none",)
-    cut: str = ""
-    drop_points_max: float = 0.5
-    agreement_percent_min: float = 95.0
-    difference_max: float = 1e-5
-    allow_flex: bool = False
-    missing: str = "mean"
-    denoise: str = "none"
-    median_width: int = 3
-    ewma_weight: float = 0.5
-    standardise: bool = False
-    pca: int = 0
-    select: int = 0
-    select_by: str = "f-score"
-    expand: int = 0
-    expand_input: bool = False
-    buffer_per_class: int = 40
-    evaluation_rows: int = 64
-    seed: int = 0
-    licence: str = ""
-    provenance: str = ""
-    key: Path | None = None
-    html: Path | None = None
-    tflite_python: Path | None = None
+    name: str = text("", key="--id", doc="Name of the model (the file's when empty).")
+    version: str = text("1.0.0", key="--version", length_max=64, doc="Version of the model, for people.")
+    release: int = integer(
+        1, key="--release", high=INTEGER_MAX - 1, doc="A number that grows with every release; devices never go back."
+    )
+    formats: tuple[str, ...] = texts(
+        ("tflite",), key="--formats", choices=FORMATS, doc="Backbones to write; onnx is the default of an .onnx model."
+    )
+    quantize: tuple[str, ...] = texts(
+        ("none",),
+        key="--quantize",
+        choices=PRECISIONS,
+        doc="Precisions to write each backbone in, none being float32; those that fail the gate are left out, with the "
+        "reason.",
+    )
+    cut: str = text("", key="--cut", length_max=4096, doc="Layer that is the head (the last Dense when empty).")
+    drop_points_max: float = number(
+        0.5, key="--max-drop", low=0, high=100, unit="points", doc="Points of accuracy a quantised backbone may lose."
+    )
+    agreement_percent_min: float = number(
+        95.0,
+        key="--min-agreement",
+        low=0,
+        high=100,
+        unit="percent",
+        doc="Percent of a quantised backbone's answers that must be the model's own, right or wrong.",
+    )
+    difference_max: float = number(
+        1e-5,
+        key="--max-difference",
+        low=1e-7,
+        high=1e-3,
+        doc="Largest difference of a float32 backbone from the model, in features (over their scale) and in outputs.",
+    )
+    allow_flex: bool = boolean(False, key="--allow-flex", doc="Let TFLite use TensorFlow operators.")
+    missing: str = choice(
+        "mean", MISSING, key="--missing", doc="What missing values become: the channel's mean, median, or last value."
+    )
+    denoise: str = choice("none", tuple(Denoise), key="--denoise", doc="Smoothing of windows along time.")
+    median_width: int = integer(
+        3, key="--median-width", low=3, high=MEDIAN_WIDTH_MAX, doc="Time steps of the median filter, odd."
+    )
+    ewma_weight: float = number(0.5, key="--ewma-weight", low=0, high=1, doc="Weight of the newest value, above 0.")
+    standardise: bool = boolean(
+        False, key="--standardise", doc="Zero mean and unit deviation per channel, if the model expects that."
+    )
+    pca: int = integer(
+        0, key="--pca", high=FEATURES_MAX, doc="Principal components of the embedding to keep; 0: keep the embedding."
+    )
+    select: int = integer(0, key="--select", high=FEATURES_MAX, doc="Best features to keep; 0: keep all.")
+    select_by: str = choice(
+        "f-score", ("f-score", "mutual-information"), key="--select-by", doc="What makes a feature a good one."
+    )
+    expand: int = integer(
+        0,
+        key="--expand",
+        low=-1,
+        high=FEATURES_MAX,
+        doc="Random ReLU features to add; auto (-1 in Python): chosen by time-ordered cross-validation.",
+    )
+    expand_input: bool = boolean(
+        False, key="--expand-input", doc="Expand the preprocessed input instead of the embedding."
+    )
+    buffer_per_class: int = integer(
+        40, key="--buffer", high=FEATURES_MAX, doc="Training rows per class to carry, as int8 features."
+    )
+    evaluation_rows: int = integer(
+        64, key="--evaluation", high=FEATURES_MAX, doc="Training windows to carry for scoring heads."
+    )
+    seed: int = integer(0, key="--seed", doc="Seed of the expansion and of the draw of the buffer.")
+    licence: str = text("", key="--licence", length_max=4096, doc="Licence note to carry.")
+    provenance: str = text("", key="--provenance", length_max=4096, doc="Where model and data come from, to carry.")
+    key: Path | None = optional_path(key="--key", doc="Private key to sign with.", example="signing.pem")
+    html: Path | None = optional_path(
+        key="--html", doc="Write the report as a page with pictures.", example="report.html"
+    )
+    tflite_python: Path | None = optional_path(
+        key="--tflite-python",
+        doc="Interpreter that has tflite-runtime (numpy<2), to prove backbones on it.",
+        example="/opt/tflite/bin/python",
+    )
 
     def __post_init__(self) -> None:
-        _among("--formats", self.formats, FORMATS)
-        _among("--quantize", self.quantize, tuple(PRECISIONS))
-        _among("--missing", (self.missing,), MISSING)
-        _among("--denoise", (self.denoise,), tuple(map(str, Denoise)))
-        _among("--select-by", (self.select_by,), ("f-score", "mutual-information"))
-        if not 0 <= self.release < 2**53:
-            raise ConfigError(f"--release {self.release} must be a whole number from 0 to 2^53; it grows each release")
-        if not 0 <= self.drop_points_max <= 100:
-            raise ConfigError(f"--max-drop {self.drop_points_max} must be from 0 to 100 points")
-        if not 0 <= self.agreement_percent_min <= 100:
-            raise ConfigError(f"--min-agreement {self.agreement_percent_min} must be from 0 to 100 percent")
-        if not 1e-7 <= self.difference_max <= 1e-3:
-            raise ConfigError(f"--max-difference {self.difference_max} must be from 1e-7 to 1e-3; the default is 1e-5")
+        check(self)
+        for entry in entries(type(self)):
+            if entry.name in SHOWN and not (value := getattr(self, entry.name)).isprintable():
+                raise ConfigError(f"{entry.key} {value[:40]!r} holds characters that cannot be shown; leave them out")
         if self.pca and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
-        for name, count, low in (
-            ("--pca", self.pca, 0),
-            ("--select", self.select, 0),
-            ("--expand", self.expand, -1),
-            ("--buffer", self.buffer_per_class, 0),
-            ("--evaluation", self.evaluation_rows, 0),
-        ):
-            if not low <= count <= 65536:
-                raise ConfigError(f"{name} {count} must be from 0 to 65536")
-        for name, text, length in (("--id", self.name, 256), ("--version", self.version, 64)):
-            _carried(name, text, length)
-        for name, text in (("--licence", self.licence), ("--provenance", self.provenance)):
-            _carried(name, text, 4096)
 
 
 def writable(path: Path) -> None:
@@ -95,18 +133,3 @@ def writable(path: Path) -> None:
         raise ConfigError(f"cannot write {path}: folder {path.parent} does not exist")
     if path.is_dir():
         raise ConfigError(f"cannot write {path}: it is a folder; name a file in it")
-
-
-def _carried(option: str, text: str, length: int) -> None:
-    if len(text) > length:
-        raise ConfigError(f"{option} has {len(text)} characters; at most {length} are carried")
-    if not text.isprintable():
-        raise ConfigError(f"{option} {text[:40]!r} holds characters that cannot be shown; leave them out")
-
-
-def _among(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if not given:
-        raise ConfigError(f"{option} is empty{nearest('', known)}")
-    for item in given:
-        if item not in known:
-            raise ConfigError(f"{option} {item!r} is unknown{nearest(item, known)}")

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from demo.watch import Windows
-from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Outgoing, Received, TransportEvent
 from headway.wire import ALL, FROM_DEVICES, PREFIX, Kind, PublishedHead, Status, parse_topic, topic
 from testbed.broker import Broker

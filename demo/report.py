@@ -48,14 +48,12 @@ class Progress:
         if self._live is None:
             self._console.print(f"    {time.monotonic() - self._started:5.1f} s  {line}")
             return
-        shown = table(list(self._results.values()))
-        shown.caption = line
-        self._live.update(shown, refresh=True)
+        self._live.update(table(list(self._results.values()), line), refresh=True)
 
 
-def table(results: list[Result]) -> Table:
+def table(results: list[Result], caption: str | None = None) -> Table:
     """One row per device and the mean; figures that are not measured yet stay empty."""
-    shown = Table(title="accuracy on the later, unlabelled windows of each unseen wrist")
+    shown = Table(title="accuracy on the later, unlabelled windows of each unseen wrist", caption=caption)
     shown.add_column("device")
     for name in ("frozen", *(f"{k} label{'s' * (k > 1)}" for k in watch.STAGES), "fleet head", "bytes sent"):
         shown.add_column(name, justify="right")

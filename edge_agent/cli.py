@@ -12,17 +12,15 @@ import argparse
 import json
 import logging
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import headway
 from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
-from edge_agent.config import LearnerSettings, learner_settings, read_config
+from edge_agent.config import LearnerSettings, read_config, read_learner_settings
 from edge_agent.daemon import Daemon
 from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
-from headway.fields import Fields
 from headway.ports import SystemClock
 
 
@@ -72,21 +70,10 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    settings = _learner_of(options.config) if options.config else LearnerSettings()
+    settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
     print(json.dumps(result, indent=2))
     return 0
-
-
-def _learner_of(path: Path) -> LearnerSettings:
-    """Only the ``[learner]`` table counts in a replay, so a full agent.toml works as well as a short one."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    return learner_settings(Fields(table, path.name, ConfigError).table("learner"))
 
 
 def _parser() -> argparse.ArgumentParser:

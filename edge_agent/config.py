@@ -1,284 +1,326 @@
-"""agent.toml -> one frozen dataclass; an unknown key is an error that names the nearest known one."""
+"""agent.toml -> one frozen dataclass; an unknown key is an error that names the nearest known one.
+
+Each setting is declared once, here: default, limits, and the sentence that docs/configuration.md and
+systemd/agent.toml show.
+"""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.maths import Loss, Optimizer
-from headway.mqtt.transport import MqttSettings
+from headway.mqtt import MqttSettings
+from headway.settings import (
+    boolean,
+    check,
+    choice,
+    integer,
+    names,
+    number,
+    optional_path,
+    optional_table,
+    path,
+    read_toml,
+    settings_from,
+    table,
+    text,
+)
 from headway.wire import Precision, checked_name
 
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """The spool folder: files in, files out. Sizes bound what one file may make us hold.
+    """The spool folder: files in, files out. Sizes bound what one file may make us hold."""
 
-    label_map: class by the name that label files have for it.
-    """
-
-    spool_dir: Path = Path("spool")
-    predictions_dir: Path = Path("predictions")
-    poll_interval_s: float = 1.0
-    file_bytes_max: int = 64 << 20
-    inflated_bytes_max: int = 256 << 20
-    predictions_files_max: int = 10_000
-    label_map: Mapping[str, str] = field(default_factory=dict)
+    spool_dir: Path = path(
+        "spool",
+        doc="Folder into which programs put .npz files of windows x, labels y or both, written under another name "
+        "and then renamed to *.npz; y holds class names or indices (n,), or 0 / 1 or values (n, C), NaN where one "
+        "is unknown.",
+    )
+    predictions_dir: Path = path("predictions", doc="Folder into which the agent writes its answers.")
+    poll_interval_s: float = number(1.0, low=0.01, high=3600, doc="Seconds between two looks into the spool folder.")
+    file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
+    inflated_bytes_max: int = integer(
+        256 << 20, low=1024, doc="Most bytes that the arrays of one file may have once unpacked."
+    )
+    predictions_files_max: int = integer(
+        10_000, low=1, doc="Files with answers that are kept; beyond it the oldest are deleted."
+    )
+    label_map: Mapping[str, str] = names(
+        doc="Names that label files have for a class, where they differ: name in the file = class.",
+        example={"gehen": "walk", "laufen": "run"},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerSettings:
     """Which learner runs, and the gate between learning and serving."""
 
-    kind: str = "auto"
-    recent_rows: int = 256
-    optimizer: str = "momentum"
-    loss: str = "auto"
-    learning_rate: float = 1.0
-    learning_rate_decay: float = 0.0
-    momentum: float = 0.9
-    clip_norm: float = 0.0
-    huber_delta: float = 1.0
-    l2: float = 0.0
-    proximal: float = 0.0
-    l2_sp: float = 0.0
-    train: str = "online"
-    steps_per_label: int = 4
-    train_rows: int = 16
-    train_epochs: int = 12
-    batch_rows: int = 16
-    replay_rows: int = 256
-    source_worth: float = 4.0
-    seed: int = 0
-    update_labels: int = 16
-    new_classes: bool = False
-    horizon_rows: int = 1024
-    gate_discount: float = 0.99
-    gate_margin: float = 1.0
-    gate_errors: float = 1.0
-    drift: str = "adwin"
-    feature_drift: bool = True
-    wanted_labels_max: int = 16
-    self_training: float = 0.0
-    fleet_prior: bool = True
+    kind: str = choice(
+        "auto",
+        ("auto", "exact", "gradient"),
+        doc='The learner: "exact" solves the head from integer statistics and forgets nothing (classifiers only); '
+        '"gradient" descends on the head with rehearsal, for fleets that average and for models with several labels '
+        'or values per window; "auto" is exact where it can be.',
+    )
+    recent_rows: int = integer(
+        256, low=1, high=1 << 16, doc='Newest labels that the figures called "recent" look back on.'
+    )
+    optimizer: str = choice("momentum", tuple(Optimizer), doc="Gradient learner: how a gradient becomes a step.")
+    loss: str = choice(
+        "auto",
+        ("auto", *Loss),
+        doc='Gradient learner: the loss; "auto" goes by the model: cross-entropy for classes, binary-cross-entropy for '
+        'several labels, mse for values; "huber" gives outliers less weight than mse.',
+    )
+    learning_rate: float = number(
+        1.0,
+        low=1e-6,
+        high=100,
+        doc="Gradient learner: length of a step, in units of the longest step that surely descends on this model's "
+        "features, so that 1 suits every model.",
+    )
+    learning_rate_decay: float = number(
+        0.0, low=0.0, high=1.0, doc="Gradient learner: step t is shortened by 1 / (1 + learning_rate_decay * t)."
+    )
+    momentum: float = number(
+        0.9,
+        low=0.0,
+        high=0.999,
+        doc='Gradient learner: how much of the last step is kept by "momentum" and "nesterov".',
+    )
+    clip_norm: float = number(0.0, low=0.0, high=1e6, doc="Gradient learner: longest gradient, L2 norm; 0: no limit.")
+    huber_delta: float = number(
+        1.0,
+        low=1e-6,
+        high=1e6,
+        doc='Gradient learner: where "huber" turns from square to straight, in standard deviations of the output over '
+        "the training data.",
+    )
+    l2: float = number(0.0, low=0.0, high=1e3, doc="Gradient learner: strength of the pull to zero.")
+    proximal: float = number(0.0, low=0.0, high=1e3, doc="Gradient learner: strength of the pull to the fleet's head.")
+    l2_sp: float = number(0.0, low=0.0, high=1e3, doc="Gradient learner: strength of the pull to the head as shipped.")
+    schedule: str = choice(
+        "online",
+        ("online", "batch", "scheduled"),
+        formerly="train",
+        doc='Gradient learner: "online" takes steps_per_label steps on every label; "batch" makes train_epochs passes '
+        'over each train_rows labels; "scheduled" makes them over everything that is rehearsed.',
+    )
+    steps_per_label: int = integer(4, low=1, high=1000, doc='Gradient learner: steps on each label, with "online".')
+    train_rows: int = integer(
+        16, low=1, high=1 << 16, doc='Gradient learner: labels that begin a training run, but for "online".'
+    )
+    train_epochs: int = integer(
+        12, low=1, high=1000, doc='Gradient learner: passes over the data in a training run, but for "online".'
+    )
+    batch_rows: int = integer(
+        16, low=1, high=4096, doc="Gradient learner: rows of one step, filled up with rehearsed ones."
+    )
+    replay_rows: int = integer(
+        256, low=1, high=1 << 16, doc="Gradient learner: labelled rows kept to rehearse, shared out over the classes."
+    )
+    training_worth: float = number(
+        4.0,
+        low=0.0,
+        high=1e6,
+        formerly="source_worth",
+        doc="Gradient learner: own labels of a class that weigh as much in rehearsal as the training rows of it that "
+        "the bundle brings.",
+    )
+    seed: int = integer(0, high=2**32, doc="Gradient learner: seed of the draws to rehearse.")
+    update_labels: int = integer(
+        16,
+        low=1,
+        high=1 << 20,
+        doc='Gradient learner: labels per update sent to an aggregator with method = "average".',
+    )
+    new_classes: bool = boolean(
+        False, doc="Accept labels of classes that the model does not know, by name, and learn them as new classes."
+    )
+    horizon_rows: int = integer(
+        1024, high=1 << 20, doc="Windows with an id that are remembered for labels that come later, 0.5 to 2 KB each."
+    )
+    gate_discount: float = number(
+        0.99, low=0.5, high=1.0, doc="Weight of each older label against the next newer one when heads are compared."
+    )
+    gate_margin: float = number(
+        1.0, low=0.0, high=100.0, doc="How much smaller a head's sum of losses must be before it replaces another."
+    )
+    gate_errors: float = number(
+        1.0, low=0.0, high=10.0, doc="Standard errors by which its advantage must also exceed zero."
+    )
+    drift: str = choice(
+        "adwin",
+        ("adwin", "page-hinkley", "off"),
+        doc='Watches whether what is served goes wrong more often than before; "page-hinkley" is surer of small rises '
+        "and less sure of its silence where errors are many. After an alarm the exact learner may forget what was "
+        "before.",
+    )
+    feature_drift: bool = boolean(
+        True,
+        doc="Watch, without labels, whether features still look like before; reports and asks for labels, no more.",
+    )
+    wanted_labels_max: int = integer(
+        16, high=1024, doc='Labels that an alarm asks for (event "labels-wanted"), the least certain windows; 0: never.'
+    )
+    self_training: float = number(
+        0.0,
+        low=0.0,
+        high=1.0,
+        doc="Exact learner: learn a window with an id by its prediction, until its label comes, if the probability is "
+        "at least this; never scored or sent to the fleet; 0: off.",
+    )
+    fleet_prior: bool = boolean(
+        True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """When labels are learned, and how much a step may take. 0 for a limit: none.
+    """When labels are learned, and how much a step may take."""
 
-    train: ``always``, ``labels`` (every `every_labels`), ``interval`` (every `every_s`) or ``drift``.
-    """
-
-    train: str = "always"
-    every_labels: int = 64
-    every_s: float = 3600.0
-    load_max: float = 0.0
-    temperature_c_max: float = 0.0
-    mains_only: bool = False
-    step_labels_max: int = 1024
-    step_s_max: float = 1.0
-    waiting_rows_max: int = 10_000
-    waiting_bytes_max: int = 64 << 20
+    trigger: str = choice(
+        "always",
+        ("always", "labels", "interval", "drift"),
+        formerly="train",
+        doc='When waiting labels are learned: at once ("always"), when every_labels wait ("labels"), every every_s '
+        'seconds ("interval"), or after an alarm all that wait and the next every_labels ("drift").',
+    )
+    every_labels: int = integer(
+        64, low=1, high=1 << 20, doc='Labels that "labels" waits for, and that "drift" learns after those that wait.'
+    )
+    every_s: float = number(3600.0, low=1.0, high=30 * 86_400, doc='Seconds between two trainings, with "interval".')
+    load_max: float = number(
+        0.0, low=0.0, high=1024, doc="Learn only while the load average of a minute is at most this; 0: no limit."
+    )
+    temperature_c_max: float = number(
+        0.0,
+        low=0.0,
+        high=150,
+        doc="Learn only while the warmest thermal zone has at most so many degrees Celsius; 0: no limit.",
+    )
+    mains_only: bool = boolean(False, doc="Learn only on external power, where there is a battery.")
+    step_labels_max: int = integer(1024, high=1 << 20, doc="Labels that one step may learn; 0: no limit.")
+    step_s_max: float = number(
+        1.0, low=0.01, high=3600, doc="Seconds that one step may take before waiting windows are answered."
+    )
+    waiting_rows_max: int = integer(
+        10_000,
+        low=1,
+        high=1 << 20,
+        doc="Labels that may wait; beyond it the oldest are learned whatever the policy says.",
+    )
+    waiting_bytes_max: int = integer(64 << 20, low=1 << 16, doc="Bytes that waiting labels may take, likewise.")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """How often the device talks to the aggregator, and how much it may keep for it.
+    """How often the device talks to the aggregator, and how much it may keep for it."""
 
-    whole_bytes_max: longer statistics are followed by mere changes; 0: all of them.
-    """
-
-    interval_s: float = 60.0
-    ack_timeout_s: float = 30.0
-    outbox_rows_max: int = 10_000
-    outbox_bytes_max: int = 64 << 20
-    update_precision: Precision = Precision.FLOAT32
-    whole_bytes_max: int = 16 * 1024
+    interval_s: float = number(60.0, low=0.1, high=7 * 86_400, doc="Seconds between two reports to the aggregator.")
+    ack_timeout_s: float = number(
+        30.0, low=0.1, high=86_400, doc="Seconds to wait for the aggregator's acknowledgement before sending again."
+    )
+    outbox_rows_max: int = integer(10_000, low=1, doc="Updates of the gradient learner that may wait to be sent.")
+    outbox_bytes_max: int = integer(64 << 20, low=1 << 20, doc="Bytes that updates which wait to be sent may take.")
+    update_precision: Precision = choice(
+        Precision.FLOAT32,
+        tuple(Precision),
+        doc='How updates of the gradient learner travel: "float16" takes half the bytes, "int8" a quarter; what '
+        "rounding takes from one update is added to the next.",
+    )
+    whole_bytes_max: int = integer(
+        16 * 1024,
+        doc="Statistics longer than so many bytes are sent whole only now and then, and in between what was learned "
+        "since; 0: all of them.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """Bundles that come over the network. trial_s: how long a new one must run well before it stays.
+    """Bundles that come over the network, tested and rolled back by the agent itself."""
 
-    starts_max: failed starts after which the old one comes back. latency_ms_max: of the self-test's median; 0: any.
-    """
-
-    enabled: bool = True
-    bundle_bytes_max: int = 64 << 20
-    trial_s: float = 300.0
-    starts_max: int = 3
-    answer_timeout_s: float = 30.0
-    selftest_timeout_s: float = 120.0
-    latency_ms_max: float = 0.0
+    enabled: bool = boolean(True, doc="Take bundles that come over the network.")
+    bundle_bytes_max: int = integer(64 << 20, low=1024, high=512 << 20, doc="Longest bundle in bytes that is taken.")
+    trial_s: float = number(
+        300.0, low=0.0, high=7 * 86_400, doc="Seconds for which a new bundle must run well before it stays."
+    )
+    starts_max: int = integer(3, low=1, high=100, doc="Failed starts after which the old bundle comes back.")
+    answer_timeout_s: float = number(
+        30.0, low=0.1, high=86_400, doc="Seconds to wait for a piece of a bundle before asking again."
+    )
+    selftest_timeout_s: float = number(
+        120.0, low=1.0, high=3600, doc="Seconds that the self-test of a new bundle may take."
+    )
+    latency_ms_max: float = number(
+        0.0, low=0.0, high=3_600_000, doc="Longest median time of one window in the self-test, milliseconds; 0: any."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Everything the agent is told. `mqtt` None means: work offline.
+    """Everything the agent is told. `mqtt` None means: work offline. Raises ConfigError for names no topic can hold."""
 
-    public_key: file; the bundle must be signed with it. prefer: ``exact`` takes the most exact backbone that runs
-    here, ``fast`` times them at the start and takes the fastest.
-    """
+    device: str = text(
+        key="device.id",
+        length_max=64,
+        doc="Name of this device, unique in the fleet: 1 to 64 letters, digits, '.', '_' or '-', starting with a "
+        "letter or digit.",
+    )
+    fleet: str = text(in_file="default", key="device.fleet", length_max=64, doc="Name of the fleet, likewise.")
+    bundle: Path = path(key="bundle.path", doc="The bundle that edge-convert made of the model.")
+    state_dir: Path = path(key="storage.state_dir", doc="Folder for everything that the agent must not lose.")
+    sensor: SensorSettings = table(SensorSettings(), "sensor", doc="Files in and out, and their limits.")
+    learner: LearnerSettings = table(
+        LearnerSettings(), "learner", doc="Which learner runs, and the gate between learning and serving."
+    )
+    sync: SyncSettings = table(SyncSettings(), "sync", doc="How often the device talks to the aggregator.")
+    policy: PolicySettings = table(
+        PolicySettings(), "policy", doc="When labels are learned, and how much a step may take; predictions never wait."
+    )
+    delivery: DeliverySettings = table(
+        DeliverySettings(),
+        "delivery",
+        doc="Bundles that come over the network, tested and rolled back by the agent itself. Without public_key in "
+        "[bundle], whoever may publish under this device's name on the broker chooses the bundle.",
+    )
+    public_key: Path | None = optional_path(
+        key="bundle.public_key",
+        doc="Accept only bundles signed with this key (edge-convert keygen makes it); needs pip install "
+        "'headway[signing]'.",
+        example="/etc/headway/signing.pem.pub",
+    )
+    prefer: str = choice(
+        "exact",
+        ("exact", "fast"),
+        key="bundle.prefer",
+        doc='"exact": the most exact backbone that runs here; "fast": time all that run here at the start, take the '
+        "fastest.",
+    )
+    mqtt: MqttSettings | None = optional_table(
+        MqttSettings, "mqtt", doc="How to reach the broker; leave this table out to work offline."
+    )
 
-    device: str
-    fleet: str
-    bundle: Path
-    state_dir: Path
-    sensor: SensorSettings = field(default_factory=SensorSettings)
-    learner: LearnerSettings = field(default_factory=LearnerSettings)
-    sync: SyncSettings = field(default_factory=SyncSettings)
-    delivery: DeliverySettings = field(default_factory=DeliverySettings)
-    mqtt: MqttSettings | None = None
-    public_key: Path | None = None
-    prefer: str = "exact"
-    policy: PolicySettings = field(default_factory=PolicySettings)
+    def __post_init__(self) -> None:
+        checked_name(self.device, "device id")
+        checked_name(self.fleet, "fleet")
 
 
-def read_config(path: Path) -> AgentConfig:
+def read_config(file: Path) -> AgentConfig:
     """Read and check a configuration file; relative paths count from its folder. Raises ConfigError."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    return config_from(table, path.name, path.resolve().parent)
+    return settings_from(AgentConfig, Fields(read_toml(file), file.name, ConfigError), base=file.resolve().parent)
 
 
-def config_from(table: object, where: str, base: Path) -> AgentConfig:
-    """Check a parsed configuration. `where` names it in errors, `base` anchors relative paths."""
-    fields = Fields(table, where, ConfigError)
-    device, bundle, storage = fields.table("device"), fields.table("bundle"), fields.table("storage")
-    config = AgentConfig(
-        device=checked_name(device.text("id"), "device id"),
-        fleet=checked_name(device.text("fleet", "default"), "fleet"),
-        bundle=base / bundle.text("path", length_max=4096),
-        state_dir=base / storage.text("state_dir", length_max=4096),
-        sensor=_sensor(fields.table("sensor"), base),
-        learner=learner_settings(fields.table("learner")),
-        policy=policy_settings(fields.table("policy")),
-        sync=_sync(fields.table("sync")),
-        delivery=_delivery(fields.table("delivery")),
-        mqtt=MqttSettings.read(fields.table("mqtt")) if fields.has("mqtt") else None,
-        public_key=base / bundle.text("public_key", length_max=4096) if bundle.has("public_key") else None,
-        prefer=bundle.choice("prefer", ("exact", "fast"), "exact"),
-    )
-    for table_fields in (device, bundle, storage, fields):
-        table_fields.finish()
-    return config
-
-
-def learner_settings(fields: Fields) -> LearnerSettings:
-    """The ``[learner]`` table; ``replay`` reads it alone."""
-    default = LearnerSettings()
-    settings = LearnerSettings(
-        kind=fields.choice("kind", ("auto", "exact", "gradient"), default.kind),
-        optimizer=fields.choice("optimizer", tuple(Optimizer), default.optimizer),
-        loss=fields.choice("loss", ("auto", *Loss), default.loss),
-        learning_rate=fields.number("learning_rate", default.learning_rate, low=1e-6, high=100),
-        learning_rate_decay=fields.number("learning_rate_decay", default.learning_rate_decay, low=0.0, high=1.0),
-        momentum=fields.number("momentum", default.momentum, low=0.0, high=0.999),
-        clip_norm=fields.number("clip_norm", default.clip_norm, low=0.0, high=1e6),
-        huber_delta=fields.number("huber_delta", default.huber_delta, low=1e-6, high=1e6),
-        l2=fields.number("l2", default.l2, low=0.0, high=1e3),
-        proximal=fields.number("proximal", default.proximal, low=0.0, high=1e3),
-        l2_sp=fields.number("l2_sp", default.l2_sp, low=0.0, high=1e3),
-        train=fields.choice("train", ("online", "batch", "scheduled"), default.train),
-        steps_per_label=fields.integer("steps_per_label", default.steps_per_label, low=1, high=1000),
-        train_rows=fields.integer("train_rows", default.train_rows, low=1, high=1 << 16),
-        train_epochs=fields.integer("train_epochs", default.train_epochs, low=1, high=1000),
-        batch_rows=fields.integer("batch_rows", default.batch_rows, low=1, high=4096),
-        replay_rows=fields.integer("replay_rows", default.replay_rows, low=1, high=1 << 16),
-        source_worth=fields.number("source_worth", default.source_worth, low=0.0, high=1e6),
-        seed=fields.integer("seed", default.seed, low=0, high=2**32),
-        update_labels=fields.integer("update_labels", default.update_labels, low=1, high=1 << 20),
-        new_classes=fields.boolean("new_classes", default.new_classes),
-        horizon_rows=fields.integer("horizon_rows", default.horizon_rows, low=0, high=1 << 20),
-        recent_rows=fields.integer("recent_rows", default.recent_rows, low=1, high=1 << 16),
-        gate_discount=fields.number("gate_discount", default.gate_discount, low=0.5, high=1.0),
-        gate_margin=fields.number("gate_margin", default.gate_margin, low=0.0, high=100.0),
-        gate_errors=fields.number("gate_errors", default.gate_errors, low=0.0, high=10.0),
-        drift=fields.choice("drift", ("adwin", "page-hinkley", "off"), default.drift),
-        feature_drift=fields.boolean("feature_drift", default.feature_drift),
-        self_training=fields.number("self_training", default.self_training, low=0.0, high=1.0),
-        fleet_prior=fields.boolean("fleet_prior", default.fleet_prior),
-        wanted_labels_max=fields.integer("wanted_labels_max", default.wanted_labels_max, low=0, high=1024),
-    )
-    fields.finish()
-    return settings
-
-
-def policy_settings(fields: Fields) -> PolicySettings:
-    """The ``[policy]`` table."""
-    default = PolicySettings()
-    settings = PolicySettings(
-        train=fields.choice("train", ("always", "labels", "interval", "drift"), default.train),
-        every_labels=fields.integer("every_labels", default.every_labels, low=1, high=1 << 20),
-        every_s=fields.number("every_s", default.every_s, low=1.0, high=30 * 86_400),
-        load_max=fields.number("load_max", default.load_max, low=0.0, high=1024),
-        temperature_c_max=fields.number("temperature_c_max", default.temperature_c_max, low=0.0, high=150),
-        mains_only=fields.boolean("mains_only", default.mains_only),
-        step_labels_max=fields.integer("step_labels_max", default.step_labels_max, low=0, high=1 << 20),
-        step_s_max=fields.number("step_s_max", default.step_s_max, low=0.01, high=3600),
-        waiting_rows_max=fields.integer("waiting_rows_max", default.waiting_rows_max, low=1, high=1 << 20),
-        waiting_bytes_max=fields.integer("waiting_bytes_max", default.waiting_bytes_max, low=1 << 16),
-    )
-    fields.finish()
-    return settings
-
-
-def _sensor(fields: Fields, base: Path) -> SensorSettings:
-    default = SensorSettings()
-    settings = SensorSettings(
-        spool_dir=base / fields.text("spool_dir", str(default.spool_dir), length_max=4096),
-        predictions_dir=base / fields.text("predictions_dir", str(default.predictions_dir), length_max=4096),
-        poll_interval_s=fields.number("poll_interval_s", default.poll_interval_s, low=0.01, high=3600),
-        file_bytes_max=fields.integer("file_bytes_max", default.file_bytes_max, low=1024),
-        inflated_bytes_max=fields.integer("inflated_bytes_max", default.inflated_bytes_max, low=1024),
-        predictions_files_max=fields.integer("predictions_files_max", default.predictions_files_max, low=1),
-        label_map=_label_map(fields),
-    )
-    fields.finish()
-    return settings
-
-
-def _label_map(fields: Fields) -> dict[str, str]:
-    table = fields.mapping("label_map")
-    for name, to in table.items():
-        if not isinstance(to, str):
-            raise ConfigError(f"label_map of {fields.where} maps {name!r} to {to!r}; give the name of a class")
-    return {name: str(to) for name, to in table.items()}
-
-
-def _sync(fields: Fields) -> SyncSettings:
-    default = SyncSettings()
-    settings = SyncSettings(
-        interval_s=fields.number("interval_s", default.interval_s, low=0.1, high=7 * 86_400),
-        ack_timeout_s=fields.number("ack_timeout_s", default.ack_timeout_s, low=0.1, high=86_400),
-        outbox_rows_max=fields.integer("outbox_rows_max", default.outbox_rows_max, low=1),
-        outbox_bytes_max=fields.integer("outbox_bytes_max", default.outbox_bytes_max, low=1 << 20),
-        update_precision=Precision(fields.choice("update_precision", tuple(Precision), default.update_precision)),
-        whole_bytes_max=fields.integer("whole_bytes_max", default.whole_bytes_max, low=0),
-    )
-    fields.finish()
-    return settings
-
-
-def _delivery(fields: Fields) -> DeliverySettings:
-    default = DeliverySettings()
-    settings = DeliverySettings(
-        enabled=fields.boolean("enabled", default.enabled),
-        bundle_bytes_max=fields.integer("bundle_bytes_max", default.bundle_bytes_max, low=1024, high=512 << 20),
-        trial_s=fields.number("trial_s", default.trial_s, low=0.0, high=7 * 86_400),
-        starts_max=fields.integer("starts_max", default.starts_max, low=1, high=100),
-        answer_timeout_s=fields.number("answer_timeout_s", default.answer_timeout_s, low=0.1, high=86_400),
-        selftest_timeout_s=fields.number("selftest_timeout_s", default.selftest_timeout_s, low=1.0, high=3600),
-        latency_ms_max=fields.number("latency_ms_max", default.latency_ms_max, low=0.0, high=3_600_000),
-    )
-    fields.finish()
-    return settings
+def read_learner_settings(file: Path) -> LearnerSettings:
+    """The ``[learner]`` table alone, so that a replay takes a full agent.toml as well as a short one."""
+    fields = Fields(read_toml(file), file.name, ConfigError)
+    return settings_from(LearnerSettings, fields.table("learner"))

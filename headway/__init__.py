@@ -1,3 +1,3 @@
 """What the converter, the edge agent and the aggregator agree on: the maths of the head, the bundle, the wire."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

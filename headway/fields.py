@@ -35,6 +35,15 @@ class Fields:
         self._known.add(key)
         return key in self._table
 
+    def rename(self, old: str, new: str) -> bool:
+        """Read `new` from the key `old`; False when `old` is not there. Giving both is an error."""
+        if old not in self._table:
+            return False
+        if new in self._table:
+            raise self.error(f"{self.where} has {old!r} beside {new!r}, which is its new name; leave {old!r} out")
+        self._table = {new if key == old else key: value for key, value in self._table.items()}
+        return True
+
     def text(self, key: str, default: str | None = None, *, length_max: int = 256) -> str:
         value = self._get(key, default)
         if not isinstance(value, str) or len(value) > length_max or "\0" in value:

@@ -41,7 +41,6 @@ class SimulatedDevice(Machine):
     ) -> None:
         super().__init__(config.device, place, lambda: check(self))
         self.config, self._lives = config, lives
-        self.checked: object = None
         self.boots = 0
         self._new_disk()
 
@@ -61,7 +60,8 @@ class SimulatedDevice(Machine):
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self.trace("disk is full" if full else "disk has space")
-        self.store.full = self.spool.full = full
+        self.store.fill(full)
+        self.spool.fill(full)
 
     def begin(self) -> None:
         place, build = self.place, self.place.build
@@ -96,7 +96,6 @@ class SimulatedDevice(Machine):
 
     def forget(self) -> None:
         self.loop = None
-        self.checked = None
 
     def disk_power_cut(self) -> None:
         self.store.power_cut()
@@ -145,9 +144,9 @@ class SimulatedDevice(Machine):
         self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
 
     def _took_up(self, payload: bytes) -> None:
-        self.history.fleet_version = PublishedHead.decode(payload).version
-        self.history.course.append(Received(topic(self.place.fleet, ALL, Kind.HEAD), payload))
+        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload)
+        self.history.adopted_head(PublishedHead.decode(payload).version, message)
 
     def _started_from(self, payload: bytes) -> None:
-        self.history.prior_samples = FleetPrior.decode(payload).samples
-        self.history.course.append(Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload))
+        message = Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload)
+        self.history.adopted_prior(FleetPrior.decode(payload).samples, message)

@@ -81,6 +81,16 @@ class History:
             raise Violation(f"update {sequence} was queued after {len(self.updates)}")
         self.updates.append(samples)
 
+    def adopted_head(self, version: int, message: Received) -> None:
+        """The device took this fleet head up, durably."""
+        self.fleet_version = version
+        self.course.append(message)
+
+    def adopted_prior(self, samples: int, message: Received) -> None:
+        """The device starts from this fleet prior, durably."""
+        self.prior_samples = samples
+        self.course.append(message)
+
     def _apply(self, file: SensorFile) -> None:
         samples = file.samples
         if samples is None:

@@ -57,7 +57,7 @@ class Machine(ABC):
         """Start the program, if it does not run."""
         if self.running or self.stopped_for_good:
             return
-        self.power.off = False
+        self.power.switch_on()
         self.trace("boots")
         self.running = True
         self.step(self.begin)

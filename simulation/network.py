@@ -32,9 +32,13 @@ class Link:
     duplicate: float = 0.0
     reorder: float = 0.0
 
+    def become(self, delay_s: float, loss: float, duplicate: float, reorder: float) -> None:
+        """From now on packets travel like this."""
+        self.delay_s, self.loss, self.duplicate, self.reorder = delay_s, loss, duplicate, reorder
+
     def heal(self) -> None:
         """From now on packets arrive once, in order."""
-        self.delay_s, self.loss, self.duplicate, self.reorder = 0.05, 0.0, 0.0, 0.0
+        self.become(0.05, 0.0, 0.0, 0.0)
 
 
 class Path:

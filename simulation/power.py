@@ -25,6 +25,10 @@ class Power:
         """
         self._left, self._commits_only = points, commits_only
 
+    def switch_on(self) -> None:
+        """The machine boots; what was armed stays armed."""
+        self.off = False
+
     def restore(self) -> None:
         """Power is back, and stays until armed again."""
         self._left, self.off = None, False

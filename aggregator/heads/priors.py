@@ -6,11 +6,11 @@ What the asking device itself contributed, in whichever epoch, is subtracted, ex
 from __future__ import annotations
 
 from aggregator.effects import Effect, Refused
-from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.heads.publisher import FleetModel, HeadPublisher, stored_report
 from aggregator.policy import Method, Policy
 from aggregator.store import Store
 from headway.ports import Outgoing
-from headway.wire import MESSAGE_BYTES_MAX, TENSORS_TYPE, FleetPrior, Kind, PriorRequest, StatisticsReport, topic
+from headway.wire import MESSAGE_BYTES_MAX, TENSORS_TYPE, FleetPrior, Kind, PriorRequest, topic
 
 
 class Priors:
@@ -28,10 +28,8 @@ class Priors:
             raise Refused("unused", "tables are asked for in a fleet with method = average, which has none")
         if request.space != self._model.space:
             raise Refused("space", f"feature space {request.space[:12]} is not the bundle's, {self._model.space[:12]}")
-        own = [
-            StatisticsReport.decode_stored(row.payload).statistics
-            for row in self._store.every_statistics(self._model.space, device)
-        ]
+        reports = map(stored_report, self._store.every_statistics(self._model.space, device))
+        own = [report.statistics for report in reports if report is not None]
         others = self._store.contributor_count(self._model.space) - bool(own)
         least = self._policy.prior_devices_min
         if not least or others < least:

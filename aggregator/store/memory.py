@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from aggregator.store.protocol import (
     DeliveryRow,
@@ -18,9 +19,14 @@ from aggregator.store.protocol import (
     StoredUpdate,
 )
 
+Key = TypeVar("Key")
+Row = TypeVar("Row")
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class _Tables:
+    """Containers that change in place; a transaction that raises puts the copies from before it back."""
+
     numbers: dict[str, int] = field(default_factory=dict)
     devices: dict[str, DeviceRow] = field(default_factory=dict)
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
@@ -99,7 +105,7 @@ class MemoryStore:
         return [tables.parts[key] for key in sorted(tables.parts) if key[:2] == (device, epoch)]
 
     def remove_parts(self, device: str, epoch: int) -> None:
-        self._tables.parts = {k: row for k, row in self._tables.parts.items() if k[:2] != (device, epoch)}
+        _drop(self._tables.parts, lambda key, _: key[:2] == (device, epoch))
 
     def part_count(self) -> int:
         return len(self._tables.parts)
@@ -128,17 +134,17 @@ class MemoryStore:
         return len(self._tables.updates)
 
     def remove_updates(self, space: str) -> None:
-        self._tables.updates = {k: row for k, row in self._tables.updates.items() if row.space != space}
+        _drop(self._tables.updates, lambda _, row: row.space == space)
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
         fitting = [h for h in self._tables.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        self._tables.heads = [*self._tables.heads, row][-kept_max:]
+        _append(self._tables.heads, row, kept_max)
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
-        self._tables.events = [*self._tables.events, row][-kept_max:]
+        _append(self._tables.events, row, kept_max)
 
     def events(self, count_max: int = 100) -> list[EventRow]:
         return self._tables.events[::-1][:count_max]
@@ -178,13 +184,24 @@ class MemoryStore:
 
     def remove_device(self, device: str) -> None:
         tables = self._tables
-        tables.removed |= {key for key in [*tables.statistics, *tables.sequences] if key[0] == device}
-        tables.statistics = {k: row for k, row in tables.statistics.items() if k[0] != device}
-        tables.sequences = {k: value for k, value in tables.sequences.items() if k[0] != device}
-        tables.updates = {k: row for k, row in tables.updates.items() if k[0] != device}
-        tables.parts = {k: row for k, row in tables.parts.items() if k[0] != device}
-        tables.refusals = {k: row for k, row in tables.refusals.items() if k[0] != device}
-        tables.events = [row for row in tables.events if row.device != device]
+        tables.removed.update(key for key in [*tables.statistics, *tables.sequences] if key[0] == device)
+        _drop(tables.statistics, lambda key, _: key[0] == device)
+        _drop(tables.sequences, lambda key, _: key[0] == device)
+        _drop(tables.updates, lambda key, _: key[0] == device)
+        _drop(tables.parts, lambda key, _: key[0] == device)
+        _drop(tables.refusals, lambda key, _: key[0] == device)
+        tables.events[:] = [row for row in tables.events if row.device != device]
         tables.devices.pop(device, None)
         tables.deliveries.pop(device, None)
         tables.requests.pop(device, None)
+
+
+def _drop(table: dict[Key, Row], unwanted: Callable[[Key, Row], bool]) -> None:
+    for key in [key for key, row in table.items() if unwanted(key, row)]:
+        del table[key]
+
+
+def _append(rows: list[Row], row: Row, kept_max: int) -> None:
+    """Add a row and forget all but the newest `kept_max`."""
+    rows.append(row)
+    del rows[:-kept_max]

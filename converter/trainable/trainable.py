@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,9 @@ from headway.arrays import Float32
 from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
 from headway.maths import Head, Preprocessing
+from headway.settings import entries
 
 CARRIED = ("cut", "missing", "denoise", "median_width", "ewma_weight", "standardise", "difference_max", "tflite_python")
-FLAGS = {"drop_points_max": "--max-drop", "agreement_percent_min": "--min-agreement", "name": "--id",
-         "buffer_per_class": "--buffer", "evaluation_rows": "--evaluation"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,10 @@ def export_trainable(source: Source, head: Head, preprocessing: Preprocessing | 
 
 def refuse_unused(options: Options) -> None:
     """A trainable .tflite is backbone and head alone. Raises ConfigError for what a bundle would carry besides."""
-    default = Options()
     given = [
-        FLAGS.get(field.name, f"--{field.name.replace('_', '-')}")
-        for field in fields(Options)
-        if field.name not in CARRIED and getattr(options, field.name) != getattr(default, field.name)
+        entry.key
+        for entry in entries(Options)
+        if entry.name not in CARRIED and getattr(options, entry.name) != entry.default
     ]
     if given:
         raise ConfigError(f"{', '.join(given)} cannot go into a trainable .tflite; leave out, or write a bundle")

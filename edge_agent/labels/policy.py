@@ -21,19 +21,19 @@ class Policy:
         self.settings, self._machine_state = settings, machine_state
         self._closed_s = now_s
         self._owed = 0
-        self._open = settings.train == "always"
+        self._open = settings.trigger == "always"
         if settings.temperature_c_max and machine_state.temperature_c() is None:
             raise ConfigError("temperature_c_max is set, but this machine has no thermal zone; set it to 0")
 
     def alarm(self) -> None:
         """Something drifts."""
-        if self.settings.train == "drift":
+        if self.settings.trigger == "drift":
             self._open, self._owed = True, self.settings.every_labels
 
     def obstacle(self, now_s: float, waiting: int) -> str:
         """Why nothing may be learned now, in a few words; empty when it may. waiting: labels not yet learned."""
         settings = self.settings
-        match settings.train:
+        match settings.trigger:
             case "labels":
                 self._open = self._open or waiting >= settings.every_labels
                 reason = f"{waiting} of {settings.every_labels} labels are there"
@@ -50,7 +50,7 @@ class Policy:
         """So many labels were learned since the last call, and so many wait."""
         self._owed = max(0, self._owed - labels)
         if self._open and not waiting and not self._owed:
-            self._open, self._closed_s = self.settings.train == "always", now_s
+            self._open, self._closed_s = self.settings.trigger == "always", now_s
 
     def _conditions(self) -> str:
         settings = self.settings

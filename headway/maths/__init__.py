@@ -8,18 +8,19 @@ from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
 from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
-from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import SAMPLES_MAX, Statistics, from_arrays, merge, to_arrays
-from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, sums_from_json
+from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 
 __all__ = [
     "CODE_MAX",
     "DISCRIMINANT_LOG2",
     "LABEL_THRESHOLD",
+    "MEDIAN_WIDTH_MAX",
     "SAMPLES_MAX",
     "SUMS",
     "TEMPERATURES",
@@ -48,6 +49,7 @@ __all__ = [
     "ValueSums",
     "backward_transfer",
     "calibrate_scale",
+    "class_count_in",
     "fit_temperature",
     "fleet_head",
     "forgetting",

@@ -1,7 +1,9 @@
-"""MQTT 5: reason codes, back-off; `settings` and `transport` are imported by path, because they load ssl and paho."""
+"""MQTT 5: settings, reason codes, back-off; `transport` is imported by path, because it loads paho and ssl."""
 
 from headway.mqtt.backoff import FullJitter
+from headway.mqtt.settings import MqttSettings
 
 __all__ = [
     "FullJitter",
+    "MqttSettings",
 ]

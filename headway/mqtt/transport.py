@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headway.mqtt.backoff import FullJitter
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
+from headway.mqtt.tls import tls_context
 from headway.ports import (
     Clock,
     Connected,
@@ -37,8 +38,6 @@ from headway.ports import (
     TransportEvent,
 )
 
-__all__ = ["MqttSettings", "MqttTransport"]
-
 LOOP_TIMEOUT_S = 1.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
@@ -47,7 +46,7 @@ PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
 MOVES_MAX = 4
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Limits:
     """What the broker said in its CONNACK that it can take."""
 
@@ -71,7 +70,7 @@ class MqttTransport:
         self._settings, self._client_id = settings, client_id
         self._subscriptions, self._will, self._on_event = subscriptions, will, on_event
         self._clock = clock or SystemClock()
-        self._tls, self._password = settings.tls_context(), settings.password()
+        self._tls, self._password = tls_context(settings), settings.password()
         self._address = (settings.host, settings.port)
         self._limits = _Limits(settings.receive_max)
         self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
@@ -202,7 +201,7 @@ class MqttTransport:
         receive_max = min(self._settings.receive_max, getattr(properties, "ReceiveMaximum", 65_535))
         if receive_max < self._limits.receive_max:
             # paho fixes its window when a connection is made; this broker takes less, so make it once more
-            self._limits.receive_max = receive_max
+            self._limits = replace(self._limits, receive_max=receive_max)
             self._response, self._reported = Response.MOVE, True
             client.disconnect()
             return

@@ -22,7 +22,8 @@ from headway.arrays import Float32
 from headway.bundle.variant import Variant
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics, merge
-from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Connected, Outgoing, Received, TransportEvent
 from headway.wire.messages import Ack, PublishedHead, StatisticsReport, Status, Update
 from headway.wire.topics import Kind, device_subscriptions, topic

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from aggregator.config import read_settings
-from aggregator.policy import Method, Policy
+from aggregator.policy import Limits, Method, Policy
 from headway.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "systemd" / "aggregator.toml"
@@ -19,7 +21,8 @@ def test_the_example_is_valid_and_spells_out_the_defaults() -> None:
     settings = read_settings(EXAMPLE)
     assert settings.policy == Policy()
     assert settings.database.startswith("sqlite:////var/lib/headway-aggregator/")
-    mentioned = {key for table in tomllib.loads(EXAMPLE.read_text()).values() for key in table}
+    spelt_out = re.sub(r"(?m)^#(?=\w)", "", EXAMPLE.read_text())
+    mentioned = {key for table in tomllib.loads(spelt_out).values() for key in table}
     assert {"method", "interval_s", "updates_min", "clip_norm", "devices_max"} <= mentioned
 
 
@@ -30,6 +33,12 @@ def test_a_minimal_file_takes_every_default(tmp_path: Path) -> None:
     assert settings.policy == Policy()
     assert settings.mqtt.receive_max == 1000
     assert settings.database == "sqlite:////s/aggregator.sqlite"
+
+
+def test_every_limit_can_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(MINIMAL + "[limits]\n" + "".join(f"{field.name} = 7\n" for field in fields(Limits)))
+    assert read_settings(path).policy.limits == Limits(7, 7, 7, 7, 7, 7, 7)
 
 
 def test_an_option_wins_over_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ MAY_IMPORT = {"simulation": ("edge_agent", "aggregator")}
 LINES_MAX = 350
 # modules that the face of their room leaves out, with the reason: they are imported by path
 BY_PATH = {
-    "headway.mqtt.settings": "loads ssl",
     "headway.mqtt.transport": "loads paho and ssl",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",

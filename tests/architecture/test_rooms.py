@@ -95,6 +95,13 @@ def test_an_import_past_a_face_is_found() -> None:
     assert past_faces(modules) == ["headway/c.py imports headway.wire.a past the face of headway.wire"]
 
 
+@pytest.mark.parametrize("module", ["edge_agent", "edge_agent.embed", "edge_agent.config", "headway.mqtt"])
+def test_a_learner_in_another_program_loads_no_network(module: str) -> None:
+    script = f"import sys, {module}; print(sorted({{'paho', 'ssl', '{module}'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == f"['{module}']"
+
+
 @pytest.mark.parametrize("program", ["edge_agent.cli", "converter.cli", "aggregator.cli"])
 def test_importing_a_program_stays_light(program: str) -> None:
     allowed = {"sqlalchemy"} if program.startswith("aggregator") else set()

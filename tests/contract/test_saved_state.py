@@ -235,6 +235,10 @@ AGENT_PLACES = {
     "bundle.public_key": "public_key",
     "bundle.prefer": "prefer",
     "storage.state_dir": "state_dir",
+    # renamed since
+    "learner.train": "learner.schedule",
+    "learner.source_worth": "learner.training_worth",
+    "policy.train": "policy.trigger",
 }
 AGGREGATOR_PLACES = {
     "fleet.name": "fleet",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import read_config
+from edge_agent.config import LearnerSettings, read_config, read_learner_settings
 from headway.errors import ConfigError
 
 MINIMAL = '[device]\nid = "pump-7"\n[bundle]\npath = "model.hwb"\n[storage]\nstate_dir = "state"\n'
@@ -57,3 +57,31 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         read_config(tmp_path / "agent.toml")
+
+
+def test_the_keys_of_the_release_before_are_read_with_a_warning_each(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = '[learner]\ntrain = "batch"\nsource_worth = 2.0\n[policy]\ntrain = "drift"\n'
+    config = read_config(write(tmp_path, MINIMAL + old))
+    assert (config.learner.schedule, config.learner.training_worth, config.policy.trigger) == ("batch", 2.0, "drift")
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(";")[0] for line in said] == [
+        "train of learner of agent.toml is now called schedule",
+        "source_worth of learner of agent.toml is now called training_worth",
+        "train of policy of agent.toml is now called trigger",
+    ]
+
+
+def test_a_replay_reads_the_learner_table_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, '[learner]\nkind = "gradient"\n[elsewhere]\nx = 1\n')
+    assert read_learner_settings(path) == LearnerSettings(kind="gradient")
+    with pytest.raises(ConfigError, match="did you mean 'kind'"):
+        read_learner_settings(write(tmp_path, '[learner]\nkid = "gradient"\n'))
+
+
+def test_a_program_that_embeds_a_learner_is_held_to_the_limits_too() -> None:
+    with pytest.raises(ConfigError, match="gate_errors -1 must be from 0 to 10"):
+        LearnerSettings(gate_errors=-1)
+    with pytest.raises(ConfigError, match="kind 'exakt' is unknown; did you mean 'exact'?"):
+        LearnerSettings(kind="exakt")

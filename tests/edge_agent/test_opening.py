@@ -16,7 +16,7 @@ from edge_agent.store.store import SQLiteStore
 from headway.arrays import Float32
 from headway.bundle.variant import Variant
 from headway.errors import BundleError
-from headway.mqtt.settings import MqttSettings
+from headway.mqtt import MqttSettings
 from headway.ports import SystemClock
 from headway.wire.delivery import Desired
 from tests.edge_agent.variants import IdentityRuntime, variant, windows

@@ -97,7 +97,7 @@ def test_always_learns_at_once() -> None:
 
 
 def test_every_n_labels() -> None:
-    device = Device(train="labels", every_labels=50)
+    device = Device(trigger="labels", every_labels=50)
     device.batch(49)
     device.training.step()
     assert (device.waiting, device.agent.learner.labels) == (49, 0)
@@ -110,7 +110,7 @@ def test_every_n_labels() -> None:
 
 
 def test_every_t_seconds() -> None:
-    device = Device(train="interval", every_s=60)
+    device = Device(trigger="interval", every_s=60)
     device.batch(5)
     assert not device.training.step()
     device.clock.now_s += 61
@@ -150,7 +150,7 @@ def test_a_limit_that_cannot_be_sensed_is_an_error() -> None:
 
 
 def test_on_drift_alone_by_labels_that_wait() -> None:
-    device = Device(train="drift", every_labels=40)
+    device = Device(trigger="drift", every_labels=40)
     device.batch(200, 1)
     assert (device.training.step(), device.waiting) == (0, 200)
     device.batch(60, 2, drift=1.0)
@@ -166,18 +166,18 @@ def test_on_drift_alone_by_labels_that_wait() -> None:
 
 def test_a_restart_foresees_the_same_drift() -> None:
     store = MemoryStore()
-    device = Device(store, train="drift")
+    device = Device(store, trigger="drift")
     device.batch(200, 1)
     x, y = windows(60, seed=2, drift=1.0)
     features = pipeline().features(x)
     for row in range(60):
-        device = Device(store, train="drift") if row == 20 else device
+        device = Device(store, trigger="drift") if row == 20 else device
         device.agent.labelling.allowance = 0
         device.agent.process(features.rows(row, row + 1), y[row : row + 1])
         device.commit()
         if device.agent.labelling.drift_ahead:
             break
-    whole = Device(train="drift")
+    whole = Device(trigger="drift")
     whole.batch(200, 1)
     whole.agent.labelling.allowance = 0
     whole.agent.process(features.rows(0, row), y[:row])
@@ -190,7 +190,7 @@ def test_a_restart_foresees_the_same_drift() -> None:
 def test_waiting_changes_no_bit_of_what_is_learned(kind: str, tmp_path: Path) -> None:
     """Late labels, corrected and taken back while they wait, across a restart: as if the last word had come first."""
     straight, store = Device(kind=kind), SQLiteStore(tmp_path / "a.sqlite")
-    waits = Device(store, kind=kind, train="labels", every_labels=1000)
+    waits = Device(store, kind=kind, trigger="labels", every_labels=1000)
     for device in (straight, waits):
         device.batch(80, labelled=False, ids="w")
     _, y = windows(80)
@@ -202,7 +202,7 @@ def test_waiting_changes_no_bit_of_what_is_learned(kind: str, tmp_path: Path) ->
     waits.label([ids[row] for row in order], [wrong.get(row, int(y[row])) for row in order])
     waits.label([ids[order[3]], ids[order[7]]], [int(y[order[3]]), -1])
     store.close()
-    waits = Device(SQLiteStore(tmp_path / "a.sqlite"), kind=kind, train="labels", every_labels=79)
+    waits = Device(SQLiteStore(tmp_path / "a.sqlite"), kind=kind, trigger="labels", every_labels=79)
     assert waits.waiting == 79
     waits.label([ids[order[70]], ids[order[3]]], [int(y[order[70]]), int(y[order[3]])])
     assert waits.training.step() == 79
@@ -215,10 +215,10 @@ def test_waiting_changes_no_bit_of_what_is_learned(kind: str, tmp_path: Path) ->
 
 
 def test_a_step_keeps_its_budget_of_labels_and_of_time() -> None:
-    device = Device(train="labels", every_labels=100, step_labels_max=30)
+    device = Device(trigger="labels", every_labels=100, step_labels_max=30)
     device.batch(100)
     assert [device.training.step() for _ in range(5)] == [30, 30, 30, 10, 0]
-    device = Device(train="labels", every_labels=100, step_s_max=0.5)
+    device = Device(trigger="labels", every_labels=100, step_s_max=0.5)
     device.batch(100)
     device.clock.a_look_s = 0.2
     assert device.training.step() == 24
@@ -235,13 +235,13 @@ def test_predictions_of_a_large_batch_wait_for_a_bounded_number_of_labels() -> N
 
 
 def test_when_too_many_wait_the_oldest_are_learned_whatever_the_policy_says() -> None:
-    device = Device(train="drift", waiting_rows_max=10)
+    device = Device(trigger="drift", waiting_rows_max=10)
     device.batch(25)
     assert (device.waiting, device.agent.learner.labels) == (10, 15)
 
 
 def test_labels_for_a_window_that_came_again_under_its_id_do_not_mix() -> None:
-    device = Device(train="labels", every_labels=1000)
+    device = Device(trigger="labels", every_labels=1000)
     device.batch(1, 1, labelled=False, ids="w")
     device.label(["w0"], [0])
     device.batch(1, 2, labelled=False, ids="w")
@@ -280,7 +280,7 @@ def test_linux_surroundings(tmp_path: Path) -> None:
 def test_the_service_answers_at_once_and_learns_in_its_time(tmp_path: Path) -> None:
     """The whole loop over a spool: a policy, a restart while labels wait, and the status line."""
     sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
-    policy = PolicySettings(train="interval", every_s=600, step_labels_max=25, load_max=1.0)
+    policy = PolicySettings(trigger="interval", every_s=600, step_labels_max=25, load_max=1.0)
     config = AgentConfig("d", "plant", tmp_path / "m.hwb", tmp_path, sensor, policy=policy)
     clock, around, store = Clock(), FakeSurroundings(), SQLiteStore(tmp_path / "a.sqlite")
 

@@ -74,12 +74,12 @@ def test_where_nothing_changed_it_does_no_harm(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("train", ["online", "batch", "scheduled"])
-def test_every_way_to_train_learns_and_restores_to_the_bit(task: Task, train: str) -> None:
+@pytest.mark.parametrize("schedule", ["online", "batch", "scheduled"])
+def test_every_way_to_train_learns_and_restores_to_the_bit(task: Task, schedule: str) -> None:
     x, y = labelled(task, 120, drift=0.7, seed=2)
     y[::3, 1] = np.nan
     features = task_pipeline(task).features(x)
-    straight, first, second = agent(task, train=train), agent(task, train=train), agent(task, train=train)
+    straight, first, second = (agent(task, schedule=schedule) for _ in range(3))
     straight.process(features, y)
     first.process(features.rows(0, 55), y[:55])
     second.learner.restore(first.learner.encode())

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from headway.mqtt import MqttSettings
 from headway.mqtt.reason_codes import REASONS, reason_of
-from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Response, TransportEvent
 from tests.headway.scripted_broker import ScriptedBroker, Step, connack, disconnect, puback, suback, text
 

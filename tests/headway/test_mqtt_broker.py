@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, Response
 from headway.wire.topics import Kind, device_subscriptions, topic
 from testbed.broker import Broker, BrokerFailed, free_port

@@ -9,10 +9,12 @@ import pytest
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt.settings import MqttSettings
+from headway.mqtt.tls import tls_context
+from headway.settings import settings_from
 
 
 def read(**table: object) -> MqttSettings:
-    return MqttSettings.read(Fields(table, "[mqtt] in agent.toml", ConfigError))
+    return settings_from(MqttSettings, Fields(table, "[mqtt] in agent.toml", ConfigError))
 
 
 def test_port_443_with_alpn_and_a_client_certificate() -> None:
@@ -43,10 +45,10 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="password_file .*none: No such file"):
         read(username="u", password_file=str(tmp_path / "none")).password()
     with pytest.raises(ConfigError, match=r"cannot use .*none\.pem for TLS: No such file"):
-        read(tls=True, ca_file=str(tmp_path / "none.pem")).tls_context()
+        tls_context(read(tls=True, ca_file=str(tmp_path / "none.pem")))
     (tmp_path / "text.pem").write_text("not a certificate")
     with pytest.raises(ConfigError, match=r"cannot use .*text\.pem for TLS"):
-        read(tls=True, ca_file=str(tmp_path / "text.pem")).tls_context()
+        tls_context(read(tls=True, ca_file=str(tmp_path / "text.pem")))
 
 
 def test_the_password_is_the_files_text_without_the_newline(tmp_path: Path) -> None:

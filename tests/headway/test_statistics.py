@@ -136,11 +136,28 @@ def tampered(change: str) -> Statistics:
             gram[0, 0] = 1
         case "corner":
             gram[-1, -1] += 1
+        case "class mean without its squares":
+            gram[3, 3] = int(sums[3, 0] ** 2 // max(sums[-1, 0], 1)) - 1
+        case "no spread in a direction, and less":
+            # of the means alone, and a little less
+            gram[:-1, :-1] = np.rint((sums[:-1] / np.maximum(sums[-1], 1)) @ sums[:-1].T)
+            gram[3, 3] -= 1 + gram[3, 3] // 100
     return Statistics(gram, sums, CLASSES, "s")
 
 
 @pytest.mark.parametrize(
-    "change", ["negative count", "diagonal", "too large", "sums", "constant row", "cauchy schwarz", "corner"]
+    "change",
+    [
+        "negative count",
+        "diagonal",
+        "too large",
+        "sums",
+        "constant row",
+        "cauchy schwarz",
+        "corner",
+        "class mean without its squares",
+        "no spread in a direction, and less",
+    ],
 )
 def test_tables_no_samples_can_make_are_refused(change: str) -> None:
     table = tampered(change)
@@ -152,3 +169,25 @@ def test_tables_no_samples_can_make_are_refused(change: str) -> None:
 def test_honest_tables_are_consistent() -> None:
     assert Statistics.of(*samples(30), CLASSES, "s").inconsistency() is None
     assert Statistics.zeros(12, CLASSES, "s").inconsistency() is None
+
+
+@pytest.mark.parametrize("size", [1, 12, 320])
+@pytest.mark.parametrize("kind", ["one sample", "all alike", "dead features", "saturated", "two values", "many"])
+def test_honest_tables_at_the_edge_are_consistent(kind: str, size: int) -> None:
+    random = np.random.default_rng(size)
+    codes = random.integers(-127, 128, (600, size)).astype(np.int8)
+    labels = random.integers(0, 3, 600)
+    match kind:
+        case "one sample":
+            codes, labels = codes[:1], labels[:1]
+        case "all alike":
+            codes[:] = codes[0]
+        case "dead features":
+            codes[:, ::2] = 0
+        case "saturated":
+            codes[:] = np.where(labels[:, None] == 1, 127, -127)
+        case "two values":
+            codes = np.where(codes > 0, 127, -127).astype(np.int8)
+    table = Statistics.of(codes, labels, CLASSES, "s")
+    times = 10**8 if kind == "many" else 1
+    assert Statistics(table.gram * times, table.class_sums * times, CLASSES, "s").inconsistency() is None

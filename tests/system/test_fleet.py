@@ -16,7 +16,8 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
-from headway.mqtt.transport import MqttSettings, MqttTransport
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
 from headway.ports import Outgoing, Received, TransportEvent
 from headway.wire.messages import PublishedHead
 from headway.wire.topics import ALL, Kind, topic

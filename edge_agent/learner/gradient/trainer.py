@@ -74,7 +74,7 @@ class GradientTrainer:
             len(variant.classes) if one_class else 1,
             0 if one_class else len(variant.classes),
             settings.replay_rows,
-            settings.source_worth,
+            settings.training_worth,
         )
         self._waiting_codes: Int8 = np.zeros((0, variant.features.size), np.int8)
         self._waiting_labels: AnyArray = self._rehearsal.draw(0, self._random)[1]
@@ -193,12 +193,12 @@ class GradientTrainer:
         settings = self._settings
         self._labels += 1
         self._since_base += 1
-        if settings.train == "online":
+        if settings.schedule == "online":
             hurry = HURRY if self._labels <= self._hurried_until else 1
             for _ in range(hurry * settings.steps_per_label):
                 self._step(code, label)
         self._rehearsal.add(code[0], int(label[0]) if label.ndim == 1 else label[0], self._random)
-        if settings.train == "online":
+        if settings.schedule == "online":
             return
         self._waiting_codes = np.concatenate([self._waiting_codes, code])
         self._waiting_labels = np.concatenate([self._waiting_labels, label])
@@ -209,7 +209,7 @@ class GradientTrainer:
     def _train(self) -> None:
         """A training run: `train_epochs` passes, half of each mini-batch fresh in batch mode, none in scheduled."""
         settings = self._settings
-        if settings.train == "scheduled":
+        if settings.schedule == "scheduled":
             none, no_label = self._waiting_codes[:0], self._waiting_labels[:0]
             for _ in range(settings.train_epochs * -(-self._rehearsal.held // settings.batch_rows)):
                 self._step(none, no_label)

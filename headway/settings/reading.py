@@ -1,0 +1,134 @@
+"""Reading settings strictly, from a TOML table or as Python code gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from headway.errors import ConfigError
+from headway.fields import Fields, nearest
+from headway.settings.declaration import (
+    PATH_CHARACTERS_MAX,
+    SETTING,
+    Kind,
+    Setting,
+    default_of,
+    entries,
+    limits,
+    place_of,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    S = TypeVar("S", bound=DataclassInstance)
+
+log = logging.getLogger("headway.settings")
+
+
+def read_toml(file: Path) -> dict[str, object]:
+    """Raises ConfigError, one line with the file and the reason."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+def settings_from(cls: type[S], fields: Fields, default: S | None = None, base: Path = Path()) -> S:
+    """Read a table strictly; what it leaves out comes from `default`, or is as declared.
+
+    base: folder that relative paths count from. Raises the family of `fields` for a value out of its limits, a
+    required key that is missing, a key given under its old and its new name, and an unknown key, of which it names the
+    nearest known one. A key under its old name alone is read, and a warning names the new one.
+    """
+    tables = {"": fields}
+    made = _read(cls, tables, default, base)
+    for read in reversed(tables.values()):
+        read.finish()
+    return made
+
+
+def check(settings: DataclassInstance) -> None:
+    """Refuse a value out of its declared limits, for classes that Python code builds. Raises ConfigError."""
+    for entry in entries(type(settings)):
+        value, setting = getattr(settings, entry.name), entry.setting
+        match setting.kind:
+            case Kind.INTEGER | Kind.NUMBER if not setting.low <= value <= setting.high:
+                raise ConfigError(f"{entry.key} {value} must be from {limits(setting)}")
+            case Kind.TEXT if len(value) > setting.length_max:
+                raise ConfigError(f"{entry.key} has {len(value)} characters; at most {setting.length_max} are taken")
+            case Kind.CHOICE:
+                _check_known(entry.key, (value,), setting.choices)
+            case Kind.TEXTS if setting.choices:
+                _check_known(entry.key, value, setting.choices)
+
+
+def _read(cls: type[S], read: dict[str, Fields], default: S | None, base: Path) -> S:
+    """read: the tables in use so far by name, "" for the one that the class itself stands in."""
+    values: dict[str, Any] = {}
+    for each in dataclasses.fields(cls):
+        setting: Setting = each.metadata[SETTING]
+        preset = default_of(each, default)
+        if setting.settings is not None:
+            if not setting.key:
+                values[each.name] = _read(setting.settings, read, preset, base)
+            elif preset is not None or read[""].has(setting.key):
+                values[each.name] = settings_from(setting.settings, read[""].table(setting.key), preset, base)
+            continue
+        place, key = place_of(each, setting)
+        if place not in read:
+            read[place] = read[""].table(place)
+        if setting.formerly and read[place].rename(setting.formerly, key):
+            log.warning("%s of %s is now called %s; the old name is read for one release", setting.formerly,
+                        read[place].where, key)  # fmt: skip
+        values[each.name] = _value(read[place], key, setting, preset, base)
+    return cls(**values)
+
+
+def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) -> object:
+    given = None if preset is dataclasses.MISSING else preset
+    match setting.kind:
+        case Kind.PATH:
+            if preset is None and not fields.has(key):
+                return None
+            return base / fields.text(key, None if given is None else str(given), length_max=PATH_CHARACTERS_MAX)
+        case Kind.TEXT:
+            return fields.text(key, given, length_max=setting.length_max)
+        case Kind.CHOICE:
+            return type(preset)(fields.choice(key, setting.choices, given))
+        case Kind.INTEGER:
+            return fields.integer(key, given, low=int(setting.low), high=int(setting.high))
+        case Kind.NUMBER:
+            return fields.number(key, given, low=setting.low, high=setting.high)
+        case Kind.BOOLEAN:
+            return fields.boolean(key, given)
+        case Kind.TEXTS:
+            found = fields.strings(key, given, count_max=setting.count_max, length_max=setting.length_max)
+            for item in found if setting.choices else ():
+                if item not in setting.choices:
+                    raise fields.error(f"{key} of {fields.where} has {item!r}{nearest(item, setting.choices)}")
+            return found
+        case _:
+            return _names(fields, key)
+
+
+def _names(fields: Fields, key: str) -> dict[str, str]:
+    found = {}
+    for name, to in fields.mapping(key).items():
+        if not isinstance(to, str):
+            raise fields.error(f"{key} of {fields.where} maps {name!r} to {to!r}; give a text")
+        found[name] = to
+    return found
+
+
+def _check_known(key: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not given:
+        raise ConfigError(f"{key} is empty{nearest('', known)}")
+    for item in given:
+        if item not in known:
+            raise ConfigError(f"{key} {item!r} is unknown{nearest(str(item), known)}")

@@ -1,0 +1,30 @@
+"""Every decision says when it was made and whether it holds, and stands in the index."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.project.files import ROOT
+
+FOLDER = ROOT / "docs" / "adr"
+DECISIONS = sorted(FOLDER.glob("[0-9]*.md"))
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_has_date_and_status_and_stands_in_the_index(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    number = int(path.name[:4])
+    title = re.fullmatch(rf"# {number}\. (.+)", lines[0])
+    assert title, f"{path.name} must begin with '# {number}. ' and its title"
+    stated = re.fullmatch(r"Date: (\d{4}-\d\d-\d\d) · Status: (accepted|superseded by (\d+))", lines[2])
+    assert stated, f"{path.name}, line 3 must be 'Date: YYYY-MM-DD · Status: accepted' or '... superseded by N'"
+    assert stated[3] is None or list(FOLDER.glob(f"{int(stated[3]):04}-*.md")), f"there is no decision {stated[3]}"
+    row = f"| {number} | [{title[1]}]({path.name}) | {stated[1]} | {stated[2]} |"
+    assert row in (FOLDER / "README.md").read_text().splitlines(), f"docs/adr/README.md lacks the row {row}"
