@@ -48,7 +48,8 @@ def solve(
     """
     buckets, prior, evidence = knowledge.buckets, knowledge.prior, knowledge.evidence
     # pseudo-labels take part where nothing is forgotten; how often a class occurs, labels alone say
-    whole = buckets.total + knowledge.pseudo_labels.statistics
+    pseudo = knowledge.pseudo_labels.statistics
+    whole = buckets.total + pseudo if pseudo.samples else buckets.total
     everything = Posterior(prior.centre, whole, settings.recipes[0].worth)
     start = head_start(whole.counts, settings)
     heads: dict[str, Head] = {}
@@ -90,6 +91,8 @@ def head_start(counts: Float64 | Int64, settings: ExactSettings) -> Float64:
     The seen-class bias of generalised zero-shot learning (Chao et al. 2016), here with a constant instead of a search:
     nothing on the device tells how much it should be.
     """
+    if counts.all():  # as it soon is, and this is asked with every label
+        return np.zeros(len(counts))
     nats = settings.unlabelled_nats / (1.0 + counts.sum() / settings.unlabelled_labels)
     start: Float64 = np.where(counts > 0, 0.0, nats)
     return start

@@ -64,12 +64,13 @@ class ExactTrainer:
         return len(self._knowledge.pseudo_labels)
 
     def learn(self, codes: Int8, labels: Int64) -> None:
-        interval = self._settings.refit_interval
+        knowledge, settings = self._knowledge, self._settings
         for code, label in zip(codes, labels.tolist(), strict=True):
-            if not self.few:
+            solved_from = knowledge.buckets.labels
+            if not settings.few(solved_from):
                 self._served.score(code, label)
-            self._knowledge.add(code, label)
-            if self.pending >= interval(codes.shape[1], self.labels - self.pending):
+            knowledge.add(code, label)
+            if len(knowledge.waiting) >= settings.refit_interval(len(code), solved_from):
                 self._fold()
             else:
                 self._served.follow(code, label)
