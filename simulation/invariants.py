@@ -6,8 +6,7 @@ import numpy as np
 
 from aggregator.heads import Contribution, average
 from aggregator.policy import Method
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, StatisticsReport, Update
@@ -34,7 +33,7 @@ class Invariants:
         """A device's state is the one it committed, its tables are those of its history, and nothing is lost."""
         if device.loop is None:
             return
-        if device.loop.keeper.degraded:
+        if device.loop.store.degraded:
             # memory runs ahead of the disk, and the files wait; nothing else may be lost
             self._files(device)
             return
@@ -51,13 +50,14 @@ class Invariants:
                 f"{history.counter}, {history.consumed}"
             )
         trainer = agent.learner.trainer
-        if isinstance(trainer, ExactTrainer) and self._comparable(trainer.local) != history.tables_at[state.counter]:
+        statistics = trainer.statistics
+        if statistics is not None and self._comparable(statistics) != history.tables_at[state.counter]:
             raise Violation(
-                f"{device.name} holds {trainer.local.samples} samples under counter {state.counter}, its history "
+                f"{device.name} holds {statistics.samples} samples under counter {state.counter}, its history "
                 f"{history.tables_at[state.counter].samples}, or others"
             )
         self._files(device)
-        if isinstance(trainer, GradientTrainer):
+        if statistics is None:
             self._updates(device, trainer)
         self._acknowledged(device, server)
 
@@ -112,7 +112,7 @@ class Invariants:
         if lost:
             raise Violation(f"{device.name} lost {sorted(lost)}: neither learned nor waiting")
 
-    def _updates(self, device: SimulatedDevice, trainer: GradientTrainer) -> None:
+    def _updates(self, device: SimulatedDevice, trainer: Trainer) -> None:
         history, (rows, size) = device.history, device.store.outbox_size()
         waiting = int(str(trainer.state()[1]["since_base"]))
         if sum(history.updates) + waiting != history.steps:

@@ -22,9 +22,9 @@ from tests.edge_agent.variants import pipeline, variant, windows
 SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
 
 
-def agent(kind: str = "exact", **learner: int) -> Agent:
+def agent(kind: str = "exact", sync: SyncSettings = SYNC, **learner: int) -> Agent:
     settings = LearnerSettings(kind=kind, **learner)  # type: ignore[arg-type]
-    return Agent("pump", Learner(variant(), settings), SYNC, SyncState(epoch=7))
+    return Agent("pump", Learner(variant(), settings), sync, SyncState(epoch=7), draw=lambda bits: 8)
 
 
 def feed(subject: Agent, count: int = 9, labelled: bool = True, seed: int = 0) -> np.ndarray:
@@ -113,7 +113,7 @@ def test_the_pace_holds_over_connections() -> None:
 
 def test_the_pace_holds_for_updates_too() -> None:
     outbox = agent("gradient").outbox
-    outbox.pace_s = 60.0
+    outbox.set_pace(60.0)
     assert not outbox.paused(0.0)
     outbox.sent(2, 0.0)
     outbox.restart()
@@ -134,7 +134,6 @@ def test_acks_of_another_epoch_are_ignored_and_of_the_future_begin_a_new_one() -
     feed(subject)
     assert subject.acknowledged(Ack(8, 9, 0).encode()) is None
     assert subject.sync_state.acked == 0
-    subject.draw = lambda bits: 8
     changes = subject.acknowledged(Ack(7, 10, 0).encode())
     assert changes is not None
     assert changes.acknowledged == 2**53
@@ -171,12 +170,12 @@ def test_updates_add_up_to_the_way_the_weights_went() -> None:
 def test_one_batch_does_not_push_the_outbox_beyond_its_bound() -> None:
     """Found by the simulation, seed 11: room was looked for once a file."""
     subject, store = agent("gradient", update_labels=1), MemoryStore()
-    subject.outbox.rows_left = 2
+    subject.outbox.note_stored(SYNC.outbox_rows_max - 2, 0)
     feed(subject, count=9)
     store.commit(subject.changes())
     rows = store.outbox(0, 100)
     assert len(rows) == 2
-    subject.outbox.rows_left, subject.outbox.bytes_left = 10, len(rows[0].payload)
+    subject.outbox.note_stored(0, SYNC.outbox_bytes_max - len(rows[0].payload))
     feed(subject, count=3)
     store.commit(subject.changes())
     assert len(store.outbox(0, 100)) == 2
@@ -192,9 +191,9 @@ def test_new_updates_do_not_put_off_the_lost_one() -> None:
 
 def test_a_full_outbox_merges_updates_instead_of_piling_them_up() -> None:
     subject, store = agent("gradient", update_labels=4), MemoryStore()
-    subject.outbox.rows_left = 0
+    subject.outbox.note_stored(SYNC.outbox_rows_max, 0)
     feed(subject, count=12)
-    subject.outbox.rows_left = 1
+    subject.outbox.note_stored(SYNC.outbox_rows_max - 1, 0)
     feed(subject, count=1, seed=1)
     store.commit(subject.changes())
     rows = store.outbox(0, 10)
@@ -224,8 +223,7 @@ def test_rounded_updates_add_up_to_what_was_learned_over_restarts(precision: str
     store = MemoryStore()
     start: np.ndarray | None = None
     for seed in range(12):
-        subject = agent("gradient", update_labels=3)
-        subject.settings = settings
+        subject = agent("gradient", settings, update_labels=3)
         resume(subject, store)
         weights = subject.learner.trainer.state()[0]["weights"]
         start = weights.copy() if start is None else start

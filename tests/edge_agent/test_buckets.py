@@ -107,7 +107,7 @@ def test_what_trainers_report_gives_the_bits_of_one_place(devices: int, split: s
     for device in range(devices):
         trainer = ExactTrainer(source, ExactSettings(bucket_labels=20, buckets_max=10))
         trainer.learn(codes[owner == device], y[owner == device])
-        reports.append(trainer.local)
+        reports.append(trainer.statistics)
     random.shuffle(reports)  # type: ignore[arg-type]
     expected = fleet_head(source, Statistics.of(codes, y, CLASSES, source.space))
     found = fleet_head(source, merge(reports))

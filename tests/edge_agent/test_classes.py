@@ -11,8 +11,6 @@ from edge_agent.agent import Agent
 from edge_agent.cli import main
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import MemoryStore
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
@@ -20,7 +18,8 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
 from headway.wire.messages import PublishedHead, StatisticsReport
 from headway.wire.topics import Kind
-from tests.edge_agent.test_loop import Checkpointer, FixedClock
+from tests.device import open_device
+from tests.edge_agent.test_loop import FixedClock, Recorder
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -31,10 +30,8 @@ def config(tmp_path: Path, kind: str = "exact", label_map: dict[str, str] | None
 
 
 def opened(settings: AgentConfig, store: MemoryStore) -> tuple[Agent, DeviceLoop]:
-    agent = open_agent(settings, variant(), store)
-    loop = DeviceLoop(settings, FixedClock(), variant(), pipeline(), store, agent, Spool(settings.sensor))
-    loop.transport = Checkpointer()
-    return agent, loop
+    loop = open_device(settings, FixedClock(), store, transport=Recorder())
+    return loop.agent, loop
 
 
 def turn(loop: DeviceLoop) -> None:
@@ -74,7 +71,7 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     turn(loop)
     assert not agent.learner.removed
     if kind == "exact":
-        assert agent.learner.trainer.local.counts[3] == 18  # type: ignore[union-attr]
+        assert agent.learner.trainer.statistics.counts[3] == 18  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +129,7 @@ def test_label_files_with_other_names(tmp_path: Path) -> None:
     drop(settings, "1.npz", x=x, y=np.array(["gehen", "gehen", "", "walk"]))
     turn(loop)
     assert agent.learner.classes == CLASSES
-    assert agent.learner.trainer.local.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
+    assert agent.learner.trainer.statistics.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
 
 
 def test_a_head_from_before_the_fleet_heard_of_the_name_does_not_bring_the_old_one_back(tmp_path: Path) -> None:
@@ -156,7 +153,7 @@ def test_reports_carry_the_new_name_and_an_older_epochs_baseline_too(tmp_path: P
     drop(settings, "1.npz", x=windows(9)[0], y=np.array(["class-7"] * 9))
     turn(loop)
     agent, _ = opened(settings, store)
-    store.commit(agent.fork("a test", 99))
+    store.commit(agent.fork("a test"))
     agent.change_classes(ClassChanges(rename=(("class-7", "stumble"),)))
     agent.process(pipeline().features(windows(5, seed=2)[0]), np.full(5, 3))
     report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
@@ -182,7 +179,7 @@ def test_two_devices_that_agree_on_a_name_have_one_class(tmp_path: Path) -> None
         agent.process(pipeline().features(windows(7, seed=number)[0]), np.full(7, 3))
         if rename:
             agent.change_classes(ClassChanges(rename=((rename, "fall"),)))
-        reports.append(agent.learner.trainer.local)  # type: ignore[union-attr]
+        reports.append(agent.learner.trainer.statistics)  # type: ignore[union-attr]
     assert (reports[0] + reports[1]).counts.tolist() == [0, 0, 0, 14]
 
 
@@ -207,7 +204,7 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":
         report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
-        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.local  # type: ignore[union-attr]
+        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.statistics  # type: ignore[union-attr]
     again, _ = opened(settings, store)
     assert again.learner.classes == renamed
     assert again.learner.encode() == agent.learner.encode()

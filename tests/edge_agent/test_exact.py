@@ -50,7 +50,7 @@ def test_a_restart_goes_on_with_the_same_bits(count: int) -> None:
     one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
     assert np.array_equal(one.kernel, other.kernel)
     assert np.array_equal(one.bias, other.bias)
-    assert first.local == second.local
+    assert first.statistics == second.statistics
 
 
 @pytest.mark.parametrize("count", [20, 100, FEW_LABELS + 70])
@@ -104,7 +104,7 @@ def test_rows_that_wait_are_no_longer_the_callers() -> None:
         second.learn(code, labels[row : row + 1])
         code[:] = 0  # a caller that uses its array again
     assert first.pending == second.pending > 0
-    assert first.local == second.local
+    assert first.statistics == second.statistics
 
 
 def test_solves_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:

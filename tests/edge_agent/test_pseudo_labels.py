@@ -56,7 +56,7 @@ def test_what_is_guessed_moves_the_head_and_nothing_else() -> None:
     assert guessing.learner.labels == without.learner.labels == 20
     assert guessing.learner.served_sums.to_json() == without.learner.served_sums.to_json()
     assert guessing.sync_state.counter == without.sync_state.counter
-    assert exact(guessing).local == exact(without).local, "what the fleet is told"
+    assert exact(guessing).statistics == exact(without).statistics, "what the fleet is told"
     one, other = (s.learner.trainer.candidates()["exact"].kernel for s in (guessing, without))
     assert not np.array_equal(one, other)
 
@@ -70,7 +70,7 @@ def test_true_labels_undo_the_guesses_to_the_bit() -> None:
         assert all(window is not None for window in served)
         subject.label(ids, y)
     assert exact(guessing).pseudo_labels == 0
-    assert exact(guessing).local == exact(without).local
+    assert exact(guessing).statistics == exact(without).statistics
     assert not exact(guessing)._knowledge.pseudo_labels.statistics.gram.any()
     assert not exact(guessing)._knowledge.pseudo_labels.statistics.class_sums.any()
     x, _ = windows(50, seed=3)

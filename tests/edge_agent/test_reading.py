@@ -46,7 +46,7 @@ def life(size: int, labels: int, seed: int) -> tuple[Statistics, list[Operation]
         if kind == 0 and before is not None:
             truth[at] = None if at % 2 else (before + 1) % 3
             code = codes[at : at + 1]
-            operations.append(partial(ExactTrainer.change, number=at, code=code, before=before, after=truth[at]))
+            operations.append(partial(ExactTrainer.correct, number=at, code=code, before=before, after=truth[at]))
         elif kind in (1, 2, 3, 4, 5):
             code = codes_of(np.array([row % 3]))
             operations.append(partial(ExactTrainer.add_pseudo_label, code=code, label=row % 3))
@@ -54,7 +54,7 @@ def life(size: int, labels: int, seed: int) -> tuple[Statistics, list[Operation]
                 operations.append(partial(ExactTrainer.withdraw_pseudo_label, code=code, label=row % 3))
         elif kind == 6:
             operations.append(partial(ExactTrainer.drifted, since=max(0, row - 20)))
-    operations.insert(len(operations) // 5, partial(ExactTrainer.adopt_prior, fleet=fleet))
+    operations.insert(len(operations) // 5, partial(ExactTrainer.adopt_prior, statistics=fleet))
     operations.insert(len(operations) // 3, partial(ExactTrainer.with_classes, classes=(*CLASSES, "d")))
     operations.insert(len(operations) // 2, partial(ExactTrainer.renamed, renames=[("d", "e")]))
     return training, operations
@@ -99,7 +99,7 @@ def test_nor_does_a_restart(size: int, labels: int) -> None:
         if number % 11:
             continue
         tensors, values = restarted.state()
-        names = restarted.local.classes
+        names = restarted.statistics.classes
         restarted = ExactTrainer(training)
         restarted.with_classes(names)
         restarted.restore(tensors, Fields(values, "saved", StoreError))

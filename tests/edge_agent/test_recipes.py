@@ -46,7 +46,7 @@ def test_labels_of_two_classes_draw_fewer_windows_of_the_third() -> None:
     head = learner.candidates()["exact"]
     windows = labelled(400, seed=5, shift=25.0)[0].astype(np.float32)
     logits = head.logits(windows)
-    before = logits - np.array([0.0, 0.0, head_start(learner.local.counts.astype(float), SETTINGS)[2]], np.float32)
+    before = logits - np.array([0.0, 0.0, head_start(learner.statistics.counts.astype(float), SETTINGS)[2]], np.float32)
     moved = logits.argmax(axis=1) != before.argmax(axis=1)
     assert (logits.argmax(axis=1)[moved] == 2).all()
 

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.settings import ExactSettings
-from edge_agent.learner.trainer import TrainerState
+from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Head, Statistics
+from headway.samples import Label, class_index
 from headway.wire import PublishedHead
 
 CANDIDATE = "exact"
@@ -34,8 +35,8 @@ class ExactTrainer:
         self._serve({}, Weights(self._settings, {}))
 
     @property
-    def local(self) -> Statistics:
-        """Everything this device was taught, exactly."""
+    def statistics(self) -> Statistics:
+        """Everything this device was taught, exactly; pseudo-labels excepted."""
         return self._knowledge.local
 
     @property
@@ -49,13 +50,12 @@ class ExactTrainer:
         return self._knowledge.labels
 
     @property
-    def few(self) -> bool:
-        """Labels are few, see `ExactSettings.few`: what other devices learned may still help."""
+    def wants_prior(self) -> bool:
         return self._knowledge.few
 
     @property
-    def fleet(self) -> Statistics | None:
-        """Statistics of other devices that the prior counts besides the training data's, if there are any."""
+    def prior_statistics(self) -> Statistics | None:
+        """Those of other devices that the prior counts besides the training data's, if there are any."""
         return self._knowledge.prior.fleet
 
     @property
@@ -75,10 +75,10 @@ class ExactTrainer:
             else:
                 self._served.follow(code, label)
 
-    def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
-        """Correct label `number` from class `before` to `after`, or take it out, to the bit. code: int8 (1, d)."""
+    def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
+        """Statistics change to the bit as if it had been so."""
         self._fold()
-        self._knowledge.change(number, code, before, after)
+        self._knowledge.change(number, code, class_index(before), None if after is None else class_index(after))
         self._refit()
 
     def add_pseudo_label(self, code: Int8, label: int) -> None:
@@ -105,16 +105,13 @@ class ExactTrainer:
         self._knowledge.renamed(renames)
         self._refit()
 
-    def adopt(self, published: PublishedHead) -> None:
-        """Nothing to do: the fleet's head is a candidate of its own."""
-
-    def adopt_prior(self, fleet: Statistics) -> None:
+    def adopt_prior(self, statistics: Statistics) -> None:
         """Centre the prior on the training data and what other devices learned, instead of any such before.
 
-        fleet: statistics of at least one sample, none of which this device was taught.
+        statistics: of at least one sample, none of which this device was taught.
         """
         self._fold()
-        self._knowledge.prior.adopt(fleet)
+        self._knowledge.prior.adopt(statistics)
         self._refit()
 
     def candidates(self) -> Mapping[str, Head]:
@@ -139,6 +136,21 @@ class ExactTrainer:
         for table in (temperatures, weights, values):
             table.finish()
         self._serve(fitted, Weights(self._settings, logs))
+
+    @property
+    def finishes_update(self) -> bool:
+        return False
+
+    def take_update(self) -> PendingUpdate | None:
+        """None: statistics are reported instead."""
+        return None
+
+    @property
+    def refused_steps(self) -> int:
+        return 0
+
+    def adopt(self, published: PublishedHead) -> None:
+        """Nothing to do: the fleet's head is a candidate of its own."""
 
     def _fold(self) -> None:
         """Labels that wait become part of every expert."""
