@@ -62,7 +62,7 @@ coverage: $(READY) ## lines and branches of the five packages that make test run
 	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
 
 docs: $(DOCS_READY) ## the documentation as a site in build/docs; warnings are errors
-	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -d build/doctrees docs build/docs
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -c docs -d build/doctrees . build/docs
 	@echo "build/docs/index.html"
 
 clean: ## remove the virtual environment, caches and reports
