@@ -28,6 +28,7 @@ from headway.settings import entries, limits  # noqa: E402
 
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
 DECISIONS = "docs/adr/README"
+_ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 
 project = "Headway"
 author = "the Headway contributors"
@@ -49,12 +50,14 @@ autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: name for name in ("AnyArray", "Float32", "Float64", "Int8", "Int64", "Label", "Data")}
+autodoc_type_aliases = {
+    name: name for name in ("AnyArray", "Float32", "Float64", "Int8", "Int64", "JsonValue", "Label", "Data")
+}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 default_role = "code"
 
-smartquotes = False  # much of what stands in quotes is to be typed
+smartquotes_action = "D"  # dashes alone: much of what stands in quotes is to be typed
 html_theme = "furo"
 html_title = f"Headway {release}"
 html_extra_path = ["site/index.html"]  # index.html, which leads to docs/index.html
@@ -82,17 +85,36 @@ def link_to_folders(app: Any, doctree: nodes.document) -> None:
 
 
 def read_as_plain_text(app: Any, kind: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Our docstrings are plain English with code in quotes: a star or a bar in them is a star or a bar."""
-    for number, line in enumerate(lines):
-        parts = re.split(r"(`+[^`]*`+)", line)
-        lines[number] = "".join(part if part.startswith("`") else re.sub(r"[*|]", r"\\\g<0>", part) for part in parts)
+    """Our docstrings are plain English: stars and bars are no mark-up, indented lines are code, and what is said of an
+    argument or an error begins a paragraph."""
+    made: list[str] = []
+    in_code = False
+    for line in lines:
+        if line.startswith("    "):
+            if not in_code:
+                made += ["::", ""]
+            in_code = True
+            made.append(line)
+        else:
+            in_code = in_code and not line
+            if re.match(r"\w+(, \w+)*: |Raises ", line):
+                made.append("")
+            parts = re.split(r"(`+[^`]*`+)", line)
+            made.append(
+                "".join(part if part.startswith("`") else re.sub(r"[*|\\]", r"\\\g<0>", part) for part in parts)
+            )
+    lines[:] = made
 
 
-def name_aliases(
+def shorten_signature(
     app: Any, kind: str, name: str, thing: Any, options: Any, arguments: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Names of array types inside other types, as in the source."""
-    return tuple(given and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", given) for given in (arguments, returned))
+    """Array types by their names, as in the source; defaults that a function makes as dots."""
+    if arguments is not None:
+        arguments = _ALIAS.sub(r"\1", arguments).replace("<factory>", "...")
+    if returned is not None:
+        returned = _ALIAS.sub(r"\1", returned)
+    return arguments, returned
 
 
 def describe_settings(app: Any, kind: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -109,6 +131,6 @@ def setup(app: Any) -> None:
     app.add_lexer("acl", TextLexer)  # mosquitto's access lists
     app.connect("source-read", list_decisions)
     app.connect("doctree-read", link_to_folders)
-    app.connect("autodoc-process-signature", name_aliases)
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-process-docstring", describe_settings)
     app.connect("autodoc-process-docstring", read_as_plain_text)
