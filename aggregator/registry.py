@@ -1,4 +1,4 @@
-"""Who is in the fleet and how it is: device rows, what they report, what was refused.
+"""Keeps one row per device: whether it is online, what it reports, and what was refused from it.
 
 Rows changed by a batch are held until `flush`, so that a chatty device costs one write per transaction.
 """
@@ -27,6 +27,7 @@ class Registry:
         self._store = store
         self._limits = limits
         self._class_count, self._task = class_count, task
+        self._classes_max = limits.classes_max if task is Task.CLASSIFICATION else class_count
         self._rows: dict[str, DeviceRow] = {}
         self._new_rows = 0
 
@@ -68,10 +69,11 @@ class Registry:
 
     def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
         stored = self._known(device)
-        if stored is not None and (payload, self._class_count) == (stored.metrics, stored.class_count):
+        if stored is not None and payload == stored.metrics and stored.class_count >= self._class_count:
             self.change(device, now)
             return
-        metrics = Metrics.decode(payload, self._class_count)
+        # a device may know more classes than the bundle
+        metrics = Metrics.decode(payload, self._class_count, self._classes_max)
         if not isinstance(metrics.served, SUMS[self._task]):
             raise RemoteError(f"metrics are not those of a {self._task} model, which the fleet's bundle is")
         row = self.admit(device, now)
@@ -79,7 +81,7 @@ class Registry:
             return
         epoch, counter = metrics.epoch, metrics.counter
         sums = {"metrics": payload, "metrics_epoch": epoch, "metrics_counter": counter}
-        self.change(device, now, **sums, class_count=self._class_count)
+        self.change(device, now, **sums, class_count=metrics.class_count)
 
     def on_event(self, device: str, payload: bytes, now: Instant) -> None:
         event = Event.decode(payload)

@@ -1,4 +1,4 @@
-"""The aggregator's loop: the one thread that owns all state.
+"""Runs the aggregator's loop in one thread, which owns all state.
 
     take what arrived -> one transaction (core decides, store keeps) -> commit -> publish acks and heads -> again
 
@@ -41,19 +41,18 @@ REFUSALS_LOGGED_MAX = 100
 class Inbox:
     """Where the network thread leaves events, and the only thing the two threads share.
 
-    waits: how often the network thread waited PUT_TIMEOUT_S for room. deliveries: whether anybody wants to know of
-    messages that the broker has taken.
+    waits: how often the network thread waited PUT_TIMEOUT_S for room.
     """
 
     def __init__(self, messages_max: int) -> None:
         self._queue: queue.Queue[TransportEvent] = queue.Queue(messages_max)
         self._closed = threading.Event()
         self.waits = 0
-        self.deliveries = False
+        self._takes_deliveries = False
 
     def put(self, event: TransportEvent) -> None:
         """Called from the network thread; waits while the inbox is full."""
-        if isinstance(event, Delivered) and not event.refused and not self.deliveries:
+        if isinstance(event, Delivered) and not event.refused and not self._takes_deliveries:
             return
         # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
         while not self._closed.is_set() and not self._offer(event):
@@ -69,6 +68,10 @@ class Inbox:
         except queue.Empty:
             return events
         return events
+
+    def take_deliveries(self, wanted: bool) -> None:
+        """Whether anybody wants to know of messages that the broker has taken; they are dropped until then."""
+        self._takes_deliveries = wanted
 
     def close(self) -> None:
         """Let a waiting network thread go."""
@@ -107,7 +110,7 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        # its own retained head comes back too: after the loss of the store it tells the last version
+        # its own retained head comes back too: after the loss of the store it shows the last version
         subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0
@@ -182,7 +185,8 @@ class Service:
         if isinstance(effect, Outgoing):
             # nothing is kept here: the next turn or connection brings the head, and devices ask for acks again
             clearing = effect.retain and not effect.payload
-            self._inbox.deliveries = self._inbox.deliveries or clearing
+            if clearing:
+                self._inbox.take_deliveries(True)  # before it is sent: the answer comes on another thread
             token = self._transport.publish(effect)
             sent = token is not None
             self._lost += not sent
@@ -204,7 +208,7 @@ class Service:
             elif isinstance(event, Delivered) and event.token in self._clearing:
                 name = self._clearing.pop(event.token)
                 topics += [] if event.refused else [name]
-        self._inbox.deliveries = bool(self._clearing)
+        self._inbox.take_deliveries(bool(self._clearing))
         return topics
 
     def _log_connection(self, event: TransportEvent) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner import Learner
-from edge_agent.learner.gradient import CANDIDATE, GradientTrainer
+from edge_agent.learner.gradient import CANDIDATE
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sync import SyncState
@@ -127,7 +127,7 @@ def study(variant: Variant, features: Features, labels: Int64, scenario: str, me
             agent.process(taken(features, rows), labels[rows])
         served = agent.process(test, None).probability
         yield Row(scenario, method, draw, number, "served", ClassificationSums.of(served, truth).summary())
-        if isinstance(agent.learner.trainer, GradientTrainer):
+        if agent.learner.kind == "gradient":
             head = agent.learner.trainer.candidates()[CANDIDATE]
             learned = head.probabilities(test.codes.astype(np.float32))
             yield Row(scenario, method, draw, number, "learned", ClassificationSums.of(learned, truth).summary())

@@ -69,7 +69,7 @@ def run(task: Task, variant: Variant) -> Mapping[tuple[int, str], list[float]]:
             for what in ("source", "source + fleet"):
                 subject = Headway(variant)
                 if what != "source":
-                    subject.agent.downlink.prior_told(prior.encode())
+                    subject.agent.prior_received(prior.encode())
                 subject.learn(taught[number].rows(0, rows), device.taught.y[:rows])
                 found.setdefault((rounds, what), []).append(accuracy(subject.predict(windows), later.y))
     return found

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,15 +88,16 @@ def _run(work: Path, seed: int) -> list[Result]:
             expected = watch.LABELS_PER_CLASS * len(classes)
             if str(row["device"]) in results and row["labels"] != expected:
                 raise DemoError(f"the aggregator counts {row['labels']} labels of {row['device']}, not {expected}")
-        for result in results.values():
-            result.bytes_sent = fleet.observer.bytes_sent.get(result.name, 0)
+        sent = fleet.observer.bytes_sent
     variant = read_variant(bundle)
     pipeline = Pipeline(variant, open_runtime(variant))
+    complete = []
     for name, result in results.items():
         later = windows[name].later()
         codes = pipeline.features(later.x).codes.astype(np.float32)
-        result.fleet = _accuracy(head.probabilities(codes), later)
-    return list(results.values())
+        fleet_accuracy = _accuracy(head.probabilities(codes), later)
+        complete.append(replace(result, fleet=fleet_accuracy, bytes_sent=sent.get(name, 0)))
+    return complete
 
 
 def _teach(fleet: Fleet, windows: dict[str, watch.Windows], stage: int) -> None:
@@ -117,13 +119,14 @@ def _measure(fleet: Fleet, windows: dict[str, watch.Windows], results: dict[str,
     for device in fleet.devices:
         result = results[device.name]
         score = _score(device, name, windows[device.name].later())
-        _, result.serving = device.predictions(name)
+        _, serving = device.predictions(name)
         if stage:
-            result.after[stage] = score
-        elif result.serving == "frozen":
-            result.frozen = score
+            measured = replace(result, serving=serving, after=result.after | {stage: score})
+        elif serving == "frozen":
+            measured = replace(result, serving=serving, frozen=score)
         else:
-            raise DemoError(f"{device.name} served {result.serving} before it saw a label")
+            raise DemoError(f"{device.name} served {serving} before it saw a label")
+        results[device.name] = measured
 
 
 def _score(device: Device, name: str, later: watch.Windows) -> float:

@@ -56,9 +56,6 @@ class SensorSettings:
         example={"gehen": "walk", "laufen": "run"},
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
 class LearnerSettings:
@@ -224,9 +221,6 @@ class PolicySettings:
     )
     waiting_bytes_max: int = integer(64 << 20, low=1 << 16, doc="Bytes that waiting labels may take, likewise.")
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
@@ -250,9 +244,6 @@ class SyncSettings:
         "since; 0: all of them.",
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
@@ -273,9 +264,6 @@ class DeliverySettings:
     latency_ms_max: float = number(
         0.0, low=0.0, high=3_600_000, doc="Longest median time of one window in the self-test, milliseconds; 0: any."
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, slots=True)

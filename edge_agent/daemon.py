@@ -1,4 +1,4 @@
-"""The process around the device's loop: owns the threads, the sockets, the timers and the lock.
+"""Runs the device's loop as a process: owns the threads, the sockets, the timers and the lock.
 
 One thread owns all state. The MQTT thread and the signal handlers only put events into the queue.
 """
@@ -18,13 +18,12 @@ from types import FrameType
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Delivery, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
-from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import Spool
-from edge_agent.startup import InferenceFailed, Opened, open_bundle
-from edge_agent.store import DATABASE, SQLiteStore, StandbyStore, set_aside
+from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
+from edge_agent.store import StandbyStore
 from headway.errors import ConfigError, StoreError
 from headway.mqtt.transport import MqttTransport
-from headway.ports import Clock, Transport, TransportEvent
+from headway.ports import Clock, Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.wire import device_subscriptions
 
@@ -44,28 +43,29 @@ class Daemon:
         self._lock = _lock(config.state_dir)
         self._slots = Slots(config.state_dir, config.bundle)
         opened = open_bundle(config, self._slots, clock)
-        self._agent, variant, pipeline = opened.agent, opened.variant, opened.pipeline
-        self._loop = DeviceLoop(config, clock, variant, pipeline, opened.store, self._agent, Spool(config.sensor))
+        self._agent = opened.agent
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
-        if self._standby is None:
-            self._loop.keeper.backup = opened.backup
-        else:
-            self._loop.keeper.refused(self._standby.failure, clock.monotonic_s())
-        folder = self._slots.store_dir  # of this start; a switch or a roll-back changes it for the next
-        self._loop.intake.open_empty = lambda: self._open_empty(folder)
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
-        self._greeting = f"device {config.device}, bundle {variant.name}, {pipeline.runtime_name}"
+        self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
         self._delivery = self._deliveries(config, opened) if config.mqtt is not None else None
-        if self._delivery is not None:
-            self._loop.take_deliveries(self._delivery)
-        if config.mqtt is not None:
-            self._loop.transport = build_transport(
+
+        def connect(last_will: Outgoing) -> Transport:
+            return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
                 device_subscriptions(config.fleet, config.device),
-                self._loop.last_will,
+                last_will,
                 self._events.put,
             )
+
+        self._loop = build_device(
+            config,
+            clock,
+            opened,
+            Spool(config.sensor),
+            connect=None if config.mqtt is None else connect,
+            delivery=self._delivery,
+        )
 
     def run(self, *, once: bool = False) -> bool:
         """Work until SIGTERM or SIGINT; with `once`, until the spool is empty and, if online, acknowledged.
@@ -90,10 +90,8 @@ class Daemon:
             # nothing was learned without a disk, so nothing is lost by starting again on it
             if not self._restart or self._standby is None:
                 raise
-        backup, store = self._loop.keeper.backup, self._loop.keeper.store
-        if backup is not None:
-            backup.back_up(store)
-        store.close()
+        self._loop.store.back_up()
+        self._loop.store.current.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         return self._restart or (self._delivery is not None and self._delivery.restart)
@@ -104,20 +102,21 @@ class Daemon:
         notifier.ready()
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
-        said = ""
+        last_condition = ""
         while not loop.stopping:
             taken = loop.turn()
             if self._standby is not None and self._standby.usable:
-                self._restart = loop.stopping = True
+                self._restart = True
+                loop.stop_soon()
             now_s = self._clock.monotonic_s()
             if once and taken:
                 deadline_s = now_s + ONCE_ACK_WAIT_S
             elif once and taken is not None and (loop.settled() or now_s > deadline_s):
                 break
-            if loop.condition != said:
-                said = loop.condition
-                notifier.status(said)
-                write_condition(self._lock, said)
+            if loop.condition != last_condition:
+                last_condition = loop.condition
+                notifier.status(last_condition)
+                write_condition(self._lock, last_condition)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
 
@@ -146,14 +145,8 @@ class Daemon:
         except queue.Empty:
             return
 
-    def _open_empty(self, state_dir: Path) -> SQLiteStore:
-        """A new database in the place of the damaged one, which is set aside."""
-        self._loop.keeper.store.close()
-        set_aside(state_dir / DATABASE)
-        return SQLiteStore(state_dir / DATABASE)
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._loop.stopping = True
+        self._loop.stop_soon()
 
 
 def write_condition(lock: int, text: str) -> None:

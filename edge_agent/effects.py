@@ -1,13 +1,16 @@
-"""What comes out of the agent's decisions."""
+"""Holds what comes out of the agent's decisions: answers, messages to send, counts of labels."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge_agent.learner import Prediction
 from headway.arrays import AnyArray, Float32, Strings
+from headway.maths import Task, predicted
 from headway.wire import Kind
 
 
@@ -22,6 +25,13 @@ class Answer:
     prediction: AnyArray
     probability: Float32
     source: Strings
+
+    @classmethod
+    def of(cls, served: Sequence[Prediction], task: Task) -> Answer:
+        """Of what was served for one run of windows after another."""
+        probability = np.concatenate([one.probability for one in served])
+        sources = [one.source for one in served for _ in range(len(one.probability))]
+        return cls(predicted(probability, task), probability, np.array(sources))
 
     def encode(self, **more: AnyArray) -> bytes:
         """As ``.npz`` bytes, three arrays by these names, and what `more` there is."""
@@ -49,3 +59,13 @@ class LabelCounts:
     repeated: int = 0
     corrected: int = 0
     unknown: int = 0
+
+    def add(
+        self, *, learned: int = 0, waiting: int = 0, repeated: int = 0, corrected: int = 0, unknown: int = 0
+    ) -> None:
+        """So many more."""
+        self.learned += learned
+        self.waiting += waiting
+        self.repeated += repeated
+        self.corrected += corrected
+        self.unknown += unknown

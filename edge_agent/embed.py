@@ -21,10 +21,11 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.labels import WATCHED, RememberedWindows
+from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Learner as ServingLearner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
+from edge_agent.store import CHECKED_NAMES, Extent
 from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32
 from headway.bundle import Variant, read_variant
@@ -65,12 +66,10 @@ class Learner:
         self._core = Agent(
             "embedded",
             ServingLearner(variant, settings),
-            SyncSettings(),
+            SyncSettings(outbox_rows_max=0),  # there is nobody to send updates to
             SyncState(epoch=0),
             windows=RememberedWindows(settings.horizon_rows),
         )
-        # there is nobody to send updates to
-        self._core.outbox.rows_left = 0
         self._new_classes = settings.new_classes
         self._next = 0
 
@@ -184,7 +183,7 @@ class Learner:
         core.windows.take_changes()  # all of them are written, not only those that changed since the last call
         windows = {f"window.{i}": payload for i, (_, payload) in enumerate(core.windows.all())}
         blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
-        blobs |= core.event_log.changes(checkpoint=True, everything=True)
+        blobs |= core.event_log.take_changes(Extent.EVERYTHING).state
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
         meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
         write_durably(Path(path), encode_tensors(tensors, meta))
@@ -199,10 +198,10 @@ class Learner:
         if not isinstance(meta, dict) or not {"learner", "sync"} <= set(tensors):
             raise StoreError(f"{path} was not written by Learner.save")
         self._core.learner.restore(tensors["learner"].tobytes())
-        self._core.sync_state = SyncState.decode(tensors["sync"].tobytes())
         rows = [(str(window_id), tensors[f"window.{i}"].tobytes()) for i, window_id in enumerate(meta["ids"])]
         self._core.windows.restore(rows)
-        self._core.event_log.restore({name: tensors[name].tobytes() for name in WATCHED if name in tensors})
+        saved = {name: tensors[name].tobytes() for name in CHECKED_NAMES if name in tensors}
+        self._core.restore(SyncState.decode(tensors["sync"].tobytes()), saved)
         self._next = int(meta["next"])
         return self
 

@@ -1,4 +1,4 @@
-"""From a claimed file to a committed one, and what happens to files while the disk refuses.
+"""Takes in the sensor's files: answers each, learns from it, commits and clears it away; also while the disk refuses.
 
     good      read -> predict, learn -> answer -> commit (the moment it counts) -> clear the file away
     degraded  read -> predict -> answer; the file stays claimed, and is learned once the disk is back
@@ -13,11 +13,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.agent import EPOCH_BITS, Agent
+from edge_agent.agent import Agent
 from edge_agent.effects import LabelCounts
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import Changes, OutboxRow, RetryingStore, Store
+from edge_agent.training import Training
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
@@ -35,21 +36,29 @@ Note = Callable[[str, str], None]
 class Intake:
     """Takes in one device's files. note: tells people of an event, by name and in words.
 
-    open_empty: sets a damaged database aside and opens an empty one; None where that cannot be.
+    training: says how many labels of a file may be learned at once. new_classes: names that are unknown are new
+    classes. replace_database: sets a damaged database aside and opens an empty one; None where that cannot be.
     """
 
     def __init__(
-        self, clock: Clock, pipeline: Pipeline, keeper: RetryingStore, agent: Agent, sensor: Sensor, note: Note
+        self,
+        clock: Clock,
+        pipeline: Pipeline,
+        store: RetryingStore,
+        agent: Agent,
+        sensor: Sensor,
+        training: Training,
+        note: Note,
+        *,
+        new_classes: bool = False,
+        replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
-        self._clock, self._pipeline, self._keeper = clock, pipeline, keeper
-        self._agent, self._sensor, self._note = agent, sensor, note
+        self._clock, self._pipeline, self._store = clock, pipeline, store
+        self._agent, self._sensor, self._training, self._note = agent, sensor, training, note
+        self._new_classes, self._replace_database = new_classes, replace_database
         self._held: list[Claimed] = []
         self._unanswered: list[tuple[Claimed, bytes]] = []
         self._unreleased: list[Claimed] = []
-        self.open_empty: Callable[[], Store] | None = None
-        self.new_classes = False
-        self.before_batch: Callable[[], None] | None = None
-        self.outbox_rows_max = self.outbox_bytes_max = ROWS_MAX
 
     def start(self) -> None:
         """Finish what the last run had begun."""
@@ -69,7 +78,7 @@ class Intake:
             if taken:
                 self._sensor.prune_answers()
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
         return taken
 
     @property
@@ -81,11 +90,11 @@ class Intake:
         return max(held, self._agent.sync_state.consumed) + 1
 
     def _take_in(self, file: Claimed) -> None:
-        if self._keeper.degraded:
+        if self._store.degraded:
             self._hold(file)
             return
         try:
-            self.note_room()
+            self._agent.outbox.note_stored(*self._store.outbox_size())
             samples, features = self._read(file)
             if samples.changes is not None:
                 self._agent.change_classes(samples.changes)
@@ -95,13 +104,12 @@ class Intake:
             self._reject(file, str(error))
             return
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
             self._hold(file)
             return
         for name in samples.names:
             self._agent.add_class(name)
-        if self.before_batch is not None:
-            self.before_batch()
+        self._training.grant()
         if features is not None:
             answer = self._agent.process(features, samples.y, samples.ids)
             self._finish(file, answer.encode())
@@ -118,22 +126,22 @@ class Intake:
             if answer is not None:
                 self._sensor.answer(file, answer)
         except StoreError as error:
-            self._keeper.postpone(changes)
-            self._keeper.failed(error, self._now_s)
+            self._store.postpone(changes)
+            self._store.failed(error, self._now_s)
             self._unanswered.append((file, answer or b""))
         else:
-            self._keeper.commit(changes, self._now_s)
+            self._store.commit(changes, self._now_s)
         self._unreleased.append(file)
         self._release()
 
     def _release(self) -> None:
         """Clear away what is committed."""
         try:
-            while self._unreleased and not self._keeper.degraded:
+            while self._unreleased and not self._store.degraded:
                 self._sensor.release(self._unreleased[0])
                 self._unreleased.pop(0)
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
 
     def _hold(self, file: Claimed) -> None:
         """Predict only; the file waits, and will be taken in as if it came later."""
@@ -145,53 +153,53 @@ class Intake:
         except DataError:
             return  # it is rejected when its turn comes: moving it is a change on the disk, too
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
 
     def _heal(self) -> None:
         """Try the disk again, and when it is back catch up."""
-        if not self._keeper.due(self._now_s):
+        if not self._store.due(self._now_s):
             return
         try:
-            if self._keeper.damaged and self.open_empty is not None:
-                self._replace_store(self.open_empty)
+            if self._store.damaged and self._replace_database is not None:
+                self._go_on_from_memory(self._replace_database)
             while self._unanswered:
                 self._sensor.answer(*self._unanswered[0])
                 self._unanswered.pop(0)
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
             return
-        if not self._keeper.retry(self._now_s):
+        if not self._store.retry(self._now_s):
             return
         self._release()
         held, self._held = self._held, []
         for file in held:
             self._take_in(file)
 
-    def _replace_store(self, open_empty: Callable[[], Store]) -> None:
+    def _go_on_from_memory(self, replace_database: Callable[[Store], Store]) -> None:
         """Memory holds everything but the outbox: go on from it in a new database."""
-        problem = self._keeper.problem
+        problem = self._store.problem
         rows = self._readable_outbox()
-        store = open_empty()
+        store = replace_database(self._store.current)
         changes = Changes({}, outbox=rows or ())
         if rows is None and self._agent.sync_state.sequence:
             # the updates that waited are gone, and the aggregator takes none after a gap
-            changes = changes.then(self._agent.fork(problem, self._agent.draw(EPOCH_BITS)))
+            changes = changes.then(self._agent.fork(problem))
         everything = self._agent.everything()
         known = {row.sequence for row in everything.outbox}
         waiting = tuple(row for row in changes.outbox if row.sequence not in known)
-        self._keeper.replace(store, replace(everything, outbox=waiting + everything.outbox), self._now_s)
+        self._store.replace(store, replace(everything, outbox=waiting + everything.outbox), self._now_s)
         self._note("store-replaced", f"{problem}; went on from memory in a new database")
 
     def _readable_outbox(self) -> tuple[OutboxRow, ...] | None:
         """Rows of the damaged database and those not yet committed; None when they cannot be read."""
         try:
-            return (*self._keeper.store.outbox(0, ROWS_MAX), *self._keeper.uncommitted_rows)
+            return (*self._store.current.outbox(0, ROWS_MAX), *self._store.uncommitted_rows)
         except StoreError:
             return None
 
     def _read(self, file: Claimed) -> tuple[Samples, Features | None]:
         learner = self._agent.learner
-        samples = self._sensor.read(file, learner.classes, new_classes=self.new_classes, task=learner.task)
+        samples = self._sensor.read(file, learner.classes, new_classes=self._new_classes, task=learner.task)
         has_windows = samples.x is not None and len(samples)
         return samples, self._pipeline.features(samples.x) if has_windows and samples.x is not None else None
 
@@ -199,17 +207,11 @@ class Intake:
         try:
             self._sensor.reject(file, reason)
         except StoreError as error:
-            self._keeper.failed(error, self._now_s)
+            self._store.failed(error, self._now_s)
             self._held.append(file)
             return
-        self._keeper.commit(self._agent.changes(consumed=file.sequence), self._now_s)
+        self._store.commit(self._agent.changes(consumed=file.sequence), self._now_s)
         self._note("input-rejected", f"{file.name}: {reason}")
-
-    def note_room(self) -> None:
-        """Tell the agent how many updates may still wait. Raises StoreError."""
-        rows, size = self._keeper.outbox_size()
-        self._agent.outbox.rows_left = self.outbox_rows_max - rows
-        self._agent.outbox.bytes_left = self.outbox_bytes_max - size
 
     def _report_labels(self, name: str, counts: LabelCounts) -> None:
         log.info("%s: %s", name, counts)

@@ -1,6 +1,6 @@
-"""What the device does and in which order: every effect of the agent's decisions, through protocols alone.
+"""Runs one device: carries out every effect of the agent's decisions, in order, through protocols alone.
 
-    what waits is taken in and committed (intake.py) -> what is due is told to the aggregator
+    what waits is taken in and committed (intake.py) -> what is due is sent to the aggregator
     the aggregator's ack -> commit that it is stored there
 
 The daemon drives this with a real clock, disk and broker; the simulation drives it with its own, and stops it between
@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Callable
 
 import headway
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Delivery, Messenger
 from edge_agent.intake import Intake
-from edge_agent.labels import LinuxMachineState, MachineState, Policy, log_line
+from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
 from headway.bundle import Variant
-from headway.errors import RemoteError, StoreError
+from headway.errors import RemoteError
 from headway.ports import (
     Clock,
     Connected,
@@ -49,7 +50,8 @@ OUTBOX_ROWS_A_TURN = 20
 class DeviceLoop:
     """One device at work. Not thread-safe: one thread calls everything.
 
-    transport: None works offline; set it before `start`. stopping: set it to end `turn` after the file at hand.
+    connect: makes the connection, given what the broker shall say for this device when it breaks; None works offline.
+    delivery: takes bundles over the network; None takes none. replace_database: as for `Intake`.
     """
 
     def __init__(
@@ -58,53 +60,61 @@ class DeviceLoop:
         clock: Clock,
         variant: Variant,
         pipeline: Pipeline,
-        store: Store,
+        store: RetryingStore,
         agent: Agent,
         sensor: Sensor,
-        machine_state: MachineState | None = None,
+        policy: Policy,
+        *,
+        connect: Callable[[Outgoing], Transport] | None = None,
+        delivery: Delivery | None = None,
+        replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
-        machine_state = machine_state or LinuxMachineState()
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
-        self._keeper, self._agent, self._sensor = RetryingStore(store), agent, sensor
-        self._intake = Intake(clock, pipeline, self._keeper, agent, sensor, self._note)
-        self._intake.new_classes = config.learner.new_classes
-        self._intake.outbox_rows_max = config.sync.outbox_rows_max
-        self._intake.outbox_bytes_max = config.sync.outbox_bytes_max
-        self._training = Training(clock, agent, self._keeper, Policy(config.policy, machine_state, clock.monotonic_s()))
-        self._training.before_step = self._intake.note_room
-        self._intake.before_batch = self._training.grant
-        self._told = ""
-        self.refused = 0
+        self._store, self._agent = store, agent
+        self._training = Training(clock, agent, store, policy)
+        self._intake = Intake(
+            clock,
+            pipeline,
+            store,
+            agent,
+            sensor,
+            self._training,
+            self._note,
+            new_classes=config.learner.new_classes,
+            replace_database=replace_database,
+        )
+        self._messenger = None if delivery is None else Messenger(delivery, clock, self._publish, self._note)
         self._connected = False
-        self._problem = self._last_error = ""
+        self._problem = self._last_error = self._last_store_problem = ""
         self._refusals: set[str] = set()
-        self.transport: Transport | None = None
-        self._messenger: Messenger | None = None
-        self.stopping = False
+        self._stopping = False
+        self.refused = 0
         self.next_poll_s = 0.0
+        self.transport = None if connect is None else connect(self.last_will)
 
     @property
     def agent(self) -> Agent:
         return self._agent
 
-    def take_deliveries(self, delivery: Delivery) -> None:
-        """Take bundles over the network; without this call, none."""
-        self._messenger = Messenger(delivery, self._clock, self._publish, self._note)
+    @property
+    def store(self) -> RetryingStore:
+        return self._store
 
     @property
-    def keeper(self) -> RetryingStore:
-        return self._keeper
+    def stopping(self) -> bool:
+        """Whether the program is to end, or to start again with another bundle."""
+        return self._stopping
 
-    @property
-    def intake(self) -> Intake:
-        return self._intake
+    def stop_soon(self) -> None:
+        """End `turn` after the file at hand."""
+        self._stopping = True
 
     @property
     def condition(self) -> str:
         """One line for people: what is wrong with the disk, or which head serves."""
-        if self._keeper.degraded:
-            return f"degraded: {self._keeper.problem}"
+        if self._store.degraded:
+            return f"degraded: {self._store.problem}"
         status_detail = self._training.status_detail
         return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
 
@@ -126,11 +136,11 @@ class DeviceLoop:
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
-            taken = self._intake.poll(lambda: self.stopping)
+            taken = self._intake.poll(lambda: self._stopping)
             self._training.step()
             self.next_poll_s = now_s + self._config.sensor.poll_interval_s
-            self._tell_decisions()
-            self._tell_condition()
+            self._publish_decisions()
+            self._publish_condition()
         self._sync()
         return taken
 
@@ -142,11 +152,11 @@ class DeviceLoop:
                 self._last_error, self._refusals = "", set()
                 changes = self._agent.reconnected(session_present)
                 if changes is not None:
-                    self._keeper.commit(changes, self._clock.monotonic_s())
+                    self._store.commit(changes, self._clock.monotonic_s())
                 if self._messenger is not None:
                     self._messenger.delivery.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
-                self._tell_of_a_fork()
+                self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
             case Disconnected(reason, response):
                 self._offline(reason, response)
@@ -164,9 +174,9 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
             self._publish(Kind.STATUS, self.last_will.payload)
             self.transport.stop()
-        self._keeper.commit(self._agent.checkpoint(), self._clock.monotonic_s())
-        if self._keeper.error is not None:
-            raise self._keeper.error
+        self._store.commit(self._agent.checkpoint(), self._clock.monotonic_s())
+        if self._store.error is not None:
+            raise self._store.error
 
     def settled(self) -> bool:
         """Whether the aggregator has acknowledged everything."""
@@ -175,7 +185,7 @@ class DeviceLoop:
         state = self._agent.sync_state
         log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
         exact_done = self._agent.learner.kind != "exact" or log_line
-        return exact_done and self._keeper.outbox_size()[0] == 0
+        return exact_done and self._store.outbox_size()[0] == 0
 
     def _offline(self, reason: str, response: Response) -> None:
         self._connected = False
@@ -200,14 +210,15 @@ class DeviceLoop:
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if changes is not None:
-                    self._keeper.commit(changes, self._clock.monotonic_s())
-                    self._note_acknowledged()
-                self._tell_of_a_fork()
-            elif kind is Kind.HEAD and self._agent.downlink.head_published(payload):
-                self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
+                    self._store.commit(changes, self._clock.monotonic_s())
+                    state = self._agent.sync_state
+                    self._store.note_acknowledged(state.epoch, state.acked, self._clock.monotonic_s())
+                self._publish_notices()
+            elif kind is Kind.HEAD and self._agent.head_published(payload):
+                self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
-            elif kind is Kind.PRIOR and not self._keeper.degraded and self._agent.downlink.prior_told(payload):
-                self._keeper.commit(self._agent.changes(), self._clock.monotonic_s())
+            elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):
+                self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
             self._refuse(name, error)
@@ -218,34 +229,21 @@ class DeviceLoop:
         if not self.refused & (self.refused - 1):
             self._note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
-    def _note_acknowledged(self) -> None:
-        """The witness beside the store: a store that falls behind it was restored from an older backup."""
-        state, backup = self._agent.sync_state, self._keeper.backup
-        if backup is not None and not self._keeper.degraded:
-            try:
-                backup.note(state.epoch, state.acked)
-            except StoreError as error:
-                self._keeper.failed(error, self._clock.monotonic_s())
+    def _publish_notices(self) -> None:
+        for name, problem in self._agent.take_notices():
+            self._note(name, problem)
 
-    def _tell_of_a_fork(self) -> None:
-        problem, self._agent.forked = self._agent.forked, ""
-        if problem:
-            self._note("history-forked", problem)
-        problem, self._agent.removed = self._agent.removed, ""
-        if problem:
-            self._note("contribution-removed", problem)
-
-    def _tell_decisions(self) -> None:
+    def _publish_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):
             log.info("%s", log_line(event))
             self._publish(Kind.EVENT, event.encode())
 
-    def _tell_condition(self) -> None:
+    def _publish_condition(self) -> None:
         """Say once that the disk refuses, and once that it is good again."""
-        problem = self._keeper.problem
-        if problem == self._told:
+        problem = self._store.problem
+        if problem == self._last_store_problem:
             return
-        self._told = problem
+        self._last_store_problem = problem
         name, text = ("degraded", problem) if problem else ("recovered", "the disk takes commits again")
         log.warning("%s: %s", name, text)
         self._publish(Kind.EVENT, Event(name, {"problem": text[:500]}, self._clock.wall_s()).encode())
@@ -253,12 +251,12 @@ class DeviceLoop:
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
-        if self._keeper.degraded:
-            return  # what is not saved must not be told: after a power cut the numbers would be used again
+        if self._store.degraded:
+            return  # what is not saved must not be sent: after a power cut the numbers would be used again
         if self._messenger is not None:
             if self._messenger.turn(now_s, self._connected):
                 self._publish(Kind.REPORTED, self._reported().encode())
-            self.stopping = self.stopping or self._messenger.delivery.restart
+            self._stopping = self._stopping or self._messenger.delivery.restart
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -267,19 +265,18 @@ class DeviceLoop:
         request = agent.downlink.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
-        if agent.uplink.unsendable_bytes:
+        if size_bytes := agent.uplink.take_unsendable():
             self._note(
                 "statistics-too-large",
-                f"statistics have {agent.uplink.unsendable_bytes} bytes, a report at most "
+                f"statistics have {size_bytes} bytes, a report at most "
                 f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
                 "or --select",
             )
-            agent.uplink.unsendable_bytes = 0
         if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
-        waiting = self._keeper.outbox(0, 1)
+        waiting = self._store.outbox(0, 1)
         acked = waiting[0].sequence - 1 if waiting else agent.sync_state.sequence
-        for row in self._keeper.outbox(agent.outbox.position(now_s), OUTBOX_ROWS_A_TURN):
+        for row in self._store.outbox(agent.outbox.position(now_s), OUTBOX_ROWS_A_TURN):
             if self._publish(Kind.UPDATE, as_sent(row, acked)) is None:
                 return
             agent.outbox.sent(row.sequence, now_s)
@@ -294,7 +291,7 @@ class DeviceLoop:
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _note(self, name: str, problem: str) -> None:
-        """Tell people, here and at the aggregator, that something was refused; work goes on."""
+        """An event for people, here and at the aggregator: something was refused; work goes on."""
         self._problem = problem
         log.warning("%s", problem)
         self._publish(Kind.EVENT, Event(name, {"problem": problem[:500]}, self._clock.wall_s()).encode())
@@ -311,7 +308,7 @@ class DeviceLoop:
             machine=f"{platform.machine()} python {platform.python_version()}",
             labels=learner.labels,
             source=learner.serving,
-            problem=(self._keeper.problem or self._problem)[:500],
+            problem=(self._store.problem or self._problem)[:500],
             release=self._variant.release,
             delivery="" if self._messenger is None else self._messenger.delivery.state[:500],
         )

@@ -1,11 +1,10 @@
-"""Labels that wait, learned in steps: as many as the policy and its budget allow, each step one transaction.
+"""Learns the labels that wait, in steps: as many as the policy and its budget allow, each step one transaction.
 
 may anything be learned now? -> the oldest waiting labels, until the budget is spent -> commit
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.agent import Agent
@@ -36,25 +35,21 @@ class StepFigures:
 class Training:
     """Drives one agent's learning by its policy."""
 
-    def __init__(self, clock: Clock, agent: Agent, keeper: RetryingStore, policy: Policy) -> None:
-        self._clock, self._agent, self._keeper, self._policy = clock, agent, keeper, policy
+    def __init__(self, clock: Clock, agent: Agent, store: RetryingStore, policy: Policy) -> None:
+        self._clock, self._agent, self._store, self._policy = clock, agent, store, policy
         self._alarms = agent.event_log.alarms
         self._counted = agent.learner.labels
-        # learns how much room for updates there is; what it raises degrades
-        self.before_step: Callable[[], None] | None = None
         self.figures = StepFigures()
         self.obstacle = ""
-        settings = policy.settings
-        agent.labelling.rows_max, agent.labelling.bytes_max = settings.waiting_rows_max, settings.waiting_bytes_max
 
     def grant(self) -> None:
         """Before a batch: how many of its labels may be learned while it is answered; the others wait."""
-        self._agent.labelling.allowance = 0 if self._closed() else self._labels_max
+        self._agent.labelling.allow(0 if self._closed() else self._labels_max)
 
     def step(self) -> int:
         """Learn waiting labels within the budget, and commit. Returns how many."""
         learned = 0
-        if len(self._agent.labelling.queue) and not self._closed() and not self._keeper.degraded:
+        if len(self._agent.labelling.queue) and not self._closed() and not self._store.degraded:
             learned = self._learn()
         total, now_s = self._agent.learner.labels, self._clock.monotonic_s()
         self._policy.learned(total - self._counted, len(self._agent.labelling.queue), now_s)
@@ -63,20 +58,19 @@ class Training:
 
     def _learn(self) -> int:
         try:
-            if self.before_step is not None:
-                self.before_step()
+            self._agent.outbox.note_stored(*self._store.outbox_size())
         except StoreError as error:
-            self._keeper.failed(error, self._clock.monotonic_s())
+            self._store.failed(error, self._clock.monotonic_s())
             return 0
         agent, start_s, learned = self._agent, self._clock.monotonic_s(), 0
         deadline_s = start_s + self._policy.settings.step_s_max
         while len(agent.labelling.queue) and learned < self._labels_max:
-            learned += agent.labelling.learn_waiting(min(LABELS_A_LOOK, self._labels_max - learned))
+            learned += agent.learn_waiting(min(LABELS_A_LOOK, self._labels_max - learned))
             if self._clock.monotonic_s() >= deadline_s:
                 break
         self.figures.add(learned, self._clock.monotonic_s() - start_s)
         agent.event_log.record(self._clock.wall_s())
-        self._keeper.commit(agent.changes(), self._clock.monotonic_s())
+        self._store.commit(agent.changes(), self._clock.monotonic_s())
         return learned
 
     @property
@@ -94,8 +88,8 @@ class Training:
 
     def _closed(self) -> bool:
         agent = self._agent
-        if agent.labelling.drift_ahead or agent.event_log.alarms > self._alarms:
-            agent.labelling.drift_ahead, self._alarms = False, agent.event_log.alarms
+        if agent.labelling.take_drift_ahead() or agent.event_log.alarms > self._alarms:
+            self._alarms = agent.event_log.alarms
             self._policy.alarm()
         self.obstacle = self._policy.obstacle(self._clock.monotonic_s(), len(agent.labelling.queue))
         return bool(self.obstacle)

@@ -1,4 +1,4 @@
-"""Classes that come, go, or get another name: orders by name, in a file of their own."""
+"""Reads requests to add, rename or remove classes, by name, from a file of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated MQTT 5 broker: retained messages, sessions, wills, QoS 1 redelivery; and all that it can lose."""
+"""Simulates an MQTT 5 broker: retained messages, sessions, wills, QoS 1 redelivery, and the loss of each."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ class Session:
     connection: int = 0
     left_s: float = 0.0
 
+    def open(self, client: Client, connection: int) -> None:
+        """The client is there, over a new connection."""
+        self.client, self.connection, self.subscriptions = client, connection, client.subscriptions
+
+    def close(self, now_s: float) -> None:
+        """The connection is over: what was in flight waits for the next one."""
+        self.queue = deque([*self.flight.values(), *self.queue][:QUEUED_MAX])
+        self.flight.clear()
+        self.client, self.left_s = None, now_s
+
 
 class Broker:
     """Routes messages between sessions. unreachable: clients cut off by a partition.
@@ -66,8 +76,10 @@ class Broker:
     observe: called with "in" or "out", the client, the topic and the payload's length, for every message.
     """
 
-    def __init__(self, scheduler: Scheduler, trace: Trace) -> None:
-        self._scheduler, self._trace = scheduler, trace
+    def __init__(
+        self, scheduler: Scheduler, trace: Trace, observe: Callable[[str, str, str, int], None] | None = None
+    ) -> None:
+        self._scheduler, self._trace, self._observe = scheduler, trace, observe
         self._chance = scheduler.chance("broker")
         self._sessions: dict[str, Session] = {}
         self._connections = self._deliveries = 0
@@ -76,7 +88,6 @@ class Broker:
         self.retained: dict[str, Received] = {}
         self.unreachable: set[str] = set()
         self.up = True
-        self.observe: Callable[[str, str, str, int], None] | None = None
 
     def connect(self, client: Client) -> tuple[bool, int | None]:
         """Whether a session was there, and the number of the new connection; None when it cannot be made."""
@@ -92,7 +103,7 @@ class Broker:
         if session.client is not None:
             self._drop(session)
         self._connections += 1
-        session.client, session.connection, session.subscriptions = client, self._connections, client.subscriptions
+        session.open(client, self._connections)
         self._trace.add(self._scheduler.now_s, "broker", f"{client.client} connects")
         waiting = set(map(id, session.queue))
         for name, message in self.retained.items():
@@ -117,8 +128,8 @@ class Broker:
         current = session is not None and session.client is not None and session.connection == connection
         if not self.up or client in self.unreachable or (not current and self._chance.random() < 0.5):
             return False
-        if self.observe is not None:
-            self.observe("in", client, message.topic, len(message.payload))
+        if self._observe is not None:
+            self._observe("in", client, message.topic, len(message.payload))
         self._route(message)
         return current
 
@@ -187,8 +198,8 @@ class Broker:
         def arrive() -> None:
             if client.client in self.unreachable or not client.received(message):
                 return
-            if self.observe is not None:
-                self.observe("out", client.client, message.topic, len(message.payload))
+            if self._observe is not None:
+                self._observe("out", client.client, message.topic, len(message.payload))
             if session.connection == connection:
                 session.flight.pop(number, None)
                 self._flow(session)
@@ -203,10 +214,7 @@ class Broker:
             self._route(will)
 
     def _drop(self, session: Session) -> None:
-        """The connection is over: what was in flight waits for the next one."""
-        session.queue = deque([*session.flight.values(), *session.queue][:QUEUED_MAX])
-        session.flight.clear()
-        session.client, session.left_s = None, self._scheduler.now_s
+        session.close(self._scheduler.now_s)
 
     def _subscribed(self, session: Session, name: str) -> bool:
         key = (session.subscriptions, name)

@@ -1,4 +1,4 @@
-"""A simulated device: the real agent and its real loop on a machine of its own."""
+"""Simulates a device: the real agent and its real loop on a simulated machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner import AdoptHead, AdoptPrior
 from edge_agent.loop import DeviceLoop
-from edge_agent.store import Changes, Entry, HeadAdopted, PriorAdopted
+from edge_agent.startup import Opened, build_device
+from edge_agent.store import Changes, Entry
 from edge_agent.sync import SyncState
 from headway.maths import Statistics
-from headway.ports import Received
+from headway.ports import Outgoing, Received
 from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
 from simulation.history import History, SensorFile, Violation
 from simulation.machine import Machine, Place
@@ -41,7 +42,6 @@ class SimulatedDevice(Machine):
     ) -> None:
         super().__init__(config.device, place, lambda: check(self))
         self.config, self._lives = config, lives
-        self.checked: object = None
         self.boots = 0
         self._new_disk()
 
@@ -61,24 +61,15 @@ class SimulatedDevice(Machine):
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self.trace("disk is full" if full else "disk has space")
-        self.store.full = self.spool.full = full
+        self.store.fill(full)
+        self.spool.fill(full)
 
     def begin(self) -> None:
         place, build = self.place, self.place.build
         variant = place.model.variant
         agent = build.open_agent(self.config, variant, self.store, self.chance.getrandbits)
-        self.loop = build.loop(self.config, self.clock, variant, place.model.pipeline, self.store, agent, self.spool)
-        self.transport = SimulatedTransport(
-            place.broker,
-            self.name,
-            device_subscriptions(place.fleet, self.name),
-            self.loop.last_will,
-            self.deliver,
-            place.link,
-            place.scheduler,
-            self.power,
-        )
-        self.loop.transport = self.transport
+        opened = Opened(variant, place.model.pipeline, self.store, None, agent)
+        self.loop = build_device(self.config, self.clock, opened, self.spool, connect=self._connect, loop=build.loop)
         self.loop.start()
         self.wake_after(0.0)
 
@@ -96,11 +87,24 @@ class SimulatedDevice(Machine):
 
     def forget(self) -> None:
         self.loop = None
-        self.checked = None
 
     def disk_power_cut(self) -> None:
         self.store.power_cut()
         self.spool.power_cut()
+
+    def _connect(self, last_will: Outgoing) -> SimulatedTransport:
+        place = self.place
+        self.transport = SimulatedTransport(
+            place.broker,
+            self.name,
+            device_subscriptions(place.fleet, self.name),
+            last_will,
+            self.deliver,
+            place.link,
+            place.scheduler,
+            self.power,
+        )
+        return self.transport
 
     def _new_disk(self) -> None:
         variant = self.place.model.variant
@@ -121,9 +125,9 @@ class SimulatedDevice(Machine):
             entry = Entry.decode(payload)
             self._saved(entry.sync)
             for operation in entry.operations:
-                if isinstance(operation, HeadAdopted):
+                if isinstance(operation, AdoptHead):
                     self._took_up(operation.payload)
-                elif isinstance(operation, PriorAdopted):
+                elif isinstance(operation, AdoptPrior):
                     self._started_from(operation.payload)
         if "sync" in changes.state:
             self._saved(changes.state["sync"])
@@ -131,8 +135,7 @@ class SimulatedDevice(Machine):
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version > self.history.fleet_version:
             self._took_up(fleet.encode())
-        trainer = None if self.loop is None else self.loop.agent.learner.trainer
-        prior = trainer.fleet if isinstance(trainer, ExactTrainer) else None
+        prior = None if self.loop is None else self.loop.agent.learner.trainer.prior_statistics
         if prior is not None and prior.samples > self.history.prior_samples:
             self._started_from(FleetPrior(1, prior).encode())
         for row in changes.outbox:
@@ -145,9 +148,9 @@ class SimulatedDevice(Machine):
         self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
 
     def _took_up(self, payload: bytes) -> None:
-        self.history.fleet_version = PublishedHead.decode(payload).version
-        self.history.course.append(Received(topic(self.place.fleet, ALL, Kind.HEAD), payload))
+        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload)
+        self.history.adopted_head(PublishedHead.decode(payload).version, message)
 
     def _started_from(self, payload: bytes) -> None:
-        self.history.prior_samples = FleetPrior.decode(payload).samples
-        self.history.course.append(Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload))
+        message = Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload)
+        self.history.adopted_prior(FleetPrior.decode(payload).samples, message)

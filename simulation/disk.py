@@ -1,4 +1,4 @@
-"""A device's disk: the store and the spool behind the agent's own protocols, with power that fails and space that ends.
+"""Simulates a device's disk: store and spool that lose unsynced writes with the power, and that can be full.
 
 What was synced survives a power cut. What was not may survive, in the order in which it was written.
 """
@@ -26,7 +26,7 @@ from simulation.power import Power
 class SimulatedStore(MemoryStore):
     """Implements `edge_agent.store.store.Store`. synchronous: a commit is durable when it returns, as SQLite's FULL is.
 
-    on_commit: told of every commit once it is durable. full: commits are refused.
+    on_commit: called with every commit once it is durable. A full disk refuses commits.
     """
 
     synchronous = True
@@ -36,17 +36,21 @@ class SimulatedStore(MemoryStore):
         self._tables = tuple(vars(self))
         self._power, self._on_commit = power, on_commit
         self._synced: dict[str, object] | None = None
-        self.full = False
+        self._full = False
 
     def commit(self, changes: Changes) -> None:
         with self._power.effect(commit=True):
-            if self.full:
+            if self._full:
                 raise StoreError("database or disk is full")
             if not self.synchronous and self._synced is None:
                 # all values in these containers are immutable
                 self._synced = {name: copy.copy(getattr(self, name)) for name in self._tables}
             super().commit(changes)
             self._on_commit(changes)
+
+    def fill(self, full: bool) -> None:
+        """The disk has no space left, or has again."""
+        self._full = full
 
     def sync(self) -> None:
         """The kernel wrote what nobody had asked it to."""
@@ -69,8 +73,12 @@ class SimulatedSpool:
         self.answers: dict[str, bytes] = {}
         self.rejected: dict[str, SensorFile] = {}
         self.claims: dict[int, SensorFile] = {}
-        self.full = False
+        self._full = False
         self._undo: list[Callable[[], None]] = []
+
+    def fill(self, full: bool) -> None:
+        """The disk has no space left, or has again."""
+        self._full = full
 
     def drop(self, file: SensorFile) -> None:
         """A sensor puts a file in, durably."""
@@ -150,5 +158,5 @@ class SimulatedSpool:
         return undo
 
     def _check_space(self) -> None:
-        if self.full:
+        if self._full:
             raise StoreError("cannot write: No space left on device")

@@ -1,4 +1,4 @@
-"""Which faults a seed brings, and when. Each kind is left out of some seeds, so that none hides another."""
+"""Draws the faults of a seed and their times. Each kind is left out of some seeds, so that none hides another."""
 
 from __future__ import annotations
 
@@ -55,14 +55,11 @@ def heal(stage: Stage) -> None:
 
 
 def _network(stage: Stage, chance: random.Random) -> None:
-    link = stage.link
-    link.delay_s = chance.choice((0.05, 0.5, 5.0))
-    if chance.random() < 0.6:
-        link.loss = chance.choice((0.005, 0.02, 0.08))
-    if chance.random() < 0.6:
-        link.duplicate = chance.choice((0.05, 0.3))
-    if chance.random() < 0.6:
-        link.reorder = chance.choice((0.05, 0.3))
+    delay_s = chance.choice((0.05, 0.5, 5.0))
+    loss = chance.choice((0.005, 0.02, 0.08)) if chance.random() < 0.6 else 0.0
+    duplicate = chance.choice((0.05, 0.3)) if chance.random() < 0.6 else 0.0
+    reorder = chance.choice((0.05, 0.3)) if chance.random() < 0.6 else 0.0
+    stage.link.become(delay_s, loss, duplicate, reorder)
     for _ in range(chance.randint(0, 3)):
         victim, start_s = chance.choice(_all(stage)).name, _time(stage, chance)
         stage.scheduler.at(start_s, lambda victim=victim: stage.broker.partition(victim))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What a device ought to have learned, told by the simplest means from the files it consumed.
+"""Recomputes what a device should have learned, by the simplest means, from the files it consumed.
 
 Kept beside the device, never by it: a plain sum over samples, with none of the product's buckets, stores or counters.
 """
@@ -80,6 +80,16 @@ class History:
         if sequence != len(self.updates) + 1:
             raise Violation(f"update {sequence} was queued after {len(self.updates)}")
         self.updates.append(samples)
+
+    def adopted_head(self, version: int, message: Received) -> None:
+        """The device took this fleet head up, durably."""
+        self.fleet_version = version
+        self.course.append(message)
+
+    def adopted_prior(self, samples: int, message: Received) -> None:
+        """The device starts from this fleet prior, durably."""
+        self.prior_samples = samples
+        self.course.append(message)
 
     def _apply(self, file: SensorFile) -> None:
         samples = file.samples

@@ -1,4 +1,4 @@
-"""What must hold after every event. Each check compares the product with the plain histories kept beside it."""
+"""Checks, after every event, what must hold: the product is compared with plain histories kept beside it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 
 from aggregator.heads import Contribution, average
 from aggregator.policy import Method
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, StatisticsReport, Update
@@ -23,43 +22,44 @@ class Invariants:
 
     def __init__(self, model: Model, lives: Lives) -> None:
         self._model, self.lives = model, lives
-        self.server: SimulatedServer | None = None
         self._version = self._lost_stores = 0
         self._averaged: set[tuple[str, int, int]] = set()
         self._average: Head | None = None
         self._checked: object = None
+        self._checked_devices: dict[str, object] = {}
         self._seen: dict[tuple[str, int], int] = {}
 
-    def device(self, device: SimulatedDevice) -> None:
+    def device(self, device: SimulatedDevice, server: SimulatedServer) -> None:
         """A device's state is the one it committed, its tables are those of its history, and nothing is lost."""
         if device.loop is None:
             return
-        if device.loop.keeper.degraded:
+        if device.loop.store.degraded:
             # memory runs ahead of the disk, and the files wait; nothing else may be lost
             self._files(device)
             return
         agent, history = device.loop.agent, device.history
         state, outbox = agent.sync_state, device.store.outbox_size()
         numbers = state.counter, state.consumed, state.acked, state.sequence, state.boot, state.epoch, state.run_id
-        now = numbers, outbox, len(history.dropped)
-        if now == device.checked:
+        now = device.loop, numbers, outbox, len(history.dropped)
+        if now == self._checked_devices.get(device.name):
             return
-        device.checked = now
+        self._checked_devices[device.name] = now
         if (state.counter, state.consumed) != (history.counter, history.consumed):
             raise Violation(
                 f"{device.name} works on counter {state.counter}, file {state.consumed}; committed are "
                 f"{history.counter}, {history.consumed}"
             )
         trainer = agent.learner.trainer
-        if isinstance(trainer, ExactTrainer) and self._comparable(trainer.local) != history.tables_at[state.counter]:
+        statistics = trainer.statistics
+        if statistics is not None and self._comparable(statistics) != history.tables_at[state.counter]:
             raise Violation(
-                f"{device.name} holds {trainer.local.samples} samples under counter {state.counter}, its history "
+                f"{device.name} holds {statistics.samples} samples under counter {state.counter}, its history "
                 f"{history.tables_at[state.counter].samples}, or others"
             )
         self._files(device)
-        if isinstance(trainer, GradientTrainer):
+        if statistics is None:
             self._updates(device, trainer)
-        self._acknowledged(device)
+        self._acknowledged(device, server)
 
     def aggregator(self, server: SimulatedServer) -> None:
         """The fleet's sum is the union of what devices committed and sent, and heads follow from it."""
@@ -89,7 +89,7 @@ class Invariants:
             self._version = head.version
             # only the newest can be compared with the union: the store has moved on from the others
             if head.method == Method.AVERAGE:
-                self._check_average(head, kept)
+                self._check_average(head, kept, server)
             elif not server.news:
                 same(head.head, fleet_head(self._model.variant.source, union), "the head solved in one place")
 
@@ -112,7 +112,7 @@ class Invariants:
         if lost:
             raise Violation(f"{device.name} lost {sorted(lost)}: neither learned nor waiting")
 
-    def _updates(self, device: SimulatedDevice, trainer: GradientTrainer) -> None:
+    def _updates(self, device: SimulatedDevice, trainer: Trainer) -> None:
         history, (rows, size) = device.history, device.store.outbox_size()
         waiting = int(str(trainer.state()[1]["since_base"]))
         if sum(history.updates) + waiting != history.steps:
@@ -123,11 +123,11 @@ class Invariants:
         if rows > limits.outbox_rows_max or size > limits.outbox_bytes_max:
             raise Violation(f"the outbox of {device.name} holds {rows} rows, {size} bytes, beyond its limits")
 
-    def _acknowledged(self, device: SimulatedDevice) -> None:
+    def _acknowledged(self, device: SimulatedDevice, server: SimulatedServer) -> None:
         """What a device believes to be stored is stored, and what it dropped from its outbox too."""
-        if self.server is None or device.loop is None or self.server.lost_store:
+        if device.loop is None or server.lost_store:
             return
-        state, kept = device.loop.agent.sync_state, self.server.kept
+        state, kept = device.loop.agent.sync_state, server.kept
         key = device.name, state.epoch
         stored = kept.statistics[key].counter if key in kept.statistics else 0
         if state.acked > stored:
@@ -154,7 +154,7 @@ class Invariants:
             if server.store.sequence(device, epoch) < sequence:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
-    def _check_average(self, head: PublishedHead, kept: Kept) -> None:
+    def _check_average(self, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
         contributions = []
         for row in kept.averaged:
             key = row.device, row.epoch, row.sequence
@@ -167,10 +167,8 @@ class Invariants:
                 raise Violation(f"update {row.sequence} of {row.device} is not the one it committed")
             staleness = max(0, head.version - 1 - update.base_version)
             contributions.append(Contribution(update.delta, update.samples, staleness))
-        if self.server is None:
-            return
-        base = self._average or self.server.start_head
-        weights = average(weights_over_unit_codes(base), contributions, self.server.policy.averaging)
+        base = self._average or server.start_head
+        weights = average(weights_over_unit_codes(base), contributions, server.policy.averaging)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average = head.head
 

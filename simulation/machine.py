@@ -1,4 +1,4 @@
-"""A machine with one program: it boots, works, is killed or loses power, and boots again."""
+"""Simulates a machine with one program: it boots, works, is killed or loses power, and boots again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Machine(ABC):
         """Start the program, if it does not run."""
         if self.running or self.stopped_for_good:
             return
-        self.power.off = False
+        self.power.switch_on()
         self.trace("boots")
         self.running = True
         self.step(self.begin)

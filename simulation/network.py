@@ -1,4 +1,4 @@
-"""The clients' side of the simulated network: one connection that breaks, loses, repeats and overtakes."""
+"""Simulates a client's connection: it breaks, and loses, repeats and reorders packets."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ class Link:
     duplicate: float = 0.0
     reorder: float = 0.0
 
+    def become(self, delay_s: float, loss: float, duplicate: float, reorder: float) -> None:
+        """From now on packets travel like this."""
+        self.delay_s, self.loss, self.duplicate, self.reorder = delay_s, loss, duplicate, reorder
+
     def heal(self) -> None:
         """From now on packets arrive once, in order."""
-        self.delay_s, self.loss, self.duplicate, self.reorder = 0.05, 0.0, 0.0, 0.0
+        self.become(0.05, 0.0, 0.0, 0.0)
 
 
 class Path:

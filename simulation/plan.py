@@ -1,4 +1,4 @@
-"""``edge-fleet simulate``: what a fleet of a given size asks of its network, broker and aggregator.
+"""Implements ``edge-fleet simulate``: the load that a fleet of a given size puts on network, broker and aggregator.
 
 The devices and the aggregator are the real ones, so their messages are the real ones; only the windows are made up.
 """
@@ -55,11 +55,10 @@ def plan(demand: Demand) -> Load:
     """Run the fleet and measure it."""
     scheduler = Scheduler(demand.seed)
     trace = Trace()
-    broker = Broker(scheduler, trace)
+    meter = Meter(scheduler)
+    broker = Broker(scheduler, trace, meter.message)
     model = Model(demand.size, tuple(f"class-{number}" for number in range(demand.classes)))
     place = Place(scheduler, trace, broker, model, Build(), Link(demand.delay_s, demand.loss), audited=False)
-    meter = Meter(scheduler)
-    broker.observe = meter.message
     policy = Policy(method=demand.method, publish_interval_s=demand.publish_interval_s)
     server = SimulatedServer(place, policy, meter.server)
     devices = [

@@ -1,4 +1,4 @@
-"""Power that fails: every durable or visible effect of a machine passes here, and one of them may be its last."""
+"""Simulates power: it can fail just before or after any effect that lasts or that others see."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class Power:
         commits_only: count only those around commits, which are few among what a device says.
         """
         self._left, self._commits_only = points, commits_only
+
+    def switch_on(self) -> None:
+        """The machine boots; what was armed stays armed."""
+        self.off = False
 
     def restore(self) -> None:
         """Power is back, and stays until armed again."""

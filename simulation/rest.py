@@ -1,4 +1,4 @@
-"""What must hold once nothing fails any more and everything has arrived."""
+"""Checks what must hold once nothing fails any more and every message has arrived."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aggregator.policy import Method
-from edge_agent.loop import DeviceLoop
-from edge_agent.startup import open_agent
+from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
 from headway.maths import fleet_head
 from headway.wire import ALL, Kind, PublishedHead, topic
@@ -24,7 +23,7 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
     """What is still on its way; empty at rest."""
     newest = server.kept.heads[-1].version if server.kept.heads else 0
     for device in devices:
-        if device.loop is None or device.loop.keeper.degraded:
+        if device.loop is None or device.loop.store.degraded:
             return f"{device.name} is off, or its disk refuses"
         if device.spool.waiting or device.spool.claimed:
             return f"{device.name} has files to take in"
@@ -89,7 +88,8 @@ def _repeat(device: SimulatedDevice) -> None:
     config = replace(device.config, sensor=replace(device.config.sensor, poll_interval_s=0.0))
     variant = place.model.variant
     agent = open_agent(config, variant, store, lambda bits: 1)
-    loop = DeviceLoop(config, SimulatedClock(scheduler), variant, place.model.pipeline, store, agent, spool)
+    opened = Opened(variant, place.model.pipeline, store, None, agent)
+    loop = build_device(config, SimulatedClock(scheduler), opened, spool)
     for step in device.history.course:
         if isinstance(step, SensorFile):
             spool.drop(step)

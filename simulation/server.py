@@ -1,4 +1,4 @@
-"""The simulated aggregator: the real core and the real service loop on a machine of its own."""
+"""Simulates the aggregator: the real core and the real service loop on a simulated machine."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SimulatedServer(Machine):
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self.trace("disk is full" if full else "disk has space")
-        self.store.full = full
+        self.store.fill(full)
 
     def begin(self) -> None:
         build = self.place.build
@@ -103,19 +103,12 @@ class SimulatedServer(Machine):
         return self.transport
 
     def _committed(self, kept: Kept) -> None:
-        mine = self.kept
         self.commits += kept.anything
         self.heads += len(kept.heads)
-        for device in kept.removed:
-            mine.statistics = {key: row for key, row in mine.statistics.items() if key[0] != device}
-            mine.sequences = {key: value for key, value in mine.sequences.items() if key[0] != device}
-        mine.statistics |= kept.statistics
-        mine.sequences |= kept.sequences
+        self.kept.add_stored(kept)
         if not self.place.audited:
             return
-        mine.heads += kept.heads
-        mine.averaged += kept.averaged
-        mine.removed += kept.removed
+        self.kept.add_course(kept)
         self.news += [(head, kept) for head in kept.heads]
         if kept.statistics or kept.sequences or kept.heads:
             versions = [head.version for head in kept.heads]

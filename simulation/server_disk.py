@@ -1,4 +1,4 @@
-"""The aggregator's disk: its memory store with power that fails, and a record of what it was given to keep."""
+"""Simulates the aggregator's disk: a store that loses unsynced commits with the power, and a record of every commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headway.errors import StoreError
 from simulation.power import Power
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What was put into one transaction, or into all that were committed."""
 
@@ -27,11 +27,25 @@ class Kept:
         """Whether there is something to lose."""
         return bool(self.statistics or self.sequences or self.heads or self.removed)
 
+    def add_stored(self, other: Kept) -> None:
+        """Take in what a later transaction stored, and drop the devices that it removed."""
+        for rows in (self.statistics, self.sequences):
+            for key in [key for key in rows if key[0] in other.removed]:
+                del rows[key]
+        self.statistics.update(other.statistics)
+        self.sequences.update(other.sequences)
+
+    def add_course(self, other: Kept) -> None:
+        """Take in what it did: heads that it made, updates in them, devices that it removed."""
+        self.heads.extend(other.heads)
+        self.averaged.extend(other.averaged)
+        self.removed.extend(other.removed)
+
 
 class ServerStore(MemoryStore):
     """Implements `aggregator.store.protocol.Store`. synchronous: durable when a transaction ends.
 
-    on_commit: told of what each transaction kept, once it is durable. full: commits are refused.
+    on_commit: called with what each transaction kept, once it is durable. A full disk refuses commits.
     """
 
     synchronous = True
@@ -40,19 +54,19 @@ class ServerStore(MemoryStore):
         super().__init__()
         self._power, self._on_commit = power, on_commit
         self._kept = Kept()
-        self._synced = self._tables
-        self.full = False
+        self._synced = self._rows
+        self._full = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._kept = Kept()
-        if not self.synchronous and self._synced is self._tables:
-            self._synced = copy.deepcopy(self._tables)
+        if not self.synchronous and self._synced is self._rows:
+            self._synced = copy.deepcopy(self._rows)
         with super().transaction():
             yield
             if self._kept.anything:
                 self._power.point(commit=True)
-            if self.full:
+            if self._full:
                 raise StoreError("database or disk is full")
         self._on_commit(self._kept)
         if self._kept.anything:
@@ -62,11 +76,15 @@ class ServerStore(MemoryStore):
     def power_cut(self) -> None:
         """What was not synced is gone."""
         if not self.synchronous:
-            self._tables = self._synced
+            self._rows = self._synced
+
+    def fill(self, full: bool) -> None:
+        """The disk has no space left, or has again."""
+        self._full = full
 
     def sync(self) -> None:
         """The kernel wrote what nobody had asked it to."""
-        self._synced = self._tables
+        self._synced = self._rows
 
     def put_statistics(self, row: StoredStatistics) -> None:
         super().put_statistics(row)
@@ -81,7 +99,7 @@ class ServerStore(MemoryStore):
         self._kept.heads.append(row)
 
     def remove_updates(self, space: str) -> None:
-        self._kept.averaged += list(self.updates(space))
+        self._kept.averaged.extend(self.updates(space))
         super().remove_updates(space)
 
     def remove_device(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""One run: a fleet, its faults, every invariant after every event, and the same check again at rest."""
+"""Runs one seed: a fleet, its faults, every invariant after every event, and the same check again at rest."""
 
 from __future__ import annotations
 
@@ -57,10 +57,9 @@ class World:
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
         self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator)
-        self.invariants.server = self.server
         config = self._config(chance)
         self.devices = [
-            SimulatedDevice(config(f"d{number}"), self.place, self.lives, self.invariants.device)
+            SimulatedDevice(config(f"d{number}"), self.place, self.lives, self._check_device)
             for number in range(devices)
         ]
         self._stage = Stage(self.scheduler, self.broker, self.link, self.devices, self.server, self.duration_s)
@@ -86,6 +85,9 @@ class World:
         self.scheduler.at(time_s, lambda: None)
         while self.scheduler.now_s < time_s and self.scheduler.step():
             pass
+
+    def _check_device(self, device: SimulatedDevice) -> None:
+        self.invariants.device(device, self.server)
 
     def _plan_work(self) -> None:
         for machine in (*self.devices, self.server):

@@ -3,7 +3,7 @@
 from aggregator.heads.averaging import Contribution, average
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.heads.publisher import FleetModel, HeadPublisher, stored_report
 
 __all__ = [
     "Contribution",
@@ -12,4 +12,5 @@ __all__ = [
     "HeadPublisher",
     "Priors",
     "average",
+    "stored_report",
 ]

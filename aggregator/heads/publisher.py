@@ -1,20 +1,22 @@
-"""The fleet's head: when a new one is due, how it comes about, and its version.
+"""Publishes the fleet's head: decides when one is due, computes it by the chosen method, numbers its version.
 
-Versions only grow, also over a lost store: the retained head on the broker tells how far they had come.
+Versions only grow, also over a lost store: the retained head on the broker shows how far they had come.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.averaging import Contribution, average
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.policy import Method, Policy
-from aggregator.store import Store, StoredHead
+from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.arrays import Float32
 from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
-from headway.errors import BundleError
+from headway.errors import BundleError, RemoteError
 from headway.maths import Head, Statistics, Task
 from headway.ports import Outgoing
 from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHead, StatisticsReport, Update, topic
@@ -22,7 +24,7 @@ from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHe
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
-# how long an aggregator without any head waits, once it is connected, to hear whether the broker retains one
+# how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
 
@@ -65,8 +67,13 @@ class HeadPublisher:
         self._topic = topic(fleet, ALL, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         self.sum = FleetSum(model.source, policy.shrinkage)
+        self._unreadable: list[str] = []
         for row in store.every_statistics(model.space):
-            self.sum.replace(None, StatisticsReport.decode_stored(row.payload).statistics)
+            report = stored_report(row)
+            if report is None:
+                self._unreadable.append(f"{row.device}, epoch {row.epoch}")
+            else:
+                self.sum.replace(None, report.statistics)
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None
@@ -74,7 +81,7 @@ class HeadPublisher:
         self._asking = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
-            raise BundleError(f"this bundle is a {model.task} model, which has no exact tables; set method = average")
+            raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
         if len(model.source.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.source.classes)} classes does not fit one message")
 
@@ -92,6 +99,15 @@ class HeadPublisher:
     def answered(self) -> None:
         """What the broker retained has come."""
         self._asking = False
+
+    def replace(self, old: Statistics | None, new: Statistics | None) -> None:
+        """Exchange one contribution to the sum, None for none, see `FleetSum.replace`."""
+        self.sum.replace(old, new)
+        self.changed = True
+
+    def contributors_changed(self) -> None:
+        """A device was removed, whether or not it had statistics in this space."""
+        self.changed = True
 
     def update_stored(self) -> None:
         """One more gradient update waits."""
@@ -115,13 +131,18 @@ class HeadPublisher:
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
         version = self.version + 1
-        head = self._average(version) if self._policy.method is Method.AVERAGE else self._solve(version)
+        notes, self._unreadable = [_set_aside(name) for name in self._unreadable], []
+        try:
+            head = self._average(version) if self._policy.method is Method.AVERAGE else self._solve(version)
+        except np.linalg.LinAlgError as error:
+            self._published_at_s, self.changed = now.monotonic_s, False
+            return [*notes, Note(f"no new head: the fleet's statistics cannot be solved ({error})", warning=True)]
         payload = head.encode()
         row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
         self._published_at_s, self.changed = now.monotonic_s, False
         note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
-        return [self._message(payload), note]
+        return [self._message(payload), note, *notes]
 
     def connected(self, now: Instant) -> None:
         """The broker is there and can be asked."""
@@ -171,3 +192,19 @@ class HeadPublisher:
 
     def _message(self, payload: bytes) -> Outgoing:
         return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)
+
+
+def stored_report(row: StoredStatistics) -> StatisticsReport | None:
+    """A report that was stored before; None for one that an earlier version took and this one refuses.
+
+    Such a one was never added to the running sum of this process, and is replaced by the device's next report.
+    """
+    try:
+        return StatisticsReport.decode_stored(row.payload)
+    except RemoteError:
+        return None
+
+
+def _set_aside(name: str) -> Note:
+    problem = f"the stored report of {name} holds tables that no samples can have made; it is not counted"
+    return Note(f"{problem}. Remove the device, or wait for its next report", warning=True)

@@ -1,6 +1,6 @@
 """Labels on their way to the learner: with the window or late, corrected, waiting for their turn."""
 
-from edge_agent.labels.events import WATCHED, EventLog, log_line, read_records
+from edge_agent.labels.events import EventLog, log_line, read_records
 from edge_agent.labels.label_queue import WAITING
 from edge_agent.labels.labelling import UNBOUNDED, Labelling
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
@@ -10,7 +10,6 @@ from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
 __all__ = [
     "UNBOUNDED",
     "WAITING",
-    "WATCHED",
     "EventLog",
     "Labelling",
     "LinuxMachineState",

@@ -1,4 +1,4 @@
-"""What people should know of the learner: why another head serves, that things drift, which labels would help.
+"""Turns what happens to the learner into events for people: head changes, drift, and which labels would help.
 
 Everything goes out as an event, and the newest records are kept durably (``edge-agent explain``).
 """
@@ -14,14 +14,12 @@ from edge_agent.learner import Learner
 from edge_agent.learner.drift import Drift, FeatureShift, Shift
 from edge_agent.learner.gate import Decision
 from edge_agent.pipeline import Features
+from edge_agent.store import RECORDS, SHIFT, Extent, Saved
 from headway.durable import checked, unchecked
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue, canonical_json, parse_json
 from headway.wire import Event
 
-RECORDS, SHIFT = "records", "shift"
-# names in the store
-WATCHED = (RECORDS, SHIFT)
 RECORDS_MAX = 64
 RECORDS_BYTES_MAX = 4 << 20
 ASKED_MAX = 4096
@@ -54,8 +52,7 @@ class EventLog:
     def record(self, wall_s: float) -> None:
         """Put into words what happened since the last call; it becomes durable with the next commit."""
         learner = self._learner
-        decisions, learner.decisions = learner.decisions, []
-        drifts, learner.drifts = learner.drifts, []
+        decisions, drifts = learner.take_decisions(), learner.take_drifts()
         shifts, self._shifts = self._shifts, []
         for decision in decisions:
             self._note("head-changed", _of_decision(decision), wall_s)
@@ -79,21 +76,20 @@ class EventLog:
         """The newest records, oldest first, as `read_records`."""
         return list(self._records)
 
-    def changes(self, *, checkpoint: bool, everything: bool = False) -> dict[str, bytes]:
-        """What to save: the records when there are new ones, and the sums over features now and then.
+    def take_changes(self, extent: Extent) -> Saved:
+        """The records when there are new ones, and the sums over features with a checkpoint.
 
         Losing the newest of those sums costs a delay, not a label, so they are not worth a write per window.
         """
         saved: dict[str, bytes] = {}
-        if self._changed or everything:
+        if self._changed or extent is Extent.EVERYTHING:
             saved[RECORDS] = checked(canonical_json({"records": list(self._records)}))
             self._changed = False
-        if (checkpoint or everything) and self._shift is not None:
+        if extent >= Extent.CHECKPOINT and self._shift is not None:
             saved[SHIFT] = self._shift.encode()
-        return saved
+        return Saved(saved)
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
-        """Go on from what a store holds. Raises StoreError."""
         self._records = deque(read_records(saved), maxlen=RECORDS_MAX)
         if self._shift is not None and SHIFT in saved:
             self._shift.restore(saved[SHIFT])

@@ -1,6 +1,7 @@
-"""Labels that wait until they may be learned: durable, in the order they came, each with what was served for it.
+"""A durable queue of labels that wait until they may be learned, in the order they came.
 
-Each is a named value of the store, written once when it comes and deleted in the transaction that learns it.
+Each is kept with what was served for it, as a named value of the store, written once when it comes and deleted in the
+transaction that learns it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from edge_agent.labels.remembered import NOT_LEARNED, Window
 from edge_agent.learner import Learner
 from edge_agent.learner.drift import ErrorDrift
+from edge_agent.store import Extent, Saved
 from headway.errors import StoreError
 from headway.fields import Fields
 from headway.samples import Label
@@ -123,18 +125,16 @@ class LabelQueue:
         self.remove(number)
         return number, label
 
-    def take_changes(self, *, everything: bool = False) -> tuple[dict[str, bytes], tuple[str, ...]]:
-        """Named values to save and to drop since the last call."""
-        if everything:
+    def take_changes(self, extent: Extent) -> Saved:
+        if extent is Extent.EVERYTHING:
             self._new = {number: label.encode() for number, label in self._labels.items()}
         saved = {_name(number): payload for number, payload in sorted(self._new.items())}
         dropped = tuple(_name(number) for number in sorted(self._gone))
         self._saved |= self._new.keys()
         self._new, self._gone = {}, set()
-        return saved, dropped
+        return Saved(saved, dropped)
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
-        """Inverse of all `take_changes` so far. Raises StoreError."""
         names = sorted(name for name in saved if name.startswith(WAITING))
         numbers = [int(name.removeprefix(WAITING)) for name in names]
         self._labels = OrderedDict(

@@ -1,13 +1,14 @@
-"""Labels on their way to the learner: with the window or later, in any order, twice, corrected, and in their turn.
+"""What a label means for the learner: with the window or later, in any order, twice, corrected, and in its turn.
 
     label -> known already? -> learned now, or it waits for its turn (edge_agent/training.py decides how many go)
 
-The order of learning is the order in which labels came, whoever waits.
+Every method gives the operations that follow, one by one: each must be applied to the learner before the next is asked
+for. The order of learning is the order in which labels came, whoever waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,52 +16,120 @@ import numpy as np
 from edge_agent.effects import LabelCounts
 from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marker
 from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
-from edge_agent.learner import Learner, Prediction
+from edge_agent.learner import (
+    AddPseudoLabel,
+    CorrectLabel,
+    Learner,
+    LearnLabel,
+    Operation,
+    Prediction,
+    WithdrawPseudoLabel,
+)
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Int8
-from headway.samples import UNLABELLED, Label, no_label, row_label, same_label
+from headway.arrays import Int8
+from headway.samples import UNLABELLED, Label, no_label, same_label
 
 UNBOUNDED = 2**53
 
 
 class Labelling:
-    """Beside one learner. learn: teaches it one label and returns its number; correct: changes a learned one;
-    guess: teaches it a window by its own prediction, or undoes that (True).
+    """Beside one learner. rows_max, bytes_max: labels that may wait, in number and encoded size.
 
-    allowance: labels that may be learned before others must wait; rows_max, bytes_max: what may wait.
-    drift_ahead: labels that wait will raise a drift alarm; whoever acts on it sets it back.
+    drift_ahead: labels that wait will raise a drift alarm, see `take_drift_ahead`.
     """
 
     def __init__(
-        self,
-        learner: Learner,
-        windows: RememberedWindows,
-        learn: Callable[[Features, Label, Prediction], int],
-        correct: Callable[[Window, Label], None],
-        guess: Callable[[Features, int, bool], None],
+        self, learner: Learner, windows: RememberedWindows, rows_max: int = UNBOUNDED, bytes_max: int = UNBOUNDED
     ) -> None:
         self._learner, self._windows = learner, windows
-        self._learn, self._correct, self._guess = learn, correct, guess
+        self._rows_max, self._bytes_max = rows_max, bytes_max
+        self._allowance = UNBOUNDED
         self.queue = LabelQueue()
-        self.allowance = self.rows_max = self.bytes_max = UNBOUNDED
         self.drift_ahead = False
 
-    def teach(self, window_id: str, features: Features, label: Label, served: Prediction) -> int:
-        """Learn a label now, or let it wait where others wait or none may be learned.
+    def allow(self, labels_max: int) -> None:
+        """From now on so many labels may be learned when they come; the others wait."""
+        self._allowance = labels_max
 
-        features: one window; window_id may be empty. Returns the label's number, or its marker while it waits.
+    def take_drift_ahead(self) -> bool:
+        """Whether labels that wait will raise a drift alarm; said once."""
+        ahead, self.drift_ahead = self.drift_ahead, False
+        return ahead
+
+    def take(
+        self, features: Features, label: Label, ids: Sequence[str] | None, served: Prediction
+    ) -> Iterator[Operation]:
+        """Windows that one head served: one with its label, or any number without.
+
+        ids: of the windows; None when nobody will come back to them. served: the predictions for them.
         """
-        if self.allowance > 0 and not len(self.queue):
-            self.allowance -= 1
-            return self._learn(features, label, served)
-        while len(self.queue) and (len(self.queue) >= self.rows_max or self.queue.size_bytes >= self.bytes_max):
-            self.learn_waiting(1)  # none is lost, whatever the policy says
-        window = replace(unlabelled(features, served.probability, served.source, 0), label=label)
-        number = self.queue.add(QueuedLabel(window_id, window))
-        self.drift_ahead |= self.queue.foresee(self._learner)
-        return marker(number)
+        if no_label(label):
+            for row, window_id in enumerate(ids or ()):
+                yield from self._remember(window_id, unlabelled(features, served, row))
+        elif ids is None:
+            yield from self._learn_or_queue("", features, label, served)
+        else:
+            yield from self._take_back(ids[0], features)
+            self._windows.add(ids[0], unlabelled(features, served, 0))
+            yield from self._learn_or_queue(ids[0], features, label, served, remembered=True)
 
-    def remember(self, window_id: str, window: Window) -> None:
+    def take_late(self, window_id: str, label: Label, counts: LabelCounts) -> Iterator[Operation]:
+        """The label of a window seen earlier: late, repeated, corrected or, without one, taken back.
+
+        counts: what became of it is added there; a window that is no longer remembered is unknown.
+        """
+        known = self._windows.get(window_id)
+        if known is None:
+            counts.add(unknown=1)
+        elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
+            counts.add(repeated=1)
+        elif no_label(known.label):
+            yield from self._withdraw_pseudo_label(window_id, known)
+            counts.add(learned=not self._must_wait, waiting=self._must_wait)
+            yield from self._learn_or_queue(window_id, known.features, label, known.served, remembered=True)
+        elif known.number < NOT_LEARNED:
+            self._correct_waiting(window_id, marked(known.number), label)
+            counts.add(corrected=1)
+        else:
+            yield CorrectLabel(known.number, known.features, known.label, label)
+            self._windows.relabel(window_id, label, known.number)
+            counts.add(corrected=1)
+
+    def learn_waiting(self, count: int) -> Iterator[LearnLabel]:
+        """At most `count` of the labels that wait, the oldest first."""
+        learned = 0
+        while learned < count and len(self.queue):
+            number, waiting = self.queue.take()
+            window = waiting.window
+            operation = LearnLabel(self._learner.trainer.labels, window.features, window.label, window.served)
+            yield operation
+            known = self._windows.get(waiting.window_id)
+            if known is not None and known.number == marker(number):
+                self._windows.relabel(waiting.window_id, window.label, operation.number)
+            learned += 1
+
+    @property
+    def _must_wait(self) -> bool:
+        return self._allowance <= 0 or len(self.queue) > 0
+
+    def _learn_or_queue(
+        self, window_id: str, features: Features, label: Label, served: Prediction, *, remembered: bool = False
+    ) -> Iterator[Operation]:
+        """Learn a label now, or let it wait where others wait or none may be learned. features: one window."""
+        if not self._must_wait:
+            self._allowance -= 1
+            number = self._learner.trainer.labels
+            yield LearnLabel(number, features, label, served)
+        else:
+            while len(self.queue) and (len(self.queue) >= self._rows_max or self.queue.size_bytes >= self._bytes_max):
+                yield from self.learn_waiting(1)  # none is lost, whatever the policy says
+            window = replace(unlabelled(features, served, 0), label=label)
+            number = marker(self.queue.add(QueuedLabel(window_id, window)))
+            self.drift_ahead |= self.queue.foresee(self._learner)
+        if remembered:
+            self._windows.relabel(window_id, label, number)
+
+    def _remember(self, window_id: str, window: Window) -> Iterator[Operation]:
         """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in.
 
         The same window under the same id, delivered twice, keeps the label it has.
@@ -69,12 +138,12 @@ class Labelling:
             return
         self._windows.add(window_id, window)
         threshold = self._learner.settings.self_training
-        if threshold and self.allowance > 0 and float(window.probability.max()) >= threshold:
+        if threshold and self._allowance > 0 and float(window.probability.max()) >= threshold:
             label = int(window.probability[0].argmax())
-            self._guess(window.features, label, False)
-            self._windows.guessed(window_id, label)
+            yield AddPseudoLabel(window.features, label)
+            self._windows.note_pseudo_label(window_id, label)
 
-    def take_back(self, window_id: str, features: Features) -> None:
+    def _take_back(self, window_id: str, features: Features) -> Iterator[Operation]:
         """A labelled window: if it is delivered again, the label it had goes first, to the bit, so that it counts once.
 
         Another window under an id that was used before is a window of its own. features: the one window.
@@ -85,59 +154,18 @@ class Labelling:
         if known.number < NOT_LEARNED:
             self.queue.remove(marked(known.number))
         else:
-            self._correct(known, UNLABELLED)
-
-    def learn_waiting(self, count: int) -> int:
-        """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
-        learned = 0
-        while learned < count and len(self.queue):
-            number, waiting = self.queue.take()
-            window = waiting.window
-            taught = self._learn(window.features, window.label, window.served)
-            known = self._windows.get(waiting.window_id)
-            if known is not None and known.number == marker(number):
-                self._windows.relabel(waiting.window_id, window.label, taught)
-            learned += 1
-        return learned
-
-    def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
-        """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit after.
-
-        labels: int64 (n,), -1 for none, or targets float32 (n, C), NaN where unknown; no label takes the earlier one
-        back. A label for a window that is no longer remembered is counted as unknown.
-        """
-        counts = LabelCounts()
-        for row, window_id in enumerate(ids):
-            label, known = row_label(labels, row), self._windows.get(window_id)
-            if known is None:
-                counts.unknown += 1
-            elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
-                counts.repeated += 1
-            elif no_label(known.label):
-                self._withdraw(window_id, known)
-                number = self.teach(window_id, known.features, label, known.served)
-                self._windows.relabel(window_id, label, number)
-                counts.learned += number >= 0
-                counts.waiting += number < 0
-            elif known.number < NOT_LEARNED:
-                self._correct_waiting(window_id, marked(known.number), label)
-                counts.corrected += 1
-            else:
-                self._correct(known, label)
-                self._windows.relabel(window_id, label, known.number)
-                counts.corrected += 1
-        return counts
+            yield CorrectLabel(known.number, known.features, known.label, UNLABELLED)
 
     def _delivered_again(self, window_id: str, codes: Int8) -> bool:
         """Whether a window that was labelled before has come once more. codes: int8 (1, d)."""
         known = self._windows.get(window_id)
         return known is not None and not no_label(known.label) and np.array_equal(known.codes, codes)
 
-    def _withdraw(self, window_id: str, known: Window) -> None:
-        """The true label has come: what the learner taught itself of this window goes, to the bit."""
-        if known.guess != UNLABELLED:
-            self._guess(known.features, known.guess, True)
-            self._windows.guessed(window_id, UNLABELLED)
+    def _withdraw_pseudo_label(self, window_id: str, known: Window) -> Iterator[Operation]:
+        """The true label has come: what the learner learned of this window by its own prediction goes, to the bit."""
+        if known.pseudo_label != UNLABELLED:
+            yield WithdrawPseudoLabel(known.features, known.pseudo_label)
+            self._windows.note_pseudo_label(window_id, UNLABELLED)
 
     def _correct_waiting(self, window_id: str, number: int, label: Label) -> None:
         """A label that was not learned yet is another one, or none, as if that had come in the first place."""

@@ -27,8 +27,8 @@ class Window:
     """One remembered window.
 
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as served by head `source`.
-    label: what it was taught with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
-    of that label. guess: the class the learner taught itself meanwhile, -1 for none.
+    label: what it was learned with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
+    of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none.
     """
 
     codes: Int8
@@ -37,7 +37,7 @@ class Window:
     source: str
     label: Label = UNLABELLED
     number: int = NOT_LEARNED
-    guess: int = UNLABELLED
+    pseudo_label: int = UNLABELLED
 
     @property
     def features(self) -> Features:
@@ -56,7 +56,7 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return encode_tensors(tensors, [self.source, label, self.number, self.guess])
+        return encode_tensors(tensors, [self.source, label, self.number, self.pseudo_label])
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
@@ -67,11 +67,10 @@ class Window:
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
         # agents before self-training saved three
-        source, label, number, guess = (*meta, UNLABELLED)[:4]
-        taught: Label = int(label) if targets is None else targets
-        return cls(
-            tensors["codes"], tensors["embedding"], tensors["probability"], str(source), taught, int(number), int(guess)
-        )
+        source, label, number, pseudo_label = (*meta, UNLABELLED)[:4]
+        learned: Label = int(label) if targets is None else targets
+        codes, embedding, probability = tensors["codes"], tensors["embedding"], tensors["probability"]
+        return cls(codes, embedding, probability, str(source), learned, int(number), int(pseudo_label))
 
 
 class RememberedWindows:
@@ -115,13 +114,13 @@ class RememberedWindows:
         return [window_id for _, _, window_id in sorted(waiting)[:count]]
 
     def relabel(self, window_id: str, label: Label, number: int) -> None:
-        """Note what a window was taught with."""
+        """Note what a window was learned with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
         self._changed.add(window_id)
 
-    def guessed(self, window_id: str, label: int) -> None:
-        """Note what the learner taught itself of a window; -1 when that was undone."""
-        self._windows[window_id] = replace(self._windows[window_id], guess=label)
+    def note_pseudo_label(self, window_id: str, label: int) -> None:
+        """Note the prediction by which a window was learned; -1 when that was undone."""
+        self._windows[window_id] = replace(self._windows[window_id], pseudo_label=label)
         self._changed.add(window_id)
 
     def all(self) -> list[tuple[str, bytes]]:
@@ -143,12 +142,12 @@ class RememberedWindows:
         self._windows = OrderedDict((window_id, Window.decode(payload)) for window_id, payload in rows)
 
 
-def unlabelled(features: Features, probability: Float32, source: str, row: int) -> Window:
+def unlabelled(features: Features, served: Prediction, row: int) -> Window:
     """The window in row `row` of a batch that was just predicted."""
     here = slice(row, row + 1)
     return Window(
         np.ascontiguousarray(features.codes[here]),
         np.ascontiguousarray(features.embedding[here]),
-        np.ascontiguousarray(probability[here]),
-        source,
+        np.ascontiguousarray(served.probability[here]),
+        served.source,
     )

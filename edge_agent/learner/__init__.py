@@ -1,9 +1,36 @@
 """The learner: predict, score, learn, gate, serve. No clock, no disk, no network."""
 
 from edge_agent.learner.learner import STATE_BYTES_MAX, Learner, Prediction
+from edge_agent.learner.operations import (
+    AddClass,
+    AddPseudoLabel,
+    AdoptHead,
+    AdoptPrior,
+    Applied,
+    ChangeClasses,
+    CorrectLabel,
+    LearnLabel,
+    Operation,
+    WithdrawPseudoLabel,
+    apply,
+)
+from edge_agent.learner.trainer import PendingUpdate, Trainer
 
 __all__ = [
     "STATE_BYTES_MAX",
+    "AddClass",
+    "AddPseudoLabel",
+    "AdoptHead",
+    "AdoptPrior",
+    "Applied",
+    "ChangeClasses",
+    "CorrectLabel",
+    "LearnLabel",
     "Learner",
+    "Operation",
+    "PendingUpdate",
     "Prediction",
+    "Trainer",
+    "WithdrawPseudoLabel",
+    "apply",
 ]

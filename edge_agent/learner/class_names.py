@@ -6,7 +6,7 @@ matter of this device, and its columns keep their places. A class that was added
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -63,6 +63,10 @@ class ClassNames:
         bundled = zip(self._bundle, self.local_names, strict=False)
         self._aliases = aliases | {name: local_names for name, local_names in bundled if name != local_names}
         return own
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Never predict these any more."""
+        self.removed |= set(names)
 
     def check(self, changes: ClassChanges) -> None:
         """Raises DataError when this cannot be done as a whole."""

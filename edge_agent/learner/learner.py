@@ -11,10 +11,10 @@ from edge_agent.config import LearnerSettings
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import FEW_LABELS, ExactTrainer
+from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
 from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.trainer import learner_kind
+from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int64
 from headway.bundle import Variant
@@ -22,7 +22,7 @@ from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import SUMS, AnySums, ClassificationSums, Head, HeadInput, Recent, Statistics, Task
-from headway.samples import Label, class_index
+from headway.samples import Label
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import FleetPrior, PublishedHead
 
@@ -53,7 +53,7 @@ class Learner:
         self._frozen = variant.frozen_head
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
-        self.trainer: ExactTrainer | GradientTrainer = (
+        self.trainer: Trainer = (
             ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
@@ -109,7 +109,7 @@ class Learner:
     @property
     def refused_steps(self) -> int:
         """Gradient steps that were not finite and changed nothing; 0 for the exact learner."""
-        return self.trainer.refused_steps if isinstance(self.trainer, GradientTrainer) else 0
+        return self.trainer.refused_steps
 
     @property
     def fleet_head(self) -> PublishedHead | None:
@@ -125,13 +125,32 @@ class Learner:
         name = self._gate.serving
         return Prediction(self._apply(self._heads()[name], features), name)
 
-    def learn(self, features: Features, label: Label, served: Prediction) -> int:
+    def learn(self, features: Features, label: Label, served: Prediction) -> None:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
 
-        label: a class index, or targets float32 (C,) with NaN where one is unknown.
-        Returns the label's number, by which `correct` finds it again.
+        label: a class index, or targets float32 (C,) with NaN where one is unknown. The label's number, by which
+        `correct` finds it again, is `trainer.labels` before it.
         """
         truth = np.asarray(label)[None]
+        self._score(features, truth, served)
+        self.trainer.learn(features.codes, truth)
+        self._watch(self.error_of(served, label), self.trainer.labels - 1)
+        decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
+        if decision is not None:
+            self.decisions.append(decision)
+
+    def take_decisions(self) -> list[Decision]:
+        """What the gate decided since the last call."""
+        decisions, self.decisions = self.decisions, []
+        return decisions
+
+    def take_drifts(self) -> list[Drift]:
+        """What became worse since the last call."""
+        drifts, self.drifts = self.drifts, []
+        return drifts
+
+    def _score(self, features: Features, truth: AnyArray, served: Prediction) -> None:
+        """Every head on a labelled window that none has learned. truth: int64 (1,) or float32 (1, C)."""
         outputs = {name: self._apply(head, features) for name, head in self._heads().items()}
         losses, recalibrated = self._scorer.losses(outputs, self._frozen.logits(features.embedding), truth)
         self._gate.record(losses)
@@ -141,22 +160,6 @@ class Learner:
         self.served_sums = added(self.served_sums, said, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
         self._recent.add(said, truth)
-        self.trainer.learn(features.codes, truth)
-        self._watch(self.error_of(served, label), self.trainer.labels - 1)
-        decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
-        if decision is not None:
-            self.decisions.append(decision)
-        return self.trainer.labels - 1
-
-    def guess(self, features: Features, label: int) -> None:
-        """Teach the exact learner one window by its own prediction: not scored, not counted, not told to the fleet."""
-        if isinstance(self.trainer, ExactTrainer):
-            self.trainer.guess(features.codes, label)
-
-    def withdraw(self, features: Features, label: int) -> None:
-        """Undo `guess`, to the bit."""
-        if isinstance(self.trainer, ExactTrainer):
-            self.trainer.withdraw(features.codes, label)
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
@@ -167,11 +170,7 @@ class Learner:
 
         Scores stay as they were earned; what was served then was served to the label of then.
         """
-        if isinstance(self.trainer, GradientTrainer):
-            self.trainer.change(number, features.codes, before, after)
-        else:
-            index = None if after is None else class_index(after)
-            self.trainer.change(number, features.codes, class_index(before), index)
+        self.trainer.correct(number, features.codes, before, after)
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
@@ -200,7 +199,7 @@ class Learner:
             self.trainer.renamed(renames)
         for name in changes.add:
             self.add_class(name)
-        self.names.removed |= set(changes.remove)
+        self.names.remove(changes.remove)
         return renames
 
     def adopt(self, published: PublishedHead) -> bool:
@@ -220,24 +219,23 @@ class Learner:
         """Start from what other devices learned, too. False where that adds nothing: no more than is known, or this
         device has labels enough of its own. Raises RemoteError when it does not fit this bundle.
         """
-        trainer, tables = self.trainer, prior.statistics
         check_prior(prior, self._variant)
-        if not isinstance(trainer, ExactTrainer) or not self.wants_prior or prior.samples <= self.prior_samples:
+        if not self.wants_prior or prior.samples <= self.prior_samples:
             return False
-        self._know(tables.classes, "the fleet's tables")
-        trainer.adopt_prior(tables)
+        self._know(prior.statistics.classes, "the fleet's tables")
+        self.trainer.adopt_prior(prior.statistics)
         return True
 
     @property
     def wants_prior(self) -> bool:
         """Whether what other devices learned may still help: labels of its own are few."""
-        return self.settings.fleet_prior and self.kind == "exact" and self.trainer.labels < FEW_LABELS
+        return self.settings.fleet_prior and self.trainer.wants_prior
 
     @property
     def prior_samples(self) -> int:
         """Samples of other devices that this one started from."""
-        fleet = self.trainer.fleet if isinstance(self.trainer, ExactTrainer) else None
-        return 0 if fleet is None else fleet.samples
+        statistics = self.trainer.prior_statistics
+        return 0 if statistics is None else statistics.samples
 
     def encode(self) -> bytes:
         """Everything `restore` needs, as one blob."""

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.config import LearnerSettings
-from headway.arrays import AnyArray, Float64, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.errors import ConfigError
 from headway.fields import Fields, JsonValue
-from headway.maths import Head, Task
+from headway.maths import Head, Statistics, Task
 from headway.samples import Label
 from headway.wire import PublishedHead
 
 TrainerState = tuple[dict[str, AnyArray], dict[str, JsonValue]]
 
 
+@dataclass(frozen=True, slots=True)
+class PendingUpdate:
+    """A delta ready to be sent: float32 (C, d + 1) in `weights_over_unit_codes`, learned from `samples` labels."""
+
+    base_version: int
+    samples: int
+    delta: Float32
+
+
 class Trainer(Protocol):
-    """A learner behind the gate."""
+    """What learns behind the gate: exact from statistics, or by gradient descent."""
 
     @property
     def pending(self) -> int:
@@ -34,8 +44,52 @@ class Trainer(Protocol):
         """Labels taken in so far; the number the next one gets."""
         ...
 
-    def change(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
-        """Label `number` (int8 (1, d), taught as `before`) is `after` instead, or nothing."""
+    @property
+    def statistics(self) -> Statistics | None:
+        """Sums over everything this device was taught, to the bit; None for a trainer that keeps none."""
+        ...
+
+    @property
+    def prior_statistics(self) -> Statistics | None:
+        """Sums of other devices that it started from; None without any."""
+        ...
+
+    @property
+    def wants_prior(self) -> bool:
+        """Whether statistics of other devices may still help: labels of its own are few."""
+        ...
+
+    @property
+    def finishes_update(self) -> bool:
+        """Whether `take_update` gives one after the next label."""
+        ...
+
+    @property
+    def refused_steps(self) -> int:
+        """Gradient steps that were not finite and changed nothing."""
+        ...
+
+    def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
+        """Label `number` (int8 (1, d), learned as `before`) is `after` instead, or nothing."""
+        ...
+
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
+        """Learn a window by its own prediction: no label, not counted, not reported. code: int8 (1, d).
+
+        Raises LocalError where this cannot be undone.
+        """
+        ...
+
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        """Undo `add_pseudo_label`, to the bit. Raises LocalError where it cannot."""
+        ...
+
+    def take_update(self) -> PendingUpdate | None:
+        """What was learned since the last update, for the fleet's average; None until labels enough came in."""
+        ...
+
+    def adopt_prior(self, statistics: Statistics) -> None:
+        """Start from these statistics of other devices instead of any before; only where `wants_prior`."""
         ...
 
     def drifted(self, since: int) -> None:
@@ -80,5 +134,5 @@ def learner_kind(variant: Variant, settings: LearnerSettings) -> str:
         raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
     kind = settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
     if settings.self_training and kind != "exact":
-        raise ConfigError("self_training needs the exact learner, which can undo a guess; set it to 0")
+        raise ConfigError("self_training needs the exact learner, which can undo a pseudo-label; set it to 0")
     return kind

@@ -1,4 +1,4 @@
-"""Which bundle a start runs, and going back when the one on trial does not run."""
+"""Opens the bundle that a start runs, and goes back when the one on trial does not run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_agent.delivery import FACTORY, Slots
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
-from edge_agent.store import ADVICE, Backup, Condition, SQLiteStore, StandbyStore, StoreFailure, open_store
+from edge_agent.store import ADVICE, Backup, Condition, SQLiteStore, StandbyStore, Store, StoreFailure, open_store
 from headway.arrays import Float32
 from headway.bundle import Variant, read_container
 from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
@@ -46,12 +46,12 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a start works with."""
+    """What a start works with. backup: beside the store; None for a store in memory."""
 
     variant: Variant
     pipeline: Pipeline
-    store: SQLiteStore | StandbyStore
-    backup: Backup
+    store: Store
+    backup: Backup | None
     agent: Agent
 
 

@@ -1,4 +1,4 @@
-"""From a store's last commit to a learner that goes on exactly there: the checkpoint, then the journal done again."""
+"""Restores a learner from a store's last commit: the checkpoint, then the journal applied again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def restore_learner(store: Store, learner: Learner) -> SyncState | None:
         learner.restore(join(saved) if INDEX in saved else saved[BLOB])
         sync = saved["sync"]
         for payload in store.journal():
-            entry = Entry.decode(payload)
+            entry = Entry.decode(payload, learner.trainer.labels)
             redo(learner, entry.operations)
             sync = entry.sync
         return SyncState.decode(sync)
@@ -35,8 +35,7 @@ def resume(agent: Agent, store: Store) -> None:
     """The same for a whole agent; one with an empty store begins the history of its own sync state."""
     state = restore_learner(store, agent.learner)
     if state is not None:
-        agent.sync_state = state
         saved = store.load()
         kept = [name for name in saved if name.startswith(PIECE) or name == BLOB]
-        agent.resumed(saved, frozenset(kept), len(store.journal()))
+        agent.restore(state, saved, frozenset(kept), len(store.journal()))
     agent.windows.restore(store.windows())

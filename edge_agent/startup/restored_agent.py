@@ -1,4 +1,4 @@
-"""From the store to a running agent: restore what was saved, or begin a new history."""
+"""Opens an agent on a store: restores what was saved, or begins a new history."""
 
 from __future__ import annotations
 
@@ -28,25 +28,33 @@ def open_agent(
 ) -> Agent:
     """Restore the agent from its store, or begin a new history. Counts the start as a boot, durably.
 
-    draw: gives that many random bits; a new history's epoch comes from it. witness: epoch and counter that are known
-    to be acknowledged; a store that is behind them was restored from an older backup, and begins a new epoch.
+    draw: gives that many random bits; a new history's epoch comes from it. ack_record: epoch and counter that are
+    known to be acknowledged; a store that is behind them was restored from an older backup, and begins a new epoch.
     counted: boot number and last spool file that another store of this device has reached. trial: the bundle may go
     again, so its release is not noted.
     """
     learner, windows = Learner(variant, config.learner), RememberedWindows(config.learner.horizon_rows)
-    agent = Agent(config.device, learner, config.sync, SyncState(epoch=draw(EPOCH_BITS)), windows=windows)
-    agent.draw, agent.run_id = draw, draw(EPOCH_BITS)
+    agent = Agent(
+        config.device,
+        learner,
+        config.sync,
+        SyncState(epoch=draw(EPOCH_BITS)),
+        windows=windows,
+        waiting_rows_max=config.policy.waiting_rows_max,
+        waiting_bytes_max=config.policy.waiting_bytes_max,
+        run_id=draw(EPOCH_BITS),
+        draw=draw,
+    )
     resume(agent, store)
     state = agent.sync_state
-    state.boot = max(state.boot, counted[0]) + 1
-    state.consumed = max(state.consumed, counted[1])
+    state.begin_boot(*counted)
     changes, saved = agent.changes(), store.load()
     if RECOVERED in saved:
-        changes = changes.then(agent.fork(saved[RECOVERED].decode(), draw(EPOCH_BITS)))
+        changes = changes.then(agent.fork(saved[RECOVERED].decode()))
         changes = changes.then(Changes({}, dropped=(RECOVERED,)))
     elif state.epoch == ack_record[0] and state.counter < ack_record[1]:
         reason = f"the store is at counter {state.counter}, but {ack_record[1]} was acknowledged"
-        changes = changes.then(agent.fork(reason, draw(EPOCH_BITS)))
+        changes = changes.then(agent.fork(reason))
     # the release is noted only now: a bundle that no runtime here can run must not shut out the one before it
     if not trial and variant.release > int(saved.get("release", b"0")):
         changes = replace(changes, state=changes.state | {"release": str(variant.release).encode()})

@@ -1,17 +1,8 @@
 """What the device must not lose: database, journal, checkpoints, backup, and a disk that refuses."""
 
 from edge_agent.store.checkpointer import Checkpointer
-from edge_agent.store.journal import (
-    ClassAdded,
-    ClassesChanged,
-    Corrected,
-    Entry,
-    Guessed,
-    HeadAdopted,
-    PriorAdopted,
-    Taught,
-    redo,
-)
+from edge_agent.store.journal import Entry, redo
+from edge_agent.store.persisted import CHECKED_NAMES, RECORDS, SHIFT, Extent, Persisted, Saved
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import DATABASE, RECOVERED, Backup, open_store, set_aside
 from edge_agent.store.retrying import RetryingStore
@@ -20,29 +11,28 @@ from edge_agent.store.store import ADVICE, Changes, Condition, MemoryStore, Outb
 
 __all__ = [
     "ADVICE",
+    "CHECKED_NAMES",
     "DATABASE",
     "INDEX",
     "PIECE",
+    "RECORDS",
     "RECOVERED",
+    "SHIFT",
     "Backup",
     "Changes",
     "Checkpointer",
-    "ClassAdded",
-    "ClassesChanged",
     "Condition",
-    "Corrected",
     "Entry",
-    "Guessed",
-    "HeadAdopted",
+    "Extent",
     "MemoryStore",
     "OutboxRow",
-    "PriorAdopted",
+    "Persisted",
     "RetryingStore",
     "SQLiteStore",
+    "Saved",
     "StandbyStore",
     "Store",
     "StoreFailure",
-    "Taught",
     "join",
     "open_store",
     "redo",

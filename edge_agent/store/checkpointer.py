@@ -1,11 +1,11 @@
-"""What a commit writes of the learner: an entry of the journal, or now and then a checkpoint of what changed."""
+"""Decides what a commit writes of the learner: an entry of the journal, or now and then a checkpoint."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from edge_agent.learner import Learner
-from edge_agent.store.journal import Entry, Operation
+from edge_agent.learner import Learner, Operation
+from edge_agent.store.journal import Entry
 from edge_agent.store.pieces import INDEX, split
 from edge_agent.store.store import Changes
 
@@ -44,11 +44,17 @@ class Checkpointer:
         """The next commit writes the whole state, for a store that holds nothing."""
         self._pieces, self._checkpoint_due = frozenset(), True
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the next commit is a checkpoint."""
+        return self._checkpoint_due or self._journalled + max(1, len(self._operations)) >= CHECKPOINT_OPERATIONS
+
     def record(self, changes: Changes, learner: Learner, sync: bytes) -> Changes:
         """`changes`, and the learner and the sync state as they are now."""
+        checkpoint = self.checkpoint_due
         operations, self._operations = self._operations, []
         self._journalled += max(1, len(operations))
-        if not self._checkpoint_due and self._journalled < CHECKPOINT_OPERATIONS:
+        if not checkpoint:
             return replace(changes, journal=(Entry(sync, operations).encode(),))
         saved = split(learner.encode())
         new = {name: piece for name, piece in saved.items() if name not in self._pieces}

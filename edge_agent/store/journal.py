@@ -13,16 +13,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.learner import Learner, Prediction
-from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner import (
+    AddClass,
+    AddPseudoLabel,
+    AdoptHead,
+    AdoptPrior,
+    ChangeClasses,
+    CorrectLabel,
+    Learner,
+    LearnLabel,
+    Operation,
+    Prediction,
+    WithdrawPseudoLabel,
+    apply,
+)
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32
 from headway.class_changes import ClassChanges
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
-from headway.samples import Label, no_label
+from headway.samples import Label
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import FleetPrior, PublishedHead
 
 ENTRY_BYTES_MAX = 256 << 20
 CHECK_BYTES = 4
@@ -30,68 +41,7 @@ CHECK_BYTES = 4
 COMPRESSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """One labelled window; `served` is what was answered for it. queued: an update was taken from the trainer after.
-
-    label: class index, or targets float32 (C,).
-    """
-
-    features: Features
-    label: Label
-    served: Prediction
-    queued: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Corrected:
-    """Label `number` of a window was `before` and is `after`; -1 or nothing but NaN for none."""
-
-    features: Features
-    number: int
-    before: Label
-    after: Label
-
-
-@dataclass(frozen=True, slots=True)
-class Guessed:
-    """A window without a label was learned by its prediction; or that was undone."""
-
-    features: Features
-    label: int
-    withdrawn: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ClassAdded:
-    """A class that the bundle does not know."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClassesChanged:
-    """Classes were renamed, added or removed."""
-
-    changes: ClassChanges
-
-
-@dataclass(frozen=True, slots=True)
-class HeadAdopted:
-    """The fleet's new head, as it came over the wire."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PriorAdopted:
-    """What other devices learned, as it came over the wire."""
-
-    payload: bytes
-
-
-Operation = Taught | Corrected | Guessed | ClassAdded | ClassesChanged | HeadAdopted | PriorAdopted
-WITH_FEATURES = (Taught, Corrected, Guessed)
+WITH_FEATURES = (LearnLabel, CorrectLabel, AddPseudoLabel, WithdrawPseudoLabel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +65,8 @@ class Entry:
         return zlib.crc32(body).to_bytes(CHECK_BYTES, "little") + body
 
     @classmethod
-    def decode(cls, payload: bytes) -> Entry:
-        """Inverse of `encode`. Raises StoreError on damage."""
+    def decode(cls, payload: bytes, labels: int = 0) -> Entry:
+        """Inverse of `encode`. labels: learned before this entry, from which its numbers go on. Raises StoreError."""
         check, body = payload[:CHECK_BYTES], payload[CHECK_BYTES:]
         if zlib.crc32(body).to_bytes(CHECK_BYTES, "little") != check:
             raise StoreError("a journal entry is damaged: its check sum does not fit")
@@ -127,8 +77,9 @@ class Entry:
         at = 0
         try:
             for number, row in enumerate(fields.tables("rows", count_max=1 << 20)):
-                operations.append(_operation(row, number, at, tensors))
+                operations.append(_operation(row, number, at, labels, tensors))
                 at += isinstance(operations[-1], WITH_FEATURES)
+                labels += isinstance(operations[-1], LearnLabel)
             return cls(tensors["sync"].tobytes(), tuple(operations))
         except KeyError as error:
             raise StoreError(f"a journal entry lacks tensor {error}") from error
@@ -137,51 +88,39 @@ class Entry:
 def redo(learner: Learner, operations: Sequence[Operation]) -> None:
     """Do again to the learner what was done after its checkpoint. Raises StoreError when it does not fit."""
     for operation in operations:
-        match operation:
-            case Taught(features, label, served, queued):
-                fits = (
-                    0 <= label < len(learner.classes) if isinstance(label, int) else len(label) == len(learner.classes)
-                )
-                if not fits or served.probability.shape[1] > len(learner.classes):
-                    raise StoreError(f"the journal teaches class {label}; this learner knows {len(learner.classes)}")
-                learner.learn(features, label, served)
-                if queued and isinstance(learner.trainer, GradientTrainer):
-                    # the update itself lies in the outbox already; the next one starts where it ended
-                    learner.trainer.take_update()
-            case Corrected(features, number, before, after):
-                learner.correct(number, features, before, None if no_label(after) else after)
-            case Guessed(features, label, withdrawn):
-                (learner.withdraw if withdrawn else learner.guess)(features, label)
-            case ClassAdded(name):
-                learner.add_class(name)
-            case ClassesChanged(changes):
-                learner.change_classes(changes)
-            case HeadAdopted(payload):
-                learner.adopt(PublishedHead.decode(payload))
-            case PriorAdopted(payload):
-                learner.adopt_prior(FleetPrior.decode(payload))
-    learner.decisions.clear()
-    learner.drifts.clear()
+        if isinstance(operation, LearnLabel):
+            _check_width(operation, len(learner.classes))
+        # the update that a label finished lies in the outbox already
+        apply(learner, operation)
+    # what happened then was said then
+    learner.take_decisions()
+    learner.take_drifts()
+
+
+def _check_width(operation: LearnLabel, classes: int) -> None:
+    label = operation.label
+    fits = 0 <= label < classes if isinstance(label, int) else len(label) == classes
+    if not fits or operation.served.probability.shape[1] > classes:
+        raise StoreError(f"the journal teaches class {label}; this learner knows {classes}")
 
 
 def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> JsonValue:
     match operation:
-        case Taught(_, label, served, queued):
+        case LearnLabel(_, _, label, served, queued):
             # a head may have learned of new classes within one entry, so the widths differ
             tensors[f"served.{number}"] = served.probability
-            taught = _label_fields(tensors, number, label=label)
-            return {"do": "taught", **taught, "source": served.source, "queued": queued}
-        case Corrected(_, label_number, before, after):
-            return {
-                "do": "corrected",
-                "number": label_number,
-                **_label_fields(tensors, number, before=before, after=after),
-            }
-        case Guessed(_, label, withdrawn):
-            return {"do": "guessed", "label": label, "withdrawn": withdrawn}
-        case ClassAdded(name):
+            fields = _label_fields(tensors, number, label=label)
+            return {"do": "taught", **fields, "source": served.source, "queued": queued}
+        case CorrectLabel(label_number, _, before, after):
+            fields = _label_fields(tensors, number, before=before, after=after)
+            return {"do": "corrected", "number": label_number, **fields}
+        case AddPseudoLabel(_, label):
+            return {"do": "guessed", "label": label, "withdrawn": False}
+        case WithdrawPseudoLabel(_, label):
+            return {"do": "guessed", "label": label, "withdrawn": True}
+        case AddClass(name):
             return {"do": "class", "name": name}
-        case ClassesChanged(changes):
+        case ChangeClasses(changes):
             return {
                 "do": "classes",
                 "old": [old for old, _ in changes.rename],
@@ -189,36 +128,38 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
                 "add": [*changes.add],
                 "remove": [*changes.remove],
             }
-        case HeadAdopted(payload):
+        case AdoptHead(payload):
             tensors[f"head.{number}"] = np.frombuffer(payload, np.uint8)
             return {"do": "head"}
-        case PriorAdopted(payload):
+        case AdoptPrior(payload):
             tensors[f"prior.{number}"] = np.frombuffer(payload, np.uint8)
             return {"do": "prior"}
 
 
-def _operation(row: Fields, number: int, at: int, tensors: dict[str, AnyArray]) -> Operation:
+def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str, AnyArray]) -> Operation:
+    """Row `number` of an entry. at: its row among the features; labels: learned before it."""
     kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head", "prior"))
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
         served = Prediction(probability, row.text("source"))
         label = _label(row, "label", number, tensors)
-        operation = Taught(_features(tensors, at), label, served, row.boolean("queued"))
+        operation = LearnLabel(labels, _features(tensors, at), label, served, row.boolean("queued"))
     elif kind == "corrected":
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
-        operation = Corrected(_features(tensors, at), row.integer("number"), before, after)
+        operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after)
     elif kind == "guessed":
-        operation = Guessed(_features(tensors, at), row.integer("label"), row.boolean("withdrawn"))
+        change = WithdrawPseudoLabel if row.boolean("withdrawn") else AddPseudoLabel
+        operation = change(_features(tensors, at), row.integer("label"))
     elif kind == "class":
-        operation = ClassAdded(row.text("name"))
+        operation = AddClass(row.text("name"))
     elif kind == "classes":
         renames = tuple(zip(row.strings("old"), row.strings("new"), strict=True))
-        operation = ClassesChanged(ClassChanges(renames, row.strings("add"), row.strings("remove")))
+        operation = ChangeClasses(ClassChanges(renames, row.strings("add"), row.strings("remove")))
     elif kind == "prior":
-        operation = PriorAdopted(tensors[f"prior.{number}"].tobytes())
+        operation = AdoptPrior(tensors[f"prior.{number}"].tobytes())
     else:
-        operation = HeadAdopted(tensors[f"head.{number}"].tobytes())
+        operation = AdoptHead(tensors[f"head.{number}"].tobytes())
     row.finish()
     return operation
 

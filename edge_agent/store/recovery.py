@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.labels import WATCHED
 from edge_agent.store.journal import Entry
+from edge_agent.store.persisted import CHECKED_NAMES
 from edge_agent.store.pieces import INDEX, join
 from edge_agent.store.store import Changes, Condition, SQLiteStore, Store, StoreFailure
 from headway.durable import checked, sync_folder, unchecked, write_durably
@@ -54,10 +54,10 @@ def start_over(state_dir: Path, problem: str) -> SQLiteStore:
     kept = set_aside(state_dir / DATABASE)
     store = SQLiteStore(state_dir / DATABASE)
     try:
-        changes, story = read_backup(state_dir / BACKUP), "the learner is that of the last backup"
+        changes, resumed_from = read_backup(state_dir / BACKUP), "the learner is that of the last backup"
     except StoreError as error:
-        changes, story = Changes({}), f"no backup helps ({error}), so the device starts anew"
-    text = f"{problem}; set aside as {kept.name}; {story}"
+        changes, resumed_from = Changes({}), f"no backup helps ({error}), so the device starts anew"
+    text = f"{problem}; set aside as {kept.name}; {resumed_from}"
     # an empty store has nothing to go on from, so it needs no mark: its history is new anyway
     store.commit(changes if not changes.state else changes.then(Changes({RECOVERED: text.encode()})))
     return store
@@ -71,7 +71,7 @@ def verify(store: Store) -> None:
             join(saved)
         for entry in store.journal():
             Entry.decode(entry)
-        for name in WATCHED:
+        for name in CHECKED_NAMES:
             unchecked(saved.get(name, checked(b"")), f"saved {name}")
     except StoreFailure:
         raise
@@ -120,7 +120,7 @@ def read_backup(path: Path) -> Changes:
 
 
 class Backup:
-    """What lies beside the database: the backup, and the witness of how far the aggregator is known to have come."""
+    """Files beside the database: a copy of it, and the record of the highest acknowledgement of the aggregator."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir
@@ -137,6 +137,12 @@ class Backup:
         """Copy now. Raises StoreError."""
         write_backup(self._folder / BACKUP, store)
         self._checkpoints = 0
+
+    def replace_database(self, damaged: Store) -> SQLiteStore:
+        """Close the damaged database, set it aside and open an empty one in its place. Raises StoreFailure."""
+        damaged.close()
+        set_aside(self._folder / DATABASE)
+        return SQLiteStore(self._folder / DATABASE)
 
     def ack_record(self) -> tuple[int, int]:
         """Epoch and counter of the highest acknowledgement noted; zeros for none or an unreadable one."""

@@ -1,4 +1,4 @@
-"""The store behind its failures: a disk that is full, read-only, failing or corrupt does not end the service.
+"""Keeps a store usable whose disk refuses: full, read-only, failing or corrupt, it does not end the service.
 
     good      every commit goes through
     degraded  a commit was refused. It is kept in memory, nothing more is learned and nothing told to the aggregator;
@@ -19,11 +19,11 @@ RETRY_S = 10.0
 class RetryingStore:
     """A store whose `commit` does not raise. `problem` says in one line why it is degraded; empty when it is good.
 
-    safekeeping: told of each commit that went through; what it raises degrades as well.
+    backup: told of each commit that went through, and of acknowledgements; what it raises degrades as well.
     """
 
     def __init__(self, store: Store, backup: Backup | None = None) -> None:
-        self._store, self.backup = store, backup
+        self._store, self._backup = store, backup
         self._backlog: Changes | None = None
         self._try_at_s = 0.0
         self.problem = ""
@@ -34,8 +34,23 @@ class RetryingStore:
         return bool(self.problem)
 
     @property
-    def store(self) -> Store:
+    def current(self) -> Store:
+        """The store behind it now: `replace` puts another one there."""
         return self._store
+
+    def back_up(self) -> None:
+        """Copy what is committed, for a database that gets damaged. Raises StoreError."""
+        if self._backup is not None:
+            self._backup.back_up(self._store)
+
+    def note_acknowledged(self, epoch: int, counter: int, now_s: float) -> None:
+        """Record the aggregator's ack beside the store: a store that is behind it was restored from an older backup."""
+        if self._backup is None or self.degraded:
+            return
+        try:
+            self._backup.note(epoch, counter)
+        except StoreError as error:
+            self.failed(error, now_s)
 
     def commit(self, changes: Changes, now_s: float) -> None:
         """Make the changes durable, now or when the disk takes them again."""
@@ -94,8 +109,8 @@ class RetryingStore:
                 changes = self._backlog
                 self._store.commit(changes)
                 self._backlog = None
-                if self.backup is not None:
-                    self.backup.saved(changes, self._store)
+                if self._backup is not None:
+                    self._backup.saved(changes, self._store)
         except StoreError as error:
             self.failed(error, now_s)
             return

@@ -1,14 +1,19 @@
-"""What rounding took from the updates so far, to be added to the next one; saved with them."""
+"""Error feedback for quantised updates: the rounding error of each is added to the next (Seide et al. 2014)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from edge_agent.store import Extent, Saved
 from headway.arrays import Float32
 from headway.errors import StoreError
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import Precision, dequantise, quantise
 
+# name in the store
+RESIDUAL = "residual"
 RESIDUAL_BYTES_MAX = 256 << 20
 
 
@@ -30,16 +35,16 @@ class ErrorFeedback:
             self._changed = True
         return wanted
 
-    def take_changes(self, everything: bool = False) -> dict[str, bytes]:
-        """What to save since the last call, by the name it is stored under."""
-        changed, self._changed = self._changed or everything, False
+    def take_changes(self, extent: Extent) -> Saved:
+        changed, self._changed = self._changed or extent is Extent.EVERYTHING, False
         if not changed or self._residual is None:
-            return {}
-        return {"residual": encode_tensors({"residual": self._residual})}
+            return Saved({})
+        return Saved({RESIDUAL: encode_tensors({"residual": self._residual})})
 
-    def restore(self, saved: bytes) -> None:
-        """Inverse of `take_changes`. Raises StoreError."""
-        tensors, _ = decode_tensors(saved, "saved residual", StoreError, RESIDUAL_BYTES_MAX)
+    def restore(self, saved: Mapping[str, bytes]) -> None:
+        if RESIDUAL not in saved:
+            return
+        tensors, _ = decode_tensors(saved[RESIDUAL], "saved residual", StoreError, RESIDUAL_BYTES_MAX)
         residual = tensors.get("residual")
         if residual is None or residual.dtype != np.float32 or residual.ndim != 2:
             raise StoreError("saved residual is damaged")

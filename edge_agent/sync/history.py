@@ -9,18 +9,22 @@ counts only what was learned since this run began, because everything before may
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge_agent.store import Extent, Saved
 from headway.arrays import Int8
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.maths import Statistics, from_arrays, to_arrays
+from headway.samples import Label, class_index, no_label
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import RUNS_MAX, Ack, History
 
+# name in the store
+BASELINE = "baseline"
 BASELINE_BYTES_MAX = 256 << 20
 # names under which the first version saved what is called otherwise now
 SAVED_NAMES = {"run_id": "life", "earlier_runs": "earlier", "run_ends": "ends"}
@@ -31,7 +35,7 @@ class SyncState:
     """Saved with the learner, in the same transaction.
 
     epoch: identity of this device's history, drawn at random when it began.
-    counter: grows whenever the tables change; acked: the highest the aggregator has durably stored.
+    counter: grows whenever the statistics change; acked: the highest the aggregator has durably stored.
     sequence: last outbox row written. consumed: last spool file learned from. boot: starts of the program.
     run_id, earlier_runs, run_ends: see `headway.wire.messages.History`. before: labels that older epochs may have
     counted.
@@ -52,12 +56,42 @@ class SyncState:
     def history(self) -> History:
         return History(self.run_id, self.earlier_runs, self.run_ends)
 
+    def count(self) -> None:
+        """The statistics, or the names in them, have changed."""
+        self.counter += 1
+
+    def consume(self, sequence: int) -> None:
+        """The spool's file of this number is learned."""
+        self.consumed = sequence
+
+    def next_sequence(self) -> int:
+        """The number of one more outbox row."""
+        self.sequence += 1
+        return self.sequence
+
+    def acknowledge(self, counter: int) -> bool:
+        """The aggregator has durably stored everything up to `counter`; True when that is news."""
+        news = counter > self.acked
+        self.acked = max(self.acked, counter)
+        return news
+
+    def begin_boot(self, boot: int, consumed: int) -> None:
+        """The program starts; another store of this device may have reached these numbers already."""
+        self.boot, self.consumed = max(self.boot, boot) + 1, max(self.consumed, consumed)
+
     def begin_run(self, run_id: int, counter: int) -> None:
         """This run is about to speak for the first time; the run before it had reached `counter` when this began."""
         if self.run_id:
             self.earlier_runs = (*self.earlier_runs, self.run_id)[-RUNS_MAX:]
             self.run_ends = (*self.run_ends, counter)[-RUNS_MAX:]
         self.run_id = run_id
+
+    def begin_epoch(self, epoch: int, run_start: RunStart) -> None:
+        """What was learned before `run_start` may be counted under the old epoch; this one counts from there on."""
+        self.epoch, self.before = epoch, run_start.labels
+        self.counter = max(0, self.counter - run_start.counter)
+        self.acked = self.sequence = 0
+        self.earlier_runs = self.run_ends = ()
 
     def contradiction(self, ack: Ack) -> str | None:
         """Why an ack of this epoch cannot be of this history; None when it can."""
@@ -77,65 +111,89 @@ class SyncState:
     @classmethod
     def decode(cls, payload: bytes) -> SyncState:
         fields = Fields(parse_json(payload, "saved sync state", StoreError), "saved sync state", StoreError)
-        state = cls(fields.integer("epoch"))
-        for name in ("counter", "acked", "sequence", "boot", "consumed"):
-            setattr(state, name, fields.integer(name))
-        # agents before histories saved none of these
-        state.run_id, state.before = fields.integer("life", 0), fields.integer("before", 0)
-        state.earlier_runs = fields.integers("earlier", count_max=RUNS_MAX, default=())
-        state.run_ends = fields.integers("ends", count_max=RUNS_MAX, default=())
+        state = cls(
+            epoch=fields.integer("epoch"),
+            counter=fields.integer("counter"),
+            acked=fields.integer("acked"),
+            sequence=fields.integer("sequence"),
+            boot=fields.integer("boot"),
+            consumed=fields.integer("consumed"),
+            # agents before histories saved none of these
+            run_id=fields.integer("life", 0),
+            before=fields.integer("before", 0),
+            earlier_runs=fields.integers("earlier", count_max=RUNS_MAX, default=()),
+            run_ends=fields.integers("ends", count_max=RUNS_MAX, default=()),
+        )
         fields.finish()
         if len(state.earlier_runs) != len(state.run_ends):
             raise StoreError("saved sync state names earlier runs without their ends")
         return state
 
 
-@dataclass(frozen=True, slots=True)
 class Baseline:
-    """What older epochs may have counted: it is taken off the tables that this epoch reports, to the bit."""
+    """What older epochs may have counted: it is taken off the statistics that this epoch reports, to the bit."""
 
-    tables: Statistics
+    def __init__(self) -> None:
+        self._statistics: Statistics | None = None
+        self._changed = False
 
-    def rest_of(self, local: Statistics) -> Statistics:
-        """The part of `local` that this epoch counts."""
-        return local - self.tables
+    def begin(self, statistics: Statistics) -> None:
+        """A new epoch begins with these."""
+        self._statistics, self._changed = statistics, True
 
-    def corrected(self, code: Int8, before: int, after: int | None) -> Baseline:
-        """A label from before this epoch changed: in both alike, so that this epoch reports nothing of it."""
-        tables = self.tables
+    def rest_of(self, statistics: Statistics) -> Statistics:
+        """The part of the device's statistics that this epoch counts."""
+        return statistics if self._statistics is None else statistics - self._statistics
 
-        def one(label: int) -> Statistics:
-            return Statistics.of(code, np.array([label], np.int64), tables.classes, tables.space)
+    def correct(self, code: Int8, before: Label, after: Label) -> None:
+        """A label from before this epoch changed: in both alike, so that this epoch reports nothing of it.
 
-        changed = tables - one(before)
-        return replace(self, tables=changed if after is None else changed + one(after))
+        code: int8 (1, d); after: -1 for none.
+        """
+        if self._statistics is None:
+            return
+        changed = self._statistics - _one(code, before, self._statistics)
+        self.begin(changed if no_label(after) else changed + _one(code, after, self._statistics))
 
-    def renamed(self, renames: Sequence[tuple[str, str]]) -> Baseline:
+    def rename(self, renames: Sequence[tuple[str, str]]) -> None:
         """Classes got other names (old, new): in both alike."""
-        return replace(self, tables=self.tables.renamed(renames))
+        if self._statistics is not None:
+            self.begin(self._statistics.renamed(renames))
 
-    def encode(self) -> bytes:
-        tables = self.tables
-        meta = {"size": tables.size, "classes": list(tables.classes), "space": tables.space}
-        return encode_tensors(to_arrays(tables), meta)
+    def take_changes(self, extent: Extent) -> Saved:
+        changed, self._changed = self._changed or extent is Extent.EVERYTHING, False
+        statistics = self._statistics
+        if not changed or statistics is None:
+            return Saved({})
+        meta = {"size": statistics.size, "classes": list(statistics.classes), "space": statistics.space}
+        return Saved({BASELINE: encode_tensors(to_arrays(statistics), meta)})
 
-    @classmethod
-    def decode(cls, payload: bytes) -> Baseline:
-        """Inverse of `encode`. Raises StoreError."""
-        arrays, meta = decode_tensors(payload, "saved baseline", StoreError, BASELINE_BYTES_MAX)
+    def restore(self, saved: Mapping[str, bytes]) -> None:
+        if BASELINE not in saved:
+            return
+        arrays, meta = decode_tensors(saved[BASELINE], "saved baseline", StoreError, BASELINE_BYTES_MAX)
         fields = Fields(meta, "saved baseline", StoreError)
         size, classes, space = fields.integer("size", low=1), fields.strings("classes"), fields.text("space")
         fields.finish()
         try:
-            return cls(from_arrays(arrays, size, classes, space))
+            self._statistics = from_arrays(arrays, size, classes, space)
         except RemoteError as error:
             raise StoreError(f"saved baseline is damaged: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """Where this run of the program began: the counter, the labels and the tables of then (None: none yet)."""
+    """Where this run of the program began: the counter, the labels and the statistics of then (None: none yet)."""
 
     counter: int = 0
     labels: int = 0
-    tables: Statistics | None = None
+    statistics: Statistics | None = None
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> RunStart:
+        """Classes have other names (old, new) from now on."""
+        return self if self.statistics is None else replace(self, statistics=self.statistics.renamed(renames))
+
+
+def _one(code: Int8, label: Label, like: Statistics) -> Statistics:
+    """Statistics of one labelled window."""
+    return Statistics.of(code, np.array([class_index(label)], np.int64), like.classes, like.space)

@@ -1,6 +1,6 @@
-"""When the exact learner's tables and the metrics go out, and how: whole, or in parts.
+"""Decides when the exact learner's statistics and the metrics go out, and how: whole, as a change, or in parts.
 
-Tables are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
+Statistics are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
 long, what was learned since the acknowledged ones goes out instead, as long as everything is answered in order.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Send
 from edge_agent.learner import Learner
-from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.sync.history import Baseline, SyncState
 from headway.errors import LocalError
 from headway.wire import (
@@ -34,7 +33,7 @@ WINDOW_PARTS = 4
 
 @dataclass(slots=True)
 class Uplink:
-    """One device's reports. unsendable_bytes: length of a report too long even for parts; whoever tells it sets 0.
+    """One device's reports.
 
     pace_s: the pause the aggregator asks for. It holds over connections; `interval_s` does not, because what was in
     flight when one broke may be lost.
@@ -43,7 +42,7 @@ class Uplink:
     device: str
     settings: SyncSettings
     pace_s: float = 0.0
-    unsendable_bytes: int = 0
+    _unsendable_bytes: int = 0
     _sent_counter: int = -1
     _sent_at_s: float = NEVER_S
     _fresh: bool = True
@@ -59,9 +58,12 @@ class Uplink:
         """Whether the aggregator may have lost what it acknowledged."""
         return self._doubted
 
-    def due(
-        self, state: SyncState, learner: Learner, baseline: Baseline | None, now_s: float, connected: bool
-    ) -> list[Send]:
+    def take_unsendable(self) -> int:
+        """Length in bytes of a report that is too long even for parts, said once; 0 without one."""
+        size, self._unsendable_bytes = self._unsendable_bytes, 0
+        return size
+
+    def due(self, state: SyncState, learner: Learner, baseline: Baseline, now_s: float, connected: bool) -> list[Send]:
         """What to send now."""
         if not connected:
             return []
@@ -75,10 +77,10 @@ class Uplink:
         self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
         sends = [Send(Kind.METRICS, metrics.encode())]
-        if isinstance(learner.trainer, GradientTrainer):
+        statistics = learner.trainer.statistics
+        if statistics is None:
             return sends
-        local = learner.trainer.local
-        counted = local if baseline is None else baseline.rest_of(local)
+        counted = baseline.rest_of(statistics)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
         self._sent = report
         change = self._change(report) if in_order else None
@@ -87,7 +89,7 @@ class Uplink:
         payload = report.encode()
         self._whole_bytes, self._changes = len(payload), 0
         if len(payload) > REPORT_BYTES_MAX:
-            self.unsendable_bytes = len(payload)
+            self._unsendable_bytes = len(payload)
         elif len(payload) > MESSAGE_BYTES_MAX:
             self._upload = PartsUpload(report, payload, now_s)
             sends += self._parts(self._upload, now_s)
@@ -100,7 +102,7 @@ class Uplink:
         self._fresh = True
         self._doubted |= not session_present
         if self._upload is not None:
-            self._upload.again()
+            self._upload.reconnected()
 
     def acknowledged(self, ack: Ack, acked: int) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
@@ -110,7 +112,7 @@ class Uplink:
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
             self._stored = self._sent
         if self._upload is not None:
-            self._upload.heard(ack)
+            self._upload.acknowledged(ack)
 
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
@@ -159,20 +161,20 @@ class PartsUpload:
         self.epoch, self.counter = report.epoch, report.counter
         self._parts = split_report(report, payload)
         self._stored = self._sent = 0
-        self._heard_s = now_s
+        self._answered_s = now_s
         self._pausing = False
 
     def due(self, now_s: float, ack_timeout_s: float) -> list[bytes]:
         """Parts to send now."""
         if self._pausing:
-            self._pausing, self._heard_s = False, now_s
-        if now_s - self._heard_s >= ack_timeout_s:
-            self._sent, self._heard_s = self._stored, now_s
+            self._pausing, self._answered_s = False, now_s
+        if now_s - self._answered_s >= ack_timeout_s:
+            self._sent, self._answered_s = self._stored, now_s
         upto = min(self._stored + WINDOW_PARTS, len(self._parts))
         parts, self._sent = self._parts[self._sent : upto], max(self._sent, upto)
         return parts
 
-    def heard(self, ack: Ack) -> None:
+    def acknowledged(self, ack: Ack) -> None:
         """The aggregator says how many parts it has stored."""
         if ack.part_counter == self.counter and self._stored < ack.parts <= len(self._parts):
             self._stored, self._sent = ack.parts, max(self._sent, ack.parts)
@@ -180,6 +182,6 @@ class PartsUpload:
             # put together and refused, or lost: from the start, but not at once
             self._stored, self._sent, self._pausing = 0, len(self._parts), True
 
-    def again(self) -> None:
+    def reconnected(self) -> None:
         """What was in flight may be lost."""
         self._sent = self._stored

@@ -13,7 +13,7 @@ from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import SAMPLES_MAX, Statistics, from_arrays, merge, to_arrays
-from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, sums_from_json
+from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "ValueSums",
     "backward_transfer",
     "calibrate_scale",
+    "class_count_in",
     "fit_temperature",
     "fleet_head",
     "forgetting",

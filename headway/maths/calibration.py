@@ -1,4 +1,4 @@
-"""One temperature that makes a head's probabilities mean what they say (Guo et al., ICML 2017)."""
+"""Fits one temperature, so that a head's probabilities match how often it is right (Guo et al., ICML 2017)."""
 
 from __future__ import annotations
 

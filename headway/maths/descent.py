@@ -1,4 +1,4 @@
-"""The gradient step on the head: one mini-batch, in place, float32, every intermediate preallocated.
+"""Computes one gradient step on the head: one mini-batch, in place, float32, every intermediate preallocated.
 
     Z = W X^T;   G = residual(Z, Y) X / B;   W <- rule(W, G);   W <- (W + lr A) / (1 + lr R)
 
@@ -80,6 +80,10 @@ class Descent:
     def restart_decay(self) -> None:
         """The learning rate goes back to its start, and decays from there."""
         self.steps = 0
+
+    def move(self, difference: Float32) -> None:
+        """Add to the weights what others learned. difference: float32 (C, d + 1)."""
+        self.weights += difference
 
     def pull_to(self, fleet: Float32) -> None:
         """The head that `proximal` pulls to, float32 (C, d + 1)."""

@@ -1,4 +1,4 @@
-"""Statistics -> head, in closed form and float64.
+"""Computes a head from statistics, in closed form and float64.
 
 A blend `source + fleet + w * local` is a weighted sum of integer tables; solvers work on its moments, and the
 resulting heads multiply int8 codes directly.
@@ -122,9 +122,12 @@ def lda_head(covariance: Float64, means: Float64, priors: Float64, classes: tupl
     """Linear discriminant analysis: kernel = S^-1 M, bias_c = -1/2 m_c^T S^-1 m_c + log prior_c.
 
     covariance: float64 (d, d) positive definite; means: float64 (d, C); priors: float64 (C,), 0 silences a class.
+    Raises numpy.linalg.LinAlgError for a covariance that is singular or not finite.
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, eq. 4.10.
     """
     kernel = np.linalg.solve(covariance, means)
+    if not np.isfinite(kernel).all():
+        raise np.linalg.LinAlgError("the solution is not finite")
     with np.errstate(divide="ignore"):
         log_priors = np.where(priors > 0, np.log(np.maximum(priors, 1e-300)), -1e4)
     bias = -0.5 * np.einsum("dc,dc->c", means, kernel) + log_priors

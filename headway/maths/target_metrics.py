@@ -1,4 +1,4 @@
-"""Mergeable sums for models with several labels per window, and for regressions. Unknown targets (NaN) do not count."""
+"""Metrics of multi-label models and regressions as sums that merge. Unknown targets (NaN) do not count."""
 
 from __future__ import annotations
 
@@ -306,3 +306,12 @@ def sums_from_json(value: Mapping[str, object], class_count: int) -> AnySums:
     if "spread" in value:
         return ValueSums.from_json(value, class_count)
     return ClassificationSums.from_json(value, class_count)
+
+
+def class_count_in(value: Mapping[str, object]) -> int:
+    """How many classes or outputs a table of sums claims to have; 0 where it has no such list. Not yet validated."""
+    for name in ("confusion", "outcomes", "known"):
+        rows = value.get(name)
+        if isinstance(rows, list):
+            return len(rows)
+    return 0

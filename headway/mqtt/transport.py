@@ -1,4 +1,4 @@
-"""MQTT 5 through paho: the one file that imports it.
+"""Connects to the broker: MQTT 5 through paho, which only this module imports.
 
 paho's own queue is never trusted with the only copy of anything: a publish without a connection is refused here,
 every connection begins with a new, empty client, and what must not be lost waits in the caller's store until the
@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -46,7 +46,7 @@ PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
 MOVES_MAX = 4
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Limits:
     """What the broker said in its CONNACK that it can take."""
 
@@ -201,7 +201,7 @@ class MqttTransport:
         receive_max = min(self._settings.receive_max, getattr(properties, "ReceiveMaximum", 65_535))
         if receive_max < self._limits.receive_max:
             # paho fixes its window when a connection is made; this broker takes less, so make it once more
-            self._limits.receive_max = receive_max
+            self._limits = replace(self._limits, receive_max=receive_max)
             self._response, self._reported = Response.MOVE, True
             client.disconnect()
             return

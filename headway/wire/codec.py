@@ -1,4 +1,4 @@
-"""What the codecs of all messages share: the schema, the limits, and strict readers that raise RemoteError."""
+"""Shared by the codecs of all messages: the schema, the limits, and strict readers that raise RemoteError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only place that builds or parses a payload. Role-blind: both ends use the same classes.
+"""Encodes and decodes status, metrics, heads, updates and acknowledgements; both ends use the same classes.
 
 Every message has ``encode`` and a strict ``decode`` that raises RemoteError. The normative text is docs/protocol.md.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from headway.arrays import Float32
 from headway.errors import RemoteError, listed
 from headway.fields import JsonValue, canonical_json
-from headway.maths import AnySums, Head, HeadInput, HeadKind, sums_from_json
+from headway.maths import AnySums, Head, HeadInput, HeadKind, class_count_in, sums_from_json
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire.codec import (
     CLASSES_MAX,
@@ -119,7 +119,10 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Mergeable prequential sums since the epoch began: of the served head, and of the frozen head beside it."""
+    """Mergeable prequential sums since the epoch began: of the served head, and of the frozen head beside it.
+
+    Both are over the device's classes: the bundle's first, then those that it met since.
+    """
 
     epoch: int
     counter: int
@@ -131,13 +134,20 @@ class Metrics:
         return canonical_json({**value, "served": self.served.to_json(), "frozen": self.frozen.to_json()})
 
     @classmethod
-    def decode(cls, payload: bytes, class_count: int) -> Metrics:
+    def decode(cls, payload: bytes, class_count: int, class_count_max: int = 0) -> Metrics:
+        """class_count: that the sums must have, or at least have where they may have up to `class_count_max`."""
         fields = json_fields(payload, "metrics")
-        served = sums_from_json(fields.mapping("served"), class_count)
-        frozen = sums_from_json(fields.mapping("frozen"), class_count)
+        tables = fields.mapping("served"), fields.mapping("frozen")
+        count = min(max(class_count, class_count_in(tables[0])), max(class_count, class_count_max))
+        served, frozen = (sums_from_json(table, count) for table in tables)
         if type(served) is not type(frozen):
             raise RemoteError("metrics of the served and of the frozen head are of two different tasks")
         return finished(fields, cls(fields.integer("epoch"), fields.integer("counter"), served, frozen))
+
+    @property
+    def class_count(self) -> int:
+        """Classes or outputs that the sums are over."""
+        return class_count_in(self.served.to_json())
 
 
 @dataclass(frozen=True, slots=True)

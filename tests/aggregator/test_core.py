@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from aggregator.commands.devices import summarise
 from aggregator.core import BOOT
 from aggregator.effects import Effect
 from aggregator.policy import Limits, Method, Policy
@@ -295,6 +297,25 @@ def test_the_retained_head_or_enough_patience_end_the_wait() -> None:
         if ended:
             fleet.send(Received(topic(FLEET, "_all", Kind.HEAD), newest.encode(), retain=True))
         assert [head.version for head in heads(fleet.pass_time(0.0 if ended else 1.0))] == [version]
+
+
+def test_metrics_over_more_classes_than_the_bundles_are_kept_and_shown() -> None:
+    fleet = Fleet()
+    sums = ClassificationSums.empty(len(CLASSES) + 2) + ClassificationSums.of(np.eye(5, dtype=np.float32), np.arange(5))
+    metrics = Metrics(1, 1, sums, sums)
+    fleet.send(Received(topic(FLEET, "a", Kind.METRICS), metrics.encode()))
+    assert fleet.refusals == {}
+    (row,) = fleet.store.devices()
+    summary = summarise(row)
+    assert summary.served_accuracy == 1.0
+
+
+@pytest.mark.parametrize("count", [len(CLASSES) - 1, 300])
+def test_metrics_over_fewer_or_too_many_classes_are_refused(count: int) -> None:
+    fleet = Fleet()
+    metrics = Metrics(1, 1, *[ClassificationSums.empty(count)] * 2)
+    fleet.send(Received(topic(FLEET, "a", Kind.METRICS), metrics.encode()))
+    assert sum(fleet.refusals.values()) == 1
 
 
 def test_status_reported_metrics_and_events_are_kept() -> None:

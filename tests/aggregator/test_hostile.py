@@ -12,13 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aggregator.effects import Note
+from aggregator.store.protocol import StoredStatistics
 from headway.arrays import AnyArray
+from headway.maths.head import Head
 from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics, pack, to_arrays
-from headway.ports import Received
+from headway.ports import Outgoing, Received
 from headway.tensors import encode_tensors
 from headway.wire.fleet_prior import PriorRequest
-from headway.wire.messages import Event, Metrics, Reported, Status
+from headway.wire.messages import Event, Metrics, PublishedHead, Reported, Status
 from headway.wire.topics import FROM_DEVICES, Kind, topic
 from tests.aggregator.fleets import (
     CLASSES,
@@ -257,3 +260,62 @@ def test_any_bytes_at_all_are_survived(kind: Kind, cuts: list[tuple[int, int, by
 @given(st.text(max_size=80))
 def test_any_topic_is_survived(text: str) -> None:
     Fleet().send(Received(text, Status(True, 1).encode()))
+
+
+def negative_scatter(count: int = 80) -> Statistics:
+    """Class sums of real samples beside a gram that is less than the squares of their means: no samples have both."""
+    honest = tables(count, 4)
+    sums, gram = honest.class_sums[:-1], honest.gram.copy()
+    gram[:-1, :-1] = np.rint((sums / honest.counts) @ sums.T)
+    gram[0, 0] -= gram[0, 0] // 4
+    return Statistics(gram, honest.class_sums, CLASSES, SPACE)
+
+
+def test_tables_with_a_scatter_that_no_samples_have_are_refused() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("honest", 1, 1, tables(50, 3)))
+    fleet.send(statistics_message("liar", 1, 1, negative_scatter()))
+    assert fleet.core.statistics.samples == 50
+    assert fleet.refusals == {("", "malformed"): 1}  # senders that never said anything usable share one name
+
+
+def test_a_store_that_took_such_tables_once_opens_and_counts_everybody_else() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("honest", 1, 1, tables(50, 3)), statistics_message("liar", 1, 1, tables(80, 4)))
+    poison = statistics_message("liar", 1, 2, negative_scatter()).payload
+    with fleet.store.transaction():
+        fleet.store.put_statistics(StoredStatistics("liar", 1, 2, SPACE, poison))
+    fleet.restart()
+    assert fleet.core.statistics == tables(50, 3)
+    notes = [effect.text for effect in fleet.pass_time(10.0) if isinstance(effect, Note)]
+    assert any("liar, epoch 1" in text and "not counted" in text for text in notes)
+    fleet.send(statistics_message("liar", 1, 3, tables(81, 4)))
+    assert acks(fleet.effects)["liar"][-1].counter == 3
+    assert fleet.core.statistics == tables(50, 3) + tables(81, 4)
+
+
+def test_a_fleet_that_cannot_be_solved_keeps_its_last_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, tables(50, 3)))
+    fleet.pass_time(10.0)
+    version = published(fleet)
+
+    def fails(*_: object) -> Head:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", fails)
+    fleet.send(statistics_message("a", 1, 2, tables(51, 3)))
+    (note,) = [effect for effect in fleet.pass_time(10.0) if isinstance(effect, Note)]
+    assert note.warning
+    assert "cannot be solved (Singular matrix)" in note.text
+    assert published(fleet) == version
+    monkeypatch.undo()
+    fleet.send(statistics_message("a", 1, 3, tables(52, 3)))
+    fleet.pass_time(10.0)
+    assert published(fleet) == version + 1
+
+
+def published(fleet: Fleet) -> int:
+    """Version of the newest head that went out."""
+    heads = [e for e in fleet.effects if isinstance(e, Outgoing) and e.topic.endswith("/_all/head")]
+    return PublishedHead.decode(heads[-1].payload).version

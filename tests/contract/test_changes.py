@@ -17,8 +17,7 @@ from tests.contract.test_history import DAY_S, Device, new_fleet
 
 
 def device_of_changes(fleet: Fleet) -> Device:
-    device = Device()
-    device.agent.uplink.settings = replace(device.agent.settings, whole_bytes_max=0)
+    device = Device(whole_bytes_max=0)
     device.learn(20, 0)
     device.connect(fleet)
     return device

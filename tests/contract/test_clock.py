@@ -52,7 +52,7 @@ def status_detail(folder: Path, wall: Callable[[int], float], monkeypatch: pytes
         device.drop(f"f{step:02d}", 6, step)
         if step == 12:
             device.loop.stop()
-            device.loop.keeper.store.close()  # type: ignore[attr-defined]
+            device.loop.store.current.close()  # type: ignore[attr-defined]
             device.boot()
             device.loop.handle(Connected(session_present=True))
         sent = len(device.wire.sent)

@@ -35,6 +35,7 @@ class Device:
     store: MemoryStore = field(default_factory=MemoryStore)
     kind: str = "exact"
     now_s: float = 0.0
+    whole_bytes_max: int = 16 * 1024
 
     def __post_init__(self) -> None:
         self.boot()
@@ -42,9 +43,15 @@ class Device:
     def boot(self) -> None:
         settings = LearnerSettings(kind=self.kind, update_labels=4)
         state = SyncState(epoch=next(NUMBERS))
-        self.agent = Agent("pump", Learner(variant(), settings), SyncSettings(), state, windows=RememberedWindows(200))
-        self.agent.draw = lambda bits: next(NUMBERS)
-        self.agent.run_id = next(NUMBERS)
+        self.agent = Agent(
+            "pump",
+            Learner(variant(), settings),
+            SyncSettings(whole_bytes_max=self.whole_bytes_max),
+            state,
+            windows=RememberedWindows(200),
+            run_id=next(NUMBERS),
+            draw=lambda bits: next(NUMBERS),
+        )
         resume(self.agent, self.store)
         self.store.commit(self.agent.changes())
 

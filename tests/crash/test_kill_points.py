@@ -21,14 +21,13 @@ from aggregator.heads.publisher import FleetModel
 from aggregator.policy import Policy
 from aggregator.store.sql import SqlStore
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
-from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.spool import Spool
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import SQLiteStore
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received
 from headway.wire.messages import PublishedHead
+from tests.device import open_device
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 FLEET, DEVICE, LABELS = "plant", "wrist-1", 12
@@ -108,11 +107,9 @@ class World:
         sensor = SensorSettings(self.folder / "spool", self.folder / "predictions", poll_interval_s=0.0)
         config = AgentConfig(DEVICE, FLEET, self.folder / "model.hwb", self.folder, sensor, sync=SyncSettings(0.1, 5.0))
         store = Cutting(SQLiteStore(self.folder / "agent.sqlite"), self)
-        agent = open_agent(config, variant(), store)  # type: ignore[arg-type]
         source = Cutting(Spool(sensor), self)
         self.wire = Wire()
-        self.loop = DeviceLoop(config, self, variant(), pipeline(), store, agent, source)  # type: ignore[arg-type]
-        self.loop.transport = self.wire
+        self.loop = open_device(config, self, store, transport=self.wire, sensor=source)  # type: ignore[arg-type]
         self.loop.start()
         self.loop.handle(Connected(False))
 

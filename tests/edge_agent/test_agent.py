@@ -17,14 +17,15 @@ from headway.errors import StoreError
 from headway.wire.messages import Ack, Metrics, StatisticsReport, Update
 from headway.wire.precision import Precision
 from headway.wire.topics import Kind
+from tests.arrays import assert_close, assert_same
 from tests.edge_agent.variants import pipeline, variant, windows
 
 SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
 
 
-def agent(kind: str = "exact", **learner: int) -> Agent:
+def agent(kind: str = "exact", sync: SyncSettings = SYNC, **learner: int) -> Agent:
     settings = LearnerSettings(kind=kind, **learner)  # type: ignore[arg-type]
-    return Agent("pump", Learner(variant(), settings), SYNC, SyncState(epoch=7))
+    return Agent("pump", Learner(variant(), settings), sync, SyncState(epoch=7), draw=lambda bits: 8)
 
 
 def feed(subject: Agent, count: int = 9, labelled: bool = True, seed: int = 0) -> np.ndarray:
@@ -38,8 +39,8 @@ def test_every_row_is_predicted_before_its_label_is_used() -> None:
     last = y.copy()
     last[-1] = (last[-1] + 1) % 3
     answers = [agent().process(pipeline().features(x), labels) for labels in (y, last)]
-    assert np.array_equal(answers[0].probability, answers[1].probability)
-    assert np.array_equal(answers[0].source, answers[1].source)
+    assert_same(answers[0].probability, answers[1].probability)
+    assert_same(answers[0].source, answers[1].source)
 
 
 def test_unlabelled_rows_between_labels_change_nothing() -> None:
@@ -58,7 +59,7 @@ def test_a_batch_in_pieces_gives_the_same_answers() -> None:
     features = pipeline().features(x)
     expected = whole.process(features, y)
     found = [pieces.process(features.rows(i, i + 7), y[i : i + 7]) for i in range(0, 40, 7)]
-    assert np.array_equal(np.concatenate([f.probability for f in found]), expected.probability)
+    assert_same(np.concatenate([f.probability for f in found]), expected.probability)
 
 
 def test_statistics_are_sent_once_and_again_only_when_unacknowledged_too_long() -> None:
@@ -113,7 +114,7 @@ def test_the_pace_holds_over_connections() -> None:
 
 def test_the_pace_holds_for_updates_too() -> None:
     outbox = agent("gradient").outbox
-    outbox.pace_s = 60.0
+    outbox.set_pace(60.0)
     assert not outbox.paused(0.0)
     outbox.sent(2, 0.0)
     outbox.restart()
@@ -134,7 +135,6 @@ def test_acks_of_another_epoch_are_ignored_and_of_the_future_begin_a_new_one() -
     feed(subject)
     assert subject.acknowledged(Ack(8, 9, 0).encode()) is None
     assert subject.sync_state.acked == 0
-    subject.draw = lambda bits: 8
     changes = subject.acknowledged(Ack(7, 10, 0).encode())
     assert changes is not None
     assert changes.acknowledged == 2**53
@@ -165,18 +165,18 @@ def test_updates_add_up_to_the_way_the_weights_went() -> None:
     feed(subject, count=12)
     store.commit(subject.changes())
     total = sum(Update.decode(row.payload).delta for row in store.outbox(0, 10))
-    assert np.allclose(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
+    assert_close(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
 
 
 def test_one_batch_does_not_push_the_outbox_beyond_its_bound() -> None:
     """Found by the simulation, seed 11: room was looked for once a file."""
     subject, store = agent("gradient", update_labels=1), MemoryStore()
-    subject.outbox.rows_left = 2
+    subject.outbox.note_stored(SYNC.outbox_rows_max - 2, 0)
     feed(subject, count=9)
     store.commit(subject.changes())
     rows = store.outbox(0, 100)
     assert len(rows) == 2
-    subject.outbox.rows_left, subject.outbox.bytes_left = 10, len(rows[0].payload)
+    subject.outbox.note_stored(0, SYNC.outbox_bytes_max - len(rows[0].payload))
     feed(subject, count=3)
     store.commit(subject.changes())
     assert len(store.outbox(0, 100)) == 2
@@ -192,9 +192,9 @@ def test_new_updates_do_not_put_off_the_lost_one() -> None:
 
 def test_a_full_outbox_merges_updates_instead_of_piling_them_up() -> None:
     subject, store = agent("gradient", update_labels=4), MemoryStore()
-    subject.outbox.rows_left = 0
+    subject.outbox.note_stored(SYNC.outbox_rows_max, 0)
     feed(subject, count=12)
-    subject.outbox.rows_left = 1
+    subject.outbox.note_stored(SYNC.outbox_rows_max - 1, 0)
     feed(subject, count=1, seed=1)
     store.commit(subject.changes())
     rows = store.outbox(0, 10)
@@ -224,8 +224,7 @@ def test_rounded_updates_add_up_to_what_was_learned_over_restarts(precision: str
     store = MemoryStore()
     start: np.ndarray | None = None
     for seed in range(12):
-        subject = agent("gradient", update_labels=3)
-        subject.settings = settings
+        subject = agent("gradient", settings, update_labels=3)
         resume(subject, store)
         weights = subject.learner.trainer.state()[0]["weights"]
         start = weights.copy() if start is None else start

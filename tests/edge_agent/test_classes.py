@@ -11,8 +11,6 @@ from edge_agent.agent import Agent
 from edge_agent.cli import main
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import MemoryStore
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
@@ -20,7 +18,9 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
 from headway.wire.messages import PublishedHead, StatisticsReport
 from headway.wire.topics import Kind
-from tests.edge_agent.test_loop import Checkpointer, FixedClock
+from tests.arrays import assert_same
+from tests.device import open_device
+from tests.edge_agent.test_loop import FixedClock, Recorder
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -31,10 +31,8 @@ def config(tmp_path: Path, kind: str = "exact", label_map: dict[str, str] | None
 
 
 def opened(settings: AgentConfig, store: MemoryStore) -> tuple[Agent, DeviceLoop]:
-    agent = open_agent(settings, variant(), store)
-    loop = DeviceLoop(settings, FixedClock(), variant(), pipeline(), store, agent, Spool(settings.sensor))
-    loop.transport = Checkpointer()
-    return agent, loop
+    loop = open_device(settings, FixedClock(), store, transport=Recorder())
+    return loop.agent, loop
 
 
 def turn(loop: DeviceLoop) -> None:
@@ -69,7 +67,7 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     drop(settings, "3.npz", x=x[:6], y=np.array(["stumble"] * 6))
     turn(loop)
     probability = agent.process(pipeline().features(x), None).probability
-    assert (probability[:, 1] == 0).all()
+    np.testing.assert_array_equal(probability[:, 1], 0)
     drop(settings, "4.npz", add_class=np.array(["walk"]))
     turn(loop)
     assert not agent.learner.removed
@@ -156,7 +154,7 @@ def test_reports_carry_the_new_name_and_an_older_epochs_baseline_too(tmp_path: P
     drop(settings, "1.npz", x=windows(9)[0], y=np.array(["class-7"] * 9))
     turn(loop)
     agent, _ = opened(settings, store)
-    store.commit(agent.fork("a test", 99))
+    store.commit(agent.fork("a test"))
     agent.change_classes(ClassChanges(rename=(("class-7", "stumble"),)))
     agent.process(pipeline().features(windows(5, seed=2)[0]), np.full(5, 3))
     report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
@@ -202,7 +200,7 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     plain.process(pipeline().features(x), y)
     later = pipeline().features(windows(30, drift=0.5, seed=5)[0])
     answers = [one.process(later, None).probability for one in (agent, plain)]
-    assert np.array_equal(*answers), "columns keep their places, and nothing learned is lost"
+    assert_same(*answers, where="columns keep their places, and nothing learned is lost")
     assert agent.learner.names.wire_names == CLASSES
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":

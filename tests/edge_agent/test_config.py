@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import (
-    DeliverySettings,
-    LearnerSettings,
-    PolicySettings,
-    SensorSettings,
-    SyncSettings,
-    read_config,
-    read_learner_settings,
-)
+from edge_agent.config import LearnerSettings, read_config, read_learner_settings
 from headway.errors import ConfigError
-from headway.settings import Kind, entries
 
 MINIMAL = '[device]\nid = "pump-7"\n[bundle]\npath = "model.hwb"\n[storage]\nstate_dir = "state"\n'
 
@@ -89,8 +80,8 @@ def test_a_replay_reads_the_learner_table_alone(tmp_path: Path) -> None:
         read_learner_settings(write(tmp_path, '[learner]\nkid = "gradient"\n'))
 
 
-@pytest.mark.parametrize("settings", [SensorSettings, LearnerSettings, PolicySettings, SyncSettings, DeliverySettings])
-def test_the_agents_settings_are_checked_when_they_are_built(settings: type) -> None:
-    entry = next(entry for entry in entries(settings) if entry.setting.kind is Kind.INTEGER)
-    with pytest.raises(ConfigError, match=f"{entry.key} -1 must be from"):
-        settings(**{entry.name: -1})
+def test_a_program_that_embeds_a_learner_is_held_to_the_limits_too() -> None:
+    with pytest.raises(ConfigError, match="gate_errors -1 must be from 0 to 10"):
+        LearnerSettings(gate_errors=-1)
+    with pytest.raises(ConfigError, match="kind 'exakt' is unknown; did you mean 'exact'?"):
+        LearnerSettings(kind="exakt")

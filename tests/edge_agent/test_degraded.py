@@ -14,9 +14,6 @@ import pytest
 
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.recovery import BACKUP, DATABASE, Backup, open_store, set_aside
 from edge_agent.store.retrying import RETRY_S
 from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
@@ -24,6 +21,7 @@ from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received, Transport
 from headway.wire.messages import Ack, Event, Reported, StatisticsReport, Update
 from headway.wire.topics import Kind, topic
+from tests.device import open_device
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 
@@ -84,24 +82,14 @@ class Device:
         self.boot()
 
     def boot(self) -> None:
-        store, model = open_store(self.state), variant()
-        backup = Backup(self.state)
-        agent = open_agent(self.config, model, store, ack_record=backup.ack_record())
-        self.loop = DeviceLoop(self.config, self.clock, model, pipeline(), store, agent, Spool(self.config.sensor))
-        self.loop.keeper.backup = backup
-        self.loop.intake.open_empty = self.open_empty
         self.wire = Wire()
-        self.loop.transport = self.wire
+        store, backup = open_store(self.state), Backup(self.state)
+        self.loop = open_device(self.config, self.clock, store, transport=self.wire, backup=backup)
         self.loop.start()
-
-    def open_empty(self) -> SQLiteStore:
-        self.loop.keeper.store.close()
-        set_aside(self.state / DATABASE)
-        return SQLiteStore(self.state / DATABASE)
 
     @property
     def connection(self) -> sqlite3.Connection:
-        store = self.loop.keeper.store
+        store = self.loop.store.current
         assert isinstance(store, SQLiteStore)
         return store._connection
 
@@ -176,7 +164,7 @@ def test_predictions_go_on_and_learning_catches_up(
     repair()
     device.turn(RETRY_S)
     device.turn()
-    assert not device.loop.keeper.degraded
+    assert not device.loop.store.degraded
     assert device.tables == total
     assert device.claimed() == 0
     assert "recovered" in device.wire.events
@@ -204,10 +192,10 @@ def test_answers_that_cannot_be_written_are_kept_and_nothing_is_committed_before
     device = Device(tmp_path)
     shutil.rmtree(tmp_path / "predictions")
     total = device.drop("a", 10, 0) + device.drop("b", 5, 1)
-    before = device.loop.keeper.store.journal()
+    before = device.loop.store.current.journal()
     device.turn()
     assert "predictions" in device.loop.condition
-    assert device.loop.keeper.store.journal() == before
+    assert device.loop.store.current.journal() == before
     assert device.claimed() == 2
     (tmp_path / "predictions").mkdir()
     device.turn(RETRY_S)
@@ -246,7 +234,7 @@ def test_a_disk_that_really_is_full(tmp_path: Path, small_disk: Path) -> None:
     assert len(device.answers()) == 81
     ballast.unlink()
     device.turn(RETRY_S)
-    assert not device.loop.keeper.degraded
+    assert not device.loop.store.degraded
     assert device.tables == total
 
 
@@ -272,7 +260,7 @@ def test_a_database_damaged_while_running_is_replaced_from_memory(tmp_path: Path
     assert "damaged" in device.loop.condition
     total = total + device.drop("c", 6, 2)
     device.turn(RETRY_S)
-    assert not device.loop.keeper.degraded
+    assert not device.loop.store.degraded
     assert "store-replaced" in device.wire.events
     assert (device.state / f"{DATABASE}.damaged-1").exists()
     device.boot()
@@ -285,7 +273,7 @@ def test_updates_lost_with_a_damaged_database_leave_no_gap(tmp_path: Path) -> No
     device.drop("a", 30, 0)
     device.turn()
     epoch = device.loop.agent.sync_state.epoch
-    assert device.loop.keeper.outbox_size()[0] == 7
+    assert device.loop.store.outbox_size()[0] == 7
     device.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     device.connection.execute("PRAGMA cache_size=1")
     device.connection.execute("PRAGMA shrink_memory")
@@ -296,10 +284,10 @@ def test_updates_lost_with_a_damaged_database_leave_no_gap(tmp_path: Path) -> No
     device.turn(RETRY_S)
     device.drop("c", 8, 2)
     device.turn()
-    assert not device.loop.keeper.degraded
+    assert not device.loop.store.degraded
     assert device.loop.agent.learner.labels == 44
     assert device.loop.agent.sync_state.epoch != epoch
-    rows = device.loop.keeper.outbox(0, 100)
+    rows = device.loop.store.outbox(0, 100)
     assert [row.sequence for row in rows] == list(range(1, len(rows) + 1)), "from 1, in the new epoch"
     assert {Update.decode(row.payload).epoch for row in rows} == {device.loop.agent.sync_state.epoch}
 
@@ -310,7 +298,7 @@ def test_a_database_found_damaged_at_the_start_is_set_aside(tmp_path: Path, harm
     old = device.drop("a", 30, 0)
     device.turn()
     device.loop.stop()
-    store = device.loop.keeper.store
+    store = device.loop.store.current
     Backup(device.state).back_up(store)
     epoch = device.loop.agent.sync_state.epoch
     device.drop("b", 9, 1)
@@ -348,7 +336,7 @@ def test_without_a_good_backup_the_device_starts_anew(tmp_path: Path) -> None:
     device = Device(tmp_path)
     device.drop("a", 30, 0)
     device.turn()
-    device.loop.keeper.store.close()
+    device.loop.store.current.close()
     (device.state / DATABASE).write_bytes(b"garbage" * 5000)
     (device.state / BACKUP).write_bytes(b"garbage" * 5000)
     device.boot()
@@ -367,7 +355,7 @@ def test_a_store_behind_its_witness_begins_a_new_epoch_before_any_connection(tmp
     ack = Ack(state.epoch, state.counter, 0).encode()
     device.loop.handle(Received(topic("test", "pump", Kind.ACK), ack))
     assert Backup(device.state).ack_record() == (state.epoch, 18)
-    device.loop.keeper.store.close()
+    device.loop.store.current.close()
     for end in ("", "-wal", "-shm"):
         (device.state / (DATABASE + end)).unlink(missing_ok=True)
     (device.state / DATABASE).write_bytes(old)

@@ -22,6 +22,7 @@ from headway.arrays import Float32, Int64
 from headway.errors import StoreError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_same
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 
@@ -207,7 +208,7 @@ def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
         trainer.learn(codes[340:380], y[340:380])
         assert "since-drift" in trainer._experts().names
     one_head, other = (trainer.candidates()["exact"] for trainer in (subject, saved))
-    assert np.array_equal(one_head.kernel, other.kernel)
+    assert_same(one_head.kernel, other.kernel)
 
 
 def test_drift_while_labels_are_few() -> None:

@@ -11,6 +11,7 @@ from edge_agent.learner.exact.trainer import CANDIDATE, FEW_LABELS, SMALL, Exact
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_close, assert_same
 
 CLASSES = ("a", "b", "c")
 SIZE = 12
@@ -46,8 +47,8 @@ def test_a_restart_goes_on_with_the_same_bits(count: int) -> None:
     for learner in (first, second):
         teach(learner, codes[count:], labels[count:])
     one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
-    assert np.array_equal(one.kernel, other.kernel)
-    assert np.array_equal(one.bias, other.bias)
+    assert_same(one.kernel, other.kernel)
+    assert_same(one.bias, other.bias)
     assert first.local == second.local
 
 
@@ -65,8 +66,8 @@ def test_wide_features_too_where_labels_wait_for_a_solve_from_the_start(count: i
     second.restore({name: array.copy() for name, array in tensors.items()}, Fields(values, "saved", ConfigError))
     for row in range(count, count + 60):
         one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
-        assert np.array_equal(one.kernel, other.kernel)
-        assert np.array_equal(one.bias, other.bias)
+        assert_same(one.kernel, other.kernel)
+        assert_same(one.bias, other.bias)
         for learner in (first, second):
             learner.learn(codes[row : row + 1], labels[row : row + 1])
 
@@ -90,7 +91,7 @@ def test_the_running_expert_is_the_one_solved_afresh() -> None:
     running = learner._experts().head("quick")
     learner._flush()
     afresh = learner._experts().head("quick")
-    assert np.allclose(running.kernel, afresh.kernel, rtol=1e-4, atol=1e-6)
+    assert_close(running.kernel, afresh.kernel, rtol=1e-4, atol=1e-6)
 
 
 def test_rows_that_wait_are_no_longer_the_callers() -> None:

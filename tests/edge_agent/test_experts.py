@@ -7,6 +7,7 @@ import pytest
 
 from edge_agent.learner.exact.experts import FEW_RATE, SHARE, ExpertPool, HeadStack
 from headway.maths.head import Head, HeadInput, HeadKind, log_softmax
+from tests.arrays import assert_close, assert_same
 
 NAMES = ("good", "bad")
 
@@ -43,7 +44,7 @@ def test_one_surprise_is_bounded() -> None:
     pool, bounded = ExpertPool(), ExpertPool()
     pool.score(NAMES, np.array([1e9, 0.0]))
     bounded.score(NAMES, np.array([4.0, 0.0]))
-    assert np.array_equal(pool.weights(NAMES), bounded.weights(NAMES))
+    assert_same(pool.weights(NAMES), bounded.weights(NAMES))
 
 
 def test_a_new_expert_starts_small_but_not_at_nothing() -> None:
@@ -70,7 +71,7 @@ def test_the_pool_of_linear_heads_is_the_linear_head_of_the_weighted_logits() ->
     x = np.random.default_rng(3).normal(size=(7, 4)).astype(np.float32)
     expected = sum(w * h.logits(x) for w, h in zip(pool.weights(NAMES), heads.values(), strict=True))
     found = pool.head(HeadStack(heads)).logits(x)
-    assert np.allclose(log_softmax(found.astype(np.float64)), log_softmax(np.asarray(expected)), atol=1e-5)
+    assert_close(log_softmax(found.astype(np.float64)), log_softmax(np.asarray(expected)), atol=1e-5)
 
 
 def test_state_and_back_gives_the_same_weights() -> None:
@@ -78,4 +79,4 @@ def test_state_and_back_gives_the_same_weights() -> None:
     for loss in (0.3, 0.7, 0.2):
         pool.score(NAMES, np.array([loss, 1.0]))
     again.restore(pool.state())
-    assert np.array_equal(pool.weights(NAMES), again.weights(NAMES))
+    assert_same(pool.weights(NAMES), again.weights(NAMES))

@@ -59,7 +59,7 @@ def accuracy(subject: Agent) -> float:
 
 def test_two_labels_do_more_on_top_of_what_the_fleet_learned() -> None:
     alone, among = agent(), agent()
-    assert among.downlink.prior_told(prior())
+    assert among.prior_received(prior())
     assert accuracy(taught(among, 2)) > accuracy(taught(alone, 2)) + 0.1
     assert isinstance(among.learner.trainer, ExactTrainer)
     assert among.learner.trainer.local.samples == 2, "its own tables hold its own labels alone"
@@ -70,7 +70,7 @@ def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() 
     store.commit(subject.changes())
     for seed, step in enumerate((prior(statistics=tables(100)), prior())):
         store.commit(taught(subject, 7, seed).changes())
-        assert subject.downlink.prior_told(step)
+        assert subject.prior_received(step)
         store.commit(subject.changes())
     store.commit(taught(subject, 7, 9).changes())
     again = agent()
@@ -86,7 +86,7 @@ def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() 
 def test_windows_without_labels_leave_no_trace_after_the_prior() -> None:
     subject, store = agent(), MemoryStore()
     store.commit(taught(subject, 9).changes())
-    assert subject.downlink.prior_told(prior())
+    assert subject.prior_received(prior())
     store.commit(subject.changes())
     subject.process(pipeline().features(windows(5, drift=0.8, seed=8)[0]), None)
     again = agent()
@@ -97,42 +97,42 @@ def test_windows_without_labels_leave_no_trace_after_the_prior() -> None:
 def test_it_asks_once_for_a_head_that_holds_twice_what_it_knows() -> None:
     subject = agent()
     assert subject.downlink.prior_request() is None, "nobody has learned anything yet"
-    subject.downlink.head_published(head(1, 100))
+    subject.head_published(head(1, 100))
     assert subject.downlink.prior_request() == PriorRequest(variant().space, 0).encode()
     assert subject.downlink.prior_request() is None, "it has asked"
     subject.reconnected()
     assert subject.downlink.prior_request() is not None, "the answer may have been lost"
-    subject.downlink.prior_told(prior())
-    subject.downlink.head_published(head(2, 599))
+    subject.prior_received(prior())
+    subject.head_published(head(2, 599))
     assert subject.downlink.prior_request() is None
-    subject.downlink.head_published(head(3, 600))
+    subject.head_published(head(3, 600))
     assert subject.downlink.prior_request() == PriorRequest(variant().space, 300).encode()
 
 
 @pytest.mark.parametrize("settings", [{"fleet_prior": False}, {"kind": "gradient"}])
 def test_some_never_ask_and_take_none(settings: dict[str, object]) -> None:
     subject = agent(**settings)
-    subject.downlink.head_published(head(1, 100))
+    subject.head_published(head(1, 100))
     assert subject.downlink.prior_request() is None
-    assert not subject.downlink.prior_told(prior())
+    assert not subject.prior_received(prior())
     assert subject.learner.prior_samples == 0
 
 
 def test_a_device_with_labels_enough_neither_asks_nor_takes() -> None:
     subject = taught(agent(), FEW_LABELS)
-    subject.downlink.head_published(head(1, 10_000))
+    subject.head_published(head(1, 10_000))
     before = subject.learner.encode()
     assert subject.downlink.prior_request() is None
-    assert not subject.downlink.prior_told(prior())
+    assert not subject.prior_received(prior())
     assert subject.learner.encode() == before
 
 
 def test_an_older_or_smaller_sum_changes_nothing() -> None:
     subject = agent()
-    assert subject.downlink.prior_told(prior())
+    assert subject.prior_received(prior())
     before = subject.learner.encode()
-    assert not subject.downlink.prior_told(prior())
-    assert not subject.downlink.prior_told(prior(statistics=tables(90)))
+    assert not subject.prior_received(prior())
+    assert not subject.prior_received(prior(statistics=tables(90)))
     assert subject.learner.encode() == before
 
 
@@ -141,7 +141,7 @@ def test_classes_of_the_fleet_are_known_from_then_on() -> None:
     x, y = windows(30, seed=5)
     codes = pipeline().features(x).codes
     swims = Statistics.of(codes, np.where(y == 2, 3, y), (*CLASSES, "swim"), variant().space)
-    assert subject.downlink.prior_told(prior(statistics=swims))
+    assert subject.prior_received(prior(statistics=swims))
     assert subject.learner.classes == (*CLASSES, "swim")
 
 
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(payload: bytes, proble
     subject = agent()
     before = subject.learner.encode()
     with pytest.raises(RemoteError, match=problem):
-        subject.downlink.prior_told(payload)
+        subject.prior_received(payload)
     assert subject.learner.encode() == before
 
 

@@ -50,7 +50,7 @@ def adopt(method: str) -> Step:
     head = fold_frozen_head(model.head, model.features)
     head = replace(head, kernel=head.kernel * np.float32(0.5))
     payload = PublishedHead(3, method, model.space, 2, 9, head).encode()
-    return lambda subject: void(subject.downlink.head_published(payload))
+    return lambda subject: void(subject.head_published(payload))
 
 
 def void(_: object) -> None:

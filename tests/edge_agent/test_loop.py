@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
+from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import MemoryStore
 from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received, Response
 from headway.wire.messages import Ack, Event, Reported, Update
 from headway.wire.topics import Kind, parse_topic, topic
-from tests.edge_agent.variants import pipeline, variant, windows
+from tests.device import open_device
+from tests.edge_agent.variants import pipeline, windows
 
 
 @dataclass
@@ -30,7 +29,7 @@ class FixedClock:
 
 
 @dataclass
-class Checkpointer:
+class Recorder:
     """A transport that keeps what it is given."""
 
     sent: list[Outgoing] = field(default_factory=list)
@@ -52,16 +51,13 @@ class Checkpointer:
 @pytest.fixture
 def loop(tmp_path: Path) -> DeviceLoop:
     sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
-    config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor)
-    store = MemoryStore()
-    agent = open_agent(config, variant(), store)
-    made = DeviceLoop(config, FixedClock(), variant(), pipeline(), store, agent, Spool(sensor))
-    made.transport = Checkpointer()
-    return made
+    sync = SyncSettings(interval_s=1.0, ack_timeout_s=1.0)
+    config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor, sync=sync)
+    return open_device(config, FixedClock(), MemoryStore(), transport=Recorder())
 
 
-def checkpointer(loop: DeviceLoop) -> Checkpointer:
-    assert isinstance(loop.transport, Checkpointer)
+def recorder(loop: DeviceLoop) -> Recorder:
+    assert isinstance(loop.transport, Recorder)
     return loop.transport
 
 
@@ -70,16 +66,15 @@ def test_a_refused_message_is_noted_once_per_connection(loop: DeviceLoop) -> Non
     loop.handle(Connected(True))
     for _ in range(5):
         loop.handle(refused)  # the note is an event too, and would be refused in turn, for ever
-    assert [event.name for event in checkpointer(loop).events()] == ["publish-refused"]
+    assert [event.name for event in recorder(loop).events()] == ["publish-refused"]
     loop.handle(Connected(True))
     loop.handle(refused)
-    assert len(checkpointer(loop).events()) == 2
+    assert len(recorder(loop).events()) == 2
 
 
 def test_the_aggregators_pace_is_kept(loop: DeviceLoop) -> None:
     agent, clock = loop.agent, loop._clock
     assert isinstance(clock, FixedClock)
-    agent.uplink.settings = replace(agent.settings, interval_s=1.0, ack_timeout_s=1.0)
     loop.handle(Connected(False))
     x, y = windows(4)
     agent.process(pipeline().features(x), y)
@@ -96,9 +91,8 @@ def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
     learner = LearnerSettings(kind="gradient", update_labels=2)
     config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor, learner)
     store, clock = MemoryStore(), FixedClock()
-    agent = open_agent(config, variant(), store)
-    loop = DeviceLoop(config, clock, variant(), pipeline(), store, agent, Spool(sensor))
-    loop.transport = Checkpointer()
+    loop = open_device(config, clock, store, transport=Recorder())
+    agent = loop.agent
     loop.handle(Connected(False))
 
     def updates_after(waited_s: float) -> list[int]:
@@ -106,9 +100,9 @@ def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
         agent.process(pipeline().features(x), y)
         store.commit(agent.changes())
         clock.now_s += waited_s
-        checkpointer(loop).sent.clear()
+        recorder(loop).sent.clear()
         loop.turn()
-        sent = [m for m in checkpointer(loop).sent if parse_topic(m.topic).kind is Kind.UPDATE]
+        sent = [m for m in recorder(loop).sent if parse_topic(m.topic).kind is Kind.UPDATE]
         return [Update.decode(message.payload).sequence for message in sent]
 
     assert updates_after(0.0) == [1]
@@ -121,13 +115,13 @@ def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
 def test_delivered_messages_are_no_news(loop: DeviceLoop) -> None:
     loop.handle(Connected(True))
     loop.handle(Delivered(3, "Success", False))
-    assert checkpointer(loop).events() == []
+    assert recorder(loop).events() == []
 
 
 def test_a_refused_subscription_is_noted(loop: DeviceLoop) -> None:
     loop.handle(Connected(True))
     loop.handle(NotSubscribed("headway/v1/plant/_all/head", "Not authorized (135)"))
-    event = checkpointer(loop).events()[0]
+    event = recorder(loop).events()[0]
     assert event.name == "subscribe-refused"
     assert "the subscription to headway/v1/plant/_all/head: Not authorized (135)" in str(event.detail["problem"])
 
@@ -139,5 +133,5 @@ def test_a_broker_that_needs_a_person_is_a_problem_the_next_report_shows(
         loop.handle(Disconnected("broker:1883: refused: Banned (138)", Response.PERSON))
     assert [record.message for record in caplog.records] == ["offline: broker:1883: refused: Banned (138)"]
     loop.handle(Connected(False))
-    reports = [m for m in checkpointer(loop).sent if parse_topic(m.topic).kind is Kind.REPORTED]
+    reports = [m for m in recorder(loop).sent if parse_topic(m.topic).kind is Kind.REPORTED]
     assert "Banned (138)" in Reported.decode(reports[-1].payload).problem

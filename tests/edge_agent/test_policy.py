@@ -16,14 +16,13 @@ from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import Learner
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors.spool import Spool
 from edge_agent.startup.restore import resume
-from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.retrying import RetryingStore
 from edge_agent.store.store import MemoryStore, SQLiteStore, Store
 from edge_agent.sync.history import SyncState
 from edge_agent.training import Training
 from headway.errors import ConfigError
+from tests.device import open_device
 from tests.edge_agent.variants import pipeline, variant, windows
 
 
@@ -63,10 +62,19 @@ class Device:
         self.store, self.clock, self.around = store or MemoryStore(), Clock(), FakeSurroundings()
         settings = LearnerSettings(kind=kind, learning_rate=0.5)
         remembered = RememberedWindows(settings.horizon_rows)
-        self.agent = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
+        limits = PolicySettings(**policy)  # type: ignore[arg-type]
+        self.agent = Agent(
+            "d",
+            Learner(variant(), settings),
+            SyncSettings(),
+            SyncState(epoch=7),
+            windows=remembered,
+            waiting_rows_max=limits.waiting_rows_max,
+            waiting_bytes_max=limits.waiting_bytes_max,
+        )
         resume(self.agent, self.store)
         self.keeper = RetryingStore(self.store)
-        made = Policy(PolicySettings(**policy), self.around, self.clock.now_s)  # type: ignore[arg-type]
+        made = Policy(limits, self.around, self.clock.now_s)
         self.training = Training(self.clock, self.agent, self.keeper, made)
         self.commit()
 
@@ -172,14 +180,14 @@ def test_a_restart_foresees_the_same_drift() -> None:
     features = pipeline().features(x)
     for row in range(60):
         device = Device(store, trigger="drift") if row == 20 else device
-        device.agent.labelling.allowance = 0
+        device.agent.labelling.allow(0)
         device.agent.process(features.rows(row, row + 1), y[row : row + 1])
         device.commit()
         if device.agent.labelling.drift_ahead:
             break
     whole = Device(trigger="drift")
     whole.batch(200, 1)
-    whole.agent.labelling.allowance = 0
+    whole.agent.labelling.allow(0)
     whole.agent.process(features.rows(0, row), y[:row])
     assert not whole.agent.labelling.drift_ahead
     whole.agent.process(features.rows(row, row + 1), y[row : row + 1])
@@ -245,7 +253,7 @@ def test_labels_for_a_window_that_came_again_under_its_id_do_not_mix() -> None:
     device.batch(1, 1, labelled=False, ids="w")
     device.label(["w0"], [0])
     device.batch(1, 2, labelled=False, ids="w")
-    device.agent.labelling.learn_waiting(5)
+    device.agent.learn_waiting(5)
     window = device.agent.windows.get("w0")
     assert window is not None
     assert window.label == -1, "the first window's label is not the second one's"
@@ -285,8 +293,7 @@ def test_the_service_answers_at_once_and_learns_in_its_time(tmp_path: Path) -> N
     clock, around, store = Clock(), FakeSurroundings(), SQLiteStore(tmp_path / "a.sqlite")
 
     def loop() -> DeviceLoop:
-        agent = open_agent(config, variant(), store)
-        made = DeviceLoop(config, clock, variant(), pipeline(), store, agent, Spool(sensor), around)
+        made = open_device(config, clock, store, machine_state=around)
         made.start()
         return made
 

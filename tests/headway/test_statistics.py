@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headway.errors import LocalError, RemoteError
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import EXACT_ROWS, Statistics, from_arrays, merge, pack, to_arrays, unpack
+from tests.arrays import assert_same
 
 CLASSES = ("a", "b", "c")
 
@@ -23,8 +24,8 @@ def test_tables_equal_the_textbook_sums_in_plain_integers() -> None:
     codes, labels = samples(3 * EXACT_ROWS + 17)
     table = Statistics.of(codes, labels, CLASSES, "s")
     extended = np.concatenate([codes.astype(np.int64), np.ones((len(codes), 1), np.int64)], axis=1)
-    assert np.array_equal(table.gram, extended.T @ extended)
-    assert np.array_equal(table.class_sums, extended.T @ np.eye(3, dtype=np.int64)[labels])
+    assert_same(table.gram, extended.T @ extended)
+    assert_same(table.class_sums, extended.T @ np.eye(3, dtype=np.int64)[labels])
     assert table.samples == len(codes)
     assert table.counts.tolist() == np.bincount(labels, minlength=3).tolist()
 
@@ -32,7 +33,7 @@ def test_tables_equal_the_textbook_sums_in_plain_integers() -> None:
 def test_saturated_codes_stay_exact() -> None:
     codes = np.full((EXACT_ROWS * 2, 4), -127, np.int8)
     table = Statistics.of(codes, np.zeros(len(codes), np.int64), CLASSES, "s")
-    assert (table.gram[:4, :4] == 127 * 127 * len(codes)).all()
+    np.testing.assert_array_equal(table.gram[:4, :4], 127 * 127 * len(codes))
 
 
 @pytest.mark.parametrize("devices", [1, 7, 100])
@@ -95,7 +96,7 @@ def test_other_feature_spaces_do_not_mix() -> None:
 @settings(deadline=None)
 def test_packing_loses_nothing(values: list[int]) -> None:
     table = np.array(values, np.int64)
-    assert np.array_equal(unpack(pack(table), len(table)), table)
+    assert_same(unpack(pack(table), len(table)), table)
 
 
 def test_tables_survive_the_wire() -> None:
@@ -136,11 +137,28 @@ def tampered(change: str) -> Statistics:
             gram[0, 0] = 1
         case "corner":
             gram[-1, -1] += 1
+        case "class mean without its squares":
+            gram[3, 3] = int(sums[3, 0] ** 2 // max(sums[-1, 0], 1)) - 1
+        case "no spread in a direction, and less":
+            # of the means alone, and a little less
+            gram[:-1, :-1] = np.rint((sums[:-1] / np.maximum(sums[-1], 1)) @ sums[:-1].T)
+            gram[3, 3] -= 1 + gram[3, 3] // 100
     return Statistics(gram, sums, CLASSES, "s")
 
 
 @pytest.mark.parametrize(
-    "change", ["negative count", "diagonal", "too large", "sums", "constant row", "cauchy schwarz", "corner"]
+    "change",
+    [
+        "negative count",
+        "diagonal",
+        "too large",
+        "sums",
+        "constant row",
+        "cauchy schwarz",
+        "corner",
+        "class mean without its squares",
+        "no spread in a direction, and less",
+    ],
 )
 def test_tables_no_samples_can_make_are_refused(change: str) -> None:
     table = tampered(change)
@@ -152,3 +170,25 @@ def test_tables_no_samples_can_make_are_refused(change: str) -> None:
 def test_honest_tables_are_consistent() -> None:
     assert Statistics.of(*samples(30), CLASSES, "s").inconsistency() is None
     assert Statistics.zeros(12, CLASSES, "s").inconsistency() is None
+
+
+@pytest.mark.parametrize("size", [1, 12, 320])
+@pytest.mark.parametrize("kind", ["one sample", "all alike", "dead features", "saturated", "two values", "many"])
+def test_honest_tables_at_the_edge_are_consistent(kind: str, size: int) -> None:
+    random = np.random.default_rng(size)
+    codes = random.integers(-127, 128, (600, size)).astype(np.int8)
+    labels = random.integers(0, 3, 600)
+    match kind:
+        case "one sample":
+            codes, labels = codes[:1], labels[:1]
+        case "all alike":
+            codes[:] = codes[0]
+        case "dead features":
+            codes[:, ::2] = 0
+        case "saturated":
+            codes[:] = np.where(labels[:, None] == 1, 127, -127)
+        case "two values":
+            codes = np.where(codes > 0, 127, -127).astype(np.int8)
+    table = Statistics.of(codes, labels, CLASSES, "s")
+    times = 10**8 if kind == "many" else 1
+    assert Statistics(table.gram * times, table.class_sums * times, CLASSES, "s").inconsistency() is None

@@ -48,7 +48,7 @@ class DeletesOnPuback(DeviceLoop):
         super().handle(event)
         state = self._agent.sync_state
         if isinstance(event, Delivered) and state.sequence:
-            self._keeper.store.commit(Changes({}, acknowledged=state.sequence))
+            self._store.current.commit(Changes({}, acknowledged=state.sequence))
 
 
 class BelievesThePuback(DeviceLoop):
@@ -75,9 +75,9 @@ class ServerWithoutFsync(ServerStore):
 class _Before(DeviceLoop):
     """Does `early` before each commit of a file."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        store, self._spool = parts[4], parts[6]
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        store, self._spool = parts[4].current, parts[6]
         # a later start finds the store as this one left it
         self._commit = getattr(store.commit, "original", store.commit)
 

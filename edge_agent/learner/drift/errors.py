@@ -37,12 +37,13 @@ class Drift:
 
 
 class ErrorDrift:
-    """One detector behind a cool-down. kind: one of `DETECTORS`; ``off`` never alarms."""
+    """One detector behind a cool-down. kind: one of `DETECTORS`; ``off`` never alarms. quiet_until: the label before
+    which no alarm is raised."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, quiet_until: int = 0) -> None:
         self.kind = kind
         self._detector = _detector(kind)
-        self._quiet_until = 0
+        self._quiet_until = quiet_until
 
     def add(self, error: float, label: int) -> Drift | None:
         rise = None if self._detector is None else self._detector.add(error)
@@ -66,8 +67,7 @@ class ErrorDrift:
 
     def copy(self) -> ErrorDrift:
         """Another one that stands where this one does."""
-        other = ErrorDrift(self.kind)
-        other._quiet_until = self._quiet_until
+        other = ErrorDrift(self.kind, self._quiet_until)
         if self._detector is not None and other._detector is not None:
             other._detector.restore(self._detector.state())
         return other

@@ -20,11 +20,12 @@ from edge_agent.learner.exact.prior import Origin
 from edge_agent.learner.exact.pseudo_labels import Guesses
 from edge_agent.learner.exact.recipes import DRIFT_LABELS_MIN, RECIPES, Solved, solve
 from edge_agent.learner.exact.rows import Evidence, PendingRows
-from edge_agent.learner.trainer import TrainerState
+from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import Head, RunningPosterior, Statistics, log_softmax, scoring_loss
+from headway.samples import Label, class_index
 from headway.wire import PublishedHead
 
 CANDIDATE = "exact"
@@ -107,13 +108,13 @@ class ExactTrainer:
         # at once: what serves must not know the wrong label, and solving later, or twice, would move the weights
         self._refreshed()
 
-    def guess(self, code: Int8, label: int) -> None:
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
         """Learn a window by what was predicted for it; it counts as no label. code: int8 (1, d)."""
         if self._guesses.add(code, label):
             self._forget_solved()
 
-    def withdraw(self, code: Int8, label: int) -> None:
-        """Undo a guess, to the bit."""
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        """Undo `add_pseudo_label`, to the bit."""
         if self._guesses.withdraw(code, label):
             self._forget_solved()
 
@@ -165,7 +166,7 @@ class ExactTrainer:
         """Nothing to do: the fleet's head is a candidate of its own."""
 
     @property
-    def fleet(self) -> Statistics | None:
+    def prior_statistics(self) -> Statistics | None:
         """Tables of other devices that the prior counts besides the source's, if there are any."""
         return self._origin.fleet
 
@@ -308,6 +309,30 @@ class ExactTrainer:
 
     def _forget_solved(self) -> None:
         self._solved = self._running = self._stack = self._head = None
+
+    # what the trainer protocol asks for besides
+    @property
+    def statistics(self) -> Statistics:
+        return self.local
+
+    @property
+    def wants_prior(self) -> bool:
+        return self.labels < FEW_LABELS
+
+    @property
+    def finishes_update(self) -> bool:
+        return False
+
+    @property
+    def refused_steps(self) -> int:
+        return 0
+
+    def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
+        self.change(number, code, class_index(before), None if after is None else class_index(after))
+
+    def take_update(self) -> PendingUpdate | None:
+        """Statistics are reported instead."""
+        return None
 
 
 def _shared_rows(left_out: Mapping[str, Float64]) -> int:

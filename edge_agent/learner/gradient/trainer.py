@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.gradient.rehearsal import Rehearsal
-from edge_agent.learner.trainer import TrainerState
+from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import (
     Variant,
@@ -25,9 +24,9 @@ from headway.bundle import (
     target_scale,
     weights_over_unit_codes,
 )
-from headway.errors import ConfigError, StoreError
+from headway.errors import ConfigError, LocalError, StoreError
 from headway.fields import Fields
-from headway.maths import CODE_MAX, Descent, DescentSettings, Head, Loss, Optimizer, Task, widened
+from headway.maths import CODE_MAX, Descent, DescentSettings, Head, Loss, Optimizer, Statistics, Task, widened
 from headway.samples import Label
 from headway.wire import PublishedHead
 
@@ -39,15 +38,6 @@ LOSSES = {
     Task.MULTI_LABEL: (Loss.BINARY_CROSS_ENTROPY,),
     Task.REGRESSION: (Loss.SQUARED_ERROR, Loss.HUBER),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PendingUpdate:
-    """A delta ready to be sent: float32 (C, d + 1) in `weights_over_unit_codes`, learned from `samples` labels."""
-
-    base_version: int
-    samples: int
-    delta: Float32
 
 
 class GradientTrainer:
@@ -98,7 +88,23 @@ class GradientTrainer:
         for row in range(len(codes)):
             self._learn_one(codes[row : row + 1], labels[row : row + 1])
 
-    def change(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
+    @property
+    def statistics(self) -> Statistics | None:
+        return None
+
+    @property
+    def prior_statistics(self) -> Statistics | None:
+        return None
+
+    @property
+    def wants_prior(self) -> bool:
+        return False
+
+    @property
+    def finishes_update(self) -> bool:
+        return self._since_base + 1 >= self._settings.update_labels
+
+    def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
         """Descent cannot take a step back, but what it rehearses is put right, and the right label is learned."""
         self._rehearsal.forget(code[0], before)
         if after is not None:
@@ -137,6 +143,15 @@ class GradientTrainer:
         self._base, self._since_base = self._descent.weights.copy(), 0
         return update
 
+    def add_pseudo_label(self, code: Int8, label: int) -> None:
+        raise LocalError("descent cannot undo a pseudo-label; self_training needs the exact learner")
+
+    def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
+        self.add_pseudo_label(code, label)
+
+    def adopt_prior(self, statistics: Statistics) -> None:
+        """Nothing to do: descent starts from weights, not from statistics."""
+
     def leave_one_out(self) -> Mapping[str, Float64]:
         """Descent has no closed form for this; the gate relies on prequential scores."""
         return {}
@@ -148,7 +163,7 @@ class GradientTrainer:
         if published.head.classes != self._classes or published.head.kind is not self._task.link:
             return
         fresh = weights_over_unit_codes(published.head, self._scale)
-        self._descent.weights += fresh - self._base
+        self._descent.move(fresh - self._base)
         self._base, self._fleet, self._base_version = fresh, fresh.copy(), published.version
         self._descent.pull_to(self._fleet)
 

@@ -198,9 +198,9 @@ def describe_agent(folder: Path, x: np.ndarray) -> dict[str, Any]:
     found["outbox_sha256"] = digest(b"".join(row.payload for row in store.outbox(0, OUTBOX_ROWS_MAX)))
     store.close()
     # a window's label, the number under which it was learned, and the class learned by prediction; -1 for none
-    found["windows"] = [[name, window.label, window.number, window.guess] for name, window in windows]
+    found["windows"] = [[name, window.label, window.number, window.pseudo_label] for name, window in windows]
     found["windows_labelled"] = sum(not no_label(window.label) for _, window in windows)
-    found["windows_learned_by_prediction"] = sum(window.guess >= 0 for _, window in windows)
+    found["windows_learned_by_prediction"] = sum(window.pseudo_label >= 0 for _, window in windows)
     records: list[Any] = [*read_decisions(config)]
     kinds = Counter(f"{record['name']} by {record['detail'].get('by', 'itself')}" for record in records)
     found["records"] = dict(sorted(kinds.items()))

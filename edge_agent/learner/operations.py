@@ -1,0 +1,128 @@
+"""Everything that can change a learner, as values, and the one function that carries them out.
+
+The agent applies an operation when it happens and writes it to the journal; after a restart the same function applies
+the journal's operations again, so that both ways lead to the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.learner.learner import Learner, Prediction
+from edge_agent.learner.trainer import PendingUpdate
+from edge_agent.pipeline import Features
+from headway.class_changes import ClassChanges
+from headway.samples import Label, no_label
+from headway.wire import FleetPrior, PublishedHead
+
+
+@dataclass(frozen=True, slots=True)
+class LearnLabel:
+    """Score, learn and gate one labelled window. number: the label's; served: what was answered for the window.
+
+    label: class index, or targets float32 (C,). takes_update: it finishes an update, which goes into the outbox.
+    """
+
+    number: int
+    features: Features
+    label: Label
+    served: Prediction
+    takes_update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectLabel:
+    """Label `number` was `before` and is `after`; -1 or nothing but NaN for none. features: its one window."""
+
+    number: int
+    features: Features
+    before: Label
+    after: Label
+
+
+@dataclass(frozen=True, slots=True)
+class AddPseudoLabel:
+    """Learn a window without a label by its own prediction, a class index."""
+
+    features: Features
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawPseudoLabel:
+    """Undo `AddPseudoLabel`, to the bit: the true label has come."""
+
+    features: Features
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddClass:
+    """Know a class more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeClasses:
+    """Rename, add and remove classes."""
+
+    changes: ClassChanges
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptHead:
+    """Take up the fleet's new head. payload: the message as it came."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptPrior:
+    """Start from what other devices learned. payload: the message as it came."""
+
+    payload: bytes
+
+
+Operation = (
+    LearnLabel | CorrectLabel | AddPseudoLabel | WithdrawPseudoLabel | AddClass | ChangeClasses | AdoptHead | AdoptPrior
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an operation brought about. changed: False where a message from the fleet was no news.
+
+    update: what `LearnLabel` took out for the outbox; renames: classes (old, new) whose statistics got other names.
+    """
+
+    changed: bool = True
+    update: PendingUpdate | None = None
+    renames: tuple[tuple[str, str], ...] = ()
+
+
+def apply(learner: Learner, operation: Operation) -> Applied:
+    """Change the learner: the only way to, now and when the journal is done again.
+
+    Raises DataError for classes that cannot be changed so, RemoteError for a message that does not fit this bundle;
+    the learner is then as it was.
+    """
+    match operation:
+        case LearnLabel(_, features, label, served, takes_update):
+            learner.learn(features, label, served)
+            return Applied(update=learner.trainer.take_update() if takes_update else None)
+        case CorrectLabel(number, features, before, after):
+            learner.correct(number, features, before, None if no_label(after) else after)
+        case AddPseudoLabel(features, label):
+            learner.trainer.add_pseudo_label(features.codes, label)
+        case WithdrawPseudoLabel(features, label):
+            learner.trainer.withdraw_pseudo_label(features.codes, label)
+        case AddClass(name):
+            learner.add_class(name)
+        case ChangeClasses(changes):
+            return Applied(renames=learner.change_classes(changes))
+        case AdoptHead(payload):
+            return Applied(changed=learner.adopt(PublishedHead.decode(payload)))
+        case AdoptPrior(payload):
+            return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.feature_size)))
+    return Applied()

@@ -1,0 +1,52 @@
+"""Puts a device together: the one place that does so, for the service, the simulation and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_agent.config import AgentConfig
+from edge_agent.delivery import Delivery
+from edge_agent.labels import LinuxMachineState, MachineState, Policy
+from edge_agent.loop import DeviceLoop
+from edge_agent.sensors import Sensor
+from edge_agent.startup.active_bundle import Opened
+from edge_agent.store import RetryingStore, StandbyStore
+from headway.ports import Clock, Outgoing, Transport
+
+
+def build_device(
+    config: AgentConfig,
+    clock: Clock,
+    opened: Opened,
+    sensor: Sensor,
+    *,
+    connect: Callable[[Outgoing], Transport] | None = None,
+    delivery: Delivery | None = None,
+    machine_state: MachineState | None = None,
+    loop: type[DeviceLoop] = DeviceLoop,
+) -> DeviceLoop:
+    """A device that is ready to start, on an opened bundle and store.
+
+    connect: makes the connection, given the last will; None works offline. delivery: takes bundles over the network.
+    machine_state: of this Linux machine by default. loop: another class in tests. Raises ConfigError for a policy that
+    this machine cannot follow.
+    """
+    store, backup = opened.store, opened.backup
+    if isinstance(store, StandbyStore):
+        retrying = RetryingStore(store)
+        retrying.refused(store.failure, clock.monotonic_s())
+    else:
+        retrying = RetryingStore(store, backup)
+    return loop(
+        config,
+        clock,
+        opened.variant,
+        opened.pipeline,
+        retrying,
+        opened.agent,
+        sensor,
+        Policy(config.policy, machine_state or LinuxMachineState(), clock.monotonic_s()),
+        connect=connect,
+        delivery=delivery,
+        replace_database=None if backup is None else backup.replace_database,
+    )
