@@ -55,7 +55,7 @@ network: $(READY) ## loss, partition, rate and delay between real programs, in n
 	@$(RUN) -m pytest -m "slow or not slow" tests/network
 
 slow: $(READY) ## the slow tests that make test leaves out (those of make network excepted)
-	@$(RUN) -m pytest $(WORKERS) -m slow --ignore tests/network
+	@$(RUN) -m pytest -m slow --ignore tests/network
 
 nightly: ## what is too long for every push: simulate, crash, network, fuzz and slow, one after the other
 	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz slow
