@@ -22,10 +22,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import headway
+from aggregator.bundle_sender import BundleSender
 from aggregator.commands import as_json, as_table, deliver_bundle, list_deliveries, serving, shelf_of, summarise
 from aggregator.config import DATABASE, Settings, read_settings, sqlite_url
 from aggregator.core import Aggregator
-from aggregator.delivery import Deliveries
 from aggregator.heads import FleetModel
 from aggregator.policy import Method
 from aggregator.service import Service
@@ -81,7 +81,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
     model = FleetModel.of(read_variant(bundle))
     with store.transaction():
         identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
-        deliveries = Deliveries(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
+        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
         core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
 
     def connect(

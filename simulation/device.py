@@ -111,7 +111,7 @@ class SimulatedDevice(Machine):
         self.store = self.place.build.store(self.power, self._committed)
         self.spool = self.place.build.spool(self.power, self.chance, len(variant.classes))
         self.history = History(
-            Statistics.zeros(variant.source.size, self.place.model.all_classes, variant.space),
+            Statistics.zeros(variant.training_statistics.size, self.place.model.all_classes, variant.space),
             self.config.learner.horizon_rows,
             claims=self.spool.claims,
         )

@@ -91,12 +91,16 @@ class Invariants:
             if head.method == Method.AVERAGE:
                 self._check_average(head, kept, server)
             elif not server.news:
-                same(head.head, fleet_head(self._model.variant.source, union), "the head solved in one place")
+                same(
+                    head.head,
+                    fleet_head(self._model.variant.training_statistics, union),
+                    "the head solved in one place",
+                )
 
     def union(self, server: SimulatedServer) -> Statistics:
         """The tables of every life under the counter that the aggregator has of it; of classes that somebody met."""
         variant, classes = self._model.variant, self._model.all_classes
-        total = Statistics.zeros(variant.source.size, classes, variant.space)
+        total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
         for key, row in server.kept.statistics.items():
             total = total + self.lives.histories[key].tables_at[row.counter]
         return total if total.counts[-1] else total.with_classes(variant.classes)

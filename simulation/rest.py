@@ -58,7 +58,7 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
         raise Violation("the broker does not retain the newest head")
     head = PublishedHead.decode(retained.payload)
     if server.policy.method is Method.EXACT:
-        source = devices[0].place.model.variant.source
+        source = devices[0].place.model.variant.training_statistics
         same(head.head, fleet_head(source, invariants.union(server)), "the head solved in one place")
     # updates that merged in a full outbox depend on when acks came, which a repetition does not know
     if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:

@@ -7,8 +7,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.config import Settings
-from aggregator.delivery import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_container, read_public_key, read_variant

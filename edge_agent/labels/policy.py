@@ -1,4 +1,4 @@
-"""When the device learns: a trigger opens the door, conditions of the machine may hold it shut.
+"""Decides when waiting labels are learned: after a trigger, and only while the machine is within its limits.
 
     trigger   always | every N labels | every T seconds | a drift alarm
     allowed   load, temperature and power within their limits

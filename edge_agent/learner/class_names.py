@@ -1,4 +1,4 @@
-"""What classes are called: here, where people and label files name them, and in tables, messages and heads.
+"""Maps class names between this device, where people and label files use them, and statistics, messages and heads.
 
 A class of the bundle keeps the bundle's name in all that travels, because the fleet adds up by it: renaming it is a
 matter of this device, and its columns keep their places. A class that was added has one name, here and in the fleet.

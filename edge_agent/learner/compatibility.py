@@ -1,4 +1,4 @@
-"""Does what came from the fleet fit this device's bundle? Every check raises RemoteError with what is wrong."""
+"""Checks that what came from the fleet fits this device's bundle; a RemoteError names what does not."""
 
 from __future__ import annotations
 

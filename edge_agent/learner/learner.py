@@ -1,4 +1,4 @@
-"""Predict, score, learn, gate, serve: the learner as the agent sees it."""
+"""Predicts, scores, learns and gates: all heads of one device behind one object."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ STATE_BYTES_MAX = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was served. probability: float32 (n, C), a regression's values; source: the head that made it."""
+    """What was served. probability: float32 (n, C), a regression's values; served_by: the head that made it."""
 
     probability: Float32
-    source: str
+    served_by: str
 
     @property
     def classes(self) -> Int64:
@@ -43,7 +43,7 @@ class Prediction:
         return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
 
 
-class Learner:
+class HeadLearner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
     def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
@@ -54,7 +54,7 @@ class Learner:
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         self.trainer: Trainer = (
-            ExactTrainer(variant.source) if self.kind == "exact" else GradientTrainer(variant, settings)
+            ExactTrainer(variant.training_statistics) if self.kind == "exact" else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
@@ -92,9 +92,9 @@ class Learner:
         return self._variant.space
 
     @property
-    def source(self) -> Statistics:
-        """Tables of the data that the bundle's model was trained on; of no samples where it has none."""
-        return self._variant.source
+    def training_statistics(self) -> Statistics:
+        """Of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.training_statistics
 
     @property
     def labels(self) -> int:
@@ -156,10 +156,10 @@ class Learner:
         self._gate.record(losses)
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
-        said = _widened(served.probability, len(self.names))
-        self.served_sums = added(self.served_sums, said, truth)
+        given = _widened(served.probability, len(self.names))
+        self.served_sums = added(self.served_sums, given, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
-        self._recent.add(said, truth)
+        self._recent.add(given, truth)
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""

@@ -1,4 +1,4 @@
-"""What both learners have in common: they take labelled codes and offer candidate heads."""
+"""Defines what both trainers have in common: they take labelled codes and offer candidate heads."""
 
 from __future__ import annotations
 

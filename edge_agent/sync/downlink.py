@@ -1,17 +1,17 @@
-"""What the fleet sends to a device: its head, and, on request, statistics of the other devices."""
+"""Tracks what the fleet sent: its head, and, on request, statistics of the other devices."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from headway.wire import PriorRequest
 
 
 class Downlink:
-    """Tells what is new, and when to ask for more."""
+    """What this device has seen of it, and when to ask for more."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: HeadLearner) -> None:
         self._learner = learner
         self._seen = b""
         # the head for which the others' tables were asked on this connection

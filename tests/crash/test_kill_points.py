@@ -198,7 +198,7 @@ def test_killed(tmp_path: Path, step: str, at: int) -> None:
     assert world.loop.settled()
     assert world.core.statistics == truth
     found = world.head()
-    wanted = fleet_head(variant().source, truth)
+    wanted = fleet_head(variant().training_statistics, truth)
     assert found is not None
     assert found.samples == LABELS
     assert found.head.kernel.tobytes() + found.head.bias.tobytes() == wanted.kernel.tobytes() + wanted.bias.tobytes()

@@ -11,7 +11,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner.exact.trainer import FEW_LABELS, ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -27,7 +27,7 @@ from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
 def agent(**settings: object) -> Agent:
-    learner = Learner(variant(), LearnerSettings(**settings))  # type: ignore[arg-type]
+    learner = HeadLearner(variant(), LearnerSettings(**settings))  # type: ignore[arg-type]
     return Agent("pump", learner, SyncSettings(), SyncState(epoch=7))
 
 

@@ -10,7 +10,7 @@ from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.exact.pseudo_labels import BATCH, Guesses
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -22,7 +22,7 @@ from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 def agent(threshold: float, store: MemoryStore | None = None) -> Agent:
     settings = LearnerSettings(self_training=threshold)
     remembered = RememberedWindows(settings.horizon_rows)
-    subject = Agent("d", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
+    subject = Agent("d", HeadLearner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=remembered)
     if store is not None:
         resume(subject, store)
     return subject
@@ -99,11 +99,11 @@ def test_a_restart_goes_on_to_the_bit() -> None:
 
 def test_a_learner_that_cannot_undo_refuses() -> None:
     with pytest.raises(ConfigError, match="self_training needs the exact learner"):
-        Learner(variant(), LearnerSettings(kind="gradient", self_training=0.9))
+        HeadLearner(variant(), LearnerSettings(kind="gradient", self_training=0.9))
 
 
 def test_damage_is_refused() -> None:
-    source = variant().source
+    source = variant().training_statistics
     subject = Guesses(Statistics.zeros(SIZE, source.classes, source.space))
     subject.add(np.ones((1, SIZE), np.int8), 1)
     state = subject.state() | {"guesses.codes": np.ones((2, SIZE), np.int8)}

@@ -155,7 +155,7 @@ GENUINE = {
     Kind.HEAD: head(version=9),
     Kind.DESIRED: b"{}",
     Kind.FILE: b"{}",
-    Kind.PRIOR: FleetPrior(3, variant().source).encode(),
+    Kind.PRIOR: FleetPrior(3, variant().training_statistics).encode(),
 }
 
 

@@ -1,4 +1,4 @@
-"""Drift by features: do windows still look like the data that the model was built from? Needs no label.
+"""Detects drift by features: do windows still look like the data that the model was built from? Needs no label.
 
 Per window: the distance to the nearest class mean of the source, in units of the source's spread within classes,
 

@@ -1,4 +1,4 @@
-"""The gate between learning and serving.
+"""Decides which head serves: the gate between learning and serving.
 
 Every candidate predicts each labelled sample before anyone learns from it (prequential scoring, Dawid 1984), or is
 judged by leave-one-out while labels are few; only such scores count. The head in service is replaced by one whose
@@ -71,13 +71,6 @@ class Gate:
         kept = self._losses[name].copy()
         kept[len(kept) - len(losses) :] = losses
         self._losses[name] = kept
-
-    def withdraw(self, name: str) -> None:
-        """Forget a candidate whose head was replaced by another one; its score was earned by the old head."""
-        self._losses.pop(name, None)
-        self._earned.pop(name, None)
-        if self.serving == name:
-            self.serving = FROZEN
 
     def decide(self, evidence: Mapping[str, Float64], pending: int = 0) -> Decision | None:
         """Replace the serving head if another one has earned it. None when nothing changes.

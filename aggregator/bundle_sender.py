@@ -1,4 +1,4 @@
-"""Bundles for devices: who should run which, telling them at a measured pace, and handing out ranges fairly.
+"""Sends bundles to devices: who should run which, published at a measured pace, and ranges handed out fairly.
 
 Nothing is queued and no file is held: each request is answered from the shelf, or with a time to come back. Under
 load every request takes a place in one schedule, so devices take turns, whatever their number.
@@ -55,7 +55,7 @@ class FileShelf:
             raise StoreError(f"cannot read bundle {self.path(sha256)}: {error.strerror or error}") from error
 
 
-class Deliveries:
+class BundleSender:
     """The orders of one fleet. Construct it, and call every method, inside a transaction of the store.
 
     serving: sha256 of the file of the bundle that the aggregator itself serves, and its feature space.

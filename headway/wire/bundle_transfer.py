@@ -1,4 +1,4 @@
-"""The messages that bring a bundle to a device: what is desired, a request for a range, and the range.
+"""Messages that bring a bundle to a device: what is desired, a request for a range, and the range.
 
 Kept apart from messages.py only for its length; the rules are the same. Normative text: docs/protocol.md, 4.9 to 4.11.
 """
