@@ -156,8 +156,8 @@ def test_a_refused_report_is_not_sent_again_at_once() -> None:
     upload = device.agent.uplink._upload
     assert upload is not None
     epoch = device.agent.sync_state.epoch
-    upload.heard(Ack(epoch, 0, 0, part_counter=9, parts=2))
-    upload.heard(Ack(epoch, 0, 0))
+    upload.acknowledged(Ack(epoch, 0, 0, part_counter=9, parts=2))
+    upload.acknowledged(Ack(epoch, 0, 0))
     assert upload.due(device.now_s, 30.0) == []
     assert upload.due(device.now_s + 31.0, 30.0) != []
 
