@@ -12,10 +12,10 @@ WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test test-all simulate check fuzz tflite-env clean nightly slow coverage docs
+.PHONY: help demo case-study test test-all simulate check fuzz tflite-env clean nightly slow coverage docs constraints
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## the whole loop on real smartwatch data: train, convert, ten devices, a fleet head; writes demo-report/
 	@$(RUN) -m demo
@@ -55,21 +55,21 @@ network: $(READY) ## loss, partition, rate and delay between real programs, in n
 	@$(RUN) -m pytest -m "slow or not slow" tests/network
 
 slow: $(READY) ## the slow tests that make test leaves out (those of make network excepted)
-	@$(RUN) -m pytest -m slow --ignore tests/network
+	@$(RUN) -m pytest $(WORKERS) -m slow --ignore tests/network
 
 nightly: ## what is too long for every push: simulate, crash, network, fuzz and slow, one after the other
-	@$(MAKE) --no-print-directory simulate
-	@$(MAKE) --no-print-directory crash
-	@$(MAKE) --no-print-directory network
-	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory slow
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz slow
 
 coverage: $(READY) ## lines and branches of the five packages that make test runs; a figure, not a gate
-	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
+	@$(RUN) -m pytest $(WORKERS) -q --cov --cov-report=term:skip-covered
 
 docs: $(DOCS_READY) ## the documentation as a site in build/docs; warnings are errors
-	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -d build/doctrees docs build/docs
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -c docs -d build/doctrees . build/docs
 	@echo "build/docs/index.html"
+
+constraints: $(DOCS_READY) ## constraints.txt from what .venv holds now
+	@{ grep '^#' constraints.txt; $(RUN) -m pip freeze --exclude-editable; } > constraints.new
+	@mv constraints.new constraints.txt
 
 clean: ## remove the virtual environment, caches and reports
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report build *.egg-info

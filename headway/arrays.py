@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,3 @@ AnyArray = NDArray[Any]
 def describe(array: AnyArray) -> str:
     """Dtype and shape in the form every error message uses, e.g. ``float32 (40, 100, 6)``."""
     return f"{array.dtype} {tuple(array.shape)}"
-
-
-def shape_matches(actual: Sequence[int], expected: Sequence[int]) -> bool:
-    """True when the shapes agree; -1 in `expected` stands for any length."""
-    return len(actual) == len(expected) and all(e in (-1, a) for a, e in zip(actual, expected, strict=True))

@@ -122,7 +122,7 @@ class Device:
     def tables(self) -> Statistics:
         trainer = self.loop.agent.learner.trainer
         assert isinstance(trainer, ExactTrainer)
-        return trainer.local
+        return trainer.statistics
 
     def drop(self, name: str, count: int, seed: int) -> Statistics:
         x, y = windows(count, drift=0.8, seed=seed)

@@ -177,7 +177,7 @@ def test_killed(tmp_path: Path, step: str, at: int) -> None:
     assert world.run() == 1
     codes = pipeline().features(x).codes
     truth = Statistics.of(codes, y, CLASSES, variant().space)
-    assert world.loop.agent.learner.trainer.local == truth  # type: ignore[union-attr]
+    assert world.loop.agent.learner.trainer.statistics == truth  # type: ignore[union-attr]
     assert world.loop.settled()
     assert world.core.statistics == truth
     found = world.head()

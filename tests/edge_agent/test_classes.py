@@ -71,7 +71,7 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     turn(loop)
     assert not agent.learner.removed
     if kind == "exact":
-        assert agent.learner.trainer.local.counts[3] == 18  # type: ignore[union-attr]
+        assert agent.learner.trainer.statistics.counts[3] == 18  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_label_files_with_other_names(tmp_path: Path) -> None:
     drop(settings, "1.npz", x=x, y=np.array(["gehen", "gehen", "", "walk"]))
     turn(loop)
     assert agent.learner.classes == CLASSES
-    assert agent.learner.trainer.local.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
+    assert agent.learner.trainer.statistics.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
 
 
 def test_a_head_from_before_the_fleet_heard_of_the_name_does_not_bring_the_old_one_back(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_two_devices_that_agree_on_a_name_have_one_class(tmp_path: Path) -> None
         agent.process(pipeline().features(windows(7, seed=number)[0]), np.full(7, 3))
         if rename:
             agent.change_classes(ClassChanges(rename=((rename, "fall"),)))
-        reports.append(agent.learner.trainer.local)  # type: ignore[union-attr]
+        reports.append(agent.learner.trainer.statistics)  # type: ignore[union-attr]
     assert (reports[0] + reports[1]).counts.tolist() == [0, 0, 0, 14]
 
 
@@ -204,7 +204,7 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":
         report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
-        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.local  # type: ignore[union-attr]
+        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.statistics  # type: ignore[union-attr]
     again, _ = opened(settings, store)
     assert again.learner.classes == renamed
     assert again.learner.encode() == agent.learner.encode()

@@ -35,7 +35,7 @@ def names(count: int) -> list[str]:
 
 def tables(subject: Agent) -> Statistics:
     assert isinstance(subject.learner.trainer, ExactTrainer)
-    return subject.learner.trainer.local
+    return subject.learner.trainer.statistics
 
 
 def of(x: np.ndarray, y: np.ndarray) -> Statistics:

@@ -42,7 +42,7 @@ def learned(device: Device, bundle: Path) -> Statistics:
     learner = Learner(read_variant(bundle), LearnerSettings())
     restore_learner(SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True), learner)
     assert isinstance(learner.trainer, ExactTrainer)
-    return learner.trainer.local
+    return learner.trainer.statistics
 
 
 def expected(bundle: Path, x: np.ndarray, y: np.ndarray) -> Statistics:

@@ -72,13 +72,6 @@ class Gate:
         kept[len(kept) - len(losses) :] = losses
         self._losses[name] = kept
 
-    def withdraw(self, name: str) -> None:
-        """Forget a candidate whose head was replaced by another one; its score was earned by the old head."""
-        self._losses.pop(name, None)
-        self._earned.pop(name, None)
-        if self.serving == name:
-            self.serving = FROZEN
-
     def decide(self, evidence: Mapping[str, Float64], pending: int = 0) -> Decision | None:
         """Replace the serving head if another one has earned it. None when nothing changes.
 
