@@ -24,7 +24,7 @@ from headway.ports import Connected, Received
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import PublishedHead
 from headway.wire.topics import ALL, Kind, topic
-from tests.edge_agent.test_degraded import Device
+from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
