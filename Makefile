@@ -6,13 +6,16 @@ VENV := .venv
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
+PYTHONS ?= 3.11 3.12 3.13
+# tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test simulate check fuzz tflite-env clean nightly slow coverage docs
+.PHONY: help demo case-study test test-all simulate check fuzz tflite-env clean nightly slow coverage docs constraints
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## the whole loop on real smartwatch data: train, convert, ten devices, a fleet head; writes demo-report/
 	@$(RUN) -m demo
@@ -21,7 +24,10 @@ case-study: $(READY) ## the textbook case of incremental learning, ten rounds of
 	@$(RUN) -m benchmarks.case_study
 
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
+
+test-all: ## the tests on each Python of PYTHONS (3.11 3.12 3.13) that is installed, in environments of their own
+	@scripts/test-all.sh $(PYTHONS)
 
 simulate: $(READY) ## a thousand seeds of the simulated fleet, two to three minutes on two cores of its own
 	@$(RUN) -m tests.simulation --runs 1000
@@ -52,18 +58,18 @@ slow: $(READY) ## the slow tests that make test leaves out (those of make networ
 	@$(RUN) -m pytest -m slow --ignore tests/network
 
 nightly: ## what is too long for every push: simulate, crash, network, fuzz and slow, one after the other
-	@$(MAKE) --no-print-directory simulate
-	@$(MAKE) --no-print-directory crash
-	@$(MAKE) --no-print-directory network
-	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory slow
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz slow
 
 coverage: $(READY) ## lines and branches of the five packages that make test runs; a figure, not a gate
-	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
+	@$(RUN) -m pytest $(WORKERS) -q --cov --cov-report=term:skip-covered
 
 docs: $(DOCS_READY) ## the documentation as a site in build/docs; warnings are errors
-	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -d build/doctrees docs build/docs
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -c docs -d build/doctrees . build/docs
 	@echo "build/docs/index.html"
+
+constraints: $(DOCS_READY) ## constraints.txt from what .venv holds now
+	@{ grep '^#' constraints.txt; $(RUN) -m pip freeze --exclude-editable; } > constraints.new
+	@mv constraints.new constraints.txt
 
 clean: ## remove the virtual environment, caches and reports
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report build *.egg-info

@@ -1,4 +1,4 @@
-"""Reports that arrive in parts: kept durably until whole, one per device and epoch, bounded in number."""
+"""Puts reports together that arrive in parts: stored durably until complete, one per device and epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Assemblies:
         if known is not None and part.counter < known.counter:
             return None
         if known is None or (known.counter, known.sha256) != (part.counter, part.sha256):
-            # newer tables, or the same after a restart: what there is of the old ones is of no use
+            # newer statistics, or the same after a restart: what there is of the old ones is of no use
             self._store.remove_parts(part.device, part.epoch)
             indices: frozenset[int] = frozenset()
         else:

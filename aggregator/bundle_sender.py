@@ -1,4 +1,4 @@
-"""Sends bundles to devices: who should run which, published at a measured pace, and ranges handed out fairly.
+"""Delivers bundles: records which device should run which, announces it at a bounded rate, serves byte ranges.
 
 Nothing is queued and no file is held: each request is answered from the shelf, or with a time to come back. Under
 load every request takes a place in one schedule, so devices take turns, whatever their number.
@@ -67,9 +67,9 @@ class BundleSender:
         self._fleet, self._store, self._shelf, self._policy = fleet, store, shelf, policy
         self._serving_sha256, self._serving_space = serving
         self._orders: dict[str, DeliveryRow] = {}
-        self._untold: OrderedDict[str, None] = OrderedDict()
+        self._unannounced: OrderedDict[str, None] = OrderedDict()
         self._places: dict[str, float] = {}
-        self._free_at_s = self._told_at_s = self._followed_at_s = float("-inf")
+        self._free_at_s = self._announced_at_s = self._followed_at_s = float("-inf")
         self.superseded = False
         self._load()
 
@@ -78,28 +78,28 @@ class BundleSender:
         everybody = self._orders.get(EVERYBODY)
         if device not in self._orders and everybody is not None and everybody.sha256:
             self._put(replace(everybody, device=device, done=False))
-            self._untold[device] = None
+            self._unannounced[device] = None
 
     def forget(self, device: str) -> None:
         """The device was removed; should it come back, it is a new one."""
         self._orders.pop(device, None)
-        self._untold.pop(device, None)
+        self._unannounced.pop(device, None)
         self._places.pop(device, None)
 
     def again(self) -> None:
-        """The broker may have lost what it retained: tell everybody once more, at the usual pace."""
-        self._untold.update((device, None) for device in self._orders if device not in NOT_DEVICES)
+        """The broker may have lost what it retained: announce every order once more, at the usual pace."""
+        self._unannounced.update((device, None) for device in self._orders if device not in NOT_DEVICES)
 
     def due(self) -> bool:
-        """True when a device waits to be told."""
-        return bool(self._untold)
+        """True when a device waits for its order."""
+        return bool(self._unannounced)
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever time alone brings."""
         if self._store.number(SERIAL) != self._serial:
             self._load()
         self._follow(now)
-        return self._tell(now)
+        return self._announce(now)
 
     def on_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """A device asks for a range. Raises RemoteError when it may not have it."""
@@ -128,16 +128,16 @@ class BundleSender:
         self._places[device] = place_s
         return place_s - now_s
 
-    def _tell(self, now: Instant) -> list[Effect]:
+    def _announce(self, now: Instant) -> list[Effect]:
         """Publish what the next devices should run; as many as the pace allows since the last time."""
-        if not self._untold:
+        if not self._unannounced:
             return []
-        earned = (now.monotonic_s - self._told_at_s) * self._policy.devices_per_s
+        earned = (now.monotonic_s - self._announced_at_s) * self._policy.devices_per_s
         effects: list[Effect] = []
         for _ in range(int(min(max(self._policy.devices_per_s, 1.0), earned))):
-            if not self._untold:
+            if not self._unannounced:
                 break
-            device, _none = self._untold.popitem(last=False)
+            device, _none = self._unannounced.popitem(last=False)
             order = self._orders[device]
             desired = Desired(order.sha256, order.size, order.name, order.version, order.release)
             payload = desired.encode() if order.sha256 else b""
@@ -145,7 +145,7 @@ class BundleSender:
             if not order.done:
                 self._put(replace(order, done=True))
         if effects:
-            self._told_at_s = now.monotonic_s
+            self._announced_at_s = now.monotonic_s
         return effects
 
     def _follow(self, now: Instant) -> None:
@@ -178,7 +178,7 @@ class BundleSender:
         self._orders = {row.device: row for row in self._store.deliveries()}
         for row in self._orders.values():
             if row.device not in NOT_DEVICES and not row.done:
-                self._untold[row.device] = None
+                self._unannounced[row.device] = None
 
     def _put(self, row: DeliveryRow) -> None:
         self._store.put_delivery(row)

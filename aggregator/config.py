@@ -1,4 +1,4 @@
-"""The aggregator's settings: one TOML file, read strictly into frozen dataclasses. Example: systemd/aggregator.toml."""
+"""Reads the aggregator's settings from one TOML file into frozen dataclasses. Example: systemd/aggregator.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The aggregator's decisions, without I/O: messages and the time go in, effects come out.
+"""Makes every decision of the aggregator, without I/O: messages and the time go in, effects come out.
 
 The order that everything rests on: validate -> store -> (the service commits) -> ack. What these methods return may
 leave only after the transaction they ran in has ended; a device keeps its data until it has the ack.
@@ -115,7 +115,7 @@ class Aggregator:
         return effects
 
     def await_retained_head(self) -> None:
-        """An aggregator without any head publishes none before it has heard which one the broker retains."""
+        """An aggregator without any head publishes none before it knows which one the broker retains."""
         self._heads.ask()
 
     def connected(self, now: Instant) -> list[Effect]:
@@ -135,13 +135,13 @@ class Aggregator:
         device = UNKNOWN_DEVICE
         try:
             address = parse_topic(message.topic)
-            # an empty payload is how MQTT clears a retained message: nothing was said
+            # an empty payload is how MQTT clears a retained message: it carries nothing
             if not message.payload:
                 return []
             if address == Address(self._fleet, ALL, Kind.HEAD):
                 return self._heads.retained(message.payload)
             if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
-                # our own word, come back through the devices' wildcard: after all that was retained when we subscribed
+                # our own status comes back through the devices' wildcard, after all that was retained
                 if not message.retain and message.payload == Status(True, self._store.number(BOOT)).encode():
                     self._heads.answered()
                 return []
@@ -201,7 +201,7 @@ class Aggregator:
         if stored is not None and not report.history.includes(stored.history.run_id, stored.counter):
             raise Refused(
                 "conflict",
-                f"counter {stored.counter} was told by a run that counter {report.counter} does not come from: "
+                f"counter {stored.counter} was sent by a run that counter {report.counter} does not come from: "
                 "a clone, or a restored backup",
             )
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
@@ -224,7 +224,7 @@ class Aggregator:
         base = None if known is None or known.counter != change.base else stored_report(known)
         if base is None:
             stored = 0 if known is None else known.counter
-            raise Refused("base", f"a change to counter {change.base} came, but {stored} is stored; send whole tables")
+            raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
         return change.applied(base)
 
     def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
@@ -242,7 +242,7 @@ class Aggregator:
         known = self._store.sequence(device, update.epoch)
         if update.sequence <= known:
             return
-        # a store that was lost knows less than its acks have said; the device no longer has what they covered
+        # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
         expected = max(known, update.acked) + 1
         if update.sequence != expected:
             # acknowledging it would acknowledge the missing ones too, and the device would forget them
@@ -283,7 +283,7 @@ class Aggregator:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
     def _acknowledgement(self, device: str, epoch: int) -> Outgoing:
-        """What the store holds of (device, epoch), whatever was just said."""
+        """What the store holds of (device, epoch), whatever the last message was."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         run_id = (
@@ -331,9 +331,9 @@ def _clearing(name: str) -> Outgoing:
 
 
 def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
-    """Different tables under one counter come from a clone or a restored backup: reported, never merged."""
+    """Different statistics under one counter come from a clone or a restored backup: reported, never merged."""
     if report.counter < known.counter or payload == known.payload:
         return
     stored = stored_report(known)
     if stored is not None and stored.statistics != report.statistics:
-        raise Refused("conflict", f"other tables under counter {report.counter}: a clone, or a restored backup")
+        raise Refused("conflict", f"other statistics under counter {report.counter}: a clone, or a restored backup")

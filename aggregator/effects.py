@@ -1,4 +1,4 @@
-"""What the aggregator's core takes and gives: the time of a decision, refusals, and effects for the service."""
+"""Types that the aggregator's core takes and returns: the time of a decision, refusals, effects for the service."""
 
 from __future__ import annotations
 

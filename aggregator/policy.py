@@ -1,4 +1,4 @@
-"""What the aggregator may do and how much of it: every limit, with its unit, in one place."""
+"""The aggregator's settings for decisions: method, intervals and every limit, with its unit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DeliveryPolicy:
     bytes_per_s: float = number(
         1_000_000.0, low=1000.0, high=1e10, doc="Bytes of bundles that leave in a second, all devices together."
     )
-    devices_per_s: float = number(20.0, low=0.01, high=1e5, doc="Devices that hear of an ordered bundle in a second.")
+    devices_per_s: float = number(20.0, low=0.01, high=1e5, doc="Devices that are sent their order in a second.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who is in the fleet and how it is: device rows, what they report, what was refused.
+"""Keeps one row per device: whether it is online, what it reports, and what was refused from it.
 
 Rows changed by a batch are held until `flush`, so that a chatty device costs one write per transaction.
 """

@@ -1,4 +1,4 @@
-"""The aggregator's loop: the one thread that owns all state.
+"""Runs the aggregator's loop in one thread, which owns all state.
 
     take what arrived -> one transaction (core decides, store keeps) -> commit -> publish acks and heads -> again
 
@@ -110,7 +110,7 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        # its own retained head comes back too: after the loss of the store it tells the last version
+        # its own retained head comes back too: after the loss of the store it shows the last version
         subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
         self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
         self._stored = self._lost = 0

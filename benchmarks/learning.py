@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import datasets, phases
+from benchmarks import ablation, datasets, phases
 from benchmarks.backbones import bundle, keras_model
 from benchmarks.full_network import FullNetwork
 from benchmarks.ours import Headway, features_of
@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--full", action="store_true", help="also fine-tune the whole network (slow)")
     parser.add_argument("--ours-only", action="store_true", help="leave the peers out")
+    parser.add_argument("--ablate", action="store_true", help="the exact learner without each of its parts instead")
     parser.add_argument("--json", type=Path, help="write every score here")
     options = parser.parse_args()
     folder = datasets.folder(options.data)
@@ -49,11 +50,12 @@ def main() -> int:
         print(f"no data: name the folder with --data or {datasets.VARIABLE}", file=sys.stderr)
         return 2
     logging.disable(logging.WARNING)
+    names = [name for name in options.tasks.split(",") if _installed(name)]
+    if options.ablate:
+        _ablate(folder, names, options.seeds, options.json)
+        return 0
     kept: dict[str, dict[str, list[list[Scores]]]] = {}
-    for name in options.tasks.split(","):
-        if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
-            print(f"  ({name} needs the package {PACKAGES[name]}, which is not installed)", file=sys.stderr)
-            continue
+    for name in names:
         runs: dict[str, list[list[Scores]]] = {}
         for seed in range(options.seeds):
             task = TASKS[name](folder, seed)
@@ -64,6 +66,26 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1))
     return 0
+
+
+def _installed(task: str) -> bool:
+    if task not in PACKAGES or importlib.util.find_spec(PACKAGES[task]) is not None:
+        return True
+    print(f"  ({task} needs the package {PACKAGES[task]}, which is not installed)", file=sys.stderr)
+    return False
+
+
+def _ablate(folder: Path, names: list[str], seeds: int, json_path: Path | None) -> None:
+    """A line on stderr as each score comes, the table at the end."""
+    kept: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    for seed in range(seeds):
+        for name in names:
+            for variation, accuracy in ablation.scores(TASKS[name](folder, seed), seed, _drive, ablation.variations()):
+                kept[name].setdefault(variation, []).append(accuracy)
+                print(f"  {name}, seed {seed}, {variation}: {100 * accuracy:.2f}", file=sys.stderr, flush=True)
+            if json_path:
+                json_path.write_text(json.dumps(kept, indent=1))
+    print("\n".join(ablation.table(kept)))
 
 
 def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -> dict[str, list[Scores]]:
@@ -105,7 +127,7 @@ def _drive(
     lived: list[Features],
 ) -> Scores:
     # where nothing is predicted in between, a peer may take several passes over all it was taught
-    block = task.block if task.prequential or isinstance(contender, Headway) else len(taught)
+    block = task.block if task.prequential or isinstance(contender, Headway | ablation.Alone) else len(taught)
     if task.prequential:
         return {"prequential": _prequential(contender, device, taught, block)}
     lives: Scores = {}

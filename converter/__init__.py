@@ -1,4 +1,4 @@
-"""Trained model -> on-device variant: a frozen backbone, a trainable head, and proof that they match the source."""
+"""Converts a trained model into a bundle: a frozen backbone, a trainable head, and proof that both match the model."""
 
 from converter.convert import convert
 from converter.features import TrainingData, training_data

@@ -1,4 +1,4 @@
-"""The conversion, start to end: load, cut, export, prove, fit, sign, write."""
+"""Runs a conversion from start to end: load, cut, export, prove, fit, sign, write."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ def convert(
     for target in (out, options.html):
         if target is not None:
             writable(target)
+    if options.html is not None:
+        import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
     data = as_training_data(data)
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"

@@ -1,4 +1,4 @@
-"""What a bundle holds, in lines for people."""
+"""Describes the content of a bundle in readable lines (`edge-convert inspect`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making Ed25519 keys and signing with them. Checking is headway/bundle/signing.py, which devices use too."""
+"""Makes Ed25519 keys and signs with them. Checking is headway/bundle/signing.py, which devices use too."""
 
 from __future__ import annotations
 

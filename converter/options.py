@@ -1,4 +1,4 @@
-"""What can be asked of a conversion, validated when built."""
+"""The options of a conversion, validated when built."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Options:
     """
 
     name: str = text("", key="--id", doc="Name of the model (the file's when empty).")
-    version: str = text("1.0.0", key="--version", length_max=64, doc="Version of the model, for people.")
+    version: str = text("1.0.0", key="--model-version", length_max=64, doc="Version of the model, for people.")
     release: int = integer(
         1, key="--release", high=INTEGER_MAX - 1, doc="A number that grows with every release; devices never go back."
     )

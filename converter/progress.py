@@ -1,14 +1,15 @@
-"""What a long conversion is doing, a line for each step; on a terminal the line counts the seconds while it runs."""
+"""Shows the progress of a conversion, a line for each step; on a terminal the running step counts its seconds."""
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
 from typing import TextIO
 
-from headway.ports import Clock
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
 
-REFRESH_S = 0.5
+from headway.ports import Clock
 
 
 class Steps:
@@ -16,40 +17,50 @@ class Steps:
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
-        self._live = stream.isatty()
+        console = Console(file=stream)
+        columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), _Seconds())
+        live = console.is_terminal and not console.is_dumb_terminal
+        self._live = Progress(*columns, console=console, get_time=clock.monotonic_s) if live else None
         self._step, self._start_s = "", 0.0
-        self._stop = threading.Event()
-        self._ticker: threading.Thread | None = None
 
     def __call__(self, step: str) -> None:
         self._end()
         self._step, self._start_s = step, self._clock.monotonic_s()
-        if self._live:
-            self._stop = threading.Event()
-            self._ticker = threading.Thread(target=self._tick, args=(self._stop,), daemon=True)
-            self._ticker.start()
+        if self._live is not None:
+            self._live.add_task(step, total=1)
 
     def __enter__(self) -> Steps:
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
-
-    def _tick(self, stop: threading.Event) -> None:
-        while not stop.wait(REFRESH_S):
-            self._show("\r")
+        if kind is None:
+            self._end()
+        elif self._live is None and self._step:
+            self._write()
+        if self._live is not None:
+            self._live.stop()
 
     def _end(self) -> None:
-        self._stop.set()
-        if self._ticker is not None:
-            self._ticker.join()
-        if self._step:
-            self._show("\r" if self._live else "", "\n")
+        """What was begun is done."""
+        if self._live is not None:
+            for task in self._live.tasks:
+                self._live.update(task.id, completed=1)
+        elif self._step:
+            self._write()
         self._step = ""
 
-    def _show(self, before: str, after: str = "") -> None:
-        seconds = self._clock.monotonic_s() - self._start_s
-        self._stream.write(f"{before}  {self._step} ... {seconds:.1f} s{after}")
+    def _write(self) -> None:
+        self._stream.write(f"  {self._step} ... {self._clock.monotonic_s() - self._start_s:.1f} s\n")
         self._stream.flush()
+
+
+class _Seconds(ProgressColumn):
+    """How long a step runs or took."""
+
+    def render(self, task: Task) -> Text:
+        seconds = task.finished_time if task.finished else task.elapsed
+        return Text(f"{seconds or 0.0:.1f} s", style="dim")

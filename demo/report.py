@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import itertools
 import json
 import platform
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -173,40 +173,19 @@ def _page(results: list[Result], figures: Mapping[str, object], picture: bytes) 
             _percent(r.fleet),
             f"{r.bytes_sent:,}",
         ]
-        rows.append(f"<tr><th>{html.escape(r.name)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
-    encoded = base64.b64encode(picture).decode()
-    machine = f"{platform.machine()}, Python {platform.python_version()}"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Headway demo</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 58rem; margin: 2rem auto; padding: 0 1rem; color: #1a1f2b; }}
-h1 {{ margin-bottom: .2rem }} .lead {{ color: #566; margin-top: 0 }}
-.tiles {{ display: flex; gap: 1rem; flex-wrap: wrap; margin: 1.4rem 0 }}
-.tile {{ border: 1px solid #d8dee6; border-radius: .5rem; padding: .7rem 1.1rem; min-width: 8rem }}
-.tile b {{ display: block; font-size: 1.7rem }}
-img {{ width: 100%; height: auto }}
-.scroll {{ overflow-x: auto }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }}
-th, td {{ padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e4e8ee; white-space: nowrap }}
-th:first-child {{ text-align: left }} td:nth-child({len(watch.STAGES) + 2}) {{ font-weight: 600; background: #eef7ef }}
-</style></head><body>
-<h1>Ten unseen wrists, learning on the device</h1>
-<p class="lead">A 1D-CNN trained on five people's smartwatch windows runs frozen on both wrists of five others.
-Each device sees up to {LAST} labelled windows per exercise; accuracy is measured on its later windows only.</p>
-<div class="tiles">
-<div class="tile"><b>{figures["mean_frozen"]:.1%}</b>as shipped (frozen)</div>
-<div class="tile"><b>{figures["mean_after"]:.1%}</b>after {LAST} labels per class</div>
-<div class="tile"><b>{figures["worst_after"]:.1%}</b>worst device after</div>
-<div class="tile"><b>{figures["seconds"]} s</b>whole run ({html.escape(machine)})</div>
-</div>
-<img alt="accuracy against labels seen, one line per device" src="data:image/png;base64,{encoded}">
-<div class="scroll"><table><thead><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr></thead>
-<tbody>{"".join(rows)}</tbody></table></div>
-<p>Bytes sent: topics and payloads that reached the broker from the device. Fleet head: solved by the aggregator from
-the integer tables of all devices, tested on each.</p>
-</body></html>
-"""
+        rows.append((r.name, cells))
+    templates = Environment(
+        loader=PackageLoader("demo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return templates.get_template("report.html.j2").render(
+        figures=figures,
+        heads=heads,
+        rows=rows,
+        labels=LAST,
+        last_column=len(watch.STAGES) + 2,  # of the table, counted from 1
+        machine=f"{platform.machine()}, Python {platform.python_version()}",
+        picture=base64.b64encode(picture).decode(),
+    )
 
 
 def _mean(values: object) -> float | None:

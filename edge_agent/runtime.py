@@ -105,6 +105,8 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
     "onnx": (Engine("onnxruntime", "onnxruntime", OnnxRuntime),),
 }
 
+EXTRAS = {"ai-edge-litert": "litert", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
+
 
 def open_runtime(variant: Variant, clock: Clock | None = None) -> Runtime:
     """A backbone of the bundle on a runtime of this device, proven on the bundle's probe windows.
@@ -191,12 +193,14 @@ def _latency_s(runtime: Runtime, inputs: Float32, clock: Clock) -> float:
 
 
 def _advice(backbones: Iterable[Backbone]) -> str:
-    """What to install for any of these backbones, e.g. ``ai-edge-litert>=2.0.0``."""
+    """What to install for any of these backbones, e.g. ``onnxruntime>=1.12 (pip install 'headway[onnx]')``."""
     wanted: dict[str, str] = {}
     for backbone in backbones:
         for name, oldest in sorted(backbone.runtimes.items()):
             wanted[name] = min(wanted.get(name, oldest), oldest, key=_parts)
-    return " or ".join(f"{name}>={oldest}" for name, oldest in wanted.items()) or "ai-edge-litert or onnxruntime"
+    packages = [f"{name}>={oldest}" for name, oldest in wanted.items()] or ["ai-edge-litert", "onnxruntime"]
+    extras = [f"'headway[{EXTRAS[name]}]'" for name in wanted or ("ai-edge-litert", "onnxruntime")]
+    return f"{' or '.join(packages)} (pip install {' or '.join(extras)})"
 
 
 def _version(module: str) -> str:

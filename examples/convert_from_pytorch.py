@@ -37,9 +37,8 @@ for _ in range(200):
 # 2. PyTorch writes ONNX; the number of windows stays open.
 with tempfile.TemporaryDirectory() as folder:
     exported = Path(folder, "digits.onnx")
-    example = torch.from_numpy(x[:1])
-    torch.onnx.export(model.eval(), (example,), exported, input_names=["input"], dynamic_axes={"input": {0: "n"}},
-                      dynamo=False)  # fmt: skip
+    one = torch.from_numpy(x[:1])
+    torch.onnx.export(model.eval(), (one,), exported, dynamic_shapes=({0: "n"},), verbose=False)
 
     # 3. The converter cuts it before its last linear layer, proves that both match, and writes the bundle.
     classes = [str(digit) for digit in range(10)]

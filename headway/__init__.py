@@ -1,3 +1,3 @@
-"""What the converter, the edge agent and the aggregator agree on: the maths of the head, the bundle, the wire."""
+"""What converter, device and aggregator share: the maths of the head, the bundle format, the messages."""
 
 __version__ = "0.2.0"

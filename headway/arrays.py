@@ -1,4 +1,4 @@
-"""Names for the array types that cross module borders, and the one check they all need."""
+"""Names the array types used across modules, and the one check they all need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing a file so that a power cut leaves either the old bytes or the new ones, never a mixture.
+"""Writes files so that a power cut leaves either the old bytes or the new ones, never a mixture.
 
 The four steps (write a temporary file in the same folder, fsync it, rename it over the target, fsync the folder)
 are each needed: without the folder's fsync a rename that was reported done can vanish with the power.

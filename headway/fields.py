@@ -1,4 +1,4 @@
-"""Strict reading of JSON and TOML tables: every key known, every value of its type and within its limits.
+"""Reads JSON and TOML tables strictly: every key known, every value of its type and within its limits.
 
 Used at each edge where bytes or settings come in; inside, dictionaries have become dataclasses.
 """

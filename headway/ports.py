@@ -1,4 +1,4 @@
-"""The seams through which time and the network enter; everything behind them can be simulated."""
+"""The interfaces to time and network, and their messages; everything behind them can be simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled windows in an ``.npz`` file, read strictly: training data, recorded streams and spool files share it.
+"""Reads labelled windows from ``.npz`` files, strictly: training data, recorded streams and spool files.
 
 An ``.npz`` is a zip archive, so sizes are checked before anything is inflated, and pickled arrays are refused.
 """

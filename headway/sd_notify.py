@@ -1,4 +1,4 @@
-"""Telling systemd how a daemon is doing: sd_notify in pure Python, silent where there is no systemd.
+"""Reports a daemon's state to systemd: sd_notify in pure Python, silent where there is no systemd.
 
 The protocol is one datagram of ``KEY=value`` lines to the Unix socket named by NOTIFY_SOCKET; a leading ``@``
 stands for the zero byte of an abstract socket. Source: sd_notify(3), sd_watchdog_enabled(3).

@@ -1,4 +1,4 @@
-"""Tensors as bytes: safetensors, with our metadata as one canonical JSON value.
+"""Encodes tensors as bytes: safetensors, with our metadata as one canonical JSON value.
 
 safetensors keeps a string map of metadata whose order is not fixed; a single key makes equal content equal bytes.
 """

@@ -5,6 +5,7 @@
 # Exit code 3: this machine has no Python 3.11 (or no wheel of tflite-runtime); nothing is left behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PIP_CONSTRAINT # constraints.txt holds NumPy 2
 environment=.cache/tflite-runtime
 python=$environment/bin/python
 

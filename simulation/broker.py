@@ -1,4 +1,4 @@
-"""A simulated MQTT 5 broker: retained messages, sessions, wills, QoS 1 redelivery; and all that it can lose."""
+"""Simulates an MQTT 5 broker: retained messages, sessions, wills, QoS 1 redelivery, and the loss of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a simulated fleet is made of: the product's own classes, unless somebody plants a bug."""
+"""Names the product's classes that a simulated fleet runs; tests replace one to plant a bug."""
 
 from __future__ import annotations
 

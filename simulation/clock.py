@@ -1,4 +1,4 @@
-"""Simulated time: a heap of events, clocks that read it, and one stream of random numbers per part."""
+"""Simulates time: a heap of events, clocks that read it, and one stream of random numbers per part."""
 
 from __future__ import annotations
 

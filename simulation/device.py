@@ -1,4 +1,4 @@
-"""A simulated device: the real agent and its real loop on a machine of its own."""
+"""Simulates a device: the real agent and its real loop on a simulated machine."""
 
 from __future__ import annotations
 

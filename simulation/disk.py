@@ -1,4 +1,4 @@
-"""A device's disk: the store and the spool behind the agent's own protocols, with power that fails and space that ends.
+"""Simulates a device's disk: store and spool that lose unsynced writes with the power, and that can be full.
 
 What was synced survives a power cut. What was not may survive, in the order in which it was written.
 """

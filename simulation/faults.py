@@ -1,4 +1,4 @@
-"""Which faults a seed brings, and when. Each kind is left out of some seeds, so that none hides another."""
+"""Draws the faults of a seed and their times. Each kind is left out of some seeds, so that none hides another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device ought to have learned, told by the simplest means from the files it consumed.
+"""Recomputes what a device should have learned, by the simplest means, from the files it consumed.
 
 Kept beside the device, never by it: a plain sum over samples, with none of the product's buckets, stores or counters.
 """

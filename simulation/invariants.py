@@ -1,4 +1,4 @@
-"""What must hold after every event. Each check compares the product with the plain histories kept beside it."""
+"""Checks, after every event, what must hold: the product is compared with plain histories kept beside it."""
 
 from __future__ import annotations
 

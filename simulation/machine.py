@@ -1,4 +1,4 @@
-"""A machine with one program: it boots, works, is killed or loses power, and boots again."""
+"""Simulates a machine with one program: it boots, works, is killed or loses power, and boots again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts what a simulated fleet sends and stores."""
+"""Counts the messages, bytes and commits of a simulated fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients' side of the simulated network: one connection that breaks, loses, repeats and overtakes."""
+"""Simulates a client's connection: it breaks, and loses, repeats and reorders packets."""
 
 from __future__ import annotations
 

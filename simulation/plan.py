@@ -1,4 +1,4 @@
-"""``edge-fleet simulate``: what a fleet of a given size asks of its network, broker and aggregator.
+"""Implements ``edge-fleet simulate``: the load that a fleet of a given size puts on network, broker and aggregator.
 
 The devices and the aggregator are the real ones, so their messages are the real ones; only the windows are made up.
 """

@@ -1,4 +1,4 @@
-"""Power that fails: every durable or visible effect of a machine passes here, and one of them may be its last."""
+"""Simulates power: it can fail just before or after any effect that lasts or that others see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold once nothing fails any more and everything has arrived."""
+"""Checks what must hold once nothing fails any more and every message has arrived."""
 
 from __future__ import annotations
 

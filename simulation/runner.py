@@ -1,4 +1,4 @@
-"""Many seeds, on as many processes as there are cores; a failing one is printed with all it takes to repeat it."""
+"""Runs many seeds in parallel; a failing one is printed with all that it takes to repeat it."""
 
 from __future__ import annotations
 

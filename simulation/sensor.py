@@ -1,4 +1,4 @@
-"""What a device's sensor drops into the spool: windows, labels at once, later, corrected, taken back, damaged files."""
+"""Simulates a sensor: windows, labels at once, later, corrected or taken back, and damaged files."""
 
 from __future__ import annotations
 

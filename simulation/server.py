@@ -1,4 +1,4 @@
-"""The simulated aggregator: the real core and the real service loop on a machine of its own."""
+"""Simulates the aggregator: the real core and the real service loop on a simulated machine."""
 
 from __future__ import annotations
 

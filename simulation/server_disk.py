@@ -1,4 +1,4 @@
-"""The aggregator's disk: its memory store with power that fails, and a record of what it was given to keep."""
+"""Simulates the aggregator's disk: a store that loses unsynced commits with the power, and a record of every commit."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class ServerStore(MemoryStore):
         super().__init__()
         self._power, self._on_commit = power, on_commit
         self._kept = Kept()
-        self._synced = self._tables
+        self._synced = self._rows
         self._full = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._kept = Kept()
-        if not self.synchronous and self._synced is self._tables:
-            self._synced = copy.deepcopy(self._tables)
+        if not self.synchronous and self._synced is self._rows:
+            self._synced = copy.deepcopy(self._rows)
         with super().transaction():
             yield
             if self._kept.anything:
@@ -76,7 +76,7 @@ class ServerStore(MemoryStore):
     def power_cut(self) -> None:
         """What was not synced is gone."""
         if not self.synchronous:
-            self._tables = self._synced
+            self._rows = self._synced
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
@@ -84,7 +84,7 @@ class ServerStore(MemoryStore):
 
     def sync(self) -> None:
         """The kernel wrote what nobody had asked it to."""
-        self._synced = self._tables
+        self._synced = self._rows
 
     def put_statistics(self, row: StoredStatistics) -> None:
         super().put_statistics(row)

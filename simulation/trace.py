@@ -1,4 +1,4 @@
-"""What happened: the last lines for people, and a hash over all of them to compare two runs."""
+"""Records what happened: the last lines for people, and a hash over all of them to compare two runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: a fleet, its faults, every invariant after every event, and the same check again at rest."""
+"""Runs one seed: a fleet, its faults, every invariant after every event, and the same check again at rest."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -51,8 +52,11 @@ def find_or_fetch(cache: Path = CACHE, path: str | None = None) -> Mosquitto:
     if found:
         return Mosquitto(Path(found))
     root = cache / platform.machine()
-    if not (root / "complete").exists():
-        _fetch(root, search)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes; one of them fetches
+        if not (root / "complete").exists():
+            _fetch(root, search)
     mosquitto = _in_tree(root)
     problem = _problem(mosquitto)
     if problem:
@@ -65,7 +69,6 @@ def _fetch(root: Path, search: str) -> None:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool, path=search) is None:
             raise MosquittoMissing(f"is not on PATH, nor is {tool} to fetch it with")
-    root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".fetch-") as scratch:
         work = Path(scratch)
         tree = work / "tree"
@@ -77,8 +80,7 @@ def _fetch(root: Path, search: str) -> None:
                 break
             apt.unpack(package, tree)
         (tree / "complete").touch()
-        if not root.exists():
-            os.rename(tree, root)
+        os.rename(tree, root)
 
 
 class _Apt:

@@ -1,14 +1,7 @@
-"""Commands of edge-fleet beside `serve`: devices, deliver, deliveries."""
+"""The commands of ``edge-fleet``: serve, devices, remove, deliver, deliveries, and simulate from elsewhere."""
 
-from aggregator.commands.deliver import deliver_bundle, list_deliveries, serving, shelf_of
-from aggregator.commands.devices import as_json, as_table, summarise
+from aggregator.commands.program import edge_fleet
 
 __all__ = [
-    "as_json",
-    "as_table",
-    "deliver_bundle",
-    "list_deliveries",
-    "serving",
-    "shelf_of",
-    "summarise",
+    "edge_fleet",
 ]

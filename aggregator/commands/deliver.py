@@ -1,16 +1,21 @@
-"""The operator's side of deliveries: order a bundle, withdraw it, look how far it is; and which bundle to serve."""
+"""Implements `edge-fleet deliver` and `deliveries`, and chooses the bundle that the aggregator itself serves."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
+import sys
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
+from aggregator.commands.count import Count
+from aggregator.commands.place import Place
+from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.store import DeliveryRow, Store
-from aggregator.store.sql import SqlStore
 from headway.bundle import read_container, read_public_key, read_variant
 from headway.durable import write_durably
 from headway.errors import BundleError, ConfigError, RemoteError, StoreError
@@ -18,6 +23,8 @@ from headway.ports import Clock
 from headway.wire import AGGREGATOR, Reported, checked_name
 
 SHELF = "bundles"
+HEADER, NUMBERS = ("DEVICE", "ORDERED", "RUNS", "STATE"), frozenset({"ORDERED", "RUNS"})
+WAIT_S_MAX, WAIT_POLL_S = 86_400.0, 0.5
 
 
 def shelf_of(settings: Settings) -> FileShelf:
@@ -37,49 +44,96 @@ def serving(settings: Settings, store: Store) -> Path:
     return followed
 
 
-def deliver_bundle(options: argparse.Namespace, state_dir: Path, store: SqlStore, clock: Clock) -> int:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What ``edge-fleet deliver`` was told: a bundle or its withdrawal, for some devices or for everybody."""
+
+    bundle: Path | None
+    devices: tuple[str, ...]
+    everybody: bool
+    withdraw: bool
+    public_key: Path | None
+
+    def __post_init__(self) -> None:
+        for name in self.devices:
+            checked_name(name, "device")
+        if bool(self.devices) == self.everybody:
+            raise ConfigError("give either --devices NAME ... or --all")
+        if self.withdraw == (self.bundle is not None):
+            raise ConfigError("give either a bundle or --withdraw")
+
+
+def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.0) -> int:
     """``edge-fleet deliver``: write the order; the running service sees it within its housekeeping interval.
 
-    state_dir: of the service, where the bundle is kept to be handed out.
+    The bundle is copied into the service's state folder, to be handed out. wait_s: show so long how many devices run
+    it. Returns the exit code: 1 when some do not by then.
     """
-    devices = [checked_name(name, "device") for name in options.devices or []]
-    if bool(devices) == options.all:
-        raise ConfigError("give either --devices NAME ... or --all")
-    if options.withdraw == (options.bundle is not None):
-        raise ConfigError("give either a bundle or --withdraw")
+    if not 0 <= wait_s <= WAIT_S_MAX:
+        raise ConfigError(f"--wait-s {wait_s:g} must be from 0 to {WAIT_S_MAX:,.0f} seconds")
+    store = place.store()
     row = DeliveryRow(EVERYBODY, "", 0, "", "", 0, "", clock.wall_s())
-    if options.bundle is not None:
-        row = _shelve(options.bundle, state_dir, options.public_key, clock)
+    if wanted.bundle is not None:
+        row = _shelve(wanted.bundle, place.folder(), wanted.public_key, clock)
     with store.transaction():
-        unknown = [name for name in devices if store.device(name) is None]
+        unknown = [name for name in wanted.devices if store.device(name) is None]
         if unknown:
             raise ConfigError(f"no device {unknown[0]!r} in this fleet; `edge-fleet devices` lists them")
         targets = order(
-            store, row, devices, everybody=options.all, known=lambda: [found.device for found in store.devices()]
+            store,
+            row,
+            list(wanted.devices),
+            everybody=wanted.everybody,
+            known=lambda: [found.device for found in store.devices()],
         )
-    later = " and every device that joins" if options.all else ""
+    later = " and every device that joins" if wanted.everybody else ""
     what = f"{row.name} {row.version}, release {row.release}" if row.sha256 else "no bundle"
-    print(f"ordered {what} for {len(targets)} device{'' if len(targets) == 1 else 's'}{later}")
-    return 0
+    print(f"ordered {what} for {len(targets)} device{'' if len(targets) == 1 else 's'}{later}", flush=True)
+    if not wait_s or not row.sha256:
+        return 0
+    if _arrived(store, set(targets) - set(NOT_DEVICES), clock, wait_s):
+        return 0
+    print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
+    return 1
 
 
-def list_deliveries(options: argparse.Namespace, store: SqlStore) -> int:
+def list_deliveries(store: Store, in_json: bool) -> None:
     """``edge-fleet deliveries``: what is ordered, and what each device says about it."""
+    table = _lines(store)
+    if in_json:
+        print(json.dumps(table, indent=2))
+    elif table:
+        plain = "\n".join(
+            f"{line['device']:<20} ordered {line['ordered']:<8} runs {line['runs']:<8} {line['state']}"
+            for line in table
+        )
+        print_table(HEADER, [tuple(line.values()) for line in table], plain, NUMBERS)
+    else:
+        print("nothing is ordered")
+
+
+def _arrived(store: Store, devices: Collection[str], clock: Clock, wait_s: float) -> bool:
+    """Show how many of the devices run what is ordered, until all do (True) or the time is over (False)."""
+    deadline_s = clock.monotonic_s() + wait_s
+    with Count(sys.stdout, clock, len(devices), "devices run it") as count:
+        while True:
+            states = [line["state"] for line in _lines(store) if line["device"] in devices]
+            count(states.count("there"))
+            if states.count("there") == len(devices):
+                return True
+            if clock.monotonic_s() >= deadline_s:
+                return False
+            time.sleep(min(WAIT_POLL_S, max(0.0, deadline_s - clock.monotonic_s())))
+
+
+def _lines(store: Store) -> list[dict[str, str]]:
     with store.transaction():
         rows = [row for row in store.deliveries() if row.device not in NOT_DEVICES]
         said = {row.device: row.reported for row in store.devices()}
-    table = [_line(row, said.get(row.device, b"")) for row in rows]
-    if options.json:
-        print(json.dumps(table, indent=2))
-        return 0
-    for line in table:
-        print(f"{line['device']:<20} ordered {line['ordered']:<8} runs {line['runs']:<8} {line['state']}")
-    if not table:
-        print("nothing is ordered")
-    return 0
+    return [_line(row, said.get(row.device, b"")) for row in rows]
 
 
-def _line(row: DeliveryRow, payload: bytes) -> dict[str, object]:
+def _line(row: DeliveryRow, payload: bytes) -> dict[str, str]:
     try:
         reported = Reported.decode(payload) if payload else None
     except RemoteError:

@@ -1,16 +1,26 @@
-"""The fleet as a person wants to see it: one line per device, and the same as JSON."""
+"""Implements `edge-fleet devices`: one line per device, or the same as JSON."""
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from aggregator.store import DeviceRow
+from aggregator.commands.place import Place
+from aggregator.commands.tables import print_table
+from aggregator.store import DeviceRow, Store
+from headway.errors import ConfigError
 from headway.maths import AnySums, LabelSums, ValueSums
-from headway.wire import Metrics, Reported
+from headway.ports import Clock
+from headway.wire import Metrics, Reported, checked_name
 
 NO_REPORT = Reported("", "", "", "", "", "", "", 0, "")
+HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
+NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
+REMOVAL_TIMEOUT_S = 10.0
+REMOVAL_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,42 @@ class DeviceSummary:
     bundle_version: str
     problem: str
     last_seen_s: float
+
+
+def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
+    """``edge-fleet devices``."""
+    with store.transaction():
+        summaries = [summarise(row) for row in store.devices()]
+    now_s = clock.wall_s()
+    if in_json:
+        print(json.dumps(as_json(summaries), indent=2))
+    elif summaries:
+        rows = [_line(summary, now_s) for summary in summaries]
+        print_table(HEADER, rows, as_table(summaries, now_s), NUMBERS)
+    else:
+        print("no device has reported yet")
+
+
+def remove_device(name: str, place: Place, clock: Clock) -> None:
+    """``edge-fleet remove``: ask the running service, which holds the sum; it answers within its housekeeping interval.
+
+    Raises ConfigError when no such device is known.
+    """
+    device = checked_name(name, "device")
+    store = place.store()
+    with store.transaction():
+        if store.device(device) is None:
+            raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
+        store.request_removal(device, clock.wall_s())
+    deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
+    while clock.monotonic_s() < deadline_s:
+        with store.transaction():
+            waiting = device in store.removal_requests()
+        if not waiting:
+            print(f"removed {device}; its statistics are subtracted, earlier averaged heads are not changed")
+            return
+        time.sleep(REMOVAL_POLL_S)
+    print(f"noted: {device} will be removed when the aggregator runs")
 
 
 def summarise(row: DeviceRow) -> DeviceSummary:
@@ -70,9 +116,8 @@ def as_json(summaries: Sequence[DeviceSummary]) -> list[dict[str, object]]:
 
 def as_table(summaries: Sequence[DeviceSummary], now_s: float) -> str:
     """Aligned columns, one line per device. now_s: wall clock, for the ages."""
-    header = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
-    lines = [header, *(_line(summary, now_s) for summary in summaries)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    lines = [HEADER, *(_line(summary, now_s) for summary in summaries)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
 

@@ -1,6 +1,6 @@
-"""The exact method: a running integer sum of the devices' tables, and the head solved from it.
+"""Sums the devices' statistics as integers, and computes the fleet's head from the sum (method `exact`).
 
-Each device's table is cumulative, so a newer one replaces the older: ``total += new - old``. Integers do not round,
+Each device's statistics are cumulative, so newer ones replace the older: ``total += new - old``. Integers do not round,
 so the sum is the same to the bit whatever the order, the repeats and the losses on the way, and a device can be
 taken out again. Solving in one place and solving here give the same head, bit for bit.
 """
@@ -64,9 +64,9 @@ class FleetSum:
         """LDA over the source and the fleet, over int8 codes."""
         return fleet_head(self._source, self.total, self._shrinkage)
 
-    def _classes(self, tables: Statistics) -> tuple[str, ...]:
+    def _classes(self, statistics: Statistics) -> tuple[str, ...]:
         """The bundle's classes in their order, then the fleet's own by name: never the order of arrival."""
-        return self._source.classes + tuple(sorted(_occupied(tables) - set(self._source.classes)))
+        return self._source.classes + tuple(sorted(_occupied(statistics) - set(self._source.classes)))
 
 
 def _occupied(statistics: Statistics) -> set[str]:

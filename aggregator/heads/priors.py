@@ -1,4 +1,4 @@
-"""What a device with few labels may start from: the sum of the others' tables, told to those that ask.
+"""Answers devices that ask for a prior: the sum of the other devices' statistics.
 
 What the asking device itself contributed, in whichever epoch, is subtracted, exactly: integers, no rounding.
 """
@@ -22,10 +22,11 @@ class Priors:
         self._known: tuple[int, bytes] | None = None
 
     def on_request(self, device: str, payload: bytes) -> list[Effect]:
-        """The tables, or nothing where they would tell of too few others, or of no more than the device has."""
+        """The sum of the others' statistics, or nothing when too few devices are in it, or no more samples than
+        the device has itself."""
         request = PriorRequest.decode(payload)
         if self._policy.method is not Method.EXACT:
-            raise Refused("unused", "tables are asked for in a fleet with method = average, which has none")
+            raise Refused("unused", "statistics are asked for in a fleet with method = average, which has none")
         if request.space != self._model.space:
             raise Refused("space", f"feature space {request.space[:12]} is not the bundle's, {self._model.space[:12]}")
         reports = map(stored_report, self._store.every_statistics(self._model.space, device))
@@ -34,16 +35,16 @@ class Priors:
         least = self._policy.prior_devices_min
         if not least or others < least:
             return []
-        tables = self._heads.sum.without(own)
-        if tables.samples <= request.samples:
+        total = self._heads.sum.without(own)
+        if total.samples <= request.samples:
             return []
         version = self._heads.version
         if not own and self._known is not None and self._known[0] == version:
             encoded = self._known[1]
         else:
-            encoded = FleetPrior(others, tables).encode()
+            encoded = FleetPrior(others, total).encode()
         if not own:
             self._known = version, encoded
         if len(encoded) > MESSAGE_BYTES_MAX:
-            raise Refused("limit", f"the fleet's tables have {len(encoded)} bytes, a message {MESSAGE_BYTES_MAX}")
+            raise Refused("limit", f"the fleet's statistics have {len(encoded)} bytes, a message {MESSAGE_BYTES_MAX}")
         return [Outgoing(topic(self._fleet, device, Kind.PRIOR), encoded, content_type=TENSORS_TYPE)]

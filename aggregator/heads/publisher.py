@@ -1,6 +1,6 @@
-"""The fleet's head: when a new one is due, how it comes about, and its version.
+"""Publishes the fleet's head: decides when one is due, computes it by the chosen method, numbers its version.
 
-Versions only grow, also over a lost store: the retained head on the broker tells how far they had come.
+Versions only grow, also over a lost store: the retained head on the broker shows how far they had come.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHe
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
-# how long an aggregator without any head waits, once it is connected, to hear whether the broker retains one
+# how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
 
@@ -81,7 +81,7 @@ class HeadPublisher:
         self._asking = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
-            raise BundleError(f"this bundle is a {model.task} model, which has no exact tables; set method = average")
+            raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
         if len(model.training_statistics.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.training_statistics.classes)} classes does not fit one message")
 

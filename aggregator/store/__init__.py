@@ -1,4 +1,4 @@
-"""The aggregator's store: the protocol, SQLite through SQLAlchemy (`sql`, imported by path), and memory."""
+"""The aggregator's store: the protocol, an implementation in memory, and one on SQL (`sql`, imported by path)."""
 
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import (

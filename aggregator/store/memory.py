@@ -1,4 +1,4 @@
-"""A store without a disk, for simulations and tests: the same promises, but for a power cut."""
+"""Stores the aggregator's state in memory, for simulations and tests: transactions work, a restart loses it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables:
+class _Rows:
     """Containers that change in place; a transaction that raises puts the copies from before it back."""
 
     numbers: dict[str, int] = field(default_factory=dict)
@@ -46,154 +46,154 @@ class MemoryStore:
     """Implements `aggregator.store.protocol.Store`."""
 
     def __init__(self) -> None:
-        self._tables = _Tables()
+        self._rows = _Rows()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         # rows are immutable, so copying the containers is a whole snapshot
-        before = _Tables(*[getattr(self._tables, name).copy() for name in _Tables.__slots__])
+        before = _Rows(*[getattr(self._rows, name).copy() for name in _Rows.__slots__])
         try:
             yield
         except BaseException:
-            self._tables = before
+            self._rows = before
             raise
 
     def number(self, name: str) -> int:
-        return self._tables.numbers.get(name, 0)
+        return self._rows.numbers.get(name, 0)
 
     def put_number(self, name: str, value: int) -> None:
-        self._tables.numbers[name] = value
+        self._rows.numbers[name] = value
 
     def device(self, device: str) -> DeviceRow | None:
-        return self._tables.devices.get(device)
+        return self._rows.devices.get(device)
 
     def put_device(self, row: DeviceRow) -> None:
-        self._tables.devices[row.device] = row
+        self._rows.devices[row.device] = row
 
     def devices(self) -> list[DeviceRow]:
-        return [self._tables.devices[name] for name in sorted(self._tables.devices)]
+        return [self._rows.devices[name] for name in sorted(self._rows.devices)]
 
     def device_count(self) -> int:
-        return len(self._tables.devices)
+        return len(self._rows.devices)
 
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        return self._tables.statistics.get((device, epoch))
+        return self._rows.statistics.get((device, epoch))
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        self._tables.statistics[row.device, row.epoch] = row
+        self._rows.statistics[row.device, row.epoch] = row
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
-        for row in list(self._tables.statistics.values()):
+        for row in list(self._rows.statistics.values()):
             if row.space == space and device in (None, row.device):
                 yield row
 
     def epoch_count(self, device: str) -> int:
-        return sum(name == device for name, _ in self._tables.statistics)
+        return sum(name == device for name, _ in self._rows.statistics)
 
     def contributor_count(self, space: str) -> int:
-        return len({row.device for row in self._tables.statistics.values() if row.space == space})
+        return len({row.device for row in self._rows.statistics.values() if row.space == space})
 
     def put_part(self, row: StoredPart) -> None:
-        self._tables.parts[row.device, row.epoch, row.part] = row
+        self._rows.parts[row.device, row.epoch, row.part] = row
 
     def part_indices(self, device: str, epoch: int) -> PartIndices | None:
         rows = self.parts(device, epoch)
         return PartIndices(rows[0].counter, rows[0].sha256, frozenset(row.part for row in rows)) if rows else None
 
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
-        tables = self._tables
-        return [tables.parts[key] for key in sorted(tables.parts) if key[:2] == (device, epoch)]
+        rows = self._rows
+        return [rows.parts[key] for key in sorted(rows.parts) if key[:2] == (device, epoch)]
 
     def remove_parts(self, device: str, epoch: int) -> None:
-        _drop(self._tables.parts, lambda key, _: key[:2] == (device, epoch))
+        _drop(self._rows.parts, lambda key, _: key[:2] == (device, epoch))
 
     def part_count(self) -> int:
-        return len(self._tables.parts)
+        return len(self._rows.parts)
 
     def oldest_assembly(self) -> tuple[str, int]:
-        return next(iter(self._tables.parts))[:2]
+        return next(iter(self._rows.parts))[:2]
 
     def sequence(self, device: str, epoch: int) -> int:
-        return self._tables.sequences.get((device, epoch), (0, 0))[0]
+        return self._rows.sequences.get((device, epoch), (0, 0))[0]
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        return self._tables.sequences.get((device, epoch), (0, 0))[1]
+        return self._rows.sequences.get((device, epoch), (0, 0))[1]
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
-        self._tables.sequences[device, epoch] = sequence, run_id
+        self._rows.sequences[device, epoch] = sequence, run_id
 
     def put_update(self, row: StoredUpdate) -> None:
-        self._tables.updates[row.device, row.epoch, row.sequence] = row
+        self._rows.updates[row.device, row.epoch, row.sequence] = row
 
     def updates(self, space: str) -> Iterator[StoredUpdate]:
-        for key in sorted(self._tables.updates):
-            if self._tables.updates[key].space == space:
-                yield self._tables.updates[key]
+        for key in sorted(self._rows.updates):
+            if self._rows.updates[key].space == space:
+                yield self._rows.updates[key]
 
     def update_count(self) -> int:
-        return len(self._tables.updates)
+        return len(self._rows.updates)
 
     def remove_updates(self, space: str) -> None:
-        _drop(self._tables.updates, lambda _, row: row.space == space)
+        _drop(self._rows.updates, lambda _, row: row.space == space)
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
-        fitting = [h for h in self._tables.heads if space in (None, h.space) and method in (None, h.method)]
+        fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        _append(self._tables.heads, row, kept_max)
+        _append(self._rows.heads, row, kept_max)
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
-        _append(self._tables.events, row, kept_max)
+        _append(self._rows.events, row, kept_max)
 
     def events(self, count_max: int = 100) -> list[EventRow]:
-        return self._tables.events[::-1][:count_max]
+        return self._rows.events[::-1][:count_max]
 
     def count_refusal(self, row: RefusalRow) -> int:
-        known = self._tables.refusals.get((row.device, row.reason))
+        known = self._rows.refusals.get((row.device, row.reason))
         count = row.count + (known.count if known else 0)
-        self._tables.refusals[row.device, row.reason] = replace(row, count=count)
+        self._rows.refusals[row.device, row.reason] = replace(row, count=count)
         return count
 
     def refusals(self) -> list[RefusalRow]:
-        return [self._tables.refusals[key] for key in sorted(self._tables.refusals)]
+        return [self._rows.refusals[key] for key in sorted(self._rows.refusals)]
 
     def deliveries(self) -> list[DeliveryRow]:
-        return [self._tables.deliveries[name] for name in sorted(self._tables.deliveries)]
+        return [self._rows.deliveries[name] for name in sorted(self._rows.deliveries)]
 
     def put_delivery(self, row: DeliveryRow) -> None:
-        self._tables.deliveries[row.device] = row
+        self._rows.deliveries[row.device] = row
 
     def request_removal(self, device: str, requested_s: float) -> None:
-        self._tables.requests[device] = requested_s
+        self._rows.requests[device] = requested_s
 
     def removal_requests(self) -> list[str]:
-        return sorted(self._tables.requests)
+        return sorted(self._rows.requests)
 
     def put_clearing(self, topic: str) -> None:
-        self._tables.clearings[topic] = None
+        self._rows.clearings[topic] = None
 
     def clearings(self) -> list[str]:
-        return sorted(self._tables.clearings)
+        return sorted(self._rows.clearings)
 
     def remove_clearing(self, topic: str) -> None:
-        self._tables.clearings.pop(topic, None)
+        self._rows.clearings.pop(topic, None)
 
     def is_removed(self, device: str, epoch: int) -> bool:
-        return (device, epoch) in self._tables.removed
+        return (device, epoch) in self._rows.removed
 
     def remove_device(self, device: str) -> None:
-        tables = self._tables
-        tables.removed.update(key for key in [*tables.statistics, *tables.sequences] if key[0] == device)
-        _drop(tables.statistics, lambda key, _: key[0] == device)
-        _drop(tables.sequences, lambda key, _: key[0] == device)
-        _drop(tables.updates, lambda key, _: key[0] == device)
-        _drop(tables.parts, lambda key, _: key[0] == device)
-        _drop(tables.refusals, lambda key, _: key[0] == device)
-        tables.events[:] = [row for row in tables.events if row.device != device]
-        tables.devices.pop(device, None)
-        tables.deliveries.pop(device, None)
-        tables.requests.pop(device, None)
+        rows = self._rows
+        rows.removed.update(key for key in [*rows.statistics, *rows.sequences] if key[0] == device)
+        _drop(rows.statistics, lambda key, _: key[0] == device)
+        _drop(rows.sequences, lambda key, _: key[0] == device)
+        _drop(rows.updates, lambda key, _: key[0] == device)
+        _drop(rows.parts, lambda key, _: key[0] == device)
+        _drop(rows.refusals, lambda key, _: key[0] == device)
+        rows.events[:] = [row for row in rows.events if row.device != device]
+        rows.devices.pop(device, None)
+        rows.deliveries.pop(device, None)
+        rows.requests.pop(device, None)
 
 
 def _drop(table: dict[Key, Row], unwanted: Callable[[Key, Row], bool]) -> None:

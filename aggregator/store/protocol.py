@@ -1,4 +1,4 @@
-"""What the aggregator remembers: the rows, and the protocol that every store keeps (SQL, memory).
+"""Declares what the aggregator stores: the row types, and the protocol that every store implements.
 
 All calls happen inside `transaction()`; what a transaction wrote is there after a power cut once it ended, and none
 of it is when it raised. Payloads rest as they came over the wire, validated, so that a restart rebuilds every sum.
@@ -14,7 +14,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:
-    """Newest tables of one (device, epoch); payload: an encoded StatisticsReport."""
+    """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport."""
 
     device: str
     epoch: int
@@ -69,7 +69,7 @@ class StoredHead:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """Newest of everything a device said. reported, metrics: encoded messages, empty before the first.
+    """The newest of everything a device sent. reported, metrics: encoded messages, empty before the first.
 
     Times are the aggregator's wall clock, seconds since 1970. class_count: classes in `metrics`.
     """
@@ -114,7 +114,7 @@ class RefusalRow:
 class DeliveryRow:
     """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
 
-    sha256: of the bundle's file, '' for a withdrawn order. done: told to the device; for '', served here.
+    sha256: of the bundle's file, '' for a withdrawn order. done: published to the device; for '', served here.
     """
 
     device: str
@@ -196,7 +196,7 @@ class Store(Protocol):
         ...
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        """The life (headway.wire.messages.History) that told it; 0 for none."""
+        """The run (`run_id` of headway.wire.History) that sent it; 0 for none."""
         ...
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None: ...

@@ -1,4 +1,4 @@
-"""The store on a database through SQLAlchemy Core: SQLite by default, PostgreSQL by another URL."""
+"""Stores the aggregator's state in a database through SQLAlchemy Core: SQLite, or PostgreSQL by its URL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregator.store import schema as tables
+from aggregator.store import schema
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
@@ -53,7 +53,7 @@ class SqlStore:
         try:
             self._engine = _engine(url)
             with self._engine.begin() as connection:
-                tables.metadata.create_all(connection)
+                schema.metadata.create_all(connection)
             with self.transaction():
                 self._check_schema()
         except (SQLAlchemyError, ImportError) as error:
@@ -77,196 +77,196 @@ class SqlStore:
             self._active = None
 
     def number(self, name: str) -> int:
-        value = self._value(select(tables.numbers.c.value).where(tables.numbers.c.name == name))
+        value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
         return 0 if value is None else int(value)
 
     def put_number(self, name: str, value: int) -> None:
-        self._put(tables.numbers, {"name": name, "value": value})
+        self._put(schema.numbers, {"name": name, "value": value})
 
     def device(self, device: str) -> DeviceRow | None:
-        row = self._run(select(tables.devices).where(tables.devices.c.device == device)).mappings().first()
+        row = self._run(select(schema.devices).where(schema.devices.c.device == device)).mappings().first()
         return None if row is None else DeviceRow(**row)
 
     def put_device(self, row: DeviceRow) -> None:
-        self._put(tables.devices, asdict(row))
+        self._put(schema.devices, asdict(row))
 
     def devices(self) -> list[DeviceRow]:
-        rows = self._run(select(tables.devices).order_by(tables.devices.c.device)).mappings()
+        rows = self._run(select(schema.devices).order_by(schema.devices.c.device)).mappings()
         return [DeviceRow(**row) for row in rows]
 
     def device_count(self) -> int:
-        return self._count(tables.devices)
+        return self._count(schema.devices)
 
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        table = tables.statistics
+        table = schema.statistics
         query = select(table).where(table.c.device == device, table.c.epoch == epoch)
         row = self._run(query).mappings().first()
         return None if row is None else StoredStatistics(**row)
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        self._put(tables.statistics, asdict(row))
+        self._put(schema.statistics, asdict(row))
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
-        query = select(tables.statistics).where(tables.statistics.c.space == space)
+        query = select(schema.statistics).where(schema.statistics.c.space == space)
         if device is not None:
-            query = query.where(tables.statistics.c.device == device)
+            query = query.where(schema.statistics.c.device == device)
         for row in self._run(query).mappings():
             yield StoredStatistics(**row)
 
     def epoch_count(self, device: str) -> int:
-        return self._count(tables.statistics, tables.statistics.c.device == device)
+        return self._count(schema.statistics, schema.statistics.c.device == device)
 
     def contributor_count(self, space: str) -> int:
-        column = tables.statistics.c
+        column = schema.statistics.c
         query = select(func.count(column.device.distinct())).where(column.space == space)
         return int(self._value(query))
 
     def put_part(self, row: StoredPart) -> None:
-        self._run(insert(tables.parts), asdict(row))
+        self._run(insert(schema.parts), asdict(row))
 
     def part_indices(self, device: str, epoch: int) -> PartIndices | None:
-        column = tables.parts.c
+        column = schema.parts.c
         query = select(column.counter, column.sha256, column.part)
         rows = self._run(query.where(column.device == device, column.epoch == epoch)).all()
         return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
 
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
-        column = tables.parts.c
+        column = schema.parts.c
         query = select(*(column[name] for name in StoredPart.__dataclass_fields__))
         query = query.where(column.device == device, column.epoch == epoch).order_by(column.part)
         return [StoredPart(**row) for row in self._run(query).mappings()]
 
     def remove_parts(self, device: str, epoch: int) -> None:
-        column = tables.parts.c
-        self._run(delete(tables.parts).where(column.device == device, column.epoch == epoch))
+        column = schema.parts.c
+        self._run(delete(schema.parts).where(column.device == device, column.epoch == epoch))
 
     def part_count(self) -> int:
-        return self._count(tables.parts)
+        return self._count(schema.parts)
 
     def oldest_assembly(self) -> tuple[str, int]:
-        column = tables.parts.c
+        column = schema.parts.c
         row = self._run(select(column.device, column.epoch).order_by(column.id).limit(1)).one()
         return str(row[0]), int(row[1])
 
     def sequence(self, device: str, epoch: int) -> int:
-        column = tables.sequences.c
+        column = schema.sequences.c
         value = self._value(select(column.sequence).where(column.device == device, column.epoch == epoch))
         return 0 if value is None else int(value)
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        column = tables.sequences.c
+        column = schema.sequences.c
         value = self._value(select(column.life).where(column.device == device, column.epoch == epoch))
         return 0 if value is None else int(value)
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
-        self._put(tables.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id})
+        self._put(schema.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id})
 
     def put_update(self, row: StoredUpdate) -> None:
-        self._put(tables.updates, asdict(row))
+        self._put(schema.updates, asdict(row))
 
     def updates(self, space: str) -> Iterator[StoredUpdate]:
-        column = tables.updates.c
-        query = select(tables.updates).where(column.space == space)
+        column = schema.updates.c
+        query = select(schema.updates).where(column.space == space)
         for row in self._run(query.order_by(column.device, column.epoch, column.sequence)).mappings():
             yield StoredUpdate(**row)
 
     def update_count(self) -> int:
-        return self._count(tables.updates)
+        return self._count(schema.updates)
 
     def remove_updates(self, space: str) -> None:
-        self._run(delete(tables.updates).where(tables.updates.c.space == space))
+        self._run(delete(schema.updates).where(schema.updates.c.space == space))
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
-        query = select(tables.heads).order_by(tables.heads.c.version.desc()).limit(1)
+        query = select(schema.heads).order_by(schema.heads.c.version.desc()).limit(1)
         if space is not None:
-            query = query.where(tables.heads.c.space == space)
+            query = query.where(schema.heads.c.space == space)
         if method is not None:
-            query = query.where(tables.heads.c.method == method)
+            query = query.where(schema.heads.c.method == method)
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        self._run(insert(tables.heads), asdict(row))
-        version = tables.heads.c.version
+        self._run(insert(schema.heads), asdict(row))
+        version = schema.heads.c.version
         oldest_kept = select(version).order_by(version.desc()).limit(1).offset(kept_max - 1).scalar_subquery()
-        self._run(delete(tables.heads).where(version < oldest_kept))
+        self._run(delete(schema.heads).where(version < oldest_kept))
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
-        self._run(insert(tables.events), asdict(row))
-        newest = int(self._value(select(func.max(tables.events.c.id))))
-        self._run(delete(tables.events).where(tables.events.c.id <= newest - kept_max))
+        self._run(insert(schema.events), asdict(row))
+        newest = int(self._value(select(func.max(schema.events.c.id))))
+        self._run(delete(schema.events).where(schema.events.c.id <= newest - kept_max))
 
     def events(self, count_max: int = 100) -> list[EventRow]:
-        column = tables.events.c
+        column = schema.events.c
         query = select(column.device, column.name, column.detail, column.received_s)
         rows = self._run(query.order_by(column.id.desc()).limit(count_max)).mappings()
         return [EventRow(**row) for row in rows]
 
     def count_refusal(self, row: RefusalRow) -> int:
-        column = tables.refusals.c
+        column = schema.refusals.c
         known = self._value(select(column.count).where(column.device == row.device, column.reason == row.reason))
         count = row.count + (0 if known is None else int(known))
-        self._put(tables.refusals, asdict(row) | {"count": count})
+        self._put(schema.refusals, asdict(row) | {"count": count})
         return count
 
     def refusals(self) -> list[RefusalRow]:
-        column = tables.refusals.c
-        rows = self._run(select(tables.refusals).order_by(column.device, column.reason)).mappings()
+        column = schema.refusals.c
+        rows = self._run(select(schema.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
 
     def deliveries(self) -> list[DeliveryRow]:
-        rows = self._run(select(tables.deliveries).order_by(tables.deliveries.c.device)).mappings()
+        rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
         return [DeliveryRow(**row) for row in rows]
 
     def put_delivery(self, row: DeliveryRow) -> None:
-        self._put(tables.deliveries, asdict(row))
+        self._put(schema.deliveries, asdict(row))
 
     def request_removal(self, device: str, requested_s: float) -> None:
-        self._put(tables.removal_requests, {"device": device, "requested_s": requested_s})
+        self._put(schema.removal_requests, {"device": device, "requested_s": requested_s})
 
     def removal_requests(self) -> list[str]:
-        column = tables.removal_requests.c.device
+        column = schema.removal_requests.c.device
         return [str(row[0]) for row in self._run(select(column).order_by(column))]
 
     def put_clearing(self, topic: str) -> None:
-        self._put(tables.clearings, {"topic": topic})
+        self._put(schema.clearings, {"topic": topic})
 
     def clearings(self) -> list[str]:
-        column = tables.clearings.c.topic
+        column = schema.clearings.c.topic
         return [str(row[0]) for row in self._run(select(column).order_by(column))]
 
     def remove_clearing(self, topic: str) -> None:
-        self._run(delete(tables.clearings).where(tables.clearings.c.topic == topic))
+        self._run(delete(schema.clearings).where(schema.clearings.c.topic == topic))
 
     def is_removed(self, device: str, epoch: int) -> bool:
-        column = tables.removed_epochs.c
-        return bool(self._count(tables.removed_epochs, and_(column.device == device, column.epoch == epoch)))
+        column = schema.removed_epochs.c
+        return bool(self._count(schema.removed_epochs, and_(column.device == device, column.epoch == epoch)))
 
     def remove_device(self, device: str) -> None:
-        for table in (tables.statistics, tables.sequences):
+        for table in (schema.statistics, schema.sequences):
             for (epoch,) in self._run(select(table.c.epoch).where(table.c.device == device)).all():
-                self._put(tables.removed_epochs, {"device": device, "epoch": epoch})
+                self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
         for table in (
-            tables.statistics,
-            tables.sequences,
-            tables.updates,
-            tables.parts,
-            tables.refusals,
-            tables.events,
-            tables.devices,
-            tables.deliveries,
-            tables.removal_requests,
+            schema.statistics,
+            schema.sequences,
+            schema.updates,
+            schema.parts,
+            schema.refusals,
+            schema.events,
+            schema.devices,
+            schema.deliveries,
+            schema.removal_requests,
         ):
             self._run(delete(table).where(table.c.device == device))
 
     def _check_schema(self) -> None:
         known = self.number("schema")
         if known == 0:
-            self.put_number("schema", tables.SCHEMA)
-        elif known > tables.SCHEMA:
-            raise StoreError(f"the database has schema {known}; this program reads {tables.SCHEMA}")
-        for version in range(max(known, 1), tables.SCHEMA if known else 0):
-            self._run(text(tables.MIGRATIONS[version - 1]))
+            self.put_number("schema", schema.SCHEMA)
+        elif known > schema.SCHEMA:
+            raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
+        for version in range(max(known, 1), schema.SCHEMA if known else 0):
+            self._run(text(schema.MIGRATIONS[version - 1]))
             self.put_number("schema", version + 1)
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Writing backbones: conversions in processes of their own, version checks, preprocessing in the graph."""
+"""Exports backbones to .tflite and .onnx in worker processes, and preprocessing as part of the graph."""
 
 from converter.export.export import Exporter, Job
 from converter.export.export_queue import SUFFIX, ExportQueue

@@ -1,4 +1,4 @@
-"""Backbone -> .tflite / .onnx bytes, in a process of its own: a crash of a converter is reported, not shared.
+"""Exports a backbone to .tflite or .onnx bytes in a process of its own, so that a crash there becomes an error here.
 
 The process starts while the model is still being read, so that loading TensorFlow twice costs one time.
 """

@@ -1,4 +1,4 @@
-"""The exports of one conversion, one at a time in the order asked for, beside whatever else is done meanwhile."""
+"""Runs the exports of one conversion in the background, one at a time, in the order requested."""
 
 from __future__ import annotations
 

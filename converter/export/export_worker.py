@@ -1,4 +1,4 @@
-"""The export process: reads one job per line, answers ``null`` or what went wrong (started by export.py)."""
+"""The export process: reads one job per line and answers ``null`` or an error (started by export.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitted preprocessing as TensorFlow operations that TFLite has built in; the same values as `Preprocessing.apply`.
+"""Builds fitted preprocessing from TensorFlow operations that TFLite has built in; values equal `Preprocessing.apply`.
 
 Loops along time would unroll into a node per step, so both recurrences run by doubling: after the k-th of log2(steps)
 rounds a value has seen the 2^k steps before it (Hillis and Steele 1986).

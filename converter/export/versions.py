@@ -1,4 +1,4 @@
-"""The oldest runtime whose operators suffice for a backbone, read from the file itself."""
+"""Finds the oldest runtime version that has every operator of a backbone, from the file itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From training data to the feature map: scaling, selection, random expansion."""
+"""Fits the feature map on the training data: scaling, selection, random expansion."""
 
 from converter.features.data import Data, TrainingData, as_training_data, read_training_data, training_data
 from converter.features.fit import (

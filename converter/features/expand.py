@@ -1,4 +1,4 @@
-"""Random ReLU features beside the embedding, and how many of them cross-validation asks for.
+"""Adds random ReLU features to the embedding; cross-validation chooses how many.
 
 relu(v W + b) with fixed random W lets a linear head bend (extreme learning machine, Huang et al. 2006). Expanding
 the sensor's input, where it is small, also keeps what the backbone threw away.

@@ -1,4 +1,4 @@
-"""Everything learned from the training data: preprocessing, projection, scales, statistics, rows to carry along."""
+"""Fits everything that comes from the training data: preprocessing, projection, scales, statistics, rehearsal rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fewer features: principal components, or a selection by F-score or mutual information with the labels."""
+"""Reduces features: principal components, or a selection by F-score or mutual information with the labels."""
 
 from __future__ import annotations
 

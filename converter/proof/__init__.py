@@ -1,4 +1,4 @@
-"""Proof that what was written matches its source, on every runtime."""
+"""Proves that exported models match their source, on every runtime installed."""
 
 from converter.proof.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
 from converter.proof.parity_gate import ROUNDING_MAX, Proof, Reference, both_classes, close_to_exact, mixed_windows

@@ -1,4 +1,4 @@
-"""Writing the backbone in every form asked for, and keeping those that are proven to match the source model."""
+"""Exports the backbone in every requested form, and keeps those that are proven to match the source model."""
 
 from __future__ import annotations
 

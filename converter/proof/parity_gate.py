@@ -1,4 +1,4 @@
-"""What a backbone must show on a runtime before it is written: the same answers, or nearly, as the source model."""
+"""Decides whether an exported backbone may be written: its answers on a runtime must match the source model's."""
 
 from __future__ import annotations
 

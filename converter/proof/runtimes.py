@@ -1,4 +1,4 @@
-"""The inference runtimes beside the converter, each run in a process of its own: a crash there is a finding."""
+"""Runs backbones on the inference runtimes installed here, each in a process of its own: a crash becomes a finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a head does on labelled rows, whatever its kind; and how far two outputs agree."""
+"""Scores a head on labelled rows, whatever its task, and measures how far two outputs agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conversion did, for people and for programs."""
+"""Reports a conversion, for people and for programs."""
 
 from converter.report.report import Report
 from converter.report.report_html import write_html

@@ -1,4 +1,4 @@
-"""What a conversion found, for people and for the manifest."""
+"""Collects the findings of a conversion, as text for people and as values for the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading trained models: Keras, SavedModel, ONNX."""
+"""Reads trained models: Keras, SavedModel, ONNX."""
 
 from converter.sources.frozen import only
 from converter.sources.keras_source import KerasSource

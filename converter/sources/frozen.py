@@ -1,4 +1,4 @@
-"""A TensorFlow function as one graph of constants, and that graph as a SavedModel.
+"""Turns a TensorFlow function into one graph of constants, and writes that graph as a SavedModel.
 
 A SavedModel of a Keras model holds its variables and a function per layer, and TensorFlow's converter reads it twice
 for every conversion. Frozen first, the same conversions take a third of the time (docs/adr/0016). Nor can the weights

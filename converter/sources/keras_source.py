@@ -1,4 +1,4 @@
-"""Keras models: live, .keras or .h5. Everything before the last Dense is the backbone, that Dense is the head."""
+"""Reads Keras models: live, .keras or .h5. The last Dense layer becomes the head, all before it the backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One order and one set of names for an ONNX graph, whatever its exporter happened to choose.
+"""Gives an ONNX graph a canonical order and canonical names, so that equal models give equal bytes.
 
 tf2onnx numbers and orders constants as its sets iterate, which differs from process to process; a bundle's bytes must
 not. Names are given by first use, along the nodes in their order; the names of inputs and outputs stay.

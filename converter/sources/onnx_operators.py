@@ -1,4 +1,4 @@
-"""Operators that tf2onnx writes though ONNX has none of that name, in terms of those it has."""
+"""Replaces operators that tf2onnx writes but ONNX does not define by operators that it does."""
 
 from __future__ import annotations
 

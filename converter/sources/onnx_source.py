@@ -1,4 +1,4 @@
-"""ONNX files, so that PyTorch, scikit-learn and others come in through their own exporters.
+"""Reads ONNX files, by which PyTorch, scikit-learn and others come in through their own exporters.
 
 The head is the last Gemm, MatMul + Add, or LinearClassifier (scikit-learn); what lies before it is the backbone.
 """

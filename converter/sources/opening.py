@@ -1,4 +1,4 @@
-"""Which kind of source a model is: by its type, its file's ending, or what its folder holds."""
+"""Chooses the reader of a model by its type, its file's ending, or what its folder holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in float64, and how far float32 answers are from it.
+"""Computes a model in float64, and measures how far its float32 answers are from that.
 
 Two float32 computations of one function, in another order or with folded constants, cannot agree better than each
 agrees with the exact result. A deep backbone enlarges what it rounds: MobileNetV2 differs from its own float64 twin

@@ -1,4 +1,4 @@
-"""SavedModel folders: the serving signature frozen to a graph of constants, cut at the last matrix product.
+"""Reads SavedModel folders: freezes the serving signature to a graph of constants, cut at the last matrix product.
 
 A SavedModel holds no layers, only operations, so the head is found by shape: MatMul, BiasAdd, and what follows.
 """

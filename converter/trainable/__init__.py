@@ -1,4 +1,4 @@
-"""The trainable .tflite: head and gradient in the graph, and its proof."""
+"""Builds and proves the trainable .tflite, which holds head and gradient in its graph."""
 
 from converter.trainable.trainable import export_trainable, write_trainable
 

@@ -1,4 +1,4 @@
-"""One .tflite that also trains: signatures ``infer``, ``train``, ``get_head``, ``set_head``, builtin operators only.
+"""Builds one .tflite that also trains: signatures ``infer``, ``train``, ``get_head``, ``set_head``; builtin ops only.
 
 For Android and C++ programs that embed plain LiteRT. It takes raw windows: the fitted preprocessing is part of it.
 

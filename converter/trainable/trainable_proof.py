@@ -1,4 +1,4 @@
-"""Proof of a trainable .tflite: its answers are the source's, and its steps are the gradient learner's."""
+"""Proves a trainable .tflite: its answers match the source's, and its steps match the gradient learner's."""
 
 from __future__ import annotations
 

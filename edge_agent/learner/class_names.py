@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headway.arrays import Float32
-from headway.class_changes import CLASS_NAME_MAX, ClassChanges
+from headway.class_changes import CLASS_NAME_MAX, ClassChanges, is_class_name
 from headway.errors import DataError, StoreError
 from headway.wire import CLASSES_MAX
 
@@ -74,8 +74,9 @@ class ClassNames:
         count = len(self.local_names)
         for name in changes.add:
             count += name not in self.local_names
-            if not 0 < len(name) <= CLASS_NAME_MAX:
-                raise DataError(f"class {name[:32]!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
+            if not is_class_name(name):
+                problem = f"names have 1 to {CLASS_NAME_MAX} characters, none of them a control character"
+                raise DataError(f"class {name[:32]!r} cannot be added: {problem}")
         if count > CLASSES_MAX:
             raise DataError(f"classes {list(changes.add)[:5]} cannot be added: at most {CLASSES_MAX} are possible")
 

@@ -11,7 +11,7 @@ from edge_agent.config import LearnerSettings
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.exact import ExactSettings, ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.trainer import Trainer, learner_kind
@@ -46,7 +46,7 @@ class Prediction:
 class HeadLearner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
-    def __init__(self, variant: Variant, settings: LearnerSettings) -> None:
+    def __init__(self, variant: Variant, settings: LearnerSettings, exact: ExactSettings | None = None) -> None:
         self._variant = variant
         self.settings = settings
         self.task = variant.task
@@ -54,7 +54,9 @@ class HeadLearner:
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         self.trainer: Trainer = (
-            ExactTrainer(variant.training_statistics) if self.kind == "exact" else GradientTrainer(variant, settings)
+            ExactTrainer(variant.training_statistics, exact)
+            if self.kind == "exact"
+            else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
@@ -223,7 +225,8 @@ class HeadLearner:
         if not self.wants_prior or prior.samples <= self.prior_samples:
             return False
         self._know(prior.statistics.classes, "the fleet's tables")
-        self.trainer.adopt_prior(prior.statistics)
+        added = [name for name in prior.statistics.classes if name not in self._variant.classes]
+        self.trainer.adopt_prior(prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added]))
         return True
 
     @property

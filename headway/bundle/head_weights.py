@@ -1,4 +1,4 @@
-"""Heads in the units that gradient learning works in, on devices and in the fleet.
+"""Converts heads to and from the units that gradient learning works in, on devices and on the aggregator.
 
 Descent runs on codes / 127, and on targets divided by their spread, so that one learning rate suits every model.
 """

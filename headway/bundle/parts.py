@@ -1,4 +1,4 @@
-"""The parts of an on-device variant, and how each is read back from the manifest and the tensors of a bundle."""
+"""The parts of an on-device variant, and how each is read from the manifest and the tensors of a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ed25519 signatures over a bundle's manifest, which holds the hash and size of everything else (RFC 8032).
+"""Signs and checks a bundle's manifest, which holds the hash and size of everything else: Ed25519 (RFC 8032).
 
 Only checking happens here, and only when a public key is configured: that import costs a device some megabytes of
 memory (benchmarks/README.md), so nothing else imports this module's dependency.

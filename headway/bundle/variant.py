@@ -1,4 +1,4 @@
-"""What a bundle means: the on-device variant of one model, as typed values instead of members and JSON.
+"""Reads and writes the on-device variant of a model: a bundle as typed values instead of members and JSON.
 
 The container (bundle.py) proves that the bytes are whole; this module proves that they make sense together.
 """

@@ -1,4 +1,4 @@
-"""One temperature that makes a head's probabilities mean what they say (Guo et al., ICML 2017)."""
+"""Fits one temperature, so that a head's probabilities match how often it is right (Guo et al., ICML 2017)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TEMPERATURES = np.exp2(np.arange(-2.0, 5.01, 0.5))
 DISCRIMINANT_LOG2 = 2.0
 
 
-def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0) -> float:
-    """The most probable temperature of a fixed grid, under a normal prior on log2 T around `usual_log2`.
+def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0, grid: Float64 = TEMPERATURES) -> float:
+    """The most probable temperature of a fixed `grid`, under a normal prior on log2 T around `usual_log2`.
 
     A handful of rows moves it, many rows decide: argmin of sum of log-losses + (log2 T - usual)^2 / 2.
     logits: float64 (n, C) of samples the head was not trained on; labels: int64 (n,). 1 without any row.
@@ -21,8 +21,8 @@ def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0) -> 
     if not len(labels):
         return 1.0
     rows = np.arange(len(labels))
-    surprises = -log_softmax(logits / TEMPERATURES[:, None, None])[:, rows, labels].sum(axis=1)
-    return float(TEMPERATURES[int(np.argmin(surprises + 0.5 * (np.log2(TEMPERATURES) - usual_log2) ** 2))])
+    surprises = -log_softmax(logits / grid[:, None, None])[:, rows, labels].sum(axis=1)
+    return float(grid[int(np.argmin(surprises + 0.5 * (np.log2(grid) - usual_log2) ** 2))])
 
 
 def scoring_loss(probabilities: Float64, labels: Int64) -> Float64:

@@ -1,4 +1,4 @@
-"""The gradient step on the head: one mini-batch, in place, float32, every intermediate preallocated.
+"""Computes one gradient step on the head: one mini-batch, in place, float32, every intermediate preallocated.
 
     Z = W X^T;   G = residual(Z, Y) X / B;   W <- rule(W, G);   W <- (W + lr A) / (1 + lr R)
 

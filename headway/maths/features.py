@@ -1,4 +1,4 @@
-"""From the backbone's output to the int8 codes that learning sums over.
+"""Turns the backbone's output into the int8 codes that learning sums over.
 
 Scales are fixed when the model is converted, so every device codes alike and integer tables can be added
 across a fleet. A value beyond the calibrated range is clipped; how often that happens is a drift signal.

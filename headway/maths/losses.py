@@ -1,4 +1,4 @@
-"""Losses of the gradient learner. Each turns scores into the gradient by the scores, in place.
+"""Losses of the gradient learner. Each turns scores into its gradient with respect to the scores, in place.
 
 Scores and targets are class-major, float32 (C, B), so that sums over classes run along the first axis and the
 product with the features needs no copy.

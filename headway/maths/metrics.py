@@ -1,4 +1,4 @@
-"""Figures of merit as sums, so that they merge over devices and days; never pre-averaged.
+"""Metrics of classifications as sums, so that they merge over devices and days; never pre-averaged.
 
 One class of sums per task: `ClassificationSums` here, `LabelSums` and `ValueSums` in target_metrics.py.
 Each is made from per-sample rows, so that the newest N samples can be summed as well (recent_metrics.py).

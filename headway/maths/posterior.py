@@ -1,4 +1,4 @@
-"""Linear discriminant analysis under a prior that the source data sets: few labels move it, many take it over.
+"""Linear discriminant analysis under a prior from the training data: few labels change little, many override it.
 
 Class means and the shared covariance get a normal-inverse-Wishart prior centred on the source model's training
 data (Gelman et al., Bayesian Data Analysis, 3rd ed., 3.6; Friedman 1989 for the pooled covariance):

@@ -1,4 +1,4 @@
-"""What happens to a sensor window before the backbone sees it, fitted when the model is converted.
+"""Preprocesses sensor windows before the backbone, with values fitted when the model is converted.
 
 The converter fits it and the device applies it, so that both see the same numbers.
 """

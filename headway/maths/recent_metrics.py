@@ -1,4 +1,4 @@
-"""Figures over the newest N samples, and over the phases of a learner's life."""
+"""Metrics over the newest N samples, and over the phases of a learner's life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class-balanced ridge regression to one-hot targets, the source data worth a few samples.
+"""Class-balanced ridge regression to one-hot targets, in which the training data counts as a few samples.
 
 With G, b the Gram matrix and class sums of codes with a constant appended, N their counts (statistics.py):
 

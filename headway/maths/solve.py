@@ -1,4 +1,4 @@
-"""Statistics -> head, in closed form and float64.
+"""Computes a head from statistics, in closed form and float64.
 
 A blend `source + fleet + w * local` is a weighted sum of integer tables; solvers work on its moments, and the
 resulting heads multiply int8 codes directly.

@@ -107,9 +107,19 @@ class Statistics:
     __hash__ = None  # type: ignore[assignment]
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> Statistics:
-        """The same tables with other names (old, new) for some classes, which keep their places."""
+        """The same tables with other names (old, new) for some classes, which keep their places.
+
+        Classes that come to have one name become one, in the place of the first.
+        """
         names = dict(renames)
-        return replace(self, classes=tuple(names.get(name, name) for name in self.classes))
+        every = [names.get(name, name) for name in self.classes]
+        classes = tuple(dict.fromkeys(every))
+        if len(classes) == len(every):
+            return replace(self, classes=classes)
+        class_sums = np.zeros((self.size + 1, len(classes)), np.int64)
+        for index, name in enumerate(every):
+            class_sums[:, classes.index(name)] += self.class_sums[:, index]
+        return replace(self, class_sums=class_sums, classes=classes)
 
     def with_classes(self, classes: Sequence[str]) -> Statistics:
         """The same tables with columns for `classes` in that order; new ones are empty.

@@ -1,4 +1,4 @@
-"""Mergeable sums for models with several labels per window, and for regressions. Unknown targets (NaN) do not count."""
+"""Metrics of multi-label models and regressions as sums that merge. Unknown targets (NaN) do not count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is for: it decides the link, the loss, the shape of labels and the figures of merit."""
+"""The task of a model, which decides the link, the loss, the shape of labels and the metrics."""
 
 from __future__ import annotations
 

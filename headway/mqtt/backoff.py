@@ -1,4 +1,4 @@
-"""How long to wait before the next connection: full jitter, so that a fleet does not return in step.
+"""Chooses how long to wait before reconnecting: full jitter, so that a fleet does not return all at once.
 
 Each wait is uniform between nothing and a bound that doubles with every failure. Source: M. Brooker, "Exponential
 Backoff and Jitter", AWS Architecture Blog, 2015, where full jitter needs the fewest calls of the variants compared.

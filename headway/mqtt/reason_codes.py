@@ -1,4 +1,4 @@
-"""Every reason code of MQTT 5 (OASIS standard, section 2.4), and what we do about it.
+"""Every reason code of MQTT 5 (OASIS standard, section 2.4), and how Headway reacts to it.
 
 One table for CONNACK, DISCONNECT, PUBACK and SUBACK, because a code means the same in each. The same table stands in
 docs/protocol.md, section 8; a test compares the two.

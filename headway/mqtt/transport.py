@@ -1,4 +1,4 @@
-"""MQTT 5 through paho: the one file that imports it.
+"""Connects to the broker: MQTT 5 through paho, which only this module imports.
 
 paho's own queue is never trusted with the only copy of anything: a publish without a connection is refused here,
 every connection begins with a new, empty client, and what must not be lost waits in the caller's store until the

@@ -1,4 +1,4 @@
-"""Messages that bring a bundle to a device: what is desired, a request for a range, and the range.
+"""Messages that deliver a bundle: the desired bundle, a request for a byte range, and the range.
 
 Kept apart from messages.py only for its length; the rules are the same. Normative text: docs/protocol.md, 4.9 to 4.11.
 """

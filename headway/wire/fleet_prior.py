@@ -1,4 +1,4 @@
-"""The messages by which a device with few labels starts from what the others learned: a request, and their tables.
+"""Messages by which a device with few labels asks for the fleet's statistics and gets them.
 
 The aggregator leaves out what the device itself contributed, exactly, so that nothing a device was taught stands both
 in its prior and in its own tables. Normative text: docs/protocol.md, 4.12 and 4.13.

@@ -1,4 +1,4 @@
-"""The only place that builds or parses a payload. Role-blind: both ends use the same classes.
+"""Encodes and decodes status, metrics, heads, updates and acknowledgements; both ends use the same classes.
 
 Every message has ``encode`` and a strict ``decode`` that raises RemoteError. The normative text is docs/protocol.md.
 """

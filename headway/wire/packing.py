@@ -1,4 +1,4 @@
-"""Integer tables in few bytes: each value is predicted from those before it, and what is left is written in Rice codes.
+"""Packs integer tables: predicts each value from those before it, and writes the differences in Rice codes.
 
 Of the tables of `headway.maths.statistics` with d codes, C classes, counts n_c, class sums B_c and Gram matrix G, the
 sums travel first. G follows row by row, right of the diagonal, and features are alike: a class's mean tells of G, and

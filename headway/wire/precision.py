@@ -1,4 +1,4 @@
-"""Weight deltas in fewer bytes: float16, or int8 with one scale per class; what rounding takes is carried over.
+"""Rounds weight deltas to float16, or to int8 with one scale per class; the rounding error is returned to the caller.
 
     wanted = delta + residual;   sent = quantised(wanted);   residual <- wanted - sent
 

@@ -1,4 +1,4 @@
-"""What a device learned since a report that the aggregator has: a few kilobytes where the whole tables are a hundred.
+"""Message of what a device learned since a stored report: a few kilobytes instead of a hundred.
 
 Tables are sums, so the newest are the stored ones plus the change, exactly. The change of a few samples has a low rank,
 and packing (headway.wire.packing) predicts most of it to the bit. The SHA-256 of the sum tells whether both ends mean

@@ -1,4 +1,4 @@
-"""The exact learner's message: cumulative tables, and the history that tells a device from its clone."""
+"""Message of the exact learner: cumulative statistics, and the history that tells a device from its clone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only place that builds or parses a topic: ``headway/v1/{fleet}/{device}/{kind}``."""
+"""Builds and parses topics, ``headway/v1/{fleet}/{device}/{kind}``; no other module does."""
 
 from __future__ import annotations
 

@@ -129,3 +129,67 @@ def test_mistakes_are_one_line_with_the_exit_code_of_their_family(
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_devices_are_named_up_to_the_next_option(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variant().write(state_dir / "new.hwb")
+    place = ["--state-dir", str(state_dir)]
+    for order in (
+        ["--devices", "wrist-1", "wrist-2", *place, str(state_dir / "new.hwb")],
+        [str(state_dir / "new.hwb"), "--devices", "wrist-1", "--devices", "wrist-2", *place],
+        [*place, str(state_dir / "new.hwb"), "--devices=wrist-1", "--devices", "wrist-2"],
+    ):
+        assert main(["deliver", *order]) == 0, order
+        assert "for 2 devices" in capsys.readouterr().out
+
+
+def test_an_order_can_be_followed_until_every_device_runs_it(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = replace(variant(), release=4)
+    bundle.write(state_dir / "new.hwb")
+    looked = 0
+
+    def tell(seconds: float) -> None:
+        """Instead of the aggregator: tells both devices; with each look one more says that it runs the bundle."""
+        nonlocal looked
+        store = SqlStore(sqlite_url(state_dir))
+        with store.transaction():
+            for row in [row for row in store.deliveries() if not row.done]:
+                store.put_delivery(replace(row, done=True))
+            known = replace(Reported.decode(REPORTED), release=4).encode()
+            store.put_device(replace((BUSY, SILENT)[looked], reported=known))
+        store.close()
+        looked += 1
+
+    monkeypatch.setattr("aggregator.commands.deliver.time.sleep", tell)
+    arguments = [str(state_dir / "new.hwb"), "--devices", "wrist-1", "wrist-2", "--state-dir", str(state_dir)]
+    assert main(["deliver", *arguments, "--wait-s", "60"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["0 of 2 devices run it", "1 of 2 devices run it", "2 of 2 devices run it"]
+
+
+def test_devices_that_do_not_come_in_time_are_told_by_the_exit_code(
+    state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant().write(state_dir / "new.hwb")
+    arguments = [str(state_dir / "new.hwb"), "--all", "--state-dir", str(state_dir)]
+    assert main(["deliver", *arguments, "--wait-s", "0.01"]) == 1
+    assert "not all of them after 0.01 s" in capsys.readouterr().out
+    assert main(["deliver", *arguments, "--wait-s", "nan"]) == 2
+
+
+def test_a_terminal_gets_a_table_in_which_names_are_no_markup(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqlStore(sqlite_url(state_dir))
+    with store.transaction():
+        store.put_device(replace(BUSY, device="[red]odd[/]"))
+    store.close()
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["devices", "--state-dir", str(state_dir)]) == 0
+    shown = capsys.readouterr().out
+    assert "───" in shown
+    assert "[red]odd[/]" in shown
+    assert "DEVICE" not in shown

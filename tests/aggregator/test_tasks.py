@@ -18,6 +18,7 @@ from headway.ports import Received
 from headway.wire.messages import Metrics, Update
 from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, Fleet, heads
+from tests.arrays import assert_close
 from tests.edge_agent.task_variants import OUTPUTS, SIZE, task_variant
 
 TASKS = (Task.MULTI_LABEL, Task.REGRESSION)
@@ -43,7 +44,7 @@ def test_a_round_moves_the_head_by_the_weighted_mean_in_the_outputs_units(task: 
     assert (published.method, published.samples, published.head.kind) == ("average", 40, task.link)
     scale = target_scale(variant)
     start = weights_over_unit_codes(fold_frozen_head(variant.frozen_head, variant.features), scale)
-    assert np.allclose(weights_over_unit_codes(published.head, scale), start + 0.5, atol=1e-4)
+    assert_close(weights_over_unit_codes(published.head, scale), start + 0.5, atol=1e-4)
 
 
 @pytest.mark.parametrize("task", TASKS)

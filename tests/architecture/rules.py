@@ -19,6 +19,9 @@ BY_PATH = {
     "edge_agent.delivery.selftest": "is a program of its own",
 }
 SERVER_ONLY = {"sqlalchemy"}
+# commands, tables and pages of the server's side: never on a device
+COMMANDS_ONLY = {"click", "rich", "jinja2"}
+COMMANDS_FILE = "headway/command_line.py"
 CONVERTER_ONLY = {"tensorflow", "keras", "onnx", "tf2onnx"}
 UNSAFE_MODULES = {"pickle", "shelve", "marshal", "dill"}
 PAHO_FILE = "headway/mqtt/transport.py"
@@ -143,6 +146,10 @@ def _arrows(path: str, room: str, tree: ast.AST) -> Iterator[str]:
             yield "imports paho"
         if top in CONVERTER_ONLY and room != "converter":
             yield f"imports {top}"
+        if top in COMMANDS_ONLY and room not in ("converter", "aggregator") and path != COMMANDS_FILE:
+            yield f"imports {top}"
+        if name == "headway.command_line" and room not in ("converter", "aggregator"):
+            yield f"imports {name}"
         if top in SERVER_ONLY and room != "aggregator":
             yield f"imports {top}"
         if top in ("tests", "demo", "testbed", "benchmarks"):

@@ -15,9 +15,8 @@ from tests.architecture.rules import ROOT, sources
 BESIDE = ("demo", "testbed")
 # objects of other projects, which offer no other way: file -> (what they are, the attributes set)
 FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
-    "aggregator/cli.py": ("an argparse namespace", frozenset({"options.rest"})),
     "aggregator/store/sql.py": ("a connection of sqlite3", frozenset({"connection.isolation_level"})),
-    "converter/cli.py": ("the interpreter's own stderr", frozenset({"sys.stderr"})),
+    "converter/commands.py": ("the interpreter's own stderr", frozenset({"sys.stderr"})),
     "converter/export/export_worker.py": (
         "TensorFlow's converter",
         frozenset(

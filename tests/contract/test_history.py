@@ -90,7 +90,7 @@ class Device:
     @property
     def tables(self) -> Statistics:
         assert isinstance(self.agent.learner.trainer, ExactTrainer)
-        return self.agent.learner.trainer.local
+        return self.agent.learner.trainer.statistics
 
 
 def new_fleet() -> Fleet:

@@ -18,6 +18,7 @@ from converter.sources.keras_source import KerasSource
 from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import ConfigError, DataError, ModelError
+from tests.arrays import assert_close
 from tests.system.conftest import BIN
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
@@ -45,7 +46,7 @@ def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     expected = whole.predict(x, verbose=0)  # type: ignore[attr-defined]
     assert head.kind == kind
-    assert np.allclose(head.probabilities(found.answers(x)[0]), expected, atol=1e-6)
+    assert_close(head.probabilities(found.answers(x)[0]), expected, atol=1e-6)
 
 
 def test_a_head_inside_a_nested_sequential_is_found() -> None:
@@ -54,7 +55,7 @@ def test_a_head_inside_a_nested_sequential_is_found() -> None:
     found = KerasSource(whole)
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     logits = found.weights.head(("a", "b", "c")).logits(found.answers(x)[0])
-    assert np.allclose(logits, whole.predict(x, verbose=0), atol=1e-6)  # type: ignore[attr-defined]
+    assert_close(logits, whole.predict(x, verbose=0), atol=1e-6)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:
     inputs, missing = variant.preprocessing.apply(x)
     assert missing == 1
     probabilities = variant.head.probabilities(open_runtime(variant).embed(inputs))
-    assert np.allclose(probabilities, source.predict(inputs, verbose=0), atol=1e-5)  # type: ignore[attr-defined]
+    assert_close(probabilities, source.predict(inputs, verbose=0), atol=1e-5)  # type: ignore[attr-defined]
 
 
 def test_nothing_is_written_when_the_data_does_not_fit(tmp_path: Path) -> None:

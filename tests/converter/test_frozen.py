@@ -10,6 +10,7 @@ import pytest
 
 from converter.sources.frozen import freeze, only, write_frozen
 from headway.errors import ModelError
+from tests.arrays import assert_close
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
 tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
@@ -31,8 +32,8 @@ def test_what_is_written_holds_constants_and_computes_the_same(tmp_path: Path) -
     assert loaded.signatures["serving_default"].variables == ()
     (found,) = loaded.signatures["serving_default"](x=tf.constant(X)).values()
     expected = model.predict(X, verbose=0)
-    assert np.allclose(found, expected, atol=1e-6)
-    assert np.allclose(only(frozen(tf.constant(X))), expected, atol=1e-6)
+    assert_close(found, expected, atol=1e-6)
+    assert_close(only(frozen(tf.constant(X))), expected, atol=1e-6)
 
 
 def test_loops_stay_loops() -> None:

@@ -13,6 +13,7 @@ from tests.converter.onnx_models import data, sklearn_mlp
 onnx = pytest.importorskip("onnx", reason="the converter extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime")
 from converter.sources.onnx_names import canonical  # noqa: E402
+from tests.arrays import assert_close, assert_same  # noqa: E402
 
 
 def shuffled(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
@@ -47,7 +48,7 @@ def test_names_and_order_of_constants_do_not_reach_the_bytes(tmp_path: Path) -> 
     written = {canonical(shuffled(model, seed)).SerializeToString(deterministic=True) for seed in range(5)}
     assert len(written) == 1
     for found, wanted in zip(run(onnx.load_from_string(written.pop())), expected, strict=True):
-        assert np.array_equal(found, wanted)
+        assert_same(found, wanted)
 
 
 def test_loops_keep_what_they_take_from_outside() -> None:
@@ -74,4 +75,4 @@ def test_loops_keep_what_they_take_from_outside() -> None:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    assert np.allclose(run(canonical(model))[0], data(20)[0] + 1.5)
+    assert_close(run(canonical(model))[0], data(20)[0] + 1.5)

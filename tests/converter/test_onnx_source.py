@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from converter import Options, convert
@@ -14,6 +13,7 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import ConfigError, ModelError
 from headway.maths.head import HeadKind
+from tests.arrays import assert_close
 from tests.converter.onnx_models import (
     CLASSES,
     data,
@@ -47,12 +47,12 @@ def test_backbone_and_head_give_back_the_model(
     x, _ = data(40)
     head = source.weights.head(CLASSES)
     assert (head.kind, source.weights.layer, source.input_shape) == (kind, layer, (6,))
-    assert np.allclose(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
+    assert_close(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
 
 
 def test_the_embedding_is_what_lies_before_the_last_layer(tmp_path: Path) -> None:
     x, _ = data(10)
-    assert np.allclose(OnnxSource(torch_like(tmp_path)).answers(x)[0], hidden(x, weights()), atol=1e-6)
+    assert_close(OnnxSource(torch_like(tmp_path)).answers(x)[0], hidden(x, weights()), atol=1e-6)
 
 
 def test_two_mirrored_sigmoids_become_a_softmax(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_two_mirrored_sigmoids_become_a_softmax(tmp_path: Path) -> None:
     x, _ = data(40)
     head = source.weights.head(("no", "yes"))
     assert head.kind is HeadKind.SOFTMAX
-    assert np.allclose(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
+    assert_close(head.probabilities(source.answers(x)[0]), source.answers(x)[1], atol=1e-6)
 
 
 def test_an_onnx_model_becomes_a_bundle_that_runs(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_an_onnx_model_becomes_a_bundle_that_runs(tmp_path: Path) -> None:
     assert report.feature_parity <= 1e-5
     assert [b.precision for b in variant.backbones] == ["float32", "int8"]
     assert variant.backbones[0].runtimes == {"onnxruntime": "1.12"}
-    assert np.allclose(open_runtime(variant).embed(x), hidden(x, weights()), atol=1e-5)
+    assert_close(open_runtime(variant).embed(x), hidden(x, weights()), atol=1e-5)
     assert variant.training_statistics.samples == 120
     assert steps[0] == "loading and cutting the model"
     assert len(steps) == 6
@@ -84,7 +84,7 @@ def test_a_fixed_batch_of_one_is_kept(tmp_path: Path) -> None:
     convert(torch_like(tmp_path, 1), (x, y, CLASSES), Options(formats=("onnx",)), out=tmp_path / "n.hwb")
     variant = read_variant(tmp_path / "n.hwb")
     assert not variant.backbones[0].dynamic_batch
-    assert np.allclose(open_runtime(variant).embed(x), hidden(x, weights()), atol=1e-5)
+    assert_close(open_runtime(variant).embed(x), hidden(x, weights()), atol=1e-5)
 
 
 def broken(name: str, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from converter.proof.scoring import agreement, score
 from converter.sources.source import HeadWeights, head_kind
 from headway.errors import ConfigError, DataError, ModelError
 from headway.maths.head import HeadKind
+from tests.arrays import assert_close
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_one_sigmoid_and_two_mirrored_ones_become_softmax() -> None:
     positive = 1 / (1 + np.exp(-(x @ row + bias)[:, 0]))
     for head in (one, two.head(("no", "yes"))):
         assert head.kind is HeadKind.SOFTMAX
-        assert np.allclose(head.probabilities(x)[:, 1], positive, atol=1e-6)
+        assert_close(head.probabilities(x)[:, 1], positive, atol=1e-6)
     labels = HeadWeights(np.concatenate([row, row], axis=1), np.zeros(2, np.float32), HeadKind.SIGMOID, "d")
     assert labels.head(("a", "b")).kind is HeadKind.SIGMOID
 

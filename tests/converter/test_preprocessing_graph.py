@@ -7,6 +7,7 @@ import pytest
 
 from converter.export.preprocessing_graph import apply
 from headway.maths.preprocessing import Denoise, Missing, Preprocessing
+from tests.arrays import assert_close, assert_same
 
 tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
 FILL = np.array([1.5, -2.0, 0.25], np.float32)
@@ -37,7 +38,7 @@ def test_series(missing: Missing, denoise: dict[str, object], steps: int) -> Non
     expected, _ = fitted.apply(x)
     found = apply(tf.constant(x), fitted).numpy()
     assert found.dtype == np.float32
-    assert np.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert_close(found, expected, rtol=1e-5, atol=1e-5)
     if denoise.get("denoise") is not Denoise.EWMA:
         assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), "no sum is taken in another order"
 
@@ -47,10 +48,10 @@ def test_tables_and_images(shape: tuple[int, ...]) -> None:
     fitted = Preprocessing(shape, FILL, OFFSET, GAIN)
     x = broken((30, *shape))
     x = x[np.isfinite(x).reshape(len(x), -1).any(axis=1)]
-    assert np.allclose(apply(tf.constant(x), fitted), fitted.apply(x)[0], rtol=1e-6)
+    assert_close(apply(tf.constant(x), fitted), fitted.apply(x)[0], rtol=1e-6)
 
 
 def test_largest_values_are_values() -> None:
     fitted = Preprocessing((3,), FILL)
     x = np.array([[np.finfo(np.float32).max, -np.finfo(np.float32).max, np.inf]], np.float32)
-    assert np.array_equal(apply(tf.constant(x), fitted), fitted.apply(x)[0])
+    assert_same(apply(tf.constant(x), fitted), fitted.apply(x)[0])

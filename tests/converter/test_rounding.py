@@ -8,6 +8,7 @@ import pytest
 from converter.proof.parity_gate import distances
 from converter.sources.keras_source import KerasSource
 from converter.sources.rounding import float64_twin
+from tests.arrays import assert_close
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
 layers = keras.layers
@@ -24,7 +25,7 @@ def test_the_twin_is_the_same_function_in_float64_throughout() -> None:
     twin = float64_twin(model)
     x = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
     assert {str(weight.dtype) for weight in twin.weights if "float" in str(weight.dtype)} == {"float64"}  # type: ignore[union-attr]
-    assert np.allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
+    assert_close(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
 
 
 def test_what_a_layer_was_adapted_to_is_in_the_twin_too() -> None:

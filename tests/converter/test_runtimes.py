@@ -11,6 +11,7 @@ import pytest
 from converter.proof import runtimes
 from converter.proof.runtimes import Runtime, installed_runtimes
 from headway.errors import ConfigError, ModelError
+from tests.arrays import assert_same
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -48,7 +49,7 @@ def test_a_separate_environment_runs_the_backbone(tmp_path: Path) -> None:
     runtime = only_tflite_runtime(interpreter(tmp_path))
     assert runtime.version == "2.14.0"
     run = runtime.run(b"model", X, seconds=0.01)
-    assert np.array_equal(run.embedding, X * 2)
+    assert_same(run.embedding, X * 2)
     assert run.latency_us > 0
 
 

@@ -19,6 +19,7 @@ from converter.sources.opening import open_source
 from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import DataError, ModelError
+from tests.arrays import assert_close
 from tests.system.conftest import BIN
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
@@ -66,8 +67,8 @@ def test_every_form_of_a_model_is_cut_at_the_same_place(form: str, saved: tuple[
     x, _ = windows(9)
     head = source.weights.head(tuple(CLASSES))
     assert (source.input_shape, head.kernel.shape) == (SHAPE, (4, 3))
-    assert np.allclose(head.probabilities(source.answers(x)[0]), model.predict(x, verbose=0), atol=1e-6)
-    assert np.allclose(source.answers(x)[1], model.predict(x, verbose=0), atol=1e-6)
+    assert_close(head.probabilities(source.answers(x)[0]), model.predict(x, verbose=0), atol=1e-6)
+    assert_close(source.answers(x)[1], model.predict(x, verbose=0), atol=1e-6)
 
 
 def test_a_saved_model_names_what_it_ends_in(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_functional_model_with_branches_is_cut() -> None:
 def _gives_back(model: Any) -> None:
     source, (x, _) = open_source(model, ""), windows(6)
     head = source.weights.head(tuple(CLASSES))
-    assert np.allclose(head.probabilities(source.answers(x)[0]), model.predict(x, verbose=0), atol=1e-6)
+    assert_close(head.probabilities(source.answers(x)[0]), model.predict(x, verbose=0), atol=1e-6)
 
 
 def test_several_inputs_or_outputs_are_refused() -> None:
@@ -168,7 +169,7 @@ def test_all_variants_of_a_model_run_and_match(build: Callable[[], Any], tmp_pat
     variant = read_variant(tmp_path / "m.hwb")
     assert len(variant.backbones) == 6
     probabilities = variant.head.probabilities(open_runtime(variant).embed(x))
-    assert np.allclose(probabilities, model.predict(x, verbose=0), atol=1e-5)
+    assert_close(probabilities, model.predict(x, verbose=0), atol=1e-5)
 
 
 @pytest.mark.slow

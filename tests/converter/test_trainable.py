@@ -19,6 +19,7 @@ from headway.errors import ConfigError
 from headway.maths.descent import Descent, DescentSettings
 from headway.maths.losses import Loss
 from headway.maths.optimizers import Optimizer
+from tests.arrays import assert_close
 from tests.converter.test_sources import CLASSES, SHAPE, keras, layers, small_model, windows
 from tests.system.conftest import BIN
 
@@ -81,7 +82,7 @@ def test_preprocessing_is_part_of_the_file_and_the_bytes_are_the_same_again(tmp_
     prepared, missing = fit_preprocessing(data, SHAPE, options).apply(x)
     assert missing > 0
     expected = model.predict(prepared, verbose=0)
-    assert np.allclose(runner.get_signature_runner("infer")(x=x)["output"], expected, atol=1e-5)
+    assert_close(runner.get_signature_runner("infer")(x=x)["output"], expected, atol=1e-5)
     np.savez(tmp_path / "train.npz", x=x, y=y, classes=CLASSES)
     arguments = ["--missing", "last", "--denoise", "median", "--standardise", "--out", "again.tflite"]
     command = [BIN / "edge-convert", "m.keras", "--data", "train.npz", "--trainable", *arguments]
@@ -102,7 +103,7 @@ def test_the_file_trains_as_the_learner_does(tmp_path: Path) -> None:
     )
     kernel, bias = (np.asarray(w) for w in model.layers[-1].get_weights())
     set_head(kernel=kernel, bias=bias)
-    assert np.allclose(infer(x=x)["output"], model.predict(x, verbose=0), atol=1e-5)
+    assert_close(infer(x=x)["output"], model.predict(x, verbose=0), atol=1e-5)
     embed = keras.Model(model.inputs, model.layers[-1].input)
     learner = learner_at(kernel, bias, Loss.CROSS_ENTROPY, 32)
     features, losses = with_ones(embed.predict(x, verbose=0)), []

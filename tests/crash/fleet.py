@@ -174,7 +174,7 @@ class CrashFleet:
     def _learned(self, name: str, variant: Variant) -> Statistics:
         learner = HeadLearner(variant, LearnerSettings())
         restore_learner(SQLiteStore(self._folder / name / "state" / "agent.sqlite", read_only=True), learner)
-        local: Statistics = learner.trainer.local  # type: ignore[union-attr]
+        local: Statistics = learner.trainer.statistics  # type: ignore[union-attr]
         return local
 
     def _stored(self) -> dict[str, Statistics]:

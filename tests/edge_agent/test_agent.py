@@ -17,6 +17,7 @@ from headway.errors import StoreError
 from headway.wire.messages import Ack, Metrics, StatisticsReport, Update
 from headway.wire.precision import Precision
 from headway.wire.topics import Kind
+from tests.arrays import assert_close, assert_same
 from tests.edge_agent.variants import pipeline, variant, windows
 
 SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
@@ -38,8 +39,8 @@ def test_every_row_is_predicted_before_its_label_is_used() -> None:
     last = y.copy()
     last[-1] = (last[-1] + 1) % 3
     answers = [agent().process(pipeline().features(x), labels) for labels in (y, last)]
-    assert np.array_equal(answers[0].probability, answers[1].probability)
-    assert np.array_equal(answers[0].served_by, answers[1].served_by)
+    assert_same(answers[0].probability, answers[1].probability)
+    assert_same(answers[0].served_by, answers[1].served_by)
 
 
 def test_unlabelled_rows_between_labels_change_nothing() -> None:
@@ -58,7 +59,7 @@ def test_a_batch_in_pieces_gives_the_same_answers() -> None:
     features = pipeline().features(x)
     expected = whole.process(features, y)
     found = [pieces.process(features.rows(i, i + 7), y[i : i + 7]) for i in range(0, 40, 7)]
-    assert np.array_equal(np.concatenate([f.probability for f in found]), expected.probability)
+    assert_same(np.concatenate([f.probability for f in found]), expected.probability)
 
 
 def test_statistics_are_sent_once_and_again_only_when_unacknowledged_too_long() -> None:
@@ -164,7 +165,7 @@ def test_updates_add_up_to_the_way_the_weights_went() -> None:
     feed(subject, count=12)
     store.commit(subject.changes())
     total = sum(Update.decode(row.payload).delta for row in store.outbox(0, 10))
-    assert np.allclose(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
+    assert_close(start + total, subject.learner.trainer.state()[0]["weights"], atol=1e-5)
 
 
 def test_one_batch_does_not_push_the_outbox_beyond_its_bound() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from headway.errors import LocalError, StoreError
 from headway.fields import Fields
@@ -76,15 +77,6 @@ def test_a_label_never_added_cannot_be_changed() -> None:
         filled(50).change(50, samples(1)[0], 0, None)
 
 
-def test_forgetting_old_buckets_leaves_the_rest_to_the_bit() -> None:
-    buckets = filled(600, step=10)
-    held = buckets.recent(100).samples
-    expected = buckets.recent(100)
-    buckets.drop_before(600 - held)
-    assert buckets.total == expected
-    assert buckets.labels == 600
-
-
 def test_state_round_trips_and_damage_is_refused() -> None:
     buckets = filled(300)
     tensors, ranges = buckets.state()
@@ -113,9 +105,9 @@ def test_what_trainers_report_gives_the_bits_of_one_place(devices: int, split: s
         owner = (y + 3 * random.integers(0, max(1, devices // 3), len(y))) % devices
     reports = []
     for device in range(devices):
-        trainer = ExactTrainer(source, bucket_labels=20, buckets_max=10)
+        trainer = ExactTrainer(source, ExactSettings(bucket_labels=20, buckets_max=10))
         trainer.learn(codes[owner == device], y[owner == device])
-        reports.append(trainer.local)
+        reports.append(trainer.statistics)
     random.shuffle(reports)  # type: ignore[arg-type]
     expected = fleet_head(source, Statistics.of(codes, y, CLASSES, source.space))
     found = fleet_head(source, merge(reports))

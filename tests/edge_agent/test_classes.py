@@ -18,8 +18,8 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.samples import read_samples
 from headway.wire.messages import PublishedHead, StatisticsReport
 from headway.wire.topics import Kind
-from tests.device import open_device
-from tests.edge_agent.test_loop import FixedClock, Recorder
+from tests.arrays import assert_same
+from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -30,7 +30,7 @@ def config(tmp_path: Path, kind: str = "exact", label_map: dict[str, str] | None
 
 
 def opened(settings: AgentConfig, store: MemoryStore) -> tuple[Agent, DeviceLoop]:
-    loop = open_device(settings, FixedClock(), store, transport=Recorder())
+    loop = open_device(settings, ManualClock(), store, transport=RecordingTransport())
     return loop.agent, loop
 
 
@@ -66,12 +66,12 @@ def test_added_renamed_and_removed_by_files_between_the_labels(tmp_path: Path, k
     drop(settings, "3.npz", x=x[:6], y=np.array(["stumble"] * 6))
     turn(loop)
     probability = agent.process(pipeline().features(x), None).probability
-    assert (probability[:, 1] == 0).all()
+    np.testing.assert_array_equal(probability[:, 1], 0)
     drop(settings, "4.npz", add_class=np.array(["walk"]))
     turn(loop)
     assert not agent.learner.removed
     if kind == "exact":
-        assert agent.learner.trainer.local.counts[3] == 18  # type: ignore[union-attr]
+        assert agent.learner.trainer.statistics.counts[3] == 18  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_label_files_with_other_names(tmp_path: Path) -> None:
     drop(settings, "1.npz", x=x, y=np.array(["gehen", "gehen", "", "walk"]))
     turn(loop)
     assert agent.learner.classes == CLASSES
-    assert agent.learner.trainer.local.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
+    assert agent.learner.trainer.statistics.counts.tolist() == [0, 3, 0]  # type: ignore[union-attr]
 
 
 def test_a_head_from_before_the_fleet_heard_of_the_name_does_not_bring_the_old_one_back(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_two_devices_that_agree_on_a_name_have_one_class(tmp_path: Path) -> None
         agent.process(pipeline().features(windows(7, seed=number)[0]), np.full(7, 3))
         if rename:
             agent.change_classes(ClassChanges(rename=((rename, "fall"),)))
-        reports.append(agent.learner.trainer.local)  # type: ignore[union-attr]
+        reports.append(agent.learner.trainer.statistics)  # type: ignore[union-attr]
     assert (reports[0] + reports[1]).counts.tolist() == [0, 0, 0, 14]
 
 
@@ -199,12 +199,12 @@ def test_a_class_of_the_bundle_has_another_name_here_and_its_own_in_the_fleet(tm
     plain.process(pipeline().features(x), y)
     later = pipeline().features(windows(30, drift=0.5, seed=5)[0])
     answers = [one.process(later, None).probability for one in (agent, plain)]
-    assert np.array_equal(*answers), "columns keep their places, and nothing learned is lost"
+    assert_same(*answers, where="columns keep their places, and nothing learned is lost")
     assert agent.learner.names.wire_names == CLASSES
     assert all(head.classes == CLASSES for head in agent.learner.trainer.candidates().values())
     if kind == "exact":
         report = next(send for send in agent.due(1e6, connected=True) if send.kind is Kind.STATISTICS)
-        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.local  # type: ignore[union-attr]
+        assert StatisticsReport.decode(report.payload).statistics == plain.learner.trainer.statistics  # type: ignore[union-attr]
     again, _ = opened(settings, store)
     assert again.learner.classes == renamed
     assert again.learner.encode() == agent.learner.encode()

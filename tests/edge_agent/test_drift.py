@@ -22,6 +22,7 @@ from headway.arrays import Float32, Int64
 from headway.errors import StoreError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_same
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
 
 
@@ -199,15 +200,15 @@ def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
     one = np.flatnonzero(y[300:] == 0)[:20] + 300
     subject.learn(codes[one], y[one])
     subject.drifted(300)
-    assert "since-drift" not in subject._experts().names, "of one class alone"
+    assert "since-drift" not in subject._served.ensemble.solved.heads, "of one class alone"
     saved = ExactTrainer(variant().training_statistics)
     tensors, values = subject.state()
     saved.restore(tensors, Fields(values, "state", StoreError))
     for trainer in (subject, saved):
         trainer.learn(codes[340:380], y[340:380])
-        assert "since-drift" in trainer._experts().names
+        assert "since-drift" in trainer._served.ensemble.solved.heads
     one_head, other = (trainer.candidates()["exact"] for trainer in (subject, saved))
-    assert np.array_equal(one_head.kernel, other.kernel)
+    assert_same(one_head.kernel, other.kernel)
 
 
 def test_drift_while_labels_are_few() -> None:

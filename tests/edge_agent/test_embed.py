@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import edge_agent
 from edge_agent import embed
 from edge_agent.config import LearnerSettings
 from headway.errors import DataError, StoreError
+from tests.arrays import assert_same
 from tests.edge_agent.variants import CLASSES, IdentityRuntime, variant, windows
 
 
@@ -41,7 +41,7 @@ def test_river_and_scikit_learn_names_do_the_same() -> None:
     for window, label in zip(x, y.tolist(), strict=True):
         one.learn_one(window, label)
     many.learn_many(x, [CLASSES[label] for label in y])
-    assert np.array_equal(one.predict_proba(x), many.predict_proba(x))
+    assert_same(one.predict_proba(x), many.predict_proba(x))
     assert one.predict_one(x[0]) == many.predict(x)[0]
 
 
@@ -53,7 +53,7 @@ def test_saved_and_loaded_it_goes_on_to_the_bit(tmp_path: Path) -> None:
     first.learn_many(x[:30], y[:30]).save(tmp_path / "state")
     second = edge_agent.Learner(variant()).load(tmp_path / "state")
     second.learn_many(x[30:], y[30:])
-    assert np.array_equal(second.predict_proba(x), straight.predict_proba(x))
+    assert_same(second.predict_proba(x), straight.predict_proba(x))
     assert second.label(guess.id, int(y[0]))
     assert second.observe(x[1]).id == "#1"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_agent import embed
+from tests.arrays import assert_same
 from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "embed.md"
@@ -28,4 +29,4 @@ def test_the_pages_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     learner = names["learner"]
     assert isinstance(learner, embed.Learner)
     assert learner.metrics["samples"] == 61
-    assert np.array_equal(learner.classes_, np.array(["idle", "walk", "run"]))
+    assert_same(learner.classes_, np.array(["idle", "walk", "run"]))

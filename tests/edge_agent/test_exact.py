@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
-from edge_agent.learner.exact import recipes
-from edge_agent.learner.exact import trainer as exact
-from edge_agent.learner.exact.trainer import CANDIDATE, FEW_LABELS, SMALL, ExactTrainer
+from edge_agent.learner.exact import experts, recipes
+from edge_agent.learner.exact.settings import ExactSettings, Recipe
+from edge_agent.learner.exact.trainer import CANDIDATE, ExactTrainer
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
 
 CLASSES = ("a", "b", "c")
 SIZE = 12
+SETTINGS = ExactSettings()
+FEW_LABELS, SMALL = SETTINGS.few_labels, SETTINGS.small_features
 
 
 def labelled(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,9 +27,9 @@ def labelled(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.
     return codes, labels
 
 
-def trainer() -> ExactTrainer:
+def trainer(settings: ExactSettings = SETTINGS) -> ExactTrainer:
     codes, labels = labelled(300, seed=1)
-    return ExactTrainer(Statistics.of(codes, labels, CLASSES, "s"))
+    return ExactTrainer(Statistics.of(codes, labels, CLASSES, "s"), settings)
 
 
 def teach(learner: ExactTrainer, codes: np.ndarray, labels: np.ndarray) -> None:
@@ -46,9 +49,9 @@ def test_a_restart_goes_on_with_the_same_bits(count: int) -> None:
     for learner in (first, second):
         teach(learner, codes[count:], labels[count:])
     one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
-    assert np.array_equal(one.kernel, other.kernel)
-    assert np.array_equal(one.bias, other.bias)
-    assert first.local == second.local
+    assert_array_equal(one.kernel, other.kernel)
+    assert_array_equal(one.bias, other.bias)
+    assert first.statistics == second.statistics
 
 
 @pytest.mark.parametrize("count", [20, 100, FEW_LABELS + 70])
@@ -65,8 +68,8 @@ def test_wide_features_too_where_labels_wait_for_a_solve_from_the_start(count: i
     second.restore({name: array.copy() for name, array in tensors.items()}, Fields(values, "saved", ConfigError))
     for row in range(count, count + 60):
         one, other = first.candidates()[CANDIDATE], second.candidates()[CANDIDATE]
-        assert np.array_equal(one.kernel, other.kernel)
-        assert np.array_equal(one.bias, other.bias)
+        assert_array_equal(one.kernel, other.kernel)
+        assert_array_equal(one.bias, other.bias)
         for learner in (first, second):
             learner.learn(codes[row : row + 1], labels[row : row + 1])
 
@@ -84,13 +87,13 @@ def test_between_two_solves_the_head_follows_every_label() -> None:
 
 def test_the_running_expert_is_the_one_solved_afresh() -> None:
     codes, labels = labelled(FEW_LABELS + 15, seed=4, shift=20.0)
-    learner = trainer()
+    learner = trainer(ExactSettings(recipes=(Recipe("quick"),)))
     teach(learner, codes, labels)
     assert learner.pending
-    running = learner._experts().head("quick")
-    learner._flush()
-    afresh = learner._experts().head("quick")
-    assert np.allclose(running.kernel, afresh.kernel, rtol=1e-4, atol=1e-6)
+    running = learner.candidates()[CANDIDATE]
+    learner._fold()
+    afresh = learner.candidates()[CANDIDATE]
+    assert_allclose(running.kernel, afresh.kernel, rtol=0.0001, atol=1e-06)
 
 
 def test_rows_that_wait_are_no_longer_the_callers() -> None:
@@ -102,18 +105,18 @@ def test_rows_that_wait_are_no_longer_the_callers() -> None:
         second.learn(code, labels[row : row + 1])
         code[:] = 0  # a caller that uses its array again
     assert first.pending == second.pending > 0
-    assert first.local == second.local
+    assert first.statistics == second.statistics
 
 
 def test_solves_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     solves = 0
 
-    def counted(*arguments: object) -> recipes.Solved:
+    def counted(*arguments: object, **options: object) -> recipes.Solved:
         nonlocal solves
         solves += 1
-        return recipes.solve(*arguments)  # type: ignore[arg-type]
+        return recipes.solve(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(exact, "solve", counted)
+    monkeypatch.setattr(experts, "solve", counted)
     codes, labels = labelled(1200, seed=5)
     learner = trainer()
     teach(learner, codes[:FEW_LABELS], labels[:FEW_LABELS])
@@ -123,12 +126,12 @@ def test_solves_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_forgotten_while_labels_are_few() -> None:
-    codes, labels = labelled(recipes.REMEMBER_LABELS - 1, seed=6)
+    codes, labels = labelled(SETTINGS.remember_labels - 1, seed=6)
     learner = trainer()
     learner.learn(codes, labels)
-    learner._flush()
-    assert not {"newest", "recent", "long"} & set(learner._experts().names)
+    learner._fold()
+    assert not {"newest", "recent", "long"} & set(learner._served.ensemble.solved.heads)
     codes, labels = labelled(200, seed=7)
     learner.learn(codes, labels)
-    learner._flush()
-    assert "newest" in learner._experts().names
+    learner._fold()
+    assert "newest" in learner._served.ensemble.solved.heads

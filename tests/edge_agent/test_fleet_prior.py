@@ -10,11 +10,13 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.learner.exact.trainer import FEW_LABELS, ExactTrainer
+from edge_agent.learner.exact.settings import ExactSettings
+from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
+from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.statistics import Statistics
@@ -22,7 +24,7 @@ from headway.ports import Connected, Received
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import PublishedHead
 from headway.wire.topics import ALL, Kind, topic
-from tests.edge_agent.test_degraded import Device
+from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -62,7 +64,7 @@ def test_two_labels_do_more_on_top_of_what_the_fleet_learned() -> None:
     assert among.prior_received(prior())
     assert accuracy(taught(among, 2)) > accuracy(taught(alone, 2)) + 0.1
     assert isinstance(among.learner.trainer, ExactTrainer)
-    assert among.learner.trainer.local.samples == 2, "its own tables hold its own labels alone"
+    assert among.learner.trainer.statistics.samples == 2, "its own tables hold its own labels alone"
 
 
 def test_the_order_of_labels_and_prior_is_repeated_to_the_bit_after_a_restart() -> None:
@@ -119,7 +121,7 @@ def test_some_never_ask_and_take_none(settings: dict[str, object]) -> None:
 
 
 def test_a_device_with_labels_enough_neither_asks_nor_takes() -> None:
-    subject = taught(agent(), FEW_LABELS)
+    subject = taught(agent(), ExactSettings().few_labels)
     subject.head_published(head(1, 10_000))
     before = subject.learner.encode()
     assert subject.downlink.prior_request() is None
@@ -143,6 +145,37 @@ def test_classes_of_the_fleet_are_known_from_then_on() -> None:
     swims = Statistics.of(codes, np.where(y == 2, 3, y), (*CLASSES, "swim"), variant().space)
     assert subject.prior_received(prior(statistics=swims))
     assert subject.learner.classes == (*CLASSES, "swim")
+
+
+@pytest.mark.parametrize("renamed_first", [True, False])
+def test_a_class_that_came_with_the_fleet_may_be_renamed_before_and_after(renamed_first: bool) -> None:
+    """The fleet goes on calling it by its old name, and some devices by the new one."""
+    subject = agent()
+    x, y = windows(40, seed=5)
+    codes, classes = pipeline().features(x).codes, (*CLASSES, "swim", "glide")
+    some = Statistics.of(codes[:15], np.where(y[:15] == 2, 3, y[:15]), classes[:4], variant().space)
+    more = Statistics.of(codes, np.where(y == 2, 3, np.where(y == 1, 4, y)), classes, variant().space)
+    assert subject.prior_received(prior(statistics=some))
+    taught(subject, 10)
+    rename = ClassChanges(rename=(("swim", "glide"),))
+    if renamed_first:
+        subject.change_classes(rename)
+        taught(subject, 10)
+    assert subject.prior_received(prior(statistics=more if renamed_first else some + some))
+    if not renamed_first:
+        subject.change_classes(rename)
+    taught(subject, 10)
+    assert subject.learner.classes == (*CLASSES, "glide")
+    exact = subject.learner.trainer
+    assert isinstance(exact, ExactTrainer)
+    assert exact.prior_statistics is not None
+    glides = exact.prior_statistics.counts[exact.prior_statistics.classes.index("glide")]
+    assert glides == ((y != 0).sum() if renamed_first else 2 * (y[:15] == 2).sum())
+    store = MemoryStore()
+    store.commit(subject.checkpoint())
+    again = agent()
+    resume(again, store)
+    assert again.learner.encode() == subject.learner.encode()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from headway.errors import DataError, StoreError
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.statistics import Statistics
 from headway.wire.messages import PublishedHead, StatisticsReport
+from tests.arrays import assert_close, assert_same
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -34,7 +35,7 @@ def names(count: int) -> list[str]:
 
 def tables(subject: Agent) -> Statistics:
     assert isinstance(subject.learner.trainer, ExactTrainer)
-    return subject.learner.trainer.local
+    return subject.learner.trainer.statistics
 
 
 def of(x: np.ndarray, y: np.ndarray) -> Statistics:
@@ -130,7 +131,8 @@ def test_a_corrected_label_serves_at_once() -> None:
     assert isinstance(subject.learner.trainer, ExactTrainer)
     assert isinstance(restored.learner.trainer, ExactTrainer)
     now, fresh = subject.learner.trainer.candidates(), restored.learner.trainer.candidates()
-    assert all(np.array_equal(now[name].kernel, fresh[name].kernel) for name in fresh)
+    for name in fresh:
+        assert_same(now[name].kernel, fresh[name].kernel, where=name)
 
 
 def test_windows_survive_a_restart() -> None:
@@ -207,8 +209,8 @@ def test_a_removed_class_is_never_predicted() -> None:
     x, _ = windows(60)
     subject.change_classes(ClassChanges(remove=("walk",)))
     answer = subject.process(pipeline().features(x), None)
-    assert (answer.probability[:, 1] == 0).all()
-    assert np.allclose(answer.probability.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(answer.probability[:, 1], 0)
+    assert_close(answer.probability.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(DataError, match="two must stay"):
         subject.change_classes(ClassChanges(remove=("run",)))
 
@@ -219,7 +221,7 @@ def test_a_classifier_that_ends_in_logits_is_learned_like_any_other() -> None:
     x, _ = windows(10)
     features = pipeline().features(x)
     given = HeadLearner(logits, LearnerSettings()).predict(features).probability
-    assert np.array_equal(given, HeadLearner(base, LearnerSettings()).predict(features).probability)
+    assert_same(given, HeadLearner(base, LearnerSettings()).predict(features).probability)
 
 
 def test_a_window_that_comes_again_counts_once_with_its_newest_label() -> None:

@@ -86,7 +86,7 @@ def test_exact_tables_hold_every_label_once() -> None:
     teach(subject, taught, labels)
     assert isinstance(subject.trainer, ExactTrainer)
     expected = Statistics.of(taught.codes, labels, CLASSES, subject.space)
-    assert subject.trainer.local == expected
+    assert subject.trainer.statistics == expected
     assert subject.labels == 50
 
 

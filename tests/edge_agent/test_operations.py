@@ -14,6 +14,7 @@ from edge_agent.sync import SyncState
 from headway.class_changes import ClassChanges
 from headway.errors import LocalError
 from headway.samples import UNLABELLED
+from tests.arrays import assert_same
 from tests.edge_agent.variants import pipeline, variant, windows
 
 ROWS = 9
@@ -72,7 +73,7 @@ def test_labels_are_numbered_in_the_order_in_which_they_are_learned() -> None:
     for operation in operations:
         if isinstance(operation, CorrectLabel):
             learned = next(op for op in operations if isinstance(op, LearnLabel) and op.number == operation.number)
-            assert np.array_equal(learned.features.codes, operation.features.codes)
+            assert_same(learned.features.codes, operation.features.codes)
 
 
 def test_what_cannot_be_undone_is_not_learned() -> None:

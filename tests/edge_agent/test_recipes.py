@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
 
-from edge_agent.learner.exact.prior import Origin
-from edge_agent.learner.exact.recipes import (
-    EARLY_LABELS,
-    RECIPES,
-    UNLABELLED_LABELS,
-    UNLABELLED_NATS,
-    head_start,
-    solve,
-)
+from edge_agent.learner.exact.recipes import head_start
+from edge_agent.learner.exact.settings import EARLY_LABELS, RECIPES, ExactSettings, Recipe
 from edge_agent.learner.exact.trainer import ExactTrainer
-from headway.maths.statistics import Statistics
-from tests.edge_agent.test_exact import CLASSES, labelled, trainer
+from headway.errors import LocalError
+from tests.edge_agent.test_exact import labelled, trainer
+
+SETTINGS = ExactSettings()
 
 
 def taught(count: int) -> ExactTrainer:
@@ -25,22 +22,21 @@ def taught(count: int) -> ExactTrainer:
 
 
 def names(learner: ExactTrainer) -> set[str]:
-    source = Statistics.of(*labelled(300, seed=1), CLASSES, "s")
-    learner.candidates()
-    return set(solve(Origin(source), learner._buckets, None, {}).heads)
+    return set(learner._served.ensemble.solved.heads)
 
 
 def test_early_experts_are_given_up_once_labels_are_many() -> None:
-    early = {name for name, recipe in RECIPES.items() if recipe.labels_max == EARLY_LABELS}
+    early = {recipe.name for recipe in RECIPES if recipe.labels_max == EARLY_LABELS}
     assert early == {"steady", "ridge"}
     assert early <= names(taught(40))
     assert not early & names(taught(EARLY_LABELS + 200))
 
 
 def test_a_class_without_a_label_has_a_head_start_that_fades() -> None:
-    assert head_start(np.array([3.0, 0.0, 5.0])).tolist() == [0.0, UNLABELLED_NATS / (1 + 8 / UNLABELLED_LABELS), 0.0]
-    assert head_start(np.array([0.0, float(UNLABELLED_LABELS)])).tolist() == [UNLABELLED_NATS / 2, 0.0]
-    assert not head_start(np.array([1.0, 1.0])).any()
+    nats, half = SETTINGS.unlabelled_nats, SETTINGS.unlabelled_labels
+    assert head_start(np.array([3.0, 0.0, 5.0]), SETTINGS).tolist() == [0.0, nats / (1 + 8 / half), 0.0]
+    assert head_start(np.array([0.0, float(half)]), SETTINGS).tolist() == [nats / 2, 0.0]
+    np.testing.assert_array_equal(head_start(np.array([1.0, 1.0]), SETTINGS), 0)
 
 
 def test_labels_of_two_classes_draw_fewer_windows_of_the_third() -> None:
@@ -51,6 +47,12 @@ def test_labels_of_two_classes_draw_fewer_windows_of_the_third() -> None:
     head = learner.candidates()["exact"]
     windows = labelled(400, seed=5, shift=25.0)[0].astype(np.float32)
     logits = head.logits(windows)
-    before = logits - np.array([0.0, 0.0, head_start(learner.local.counts.astype(float))[2]], np.float32)
+    before = logits - np.array([0.0, 0.0, head_start(learner.statistics.counts.astype(float), SETTINGS)[2]], np.float32)
     moved = logits.argmax(axis=1) != before.argmax(axis=1)
-    assert (logits.argmax(axis=1)[moved] == 2).all()
+    assert_array_equal(logits.argmax(axis=1)[moved], 2)
+
+
+@pytest.mark.parametrize("recipes", [(), RECIPES[3:4], RECIPES[4:]])
+def test_the_first_recipe_must_be_one_that_can_follow_every_label(recipes: tuple[Recipe, ...]) -> None:
+    with pytest.raises(LocalError, match="first recipe"):
+        ExactSettings(recipes=recipes)

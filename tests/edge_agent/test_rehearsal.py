@@ -8,6 +8,7 @@ import pytest
 from edge_agent.learner.gradient.rehearsal import Rehearsal
 from headway.bundle.variant import TrainingRows
 from headway.errors import StoreError
+from tests.arrays import assert_same
 
 SIZE = 2
 
@@ -25,7 +26,7 @@ def test_classes_are_drawn_alike_however_many_labels_they_have() -> None:
     codes, labels = subject.draw(3000, random)
     assert np.bincount(labels) / 3000 == pytest.approx([1 / 3] * 3, abs=0.04)
     # the second code is the class: rows and labels belong together
-    assert np.array_equal(codes[:, 1], labels)
+    assert_same(codes[:, 1], labels)
 
 
 def test_own_labels_silence_the_source_of_their_class_by_and_by() -> None:
@@ -35,8 +36,8 @@ def test_own_labels_silence_the_source_of_their_class_by_and_by() -> None:
     codes, labels = subject.draw(4000, random)
     of_source = codes[:, 0] == 100
     assert of_source[labels == 0].mean() == pytest.approx(4 / 16, abs=0.03)
-    assert of_source[labels == 2].all()
-    assert not (labels == 1).any()
+    np.testing.assert_array_equal(of_source[labels == 2], True)
+    assert 1 not in labels
 
 
 def test_the_reservoir_is_a_uniform_sample_of_all_labels() -> None:
@@ -80,7 +81,7 @@ def test_a_renewed_reservoir_survives_a_restart_also_with_more_or_less_room(room
         again.add(np.array([50 + index, 1], np.int8), 1, random)
     state = again.state()
     assert len(state["replay"]) == room // 3, "every place is taken"
-    assert (state["replay"][:, 1] == 1).all(), "by rows that were added"
+    np.testing.assert_array_equal(state["replay"][:, 1], 1, err_msg="by rows that were added")
     with pytest.raises(StoreError):
         again.restore(subject.state() | {"passed": np.array([-1, 0, 0])})
 
@@ -92,7 +93,7 @@ def test_a_wrong_label_is_no_longer_rehearsed() -> None:
     subject.forget(np.array([1, 0], np.int8), 0)
     subject.forget(np.array([1, 0], np.int8), 0)
     assert sorted(subject.state()["replay"][:, 0].tolist()) == [0, 2]
-    assert not (subject.draw(200, random)[0][:, 0] == 1).any()
+    assert 1 not in subject.draw(200, random)[0][:, 0]
 
 
 def test_targets_stay_with_their_rows_unknown_ones_too() -> None:
@@ -100,8 +101,8 @@ def test_targets_stay_with_their_rows_unknown_ones_too() -> None:
     for index in range(5):
         subject.add(np.array([index, 0], np.int8), np.array([index, np.nan], np.float32), random)
     codes, targets = subject.draw(100, random)
-    assert np.array_equal(codes[:, 0], targets[:, 0])
-    assert np.isnan(targets[:, 1]).all()
+    assert_same(codes[:, 0], targets[:, 0])
+    np.testing.assert_array_equal(np.isnan(targets[:, 1]), True)
     subject.forget(np.array([3, 0], np.int8), np.array([3, np.nan], np.float32))
     assert 3 not in subject.draw(200, random)[0][:, 0]
 
@@ -122,7 +123,7 @@ def test_state_survives_more_classes_and_less_room() -> None:
     again = Rehearsal(source(), SIZE, 5, 0, 30, 4.0)
     again.restore(subject.state())
     first, second = (r.draw(50, np.random.default_rng(1)) for r in (subject, again))
-    assert np.array_equal(first[0], second[0])
+    assert_same(first[0], second[0])
     with pytest.raises(StoreError):
         Rehearsal(None, SIZE + 1, 5, 0, 30, 4.0).restore(subject.state())
     with pytest.raises(StoreError):

@@ -16,6 +16,7 @@ from edge_agent import runtime
 from edge_agent.runtime import open_runtime
 from headway.bundle.variant import Backbone, Variant
 from headway.errors import RuntimeUnavailableError
+from tests.arrays import assert_same
 from tests.edge_agent.variants import variant
 
 INTERPRETER = '''
@@ -189,7 +190,7 @@ def test_one_window_at_a_time_whatever_shape_the_file_has(install: Install) -> N
     install("ai-edge-litert", "2.3.0")
     opened = open_runtime(holding(tflite("float32", b"batch", ai_edge_litert="2.0.0")))
     x = np.arange(24, dtype=np.float32).reshape(3, 8)
-    assert np.array_equal(opened.embed(x), x)
+    assert_same(opened.embed(x), x)
 
 
 class Stopwatch:

@@ -26,6 +26,7 @@ from headway.maths.target_metrics import LabelSums, ValueSums
 from headway.maths.task import Task
 from headway.samples import read_samples
 from headway.wire.messages import Metrics, PublishedHead, Update
+from tests.arrays import assert_close, assert_same
 from tests.edge_agent.task_variants import OUTPUTS, labelled, task_pipeline, task_variant
 from tests.edge_agent.variants import IdentityRuntime
 
@@ -59,9 +60,9 @@ def test_it_learns_what_has_drifted(task: Task) -> None:
     assert set(answer.served_by) == {FROZEN, subject.learner.serving}
     if task is Task.MULTI_LABEL:
         assert answer.prediction.dtype == np.int64
-        assert np.array_equal(answer.prediction, answer.probability >= 0.5)
+        assert_same(answer.prediction, answer.probability >= 0.5)
     else:
-        assert np.array_equal(answer.prediction, answer.probability)
+        assert_same(answer.prediction, answer.probability)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -123,7 +124,7 @@ def test_labels_come_late_twice_corrected_or_taken_back(task: Task) -> None:
     remembered.restore(subject.windows.all())
     kept = remembered.get("a")
     assert kept is not None
-    assert np.array_equal(np.asarray(kept.label), 1 - y[0])
+    assert_same(np.asarray(kept.label), 1 - y[0])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -155,7 +156,7 @@ def test_updates_and_fleet_heads_are_in_the_bundles_units(task: Task) -> None:
     variant = task_variant(task)
     start = weights_over_unit_codes(fold_frozen_head(variant.frozen_head, variant.features), scale)
     learned = weights_over_unit_codes(subject.learner.trainer.candidates()["gradient"], scale)
-    assert np.allclose(start + update.delta, learned, atol=1e-4)
+    assert_close(start + update.delta, learned, atol=1e-4)
     # one unit of a delta is alike for outputs of very different sizes
     norms = np.linalg.norm(update.delta, axis=1)
     assert norms.max() < 10 * norms.min()
@@ -237,4 +238,4 @@ def test_the_library_takes_and_gives_them_too(task: Task, tmp_path: Path, monkey
         learner.learn_one(x[0], "heater")
     learner.save(tmp_path / "state")
     again = edge_agent.Learner(task_variant(task)).load(tmp_path / "state")
-    assert np.array_equal(again.predict_proba(tested), learner.predict_proba(tested))
+    assert_same(again.predict_proba(tested), learner.predict_proba(tested))

@@ -17,6 +17,7 @@ from headway.maths.preprocessing import Preprocessing
 from headway.samples import read_samples
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire.topics import Kind, checked_name, parse_topic, topic
+from tests.arrays import assert_same
 
 
 def fields(**table: object) -> Fields:
@@ -73,7 +74,7 @@ def test_tensors_survive_with_their_metadata() -> None:
     payload = encode_tensors(arrays, {"k": [1, 2]})
     found, metadata = decode_tensors(payload, "head", RemoteError, 10_000)
     assert metadata == {"k": [1, 2]}
-    assert np.array_equal(found["a"], arrays["a"])
+    assert_same(found["a"], arrays["a"])
     assert encode_tensors(arrays, {"k": [1, 2]}) == payload
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from headway.errors import DataError, LocalError
 from headway.maths.features import Expansion, FeatureMap, calibrate_scale
+from tests.arrays import assert_same
 
 
 def test_codes_are_the_scaled_values_rounded_to_nearest() -> None:
@@ -21,7 +22,7 @@ def test_input_is_left_alone() -> None:
     values = np.array([[0.5, -5.04, 200.0]], np.float32)
     before = values.copy()
     FeatureMap(3, np.ones(3, np.float32)).codes(values)
-    assert np.array_equal(values, before)
+    assert_same(values, before)
 
 
 @pytest.mark.parametrize("of_input", [False, True])

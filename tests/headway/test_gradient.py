@@ -8,6 +8,7 @@ import pytest
 from headway.bundle.head_weights import fold_frozen_head, head_over_codes, weights_over_unit_codes
 from headway.maths.features import FeatureMap
 from headway.maths.head import Head, HeadInput, HeadKind
+from tests.arrays import assert_close
 
 
 def frozen(size: int = 4, kind: HeadKind = HeadKind.SOFTMAX) -> Head:
@@ -22,9 +23,9 @@ def test_folding_keeps_the_frozen_head_and_units_invert() -> None:
     folded = fold_frozen_head(head, feature_map)
     embedding = np.random.default_rng(4).uniform(-1, 1, (20, 4)).astype(np.float32)
     codes, _ = feature_map.codes(embedding)
-    assert np.allclose(folded.logits(codes.astype(np.float32)), head.logits(embedding), atol=0.1)
+    assert_close(folded.logits(codes.astype(np.float32)), head.logits(embedding), atol=0.1)
     back = head_over_codes(weights_over_unit_codes(folded), folded.classes)
-    assert np.allclose(back.kernel, folded.kernel, rtol=1e-6)
+    assert_close(back.kernel, folded.kernel, rtol=1e-6)
 
 
 def test_folding_through_a_projection_that_drops_nothing_keeps_the_head() -> None:
@@ -36,7 +37,7 @@ def test_folding_through_a_projection_that_drops_nothing_keeps_the_head() -> Non
     embedding = (mean + random.uniform(-1, 1, (30, 3)) @ components.T).astype(np.float32)
     codes, _ = feature_map.codes(embedding)
     folded = fold_frozen_head(head, feature_map)
-    assert np.allclose(folded.logits(codes.astype(np.float32)), head.logits(embedding), atol=0.1)
+    assert_close(folded.logits(codes.astype(np.float32)), head.logits(embedding), atol=0.1)
 
 
 @pytest.mark.parametrize("kind", list(HeadKind))
@@ -44,6 +45,6 @@ def test_outputs_of_different_units_invert_too(kind: HeadKind) -> None:
     folded = fold_frozen_head(frozen(kind=kind), FeatureMap(4, np.ones(4, np.float32)))
     scale = np.array([0.1, 1.0, 300.0], np.float32)
     back = head_over_codes(weights_over_unit_codes(folded, scale), folded.classes, kind, scale)
-    assert np.allclose(back.kernel, folded.kernel, rtol=1e-5)
-    assert np.allclose(back.bias, folded.bias, rtol=1e-5)
+    assert_close(back.kernel, folded.kernel, rtol=1e-5)
+    assert_close(back.bias, folded.bias, rtol=1e-5)
     assert back.kind is kind

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headway.errors import LocalError, RemoteError
 from headway.maths.statistics import Statistics, to_arrays
 from headway.wire.packing import PLAIN_BYTES_MAX, from_wire, pack_tables, to_wire, unpack_tables
+from tests.arrays import assert_same
 
 
 def alike(count: int, size: int, rank: int, seed: int, classes: int = 4) -> Statistics:
@@ -24,8 +25,8 @@ def alike(count: int, size: int, rank: int, seed: int, classes: int = 4) -> Stat
 def packed_and_back(table: Statistics) -> int:
     packed = pack_tables(table.gram, table.class_sums)
     gram, class_sums = unpack_tables(packed, table.size, len(table.classes))
-    assert np.array_equal(gram, table.gram)
-    assert np.array_equal(class_sums, table.class_sums)
+    assert_same(gram, table.gram)
+    assert_same(class_sums, table.class_sums)
     return len(packed)
 
 
@@ -86,7 +87,7 @@ def test_any_damage_is_refused_or_still_tables(data: st.DataObject) -> None:
         gram, _ = unpack_tables(np.frombuffer(bytes(raw), np.uint8), 12, 4)
     except RemoteError:
         return
-    assert np.array_equal(gram, gram.T)
+    assert_same(gram, gram.T)
 
 
 @pytest.mark.parametrize(

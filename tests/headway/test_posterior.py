@@ -9,6 +9,7 @@ from headway.errors import LocalError
 from headway.maths.posterior import Posterior, TrainingPrior
 from headway.maths.solve import blend, lda_head
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_close, assert_same
 
 CLASSES = ("a", "b", "c")
 
@@ -36,7 +37,7 @@ def test_leave_one_out_is_leaving_one_out(k: float, local_priors: bool, count: i
         expected -= np.log(1 / 3)
         counts = local.counts + 1.0
         expected = expected + np.log(counts / counts.sum() if local_priors else np.full(3, 1 / 3))
-        assert np.allclose(found[row], expected, atol=2e-2), row
+        assert_close(found[row], expected, atol=2e-2, where=f"{row}")
 
 
 def test_without_labels_it_is_the_source() -> None:
@@ -84,14 +85,14 @@ def test_it_is_the_posterior_of_the_pooled_samples() -> None:
     shrunk = blend([(1.0, source)]).within_scatter() / 117
     scatter = pooled.within_scatter() + 117 * (prior.covariance - shrunk)
     expected = lda_head(scatter / (117 + 60), pooled.means(), np.full(3, 1 / 3), CLASSES)
-    assert np.allclose(head.kernel, expected.kernel, rtol=1e-4, atol=1e-6)
-    assert np.allclose(head.bias, expected.bias, rtol=1e-4, atol=1e-5)
+    assert_close(head.kernel, expected.kernel, rtol=1e-4, atol=1e-6)
+    assert_close(head.bias, expected.bias, rtol=1e-4, atol=1e-5)
 
 
 def test_heads_differ_in_priors_only() -> None:
     prior = TrainingPrior.of(tables(300, seed=1)[2])
     uniform, own = Posterior(prior, tables(50, seed=2)[2], 2.0).heads((False, True))
-    assert np.array_equal(uniform.kernel, own.kernel)
+    assert_same(uniform.kernel, own.kernel)
     assert not np.array_equal(uniform.bias, own.bias)
 
 
@@ -108,5 +109,5 @@ def test_samples_taken_in_one_by_one_give_the_same_head(known: tuple[str, ...]) 
     for code, label in zip(codes, labels.tolist(), strict=True):
         running.add(code, label)
     for one, other in zip(running.heads((False, True)), Posterior(prior, local, 2.0).heads((False, True)), strict=True):
-        assert np.allclose(one.kernel, other.kernel, rtol=1e-5, atol=1e-7)
-        assert np.allclose(one.bias, other.bias, rtol=1e-5, atol=1e-5)
+        assert_close(one.kernel, other.kernel, rtol=1e-5, atol=1e-7)
+        assert_close(one.bias, other.bias, rtol=1e-5, atol=1e-5)

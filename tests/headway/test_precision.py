@@ -7,6 +7,7 @@ import pytest
 
 from headway.errors import RemoteError
 from headway.wire.precision import Precision, dequantise, quantise
+from tests.arrays import assert_close
 
 # of one delta, relative in L2: half a unit in the last place of float16; an int8 row of normal values, 127 levels
 ERROR_MAX = {Precision.FLOAT32: 0.0, Precision.FLOAT16: 3e-4, Precision.INT8: 1.5e-2}
@@ -35,7 +36,7 @@ def test_with_error_feedback_the_sum_is_off_by_one_residual(precision: Precision
         arrived = dequantise(quantise(wanted, precision))
         residual = wanted - arrived
         total, sent = total + delta, sent + arrived
-    assert np.allclose(sent + residual, total, atol=1e-4)
+    assert_close(sent + residual, total, atol=1e-4)
     assert np.linalg.norm(residual) <= ERROR_MAX[precision] * 1.1 * np.linalg.norm(wanted) + 1e-6
 
 
@@ -44,7 +45,7 @@ def test_zeros_and_giants_survive(precision: Precision) -> None:
     for value in (0.0, 1e-30, 1e-42, 1e30):
         delta = np.full((2, 3), value, np.float32)
         arrived = dequantise(quantise(delta, precision))
-        assert np.allclose(arrived, delta, rtol=1e-2, atol=1e-7)
+        assert_close(arrived, delta, rtol=1e-2, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from headway.maths.solve import (
     shrunk_covariance,
 )
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_close, assert_same
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -37,7 +38,7 @@ def test_lda_is_scikit_learns() -> None:
     head = lda_head(covariance, moments.means(), priors, CLASSES)
     oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(codes.astype(float), labels)
     expected = oracle.predict_proba(codes.astype(float))
-    assert np.allclose(head.probabilities(codes.astype(np.float32)), expected, atol=2e-3)
+    assert_close(head.probabilities(codes.astype(np.float32)), expected, atol=2e-3)
 
 
 def definite(size: int, condition: float) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,7 @@ def test_the_inverse_of_a_definite_matrix(size: int, condition: float) -> None:
     matrix, expected = definite(size, condition)
     before = matrix.copy()
     found = definite_inverse(matrix)
-    assert np.array_equal(matrix, before)
+    assert_same(matrix, before)
     error = np.abs(found - expected).max() / np.abs(expected).max()
     general = np.abs(np.linalg.inv(matrix) - expected).max() / np.abs(expected).max()
     assert error < max(1e-6, 2 * general), "as good as the general inverse, or good enough for a float32 head"
@@ -89,7 +90,7 @@ def test_weights_of_a_blend_act_like_repetition() -> None:
     codes, labels = blobs(60)
     table = Statistics.of(codes, labels, CLASSES, "s")
     twice = blend([(1.0, table + table)])
-    assert np.array_equal(blend([(2.0, table)]).gram, twice.gram)
+    assert_same(blend([(2.0, table)]).gram, twice.gram)
 
 
 def test_blend_of_nothing_is_refused() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headway.errors import LocalError, RemoteError
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import EXACT_ROWS, Statistics, from_arrays, merge, pack, to_arrays, unpack
+from tests.arrays import assert_same
 
 CLASSES = ("a", "b", "c")
 
@@ -23,8 +24,8 @@ def test_tables_equal_the_textbook_sums_in_plain_integers() -> None:
     codes, labels = samples(3 * EXACT_ROWS + 17)
     table = Statistics.of(codes, labels, CLASSES, "s")
     extended = np.concatenate([codes.astype(np.int64), np.ones((len(codes), 1), np.int64)], axis=1)
-    assert np.array_equal(table.gram, extended.T @ extended)
-    assert np.array_equal(table.class_sums, extended.T @ np.eye(3, dtype=np.int64)[labels])
+    assert_same(table.gram, extended.T @ extended)
+    assert_same(table.class_sums, extended.T @ np.eye(3, dtype=np.int64)[labels])
     assert table.samples == len(codes)
     assert table.counts.tolist() == np.bincount(labels, minlength=3).tolist()
 
@@ -32,7 +33,7 @@ def test_tables_equal_the_textbook_sums_in_plain_integers() -> None:
 def test_saturated_codes_stay_exact() -> None:
     codes = np.full((EXACT_ROWS * 2, 4), -127, np.int8)
     table = Statistics.of(codes, np.zeros(len(codes), np.int64), CLASSES, "s")
-    assert (table.gram[:4, :4] == 127 * 127 * len(codes)).all()
+    np.testing.assert_array_equal(table.gram[:4, :4], 127 * 127 * len(codes))
 
 
 @pytest.mark.parametrize("devices", [1, 7, 100])
@@ -95,7 +96,7 @@ def test_other_feature_spaces_do_not_mix() -> None:
 @settings(deadline=None)
 def test_packing_loses_nothing(values: list[int]) -> None:
     table = np.array(values, np.int64)
-    assert np.array_equal(unpack(pack(table), len(table)), table)
+    assert_same(unpack(pack(table), len(table)), table)
 
 
 def test_tables_survive_the_wire() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -32,8 +33,18 @@ def wait_until(done: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle written by edge-convert from a Keras model."""
-    folder = tmp_path_factory.mktemp("bundle")
+    """A bundle written by edge-convert from a Keras model; once for all processes that run tests."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "system-bundle"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "tiny.hwb").exists():
+            folder.mkdir(exist_ok=True)
+            _make_bundle(folder)
+    return folder / "tiny.hwb"
+
+
+def _make_bundle(folder: Path) -> None:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run([sys.executable, "-m", "tests.system.make_model", str(folder)], check=True, env=environment)
     command = [
@@ -45,7 +56,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "tiny.hwb",
     ]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    return folder / "tiny.hwb"
 
 
 @dataclass

@@ -21,6 +21,7 @@ from edge_agent.startup.restore import restore_learner
 from edge_agent.store.store import SQLiteStore
 from headway.bundle.variant import read_variant
 from headway.maths.statistics import Statistics
+from tests.arrays import assert_close, assert_same
 from tests.headway.bundles import PUBLIC_KEY, sign
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
@@ -41,7 +42,7 @@ def learned(device: Device, bundle: Path) -> Statistics:
     learner = HeadLearner(read_variant(bundle), LearnerSettings())
     restore_learner(SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True), learner)
     assert isinstance(learner.trainer, ExactTrainer)
-    return learner.trainer.local
+    return learner.trainer.statistics
 
 
 def expected(bundle: Path, x: np.ndarray, y: np.ndarray) -> Statistics:
@@ -61,7 +62,7 @@ def test_once_takes_in_the_spool_answers_and_leaves(new_device: NewDevice, bundl
     with np.load(device.folder / "predictions" / "a.npz") as answer:
         assert answer["prediction"].shape == (12,)
         assert answer["probability"].shape == (12, 4)
-        assert np.allclose(answer["probability"].sum(axis=1), 1, atol=1e-5)
+        assert_close(answer["probability"].sum(axis=1), 1, atol=1e-5)
         assert answer["source"].shape == (12,)
     found = status(device)
     assert (found["labels"], found["files_consumed"], found["running"]) == (11, 2, False)
@@ -187,7 +188,7 @@ def test_replay_drives_the_same_loop(tmp_path: Path, bundle: Path, new_device: N
     parts = [np.load(device.folder / "predictions" / f"p{start:02d}.npz") for start in range(0, 60, 15)]
     with np.load(tmp_path / "r.npz") as replayed:
         for name in ("prediction", "probability", "source"):
-            assert np.array_equal(replayed[name], np.concatenate([part[name] for part in parts])), name
+            assert_same(replayed[name], np.concatenate([part[name] for part in parts]), where=f"{name}")
 
 
 def test_replay_names_what_is_wrong(tmp_path: Path, bundle: Path) -> None:

@@ -1,8 +1,10 @@
 """The exact learner: integer statistics in, one closed-form head out."""
 
-from edge_agent.learner.exact.trainer import FEW_LABELS, ExactTrainer
+from edge_agent.learner.exact.settings import ExactSettings, Recipe
+from edge_agent.learner.exact.trainer import ExactTrainer
 
 __all__ = [
-    "FEW_LABELS",
+    "ExactSettings",
     "ExactTrainer",
+    "Recipe",
 ]

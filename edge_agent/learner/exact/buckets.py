@@ -1,4 +1,4 @@
-"""Local tables in time buckets: windows and forgetting are sums of buckets, so recency keeps everything exact.
+"""Statistics of the device's labels by time: a look-back is a sum of buckets, so that forgetting stays exact.
 
 A bucket holds the statistics of a run of labels. As buckets age they are merged, so that their number stays
 bounded and the newest past keeps the finest grain (as in the exponential histograms of Datar et al., 2002).
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headway.arrays import AnyArray, Int8, Int64
-from headway.errors import LocalError, RemoteError, StoreError
-from headway.maths import Statistics, from_arrays, merge, to_arrays
+import numpy as np
 
-FINE_BUCKETS = 8
+from edge_agent.learner.exact.saved import packed, unpacked
+from headway.arrays import AnyArray, Int8, Int64
+from headway.errors import LocalError, StoreError
+from headway.maths import Statistics, merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,13 @@ class Bucket:
 
 
 class Buckets:
-    """At most `buckets_max` buckets; the newest is closed once it holds `bucket_labels`."""
+    """At most `buckets_max` buckets, the newest `fine_buckets` never merged; one is closed with `bucket_labels`."""
 
-    def __init__(self, empty: Statistics, bucket_labels: int, buckets_max: int) -> None:
+    def __init__(self, empty: Statistics, bucket_labels: int, buckets_max: int, fine_buckets: int = 8) -> None:
         self._empty = empty
         self._bucket_labels = bucket_labels
-        self._buckets_max = max(buckets_max, FINE_BUCKETS + 2)
+        self._fine_buckets = fine_buckets
+        self._buckets_max = max(buckets_max, fine_buckets + 2)
         self._buckets: list[Bucket] = []
         self._total = empty
         self._border = 0
@@ -75,7 +77,7 @@ class Buckets:
     def begin_at(self, number: int, codes: Int8, labels: Int64) -> int:
         """Let a bucket begin at label `number`, and keep it so: buckets on either side are not merged.
 
-        codes: int8 (n, d); labels: int64 (n,): the newest samples in the tables. A bucket is divided, to the bit, when
+        codes: int8 (n, d); labels: int64 (n,): the newest samples. A bucket is divided, to the bit, when
         they reach back to `number`; else the border is where the next bucket begins. Returns the border.
         """
         self._border = self.labels
@@ -109,14 +111,8 @@ class Buckets:
             chosen.append(bucket.statistics)
         return merge(chosen) if chosen else self._empty
 
-    def drop_before(self, number: int) -> None:
-        """Forget whole buckets that end at or before label `number`; what is left is as if they had never been."""
-        for bucket in [b for b in self._buckets if b.end <= number]:
-            self._total = self._total - bucket.statistics
-            self._buckets.remove(bucket)
-
     def with_classes(self, classes: tuple[str, ...]) -> None:
-        """Widen every table to `classes`."""
+        """Widen all statistics to `classes`."""
         self._empty, self._total = self._empty.with_classes(classes), self._total.with_classes(classes)
         self._buckets = [Bucket(b.first, b.end, b.statistics.with_classes(classes)) for b in self._buckets]
 
@@ -126,24 +122,17 @@ class Buckets:
         self._buckets = [Bucket(b.first, b.end, b.statistics.renamed(renames)) for b in self._buckets]
 
     def state(self) -> tuple[dict[str, AnyArray], list[list[int]]]:
-        """Packed tables by name, and the label range of each bucket."""
-        tensors = {
-            f"bucket.{index}.{name}": table
-            for index, bucket in enumerate(self._buckets)
-            for name, table in to_arrays(bucket.statistics).items()
-        }
+        """Packed statistics by name, and the label range of each bucket."""
+        tensors: dict[str, AnyArray] = {}
+        for index, bucket in enumerate(self._buckets):
+            tensors |= packed(bucket.statistics, f"bucket.{index}")
         return tensors, [[bucket.first, bucket.end] for bucket in self._buckets]
 
     def restore(self, tensors: Mapping[str, AnyArray], ranges: list[list[int]], border: int = 0) -> None:
         """Inverse of `state` and of the last `begin_at`. Raises StoreError on damage."""
-        space, classes = self._empty.space, self._empty.classes
         buckets: list[Bucket] = []
         for index, (first, end) in enumerate(ranges):
-            packed = {name: tensors[f"bucket.{index}.{name}"] for name in ("gram", "class_sums")}
-            try:
-                statistics = from_arrays(packed, self._empty.size, classes, space)
-            except RemoteError as error:
-                raise StoreError(f"saved bucket {index} is damaged: {error}") from error
+            statistics = unpacked(tensors, f"bucket.{index}", self._empty, self._empty.classes)
             if end <= first or (buckets and first < buckets[-1].end):
                 raise StoreError(f"saved bucket {index} covers labels {first} to {end}, out of order")
             buckets.append(Bucket(first, end, statistics))
@@ -155,7 +144,7 @@ class Buckets:
         while len(self._buckets) > self._buckets_max:
             old = [
                 index
-                for index in range(len(self._buckets) - FINE_BUCKETS - 1)
+                for index in range(len(self._buckets) - self._fine_buckets - 1)
                 if self._border <= 0 or self._buckets[index].end != self._border
             ]
             at = min(old, key=lambda i: self._buckets[i + 1].end - self._buckets[i].first)
@@ -164,6 +153,4 @@ class Buckets:
             self._buckets[at : at + 2] = [merged]
 
     def _of_one(self, code: Int8, label: int) -> Statistics:
-        import numpy as np
-
         return Statistics.of(code, np.array([label], np.int64), self._total.classes, self._total.space)

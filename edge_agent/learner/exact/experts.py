@@ -1,112 +1,168 @@
-"""Several heads solved from the same tables, pooled into one by how well each predicted the labels that came.
+"""Why there are several experts, and how they become one head.
 
-The pool is log-linear (Genest & Zidek 1986): its logits are the weighted mean of the experts' logits, so the pool of
-linear heads is one linear head again. Weights follow the experts' losses with a small share spread over all of them
-(fixed share, Herbster & Warmuth 1998) and a discount, so that an expert that was bad yesterday can be good today.
-Every loss is of a prediction made before its label was learned, or of one solved without it.
+Nobody knows beforehand how much the training data should count on this device, whether its class frequencies hold, and
+how far back the past is still true. Each answer is a head of its own, solved from the same integers (recipes.py), and
+each can be right for a while. So none is chosen: the ensemble weighs them by how well each predicted labels that it had
+not seen, and pools them. That is cheap because the pool is log-linear (Genest & Zidek 1986): its logits are the
+weighted mean of the experts' logits, so the pool of linear heads is one linear head again.
+
+Weights follow the experts' losses, with a small share dealt out evenly (fixed share, Herbster & Warmuth 1998) and a
+discount, so that an expert that was bad yesterday can be good today.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from headway.arrays import Float32, Float64
-from headway.maths import Head
-
-LOSS_MAX = 4.0
-# share of a loss that counts while labels are few: experts that erred alike on ten rows may differ on the next ten
-FEW_RATE = 0.3
-DISCOUNT = 0.99
-SHARE = 0.01
+from edge_agent.learner.exact.knowledge import Knowledge
+from edge_agent.learner.exact.recipes import Solved, by_solution, head_start, solve
+from edge_agent.learner.exact.settings import ExactSettings
+from headway.arrays import Float32, Float64, Int8
+from headway.maths import Head, RunningPosterior, log_softmax, scoring_loss
 
 
-class ExpertPool:
-    """Log weights by expert name; an expert that is new starts from its share."""
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Log weights by expert. Frozen: another label, other weights."""
 
-    def __init__(self) -> None:
-        self._log_weights: dict[str, float] = {}
-        # the weights last asked for, while they hold
-        self._known: tuple[Sequence[str], Float64] | None = None
+    settings: ExactSettings
+    logs: Mapping[str, float]
+    _known: dict[tuple[str, ...], Float64] = field(default_factory=dict, repr=False, compare=False)
 
-    def weights(self, names: Sequence[str]) -> Float64:
-        """Weights of `names`, float64 (m,), adding up to one."""
-        if self._known is not None and self._known[0] == names:
-            return self._known[1]
-        least = min(self._log_weights.values(), default=0.0) + float(np.log(SHARE))
-        logs = np.array([self._log_weights.get(name, least) for name in names])
-        if not self._log_weights:
+    def of(self, names: tuple[str, ...]) -> Float64:
+        """Weights of `names`, float64 (m,), adding up to one. One that was never judged starts from its share."""
+        if names in self._known:
+            return self._known[names]
+        least = min(self.logs.values(), default=0.0) + float(np.log(self.settings.share))
+        logs = np.array([self.logs.get(name, least) for name in names])
+        if not self.logs:
             logs[:] = 0.0
         weights: Float64 = np.exp(logs - logs.max())
         weights /= weights.sum()
-        self._known = names, weights
+        self._known[names] = weights
         return weights
 
-    def judge(self, losses: Mapping[str, Float64]) -> None:
-        """Set the weights from losses on the same rows, float64 (n,) per expert: log-losses in nats, few rows."""
-        totals = {name: -FEW_RATE * float(np.minimum(loss, LOSS_MAX).sum()) for name, loss in losses.items()}
-        self._settle(list(totals), np.array(list(totals.values())))
+    def judged(self, losses: Mapping[str, Float64]) -> Weights:
+        """What losses on the same rows say, and nothing before: log-losses in nats, float64 (n,) per expert."""
+        rate, most = self.settings.few_rate, self.settings.loss_max
+        totals = [-rate * float(np.minimum(loss, most).sum()) for loss in losses.values()]
+        return self._settled(tuple(losses), np.array(totals))
 
-    def score(self, names: Sequence[str], losses: Float64) -> None:
-        """One more label. losses: float64 (m,), log-losses in nats of the experts `names`."""
-        logs = DISCOUNT * np.log(self.weights(names)) - np.minimum(losses, LOSS_MAX)
-        self._settle(names, logs)
+    def scored(self, names: tuple[str, ...], losses: Float64) -> Weights:
+        """After one more label. losses: float64 (m,), log-losses in nats of the experts `names`."""
+        surprises = self.settings.rate * np.minimum(losses, self.settings.loss_max)
+        return self._settled(names, self.settings.discount * np.log(self.of(names)) - surprises)
 
-    def head(self, stack: HeadStack) -> Head:
-        """The pooled head of the heads in `stack`."""
-        return stack.pooled(self.weights(stack.names))
-
-    def state(self) -> dict[str, float]:
-        return dict(self._log_weights)
-
-    def restore(self, log_weights: Mapping[str, float]) -> None:
-        """Inverse of `state`."""
-        self._log_weights = dict(log_weights)
-        self._known = None
-
-    def _settle(self, names: Sequence[str], logs: Float64) -> None:
+    def _settled(self, names: tuple[str, ...], logs: Float64) -> Weights:
+        share = self.settings.share
         weights = np.exp(logs - logs.max())
-        weights = (1 - SHARE) * weights / weights.sum() + SHARE / len(weights)
-        self._log_weights = dict(zip(names, np.log(weights).tolist(), strict=True))
-        self._known = None
+        weights = (1 - share) * weights / weights.sum() + share / len(weights)
+        return Weights(self.settings, dict(zip(names, np.log(weights).tolist(), strict=True)))
 
 
-class HeadStack:
-    """Heads by name, a row for each: float32 (m, C * d + C), kernels by class, then biases."""
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """The experts at one point: heads solved from what was known, and their weights. Only `refit` makes another.
 
-    def __init__(self, heads: Mapping[str, Head]) -> None:
-        first = next(iter(heads.values()))
-        self.names = tuple(heads)
-        self._like = first
-        self._row = {name: row for row, name in enumerate(self.names)}
-        size, classes = first.kernel.shape
-        self._rows: Float32 = np.empty((len(heads), classes * (size + 1)), np.float32)
-        self._kernels: Float32 = self._rows[:, : classes * size].reshape(len(heads), classes, size)
+    left_out_losses: what the gate compares (headway.maths.scoring_loss), of the pool, for the newest labels, each
+    predicted by experts solved without it, float64 (n,); None where leave-one-out does not judge.
+    """
+
+    solved: Solved
+    weights: Weights
+    left_out_losses: Float64 | None
+
+
+def refit(
+    knowledge: Knowledge,
+    settings: ExactSettings,
+    temperatures: Mapping[str, float],
+    weights: Weights,
+    *,
+    calibrate: bool = False,
+    judge: bool = False,
+) -> Ensemble:
+    """Solve the experts from all that is known, waiting labels excepted.
+
+    calibrate: fit temperatures anew; judge: set the weights anew from labels that each expert was solved without.
+    While labels are few, both are done with every refit.
+    """
+    few = knowledge.few
+    solved = solve(knowledge, settings, temperatures, leave_out=few or calibrate or judge)
+    rows = solved.shared_rows
+    newest = knowledge.evidence.newest(rows).labels
+    if (few or judge) and rows >= (settings.drift_labels_min if knowledge.drift is not None else 1):
+        at = np.arange(rows)
+        weights = weights.judged({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
+    if not few or not rows:
+        return Ensemble(solved, weights, None)
+    parts = zip(weights.of(tuple(solved.left_out)), solved.left_out.values(), strict=True)
+    pooled = np.asarray(sum(weight * logs[-rows:] for weight, logs in parts))
+    return Ensemble(solved, weights, scoring_loss(np.exp(log_softmax(pooled)), newest))
+
+
+class ServedHeads:
+    """An ensemble as it serves until the next refit: weights follow every label, and so do the heads over all labels.
+
+    One product scores all heads, another pools them: a row per head, float32 (m, C * d + C), kernels by class, then
+    biases.
+    """
+
+    def __init__(self, ensemble: Ensemble, settings: ExactSettings) -> None:
+        self.ensemble = ensemble
+        self.weights = ensemble.weights
+        self._solved, self._settings = ensemble.solved, settings
+        self._names = tuple(self._solved.heads)
+        self._like = next(iter(self._solved.heads.values()))
+        size, classes = self._like.kernel.shape
+        self._rows: Float32 = np.empty((len(self._names), classes * (size + 1)), np.float32)
+        self._kernels: Float32 = self._rows[:, : classes * size].reshape(len(self._names), classes, size)
         self._biases: Float32 = self._rows[:, classes * size :]
-        for row, head in enumerate(heads.values()):
+        for row, head in enumerate(self._solved.heads.values()):
             self._kernels[row] = head.kernel.T
             self._biases[row] = head.bias
+        self._following = by_solution(settings.recipes)[0]
+        self._running: RunningPosterior | None = None
+        self._followed = True
+        self._pooled: Head | None = None
 
-    def put(self, name: str, kernel: Float64, bias: Float64, temperature: float) -> None:
-        """Another head under a known name, its logits divided by `temperature`. kernel: float64 (C, d); bias: (C,)."""
-        row = self._row[name]
-        np.multiply(kernel, 1.0 / temperature, out=self._kernels[row], casting="same_kind")
-        self._biases[row] = bias / temperature
+    @property
+    def head(self) -> Head:
+        """The pool: the head whose logits are the weighted sum of all."""
+        if self._pooled is None:
+            self._follow_up()
+            flat = self.weights.of(self._names).astype(np.float32) @ self._rows
+            size, classes = self._like.kernel.shape
+            kernel = np.ascontiguousarray(flat[: classes * size].reshape(classes, size).T)
+            like = self._like
+            self._pooled = Head(kernel, flat[classes * size :], like.kind, like.classes, like.input)
+        return self._pooled
 
-    def logits(self, values: Float32) -> Float64:
-        """Of every head on one sample. values: float32 (d,) -> float64 (m, C)."""
-        return (self._kernels @ values + self._biases).astype(np.float64)
+    def score(self, code: Int8, label: int) -> None:
+        """Move the weights by how the heads predict a label that none of them has learned. code: int8 (d,)."""
+        self._follow_up()
+        logits = (self._kernels @ code.astype(np.float32) + self._biases).astype(np.float64)
+        self.weights = self.weights.scored(self._names, -log_softmax(logits)[:, label])
+        self._pooled = None
 
-    def pooled(self, weights: Float64) -> Head:
-        """The head whose logits are the weighted sum of all. weights: float64 (m,)."""
-        flat = weights.astype(np.float32) @ self._rows
-        size, classes = self._like.kernel.shape
-        kernel = np.ascontiguousarray(flat[: classes * size].reshape(classes, size).T)
-        return Head(kernel, flat[classes * size :], self._like.kind, self._like.classes, self._like.input)
+    def follow(self, code: Int8, label: int) -> None:
+        """Let the heads over all labels learn one more, until all are solved anew. code: int8 (d,)."""
+        if self._running is None:
+            self._running = self._solved.everything.running()
+        self._running.add(code, label)
+        self._followed, self._pooled = False, None
 
-    def head(self, name: str) -> Head:
-        """One of them, as it is now."""
-        row = self._row[name]
-        kernel = np.ascontiguousarray(self._kernels[row].T)
-        return Head(kernel, self._biases[row].copy(), self._like.kind, self._like.classes, self._like.input)
+    def _follow_up(self) -> None:
+        """Rewrite the rows of the heads over all labels, once for however many labels came since."""
+        if self._followed or self._running is None:
+            return
+        self._followed = True
+        kernel, biases = self._running.scores([recipe.local_priors and self._solved.met for recipe in self._following])
+        start = head_start(self._running.counts, self._settings)
+        for row, (recipe, bias) in enumerate(zip(self._following, biases, strict=True)):
+            temperature = self._solved.temperatures.get(recipe.name, 1.0)
+            np.multiply(kernel, 1.0 / temperature, out=self._kernels[row], casting="same_kind")
+            self._biases[row] = (bias + temperature * start) / temperature

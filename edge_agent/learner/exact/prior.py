@@ -1,42 +1,39 @@
-"""What the exact learner starts from: the tables of the model's training data, and those of other devices."""
+"""What a device starts from, before its own labels: the statistics of the training data, and those of other devices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from edge_agent.learner.exact.saved import packed, unpacked
 from headway.arrays import AnyArray
-from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, JsonValue
-from headway.maths import Statistics, TrainingPrior, from_arrays, to_arrays
-
-TENSORS = ("gram", "class_sums")
+from headway.maths import Statistics, TrainingPrior
 
 
-class Origin:
-    """tables: source + fleet; prior: what a posterior makes of them; fleet: of other devices, None without any."""
+class Prior:
+    """statistics: training data + fleet; centre: what a posterior makes of them; fleet: None without other devices."""
 
-    def __init__(self, source: Statistics) -> None:
-        self._source = self.tables = source
-        self.prior = TrainingPrior.of(source)
+    def __init__(self, training: Statistics) -> None:
+        self._training = self.statistics = training
+        self.centre = TrainingPrior.of(training)
         self.fleet: Statistics | None = None
 
-    def take(self, fleet: Statistics) -> None:
-        """Count these tables of other devices instead of any before. They hold nothing this device was taught."""
-        self.fleet, self.tables = fleet, self._source + fleet
-        self.prior = TrainingPrior.of(self.tables)
+    def adopt(self, fleet: Statistics) -> None:
+        """Count these statistics of other devices instead of any before. They hold nothing this device was taught."""
+        self.fleet, self.statistics = fleet, self._training + fleet
+        self.centre = TrainingPrior.of(self.statistics)
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        """The fleet's classes too: those that the bundle does not know."""
+        if self.fleet is not None:
+            self.adopt(self.fleet.renamed(renames))
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         if self.fleet is None:
             return {}, {}
-        tensors = {f"fleet.{name}": array for name, array in to_arrays(self.fleet).items()}
-        return tensors, {"fleet_classes": [*self.fleet.classes]}
+        return packed(self.fleet, "fleet"), {"fleet_classes": [*self.fleet.classes]}
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError."""
-        if not values.has("fleet_classes"):
-            return
-        packed = {name: tensors[f"fleet.{name}"] for name in TENSORS}
-        try:
-            self.take(from_arrays(packed, self._source.size, values.strings("fleet_classes"), self._source.space))
-        except RemoteError as error:
-            raise StoreError(f"the saved tables of the fleet are damaged: {error}") from error
+        if values.has("fleet_classes"):
+            self.adopt(unpacked(tensors, "fleet", self._training, values.strings("fleet_classes")))

@@ -1,85 +1,30 @@
-"""The heads that the exact learner solves from its tables, and how each is solved.
+"""From integers to heads: how each expert is solved.
 
-Posterior LDA (headway/maths/posterior.py) with source means worth little or more, with uniform class priors or the
-device's own, over all labels or over recent ones; while labels are few also ridge regression
-(headway/maths/ridge.py), which errs elsewhere. One factorisation serves all recipes of the same kind, worth and
-window.
+Posterior LDA (headway/maths/posterior.py) with training means worth little or more, with uniform class priors or the
+device's own, over all labels or the newest; while labels are few also ridge regression (headway/maths/ridge.py), which
+errs elsewhere. One factorisation serves all recipes of the same solution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
-from edge_agent.learner.exact.buckets import Buckets
-from edge_agent.learner.exact.experts import HeadStack
-from edge_agent.learner.exact.prior import Origin
-from edge_agent.learner.exact.rows import Evidence
+from edge_agent.learner.exact.knowledge import Knowledge
+from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
 from headway.arrays import Float64, Int64
-from headway.maths import (
-    DISCRIMINANT_LOG2,
-    Head,
-    Posterior,
-    Ridge,
-    RunningPosterior,
-    Statistics,
-    fit_temperature,
-    log_softmax,
-)
-
-QUICK_WORTH = 2.0
-# experts that help while labels are few are given up beyond so many
-EARLY_LABELS = 256
-# head start of a class without a label here, which may only not have been labelled yet; half of it after so many labels
-UNLABELLED_NATS, UNLABELLED_LABELS = 1.0, 256
-CLASS_LABELS_MIN = 3
-# below it nothing is forgotten: a window would know some classes or conditions from a handful of labels
-REMEMBER_LABELS = 512
-# a window that begins where drift began; after so many labels the drift is history, and other windows have taken over
-SINCE_DRIFT = -1
-DRIFT_LABELS_MAX = 4096
-DRIFT_LABELS_MIN = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How one head is solved.
-
-    worth: what a source class counts for, in samples; window: labels it looks back on, 0 for all,
-    `SINCE_DRIFT` for those since the last drift. ridge: ridge regression instead of a discriminant.
-    local_priors: class priors from the device's own labels instead of uniform ones, once it has met every class.
-    labels_max: given up beyond so many labels, 0 for never.
-    """
-
-    worth: float
-    window: int = 0
-    local_priors: bool = False
-    labels_max: int = 0
-    ridge: bool = False
-
-
-RECIPES = {
-    "quick": Recipe(QUICK_WORTH),
-    "quick-prior": Recipe(QUICK_WORTH, local_priors=True),
-    "steady": Recipe(10.0, labels_max=EARLY_LABELS),
-    "ridge": Recipe(1.0, labels_max=EARLY_LABELS, ridge=True),
-    "long": Recipe(QUICK_WORTH, window=1024),
-    "long-prior": Recipe(QUICK_WORTH, window=1024, local_priors=True),
-    "recent": Recipe(QUICK_WORTH, window=256),
-    "recent-prior": Recipe(QUICK_WORTH, window=256, local_priors=True),
-    "newest": Recipe(QUICK_WORTH, window=64),
-    "since-drift": Recipe(QUICK_WORTH, window=SINCE_DRIFT),
-}
+from headway.maths import Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Heads by recipe. left_out: log-probabilities of the evidence rows, each from a head solved without that row,
-    float64 (n, C), where that was asked for. temperatures: what logits were divided by.
+    """Heads by recipe, in the order of `ExactSettings.recipes`; temperatures: what their logits were divided by.
 
-    everything: the posterior of all labels, which `freshen` goes on from; met: every class has local labels.
+    left_out: log-probabilities of the newest evidence rows, each from a head solved without that row, float64 (n, C),
+    where that was asked for. everything: the posterior over all labels; met: every class has local labels.
     """
 
     heads: Mapping[str, Head]
@@ -88,96 +33,90 @@ class Solved:
     everything: Posterior
     met: bool
 
-    def freshen(self, stack: HeadStack, running: RunningPosterior) -> None:
-        """Replace the heads over all labels in a stack of `heads` by what `running` has made of them since."""
-        names = _SHARED[False, QUICK_WORTH, 0]
-        kernel, biases = running.scores([RECIPES[name].local_priors and self.met for name in names])
-        start = head_start(running.counts)
-        for name, bias in zip(names, biases, strict=True):
-            temperature = self.temperatures.get(name, 1.0)
-            stack.put(name, kernel, bias + temperature * start, temperature)
+    @property
+    def shared_rows(self) -> int:
+        """How many of the newest evidence rows every expert was asked about."""
+        return min(map(len, self.left_out.values()), default=0)
 
 
 def solve(
-    origin: Origin,
-    buckets: Buckets,
-    evidence: Evidence | None,
-    temperatures: Mapping[str, float],
-    drift: int | None = None,
-    guessed: Statistics | None = None,
+    knowledge: Knowledge, settings: ExactSettings, temperatures: Mapping[str, float], *, leave_out: bool
 ) -> Solved:
-    """Every recipe whose window has something to forget. Without `evidence`, logits keep their `temperatures`.
+    """Every recipe that has reason to look at what it looks at.
 
-    drift: number of the first label since the last drift, if there was one. guessed: windows that the learner labelled
-    itself, for the recipes over all labels.
+    leave_out: leave out the evidence, row by row, and fit temperatures to it; else logits keep their `temperatures`.
     """
+    buckets, prior, evidence = knowledge.buckets, knowledge.prior, knowledge.evidence
+    # pseudo-labels take part where nothing is forgotten; how often a class occurs, labels alone say
+    pseudo = knowledge.pseudo_labels.statistics
+    whole = buckets.total + pseudo if pseudo.samples else buckets.total
+    everything = Posterior(prior.centre, whole, settings.recipes[0].worth)
+    start = head_start(whole.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
-    whole = buckets.total if guessed is None else buckets.total + guessed
-    everything = Posterior(origin.prior, whole, QUICK_WORTH)
-    start = head_start(whole.counts)
-    for (ridge, worth, window), names in _SHARED.items():
-        labels_max = RECIPES[names[0]].labels_max
-        newest = _newest(window, buckets.labels, drift)
-        if newest is None or 0 < labels_max < buckets.labels:
+    for recipes in by_solution(settings.recipes):
+        recipe, names = recipes[0], [recipe.name for recipe in recipes]
+        lookback = _lookback(recipe, buckets.labels, knowledge.drift, settings)
+        if lookback is None:
             continue
-        tables = buckets.recent(newest) if newest else whole
-        solution: Posterior | Ridge
-        if ridge:
-            solution = Ridge(origin.tables, tables, worth)
-        else:
-            solution = everything if (worth, window) == (QUICK_WORTH, 0) else Posterior(origin.prior, tables, worth)
-        met = _all_met(tables if newest else buckets.total)
-        priors = [RECIPES[name].local_priors and met for name in names]
-        if evidence is not None and len(evidence):
-            # only what is in the tables can be left out of them
-            rows = evidence.newest(newest) if newest else evidence
-            for name, logits in zip(names, solution.leave_one_out(rows.codes, rows.labels, priors), strict=True):
-                fitted[name] = fit_temperature(logits, rows.labels, DISCRIMINANT_LOG2)
+        local = buckets.recent(lookback) if lookback else whole
+        solution: Posterior | Ridge = everything
+        if recipe.ridge:
+            solution = Ridge(prior.statistics, local, recipe.worth)
+        elif recipe.solution != settings.recipes[0].solution:
+            solution = Posterior(prior.centre, local, recipe.worth)
+        met = _all_met(local if lookback else buckets.total, settings)
+        local_priors = [recipe.local_priors and met for recipe in recipes]
+        if leave_out and len(evidence):
+            # only what was learned can be left out
+            rows = evidence.newest(lookback) if lookback else evidence
+            for name, logits in zip(names, solution.leave_one_out(rows.codes, rows.labels, local_priors), strict=True):
+                grid = np.array(settings.temperatures)
+                fitted[name] = fit_temperature(logits, rows.labels, settings.temperature_log2, grid)
                 left_out[name] = log_softmax(logits / fitted[name] + start)
-        for name, head in zip(names, solution.heads(priors), strict=True):
+        for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted.get(name, 1.0), start)
-    order = {name: heads[name] for name in RECIPES if name in heads}
-    return Solved(order, left_out, fitted, everything, _all_met(buckets.total))
+    return Solved(heads, left_out, fitted, everything, _all_met(buckets.total, settings))
 
 
-def _newest(window: int, labels: int, drift: int | None) -> int | None:
-    """How many of the newest labels a window covers, 0 for all; None while there is no reason to forget the others.
-
-    Reasons are many labels, or a drift that the window does not reach beyond.
-    """
-    if not window:
-        return 0
-    since = 0 if drift is None else labels - drift
-    if window == SINCE_DRIFT:
-        return since if drift and DRIFT_LABELS_MIN <= since <= DRIFT_LABELS_MAX else None
-    return window if labels >= max(2 * window, REMEMBER_LABELS) or (drift and since >= window) else None
+def by_solution(recipes: tuple[Recipe, ...]) -> list[tuple[Recipe, ...]]:
+    """Neighbours that come from one factorisation, together."""
+    return [tuple(group) for _, group in groupby(recipes, lambda recipe: recipe.solution)]
 
 
-def _shared() -> dict[tuple[bool, float, int], list[str]]:
-    shared: dict[tuple[bool, float, int], list[str]] = {}
-    for name, recipe in RECIPES.items():
-        shared.setdefault((recipe.ridge, recipe.worth, recipe.window), []).append(name)
-    return shared
-
-
-_SHARED = _shared()
-
-
-def _all_met(tables: Statistics) -> bool:
-    """Whether local labels say how often each class occurs; one that was never met may still come."""
-    return bool((tables.counts >= CLASS_LABELS_MIN).all())
-
-
-def head_start(counts: Float64 | Int64) -> Float64:
+def head_start(counts: Float64 | Int64, settings: ExactSettings) -> Float64:
     """Added to the logits, in nats, float64 (C,): means that labels have moved draw windows of the other classes.
 
     The seen-class bias of generalised zero-shot learning (Chao et al. 2016), here with a constant instead of a search:
     nothing on the device tells how much it should be.
     """
-    start: Float64 = np.where(counts > 0, 0.0, UNLABELLED_NATS / (1.0 + counts.sum() / UNLABELLED_LABELS))
+    if counts.all():  # as it soon is, and this is asked with every label
+        return np.zeros(len(counts))
+    nats = settings.unlabelled_nats / (1.0 + counts.sum() / settings.unlabelled_labels)
+    start: Float64 = np.where(counts > 0, 0.0, nats)
     return start
+
+
+def _lookback(recipe: Recipe, labels: int, drift: int | None, settings: ExactSettings) -> int | None:
+    """How many of the newest labels an expert is solved from, 0 for all; None while there is no such expert.
+
+    Reasons to forget are many labels, or a drift that the look-back does not reach beyond.
+    """
+    if 0 < recipe.labels_max < labels:
+        return None
+    if not recipe.lookback_labels:
+        return 0
+    since = labels - drift if drift else 0
+    if recipe.lookback_labels == SINCE_DRIFT:
+        return since if settings.drift_labels_min <= since <= settings.drift_labels_max else None
+    long = labels >= max(2 * recipe.lookback_labels, settings.remember_labels)
+    return recipe.lookback_labels if long or since >= recipe.lookback_labels else None
+
+
+def _all_met(local: Statistics, settings: ExactSettings) -> bool:
+    """Whether local labels say how often each class occurs; one that was never met may still come."""
+    return bool((local.counts >= settings.class_labels_min).all())
 
 
 def _served(head: Head, temperature: float, start: Float64) -> Head:

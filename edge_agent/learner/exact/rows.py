@@ -1,57 +1,50 @@
-"""Labelled rows that wait for the next solve."""
+"""Labelled rows that are kept as such: those that wait for the next refit, and the newest of those already learned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from headway.arrays import Int8, Int64
+from headway.arrays import AnyArray, Int8, Int64
+from headway.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """The newest labelled codes, all of them in the tables. codes: int8 (n, d); labels: int64 (n,)."""
+class LabelledRows:
+    """In order of arrival. codes: int8 (n, d); labels: int64 (n,). Nobody else's arrays."""
 
     codes: Int8
     labels: Int64
 
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Int8, int]], size: int) -> LabelledRows:
+        """Single rows of `size` codes, int8 (d,), and their labels."""
+        codes = np.array([code for code, _ in rows], np.int8).reshape(len(rows), size)
+        return cls(codes, np.array([label for _, label in rows], np.int64))
+
     def __len__(self) -> int:
         return len(self.labels)
 
-    def newest(self, count: int) -> Evidence:
-        return Evidence(self.codes[-count:], self.labels[-count:])
+    def newest(self, count: int) -> LabelledRows:
+        start = max(len(self) - count, 0)
+        return LabelledRows(self.codes[start:], self.labels[start:])
 
+    def kept(self, which: AnyArray) -> LabelledRows:
+        """Some of them. which: bool (n,)."""
+        return LabelledRows(self.codes[which], self.labels[which])
 
-class PendingRows:
-    """Labelled codes in order of arrival; taking one in copies no other. size: codes per row, d."""
+    def plus(self, other: LabelledRows) -> LabelledRows:
+        return LabelledRows(np.concatenate([self.codes, other.codes]), np.concatenate([self.labels, other.labels]))
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._codes: list[Int8] = []
-        self._labels: list[int] = []
+    def state(self, name: str) -> dict[str, AnyArray]:
+        return {f"{name}.codes": self.codes, f"{name}.labels": self.labels}
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __iter__(self) -> Iterator[tuple[Int8, int]]:
-        return iter(zip(self._codes, self._labels, strict=True))
-
-    def add(self, code: Int8, label: int) -> None:
-        """code: int8 (d,); label: its class."""
-        self._codes.append(code.copy())
-        self._labels.append(label)
-
-    def clear(self) -> None:
-        self._codes.clear()
-        self._labels.clear()
-
-    def fill(self, rows: Evidence) -> None:
-        """Inverse of `rows`."""
-        self._codes, self._labels = list(rows.codes), rows.labels.tolist()
-
-    def rows(self) -> Evidence:
-        """All of them, as arrays."""
-        codes = np.array(self._codes, np.int8).reshape(len(self._codes), self._size)
-        return Evidence(codes, np.array(self._labels, np.int64))
+    @classmethod
+    def restored(cls, tensors: Mapping[str, AnyArray], name: str, size: int) -> LabelledRows:
+        """Inverse of `state`. Raises StoreError."""
+        codes, labels = tensors[f"{name}.codes"], tensors[f"{name}.labels"]
+        if codes.dtype != np.int8 or codes.shape != (len(labels), size) or labels.dtype != np.int64:
+            raise StoreError(f"saved {name} rows do not fit this bundle")
+        return cls(codes, labels)

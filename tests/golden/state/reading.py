@@ -219,7 +219,7 @@ def describe_agent(folder: Path, x: np.ndarray) -> dict[str, Any]:
 
 def own_tables(opened: Opened) -> Statistics:
     """What the exact learner knows of the device's own labels."""
-    tables: Statistics = opened.agent.learner.trainer.local  # type: ignore[union-attr]
+    tables: Statistics = opened.agent.learner.trainer.statistics  # type: ignore[union-attr]
     return tables
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner.exact.pseudo_labels import BATCH, Guesses
+from edge_agent.learner.exact.pseudo_labels import PseudoLabels
+from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
@@ -17,6 +19,8 @@ from edge_agent.sync.history import SyncState
 from headway.errors import ConfigError, StoreError
 from headway.maths.statistics import Statistics
 from tests.edge_agent.variants import SIZE, pipeline, variant, windows
+
+BATCH = ExactSettings().pseudo_label_batch
 
 
 def agent(threshold: float, store: MemoryStore | None = None) -> Agent:
@@ -44,16 +48,16 @@ def taught(threshold: float, unlabelled: int = 60) -> Agent:
 
 def test_off_by_default() -> None:
     subject = taught(LearnerSettings().self_training)
-    assert exact(subject).guesses == 0
+    assert exact(subject).pseudo_labels == 0
 
 
 def test_what_is_guessed_moves_the_head_and_nothing_else() -> None:
     without, guessing = taught(0.0), taught(0.9)
-    assert exact(guessing).guesses > BATCH
+    assert exact(guessing).pseudo_labels > BATCH
     assert guessing.learner.labels == without.learner.labels == 20
     assert guessing.learner.served_sums.to_json() == without.learner.served_sums.to_json()
     assert guessing.sync_state.counter == without.sync_state.counter
-    assert exact(guessing).local == exact(without).local, "what the fleet is told"
+    assert exact(guessing).statistics == exact(without).statistics, "what the fleet is told"
     one, other = (s.learner.trainer.candidates()["exact"].kernel for s in (guessing, without))
     assert not np.array_equal(one, other)
 
@@ -66,10 +70,10 @@ def test_true_labels_undo_the_guesses_to_the_bit() -> None:
         served = [subject.windows.get(name) for name in ids]
         assert all(window is not None for window in served)
         subject.label(ids, y)
-    assert exact(guessing).guesses == 0
-    assert exact(guessing).local == exact(without).local
-    assert not exact(guessing)._guesses.tables.gram.any()
-    assert not exact(guessing)._guesses.tables.class_sums.any()
+    assert exact(guessing).pseudo_labels == 0
+    assert exact(guessing).statistics == exact(without).statistics
+    np.testing.assert_array_equal(exact(guessing)._knowledge.pseudo_labels.statistics.gram, 0)
+    np.testing.assert_array_equal(exact(guessing)._knowledge.pseudo_labels.statistics.class_sums, 0)
     x, _ = windows(50, seed=3)
     one, other = (s.process(pipeline().features(x), None).probability for s in (guessing, without))
     np.testing.assert_allclose(one, other, atol=0.05)
@@ -90,11 +94,11 @@ def test_a_restart_goes_on_to_the_bit() -> None:
         if start == 45:
             store.commit(subject.checkpoint())
     again = agent(0.9, store)
-    assert exact(subject).guesses > BATCH
+    assert exact(subject).pseudo_labels > BATCH
     assert again.learner.encode() == subject.learner.encode()
     rest, truth = windows(30, seed=4)
     one, other = (s.process(pipeline().features(rest), truth).probability for s in (subject, again))
-    assert np.array_equal(one, other)
+    assert_array_equal(one, other)
 
 
 def test_a_learner_that_cannot_undo_refuses() -> None:
@@ -104,7 +108,7 @@ def test_a_learner_that_cannot_undo_refuses() -> None:
 
 def test_damage_is_refused() -> None:
     source = variant().training_statistics
-    subject = Guesses(Statistics.zeros(SIZE, source.classes, source.space))
+    subject = PseudoLabels(Statistics.zeros(SIZE, source.classes, source.space), BATCH)
     subject.add(np.ones((1, SIZE), np.int8), 1)
     state = subject.state() | {"guesses.codes": np.ones((2, SIZE), np.int8)}
     with pytest.raises(StoreError, match="guesses"):

@@ -1,0 +1,67 @@
+"""Where a fleet's store is: in a state folder, or where the configuration file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aggregator.config import DATABASE, Settings, read_settings, sqlite_url
+from headway.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from aggregator.store.sql import SqlStore
+
+STATE_DIR = "/var/lib/headway-aggregator"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """As given on the command line: ``--config`` and ``--state-dir``, which wins over the file's."""
+
+    config: Path | None
+    state_dir: str | None
+
+    def settings(
+        self,
+        bundle: str | None,
+        fleet: str | None,
+        host: str | None,
+        port: int | None,
+        method: str | None,
+        publish_interval_s: float | None,
+    ) -> Settings:
+        """The configuration file, or options alone; an option that is given wins over the file. Raises ConfigError."""
+        if self.config is None and (bundle is None or fleet is None):
+            raise ConfigError("give --config FILE, or at least --bundle FILE and --fleet NAME")
+        given = {
+            ("fleet", "name"): fleet,
+            ("bundle", "path"): bundle,
+            ("storage", "state_dir"): self.state_dir or (STATE_DIR if self.config is None else None),
+            ("mqtt", "host"): host,
+            ("mqtt", "port"): port,
+            ("publish", "method"): method,
+            ("publish", "interval_s"): publish_interval_s,
+        }
+        return read_settings(self.config, {place: value for place, value in given.items() if value is not None})
+
+    def folder(self) -> Path:
+        """The state folder of the service."""
+        return self._url_and_folder()[1]
+
+    def store(self) -> SqlStore:
+        """The store of a service that has run, wherever it is configured to be. Raises StoreError, ConfigError."""
+        from aggregator.store.sql import SqlStore
+
+        url, folder = self._url_and_folder()
+        if not url and not (folder / DATABASE).exists():
+            raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
+        return SqlStore(url or sqlite_url(folder))
+
+    def _url_and_folder(self) -> tuple[str, Path]:
+        """URL of the database ('' for the default one), and the state folder."""
+        if self.config is None:
+            return "", Path(self.state_dir or STATE_DIR)
+        given = {} if self.state_dir is None else {("storage", "state_dir"): self.state_dir}
+        settings = read_settings(self.config, given)
+        return settings.database_url, settings.state_dir

@@ -1,0 +1,76 @@
+"""``edge-fleet serve``: one service on one state folder, which starts again with the bundle the fleet moves to."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aggregator.bundle_sender import BundleSender
+from aggregator.commands.deliver import serving, shelf_of
+from aggregator.config import DATABASE, Settings
+from aggregator.core import Aggregator
+from aggregator.heads import FleetModel
+from aggregator.service import Service
+from aggregator.store.sql import SqlStore
+from headway.bundle import read_variant
+from headway.errors import StoreError
+from headway.mqtt.transport import MqttTransport
+from headway.ports import Outgoing, SystemClock, TransportEvent
+from headway.sd_notify import SystemdNotifier
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; returns the exit code."""
+    if not (settings.state_dir / DATABASE).exists():
+        read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
+    with _alone(settings.state_dir):
+        while _serve_one_bundle(settings):
+            logging.getLogger("headway.aggregator").info(
+                "the fleet has moved to another bundle; starting again with it"
+            )
+    return 0
+
+
+def _serve_one_bundle(settings: Settings) -> bool:
+    """Serve until told to stop; True when there is another bundle to serve."""
+    store = SqlStore(settings.database)
+    bundle = serving(settings, store)
+    model = FleetModel.of(read_variant(bundle))
+    with store.transaction():
+        identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
+        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
+
+    def connect(
+        will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
+    ) -> MqttTransport:
+        client_id = f"headway-{settings.fleet}-aggregator"
+        return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
+
+    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
+    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    superseded = service.run()
+    store.close()
+    return superseded
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory's lock: two services on one store would each publish their own sum."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(f"another aggregator runs on {state_dir}; stop it or give another --state-dir") from error
+    except OSError as error:
+        raise StoreError(f"cannot use {state_dir}: {error.strerror or error}") from error
+    with lock:
+        yield

@@ -1,0 +1,27 @@
+"""A table on the terminal, with rules and colours; elsewhere the caller's plain lines, which programs may cut up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+STYLES = {"yes": "green", "no": "dim", "there": "green", "has not reported": "dim", "-": "dim"}
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str, right: frozenset[str]) -> None:
+    """Print `rows`, or the `plain` text where the output is not a terminal. right: columns of numbers."""
+    if not sys.stdout.isatty():
+        print(plain)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        table.add_column(name.lower(), justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        # what devices say is text, never markup
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    Console().print(table)

@@ -1,0 +1,236 @@
+"""The commands of ``edge-convert`` on click. The options of a conversion are those that `Options` declares."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+import headway
+from converter.options import Options
+from headway.bundle import read_container, read_public_key, read_variant
+from headway.command_line import Command, Group, Option, file_path, option
+from headway.ports import SystemClock
+from headway.settings import Entry, Kind, entries, limits, plain
+
+# the fields of Options, as the help groups them
+GROUPS = {
+    "The bundle": ("name", "version", "release", "licence", "provenance", "key", "html"),
+    "Backbones": ("formats", "quantize", "cut", "allow_flex", "tflite_python"),
+    "What a backbone must keep": ("drop_points_max", "agreement_percent_min", "difference_max"),
+    "Preprocessing": ("missing", "denoise", "median_width", "ewma_weight", "standardise"),
+    "Features": ("pca", "select", "select_by", "expand", "expand_input"),
+    "Training data to carry": ("buffer_per_class", "evaluation_rows", "seed"),
+}
+TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: file_path()}
+METAVARS = {
+    "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K", "select": "K",
+    "expand": "N|auto", "formats": "LIST", "quantize": "LIST",
+}  # fmt: skip
+VERSION_ASKED = "asked"
+THE_CONVERSION = ""  # the name of the command that needs none
+
+
+def _expansion(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """A count of random features, or ``auto``, which `Options` calls -1."""
+    if value != "auto" and not value.isdecimal():
+        raise click.BadParameter(f"{value!r} must be a whole number or auto", ctx, param)
+    return -1 if value == "auto" else int(value)
+
+
+class _ModelOrCommand(Group):
+    """``edge-convert MODEL ...`` converts; a first word that is a command is that command.
+
+    A model may be called "verify": a file of that name is still converted when written ./verify
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        completing = ctx.resilient_parsing and not args
+        if not completing and (not args or args[0] not in self.commands):
+            args = [THE_CONVERSION, *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _convert if cmd_name == THE_CONVERSION else super().get_command(ctx, cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return _convert.shell_complete(ctx, incomplete)
+        return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, incomplete)]
+
+
+class _Convert(Command):
+    """The conversion's help stands for the whole program's, so it lists the commands, too."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("edge-convert", "MODEL --data NPZ --out FILE [OPTIONS]")
+        formatter.write_usage("edge-convert", "COMMAND [ARGUMENTS]", prefix=" " * len("Usage: "))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, each.get_short_help_str(80)) for name, each in sorted(edge_convert.commands.items())]
+            )
+        super().format_options(ctx, formatter)
+
+
+def _tell_version(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is None or ctx.resilient_parsing:
+        return
+    if value != VERSION_ASKED:
+        raise click.UsageError(
+            f"--version takes no value, got {value!r}: it prints this program's version; "
+            "the model's is --model-version",
+            ctx,
+        )
+    click.echo(f"edge-convert {headway.__version__}")
+    ctx.exit()
+
+
+def _declared(entry: Entry, group: str) -> Option:
+    """One field of `Options` as an option."""
+    setting, default = entry.setting, entry.default
+    flag = setting.kind is Kind.BOOLEAN
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    expansion = entry.name == "expand"
+    return Option(
+        [*(("--id", "--name") if entry.name == "name" else (entry.key,)), entry.name],
+        group=group,
+        help=setting.doc.rstrip("."),
+        limits=_limits(entry),
+        known=setting.choices,
+        is_flag=flag,
+        type=str if expansion else TYPES.get(setting.kind, str),
+        callback=_expansion if expansion else None,
+        default=None if entry.name == "formats" else str(default) if expansion else default,
+        default_elsewhere="by the model" if entry.name == "formats" else "",
+        show_default=not flag and default not in ("", None),
+        metavar=None
+        if flag
+        else METAVARS.get(entry.name, "N" if setting.kind in (Kind.INTEGER, Kind.NUMBER) else "TEXT"),
+    )
+
+
+def _limits(entry: Entry) -> str:
+    match entry.setting.kind:
+        case Kind.BOOLEAN | Kind.PATH | Kind.TEXT:
+            return ""
+        case Kind.TEXTS:
+            return f"any of {', '.join(entry.setting.choices)}"
+        case Kind.CHOICE:
+            return f"one of {', '.join(entry.setting.choices)}"
+        case _ if entry.name == "expand":
+            return f"auto, or 0 to {plain(entry.setting.high)}"
+        case _:
+            return limits(entry.setting)
+
+
+def _options_of_a_conversion(command: Any) -> _Convert:
+    """Put the options of `GROUPS` between those that are needed and those of the program."""
+    by_name = {entry.name: entry for entry in entries(Options)}
+    declared = [_declared(by_name[name], group) for group, names in GROUPS.items() for name in names]
+    made: _Convert = command
+    made.params[3:3] = declared
+    return made
+
+
+@_options_of_a_conversion
+@click.command(cls=_Convert)
+@click.argument("model", type=file_path(), metavar="MODEL")
+@option(
+    "--data",
+    group="Needed",
+    type=file_path(),
+    required=True,
+    metavar="NPZ",
+    help="Training data: x, y and optional classes",
+)
+@option(
+    "--out", group="Needed", type=file_path(), required=True, metavar="FILE",
+    help="The bundle to write, .hwb (with --trainable: .tflite)",
+)  # fmt: skip
+@option("--trainable", is_flag=True, help="Write one .tflite with infer, train, get_head, set_head instead")
+@option("--verbose", is_flag=True, help="Show TensorFlow's own log")
+@option(
+    "--version", "tell_version", is_flag=False, flag_value=VERSION_ASKED, is_eager=True, expose_value=False,
+    callback=_tell_version, metavar="", help="Show this program's version; the model's is --model-version",
+)  # fmt: skip
+@click.version_option(headway.__version__, "--program-version", message="edge-convert %(version)s", hidden=True)
+def _convert(model: Path, data: Path, out: Path, trainable: bool, verbose: bool, **given: Any) -> None:
+    """Turn a trained model into a bundle a device can learn with.
+
+    MODEL is a .keras, .h5 or .onnx file or a SavedModel folder. Nothing is written unless the backbone is proven equal
+    to it.
+    """
+    from converter.convert import convert
+    from converter.features import read_training_data
+    from converter.progress import Steps
+
+    listed = given.pop("formats") or ("onnx" if model.suffix == ".onnx" and not trainable else "tflite")
+    options = Options(formats=tuple(listed.split(",")), quantize=tuple(given.pop("quantize").split(",")), **given)
+    training = read_training_data(data)
+    if not verbose:
+        _mute_native_logs()
+    with Steps(sys.stdout, SystemClock()) as steps:
+        if trainable:
+            from converter.trainable import write_trainable
+
+            lines = write_trainable(model, training, out, options, steps).lines()
+        else:
+            lines = convert(model, training, options, out=out, progress=steps).lines()
+    print("\n".join(lines))
+
+
+@click.group(cls=_ModelOrCommand)
+def edge_convert() -> None:
+    """Turn a trained model into a bundle a device can learn with."""
+
+
+@edge_convert.command("inspect")
+@click.argument("file", type=file_path(), metavar="FILE")
+def _inspect(file: Path) -> None:
+    """Show what a bundle holds."""
+    from converter.inspection import inspect_lines
+
+    print("\n".join(inspect_lines(file)))
+
+
+@edge_convert.command("verify")
+@click.argument("file", type=file_path(), metavar="FILE")
+@option("--pubkey", type=file_path(), metavar="FILE", help="The bundle must be signed with this key")
+@option("--release-min", type=int, default=0, metavar="N", show_default=True, help="Refuse an older release")
+def _verify(file: Path, pubkey: Path | None, release_min: int) -> None:
+    """Check a bundle, as a device would."""
+    public_key = None if pubkey is None else read_public_key(pubkey)
+    variant = read_variant(file, public_key=public_key, release_min=release_min)
+    signed = "signature valid" if public_key else "signed" if read_container(file).signature else "not signed"
+    print(f"{file}: {variant.name} {variant.version}, release {variant.release}: whole, {signed}")
+
+
+@edge_convert.command("keygen")
+@click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("signing.pem"))
+def _keygen(file: Path) -> None:
+    """Make a signing key (Ed25519).
+
+    The private half goes to FILE (signing.pem), the public one beside it (signing.pem.pub).
+    """
+    from converter.keys import generate_key
+
+    public = generate_key(file)
+    print(f"{file}: private, keep it off every device\n{public}: public, copy it to the devices")
+
+
+def _mute_native_logs() -> None:
+    """Send what TensorFlow's C++ code writes to descriptor 2 to nowhere; our own errors keep the old one.
+
+    It logs its start-up there, whatever its log level; failures come back as exceptions.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

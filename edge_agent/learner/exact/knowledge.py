@@ -1,0 +1,135 @@
+"""What the exact learner knows: integers, and nothing else. All of it is saved; heads are solved from it.
+
+Integers add without rounding. So the order of labels does not matter, a label is corrected or taken out again to the
+bit, and a restart, a replay or another device that was taught the same comes to the same heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.prior import Prior
+from edge_agent.learner.exact.pseudo_labels import PseudoLabels
+from edge_agent.learner.exact.rows import LabelledRows
+from edge_agent.learner.exact.settings import ExactSettings
+from headway.arrays import AnyArray, Int8
+from headway.fields import Fields, JsonValue
+from headway.maths import Statistics
+
+
+class Knowledge:
+    """prior: what was known before any label; buckets: statistics of the device's labels by time.
+
+    waiting: labels that came since the last `fold`, in no bucket yet; evidence: the newest labels in the buckets;
+    pseudo_labels: windows that the learner labelled itself.
+    """
+
+    def __init__(self, training: Statistics, settings: ExactSettings) -> None:
+        self._settings = settings
+        self.prior = Prior(training)
+        self._size = training.size
+        empty = Statistics.zeros(training.size, training.classes, training.space)
+        self.buckets = Buckets(empty, settings.bucket_labels, settings.buckets_max, settings.fine_buckets)
+        # a list: taking in one row copies no other
+        self.waiting: list[tuple[Int8, int]] = []
+        self.evidence = self._waiting_rows()
+        self.pseudo_labels = PseudoLabels(empty, settings.pseudo_label_batch)
+        # number of the first label since the last drift, and whether those since have yet to meet the classes of before
+        self._drift: int | None = None
+        self._awaiting_classes = False
+
+    @property
+    def local(self) -> Statistics:
+        """Everything this device was taught, exactly."""
+        total, waiting = self.buckets.total, self._waiting_rows()
+        return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
+
+    @property
+    def labels(self) -> int:
+        """Labels learned so far; the number the next one gets."""
+        return self.buckets.labels + len(self.waiting)
+
+    @property
+    def few(self) -> bool:
+        """See `ExactSettings.few`."""
+        return self._settings.few(self.buckets.labels)
+
+    @property
+    def drift(self) -> int | None:
+        """Number of the first label since the last drift, once the labels since may have experts of their own."""
+        return None if self._awaiting_classes else self._drift
+
+    def add(self, code: Int8, label: int) -> None:
+        """One more label, which waits. code: int8 (d,)."""
+        self.waiting.append((code.copy(), label))
+
+    def fold(self) -> None:
+        """Labels that wait go into the buckets."""
+        waiting = self._waiting_rows()
+        self.buckets.add(waiting.codes, waiting.labels)
+        self.evidence = self.evidence.plus(waiting).newest(self._settings.evidence_rows)
+        self.waiting = []
+
+    def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
+        """Label `number`, which waits no longer, is class `after` instead of `before`, or none. code: int8 (1, d)."""
+        self.buckets.change(number, code, before, after)
+        at = len(self.evidence) - (self.labels - number)
+        if at >= 0 and np.array_equal(self.evidence.codes[at], code[0]):
+            # evidence may only hold what the buckets hold
+            self.evidence = self.evidence.kept(np.arange(len(self.evidence)) > at)
+
+    def drifted(self, since: int) -> None:
+        """From label `since` on things are different."""
+        self._drift = self.buckets.begin_at(since, self.evidence.codes, self.evidence.labels)
+        self._awaiting_classes = True
+
+    def admit_drift_experts_if_covered(self) -> bool:
+        """True when labels since the drift have just met the classes that came before, but for rare ones.
+
+        Where labels come class after class, a head that knows the newest class alone is right until the next begins.
+        """
+        if not self._awaiting_classes or self._drift is None:
+            return False
+        since = self.buckets.labels - self._drift
+        if since < self._settings.drift_labels_min:
+            return False
+        counts = self.buckets.total.counts
+        covered = counts[self.buckets.recent(since).counts > 0].sum() >= self._settings.drift_coverage * counts.sum()
+        self._awaiting_classes = not covered
+        return bool(covered)
+
+    def with_classes(self, classes: tuple[str, ...]) -> None:
+        self.buckets.with_classes(classes)
+        self.pseudo_labels.with_classes(classes)
+
+    def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        self.buckets.renamed(renames)
+        self.pseudo_labels.renamed(renames)
+        self.prior.renamed(renames)
+
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        tensors, ranges = self.buckets.state()
+        prior_tensors, values = self.prior.state()
+        tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
+        tensors |= self.pseudo_labels.state() | prior_tensors
+        pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
+        drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
+        return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **values}
+
+    def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
+        """Inverse of `state`. Raises StoreError."""
+        ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]
+        self._drift = values.integer("drift") if values.has("drift") else None
+        self._awaiting_classes = values.boolean("narrow", False)
+        self.prior.restore(tensors, values)
+        self.buckets.restore(tensors, ranges, self._drift or 0)
+        self.pseudo_labels.restore(tensors)
+        waiting = LabelledRows.restored(tensors, "pending", self._size)
+        self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
+        self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
+
+    def _waiting_rows(self) -> LabelledRows:
+        return LabelledRows.of(self.waiting, self._size)

@@ -1,0 +1,158 @@
+"""Every number of the exact learner, in one place. `benchmarks.learning --ablate` measures what each part is worth.
+
+They are no part of the configuration: chosen once, they hold for every model and device. Another value is another
+`ExactSettings`, as the ablation makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headway.errors import LocalError
+from headway.maths import TEMPERATURES
+
+SINCE_DRIFT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one expert is solved.
+
+    worth: what a class mean of the training data counts for, in samples. lookback_labels: the newest labels that it is
+    solved from, 0 for all, `SINCE_DRIFT` for those since the last drift. local_priors: class priors from the device's
+    own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
+    labels_max: given up beyond so many labels, 0 for never.
+    """
+
+    name: str
+    worth: float = 2.0
+    lookback_labels: int = 0
+    local_priors: bool = False
+    ridge: bool = False
+    labels_max: int = 0
+
+    @property
+    def solution(self) -> tuple[bool, float, int]:
+        """Recipes of which this is equal come from one factorisation."""
+        return self.ridge, self.worth, self.lookback_labels
+
+
+# while labels are few nobody knows how far to trust them, so that more cautious experts help; later they only cost
+EARLY_LABELS = 256
+
+RECIPES = (
+    Recipe("quick"),
+    Recipe("quick-prior", local_priors=True),
+    Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
+    Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
+    Recipe("long", lookback_labels=1024),
+    Recipe("long-prior", lookback_labels=1024, local_priors=True),
+    Recipe("recent", lookback_labels=256),
+    Recipe("recent-prior", lookback_labels=256, local_priors=True),
+    Recipe("newest", lookback_labels=64),
+    Recipe("since-drift", lookback_labels=SINCE_DRIFT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSettings:
+    """What the experts are, and how they are judged, calibrated and brought up to date.
+
+    recipes: the experts. The first one is a discriminant over all labels; it and those of the same solution follow
+    every label at once.
+
+    few_labels (labels): up to where heads are judged by leave-one-out, see `few`. 128 rows tell apart what is worth
+    telling apart, and all of them can still be left out one by one at the cost of one more solve.
+    evidence_rows (labels): the newest labels that stay as rows, to be left out of the heads that learned them. As many
+    as are few, so that every one of the few is asked.
+    remember_labels (labels): below it nothing is forgotten, unless after a drift: a short look-back would know some
+    classes or conditions from a handful of labels.
+
+    class_labels_min (labels of each class): from here on the device's own class frequencies are believed.
+    unlabelled_nats, unlabelled_labels (nats; labels): head start of a class without a label, see `recipes.head_start`,
+    and after how many labels half of it is left. A class not met in the first hours may still come; one not met among
+    hundreds of labels is rare.
+
+    drift_labels_min, drift_labels_max (labels): so many since a drift have an expert of their own. Eight give one row
+    per class or so; after thousands the drift is history, and other look-backs have taken over.
+    drift_coverage (share of all labels): must be of classes that were met again since the drift.
+
+    temperatures: what logits may be divided by; of one value only, there is nothing to fit.
+    temperature_log2 (log2): the usual temperature. Discriminants under a shared covariance are overconfident where a
+    sensor has moved; 4 is where they tend to end up.
+
+    loss_max (nats): one surprise counts no more than that, a label may be wrong.
+    few_rate, rate: share of a loss that moves the weights, while labels are few and later. 1 is Bayes' rule; experts
+    that erred alike on ten rows may differ on the next ten, so that a third of that is believed at first.
+    discount (per label): what remains of earlier losses; 0.99 looks back on some hundred labels.
+    share: part of the weight that is dealt out evenly with every label, so that who was bad yesterday can come back.
+
+    bucket_labels, buckets_max, fine_buckets (labels; buckets): the grain of look-backs, the most that are kept, and how
+    many of the newest are never merged. 64 is the shortest look-back; 32 buckets keep a state of some megabytes.
+    pseudo_label_batch (windows): so many wait for one refit.
+
+    small_features (codes): up to here every label is worth a refit while labels are few.
+    refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
+    that solving all experts costs a label less than predicting it.
+    """
+
+    recipes: tuple[Recipe, ...] = RECIPES
+
+    few_labels: int = 128
+    evidence_rows: int = 128
+    remember_labels: int = 512
+
+    class_labels_min: int = 3
+    unlabelled_nats: float = 1.0
+    unlabelled_labels: int = 256
+
+    drift_labels_min: int = 8
+    drift_labels_max: int = 4096
+    drift_coverage: float = 0.9
+
+    temperatures: tuple[float, ...] = tuple(TEMPERATURES.tolist())
+    temperature_log2: float = 2.0
+
+    loss_max: float = 4.0
+    few_rate: float = 0.3
+    rate: float = 1.0
+    discount: float = 0.99
+    share: float = 0.01
+
+    bucket_labels: int = 64
+    buckets_max: int = 32
+    fine_buckets: int = 8
+    pseudo_label_batch: int = 16
+
+    small_features: int = 128
+    refit_labels: tuple[int, int, int] = (16, 64, 128)
+
+    def __post_init__(self) -> None:
+        if not self.recipes or self.recipes[0].ridge or self.recipes[0].lookback_labels:
+            raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
+
+    def few(self, labels: int) -> bool:
+        """The one choice between two ways to judge heads by labels that they have not seen.
+
+        True, leave-one-out: each label is predicted by heads solved without it. A handful of labels then judges heads
+        that have learned all the others, instead of heads that had learned next to nothing when those labels came.
+        False, prequential: each label is predicted before it is learned. That is what serving is like, also where
+        things change, and once labels are many it is evidence enough.
+
+        It holds for the experts in the pool and for the pool at the gate. labels: those in the buckets, so that the
+        choice is the same from one refit to the next.
+        """
+        return labels < self.few_labels
+
+    def refit_interval(self, size: int, labels: int) -> int:
+        """Labels between two refits, of `size` codes each, once `labels` are known."""
+        if self.few(labels):
+            return 1 if size <= self.small_features else 1 + labels // 8
+        return self.refit_labels[min(2, (size - 1) // self.small_features)]
+
+    def calibrations(self, labels: int) -> int:
+        """Grows whenever temperatures are due: every `evidence_rows` labels, later less often."""
+        step = self.evidence_rows
+        while labels > 8 * step:
+            step *= 2
+        return labels // step * step

@@ -1,0 +1,135 @@
+"""What the commands of the server share on click: options in groups, one line for each mistake, the exit codes.
+
+Programs of a device never import this module: they keep argparse, which costs them nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from headway.errors import ConfigError, HeadwayError
+from headway.extras import missing_extra
+
+HELP_COLUMNS_MAX = 110
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
+
+
+class Option(click.Option):
+    """An option that stands in a group of the help, with its default and its limits.
+
+    limits: in words, shown beside the default. known: values to complete, also behind a comma.
+    default_elsewhere: shown where the value is not set by the option itself, but by what it overrules.
+    """
+
+    def __init__(
+        self,
+        *declared: Any,
+        group: str = "",
+        limits: str = "",
+        known: Iterable[str] = (),
+        default_elsewhere: str = "",
+        **given: Any,
+    ) -> None:
+        super().__init__(*declared, **given)
+        self.group, self.limits, self.known, self.default_elsewhere = group, limits, tuple(known), default_elsewhere
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        said = {"default": self.default_elsewhere, "range": self.limits}
+        return {**extra, **{name: words for name, words in said.items() if words}}
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if not self.known:
+            return super().shell_complete(ctx, incomplete)
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + value) for value in self.known if value.startswith(last)]
+
+
+class _Formatter(click.HelpFormatter):
+    """Headings stand out on a terminal; where the help is piped, click leaves the emphasis away."""
+
+    def write_heading(self, heading: str) -> None:
+        super().write_heading(click.style(heading, bold=True))
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+class Command(click.Command):
+    """A command whose help shows its options by group, in the order in which they are declared."""
+
+    context_class = _Context
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", "") or "Options", []).append(record)
+        groups["Options"] = groups.pop("Options")  # the help's own option, and what has no group, come last
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+class Group(click.Group):
+    """A program of several commands. Whoever reads its output may stop reading."""
+
+    context_class = _Context
+    command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # whoever read our output has closed it; keep the interpreter from complaining at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+def option(*declared: str, **given: Any) -> Callable[[Any], Any]:
+    """`click.option` with a group, limits and values to complete: see `Option`."""
+    return click.option(*declared, cls=Option, **given)
+
+
+def file_path() -> click.Path:
+    """The type of an option that names a file; whether it can be used is said where it is used."""
+    return click.Path(path_type=Path)
+
+
+def run(program: click.Command, name: str, extra: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a program and return its exit code (see headway.errors for the families); mistakes are one line on stderr.
+
+    extra: of the distribution, named when a package of it is not installed. A command returns its exit code or None.
+    """
+    try:
+        code = program.main(
+            None if arguments is None else list(arguments),
+            prog_name=name,
+            standalone_mode=False,
+            max_content_width=HELP_COLUMNS_MAX,
+        )
+    except HeadwayError as error:
+        return _refused(str(error), error.exit_code)
+    except click.UsageError as error:
+        where = name if error.ctx is None else error.ctx.command_path.strip()
+        message = " ".join(error.format_message().split()).rstrip(".").replace(". (", " (")
+        return _refused(f"{message[:1].lower()}{message[1:]}; see {where} --help", ConfigError.exit_code)
+    except ModuleNotFoundError as error:
+        return _refused(missing_extra(error, extra), ConfigError.exit_code)
+    except click.Abort:
+        return _refused("interrupted", INTERRUPTED)
+    return int(code or 0)
+
+
+def _refused(message: str, exit_code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code

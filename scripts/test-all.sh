@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Run the tests on every Python of the given versions that is installed here, each in an environment of its own,
+# .cache/venv-3.x. Run by make test-all; fails when one of them does, or when none is installed.
+set -uo pipefail
+versions=${*:?usage: test-all.sh 3.11 3.12 ...}
+here=$(dirname "$0")
+tested=''
+failed=''
+
+# on PATH, where a shim of pyenv may stand for a version that is not the active one, or among pyenv's own
+find_version() {
+    local candidate
+    for candidate in "$(command -v "python$1")" "$(pyenv root 2>/dev/null)"/versions/"$1".*/bin/python; do
+        if [ -x "$candidate" ] && is_version "$candidate" "$1"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+is_version() { [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$2" ]; }
+
+for version in $versions; do
+    if ! python=$(find_version "$version"); then
+        echo "==> Python $version is not installed; left out" >&2
+        continue
+    fi
+    venv=".cache/venv-$version"
+    echo "==> Python $version ($python)" >&2
+    tested="$tested $version"
+    if ! { PYTHON="$python" "$here/setup.sh" "$venv" && is_version "$venv/bin/python" "$version" &&
+        make --no-print-directory test VENV="$venv" PYTHON="$python"; }; then
+        failed="$failed $version"
+    fi
+done
+if [ -z "$tested" ]; then
+    echo "error: none of Python $versions is installed; name others: make test-all PYTHONS='3.12'" >&2
+    exit 2
+fi
+if [ -n "$failed" ]; then
+    echo "error: the tests failed on Python$failed" >&2
+    exit 1
+fi
+echo "==> passed on Python$tested" >&2
