@@ -27,6 +27,18 @@ def printable(text: str) -> str:
     return "".join(_written(character) if _acts(character) else character for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for text of several lines that this program has put together itself."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def log_to_stderr(level: str, line: str) -> None:
+    """What a program logs, one printable line a record. line: a format of `logging`."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter(line))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
 class PrintableFormatter(logging.Formatter):
     """A log line per record: what came from outside cannot forge another one. Tracebacks keep their lines."""
 

@@ -20,6 +20,7 @@ from headway.bundle import read_container, read_public_key, read_variant
 from headway.durable import write_durably
 from headway.errors import BundleError, ConfigError, RemoteError, StoreError
 from headway.ports import Clock
+from headway.printable import printable
 from headway.wire import AGGREGATOR, Reported, checked_name
 
 SHELF = "bundles"
@@ -139,7 +140,7 @@ def _line(row: DeliveryRow, payload: bytes) -> dict[str, str]:
     except RemoteError:
         reported = None
     runs = "-" if reported is None else str(reported.release)
-    state = "has not reported" if reported is None else reported.delivery
+    state = "has not reported" if reported is None else printable(reported.delivery)
     if reported is not None and row.sha256 and reported.release == row.release and not state:
         state = "there"
     if not row.done:
