@@ -100,7 +100,7 @@ def _simulate(rest: tuple[str, ...]) -> int:
         code: int = command.load()(list(rest))
         return code
     raise ConfigError(
-        "edge-fleet simulate needs the package 'simulation', which is not installed here; install headway"
+        "edge-fleet simulate needs the package headway_simulation, which is not installed here; install headway whole"
     )
 
 

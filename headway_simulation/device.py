@@ -14,9 +14,9 @@ from edge_agent.sync import SyncState
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
 from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
-from simulation.history import History, SensorFile, Violation
-from simulation.machine import Machine, Place
-from simulation.network import SimulatedTransport
+from headway_simulation.history import History, SensorFile, Violation
+from headway_simulation.machine import Machine, Place
+from headway_simulation.network import SimulatedTransport
 
 
 @dataclass(slots=True)

@@ -10,11 +10,11 @@ from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, StatisticsReport, Update
-from simulation.device import Lives, SimulatedDevice
-from simulation.history import Violation
-from simulation.model import Model
-from simulation.server import SimulatedServer
-from simulation.server_disk import Kept
+from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.history import Violation
+from headway_simulation.model import Model
+from headway_simulation.server import SimulatedServer
+from headway_simulation.server_disk import Kept
 
 
 class Invariants:
