@@ -253,7 +253,7 @@ class Agent:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
 
         session_present: False where the broker has lost this device's session, and maybe what it retained; then the
-        acknowledged tables go out once more, for an aggregator that rebuilds from them.
+        acknowledged statistics go out once more, for an aggregator that rebuilds from them.
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """

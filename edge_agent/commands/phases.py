@@ -51,15 +51,15 @@ def live(agent: Agent, features: Features, labels: Int64, ids: Sequence[str] | N
     if len(known) < count * HELD_EVERY:
         raise DataError(f"{len(known)} labels are too few for {count} phases; each needs {HELD_EVERY}, one held back")
     held = [part[HELD_EVERY // 2 :: HELD_EVERY] for part in parts]
-    taught = labels.copy()
-    taught[np.concatenate(held)] = UNLABELLED
+    learned = labels.copy()
+    learned[np.concatenate(held)] = UNLABELLED
     answers: list[Answer] = []
     accuracy = np.zeros((count, count))
     start = 0
     for phase, part in enumerate(parts):
         stop = len(labels) if phase == count - 1 else int(part[-1]) + 1
         rows = features.rows(start, stop)
-        answers.append(agent.process(rows, taught[start:stop], None if ids is None else ids[start:stop]))
+        answers.append(agent.process(rows, learned[start:stop], None if ids is None else ids[start:stop]))
         start = stop
         accuracy[phase] = [_accuracy(agent, features, labels, rows) for rows in held]
     columns = ("prediction", "probability", "served_by")

@@ -15,7 +15,7 @@ from headway.errors import ConfigError
 
 
 class Policy:
-    """Decides with events and a time; `surroundings` is asked only for what the settings name."""
+    """Decides with events and a time; `machine_state` is asked only for what the settings name."""
 
     def __init__(self, settings: PolicySettings, machine_state: MachineState, now_s: float) -> None:
         self.settings, self._machine_state = settings, machine_state

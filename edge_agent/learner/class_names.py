@@ -31,7 +31,7 @@ class ClassNames:
 
     @property
     def wire_names(self) -> tuple[str, ...]:
-        """The same classes as tables, messages and heads name them."""
+        """The same classes as statistics, messages and heads name them."""
         return (*self._bundle, *self.local_names[len(self._bundle) :])
 
     def of_fleet(self, name: str) -> str:
@@ -44,7 +44,7 @@ class ClassNames:
         return dict(self._aliases)
 
     def add(self, name: str) -> bool:
-        """Know a class more; one that was removed comes back. False when nothing is new to the tables."""
+        """Know a class more; one that was removed comes back. False when the trainer need not know."""
         if name in self.local_names:
             self.removed -= {name}
             return False
@@ -53,7 +53,7 @@ class ClassNames:
         return True
 
     def rename(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
-        """Rename classes; returns the renames (old, new) that tables must follow: those of added classes."""
+        """Rename classes; returns the renames (old, new) that statistics must follow: those of added classes."""
         names = dict(changes.rename)
         own = tuple((old, new) for old, new in changes.rename if self.local_names.index(old) >= len(self._bundle))
         self.local_names = tuple(names.get(name, name) for name in self.local_names)

@@ -168,7 +168,7 @@ class HeadLearner:
         return self._scorer.error(served.probability, np.asarray(label)[None])
 
     def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
-        """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
+        """Label `number` was wrong: it is `after`, or nothing. Exact statistics change to the bit as if it had been so.
 
         Scores stay as they were earned; what was served then was served to the label of then.
         """
@@ -187,9 +187,9 @@ class HeadLearner:
                 setattr(self, name_of, sums.widened(len(self.names)))
 
     def change_classes(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
-        """Rename, add and remove classes by name; returns the renames (old, new) that all tables must follow.
+        """Rename, add and remove classes by name; returns the renames (old, new) that all statistics must follow.
 
-        A removed class is never predicted any more; its samples stay in the tables, where they shape the shared
+        A removed class is never predicted any more; its samples stay in the statistics, where they shape the shared
         covariance. A renamed one keeps all it has learned; one of the bundle is called so on this device alone.
         Raises DataError, and then nothing has changed.
         """

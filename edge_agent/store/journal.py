@@ -1,6 +1,6 @@
 """Encodes what happened to the learner since its last checkpoint, so that a commit need not write everything.
 
-A learner's state is a pure function of what it was taught, in order. Each commit appends one entry: the sync state
+A learner's state is a pure function of what it learned, in order. Each commit appends one entry: the sync state
 and the operations since the entry before. A start takes the checkpoint and does the operations again, which gives the
 same bits; a sum over each entry tells a damaged one from a good one.
 """

@@ -14,7 +14,7 @@ class Downlink:
     def __init__(self, learner: HeadLearner) -> None:
         self._learner = learner
         self._seen = b""
-        # the head for which the others' tables were asked on this connection
+        # the head for which the others' statistics were requested on this connection
         self._asked_at = 0
 
     def reconnected(self) -> None:
@@ -30,7 +30,7 @@ class Downlink:
         self._seen = self._digest(payload)
 
     def prior_request(self) -> bytes | None:
-        """What asks for the other devices' tables, while few labels of its own make them useful.
+        """The request for the other devices' statistics, while few labels of its own make them useful.
 
         Once for each head of the fleet that holds at least twice what is known of them already.
         """

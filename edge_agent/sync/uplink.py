@@ -1,6 +1,6 @@
 """Decides when the exact learner's statistics and the metrics go out, and how: whole, as a change, or in parts.
 
-Statistics are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
+Statistics are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole ones are
 long, what was learned since the acknowledged ones goes out instead, as long as everything is answered in order.
 """
 
@@ -25,7 +25,7 @@ from headway.wire import (
 )
 
 NEVER_S = -1e9
-# after so many changes whole tables, which the broker retains for an aggregator that loses its store
+# after so many changes whole statistics, which the broker retains for an aggregator that loses its store
 CHANGES_MAX = 20
 # parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
 WINDOW_PARTS = 4
@@ -122,7 +122,7 @@ class Uplink:
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:
-        """What was learned since the stored report, where that is shorter than half of whole tables.
+        """What was learned since the stored report, where that is shorter than half of whole statistics.
 
         With `whole_bytes_max` 0 wherever it can be sent like this.
         """
@@ -135,7 +135,7 @@ class Uplink:
         try:
             payload = change.encode()
         except LocalError:
-            return None  # too wide or too odd for a change; whole tables take everything
+            return None  # too wide or too odd for a change; whole statistics take everything
         if 2 * len(payload) >= self._whole_bytes and self.settings.whole_bytes_max:
             return None
         self._changes += 1

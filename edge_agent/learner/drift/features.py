@@ -59,7 +59,7 @@ class Shift:
 
 
 class FeatureShift:
-    """Watches the codes of one device. source: tables of at least one sample."""
+    """Watches the codes of one device. source: statistics of at least one sample."""
 
     def __init__(self, source: Statistics) -> None:
         sums, counts = source.class_sums.astype(np.float64), source.class_sums[-1].astype(np.float64)
