@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.assembly import Assemblies
-from aggregator.delivery import Deliveries
+from aggregator.bundle_sender import BundleSender
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Method, Policy
@@ -53,12 +53,12 @@ class Aggregator:
     """One fleet. Construct it, and call every method, inside a transaction of the store."""
 
     def __init__(
-        self, fleet: str, model: FleetModel, policy: Policy, store: Store, deliveries: Deliveries | None = None
+        self, fleet: str, model: FleetModel, policy: Policy, store: Store, deliveries: BundleSender | None = None
     ) -> None:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
         self._priors = Priors(fleet, model, policy, store, self._heads)
-        self._registry = Registry(store, policy.limits, len(model.source.classes), model.task)
+        self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
@@ -170,7 +170,7 @@ class Aggregator:
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        size_max = self._model.source.size
+        size_max = self._model.training_statistics.size
         if self._repeated(device, payload, now):
             return
         if is_change(payload):
@@ -271,7 +271,7 @@ class Aggregator:
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
     def _check_update(self, update: Update) -> None:
-        source = self._model.source
+        source = self._model.training_statistics
         shape = (len(source.classes), source.size + 1)
         if self._policy.method is not Method.AVERAGE:
             raise Refused("unused", "gradient updates have no place in a fleet with method = exact")

@@ -2,7 +2,8 @@
 
 The same devices and labels as `benchmarks.learning`, the exact learner once as it is and once without each part. A part
 is left out by `ExactSettings` alone, so what is measured is the shipped code. Features are computed once per task and
-seed. Figures: accuracy without the part minus accuracy with it, paired by seed, in points; mean and standard deviation.
+seed. One stream more is synthetic: classes whose features change places at once, where the real ones drift slowly.
+Figures: accuracy without the part minus accuracy with it, paired by seed, in points; mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.backbones import bundle
+from benchmarks.drift import LABELS_AFTER, LABELS_BEFORE
 from benchmarks.ours import features_of
 from benchmarks.peers import Contender
+from benchmarks.stream import Stream
 from benchmarks.tasks import Device, Task
 from edge_agent.config import LearnerSettings
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact import ExactSettings, Recipe
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
 from headway.bundle import Variant
 
-FULL = "as it is"
+FULL, SUDDEN = "as it is", "sudden drift"
 FULL_SETTINGS, DEFAULTS = ExactSettings(), LearnerSettings()
 Drive = Callable[[Contender, Task, Device, Features, dict[str, Features], list[Features]], dict[str, float]]
 
@@ -40,7 +43,7 @@ class Alone:
     """The learner without an agent around it: the same scores as `benchmarks.ours.Headway`, a third faster."""
 
     def __init__(self, variant: Variant, variation: Variation) -> None:
-        self._learner = Learner(variant, variation.learner, variation.exact)
+        self._learner = HeadLearner(variant, variation.learner, variation.exact)
 
     def predict(self, features: Features) -> Int64:
         """Classes int64 (n,), by the head that serves now."""
@@ -91,6 +94,25 @@ def scores(task: Task, seed: int, drive: Drive, chosen: Mapping[str, Variation])
     for name, variation in chosen.items():
         results = [next(iter(drive(Alone(variant, variation), task, *parts).values())) for parts in prepared]
         yield name, float(np.mean(results))
+
+
+def sudden_drift_scores(seed: int, chosen: Mapping[str, Variation]) -> Iterator[tuple[str, float]]:
+    """Accuracy on the labels after a sudden change, each predicted before it is learned, by variation."""
+    stream = Stream(64, 6)
+    before, after = (
+        stream.windows(LABELS_BEFORE, 100 + seed),
+        stream.windows(LABELS_AFTER, 200 + seed, drift=True),
+    )
+    for name, variation in chosen.items():
+        device = Alone(stream.variant, variation)
+        device.learn(stream.features(before[0]), before[1])
+        right = 0
+        features = stream.features(after[0])
+        for row in range(LABELS_AFTER):
+            one, label = features.rows(row, row + 1), after[1][row : row + 1]
+            right += int(device.predict(one)[0] == label[0])
+            device.learn(one, label)
+        yield name, right / LABELS_AFTER
 
 
 def table(kept: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.learner.gradient import CANDIDATE
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
@@ -120,7 +120,7 @@ def study(variant: Variant, features: Features, labels: Int64, scenario: str, me
     order = np.random.default_rng(draw).permutation(len(labels))
     taught, tested = order[: ROUNDS * PER_ROUND], order[ROUNDS * PER_ROUND :]
     test, truth = taken(features, tested), labels[tested]
-    agent = Agent("case", Learner(variant, settings), SyncSettings(), SyncState(epoch=1))
+    agent = Agent("case", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=1))
     for number in range(ROUNDS + 1):
         if number:
             rows = taught[(number - 1) * PER_ROUND : number * PER_ROUND]

@@ -146,7 +146,7 @@ def _shift_alarms(stream: Stream, seed: int, moved: float) -> list[int]:
     deviation: Float64 = x.std(axis=0)
     x[4 * CHANGE :] += moved * deviation * random.choice([-1.0, 1.0], x.shape[1])
     codes: Int8 = stream.features(x).codes
-    subject = FeatureShift(stream.variant.source)
+    subject = FeatureShift(stream.variant.training_statistics)
     found = [subject.add(codes[start : start + 32]) for start in range(0, count, 32)]
     return [alarm.window for alarm in found if alarm is not None]
 

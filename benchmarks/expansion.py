@@ -106,7 +106,7 @@ def _own(variant: Variant, device: Device, features: Features, block: int) -> fl
 
 def _solved(variant: Variant, device: Device, features: Features, block: int) -> float:
     """At least 16 rows between two solves: on an even stream the head hardly moves in fewer."""
-    tables, right, block = variant.source, 0, max(block, 16)
+    tables, right, block = variant.training_statistics, 0, max(block, 16)
     nothing = Statistics.zeros(tables.size, tables.classes, tables.space)
     for start in range(0, len(features), block):
         codes, labels = features.codes[start : start + block], device.taught.y[start : start + block]

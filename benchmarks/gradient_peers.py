@@ -84,7 +84,7 @@ def ours_on_device(size: int) -> Steps:
         name="step", version="1", release=1,
         backbones=(Backbone("backbone.tflite", "tflite", "float32", True, b"none"),),
         head=head, features=features, preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
-        source=Statistics.of(codes, y, classes, features.fingerprint("none")),
+        training_statistics=Statistics.of(codes, y, classes, features.fingerprint("none")),
         probe_inputs=x[:1], probe_embedding=x[:1], buffer=TrainingRows(codes[:400], labels=y[:400]),
     )  # fmt: skip
     settings = replace(LearnerSettings(), batch_rows=BATCH, steps_per_label=1)

@@ -77,11 +77,17 @@ def _installed(task: str) -> bool:
 
 def _ablate(folder: Path, names: list[str], seeds: int, json_path: Path | None) -> None:
     """A line on stderr as each score comes, the table at the end."""
-    kept: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    kept: dict[str, dict[str, list[float]]] = {name: {} for name in (*names, ablation.SUDDEN)}
+    chosen = ablation.variations()
     for seed in range(seeds):
-        for name in names:
-            for variation, accuracy in ablation.scores(TASKS[name](folder, seed), seed, _drive, ablation.variations()):
-                kept[name].setdefault(variation, []).append(accuracy)
+        for name, runs in kept.items():
+            scores = (
+                ablation.sudden_drift_scores(seed, chosen)
+                if name == ablation.SUDDEN
+                else ablation.scores(TASKS[name](folder, seed), seed, _drive, chosen)
+            )
+            for variation, accuracy in scores:
+                runs.setdefault(variation, []).append(accuracy)
                 print(f"  {name}, seed {seed}, {variation}: {100 * accuracy:.2f}", file=sys.stderr, flush=True)
             if json_path:
                 json_path.write_text(json.dumps(kept, indent=1))

@@ -7,7 +7,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sync import SyncState
@@ -20,7 +20,7 @@ class Headway:
 
     def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
         settings = settings or LearnerSettings()
-        learner = Learner(variant, settings)
+        learner = HeadLearner(variant, settings)
         windows = RememberedWindows(settings.horizon_rows)
         self.agent = Agent("benchmark", learner, SyncSettings(), SyncState(epoch=1), windows=windows)
         self._seen = 0

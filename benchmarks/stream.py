@@ -7,7 +7,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.pipeline import Features
 from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64
@@ -40,7 +40,7 @@ class Stream:
         learner = LearnerSettings(**settings)  # type: ignore[arg-type]
         state = SyncState(epoch=1)
         windows = RememberedWindows(learner.horizon_rows)
-        return Agent("bench", Learner(self.variant, learner), SyncSettings(), state, windows=windows)
+        return Agent("bench", HeadLearner(self.variant, learner), SyncSettings(), state, windows=windows)
 
     def _variant(self, x: Float32, y: Int64, classes: tuple[str, ...]) -> Variant:
         codes, _ = self._map.codes(x)
@@ -55,7 +55,7 @@ class Stream:
             head=Head(kernel, head.bias, HeadKind.SOFTMAX, classes, HeadInput.EMBEDDING),
             features=self._map,
             preprocessing=Preprocessing((source.size,), np.zeros(source.size, np.float32)),
-            source=source,
+            training_statistics=source,
             probe_inputs=x[:4],
             probe_embedding=x[:4],
         )

@@ -120,7 +120,7 @@ def convert(
         head=head,
         features=fitted.features,
         preprocessing=preprocessing,
-        source=fitted.statistics,
+        training_statistics=fitted.statistics,
         probe_inputs=raw_windows(data.x[probes], preprocessing),
         probe_embedding=embedding[probes],
         report=report.figures(),

@@ -27,7 +27,7 @@ def inspect_lines(path: Path) -> list[str]:
             else f", {len(expansion.bias)} random of {'input' if expansion.of_input else 'them'}"
         ),
         "space": variant.space,
-        "source": f"{variant.source.samples} samples {variant.source.counts.tolist()[:32]}",
+        "source": f"{variant.training_statistics.samples} samples {variant.training_statistics.counts.tolist()[:32]}",
         "buffer": _rows(variant.buffer),
         "evaluate": _rows(variant.evaluation),
         "licence": variant.licence or "none given",

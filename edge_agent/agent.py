@@ -1,7 +1,7 @@
-"""One device's decisions: predict, score, learn, gate, and what the fleet hears of it. Does no I/O.
+"""Makes one device's decisions: predict, score, learn, gate, and what is sent to the fleet. Does no I/O.
 
 Events go in, effects come out, in the order in which the loop (loop.py) must carry them out:
-what must be durable is committed before anything that depends on it is said to anybody.
+what must be durable is committed before anything that depends on it is sent to anybody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_agent.learner import (
     AdoptPrior,
     ChangeClasses,
     CorrectLabel,
-    Learner,
+    HeadLearner,
     LearnLabel,
     Operation,
     Prediction,
@@ -40,12 +40,12 @@ EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
-# what the fleet must hear of: other statistics, or other names
+# what the fleet must receive: other statistics, or other names
 COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
 
 
 class Agent:
-    """One device, from the features of its windows to what a commit saves and a message says.
+    """One device, from the features of its windows to what a commit saves and a message carries.
 
     windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
     wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it speaks.
@@ -55,7 +55,7 @@ class Agent:
     def __init__(
         self,
         device: str,
-        learner: Learner,
+        learner: HeadLearner,
         settings: SyncSettings,
         sync_state: SyncState,
         *,
@@ -126,12 +126,12 @@ class Agent:
         self._change(ChangeClasses(changes))
 
     def head_published(self, payload: bytes) -> bool:
-        """The fleet has a new head; True when it was news, and then commit. Raises RemoteError when it is unusable."""
+        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError."""
         if self.downlink.has_seen(payload):
             return False
-        news = self._change(AdoptHead(payload))
+        changed = self._change(AdoptHead(payload))
         self.downlink.saw(payload)
-        return news
+        return changed
 
     def prior_received(self, payload: bytes) -> bool:
         """What other devices learned; True when it was taken up, and then commit. Raises RemoteError."""
@@ -216,11 +216,11 @@ class Agent:
 
     def begin_anew(self) -> Changes:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
-        what is learned from now on is told. Commit at once."""
+        what is learned from now on is sent. Commit at once."""
         state, trainer = self.sync_state, self.learner.trainer
         statistics = trainer.statistics
         if statistics is None:
-            trainer.take_update()  # what was about to be told; the journal cannot say so, a checkpoint can
+            trainer.take_update()  # what was about to be sent; the journal cannot tell, a checkpoint can
             self._checkpointer.demand_checkpoint()
         self._run_start = RunStart(state.counter, trainer.labels, statistics)
         self.removed = (
@@ -253,7 +253,7 @@ class Agent:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
 
         session_present: False where the broker has lost this device's session, and maybe what it retained; then the
-        acknowledged tables go out once more, for an aggregator that rebuilds from them.
+        acknowledged statistics go out once more, for an aggregator that rebuilds from them.
 
         Returns the transaction to commit before anything is sent: that this run speaks.
         """
@@ -279,8 +279,8 @@ class Agent:
             return self.begin_anew() if contradiction is None else self.fork(contradiction)
         self.uplink.acknowledged(ack, state.acked)
         self.outbox.set_pace(ack.pace_s)
-        news = state.acknowledge(ack.counter)
-        if not news and not ack.sequence:
+        newer = state.acknowledge(ack.counter)
+        if not newer and not ack.sequence:
             return None
         self.outbox.acknowledged(ack.sequence)
         return replace(self.changes(), acknowledged=ack.sequence or None)

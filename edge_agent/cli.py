@@ -22,17 +22,18 @@ from edge_agent.daemon import Daemon
 from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
 from headway.ports import SystemClock
+from headway.printable import log_to_stderr, printable, printable_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format="%(levelname)s %(message)s")
+    log_to_stderr(options.log_level, "%(levelname)s %(message)s")
     try:
         code: int = options.run(options)
         return code
     except HeadwayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # whoever read our output has closed it; keep the interpreter from complaining at exit
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     status = read_status(read_config(options.config))
-    print(json.dumps(status, indent=2) if options.json else status_text(status))
+    print(json.dumps(status, indent=2) if options.json else printable_lines(status_text(status)))
     return 0
 
 
@@ -65,7 +66,7 @@ def _classes(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     records = read_decisions(read_config(options.config))
-    print(json.dumps(records, indent=2) if options.json else decisions_text(records))
+    print(json.dumps(records, indent=2) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 

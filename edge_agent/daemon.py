@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Delivery, SelfTest, Slots, file_sha256
+from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
 from edge_agent.sensors import Spool
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
@@ -47,7 +47,7 @@ class Daemon:
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
         self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
-        self._delivery = self._deliveries(config, opened) if config.mqtt is not None else None
+        self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
 
         def connect(last_will: Outgoing) -> Transport:
             return build_transport(
@@ -64,7 +64,7 @@ class Daemon:
             opened,
             Spool(config.sensor),
             connect=None if config.mqtt is None else connect,
-            delivery=self._delivery,
+            installer=self._installer,
         )
 
     def run(self, *, once: bool = False) -> bool:
@@ -82,8 +82,8 @@ class Daemon:
             log.warning("the bundle on trial failed: %s", error)
             self._restart = True
         notifier.stopping()
-        if self._delivery is not None:
-            self._delivery.stop(self._clock.monotonic_s())
+        if self._installer is not None:
+            self._installer.stop(self._clock.monotonic_s())
         try:
             self._loop.stop()
         except StoreError:
@@ -94,7 +94,7 @@ class Daemon:
         self._loop.store.current.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
-        return self._restart or (self._delivery is not None and self._delivery.restart)
+        return self._restart or (self._installer is not None and self._installer.restart)
 
     def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
         loop = self._loop
@@ -120,7 +120,7 @@ class Daemon:
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
 
-    def _deliveries(self, config: AgentConfig, opened: Opened) -> Delivery | None:
+    def _build_installer(self, config: AgentConfig, opened: Opened) -> Installer | None:
         settings, clock = config.delivery, self._clock
         if not settings.enabled:
             return None
@@ -133,7 +133,7 @@ class Daemon:
             return state.boot, state.consumed
 
         running, sha256 = (opened.variant.release, opened.variant.space), file_sha256(self._slots.bundle)
-        return Delivery(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
+        return Installer(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
 
     def _wait(self, timeout_s: float) -> None:
         """Handle everything that arrived; block for the first event at most `timeout_s`."""

@@ -18,25 +18,25 @@ from headway.wire import Kind
 class Answer:
     """The agent's predictions for a batch, made before any of its labels was used.
 
-    probability: float32 (n, C), a regression's values; source: text (n,), the head that served each row.
+    probability: float32 (n, C), a regression's values; served_by: text (n,), the head that served each row.
     prediction: int64 (n,); 0 or 1 per label, int64 (n, C); or values, float32 (n, C): `headway.maths.task.predicted`.
     """
 
     prediction: AnyArray
     probability: Float32
-    source: Strings
+    served_by: Strings
 
     @classmethod
     def of(cls, served: Sequence[Prediction], task: Task) -> Answer:
         """Of what was served for one run of windows after another."""
         probability = np.concatenate([one.probability for one in served])
-        sources = [one.source for one in served for _ in range(len(one.probability))]
-        return cls(predicted(probability, task), probability, np.array(sources))
+        heads = [one.served_by for one in served for _ in range(len(one.probability))]
+        return cls(predicted(probability, task), probability, np.array(heads))
 
     def encode(self, **more: AnyArray) -> bytes:
-        """As ``.npz`` bytes, three arrays by these names, and what `more` there is."""
+        """As ``.npz`` bytes: prediction, probability, source (the head that served), and what `more` there is."""
         buffer = io.BytesIO()
-        named = {"prediction": self.prediction, "probability": self.probability, "source": self.source, **more}
+        named = {"prediction": self.prediction, "probability": self.probability, "source": self.served_by, **more}
         np.savez(buffer, allow_pickle=False, **named)
         return buffer.getvalue()
 

@@ -22,7 +22,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import Learner as ServingLearner
+from edge_agent.learner import HeadLearner
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.store import CHECKED_NAMES, Extent
@@ -44,7 +44,9 @@ Label = str | int | Sequence[float] | AnyArray
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the learner says of one window. probability: float32 (C,) over `Learner.classes`; id: for `label`.
+    """The answer to one window. probability: float32 (C,) over `Learner.classes`; id: for `label`.
+
+    served_by: the head that answered.
 
     label: the most probable class; of a multi-label model its labels, joined by ", "; of a regression empty, its
     values being `probability`.
@@ -53,7 +55,7 @@ class Prediction:
     id: str
     label: str
     probability: Float32
-    source: str
+    served_by: str
 
 
 class Learner:
@@ -65,7 +67,7 @@ class Learner:
         self._pipeline = Pipeline(variant, open_runtime(variant))
         self._core = Agent(
             "embedded",
-            ServingLearner(variant, settings),
+            HeadLearner(variant, settings),
             SyncSettings(outbox_rows_max=0),  # there is nobody to send updates to
             SyncState(epoch=0),
             windows=RememberedWindows(settings.horizon_rows),
@@ -115,7 +117,7 @@ class Learner:
         if window_id is None:
             window_id, self._next = f"#{self._next}", self._next + 1
         answer = self._core.process(self._features(x[None]), None, (window_id,))
-        return Prediction(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.source[0]))
+        return Prediction(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.served_by[0]))
 
     def label(self, window_id: str, y: Label | None) -> bool:
         """The label of a window observed earlier; None takes it back. False when it is no longer remembered.

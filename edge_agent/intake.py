@@ -34,7 +34,7 @@ Note = Callable[[str, str], None]
 
 
 class Intake:
-    """Takes in one device's files. note: tells people of an event, by name and in words.
+    """Takes in one device's files. note: publishes an event, by name and in words.
 
     training: says how many labels of a file may be learned at once. new_classes: names that are unknown are new
     classes. replace_database: sets a damaged database aside and opens an empty one; None where that cannot be.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import headway
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Delivery, Messenger
+from edge_agent.delivery import Installer, Messenger
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
@@ -50,8 +50,8 @@ OUTBOX_ROWS_A_TURN = 20
 class DeviceLoop:
     """One device at work. Not thread-safe: one thread calls everything.
 
-    connect: makes the connection, given what the broker shall say for this device when it breaks; None works offline.
-    delivery: takes bundles over the network; None takes none. replace_database: as for `Intake`.
+    connect: makes the connection, given what the broker publishes for this device when it breaks; None works offline.
+    installer: takes bundles over the network; None takes none. replace_database: as for `Intake`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class DeviceLoop:
         policy: Policy,
         *,
         connect: Callable[[Outgoing], Transport] | None = None,
-        delivery: Delivery | None = None,
+        installer: Installer | None = None,
         replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
         self._config, self._clock = config, clock
@@ -84,7 +84,7 @@ class DeviceLoop:
             new_classes=config.learner.new_classes,
             replace_database=replace_database,
         )
-        self._messenger = None if delivery is None else Messenger(delivery, clock, self._publish, self._note)
+        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, self._note)
         self._connected = False
         self._problem = self._last_error = self._last_store_problem = ""
         self._refusals: set[str] = set()
@@ -120,7 +120,7 @@ class DeviceLoop:
 
     @property
     def last_will(self) -> Outgoing:
-        """What the broker says for this device when the connection breaks."""
+        """What the broker publishes for this device when the connection breaks."""
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
@@ -154,7 +154,7 @@ class DeviceLoop:
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
                 if self._messenger is not None:
-                    self._messenger.delivery.reconnected()
+                    self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -168,7 +168,7 @@ class DeviceLoop:
                 self._refused("subscribe-refused", f"the broker refused the subscription to {name}: {reason}")
 
     def stop(self) -> None:
-        """Say goodbye and commit. The store stays open."""
+        """Publish that the device goes offline, and commit. The store stays open."""
         self._sync()
         if self.transport is not None:
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -224,7 +224,7 @@ class DeviceLoop:
             self._refuse(name, error)
 
     def _refuse(self, name: str, error: RemoteError) -> None:
-        """Count what cannot be used; say so the first, second, fourth ... time, so that a flood makes no flood."""
+        """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
         self.refused += 1
         if not self.refused & (self.refused - 1):
             self._note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
@@ -239,7 +239,7 @@ class DeviceLoop:
             self._publish(Kind.EVENT, event.encode())
 
     def _publish_condition(self) -> None:
-        """Say once that the disk refuses, and once that it is good again."""
+        """Publish once that the disk refuses, and once that it is good again."""
         problem = self._store.problem
         if problem == self._last_store_problem:
             return
@@ -256,7 +256,7 @@ class DeviceLoop:
         if self._messenger is not None:
             if self._messenger.turn(now_s, self._connected):
                 self._publish(Kind.REPORTED, self._reported().encode())
-            self._stopping = self._stopping or self._messenger.delivery.restart
+            self._stopping = self._stopping or self._messenger.installer.restart
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -310,5 +310,5 @@ class DeviceLoop:
             source=learner.serving,
             problem=(self._store.problem or self._problem)[:500],
             release=self._variant.release,
-            delivery="" if self._messenger is None else self._messenger.delivery.state[:500],
+            delivery="" if self._messenger is None else self._messenger.installer.state[:500],
         )

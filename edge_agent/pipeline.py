@@ -1,4 +1,4 @@
-"""Window -> preprocess -> backbone -> features: what happens to a sensor batch before any learning."""
+"""Turns a sensor batch into features, before any learning: window -> preprocess -> backbone -> features."""
 
 from __future__ import annotations
 

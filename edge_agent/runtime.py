@@ -1,4 +1,4 @@
-"""Running the frozen backbone: LiteRT, tflite-runtime or ONNX Runtime behind one protocol, imported lazily.
+"""Runs the frozen backbone: LiteRT, tflite-runtime or ONNX Runtime behind one protocol, imported lazily.
 
 Windows go through one at a time. On these devices a batch gains little, and one fixed shape gives the same bits
 for a window whatever it arrives with.

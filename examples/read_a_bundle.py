@@ -24,8 +24,8 @@ print(f"\n{variant.name} {variant.version}, release {variant.release}: windows {
 print("backbones:  ", ", ".join(f"{backbone.engine} {backbone.precision}" for backbone in variant.backbones))
 print(f"features:    {variant.features.size} int8 codes")
 
-print(f"statistics:  {variant.source.samples} training samples")
-for name, count in zip(variant.source.classes, variant.source.counts, strict=True):
+print(f"statistics:  {variant.training_statistics.samples} training samples")
+for name, count in zip(variant.training_statistics.classes, variant.training_statistics.counts, strict=True):
     print(f"  {name:28} {count:>10,}")
 
 print(f"probes:      {len(variant.probe_inputs)} windows and what the source model makes of them")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from headway.arrays import AnyArray, describe
 from headway.errors import DataError
 from headway.fields import nearest
+from headway.printable import is_printable
 
 ADD, REMOVE, RENAME = "add_class", "remove_class", "rename_class"
 CLASS_NAME_MAX = 256
@@ -49,8 +50,9 @@ class ClassChanges:
             at = names.index(old)
             if new in bundle and bundle.index(new) != at:
                 raise DataError(f"class {old!r} cannot become {new!r}: that is the bundle's name of another class")
-            if new in names or not 0 < len(new) <= CLASS_NAME_MAX:
-                raise DataError(f"class {old!r} cannot become {new!r}: names are new, of 1 to {CLASS_NAME_MAX} letters")
+            if new in names or not is_class_name(new):
+                problem = f"names are new, of 1 to {CLASS_NAME_MAX} printable letters"
+                raise DataError(f"class {old!r} cannot become {new[:32]!r}: {problem}")
             names[at] = new
         for name in self.add:
             if name in bundle and name not in names:
@@ -63,3 +65,8 @@ class ClassChanges:
                 raise DataError(f"class {name!r} cannot be removed: it is no class{nearest(name, tuple(names))}")
         if self.remove and len(set(names) - gone) < 2:
             raise DataError(f"classes {list(self.remove)} cannot be removed from {names}: two must stay")
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a class may be called so: not empty, not too long, nothing in it that a terminal acts on."""
+    return 0 < len(name) <= CLASS_NAME_MAX and is_printable(name)

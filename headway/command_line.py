@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from headway.errors import ConfigError, HeadwayError
 from headway.extras import missing_extra
+from headway.printable import printable
 
 HELP_COLUMNS_MAX = 110
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
@@ -131,5 +132,5 @@ def run(program: click.Command, name: str, extra: str, arguments: Sequence[str] 
 
 
 def _refused(message: str, exit_code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return exit_code

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real brokers, started and stopped here."""
+"""Fixtures shared by all tests: real brokers, started and stopped here, and a check that nothing is left running."""
 
 from __future__ import annotations
 
@@ -8,11 +8,31 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from testbed.broker import Broker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Whatever a test starts has ended when the last test has; several processes of tests may share the machine."""
+    yield
+    left = [command for command in _children() if "multiprocessing.resource_tracker" not in command]
+    assert left == [], "tests left processes running"
+
+
+def _children() -> list[str]:
+    """Command lines of the processes that this one started and that still run; none where there is no /proc."""
+    commands = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for pid in listed.read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                commands.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [command for command in commands if command]
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.commands.count import Count
 from aggregator.commands.place import Place
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
-from aggregator.delivery import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.store import DeliveryRow, Store
 from headway.bundle import read_container, read_public_key, read_variant
 from headway.durable import write_durably
 from headway.errors import BundleError, ConfigError, RemoteError, StoreError
 from headway.ports import Clock
+from headway.printable import printable
 from headway.wire import AGGREGATOR, Reported, checked_name
 
 SHELF = "bundles"
@@ -139,7 +140,7 @@ def _line(row: DeliveryRow, payload: bytes) -> dict[str, str]:
     except RemoteError:
         reported = None
     runs = "-" if reported is None else str(reported.release)
-    state = "has not reported" if reported is None else reported.delivery
+    state = "has not reported" if reported is None else printable(reported.delivery)
     if reported is not None and row.sha256 and reported.release == row.release and not state:
         state = "there"
     if not row.done:

@@ -14,6 +14,7 @@ from aggregator.store import DeviceRow, Store
 from headway.errors import ConfigError
 from headway.maths import AnySums, LabelSums, ValueSums
 from headway.ports import Clock
+from headway.printable import printable
 from headway.wire import Metrics, Reported, checked_name
 
 NO_REPORT = Reported("", "", "", "", "", "", "", 0, "")
@@ -123,7 +124,7 @@ def as_table(summaries: Sequence[DeviceSummary], now_s: float) -> str:
 
 
 def _line(summary: DeviceSummary, now_s: float) -> tuple[str, ...]:
-    return (
+    cells = (
         summary.device,
         "yes" if summary.online else "no",
         f"{summary.epoch:x}"[-6:],
@@ -135,6 +136,7 @@ def _line(summary: DeviceSummary, now_s: float) -> tuple[str, ...]:
         _age(now_s - summary.last_seen_s),
         f"{summary.bundle} {summary.bundle_version}".strip() or "-",
     )
+    return tuple(map(printable, cells))  # a device chooses what it calls its bundle
 
 
 def _accuracy(sums: AnySums) -> float | None:

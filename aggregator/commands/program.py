@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +16,7 @@ from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock
+from headway.printable import log_to_stderr
 from headway.settings import Kind, entries, limits
 
 SETTINGS = {f"{entry.table}.{entry.key}": entry for entry in entries(Settings)}
@@ -29,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.version_option(headway.__version__, message="edge-fleet %(version)s", help="Show this program's version.")
 def edge_fleet(log_level: str) -> None:
     """Combines what a fleet of devices learned."""
-    logging.basicConfig(stream=sys.stderr, level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+    log_to_stderr(log_level, "%(levelname)s %(name)s %(message)s")
 
 
 def _with_place(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +100,7 @@ def _simulate(rest: tuple[str, ...]) -> int:
         code: int = command.load()(list(rest))
         return code
     raise ConfigError(
-        "edge-fleet simulate needs the package 'simulation', which is not installed here; install headway"
+        "edge-fleet simulate needs the package headway_simulation, which is not installed here; install headway whole"
     )
 
 

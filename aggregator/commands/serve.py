@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aggregator.bundle_sender import BundleSender
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
-from aggregator.delivery import Deliveries
 from aggregator.heads import FleetModel
 from aggregator.service import Service
 from aggregator.store.sql import SqlStore
@@ -43,7 +43,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
     model = FleetModel.of(read_variant(bundle))
     with store.transaction():
         identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
-        deliveries = Deliveries(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
+        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
         core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
 
     def connect(

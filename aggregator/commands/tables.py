@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from headway.printable import printable, printable_lines
+
 STYLES = {"yes": "green", "no": "dim", "there": "green", "has not reported": "dim", "-": "dim"}
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str, right: frozenset[str]) -> None:
     """Print `rows`, or the `plain` text where the output is not a terminal. right: columns of numbers."""
     if not sys.stdout.isatty():
-        print(plain)
+        print(printable_lines(plain))
         return
     from rich import box
     from rich.console import Console
@@ -23,5 +25,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str
         table.add_column(name.lower(), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         # what devices say is text, never markup
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
     Console().print(table)

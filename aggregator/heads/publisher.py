@@ -32,11 +32,11 @@ RETAINED_WAIT_S = 30.0
 class FleetModel:
     """What the aggregator needs of a bundle.
 
-    source: statistics of the original training data; start: the frozen head over codes, where averaging begins.
+    training_statistics: of the original training data; start: the frozen head over codes, where averaging begins.
     task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.bundle.head_weights`).
     """
 
-    source: Statistics
+    training_statistics: Statistics
     start: Head
     task: Task = Task.CLASSIFICATION
     scale: Float32 | None = None
@@ -45,16 +45,16 @@ class FleetModel:
     def of(cls, variant: Variant) -> FleetModel:
         """The model of a bundle."""
         start = fold_frozen_head(variant.frozen_head, variant.features)
-        return cls(variant.source, start, variant.task, target_scale(variant))
+        return cls(variant.training_statistics, start, variant.task, target_scale(variant))
 
     @property
     def space(self) -> str:
         """Fingerprint of the feature space."""
-        return self.source.space
+        return self.training_statistics.space
 
     def classes_max(self) -> int:
         """Classes for which a head still fits one message: d + 1 float32 each."""
-        return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.source.size + 1))
+        return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.training_statistics.size + 1))
 
 
 class HeadPublisher:
@@ -66,7 +66,7 @@ class HeadPublisher:
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
         self._topic = topic(fleet, ALL, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
-        self.sum = FleetSum(model.source, policy.shrinkage)
+        self.sum = FleetSum(model.training_statistics, policy.shrinkage)
         self._unreadable: list[str] = []
         for row in store.every_statistics(model.space):
             report = stored_report(row)
@@ -82,8 +82,8 @@ class HeadPublisher:
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
             raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
-        if len(model.source.classes) > model.classes_max():
-            raise BundleError(f"a head of {len(model.source.classes)} classes does not fit one message")
+        if len(model.training_statistics.classes) > model.classes_max():
+            raise BundleError(f"a head of {len(model.training_statistics.classes)} classes does not fit one message")
 
     @property
     def version(self) -> int:

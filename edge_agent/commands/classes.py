@@ -1,4 +1,4 @@
-"""``edge-agent classes``: put an order to change classes into the spool, where it takes its turn among the files."""
+"""``edge-agent classes``: puts an order to change classes into the spool, where it takes its turn among the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edge-agent explain``: the newest decisions of a device and the evidence for each, for people."""
+"""``edge-agent explain``: prints the newest decisions of a device and the evidence for each."""
 
 from __future__ import annotations
 

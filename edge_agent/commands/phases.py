@@ -1,4 +1,4 @@
-"""A recorded stream as a life in phases: what is still known of each earlier phase after each later one.
+"""Replays a recorded stream in phases: what is still known of each earlier phase after each later one.
 
 Every fifth labelled window of a phase is held back: predicted like all others, its label never learned. Accuracy on
 those, after phase i and of phase j, gives backward transfer (Lopez-Paz & Ranzato 2017) and forgetting (Chaudhry et al.
@@ -51,18 +51,18 @@ def live(agent: Agent, features: Features, labels: Int64, ids: Sequence[str] | N
     if len(known) < count * HELD_EVERY:
         raise DataError(f"{len(known)} labels are too few for {count} phases; each needs {HELD_EVERY}, one held back")
     held = [part[HELD_EVERY // 2 :: HELD_EVERY] for part in parts]
-    taught = labels.copy()
-    taught[np.concatenate(held)] = UNLABELLED
+    learned = labels.copy()
+    learned[np.concatenate(held)] = UNLABELLED
     answers: list[Answer] = []
     accuracy = np.zeros((count, count))
     start = 0
     for phase, part in enumerate(parts):
         stop = len(labels) if phase == count - 1 else int(part[-1]) + 1
         rows = features.rows(start, stop)
-        answers.append(agent.process(rows, taught[start:stop], None if ids is None else ids[start:stop]))
+        answers.append(agent.process(rows, learned[start:stop], None if ids is None else ids[start:stop]))
         start = stop
         accuracy[phase] = [_accuracy(agent, features, labels, rows) for rows in held]
-    columns = ("prediction", "probability", "source")
+    columns = ("prediction", "probability", "served_by")
     answer = Answer(*(np.concatenate([getattr(one, name) for one in answers]) for name in columns))
     return Lived(answer, accuracy, sum(map(len, held)))
 

@@ -1,4 +1,4 @@
-"""The same loop over a recorded stream, with no network and no disk: try the learner before deploying it."""
+"""Runs the learner over a recorded stream, without network or disk: try it before deploying it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.commands.phases import live
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sync import SyncState
@@ -42,7 +42,7 @@ def replay_recording(
         raise DataError(f"phases are for classifiers and 2 or more, not {phases} of a {variant.task} model")
     pipeline = Pipeline(variant, open_runtime(variant))
     windows = RememberedWindows(settings.horizon_rows)
-    agent = Agent("replay", Learner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
+    agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
     features = pipeline.features(samples.x)
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
     answer = agent.process(features, samples.y, samples.ids) if lived is None else lived.answer
@@ -57,7 +57,7 @@ def replay_recording(
         "recent": learner.recent_sums.summary(),
         "by_class": learner.served_sums.by_class(learner.classes),
         "serving": learner.serving,
-        "sources": {str(n): int(c) for n, c in zip(*np.unique(answer.source, return_counts=True), strict=True)},
+        "sources": {str(n): int(c) for n, c in zip(*np.unique(answer.served_by, return_counts=True), strict=True)},
         "clipped_share": features.clipped / features.codes.size,
         "missing_values": features.missing,
         "refused_steps": learner.refused_steps,

@@ -1,4 +1,4 @@
-"""What a device has learned and sent, read from its store beside the running agent."""
+"""Reads what a device has learned and sent from its store, beside the running agent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import WAITING
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.startup import restore_learner
 from edge_agent.store import DATABASE, SQLiteStore
 from headway.bundle import read_variant
@@ -25,7 +25,7 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)
     variant = read_variant(slots.bundle)
-    learner = Learner(variant, config.learner)
+    learner = HeadLearner(variant, config.learner)
     sync = restore_learner(store, learner)
     if sync is None:
         raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
@@ -79,7 +79,7 @@ def _short(value: object) -> str:
 
 
 def _condition(config: AgentConfig) -> str:
-    """What the running agent last said of itself."""
+    """What the running agent last wrote about itself."""
     return (config.state_dir / LOCK).read_text("utf-8", errors="replace").strip()
 
 

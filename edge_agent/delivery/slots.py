@@ -1,4 +1,4 @@
-"""Which bundle the device runs: the one it was set up with, or one of two slots that deliveries fill in turn.
+"""Keeps the bundles of a device: the one it was set up with, and two slots that deliveries fill in turn.
 
     slots/pointer.json              which slot is active: the one durable write that switches
     slots/a/, slots/b/              desired.json, bundle.part while it comes, bundle.hwb once it is whole
@@ -34,7 +34,7 @@ class Pointer:
 
     boot, consumed: what the agent had counted when it switched, so that another store does not count them again.
     tests: self-tests of the waiting bundle that were begun; a bundle may take the whole machine down.
-    rolled_back: why the last trial failed, until that has been told.
+    rolled_back: why the last trial failed, until that has been reported.
     refused: why a bundle failed here, by the sha256 of its file; it is not tried again. spaces: feature space of each
     slot and of the bundle the device was set up with. floor: highest release that was confirmed.
     """
@@ -242,12 +242,12 @@ class Slots:
         active = replace(pointer, active=pointer.previous, confirmed=True, starts=0, healthy_s=0.0, rolled_back=reason)
         self._write(replace(active, refused=_remembered(pointer.refused, sha256, reason)))
 
-    def told(self) -> None:
-        """The roll-back has been reported."""
+    def roll_back_reported(self) -> None:
+        """People know of the roll-back now."""
         self._write(replace(self.pointer, rolled_back=""))
 
     def refuse(self, desired: Desired, reason: str) -> None:
-        """Empty the idle slot and remember why, so that a retained wish does not bring it again."""
+        """Empty the idle slot and remember why, so that a retained message does not bring it again."""
         refused = _remembered(self.pointer.refused, desired.sha256, reason)
         self._write(replace(self.pointer, refused=refused, tests=0))
         self.clear()

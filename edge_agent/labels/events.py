@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.learner.drift import Drift, FeatureShift, Shift
 from edge_agent.learner.gate import Decision
 from edge_agent.pipeline import Features
@@ -30,10 +30,10 @@ DIGITS = 4
 class EventLog:
     """Beside one learner; `windows` are those that may be asked about."""
 
-    def __init__(self, learner: Learner, windows: RememberedWindows) -> None:
+    def __init__(self, learner: HeadLearner, windows: RememberedWindows) -> None:
         self._learner, self._windows = learner, windows
-        watched = learner.settings.feature_drift and learner.source.samples > 0
-        self._shift = FeatureShift(learner.source) if watched else None
+        watched = learner.settings.feature_drift and learner.training_statistics.samples > 0
+        self._shift = FeatureShift(learner.training_statistics) if watched else None
         self._shifts: list[Shift] = []
         # beyond it the oldest go unsent; the newest are kept as records all the same
         self._unsent: deque[Event] = deque(maxlen=UNSENT_MAX)

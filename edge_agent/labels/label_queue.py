@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 
 from edge_agent.labels.remembered import NOT_LEARNED, Window
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.learner.drift import ErrorDrift
 from edge_agent.store import Extent, Saved
 from headway.errors import StoreError
@@ -90,7 +90,7 @@ class LabelQueue:
         self._keep(number, label)
         return number
 
-    def foresee(self, learner: Learner) -> bool:
+    def foresee(self, learner: HeadLearner) -> bool:
         """Whether the newest labels will raise a drift alarm once they are learned.
 
         A copy of the learner's detector sees every label when it comes; afterwards it is where the learner's own is.

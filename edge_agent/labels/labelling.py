@@ -1,4 +1,4 @@
-"""What a label means for the learner: with the window or later, in any order, twice, corrected, and in its turn.
+"""Turns labels into operations on the learner: with the window or later, in any order, twice, corrected, in turn.
 
     label -> known already? -> learned now, or it waits for its turn (edge_agent/training.py decides how many go)
 
@@ -19,7 +19,7 @@ from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window,
 from edge_agent.learner import (
     AddPseudoLabel,
     CorrectLabel,
-    Learner,
+    HeadLearner,
     LearnLabel,
     Operation,
     Prediction,
@@ -39,7 +39,7 @@ class Labelling:
     """
 
     def __init__(
-        self, learner: Learner, windows: RememberedWindows, rows_max: int = UNBOUNDED, bytes_max: int = UNBOUNDED
+        self, learner: HeadLearner, windows: RememberedWindows, rows_max: int = UNBOUNDED, bytes_max: int = UNBOUNDED
     ) -> None:
         self._learner, self._windows = learner, windows
         self._rows_max, self._bytes_max = rows_max, bytes_max
@@ -52,7 +52,7 @@ class Labelling:
         self._allowance = labels_max
 
     def take_drift_ahead(self) -> bool:
-        """Whether labels that wait will raise a drift alarm; said once."""
+        """Whether labels that wait will raise a drift alarm; given once."""
         ahead, self.drift_ahead = self.drift_ahead, False
         return ahead
 

@@ -1,4 +1,4 @@
-"""What the machine says about itself, for policies: how busy, how warm, on which power."""
+"""Reads the load, the temperature and the power supply of the machine, for policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the device learns: a trigger opens the door, conditions of the machine may hold it shut.
+"""Decides when waiting labels are learned: after a trigger, and only while the machine is within its limits.
 
     trigger   always | every N labels | every T seconds | a drift alarm
     allowed   load, temperature and power within their limits
@@ -15,7 +15,7 @@ from headway.errors import ConfigError
 
 
 class Policy:
-    """Decides with events and a time; `surroundings` is asked only for what the settings name."""
+    """Decides with events and a time; `machine_state` is asked only for what the settings name."""
 
     def __init__(self, settings: PolicySettings, machine_state: MachineState, now_s: float) -> None:
         self.settings, self._machine_state = settings, machine_state

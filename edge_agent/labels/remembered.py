@@ -1,4 +1,4 @@
-"""Windows that wait for their label: late, out of order, twice, corrected, or never. A bounded memory by window id.
+"""Remembers windows until their label comes: late, out of order, twice, corrected, or never. Bounded, by window id.
 
 What is kept is what learning needs (codes, embedding) and what was served at the time, so that a label that comes
 an hour later is scored against the prediction that was made then.
@@ -26,7 +26,7 @@ NOT_LEARNED = -1
 class Window:
     """One remembered window.
 
-    codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as served by head `source`.
+    codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as head `served_by` gave it.
     label: what it was learned with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
     of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none.
     """
@@ -34,7 +34,7 @@ class Window:
     codes: Int8
     embedding: Float32
     probability: Float32
-    source: str
+    served_by: str
     label: Label = UNLABELLED
     number: int = NOT_LEARNED
     pseudo_label: int = UNLABELLED
@@ -45,7 +45,7 @@ class Window:
 
     @property
     def served(self) -> Prediction:
-        return Prediction(self.probability, self.source)
+        return Prediction(self.probability, self.served_by)
 
     def encode(self) -> bytes:
         tensors: dict[str, AnyArray] = {
@@ -56,7 +56,7 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return encode_tensors(tensors, [self.source, label, self.number, self.pseudo_label])
+        return encode_tensors(tensors, [self.served_by, label, self.number, self.pseudo_label])
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
@@ -67,10 +67,10 @@ class Window:
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
         # agents before self-training saved three
-        source, label, number, pseudo_label = (*meta, UNLABELLED)[:4]
+        served_by, label, number, pseudo_label = (*meta, UNLABELLED)[:4]
         learned: Label = int(label) if targets is None else targets
         codes, embedding, probability = tensors["codes"], tensors["embedding"], tensors["probability"]
-        return cls(codes, embedding, probability, str(source), learned, int(number), int(pseudo_label))
+        return cls(codes, embedding, probability, str(served_by), learned, int(number), int(pseudo_label))
 
 
 class RememberedWindows:
@@ -149,5 +149,5 @@ def unlabelled(features: Features, served: Prediction, row: int) -> Window:
         np.ascontiguousarray(features.codes[here]),
         np.ascontiguousarray(features.embedding[here]),
         np.ascontiguousarray(served.probability[here]),
-        served.source,
+        served.served_by,
     )

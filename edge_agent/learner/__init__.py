@@ -1,6 +1,6 @@
 """The learner: predict, score, learn, gate, serve. No clock, no disk, no network."""
 
-from edge_agent.learner.learner import STATE_BYTES_MAX, Learner, Prediction
+from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner, Prediction
 from edge_agent.learner.operations import (
     AddClass,
     AddPseudoLabel,
@@ -25,8 +25,8 @@ __all__ = [
     "Applied",
     "ChangeClasses",
     "CorrectLabel",
+    "HeadLearner",
     "LearnLabel",
-    "Learner",
     "Operation",
     "PendingUpdate",
     "Prediction",

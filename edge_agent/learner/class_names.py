@@ -1,4 +1,4 @@
-"""What classes are called: here, where people and label files name them, and in tables, messages and heads.
+"""Maps class names between this device, where people and label files use them, and statistics, messages and heads.
 
 A class of the bundle keeps the bundle's name in all that travels, because the fleet adds up by it: renaming it is a
 matter of this device, and its columns keep their places. A class that was added has one name, here and in the fleet.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headway.arrays import Float32
-from headway.class_changes import CLASS_NAME_MAX, ClassChanges
+from headway.class_changes import CLASS_NAME_MAX, ClassChanges, is_class_name
 from headway.errors import DataError, StoreError
 from headway.wire import CLASSES_MAX
 
@@ -31,7 +31,7 @@ class ClassNames:
 
     @property
     def wire_names(self) -> tuple[str, ...]:
-        """The same classes as tables, messages and heads name them."""
+        """The same classes as statistics, messages and heads name them."""
         return (*self._bundle, *self.local_names[len(self._bundle) :])
 
     def of_fleet(self, name: str) -> str:
@@ -44,7 +44,7 @@ class ClassNames:
         return dict(self._aliases)
 
     def add(self, name: str) -> bool:
-        """Know a class more; one that was removed comes back. False when nothing is new to the tables."""
+        """Know a class more; one that was removed comes back. False when the trainer need not know."""
         if name in self.local_names:
             self.removed -= {name}
             return False
@@ -53,7 +53,7 @@ class ClassNames:
         return True
 
     def rename(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
-        """Rename classes; returns the renames (old, new) that tables must follow: those of added classes."""
+        """Rename classes; returns the renames (old, new) that statistics must follow: those of added classes."""
         names = dict(changes.rename)
         own = tuple((old, new) for old, new in changes.rename if self.local_names.index(old) >= len(self._bundle))
         self.local_names = tuple(names.get(name, name) for name in self.local_names)
@@ -74,8 +74,9 @@ class ClassNames:
         count = len(self.local_names)
         for name in changes.add:
             count += name not in self.local_names
-            if not 0 < len(name) <= CLASS_NAME_MAX:
-                raise DataError(f"class {name[:32]!r} cannot be added: names have 1 to {CLASS_NAME_MAX} characters")
+            if not is_class_name(name):
+                problem = f"names have 1 to {CLASS_NAME_MAX} characters, none of them a control character"
+                raise DataError(f"class {name[:32]!r} cannot be added: {problem}")
         if count > CLASSES_MAX:
             raise DataError(f"classes {list(changes.add)[:5]} cannot be added: at most {CLASSES_MAX} are possible")
 

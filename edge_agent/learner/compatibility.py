@@ -1,4 +1,4 @@
-"""Does what came from the fleet fit this device's bundle? Every check raises RemoteError with what is wrong."""
+"""Checks that what came from the fleet fits this device's bundle; a RemoteError names what does not."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def check_head(published: PublishedHead, variant: Variant) -> None:
 
 def check_prior(prior: FleetPrior, variant: Variant) -> None:
     """Tables must be of the bundle's feature space, and hold something."""
-    tables = prior.statistics
-    if (tables.space, tables.size) != (variant.space, variant.features.size):
+    statistics = prior.statistics
+    if (statistics.space, statistics.size) != (variant.space, variant.features.size):
         raise RemoteError("the fleet's tables are of another feature space; same bundle everywhere?")
-    if not tables.samples:
+    if not statistics.samples:
         raise RemoteError("the fleet's tables hold no sample")

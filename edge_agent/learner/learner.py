@@ -1,4 +1,4 @@
-"""Predict, score, learn, gate, serve: the learner as the agent sees it."""
+"""Predicts, scores, learns and gates: all heads of one device behind one object."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ STATE_BYTES_MAX = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was served. probability: float32 (n, C), a regression's values; source: the head that made it."""
+    """What was served. probability: float32 (n, C), a regression's values; served_by: the head that made it."""
 
     probability: Float32
-    source: str
+    served_by: str
 
     @property
     def classes(self) -> Int64:
@@ -43,7 +43,7 @@ class Prediction:
         return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
 
 
-class Learner:
+class HeadLearner:
     """Frozen head, the trainer's candidates and the fleet's head behind one gate. Deterministic; does no I/O."""
 
     def __init__(self, variant: Variant, settings: LearnerSettings, exact: ExactSettings | None = None) -> None:
@@ -54,7 +54,9 @@ class Learner:
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         self.trainer: Trainer = (
-            ExactTrainer(variant.source, exact) if self.kind == "exact" else GradientTrainer(variant, settings)
+            ExactTrainer(variant.training_statistics, exact)
+            if self.kind == "exact"
+            else GradientTrainer(variant, settings)
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
@@ -92,9 +94,9 @@ class Learner:
         return self._variant.space
 
     @property
-    def source(self) -> Statistics:
-        """Tables of the data that the bundle's model was trained on; of no samples where it has none."""
-        return self._variant.source
+    def training_statistics(self) -> Statistics:
+        """Of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.training_statistics
 
     @property
     def labels(self) -> int:
@@ -156,17 +158,17 @@ class Learner:
         self._gate.record(losses)
         if recalibrated is not None:
             self._gate.rescore(FROZEN, recalibrated)
-        said = _widened(served.probability, len(self.names))
-        self.served_sums = added(self.served_sums, said, truth)
+        given = _widened(served.probability, len(self.names))
+        self.served_sums = added(self.served_sums, given, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
-        self._recent.add(said, truth)
+        self._recent.add(given, truth)
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
         return self._scorer.error(served.probability, np.asarray(label)[None])
 
     def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
-        """Label `number` was wrong: it is `after`, or nothing. Exact tables change to the bit as if it had been so.
+        """Label `number` was wrong: it is `after`, or nothing. Exact statistics change to the bit as if it had been so.
 
         Scores stay as they were earned; what was served then was served to the label of then.
         """
@@ -185,9 +187,9 @@ class Learner:
                 setattr(self, name_of, sums.widened(len(self.names)))
 
     def change_classes(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
-        """Rename, add and remove classes by name; returns the renames (old, new) that all tables must follow.
+        """Rename, add and remove classes by name; returns the renames (old, new) that all statistics must follow.
 
-        A removed class is never predicted any more; its samples stay in the tables, where they shape the shared
+        A removed class is never predicted any more; its samples stay in the statistics, where they shape the shared
         covariance. A renamed one keeps all it has learned; one of the bundle is called so on this device alone.
         Raises DataError, and then nothing has changed.
         """

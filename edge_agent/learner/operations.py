@@ -1,4 +1,4 @@
-"""Everything that can change a learner, as values, and the one function that carries them out.
+"""Defines everything that can change a learner, as values, and the one function that carries them out.
 
 The agent applies an operation when it happens and writes it to the journal; after a restart the same function applies
 the journal's operations again, so that both ways lead to the same bits.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.learner.learner import Learner, Prediction
+from edge_agent.learner.learner import HeadLearner, Prediction
 from edge_agent.learner.trainer import PendingUpdate
 from edge_agent.pipeline import Features
 from headway.class_changes import ClassChanges
@@ -91,7 +91,7 @@ Operation = (
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an operation brought about. changed: False where a message from the fleet was no news.
+    """What an operation brought about. changed: False where a message from the fleet brought nothing new.
 
     update: what `LearnLabel` took out for the outbox; renames: classes (old, new) whose statistics got other names.
     """
@@ -101,7 +101,7 @@ class Applied:
     renames: tuple[tuple[str, str], ...] = ()
 
 
-def apply(learner: Learner, operation: Operation) -> Applied:
+def apply(learner: HeadLearner, operation: Operation) -> Applied:
     """Change the learner: the only way to, now and when the journal is done again.
 
     Raises DataError for classes that cannot be changed so, RemoteError for a message that does not fit this bundle;

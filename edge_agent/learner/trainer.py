@@ -1,4 +1,4 @@
-"""What both learners have in common: they take labelled codes and offer candidate heads."""
+"""Defines what both trainers have in common: they take labelled codes and offer candidate heads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Trainer(Protocol):
 
     @property
     def statistics(self) -> Statistics | None:
-        """Sums over everything this device was taught, to the bit; None for a trainer that keeps none."""
+        """Sums over every label this device learned, to the bit; None for a trainer that keeps none."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Where windows come from."""
+"""Sources of windows: the spool folder, and the protocol for others."""
 
 from edge_agent.sensors.ports import Claimed, Sensor
 from edge_agent.sensors.spool import Spool

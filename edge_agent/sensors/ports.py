@@ -1,4 +1,4 @@
-"""The seam between the loop and where its windows come from."""
+"""Defines the protocol between the loop and where its windows come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool folder: a program drops ``NAME.npz`` in, the agent answers in ``predictions/NAME.npz``.
+"""Reads windows from the spool folder: a program drops ``NAME.npz`` in, the agent answers in ``predictions/NAME.npz``.
 
 A file is claimed by renaming it to ``claimed/SEQUENCE-NAME.npz``. The sequence number is its identity from then on:
 the store remembers the highest one whose effects are committed, so a crash at any point neither skips a file nor

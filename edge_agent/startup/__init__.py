@@ -1,4 +1,4 @@
-"""From the configuration to a running agent: open the bundle, the store, the last state."""
+"""Starts a device: opens the bundle and the store, restores the last state, puts the parts together."""
 
 from edge_agent.startup.active_bundle import InferenceFailed, Opened, open_bundle
 from edge_agent.startup.device import build_device

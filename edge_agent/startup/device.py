@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Delivery
+from edge_agent.delivery import Installer
 from edge_agent.labels import LinuxMachineState, MachineState, Policy
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import Sensor
@@ -21,13 +21,13 @@ def build_device(
     sensor: Sensor,
     *,
     connect: Callable[[Outgoing], Transport] | None = None,
-    delivery: Delivery | None = None,
+    installer: Installer | None = None,
     machine_state: MachineState | None = None,
     loop: type[DeviceLoop] = DeviceLoop,
 ) -> DeviceLoop:
     """A device that is ready to start, on an opened bundle and store.
 
-    connect: makes the connection, given the last will; None works offline. delivery: takes bundles over the network.
+    connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
     machine_state: of this Linux machine by default. loop: another class in tests. Raises ConfigError for a policy that
     this machine cannot follow.
     """
@@ -47,6 +47,6 @@ def build_device(
         sensor,
         Policy(config.policy, machine_state or LinuxMachineState(), clock.monotonic_s()),
         connect=connect,
-        delivery=delivery,
+        installer=installer,
         replace_database=None if backup is None else backup.replace_database,
     )

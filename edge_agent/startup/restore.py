@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.agent import Agent
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.store import INDEX, PIECE, Entry, Store, join, redo
 from edge_agent.sync import SyncState
 from headway.errors import DataError, RemoteError, StoreError
@@ -12,7 +12,7 @@ from headway.errors import DataError, RemoteError, StoreError
 BLOB = "learner"
 
 
-def restore_learner(store: Store, learner: Learner) -> SyncState | None:
+def restore_learner(store: Store, learner: HeadLearner) -> SyncState | None:
     """Bring a fresh learner to the last commit; the sync state of then, None for an empty store. Raises StoreError."""
     saved = store.load()
     if not saved:

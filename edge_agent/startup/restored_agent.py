@@ -9,7 +9,7 @@ from dataclasses import replace
 from edge_agent.agent import EPOCH_BITS, Agent
 from edge_agent.config import AgentConfig
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store import RECOVERED, Changes, Store
 from edge_agent.sync import SyncState
@@ -33,7 +33,7 @@ def open_agent(
     counted: boot number and last spool file that another store of this device has reached. trial: the bundle may go
     again, so its release is not noted.
     """
-    learner, windows = Learner(variant, config.learner), RememberedWindows(config.learner.horizon_rows)
+    learner, windows = HeadLearner(variant, config.learner), RememberedWindows(config.learner.horizon_rows)
     agent = Agent(
         config.device,
         learner,

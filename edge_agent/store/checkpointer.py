@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge_agent.learner import Learner, Operation
+from edge_agent.learner import HeadLearner, Operation
 from edge_agent.store.journal import Entry
 from edge_agent.store.pieces import INDEX, split
 from edge_agent.store.store import Changes
@@ -49,7 +49,7 @@ class Checkpointer:
         """Whether the next commit is a checkpoint."""
         return self._checkpoint_due or self._journalled + max(1, len(self._operations)) >= CHECKPOINT_OPERATIONS
 
-    def record(self, changes: Changes, learner: Learner, sync: bytes) -> Changes:
+    def record(self, changes: Changes, learner: HeadLearner, sync: bytes) -> Changes:
         """`changes`, and the learner and the sync state as they are now."""
         checkpoint = self.checkpoint_due
         operations, self._operations = self._operations, []

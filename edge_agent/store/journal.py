@@ -1,6 +1,6 @@
-"""What happened to the learner since its last checkpoint, so that a commit writes a row of codes instead of everything.
+"""Encodes what happened to the learner since its last checkpoint, so that a commit need not write everything.
 
-A learner's state is a pure function of what it was taught, in order. Each commit appends one entry: the sync state
+A learner's state is a pure function of what it learned, in order. Each commit appends one entry: the sync state
 and the operations since the entry before. A start takes the checkpoint and does the operations again, which gives the
 same bits; a sum over each entry tells a damaged one from a good one.
 """
@@ -20,7 +20,7 @@ from edge_agent.learner import (
     AdoptPrior,
     ChangeClasses,
     CorrectLabel,
-    Learner,
+    HeadLearner,
     LearnLabel,
     Operation,
     Prediction,
@@ -85,14 +85,14 @@ class Entry:
             raise StoreError(f"a journal entry lacks tensor {error}") from error
 
 
-def redo(learner: Learner, operations: Sequence[Operation]) -> None:
+def redo(learner: HeadLearner, operations: Sequence[Operation]) -> None:
     """Do again to the learner what was done after its checkpoint. Raises StoreError when it does not fit."""
     for operation in operations:
         if isinstance(operation, LearnLabel):
             _check_width(operation, len(learner.classes))
         # the update that a label finished lies in the outbox already
         apply(learner, operation)
-    # what happened then was said then
+    # the events of then were sent then
     learner.take_decisions()
     learner.take_drifts()
 
@@ -110,7 +110,7 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
             # a head may have learned of new classes within one entry, so the widths differ
             tensors[f"served.{number}"] = served.probability
             fields = _label_fields(tensors, number, label=label)
-            return {"do": "taught", **fields, "source": served.source, "queued": queued}
+            return {"do": "taught", **fields, "source": served.served_by, "queued": queued}
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
             return {"do": "corrected", "number": label_number, **fields}

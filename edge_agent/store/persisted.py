@@ -1,4 +1,4 @@
-"""How a part of the agent is kept in the store: what changed goes into the next commit, a start takes it up again."""
+"""Defines how a part of the agent is kept: what changed goes into the next commit, a start takes it up again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learner's whole state in pieces named by their content, so that what did not change is not written again.
+"""Splits the learner's state into pieces named by their content, so that what did not change is not written again.
 
 Most of a state are closed time buckets, which never change. A piece's name is the SHA-256 of its bytes: equal pieces
 have equal names wherever they stand, and a damaged piece does not fit its name. One small index tells which piece is

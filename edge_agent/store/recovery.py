@@ -1,4 +1,4 @@
-"""What to do about a damaged database: set it aside, and go on from the last good copy.
+"""Recovers from a damaged database: sets it aside, and goes on from the last good copy.
 
 The copy (``agent.backup``) is written after every few checkpoints: the learner and where it stood with the
 aggregator, under a SHA-256, without windows and outbox. A device that goes on from it has forgotten what came after,
@@ -154,7 +154,7 @@ class Backup:
             return 0, 0
 
     def note(self, epoch: int, counter: int) -> None:
-        """The aggregator has acknowledged this; written when it is news. Raises StoreError."""
+        """The aggregator has acknowledged this; written when it is new. Raises StoreError."""
         if (epoch, counter) == self._noted:
             return
         write_durably(self._folder / ACK_RECORD, canonical_json({"epoch": epoch, "counter": counter}))

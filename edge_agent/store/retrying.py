@@ -1,7 +1,7 @@
 """Keeps a store usable whose disk refuses: full, read-only, failing or corrupt, it does not end the service.
 
     good      every commit goes through
-    degraded  a commit was refused. It is kept in memory, nothing more is learned and nothing told to the aggregator;
+    degraded  a commit was refused. It is kept in memory, nothing more is learned and nothing sent to the aggregator;
               predictions go on. Every `RETRY_S` it is tried again, and when it goes through, all is good by itself
 
 Nothing is lost by a power cut in between: what was not committed still lies claimed in the spool.
@@ -19,7 +19,7 @@ RETRY_S = 10.0
 class RetryingStore:
     """A store whose `commit` does not raise. `problem` says in one line why it is degraded; empty when it is good.
 
-    backup: told of each commit that went through, and of acknowledgements; what it raises degrades as well.
+    backup: notified of each commit that went through, and of acknowledgements; what it raises degrades as well.
     """
 
     def __init__(self, store: Store, backup: Backup | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Where an agent keeps its state when the disk refuses from the very start: in memory, until the disk takes commits.
+"""Keeps an agent's state in memory where the disk refuses from the very start, until it takes commits.
 
 What the disk holds is read, so that predictions go on with what the device had learned; nothing more is learned
 (edge_agent/store/retrying.py). Once the disk can be written the agent starts again on it, as if it were its first try.

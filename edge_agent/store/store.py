@@ -1,4 +1,4 @@
-"""What the device must not lose, in one SQLite file: one transaction makes a sample learned, counted and queued.
+"""Stores what the device must not lose, in one SQLite file: a sample is learned, counted and queued in one transaction.
 
 WAL with synchronous=FULL: when `commit` returns, a power cut cannot take it back.
 """

@@ -1,20 +1,20 @@
-"""What the fleet sends to a device: its head, and, on request, statistics of the other devices."""
+"""Tracks what the fleet sent: its head, and, on request, statistics of the other devices."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from headway.wire import PriorRequest
 
 
 class Downlink:
-    """Tells what is new, and when to ask for more."""
+    """What this device has seen of it, and when to ask for more."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: HeadLearner) -> None:
         self._learner = learner
         self._seen = b""
-        # the head for which the others' tables were asked on this connection
+        # the head for which the others' statistics were requested on this connection
         self._asked_at = 0
 
     def reconnected(self) -> None:
@@ -30,7 +30,7 @@ class Downlink:
         self._seen = self._digest(payload)
 
     def prior_request(self) -> bytes | None:
-        """What asks for the other devices' tables, while few labels of its own make them useful.
+        """The request for the other devices' statistics, while few labels of its own make them useful.
 
         Once for each head of the fleet that holds at least twice what is known of them already.
         """

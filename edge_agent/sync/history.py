@@ -1,4 +1,4 @@
-"""Where a device stands with the aggregator, and how it notices that its history is not the only one under its name.
+"""Tracks where a device stands with the aggregator, and notices when another history uses its name.
 
 A device that was restored from an older backup, or cloned, goes on under numbers that another past has used already.
 Three things give it away: an ack beyond what this device ever counted; an ack of what was sent by a run of the program
@@ -70,10 +70,10 @@ class SyncState:
         return self.sequence
 
     def acknowledge(self, counter: int) -> bool:
-        """The aggregator has durably stored everything up to `counter`; True when that is news."""
-        news = counter > self.acked
+        """The aggregator has durably stored everything up to `counter`; True when that is new."""
+        newer = counter > self.acked
         self.acked = max(self.acked, counter)
-        return news
+        return newer
 
     def begin_boot(self, boot: int, consumed: int) -> None:
         """The program starts; another store of this device may have reached these numbers already."""

@@ -1,6 +1,6 @@
 """Decides when the exact learner's statistics and the metrics go out, and how: whole, as a change, or in parts.
 
-Statistics are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole tables are
+Statistics are cumulative, so only the newest matter, until the aggregator has acknowledged them. Where whole ones are
 long, what was learned since the acknowledged ones goes out instead, as long as everything is answered in order.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Send
-from edge_agent.learner import Learner
+from edge_agent.learner import HeadLearner
 from edge_agent.sync.history import Baseline, SyncState
 from headway.errors import LocalError
 from headway.wire import (
@@ -25,7 +25,7 @@ from headway.wire import (
 )
 
 NEVER_S = -1e9
-# after so many changes whole tables, which the broker retains for an aggregator that loses its store
+# after so many changes whole statistics, which the broker retains for an aggregator that loses its store
 CHANGES_MAX = 20
 # parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
 WINDOW_PARTS = 4
@@ -59,11 +59,13 @@ class Uplink:
         return self._doubted
 
     def take_unsendable(self) -> int:
-        """Length in bytes of a report that is too long even for parts, said once; 0 without one."""
+        """Length in bytes of a report that is too long even for parts, given once; 0 without one."""
         size, self._unsendable_bytes = self._unsendable_bytes, 0
         return size
 
-    def due(self, state: SyncState, learner: Learner, baseline: Baseline, now_s: float, connected: bool) -> list[Send]:
+    def due(
+        self, state: SyncState, learner: HeadLearner, baseline: Baseline, now_s: float, connected: bool
+    ) -> list[Send]:
         """What to send now."""
         if not connected:
             return []
@@ -107,7 +109,7 @@ class Uplink:
     def acknowledged(self, ack: Ack, acked: int) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
         self.pace_s = ack.pace_s
-        # an old ack that was late says the same; then whole tables go out once too often
+        # an old ack that was late looks the same; then whole statistics go out once too often
         self._doubted |= ack.counter < acked
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
             self._stored = self._sent
@@ -120,9 +122,9 @@ class Uplink:
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:
-        """What was learned since the stored report, where that is shorter than half of whole tables.
+        """What was learned since the stored report, where that is shorter than half of whole statistics.
 
-        With `whole_bytes_max` 0 wherever it can be told like this.
+        With `whole_bytes_max` 0 wherever it can be sent like this.
         """
         stored = self._stored
         if stored is None or self._whole_bytes <= self.settings.whole_bytes_max or self._changes >= CHANGES_MAX:
@@ -133,7 +135,7 @@ class Uplink:
         try:
             payload = change.encode()
         except LocalError:
-            return None  # too wide or too odd for a change; whole tables take everything
+            return None  # too wide or too odd for a change; whole statistics take everything
         if 2 * len(payload) >= self._whole_bytes and self.settings.whole_bytes_max:
             return None
         self._changes += 1
@@ -175,7 +177,7 @@ class PartsUpload:
         return parts
 
     def acknowledged(self, ack: Ack) -> None:
-        """The aggregator says how many parts it has stored."""
+        """The aggregator has answered with how many parts it has stored."""
         if ack.part_counter == self.counter and self._stored < ack.parts <= len(self._parts):
             self._stored, self._sent = ack.parts, max(self._sent, ack.parts)
         elif self._stored and (ack.part_counter, ack.parts) == (0, 0):

@@ -41,11 +41,11 @@ PROBES_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Everything a device needs: backbones to run, the frozen head, the feature map, the source statistics.
+    """Everything a device needs: backbones to run, the frozen head, the feature map, training statistics.
 
     probe_inputs float32 (k, *input_shape) and probe_embedding float32 (k, e): raw training windows and what the
     source model's backbone makes of them; a device checks its own runtime against them before it serves.
-    source: tables of the training data; of no samples at all where the model is not a one-label classifier.
+    training_statistics: of the training data; of no samples at all where the model is not a one-label classifier.
     buffer: int8 codes of a class-balanced draw of the training data; evaluation: raw windows to score heads on.
     """
 
@@ -56,7 +56,7 @@ class Variant:
     head: Head
     features: FeatureMap
     preprocessing: Preprocessing
-    source: Statistics
+    training_statistics: Statistics
     probe_inputs: Float32
     probe_embedding: Float32
     report: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -67,8 +67,10 @@ class Variant:
     provenance: str = ""
 
     def __post_init__(self) -> None:
-        if self.source.size != self.features.size:
-            raise LocalError(f"source statistics have d={self.source.size}, the feature map {self.features.size}")
+        if self.training_statistics.size != self.features.size:
+            raise LocalError(
+                f"source statistics have d={self.training_statistics.size}, the feature map {self.features.size}"
+            )
         if self.head.input is not HeadInput.EMBEDDING or len(self.head.kernel) != self.features.embedding_size:
             raise LocalError(f"the frozen head must take the embedding, float32 (n, {self.features.embedding_size})")
         if self.features.size > FEATURES_MAX:
@@ -92,7 +94,7 @@ class Variant:
 
         A linear output over classes is a classifier's logits (trained with from_logits=True).
         """
-        one_label = self.source.samples > 0 or (self.buffer is not None and self.buffer.labels is not None)
+        one_label = self.training_statistics.samples > 0 or (self.buffer is not None and self.buffer.labels is not None)
         if self.head.kind is HeadKind.SOFTMAX or one_label:
             return Task.CLASSIFICATION
         return Task.MULTI_LABEL if self.head.kind is HeadKind.SIGMOID else Task.REGRESSION
@@ -105,7 +107,7 @@ class Variant:
     @property
     def space(self) -> str:
         """Fingerprint of the feature space; tables and heads fit only where it is the same."""
-        return self.source.space
+        return self.training_statistics.space
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -180,7 +182,7 @@ class Variant:
                     rows.labels if rows.targets is None else rows.targets
                 )
         tensors |= {name: array for name, array in optional.items() if array is not None}
-        tensors |= {f"source.{name}": array for name, array in to_arrays(self.source).items()}
+        tensors |= {f"source.{name}": array for name, array in to_arrays(self.training_statistics).items()}
         return {TENSORS: encode_tensors(tensors), **{b.member: b.payload for b in self.backbones}}
 
 
@@ -253,7 +255,7 @@ def _decoded(container: Container) -> Variant:
         head=head,
         features=features,
         preprocessing=read_preprocessing(tensors, fields.table("preprocessing"), input_shape),
-        source=read_source(packed, features.size, classes, space),
+        training_statistics=read_source(packed, features.size, classes, space),
         probe_inputs=tensors.float32("probe.inputs", (-1, *input_shape)),
         probe_embedding=tensors.float32("probe.embedding", (-1, embedding_size)),
         report=fields.mapping("report"),

@@ -1,6 +1,6 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
-from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import (
     CLASSES_MAX,

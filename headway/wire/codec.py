@@ -10,6 +10,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32
 from headway.errors import RemoteError
 from headway.fields import Fields, parse_json
+from headway.printable import is_printable
 from headway.tensors import decode_tensors
 
 SCHEMA = 1
@@ -51,6 +52,9 @@ def read_classes(fields: Fields) -> tuple[str, ...]:
     classes = fields.strings("classes", count_max=CLASSES_MAX)
     if len(set(classes)) != len(classes) or not classes:
         raise RemoteError(f"{fields.where} names no class, or one twice")
+    strange = [name for name in classes if not is_printable(name)]
+    if strange:
+        raise RemoteError(f"{fields.where} names class {strange[0][:32]!r}, which holds control characters")
     return classes
 
 

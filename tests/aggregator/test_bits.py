@@ -37,7 +37,7 @@ def test_published_head_is_bit_identical_to_one_place(devices: int, seed: int) -
     fleet.pass_time(1.0)
     published = heads(fleet.effects)[-1]
     everything = Statistics.of(codes, labels, CLASSES, SPACE)
-    expected = fleet_head(model().source, everything)
+    expected = fleet_head(model().training_statistics, everything)
     assert fleet.core.statistics == everything
     assert published.head.kernel.tobytes() == expected.kernel.tobytes()
     assert published.head.bias.tobytes() == expected.bias.tobytes()

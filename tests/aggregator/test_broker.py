@@ -206,7 +206,7 @@ def test_exact_head_is_bit_identical_after_kills(fresh_broker: Broker, tmp_path:
                 for device in devices.members.values()
             )
         )
-        expected = fleet_head(model.source, merge(totals))
+        expected = fleet_head(model.training_statistics, merge(totals))
         for device in devices.members.values():
             assert device.head is not None
             assert device.head.head.kernel.tobytes() == expected.kernel.tobytes()
@@ -258,7 +258,7 @@ def test_a_lost_store_comes_back_from_what_the_broker_retains(fresh_broker: Brok
         devices.run_until(
             lambda: first.head is not None and first.head.version > version and first.head.samples == samples
         )
-        expected = fleet_head(model.source, merge(totals))
+        expected = fleet_head(model.training_statistics, merge(totals))
         assert first.head.head.kernel.tobytes() == expected.kernel.tobytes()
         assert service.terminate() == 0
         with service.store() as store:

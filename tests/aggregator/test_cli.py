@@ -15,6 +15,7 @@ from aggregator.config import sqlite_url
 from aggregator.store.protocol import DeviceRow
 from aggregator.store.sql import SqlStore
 from headway.maths.metrics import ClassificationSums
+from headway.printable import is_printable
 from headway.wire.messages import Metrics, Reported
 from tests.edge_agent.variants import variant
 
@@ -193,3 +194,12 @@ def test_a_terminal_gets_a_table_in_which_names_are_no_markup(
     assert "───" in shown
     assert "[red]odd[/]" in shown
     assert "DEVICE" not in shown
+
+
+def test_what_a_device_says_can_neither_forge_a_line_nor_act_on_the_terminal() -> None:
+    acting = "\x1b]0;owned\x07\x1b[2Jgood\nother-device  yes"
+    reported = Reported(acting, "1", "s", "exact", "litert", "0", "x", 1, "exact\x1b[8m")
+    shown = as_table([summarise(replace(BUSY, reported=reported.encode()))], 1007.0)
+    assert len(shown.splitlines()) == 2, "the header and one device"
+    assert is_printable("".join(shown.splitlines()))
+    assert "\\x1b]0;owned\\x07\\x1b[2Jgood\\nother-device  yes 1" in shown

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from aggregator.delivery import EVERYBODY, FOLLOW_INTERVAL_S, SERIAL, Deliveries, order
+from aggregator.bundle_sender import EVERYBODY, FOLLOW_INTERVAL_S, SERIAL, BundleSender, order
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import DeliveryRow, DeviceRow
 from headway.errors import StoreError
 from headway.ports import Outgoing
-from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.wire.messages import Reported
 from headway.wire.topics import Kind, parse_topic
 
@@ -47,7 +47,7 @@ class Fleet:
 
     def restart(self) -> None:
         with self.store.transaction():
-            self.deliveries = Deliveries("plant", self.store, MemoryShelf(), self.policy, ("0" * 64, OLD_SPACE))
+            self.deliveries = BundleSender("plant", self.store, MemoryShelf(), self.policy, ("0" * 64, OLD_SPACE))
 
     def order(self, *devices: str, everybody: bool = False, row: DeliveryRow = ORDER) -> list[str]:
         with self.store.transaction():

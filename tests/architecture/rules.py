@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("headway", "converter", "edge_agent", "aggregator", "simulation")
-# who may import whom, beside itself and headway; nobody imports simulation
-MAY_IMPORT = {"simulation": ("edge_agent", "aggregator")}
+ROOMS = ("headway", "converter", "edge_agent", "aggregator", "headway_simulation")
+# who may import whom, beside itself and headway; nobody imports the simulation
+MAY_IMPORT = {"headway_simulation": ("edge_agent", "aggregator")}
 LINES_MAX = 350
 # modules that the face of their room leaves out, with the reason: they are imported by path
 BY_PATH = {

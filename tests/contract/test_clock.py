@@ -15,7 +15,7 @@ from headway.ports import Connected, Outgoing, Received
 from headway.wire.messages import Event
 from headway.wire.topics import Kind
 from tests.aggregator.fleets import Fleet
-from tests.edge_agent.test_degraded import Device
+from tests.device import Device
 from tests.edge_agent.variants import variant
 
 YEAR_S = 365 * 86_400.0

@@ -13,7 +13,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -45,7 +45,7 @@ class Device:
         state = SyncState(epoch=next(NUMBERS))
         self.agent = Agent(
             "pump",
-            Learner(variant(), settings),
+            HeadLearner(variant(), settings),
             SyncSettings(whole_bytes_max=self.whole_bytes_max),
             state,
             windows=RememberedWindows(200),

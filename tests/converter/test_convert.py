@@ -83,7 +83,7 @@ def test_a_bundle_holds_what_the_model_does(tmp_path: Path) -> None:
     assert report.feature_parity <= 1e-5
     assert (variant.name, variant.version, variant.release) == ("mine", "2.1.0", 7)
     assert variant.classes == ("a", "b", "c")
-    assert variant.source.samples == 90
+    assert variant.training_statistics.samples == 90
     inputs, missing = variant.preprocessing.apply(x)
     assert missing == 1
     probabilities = variant.head.probabilities(open_runtime(variant).embed(inputs))

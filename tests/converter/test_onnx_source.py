@@ -74,7 +74,7 @@ def test_an_onnx_model_becomes_a_bundle_that_runs(tmp_path: Path) -> None:
     assert [b.precision for b in variant.backbones] == ["float32", "int8"]
     assert variant.backbones[0].runtimes == {"onnxruntime": "1.12"}
     assert_close(open_runtime(variant).embed(x), hidden(x, weights()), atol=1e-5)
-    assert variant.source.samples == 120
+    assert variant.training_statistics.samples == 120
     assert steps[0] == "loading and cutting the model"
     assert len(steps) == 6
 

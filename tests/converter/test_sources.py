@@ -195,7 +195,7 @@ def test_several_labels_and_values_become_bundles(tmp_path: Path) -> None:
     labels = keras.Sequential([*pooled, layers.Dense(3, activation="sigmoid")])
     report = convert(labels, (x, np.eye(3)[y], CLASSES), Options(expand=8), out=tmp_path / "labels.hwb")
     variant = read_variant(tmp_path / "labels.hwb")
-    assert (str(variant.head.kind), variant.source.samples) == ("sigmoid", 0)
+    assert (str(variant.head.kind), variant.training_statistics.samples) == ("sigmoid", 0)
     assert variant.buffer is not None
     assert variant.buffer.targets is not None
     values = keras.Sequential([*pooled, layers.Dense(1)])

@@ -18,7 +18,7 @@ import numpy as np
 from aggregator.config import sqlite_url
 from aggregator.store.sql import SqlStore
 from edge_agent.config import LearnerSettings
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.startup.restore import restore_learner
@@ -149,7 +149,7 @@ class CrashFleet:
         for name in self._names:
             if stored.get(name, truth[name] if not truth[name].samples else None) != truth[name]:
                 raise Shortfall(f"the aggregator's tables of {name} are not what it was given")
-        wanted = fleet_head(variant.source, whole)
+        wanted = fleet_head(variant.training_statistics, whole)
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
         return Report(whole.samples, self._killed)
@@ -167,12 +167,12 @@ class CrashFleet:
     def _truth(self, name: str, variant: Variant, pipeline: Pipeline) -> Statistics:
         parts = self._given[name]
         if not parts:
-            return Statistics.zeros(variant.source.size, variant.classes, variant.space)
+            return Statistics.zeros(variant.training_statistics.size, variant.classes, variant.space)
         codes = pipeline.features(np.concatenate([x for x, _ in parts])).codes
         return Statistics.of(codes, np.concatenate([y for _, y in parts]), CLASSES, variant.space)
 
     def _learned(self, name: str, variant: Variant) -> Statistics:
-        learner = Learner(variant, LearnerSettings())
+        learner = HeadLearner(variant, LearnerSettings())
         restore_learner(SQLiteStore(self._folder / name / "state" / "agent.sqlite", read_only=True), learner)
         local: Statistics = learner.trainer.statistics  # type: ignore[union-attr]
         return local

@@ -27,7 +27,7 @@ from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
 from headway.ports import Connected, Outgoing, Received
 from headway.wire.messages import PublishedHead
-from tests.device import open_device
+from tests.device import RecordingTransport, open_device
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 FLEET, DEVICE, LABELS = "plant", "wrist-1", 12
@@ -35,23 +35,6 @@ FLEET, DEVICE, LABELS = "plant", "wrist-1", 12
 
 class PowerCut(BaseException):
     """Everything stops here."""
-
-
-@dataclass
-class Wire:
-    """Both directions between device and aggregator; what is on it when the power goes is lost."""
-
-    up: list[Outgoing] = field(default_factory=list)
-
-    def start(self) -> None:
-        pass
-
-    def publish(self, message: Outgoing) -> int | None:
-        self.up.append(message)
-        return len(self.up)
-
-    def stop(self) -> None:
-        pass
 
 
 class Cutting:
@@ -108,7 +91,7 @@ class World:
         config = AgentConfig(DEVICE, FLEET, self.folder / "model.hwb", self.folder, sensor, sync=SyncSettings(0.1, 5.0))
         store = Cutting(SQLiteStore(self.folder / "agent.sqlite"), self)
         source = Cutting(Spool(sensor), self)
-        self.wire = Wire()
+        self.wire = RecordingTransport()
         self.loop = open_device(config, self, store, transport=self.wire, sensor=source)  # type: ignore[arg-type]
         self.loop.start()
         self.loop.handle(Connected(False))
@@ -134,8 +117,8 @@ class World:
         self.passed("device turn")
 
     def aggregator_turn(self) -> None:
-        batch = [Received(m.topic, m.payload) for m in self.wire.up]
-        self.wire.up.clear()
+        batch = [Received(m.topic, m.payload) for m in self.wire.sent]
+        self.wire.sent.clear()
         now = Instant(self.now_s, self.wall_s())
         with self.store.transaction():
             effects = [*self.core.receive(batch, now), *self.core.tick(now)]
@@ -198,7 +181,7 @@ def test_killed(tmp_path: Path, step: str, at: int) -> None:
     assert world.loop.settled()
     assert world.core.statistics == truth
     found = world.head()
-    wanted = fleet_head(variant().source, truth)
+    wanted = fleet_head(variant().training_statistics, truth)
     assert found is not None
     assert found.samples == LABELS
     assert found.head.kernel.tobytes() + found.head.bias.tobytes() == wanted.kernel.tobytes() + wanted.bias.tobytes()

@@ -52,7 +52,7 @@ def task_variant(task: Task) -> Variant:
         head=Head(kernel, np.zeros(len(OUTPUTS), np.float32), kind, OUTPUTS, HeadInput.EMBEDDING),
         features=feature_map,
         preprocessing=Preprocessing((SIZE,), np.zeros(SIZE, np.float32)),
-        source=Statistics.zeros(SIZE, OUTPUTS, feature_map.fingerprint("identity")),
+        training_statistics=Statistics.zeros(SIZE, OUTPUTS, feature_map.fingerprint("identity")),
         probe_inputs=x[:4],
         probe_embedding=x[:4],
         buffer=TrainingRows(codes[:60], targets=targets[:60]),

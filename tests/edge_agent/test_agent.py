@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -25,7 +25,7 @@ SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
 
 def agent(kind: str = "exact", sync: SyncSettings = SYNC, **learner: int) -> Agent:
     settings = LearnerSettings(kind=kind, **learner)  # type: ignore[arg-type]
-    return Agent("pump", Learner(variant(), settings), sync, SyncState(epoch=7), draw=lambda bits: 8)
+    return Agent("pump", HeadLearner(variant(), settings), sync, SyncState(epoch=7), draw=lambda bits: 8)
 
 
 def feed(subject: Agent, count: int = 9, labelled: bool = True, seed: int = 0) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_every_row_is_predicted_before_its_label_is_used() -> None:
     last[-1] = (last[-1] + 1) % 3
     answers = [agent().process(pipeline().features(x), labels) for labels in (y, last)]
     assert_same(answers[0].probability, answers[1].probability)
-    assert_same(answers[0].source, answers[1].source)
+    assert_same(answers[0].served_by, answers[1].served_by)
 
 
 def test_unlabelled_rows_between_labels_change_nothing() -> None:

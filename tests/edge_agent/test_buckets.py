@@ -97,7 +97,7 @@ def test_what_trainers_report_gives_the_bits_of_one_place(devices: int, split: s
     """Through buckets, pending labels and evidence, the fleet's head is the one of all samples in one place."""
     x, y = windows(900, drift=0.5, seed=3)
     codes = pipeline().features(x).codes
-    source = variant().source
+    source = variant().training_statistics
     random = np.random.default_rng(devices)
     shares = random.dirichlet(np.full(devices, 0.1), 3) if split == "dirichlet" else np.full((3, devices), 1 / devices)
     owner = np.array([random.choice(devices, p=shares[c] / shares[c].sum()) for c in y])
@@ -121,13 +121,13 @@ def test_what_trainers_report_gives_the_bits_of_one_place(devices: int, split: s
 def test_heads_do_not_depend_on_when_the_state_was_saved() -> None:
     x, y = windows(500, drift=0.5, seed=4)
     codes = pipeline().features(x).codes
-    straight, saved = ExactTrainer(variant().source), ExactTrainer(variant().source)
+    straight, saved = ExactTrainer(variant().training_statistics), ExactTrainer(variant().training_statistics)
     for row in range(500):
         straight.learn(codes[row : row + 1], y[row : row + 1])
         saved.learn(codes[row : row + 1], y[row : row + 1])
         if row % 37 == 0:
             tensors, values = saved.state()
-            saved = ExactTrainer(variant().source)
+            saved = ExactTrainer(variant().training_statistics)
             saved.restore(tensors, Fields(json.loads(json.dumps(values)), "trainer", StoreError))
             for name, head in straight.candidates().items():
                 assert head.kernel.tobytes() == saved.candidates()[name].kernel.tobytes(), (row, name)

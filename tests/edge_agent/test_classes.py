@@ -19,8 +19,7 @@ from headway.samples import read_samples
 from headway.wire.messages import PublishedHead, StatisticsReport
 from headway.wire.topics import Kind
 from tests.arrays import assert_same
-from tests.device import open_device
-from tests.edge_agent.test_loop import FixedClock, Recorder
+from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
@@ -31,7 +30,7 @@ def config(tmp_path: Path, kind: str = "exact", label_map: dict[str, str] | None
 
 
 def opened(settings: AgentConfig, store: MemoryStore) -> tuple[Agent, DeviceLoop]:
-    loop = open_device(settings, FixedClock(), store, transport=Recorder())
+    loop = open_device(settings, ManualClock(), store, transport=RecordingTransport())
     return loop.agent, loop
 
 

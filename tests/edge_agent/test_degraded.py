@@ -4,118 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
-from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.store.recovery import BACKUP, DATABASE, Backup, open_store, set_aside
+from edge_agent.store.recovery import BACKUP, DATABASE, Backup, set_aside
 from edge_agent.store.retrying import RETRY_S
 from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
-from headway.maths.statistics import Statistics
-from headway.ports import Connected, Outgoing, Received, Transport
-from headway.wire.messages import Ack, Event, Reported, StatisticsReport, Update
+from headway.ports import Connected, Received
+from headway.wire.messages import Ack, Reported, StatisticsReport, Update
 from headway.wire.topics import Kind, topic
-from tests.device import open_device
-from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
-
-
-class ManualClock:
-    """Time moves only when told to."""
-
-    now_s = 100.0
-    wall = 1.8e9
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def wall_s(self) -> float:
-        return self.wall
-
-
-class Wire(Transport):
-    """Keeps what is published."""
-
-    def __init__(self) -> None:
-        self.sent: list[Outgoing] = []
-
-    def start(self) -> None:
-        return
-
-    def stop(self) -> None:
-        return
-
-    def publish(self, message: Outgoing) -> int:
-        self.sent.append(message)
-        return len(self.sent)
-
-    def of(self, kind: Kind) -> list[bytes]:
-        return [m.payload for m in self.sent if m.topic.endswith(f"/{kind}")]
-
-    @property
-    def events(self) -> list[str]:
-        return [Event.decode(payload).name for payload in self.of(Kind.EVENT)]
-
-
-class Device:
-    """A device's loop on real files, with a clock of its own."""
-
-    def __init__(self, folder: Path, state_dir: Path | None = None, kind: str = "exact") -> None:
-        self.state = state_dir or folder / "state"
-        self.state.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.config = AgentConfig(
-            device="pump",
-            fleet="test",
-            bundle=folder / "none.hwb",
-            state_dir=self.state,
-            sensor=SensorSettings(folder / "spool", folder / "predictions", poll_interval_s=1.0),
-            learner=LearnerSettings(kind=kind, update_labels=4),
-            sync=SyncSettings(interval_s=1.0),
-        )
-        self.clock = ManualClock()
-        self.boot()
-
-    def boot(self) -> None:
-        self.wire = Wire()
-        store, backup = open_store(self.state), Backup(self.state)
-        self.loop = open_device(self.config, self.clock, store, transport=self.wire, backup=backup)
-        self.loop.start()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        store = self.loop.store.current
-        assert isinstance(store, SQLiteStore)
-        return store._connection
-
-    @property
-    def tables(self) -> Statistics:
-        trainer = self.loop.agent.learner.trainer
-        assert isinstance(trainer, ExactTrainer)
-        return trainer.statistics
-
-    def drop(self, name: str, count: int, seed: int) -> Statistics:
-        x, y = windows(count, drift=0.8, seed=seed)
-        part = self.folder / f".{name}.npz"
-        np.savez(part, x=x, y=y)
-        part.rename(self.folder / "spool" / f"{name}.npz")
-        codes = pipeline().features(x).codes
-        return Statistics.of(codes, y, CLASSES, variant().space)
-
-    def turn(self, seconds: float = 1.0) -> None:
-        self.clock.now_s += seconds
-        self.loop.turn()
-
-    def answers(self) -> set[str]:
-        return {path.stem for path in (self.folder / "predictions").glob("*.npz")}
-
-    def claimed(self) -> int:
-        return len(list((self.folder / "spool" / "claimed").iterdir()))
+from tests.device import Device
 
 
 def fill_up(device: Device) -> Callable[[], None]:
@@ -155,7 +56,7 @@ def test_predictions_go_on_and_learning_catches_up(
     assert device.answers() == {"a", *names}, "every window has its answer"
     assert device.loop.condition.startswith("degraded")
     assert problem in device.loop.condition
-    assert device.wire.events.count("degraded") == 1
+    assert device.wire.event_names.count("degraded") == 1
     assert problem in Reported.decode(device.wire.of(Kind.REPORTED)[-1]).problem
     assert device.claimed() > 0
     told = len(device.wire.of(Kind.STATISTICS))
@@ -167,7 +68,7 @@ def test_predictions_go_on_and_learning_catches_up(
     assert not device.loop.store.degraded
     assert device.tables == total
     assert device.claimed() == 0
-    assert "recovered" in device.wire.events
+    assert "recovered" in device.wire.event_names
     assert Reported.decode(device.wire.of(Kind.REPORTED)[-1]).problem == ""
     assert StatisticsReport.decode(device.wire.of(Kind.STATISTICS)[-1]).statistics == total
     device.boot()
@@ -261,7 +162,7 @@ def test_a_database_damaged_while_running_is_replaced_from_memory(tmp_path: Path
     total = total + device.drop("c", 6, 2)
     device.turn(RETRY_S)
     assert not device.loop.store.degraded
-    assert "store-replaced" in device.wire.events
+    assert "store-replaced" in device.wire.event_names
     assert (device.state / f"{DATABASE}.damaged-1").exists()
     device.boot()
     assert device.tables == total
@@ -323,7 +224,7 @@ def test_a_database_found_damaged_at_the_start_is_set_aside(tmp_path: Path, harm
     assert device.loop.agent.sync_state.epoch != epoch
     assert list(device.state.glob(f"{DATABASE}.damaged-*"))
     device.loop.handle(Connected(session_present=False))
-    assert "history-forked" in device.wire.events
+    assert "history-forked" in device.wire.event_names
     new = device.drop("c", 7, 2)
     device.turn(100.0)
     report = StatisticsReport.decode(device.wire.of(Kind.STATISTICS)[-1])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge_agent.config import DeliverySettings
-from edge_agent.delivery.delivery import ATTEMPTS_MAX, Delivery, Examined, SelfTest
+from edge_agent.delivery.installer import ATTEMPTS_MAX, Examined, Installer, SelfTest
 from edge_agent.delivery.slots import FACTORY, Pointer, Slots
 from headway.errors import RemoteError, StoreError
-from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 
 OLD, NEW = b"the bundle of the factory", np.random.default_rng(3).bytes(3 * CHUNK_BYTES_MAX - 1000)
 SPACES = {1: "1" * 64, 2: "2" * 64}
@@ -70,7 +70,7 @@ class Device:
             self.slots.roll_back("starts came to nothing")
         release = 1 if self.slots.pointer.active == FACTORY else 2
         running = sha256(self.slots.bundle.read_bytes())
-        self.delivery = Delivery(
+        self.delivery = Installer(
             self.slots, self.settings, (release, SPACES[release]), running, lambda: (5, 7), self._test, self.now_s
         )
 
@@ -89,7 +89,7 @@ class Device:
     def turn(self, seconds: float = 0.0) -> RangeRequest | None:
         self.now_s += seconds
         request = self.delivery.turn(self.now_s, connected=True)
-        self.news += [item.name for item in self.delivery.take_news()]
+        self.news += [item.name for item in self.delivery.take_events()]
         return None if request is None else RangeRequest.decode(request)
 
     def give(self, request: RangeRequest, data: bytes = NEW, *, pace_s: float = 0.0, size: int | None = None) -> None:

@@ -14,7 +14,7 @@ from edge_agent.learner.drift.errors import COOL_DOWN_LABELS, Drift, ErrorDrift
 from edge_agent.learner.exact.buckets import Buckets
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.gradient.trainer import HURRIED_LABELS, HURRY, GradientTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -66,7 +66,7 @@ def moved(count: int, seed: int) -> tuple[Float32, Int64]:
 def agent(store: MemoryStore | None = None, **settings: object) -> Agent:
     learner = LearnerSettings(**settings)  # type: ignore[arg-type]
     remembered = RememberedWindows(learner.horizon_rows)
-    subject = Agent("device-1", Learner(variant(), learner), SyncSettings(), SyncState(epoch=7), windows=remembered)
+    subject = Agent("device-1", HeadLearner(variant(), learner), SyncSettings(), SyncState(epoch=7), windows=remembered)
     if store is not None:
         resume(subject, store)
     return subject
@@ -165,7 +165,7 @@ def test_on_an_alarm_labels_are_asked_for_the_least_certain_windows_once() -> No
 
 
 def test_buckets_divide_to_the_bit_and_keep_the_border() -> None:
-    source = variant().source
+    source = variant().training_statistics
     x, y = windows(1200, seed=4)
     codes, _ = variant().features.codes(x)
     empty = Statistics.zeros(SIZE, source.classes, source.space)
@@ -183,7 +183,7 @@ def test_buckets_divide_to_the_bit_and_keep_the_border() -> None:
 
 
 def test_without_the_rows_the_border_is_where_the_next_bucket_begins() -> None:
-    source = variant().source
+    source = variant().training_statistics
     x, y = windows(300, seed=4)
     codes, _ = variant().features.codes(x)
     subject = Buckets(Statistics.zeros(SIZE, source.classes, source.space), 64, 12)
@@ -193,7 +193,7 @@ def test_without_the_rows_the_border_is_where_the_next_bucket_begins() -> None:
 
 
 def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
-    subject = ExactTrainer(variant().source)
+    subject = ExactTrainer(variant().training_statistics)
     x, y = windows(400, seed=4)
     codes, _ = variant().features.codes(x)
     subject.learn(codes[:300], y[:300])
@@ -201,7 +201,7 @@ def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
     subject.learn(codes[one], y[one])
     subject.drifted(300)
     assert "since-drift" not in subject._served.ensemble.solved.heads, "of one class alone"
-    saved = ExactTrainer(variant().source)
+    saved = ExactTrainer(variant().training_statistics)
     tensors, values = subject.state()
     saved.restore(tensors, Fields(values, "state", StoreError))
     for trainer in (subject, saved):
@@ -212,7 +212,7 @@ def test_windows_since_a_drift_wait_for_the_classes_of_before() -> None:
 
 
 def test_drift_while_labels_are_few() -> None:
-    subject = ExactTrainer(variant().source)
+    subject = ExactTrainer(variant().training_statistics)
     x, y = windows(60, seed=4)
     codes, _ = variant().features.codes(x)
     for row in range(60):

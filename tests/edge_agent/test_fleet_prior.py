@@ -12,7 +12,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -24,12 +24,12 @@ from headway.ports import Connected, Received
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import PublishedHead
 from headway.wire.topics import ALL, Kind, topic
-from tests.edge_agent.test_degraded import Device
+from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
 def agent(**settings: object) -> Agent:
-    learner = Learner(variant(), LearnerSettings(**settings))  # type: ignore[arg-type]
+    learner = HeadLearner(variant(), LearnerSettings(**settings))  # type: ignore[arg-type]
     return Agent("pump", learner, SyncSettings(), SyncState(epoch=7))
 
 

@@ -17,7 +17,7 @@ from headway.tensors import encode_tensors
 from headway.wire.fleet_prior import FleetPrior
 from headway.wire.messages import Ack, Event, PublishedHead
 from headway.wire.topics import ALL, Kind, topic
-from tests.edge_agent.test_degraded import Device
+from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, variant
 
 HEAD = {
@@ -155,7 +155,7 @@ GENUINE = {
     Kind.HEAD: head(version=9),
     Kind.DESIRED: b"{}",
     Kind.FILE: b"{}",
-    Kind.PRIOR: FleetPrior(3, variant().source).encode(),
+    Kind.PRIOR: FleetPrior(3, variant().training_statistics).encode(),
 }
 
 

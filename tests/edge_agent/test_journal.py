@@ -13,7 +13,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.events import SHIFT
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store import checkpointer as checkpointer
 from edge_agent.store.journal import Entry
@@ -32,7 +32,7 @@ Step = Callable[[Agent], None]
 def new_agent(kind: str) -> Agent:
     settings = LearnerSettings(kind=kind, update_labels=5, replay_rows=30)
     return Agent(
-        "pump", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(50)
+        "pump", HeadLearner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(50)
     )
 
 

@@ -11,7 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows, Window
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -25,7 +25,7 @@ from tests.edge_agent.variants import CLASSES, SIZE, pipeline, variant, windows
 
 
 def agent(rows: int = 100) -> Agent:
-    learner = Learner(variant(), LearnerSettings())
+    learner = HeadLearner(variant(), LearnerSettings())
     return Agent("pump", learner, SyncSettings(), SyncState(epoch=7), windows=RememberedWindows(rows))
 
 
@@ -220,8 +220,8 @@ def test_a_classifier_that_ends_in_logits_is_learned_like_any_other() -> None:
     logits = replace(base, head=replace(base.head, kind=HeadKind.LINEAR))
     x, _ = windows(10)
     features = pipeline().features(x)
-    given = Learner(logits, LearnerSettings()).predict(features).probability
-    assert_same(given, Learner(base, LearnerSettings()).predict(features).probability)
+    given = HeadLearner(logits, LearnerSettings()).predict(features).probability
+    assert_same(given, HeadLearner(base, LearnerSettings()).predict(features).probability)
 
 
 def test_a_window_that_comes_again_counts_once_with_its_newest_label() -> None:

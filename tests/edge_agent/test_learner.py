@@ -8,7 +8,7 @@ import pytest
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.gate.gate import FROZEN, Gate
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Features
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields
@@ -20,8 +20,8 @@ from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 KINDS = ("exact", "gradient")
 
 
-def learner(kind: str = "exact") -> Learner:
-    return Learner(variant(), LearnerSettings(kind=kind))
+def learner(kind: str = "exact") -> HeadLearner:
+    return HeadLearner(variant(), LearnerSettings(kind=kind))
 
 
 def features(count: int, *, drift: float = 0.0, seed: int = 1) -> tuple[Features, np.ndarray]:
@@ -29,13 +29,13 @@ def features(count: int, *, drift: float = 0.0, seed: int = 1) -> tuple[Features
     return pipeline().features(x), y
 
 
-def teach(subject: Learner, taught: Features, labels: np.ndarray) -> None:
+def teach(subject: HeadLearner, taught: Features, labels: np.ndarray) -> None:
     for row, label in enumerate(labels.tolist()):
         window = taught.rows(row, row + 1)
         subject.learn(window, label, subject.predict(window))
 
 
-def accuracy(subject: Learner, tested: Features, labels: np.ndarray) -> float:
+def accuracy(subject: HeadLearner, tested: Features, labels: np.ndarray) -> float:
     return float((subject.predict(tested).classes == labels).mean())
 
 
@@ -43,7 +43,7 @@ def accuracy(subject: Learner, tested: Features, labels: np.ndarray) -> float:
 def test_it_serves_the_frozen_head_until_it_knows_better(kind: str) -> None:
     subject = learner(kind)
     tested, _ = features(20)
-    assert subject.predict(tested).source == FROZEN
+    assert subject.predict(tested).served_by == FROZEN
 
 
 @pytest.mark.parametrize("kind", KINDS)

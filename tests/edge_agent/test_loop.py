@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,42 +9,11 @@ import pytest
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.store.store import MemoryStore
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received, Response
-from headway.wire.messages import Ack, Event, Reported, Update
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Received, Response
+from headway.wire.messages import Ack, Reported, Update
 from headway.wire.topics import Kind, parse_topic, topic
-from tests.device import open_device
+from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.variants import pipeline, windows
-
-
-@dataclass
-class FixedClock:
-    now_s: float = 100.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def wall_s(self) -> float:
-        return 1_800_000_000.0
-
-
-@dataclass
-class Recorder:
-    """A transport that keeps what it is given."""
-
-    sent: list[Outgoing] = field(default_factory=list)
-
-    def start(self) -> None:
-        pass
-
-    def publish(self, message: Outgoing) -> int | None:
-        self.sent.append(message)
-        return len(self.sent)
-
-    def stop(self) -> None:
-        pass
-
-    def events(self) -> list[Event]:
-        return [Event.decode(m.payload) for m in self.sent if parse_topic(m.topic).kind is Kind.EVENT]
 
 
 @pytest.fixture
@@ -53,11 +21,11 @@ def loop(tmp_path: Path) -> DeviceLoop:
     sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
     sync = SyncSettings(interval_s=1.0, ack_timeout_s=1.0)
     config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor, sync=sync)
-    return open_device(config, FixedClock(), MemoryStore(), transport=Recorder())
+    return open_device(config, ManualClock(), MemoryStore(), transport=RecordingTransport())
 
 
-def recorder(loop: DeviceLoop) -> Recorder:
-    assert isinstance(loop.transport, Recorder)
+def recorder(loop: DeviceLoop) -> RecordingTransport:
+    assert isinstance(loop.transport, RecordingTransport)
     return loop.transport
 
 
@@ -66,15 +34,15 @@ def test_a_refused_message_is_noted_once_per_connection(loop: DeviceLoop) -> Non
     loop.handle(Connected(True))
     for _ in range(5):
         loop.handle(refused)  # the note is an event too, and would be refused in turn, for ever
-    assert [event.name for event in recorder(loop).events()] == ["publish-refused"]
+    assert recorder(loop).event_names == ["publish-refused"]
     loop.handle(Connected(True))
     loop.handle(refused)
-    assert len(recorder(loop).events()) == 2
+    assert len(recorder(loop).events) == 2
 
 
 def test_the_aggregators_pace_is_kept(loop: DeviceLoop) -> None:
     agent, clock = loop.agent, loop._clock
-    assert isinstance(clock, FixedClock)
+    assert isinstance(clock, ManualClock)
     loop.handle(Connected(False))
     x, y = windows(4)
     agent.process(pipeline().features(x), y)
@@ -90,8 +58,8 @@ def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
     sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
     learner = LearnerSettings(kind="gradient", update_labels=2)
     config = AgentConfig("wrist-1", "plant", tmp_path / "model.hwb", tmp_path, sensor, learner)
-    store, clock = MemoryStore(), FixedClock()
-    loop = open_device(config, clock, store, transport=Recorder())
+    store, clock = MemoryStore(), ManualClock()
+    loop = open_device(config, clock, store, transport=RecordingTransport())
     agent = loop.agent
     loop.handle(Connected(False))
 
@@ -115,13 +83,13 @@ def test_the_aggregators_pace_is_kept_by_updates_too(tmp_path: Path) -> None:
 def test_delivered_messages_are_no_news(loop: DeviceLoop) -> None:
     loop.handle(Connected(True))
     loop.handle(Delivered(3, "Success", False))
-    assert recorder(loop).events() == []
+    assert recorder(loop).events == []
 
 
 def test_a_refused_subscription_is_noted(loop: DeviceLoop) -> None:
     loop.handle(Connected(True))
     loop.handle(NotSubscribed("headway/v1/plant/_all/head", "Not authorized (135)"))
-    event = recorder(loop).events()[0]
+    event = recorder(loop).events[0]
     assert event.name == "subscribe-refused"
     assert "the subscription to headway/v1/plant/_all/head: Not authorized (135)" in str(event.detail["problem"])
 

@@ -18,7 +18,7 @@ from headway.bundle.variant import Variant
 from headway.errors import BundleError
 from headway.mqtt import MqttSettings
 from headway.ports import SystemClock
-from headway.wire.delivery import Desired
+from headway.wire.bundle_transfer import Desired
 from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 

@@ -8,7 +8,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
-from edge_agent.learner import CorrectLabel, Learner, LearnLabel, Operation, WithdrawPseudoLabel, apply
+from edge_agent.learner import CorrectLabel, HeadLearner, LearnLabel, Operation, WithdrawPseudoLabel, apply
 from edge_agent.store import Entry, MemoryStore
 from edge_agent.sync import SyncState
 from headway.class_changes import ClassChanges
@@ -23,7 +23,7 @@ ROWS = 9
 def journalled(settings: LearnerSettings, turns: int = 8) -> tuple[Agent, list[Operation]]:
     """An agent whose life holds labels, late ones, corrections and new classes, and its journal."""
     memory = RememberedWindows(settings.horizon_rows)
-    agent = Agent("pump", Learner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=memory)
+    agent = Agent("pump", HeadLearner(variant(), settings), SyncSettings(), SyncState(epoch=7), windows=memory)
     store = MemoryStore()
     store.commit(agent.changes())
     for turn in range(turns):
@@ -56,7 +56,7 @@ def journalled(settings: LearnerSettings, turns: int = 8) -> tuple[Agent, list[O
 )
 def test_the_journal_applied_to_another_learner_gives_the_same_bits(settings: LearnerSettings) -> None:
     agent, operations = journalled(settings)
-    again = Learner(variant(), settings)
+    again = HeadLearner(variant(), settings)
     for operation in operations:
         apply(again, operation)
     assert again.encode() == agent.learner.encode()
@@ -77,7 +77,7 @@ def test_labels_are_numbered_in_the_order_in_which_they_are_learned() -> None:
 
 
 def test_what_cannot_be_undone_is_not_learned() -> None:
-    trainer = Learner(variant(), LearnerSettings(kind="gradient")).trainer
+    trainer = HeadLearner(variant(), LearnerSettings(kind="gradient")).trainer
     codes = pipeline().features(windows(1)[0]).codes
     with pytest.raises(LocalError, match="self_training needs the exact learner"):
         trainer.add_pseudo_label(codes, 0)
@@ -86,7 +86,7 @@ def test_what_cannot_be_undone_is_not_learned() -> None:
 
 
 def test_a_finished_update_is_foreseen_by_the_label_before() -> None:
-    trainer = Learner(variant(), LearnerSettings(kind="gradient", update_labels=3)).trainer
+    trainer = HeadLearner(variant(), LearnerSettings(kind="gradient", update_labels=3)).trainer
     codes = pipeline().features(windows(3)[0]).codes
     foreseen = []
     for row in range(3):

@@ -12,7 +12,7 @@ from edge_agent.commands import replay
 from edge_agent.commands.phases import HELD_EVERY, live
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Features
 from edge_agent.sync.history import SyncState
 from headway.arrays import Int64
@@ -23,7 +23,7 @@ from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 def agent() -> Agent:
     settings = LearnerSettings()
-    learner = Learner(variant(), settings)
+    learner = HeadLearner(variant(), settings)
     return Agent("test", learner, SyncSettings(), SyncState(epoch=0), windows=RememberedWindows(settings.horizon_rows))
 
 
@@ -40,7 +40,7 @@ def test_what_is_held_back_is_predicted_but_not_learned() -> None:
     lived = live(subject, features, y, None, 3)
     assert lived.held == pytest.approx((y >= 0).sum() / HELD_EVERY, abs=3)
     assert subject.learner.labels == (y >= 0).sum() - lived.held
-    assert len(lived.answer.prediction) == len(lived.answer.probability) == len(lived.answer.source) == len(y)
+    assert len(lived.answer.prediction) == len(lived.answer.probability) == len(lived.answer.served_by) == len(y)
 
 
 def test_after_each_phase_every_phase_is_tested() -> None:

@@ -14,7 +14,7 @@ from edge_agent.labels.label_queue import WAITING
 from edge_agent.labels.machine_state import LinuxMachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup.restore import resume
 from edge_agent.store.retrying import RetryingStore
@@ -65,7 +65,7 @@ class Device:
         limits = PolicySettings(**policy)  # type: ignore[arg-type]
         self.agent = Agent(
             "d",
-            Learner(variant(), settings),
+            HeadLearner(variant(), settings),
             SyncSettings(),
             SyncState(epoch=7),
             windows=remembered,

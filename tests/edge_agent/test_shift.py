@@ -25,7 +25,7 @@ def activities(seed: int, moved: float = 0.0, after: int = 3000) -> Int8:
 
 
 def watch(codes: Int8, batch: int = 50) -> list[Shift]:
-    subject = FeatureShift(variant().source)
+    subject = FeatureShift(variant().training_statistics)
     found = [subject.add(codes[start : start + batch]) for start in range(0, len(codes), batch)]
     return [shift for shift in found if shift is not None]
 
@@ -62,7 +62,7 @@ def test_a_saturated_sensor_is_found_by_its_clipped_codes() -> None:
 
 def test_batches_of_any_size_give_the_same_alarms() -> None:
     codes = activities(3, moved=1.0)
-    subject = FeatureShift(variant().source)
+    subject = FeatureShift(variant().training_statistics)
     one_by_one = [s for row in range(len(codes)) if (s := subject.add(codes[row : row + 1])) is not None]
     by_block = watch(codes, BLOCK_ROWS)
     assert one_by_one == by_block
@@ -71,11 +71,11 @@ def test_batches_of_any_size_give_the_same_alarms() -> None:
 
 def test_saved_and_restored() -> None:
     codes = activities(4, moved=1.0)
-    whole, part = FeatureShift(variant().source), FeatureShift(variant().source)
+    whole, part = FeatureShift(variant().training_statistics), FeatureShift(variant().training_statistics)
     cut = SEEN - SEEN % BLOCK_ROWS
     whole.add(codes[:cut])
     part.add(codes[:cut])
-    again = FeatureShift(variant().source).restore(part.encode())
+    again = FeatureShift(variant().training_statistics).restore(part.encode())
     assert again.encode() == part.encode()
     first, second = [], []
     for start in range(cut, len(codes), BLOCK_ROWS):
@@ -87,13 +87,15 @@ def test_saved_and_restored() -> None:
 
 def test_damage_is_refused() -> None:
     with pytest.raises(StoreError, match="damaged"):
-        FeatureShift(variant().source).restore(FeatureShift(variant().source).encode()[:-1])
+        FeatureShift(variant().training_statistics).restore(FeatureShift(variant().training_statistics).encode()[:-1])
     with pytest.raises(StoreError, match="damaged"):
-        FeatureShift(variant().source).restore(checked(b'{"clipped":[0,0,0,0,0],"distance":[1],"windows":3}'))
+        FeatureShift(variant().training_statistics).restore(
+            checked(b'{"clipped":[0,0,0,0,0],"distance":[1],"windows":3}')
+        )
 
 
 def test_source_data_lies_at_about_one() -> None:
     random = np.random.default_rng(5)
     x = (4.0 * np.eye(3, SIZE)[random.integers(0, 3, 500)] + random.normal(0, 0.7, (500, SIZE))).astype(np.float32)
-    distances = FeatureShift(variant().source).distances(variant().features.codes(x)[0])
+    distances = FeatureShift(variant().training_statistics).distances(variant().features.codes(x)[0])
     assert distances.mean() == pytest.approx(1.0, abs=0.15)

@@ -14,7 +14,7 @@ from edge_agent.commands import replay
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.gate.gate import FROZEN
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -34,7 +34,7 @@ TASKS = (Task.MULTI_LABEL, Task.REGRESSION)
 
 
 def agent(task: Task, **settings: object) -> Agent:
-    learner = Learner(task_variant(task), LearnerSettings(**settings))  # type: ignore[arg-type]
+    learner = HeadLearner(task_variant(task), LearnerSettings(**settings))  # type: ignore[arg-type]
     return Agent("room-1", learner, SyncSettings(), SyncState(epoch=5), windows=RememberedWindows(400))
 
 
@@ -57,7 +57,7 @@ def test_it_learns_what_has_drifted(task: Task) -> None:
     assert subject.learner.serving != FROZEN
     assert after < 0.5 * before
     assert answer.probability.shape == y.shape
-    assert set(answer.source) == {FROZEN, subject.learner.serving}
+    assert set(answer.served_by) == {FROZEN, subject.learner.serving}
     if task is Task.MULTI_LABEL:
         assert answer.prediction.dtype == np.int64
         assert_same(answer.prediction, answer.probability >= 0.5)

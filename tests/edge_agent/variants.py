@@ -53,7 +53,7 @@ def variant() -> Variant:
         head=Head(kernel, over_codes.bias, HeadKind.SOFTMAX, CLASSES, HeadInput.EMBEDDING),
         features=feature_map,
         preprocessing=Preprocessing((SIZE,), np.zeros(SIZE, np.float32)),
-        source=source,
+        training_statistics=source,
         probe_inputs=x[:4],
         probe_embedding=x[:4],
     )

@@ -46,7 +46,7 @@ def small_variant(release: int = 3) -> Variant:
             (2, 2), np.array([0.5, 1.0], np.float32), np.zeros(2, np.float32), np.ones(2, np.float32),
             Missing.LAST, Denoise.EWMA, ewma_weight=0.75,
         ),
-        source=Statistics.of(codes, labels, classes, space),
+        training_statistics=Statistics.of(codes, labels, classes, space),
         probe_inputs=windows,
         probe_embedding=np.array([[1.0, 0.0, -1.0], [0.25, 0.5, 2.0]], np.float32),
         report={"samples": 4, "source_accuracy": 0.75},

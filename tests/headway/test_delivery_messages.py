@@ -7,7 +7,7 @@ import json
 import pytest
 
 from headway.errors import RemoteError
-from headway.wire.delivery import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.wire.messages import MESSAGE_BYTES_MAX
 from tests.headway.test_messages import MESSAGES, SHA256
 

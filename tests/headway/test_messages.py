@@ -19,7 +19,7 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.metrics import BINS, ClassificationSums
 from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
-from headway.wire.delivery import Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import (
     MESSAGE_BYTES_MAX,

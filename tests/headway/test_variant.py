@@ -72,7 +72,7 @@ def variants(draw: st.DrawFn) -> Variant:
         head=Head(floats(features, count), floats(count), kind, classes, HeadInput.EMBEDDING),
         features=map_,
         preprocessing=Preprocessing((size,), floats(size)),
-        source=Statistics.of(codes, labels, classes, map_.fingerprint("x")),
+        training_statistics=Statistics.of(codes, labels, classes, map_.fingerprint("x")),
         probe_inputs=floats(2, size),
         probe_embedding=floats(2, features),
         buffer=rows,
@@ -85,7 +85,7 @@ def test_a_variant_survives_its_bundle(variant: Variant) -> None:
     payload = variant.encode()
     found = decode_variant(decode_container(payload))
     assert found.encode() == payload
-    assert found.source == variant.source
+    assert found.training_statistics == variant.training_statistics
     assert (found.name, found.version, found.release) == (variant.name, variant.version, variant.release)
 
 

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
 
-from simulation.runner import main
+from headway_simulation.runner import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,9 +20,9 @@ from edge_agent.store.store import Changes, Store
 from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
 from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
-from simulation.build import Build
-from simulation.disk import SimulatedStore
-from simulation.server_disk import ServerStore
+from headway_simulation.build import Build
+from headway_simulation.disk import SimulatedStore
+from headway_simulation.server_disk import ServerStore
 
 
 class AcksBeforeTheCommit(Service):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from simulation.runner import Failure, run_seed
+from headway_simulation.runner import Failure, run_seed
 from tests.simulation.bugs import BUGS
 
 SEEDS_MAX = 40

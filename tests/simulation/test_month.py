@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from aggregator.policy import Method
-from simulation.history import SensorFile
-from simulation.rest import check_rest, unsettled
-from simulation.sensor import Sensor
-from simulation.world import World
+from headway_simulation.history import SensorFile
+from headway_simulation.rest import check_rest, unsettled
+from headway_simulation.sensor import Sensor
+from headway_simulation.world import World
 
 DAY_S = 86_400.0
 DAYS = 30

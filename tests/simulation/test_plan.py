@@ -12,7 +12,7 @@ import pytest
 
 from aggregator.policy import Method
 from headway.errors import ConfigError
-from simulation.plan import Demand, main, plan
+from headway_simulation.plan import Demand, main, plan
 
 SMALL = Demand(devices=3, hours=6.0, labels_per_hour=3.0, size=8, classes=3)
 

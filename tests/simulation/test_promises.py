@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from simulation.runner import Failure, report, run_seed, run_seeds
-from simulation.world import Outcome
+from headway_simulation.runner import Failure, report, run_seed, run_seeds
+from headway_simulation.world import Outcome
 from tests.simulation.bugs import BUGS
 
 SEEDS = 150

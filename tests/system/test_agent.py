@@ -14,7 +14,7 @@ import pytest
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
-from edge_agent.learner.learner import Learner
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.startup.restore import restore_learner
@@ -39,7 +39,7 @@ def status(device: Device) -> dict[str, object]:
 
 def learned(device: Device, bundle: Path) -> Statistics:
     """What the device's store holds after its last commit."""
-    learner = Learner(read_variant(bundle), LearnerSettings())
+    learner = HeadLearner(read_variant(bundle), LearnerSettings())
     restore_learner(SQLiteStore(device.folder / "state" / "agent.sqlite", read_only=True), learner)
     assert isinstance(learner.trainer, ExactTrainer)
     return learner.trainer.statistics

@@ -40,8 +40,8 @@ def in_another_space(variant: Variant) -> Variant:
     x, y = data(400, seed=1)
     codes = pipeline.features(x).codes
     space = features.fingerprint("coarser")
-    source = type(variant.source).of(codes, y, CLASSES, space)
-    return replace(variant, features=features, source=source, buffer=None)
+    source = type(variant.training_statistics).of(codes, y, CLASSES, space)
+    return replace(variant, features=features, training_statistics=source, buffer=None)
 
 
 def that_overflows(variant: Variant) -> Variant:

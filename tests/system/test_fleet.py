@@ -56,7 +56,7 @@ def heads_of(broker: Broker) -> Iterator[Callable[[], PublishedHead | None]]:
 def solved_in_one_place(bundle: Path, x: np.ndarray, y: np.ndarray) -> bytes:
     variant = read_variant(bundle)
     codes = Pipeline(variant, open_runtime(variant)).features(x).codes
-    head = fleet_head(variant.source, Statistics.of(codes, y, CLASSES, variant.space))
+    head = fleet_head(variant.training_statistics, Statistics.of(codes, y, CLASSES, variant.space))
     return head.kernel.tobytes() + head.bias.tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Change detectors over a stream of numbers: bounded memory, no clock, no chance; the same stream, the same answers.
+"""Detects changes in a stream of numbers: bounded memory, no clock, no chance; the same stream, the same answers.
 
 Both look for a *rise* of the mean. A mean that falls is a learner that learns, which needs no alarm.
 """

@@ -1,4 +1,4 @@
-"""Drift by error: has what was served become wrong more often than before? One alarm per drift, not a storm.
+"""Detects drift by error: has what was served become wrong more often than before? One alarm per drift, not a storm.
 
     error of what was served -> detector -> rise that matters, and none a moment ago -> alarm
 

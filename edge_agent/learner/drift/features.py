@@ -1,4 +1,4 @@
-"""Drift by features: do windows still look like the data that the model was built from? Needs no label.
+"""Detects drift by features: do windows still look like the data that the model was built from? Needs no label.
 
 Per window: the distance to the nearest class mean of the source, in units of the source's spread within classes,
 
@@ -59,7 +59,7 @@ class Shift:
 
 
 class FeatureShift:
-    """Watches the codes of one device. source: tables of at least one sample."""
+    """Watches the codes of one device. source: statistics of at least one sample."""
 
     def __init__(self, source: Statistics) -> None:
         sums, counts = source.class_sums.astype(np.float64), source.class_sums[-1].astype(np.float64)

@@ -48,6 +48,12 @@ class Knowledge:
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
+    def learned(self) -> Statistics:
+        """What heads over all labels are solved from: those in the buckets, and pseudo-labels."""
+        total, pseudo = self.buckets.total, self.pseudo_labels.statistics
+        return total + pseudo if pseudo.samples else total
+
+    @property
     def labels(self) -> int:
         """Labels learned so far; the number the next one gets."""
         return self.buckets.labels + len(self.waiting)

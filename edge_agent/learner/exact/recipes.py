@@ -14,6 +14,8 @@ from itertools import groupby
 import numpy as np
 
 from edge_agent.learner.exact.knowledge import Knowledge
+from edge_agent.learner.exact.prior import Prior
+from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
 from headway.arrays import Float64, Int64
 from headway.maths import Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
@@ -46,38 +48,28 @@ def solve(
 
     leave_out: leave out the evidence, row by row, and fit temperatures to it; else logits keep their `temperatures`.
     """
-    buckets, prior, evidence = knowledge.buckets, knowledge.prior, knowledge.evidence
-    # pseudo-labels take part where nothing is forgotten; how often a class occurs, labels alone say
-    pseudo = knowledge.pseudo_labels.statistics
-    whole = buckets.total + pseudo if pseudo.samples else buckets.total
-    everything = Posterior(prior.centre, whole, settings.recipes[0].worth)
-    start = head_start(whole.counts, settings)
+    everything = Posterior(knowledge.prior.centre, knowledge.learned, settings.recipes[0].worth)
+    start = head_start(knowledge.learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
     for recipes in by_solution(settings.recipes):
-        recipe, names = recipes[0], [recipe.name for recipe in recipes]
-        lookback = _lookback(recipe, buckets.labels, knowledge.drift, settings)
-        if lookback is None:
+        view = _view(recipes[0], knowledge, settings)
+        if view is None:
             continue
-        local = buckets.recent(lookback) if lookback else whole
-        solution: Posterior | Ridge = everything
-        if recipe.ridge:
-            solution = Ridge(prior.statistics, local, recipe.worth)
-        elif recipe.solution != settings.recipes[0].solution:
-            solution = Posterior(prior.centre, local, recipe.worth)
-        met = _all_met(local if lookback else buckets.total, settings)
-        local_priors = [recipe.local_priors and met for recipe in recipes]
-        if leave_out and len(evidence):
-            # only what was learned can be left out
-            rows = evidence.newest(lookback) if lookback else evidence
-            for name, logits in zip(names, solution.leave_one_out(rows.codes, rows.labels, local_priors), strict=True):
+        of_all = recipes[0].solution == settings.recipes[0].solution
+        solution = everything if of_all else _solution(recipes[0], knowledge.prior, view.statistics)
+        names = [recipe.name for recipe in recipes]
+        local_priors = [recipe.local_priors and view.met for recipe in recipes]
+        if leave_out and len(view.evidence):
+            codes, labels = view.evidence.codes, view.evidence.labels
+            for name, logits in zip(names, solution.leave_one_out(codes, labels, local_priors), strict=True):
                 grid = np.array(settings.temperatures)
-                fitted[name] = fit_temperature(logits, rows.labels, settings.temperature_log2, grid)
+                fitted[name] = fit_temperature(logits, labels, settings.temperature_log2, grid)
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted.get(name, 1.0), start)
-    return Solved(heads, left_out, fitted, everything, _all_met(buckets.total, settings))
+    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.total, settings))
 
 
 def by_solution(recipes: tuple[Recipe, ...]) -> list[tuple[Recipe, ...]]:
@@ -98,20 +90,41 @@ def head_start(counts: Float64 | Int64, settings: ExactSettings) -> Float64:
     return start
 
 
-def _lookback(recipe: Recipe, labels: int, drift: int | None, settings: ExactSettings) -> int | None:
-    """How many of the newest labels an expert is solved from, 0 for all; None while there is no such expert.
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What an expert looks at. met: labels of every class; evidence: rows that the statistics hold, to be left out."""
 
-    Reasons to forget are many labels, or a drift that the look-back does not reach beyond.
+    statistics: Statistics
+    met: bool
+    evidence: LabelledRows
+
+
+def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _View | None:
+    """None while there is no such expert: it was given up, or there is no reason to forget.
+
+    Reasons are many labels, or a drift that the look-back does not reach beyond.
     """
-    if 0 < recipe.labels_max < labels:
+    buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
+    if 0 < recipe.labels_max < buckets.labels:
         return None
-    if not recipe.lookback_labels:
-        return 0
-    since = labels - drift if drift else 0
-    if recipe.lookback_labels == SINCE_DRIFT:
-        return since if settings.drift_labels_min <= since <= settings.drift_labels_max else None
-    long = labels >= max(2 * recipe.lookback_labels, settings.remember_labels)
-    return recipe.lookback_labels if long or since >= recipe.lookback_labels else None
+    if not lookback:
+        # how often a class occurs is for labels to say, not for pseudo-labels
+        return _View(knowledge.learned, _all_met(buckets.total, settings), knowledge.evidence)
+    since = buckets.labels - drift if drift else 0
+    if lookback == SINCE_DRIFT:
+        lookback, reason = since, settings.drift_labels_min <= since <= settings.drift_labels_max
+    else:
+        reason = since >= lookback or buckets.labels >= max(2 * lookback, settings.remember_labels)
+    if not reason:
+        return None
+    recent = buckets.recent(lookback)
+    return _View(recent, _all_met(recent, settings), knowledge.evidence.newest(lookback))
+
+
+def _solution(recipe: Recipe, prior: Prior, local: Statistics) -> Posterior | Ridge:
+    if recipe.ridge:
+        return Ridge(prior.statistics, local, recipe.worth)
+    return Posterior(prior.centre, local, recipe.worth)
 
 
 def _all_met(local: Statistics, settings: ExactSettings) -> bool:

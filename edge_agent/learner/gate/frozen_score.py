@@ -1,4 +1,4 @@
-"""A fair score for the frozen head: its confidence is calibrated on this device before it is compared.
+"""Scores the frozen head fairly: its confidence is calibrated on this device before it is compared.
 
 A network trained to the end is overconfident where its sensor has drifted. Without this the gate would leave it
 for any head that merely hedges, even where it is just as often right. What it serves stays untouched.
@@ -15,7 +15,8 @@ from headway.errors import StoreError
 from headway.maths import fit_temperature, scoring_loss, softmax
 
 REFIT_LABELS = 32
-LOSS_MAX = 2.0
+# the largest scoring loss: wrong, and sure of it
+MISSED_LOSS = 2.0
 
 
 class FrozenScore:
@@ -45,7 +46,7 @@ class FrozenScore:
     def losses(self, logits: Float64, labels: Int64) -> Float64:
         """Scoring losses at the current temperature. logits: (n, C); labels: int64 (n,) -> float64 (n,)."""
         known = labels < logits.shape[1]
-        losses: Float64 = np.full(len(labels), LOSS_MAX)  # a class the bundle does not know is always missed
+        losses: Float64 = np.full(len(labels), MISSED_LOSS)  # a class the bundle does not know is always missed
         probabilities = softmax((logits[known] / self._temperature).astype(np.float32))
         losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
         return losses

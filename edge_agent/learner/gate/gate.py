@@ -1,4 +1,4 @@
-"""The gate between learning and serving.
+"""Decides which head serves: the gate between learning and serving.
 
 Every candidate predicts each labelled sample before anyone learns from it (prequential scoring, Dawid 1984), or is
 judged by leave-one-out while labels are few; only such scores count. The head in service is replaced by one whose

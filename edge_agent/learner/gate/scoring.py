@@ -1,4 +1,4 @@
-"""What a prediction cost, once its label is there: the losses that the gate compares, for each task.
+"""Scores predictions once their label is known: the losses that the gate compares, for each task.
 
 All lie between 0 and 2 per window, so that one margin suits every model, and one bad miss cannot outweigh a run of
 good answers.
@@ -29,7 +29,8 @@ from headway.maths import (
     scoring_loss,
 )
 
-LOSS_MAX = 2.0
+# of a value, in units of the frozen head's mean error
+ERROR_UNITS_MAX = 2.0
 SURPRISE_MAX = 4.0
 TEMPERATURE_ROWS_MIN = 16
 
@@ -154,7 +155,7 @@ class ValueScorer:
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         known = ~np.isnan(truth[0])
         absolute = np.abs(outputs[0].astype(np.float64) - truth[0])[known]
-        return float(self._in_units(absolute, known).mean() / LOSS_MAX) if known.any() else 0.0
+        return float(self._in_units(absolute, known).mean() / ERROR_UNITS_MAX) if known.any() else 0.0
 
     def losses(
         self, outputs: Mapping[str, Float32], frozen_logits: Float32, truth: AnyArray
@@ -167,7 +168,7 @@ class ValueScorer:
 
     def _in_units(self, absolute: Float64, known: AnyArray) -> Float64:
         unit = np.maximum(self._absolute[known] / np.maximum(self._known[known], 1.0), np.finfo(np.float32).tiny)
-        return np.minimum(absolute / unit, LOSS_MAX)
+        return np.minimum(absolute / unit, ERROR_UNITS_MAX)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         return {"known": self._known, "absolute": self._absolute}, {}

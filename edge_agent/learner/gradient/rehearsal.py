@@ -1,4 +1,4 @@
-"""What the gradient learner rehearses: rows of the training data from the bundle, and a reservoir of its own.
+"""Keeps rows for the gradient learner to rehearse: training data from the bundle, and a reservoir of its own.
 
 For a classifier both are balanced by class: a draw picks a class first, each alike. Within it the device's own rows
 are drawn with chance n / (n + worth), n being its labels of that class so far: the source speaks for classes the

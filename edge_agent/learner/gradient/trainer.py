@@ -1,4 +1,4 @@
-"""The gradient learner: descent on the head with rehearsal, and deltas for federated averaging.
+"""Trains the head by gradient descent with rehearsal, and gives deltas for federated averaging.
 
     label -> mini-batch of it and rehearsed rows -> step(s) -> candidate for the gate
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from aggregator.bundle_sender import BundleSender
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.config import Settings, read_settings
 from aggregator.core import Aggregator
-from aggregator.delivery import Deliveries
 from aggregator.heads.publisher import FleetModel
 from aggregator.service import Service
 from aggregator.store.sql import SqlStore
@@ -281,7 +281,7 @@ def opened_server(folder: Path, clock: Clock | None = None) -> Iterator[Server]:
 
     with store.transaction():
         identity = (digest(bundle.read_bytes()), model.space)
-        deliveries = Deliveries(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
+        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
         core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
     limits, notifier = settings.service, SystemdNotifier.from_environment()
     service = Service(settings.fleet, core, store, connect, limits, clock or SystemClock(), notifier)

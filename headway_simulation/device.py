@@ -14,9 +14,9 @@ from edge_agent.sync import SyncState
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
 from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
-from simulation.history import History, SensorFile, Violation
-from simulation.machine import Machine, Place
-from simulation.network import SimulatedTransport
+from headway_simulation.history import History, SensorFile, Violation
+from headway_simulation.machine import Machine, Place
+from headway_simulation.network import SimulatedTransport
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class SimulatedDevice(Machine):
         self.store = self.place.build.store(self.power, self._committed)
         self.spool = self.place.build.spool(self.power, self.chance, len(variant.classes))
         self.history = History(
-            Statistics.zeros(variant.source.size, self.place.model.all_classes, variant.space),
+            Statistics.zeros(variant.training_statistics.size, self.place.model.all_classes, variant.space),
             self.config.learner.horizon_rows,
             claims=self.spool.claims,
         )

@@ -14,9 +14,9 @@ from headway.errors import BundleError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
-from simulation.machine import Machine, Place
-from simulation.network import SimulatedTransport
-from simulation.server_disk import Kept
+from headway_simulation.machine import Machine, Place
+from headway_simulation.network import SimulatedTransport
+from headway_simulation.server_disk import Kept
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000

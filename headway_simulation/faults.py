@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from simulation.broker import AUTOSAVE_S, Broker, Restart
-from simulation.clock import Scheduler
-from simulation.device import SimulatedDevice
-from simulation.machine import Machine
-from simulation.network import Link
-from simulation.server import SimulatedServer
+from headway_simulation.broker import AUTOSAVE_S, Broker, Restart
+from headway_simulation.clock import Scheduler
+from headway_simulation.device import SimulatedDevice
+from headway_simulation.machine import Machine
+from headway_simulation.network import Link
+from headway_simulation.server import SimulatedServer
 
 YEAR_S = 365 * 86_400.0
 

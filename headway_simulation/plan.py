@@ -16,17 +16,17 @@ from aggregator.policy import Method, Policy
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from headway.bundle import read_variant
 from headway.errors import ConfigError
-from simulation.broker import Broker
-from simulation.build import Build
-from simulation.clock import Scheduler
-from simulation.device import Lives, SimulatedDevice
-from simulation.machine import Place
-from simulation.meter import Load, Meter
-from simulation.model import Model
-from simulation.network import Link
-from simulation.sensor import Sensor
-from simulation.server import SimulatedServer
-from simulation.trace import Trace
+from headway_simulation.broker import Broker
+from headway_simulation.build import Build
+from headway_simulation.clock import Scheduler
+from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.machine import Place
+from headway_simulation.meter import Load, Meter
+from headway_simulation.model import Model
+from headway_simulation.network import Link
+from headway_simulation.sensor import Sensor
+from headway_simulation.server import SimulatedServer
+from headway_simulation.trace import Trace
 
 BOOT_SPREAD_S = 600.0
 AFTER_S = 3600.0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, TransportEvent
-from simulation.broker import Broker
-from simulation.clock import Scheduler
-from simulation.power import Power
+from headway_simulation.broker import Broker
+from headway_simulation.clock import Scheduler
+from headway_simulation.power import Power
 
 CONNECT_S = 0.2
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.5, 120.0

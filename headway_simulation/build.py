@@ -10,8 +10,8 @@ from aggregator.service import Service
 from edge_agent.agent import Agent
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import open_agent
-from simulation.disk import SimulatedSpool, SimulatedStore
-from simulation.server_disk import ServerStore
+from headway_simulation.disk import SimulatedSpool, SimulatedStore
+from headway_simulation.server_disk import ServerStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from headway.arrays import Int64
 from headway.samples import UNLABELLED, Samples
-from simulation.history import SensorFile
-from simulation.model import Model
+from headway_simulation.history import SensorFile
+from headway_simulation.model import Model
 
 
 class Sensor:

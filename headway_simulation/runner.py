@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from simulation.build import Build
-from simulation.history import Violation
-from simulation.world import Outcome, World
+from headway_simulation.build import Build
+from headway_simulation.history import Violation
+from headway_simulation.world import Outcome, World
 
 LINES_SHOWN = 25
 

@@ -10,13 +10,13 @@ from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
 from headway.maths import fleet_head
 from headway.wire import ALL, Kind, PublishedHead, topic
-from simulation.clock import Scheduler, SimulatedClock
-from simulation.device import SimulatedDevice
-from simulation.disk import SimulatedSpool
-from simulation.history import SensorFile, Violation
-from simulation.invariants import Invariants, same
-from simulation.power import Power
-from simulation.server import SimulatedServer
+from headway_simulation.clock import Scheduler, SimulatedClock
+from headway_simulation.device import SimulatedDevice
+from headway_simulation.disk import SimulatedSpool
+from headway_simulation.history import SensorFile, Violation
+from headway_simulation.invariants import Invariants, same
+from headway_simulation.power import Power
+from headway_simulation.server import SimulatedServer
 
 
 def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> str:
@@ -58,7 +58,7 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
         raise Violation("the broker does not retain the newest head")
     head = PublishedHead.decode(retained.payload)
     if server.policy.method is Method.EXACT:
-        source = devices[0].place.model.variant.source
+        source = devices[0].place.model.variant.training_statistics
         same(head.head, fleet_head(source, invariants.union(server)), "the head solved in one place")
     # updates that merged in a full outbox depend on when acks came, which a repetition does not know
     if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headway.wire import parse_topic
-from simulation.clock import Scheduler
-from simulation.device import SimulatedDevice
-from simulation.server import NAME, SimulatedServer
+from headway_simulation.clock import Scheduler
+from headway_simulation.device import SimulatedDevice
+from headway_simulation.server import NAME, SimulatedServer
 
 DAY_H = 24.0
 

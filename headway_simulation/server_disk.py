@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aggregator.store import MemoryStore, StoredHead, StoredStatistics, StoredUpdate
 from headway.errors import StoreError
-from simulation.power import Power
+from headway_simulation.power import Power
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, StatisticsReport, Update
-from simulation.device import Lives, SimulatedDevice
-from simulation.history import Violation
-from simulation.model import Model
-from simulation.server import SimulatedServer
-from simulation.server_disk import Kept
+from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.history import Violation
+from headway_simulation.model import Model
+from headway_simulation.server import SimulatedServer
+from headway_simulation.server_disk import Kept
 
 
 class Invariants:
@@ -91,12 +91,16 @@ class Invariants:
             if head.method == Method.AVERAGE:
                 self._check_average(head, kept, server)
             elif not server.news:
-                same(head.head, fleet_head(self._model.variant.source, union), "the head solved in one place")
+                same(
+                    head.head,
+                    fleet_head(self._model.variant.training_statistics, union),
+                    "the head solved in one place",
+                )
 
     def union(self, server: SimulatedServer) -> Statistics:
         """The tables of every life under the counter that the aggregator has of it; of classes that somebody met."""
         variant, classes = self._model.variant, self._model.all_classes
-        total = Statistics.zeros(variant.source.size, classes, variant.space)
+        total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
         for key, row in server.kept.statistics.items():
             total = total + self.lives.histories[key].tables_at[row.counter]
         return total if total.counts[-1] else total.with_classes(variant.classes)

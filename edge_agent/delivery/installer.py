@@ -1,10 +1,10 @@
-"""A bundle comes over the air: every decision between the wish and the end of the trial.
+"""Installs a bundle that comes over the network: every decision from the request to the end of the trial.
 
     desired -> ask for a range -> write it -> ... -> hash -> self-test -> switch, restart -> trial -> confirmed
                     ^____________|                   |          |                    |
                                                   refused     refused            rolled back
 
-No network and no clock of its own: messages and times go in, requests and news come out. What must survive a power
+No network and no clock of its own: messages and times go in, requests and events come out. What must survive a power
 cut is in the slots (slots.py); everything here can be rebuilt from them.
 """
 
@@ -47,15 +47,15 @@ class SelfTest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """Something that people should hear: an event's name and detail."""
+class DeliveryEvent:
+    """An event for people: its name and detail."""
 
     name: str
     detail: Mapping[str, JsonValue]
 
 
-class Delivery:
-    """The device's side. `restart` becomes true when the bundle to run has changed.
+class Installer:
+    """One device's delivery under way, if any. `restart` becomes true when the bundle to run has changed.
 
     running: release and feature space of the bundle that runs. sha256: of its file.
     counted: the agent's boot number and the last spool file it has consumed.
@@ -82,7 +82,7 @@ class Delivery:
         self._asked_at_s: float | None = None
         self._quiet_until_s = now_s
         self._test: SelfTest | None = None
-        self._news: list[News] = []
+        self._events: list[DeliveryEvent] = []
         self._refusal = ""
         self._later: bytes | None = None
         self.restart = False
@@ -100,7 +100,7 @@ class Delivery:
         return f"release {self._wanted.release}: {self._offset} of {self._wanted.size} bytes"
 
     def desired(self, payload: bytes) -> None:
-        """The operator's wish; an empty one withdraws it. Raises RemoteError on a malformed one."""
+        """The bundle that the operator wants here; an empty message withdraws it. Raises RemoteError when malformed."""
         desired = Desired.decode(payload) if payload else None
         if desired is None or (self._wanted is not None and desired != self._wanted):
             self._give_up()
@@ -112,12 +112,12 @@ class Delivery:
         problem = self._problem_with(desired)
         if problem:
             if problem != self._refusal:
-                self._tell("delivery-refused", desired, problem=problem)
+                self._note("delivery-refused", desired, problem=problem)
             self._refusal = problem
             return
         self._slots.begin(desired)
         self._wanted, self._offset, self._attempts, self._refusal = desired, 0, 0, ""
-        self._tell("delivery-started", desired, size=desired.size)
+        self._note("delivery-started", desired, size=desired.size)
 
     def received(self, payload: bytes, now_s: float) -> None:
         """A range of the file. Raises RemoteError on a damaged one, StoreError when it cannot be written."""
@@ -137,7 +137,7 @@ class Delivery:
         self._end_trial(now_s)
         self._end_test()
         if connected:
-            self._tell_of_roll_back()
+            self._report_roll_back()
         wanted = self._wanted
         if wanted is None or self._test is not None or now_s < self._quiet_until_s:
             return None
@@ -160,10 +160,10 @@ class Delivery:
         """A fresh connection: a request on its way may be lost."""
         self._asked_at_s = None
 
-    def take_news(self) -> list[News]:
+    def take_events(self) -> list[DeliveryEvent]:
         """What happened since the last call."""
-        news, self._news = self._news, []
-        return news
+        events, self._events = self._events, []
+        return events
 
     def stop(self, now_s: float) -> None:
         """The process ends in good order."""
@@ -200,7 +200,7 @@ class Delivery:
         if wanted is None or self._offset < wanted.size:
             return
         if self._slots.whole(wanted):
-            self._tell("delivery-verified", wanted)
+            self._note("delivery-verified", wanted)
             if self._slots.count_test() >= self._settings.starts_max:
                 self._refuse(f"{self._settings.starts_max} self-tests ended with the machine")
                 return
@@ -223,9 +223,9 @@ class Delivery:
         if tested.problem:
             self._refuse(tested.problem)
             return
-        self._tell("delivery-tested", self._wanted, runtime=tested.runtime, latency_ms=round(tested.latency_ms, 3))
+        self._note("delivery-tested", self._wanted, runtime=tested.runtime, latency_ms=round(tested.latency_ms, 3))
         self._slots.switch(tested.space, self._space, *self._counted())
-        self._tell("delivery-switched", self._wanted)
+        self._note("delivery-switched", self._wanted)
         self._wanted, self.restart = None, True
 
     def _end_trial(self, now_s: float) -> None:
@@ -233,18 +233,18 @@ class Delivery:
         if pointer.confirmed or pointer.healthy_s + now_s - self._began_s < self._settings.trial_s:
             return
         self._slots.confirm(self._release)
-        self._news.append(News("delivery-confirmed", {"release": self._release}))
+        self._events.append(DeliveryEvent("delivery-confirmed", {"release": self._release}))
         if self._later is not None:
             later, self._later = self._later, None
             self.desired(later)
 
-    def _tell_of_roll_back(self) -> None:
+    def _report_roll_back(self) -> None:
         """The trial failed in another process than this, which perhaps had no connection."""
         reason = self._slots.pointer.rolled_back
         if reason:
             self._refusal = f"rolled back to release {self._release}: {reason}"
-            self._news.append(News("delivery-rolled-back", {"release": self._release, "problem": reason}))
-            self._slots.told()
+            self._events.append(DeliveryEvent("delivery-rolled-back", {"release": self._release, "problem": reason}))
+            self._slots.roll_back_reported()
 
     def _problem_with(self, desired: Desired) -> str:
         floor = max(self._release, self._slots.pointer.floor)
@@ -261,11 +261,11 @@ class Delivery:
         if wanted is not None:
             self._slots.refuse(wanted, problem)
             self._refusal = f"release {wanted.release} failed here before: {problem[:300]}"
-            self._tell("delivery-refused", wanted, problem=problem[:300])
+            self._note("delivery-refused", wanted, problem=problem[:300])
         self._wanted, self._asked_at_s = None, None
 
     def _give_up(self) -> None:
-        """The wish was withdrawn or replaced."""
+        """The desired bundle was withdrawn or replaced."""
         if self._test is not None:
             self._test.stop()
             self._slots.uncount_test()
@@ -273,7 +273,9 @@ class Delivery:
             self._slots.clear()
         self._wanted, self._test, self._asked_at_s, self._refusal = None, None, None, ""
 
-    def _tell(self, name: str, desired: Desired, **detail: JsonValue) -> None:
-        self._news.append(
-            News(name, {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail})
+    def _note(self, name: str, desired: Desired, **detail: JsonValue) -> None:
+        self._events.append(
+            DeliveryEvent(
+                name, {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail}
+            )
         )

@@ -48,7 +48,7 @@ class Model:
             head=Head(kernel, over_codes.bias, HeadKind.SOFTMAX, classes, HeadInput.EMBEDDING),
             features=feature_map,
             preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
-            source=source,
+            training_statistics=source,
             probe_inputs=x[:4],
             probe_embedding=x[:4],
         )

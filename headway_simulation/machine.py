@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from headway.errors import HeadwayError
 from headway.ports import TransportEvent
-from simulation.broker import Broker
-from simulation.build import Build
-from simulation.clock import Scheduler, SimulatedClock
-from simulation.model import Model
-from simulation.network import Link, SimulatedTransport
-from simulation.power import Power, PowerCut
-from simulation.trace import Trace
+from headway_simulation.broker import Broker
+from headway_simulation.build import Build
+from headway_simulation.clock import Scheduler, SimulatedClock
+from headway_simulation.model import Model
+from headway_simulation.network import Link, SimulatedTransport
+from headway_simulation.power import Power, PowerCut
+from headway_simulation.trace import Trace
 
 WAKE_MIN_S, WAKE_MAX_S = 0.001, 0.05
 EXIT_RESTART_S = 30.0

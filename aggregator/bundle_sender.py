@@ -55,7 +55,7 @@ class FileShelf:
             raise StoreError(f"cannot read bundle {self.path(sha256)}: {error.strerror or error}") from error
 
 
-class Deliveries:
+class BundleSender:
     """The orders of one fleet. Construct it, and call every method, inside a transaction of the store.
 
     serving: sha256 of the file of the bundle that the aggregator itself serves, and its feature space.

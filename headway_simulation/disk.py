@@ -18,9 +18,9 @@ from edge_agent.store import Changes, MemoryStore
 from headway.errors import DataError, StoreError
 from headway.maths import Task
 from headway.samples import Samples
-from simulation.history import SensorFile
-from simulation.model import NEW_CLASS
-from simulation.power import Power
+from headway_simulation.history import SensorFile
+from headway_simulation.model import NEW_CLASS
+from headway_simulation.power import Power
 
 
 class SimulatedStore(MemoryStore):

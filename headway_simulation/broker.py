@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from headway.ports import Outgoing, Received
-from simulation.clock import Scheduler
-from simulation.trace import Trace
+from headway_simulation.clock import Scheduler
+from headway_simulation.trace import Trace
 
 QUEUED_MAX = 1000
 # messages on their way to one client, as brokers limit them; the others wait until these are confirmed

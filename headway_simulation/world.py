@@ -9,20 +9,20 @@ from pathlib import Path
 
 from aggregator.policy import AveragingPolicy, Method, Policy
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
-from simulation.broker import Broker
-from simulation.build import Build
-from simulation.clock import Scheduler
-from simulation.device import Lives, SimulatedDevice
-from simulation.faults import Stage, heal, plan_faults
-from simulation.history import Violation
-from simulation.invariants import Invariants
-from simulation.machine import Place
-from simulation.model import Model
-from simulation.network import Link
-from simulation.rest import check_rest, unsettled
-from simulation.sensor import Sensor
-from simulation.server import SimulatedServer
-from simulation.trace import Trace
+from headway_simulation.broker import Broker
+from headway_simulation.build import Build
+from headway_simulation.clock import Scheduler
+from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.faults import Stage, heal, plan_faults
+from headway_simulation.history import Violation
+from headway_simulation.invariants import Invariants
+from headway_simulation.machine import Place
+from headway_simulation.model import Model
+from headway_simulation.network import Link
+from headway_simulation.rest import check_rest, unsettled
+from headway_simulation.sensor import Sensor
+from headway_simulation.server import SimulatedServer
+from headway_simulation.trace import Trace
 
 REST_MAX_S = 6 * 3600.0
 REST_STEP_S = 120.0
