@@ -22,7 +22,6 @@ Every class at work is the program's own; between them stands a broker of a few 
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -42,24 +41,26 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from aggregator.commands.deliver import deliver_bundle as deliver
+from aggregator.commands.deliver import Order, deliver_bundle
+from aggregator.commands.place import Place
 from edge_agent.commands.status import LOCK
 from edge_agent.config import read_config
 from edge_agent.daemon import write_condition
 from edge_agent.delivery.slots import Slots, file_sha256
-from edge_agent.learner.learner import Learner
-from edge_agent.loop import DeviceLoop
+from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sensors.spool import Spool
+from edge_agent.startup.active_bundle import Opened
+from edge_agent.startup.device import build_device
 from edge_agent.startup.restore import restore_learner
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
 from edge_agent.store.recovery import DATABASE, Backup, open_store
 from edge_agent.store.store import SQLiteStore
 from headway.bundle.variant import Backbone, Variant, read_variant
 from headway.ports import Connected, Outgoing, Received
+from headway.wire.bundle_transfer import Desired
 from headway.wire.codec import PART_BYTES
-from headway.wire.delivery import Desired
 from headway.wire.messages import ReportPart, Update
 from headway.wire.topics import ALL, Kind, parse_topic, topic
 from tests.edge_agent.variants import SIZE, variant, windows
@@ -165,9 +166,9 @@ class Broker:
 
 @dataclass
 class DeviceWire:
-    """A device's connection to the broker."""
+    """A device's connection to the broker; while there is none, nothing is published."""
 
-    broker: Broker
+    broker: Broker | None = None
 
     def start(self) -> None:
         return
@@ -175,7 +176,9 @@ class DeviceWire:
     def stop(self) -> None:
         return
 
-    def publish(self, message: Outgoing) -> int:
+    def publish(self, message: Outgoing) -> int | None:
+        if self.broker is None:
+            return None
         self.broker.queue.append(message)
         return 1
 
@@ -195,20 +198,21 @@ class Device:
         write_condition(lock, "good: frozen serves")
         os.close(lock)
         self.files = 0
+        self.wire = DeviceWire()
 
     def boot(self) -> None:
         slots = Slots(self.state, self.config.bundle)
-        store, safekeeping = open_store(slots.store_dir), Backup(slots.store_dir)
-        model = accepted_variant(replace(self.config, bundle=slots.bundle), store)
+        self.store, self.backup = open_store(slots.store_dir), Backup(slots.store_dir)
+        model = accepted_variant(replace(self.config, bundle=slots.bundle), self.store)
         counted = slots.pointer.boot, slots.pointer.consumed
-        agent = open_agent(self.config, model, store, self.bits, safekeeping.witness(), counted=counted)
-        pipeline = Pipeline(model, open_runtime(model))
-        self.loop = DeviceLoop(self.config, self.clock, model, pipeline, store, agent, Spool(self.config.sensor))
-        self.loop.keeper.safekeeping = safekeeping
+        self.agent = open_agent(self.config, model, self.store, self.bits, self.backup.ack_record(), counted=counted)
+        opened = Opened(model, Pipeline(model, open_runtime(model)), self.store, self.backup, self.agent)
+        sensor, wire = Spool(self.config.sensor), self.wire
+        self.loop = build_device(self.config, self.clock, opened, sensor, connect=lambda will: wire)
         self.loop.start()
 
     def connect(self, broker: Broker) -> None:
-        self.loop.transport = DeviceWire(broker)
+        self.wire.broker = broker
         broker.devices[self.config.device] = self
         self.loop.handle(Connected(session_present=False))
         for message in list(broker.retained.values()):
@@ -217,7 +221,7 @@ class Device:
         self.turn(broker)
 
     def disconnect(self, broker: Broker) -> None:
-        self.loop.transport = None
+        self.wire.broker = None
         del broker.devices[self.config.device]
 
     def drop(self, **arrays: Any) -> str:
@@ -243,19 +247,18 @@ class Device:
     def stop(self) -> None:
         """As on SIGTERM: a checkpoint and a backup."""
         self.loop.stop()
-        assert self.loop.keeper.safekeeping is not None
-        self.loop.keeper.safekeeping.back_up(self.loop.keeper.store)
-        self.loop.keeper.store.close()
+        self.backup.back_up(self.store)
+        self.store.close()
 
     def kill(self) -> None:
         """What is on the disk at this moment stays, SQLite's log included; and it is all that the device knew."""
         on_disk = shutil.copytree(self.state, self.folder / "on-disk")
-        self.loop.keeper.store.close()
+        self.store.close()
         slots = Slots(self.state, self.config.bundle)
         store = SQLiteStore(slots.store_dir / DATABASE)
-        learner = Learner(read_variant(slots.bundle), self.config.learner)
-        assert restore_learner(store, learner) == self.loop.agent.sync_state
-        assert learner.encode() == self.loop.agent.learner.encode()
+        learner = HeadLearner(read_variant(slots.bundle), self.config.learner)
+        assert restore_learner(store, learner) == self.agent.sync_state
+        assert learner.encode() == self.agent.learner.encode()
         store.close()
         shutil.rmtree(self.state)
         on_disk.rename(self.state)
@@ -305,7 +308,7 @@ def wrist(folder: Path, clock: Clock, broker: Broker) -> None:
     device = Device(folder, clock, 7, device="wrist", fleet="plant", learner=learner)
     device.boot()
     device.connect(broker)
-    assert device.loop.agent.learner.prior_samples == 80 + 9, "it starts from what the others told"
+    assert device.agent.learner.prior_samples == 80 + 9, "it starts from what the others told"
     x, y = windows(300, drift=0.3, seed=10)
     for start in range(0, 300, 30):
         part = slice(start, start + 30)
@@ -335,7 +338,7 @@ def wrist(folder: Path, clock: Clock, broker: Broker) -> None:
     device.learn(rename_class=np.array([["stumble", "trip"]]))
     x, y = windows(3, seed=15)
     name = device.drop(x=x, y=named(y, ("idle", "walk", "sprint")))
-    claimed = next(Spool(device.config.sensor).claim(device.loop.agent.sync_state.consumed + 1))
+    claimed = next(Spool(device.config.sensor).claim(device.agent.sync_state.consumed + 1))
     assert claimed.name == name
     device.kill()
 
@@ -349,7 +352,7 @@ def knee(folder: Path, clock: Clock, broker: Broker) -> None:
         device="knee",
         fleet="plant",
         learner='horizon_rows = 32\nkind = "exact"',
-        policy='train = "labels"\nevery_labels = 8',
+        policy='trigger = "labels"\nevery_labels = 8',
     )
     device.boot()
     device.connect(broker)
@@ -371,13 +374,13 @@ def knee(folder: Path, clock: Clock, broker: Broker) -> None:
     receive_bundle(device, folder)
     device.boot()
     device.connect(broker)
-    assert device.loop.agent.sync_state.before == 24, "it has begun a new epoch"
+    assert device.agent.sync_state.before == 24, "it has begun a new epoch"
     device.learn(broker, id=np.array(["before-020"]), y=np.array([2]))
     x, y = windows(12, drift=0.2, seed=22)
     device.learn(broker, x=x, y=np.where(np.arange(12) < 6, y, -1), id=numbered("after", 12))
     x, y = windows(5, drift=0.2, seed=23)
     device.learn(broker, x=x, y=y, id=numbered("learned", 5))
-    assert device.loop.agent.learner.labels == 24 + 6 + 5
+    assert device.agent.learner.labels == 24 + 6 + 5
     x, y = windows(6, drift=0.2, seed=24)
     device.learn(broker, x=x, y=np.where(np.arange(6) < 4, y, -1), id=numbered("waiting", 6))
     device.learn(broker, id=np.array(["waiting-000", "waiting-004"]), y=np.array([-1, 0]))
@@ -417,8 +420,8 @@ def operate(root: Path, server: Server, broker: Broker) -> None:
     broker.tick()
     new = root / "new.hwb"
     bundle(2).write(new)
-    order = argparse.Namespace(devices=["ankle", "belt"], all=False, withdraw=False, bundle=new, public_key=None)
-    deliver(order, server.settings.state_dir, server.store, broker.clock)
+    order = Order(new, ("ankle", "belt"), everybody=False, withdraw=False, public_key=None)
+    deliver_bundle(order, Place(None, str(server.settings.state_dir)), broker.clock)
     broker.tick()
     new.unlink()
 
