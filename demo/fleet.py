@@ -115,7 +115,7 @@ class Device:
     def predictions(self, name: str) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], str]:
         """The agent's answer to a file: classes int64 (n,), and the head that served its last row."""
         with np.load(self.folder / "predictions" / f"{name}.npz", allow_pickle=False) as answer:
-            return answer["prediction"], str(answer["source"][-1])
+            return answer["prediction"], str(answer["served_by"][-1])
 
 
 class Fleet:

@@ -34,10 +34,13 @@ class Answer:
         return cls(predicted(probability, task), probability, np.array(heads))
 
     def encode(self, **more: AnyArray) -> bytes:
-        """As ``.npz`` bytes: prediction, probability, source (the head that served), and what `more` there is."""
+        """As ``.npz`` bytes: prediction, probability, served_by, and what `more` there is.
+
+        source: the old name of served_by, written beside it for one release.
+        """
         buffer = io.BytesIO()
-        named = {"prediction": self.prediction, "probability": self.probability, "source": self.served_by, **more}
-        np.savez(buffer, allow_pickle=False, **named)
+        named = {"prediction": self.prediction, "probability": self.probability, "served_by": self.served_by, **more}
+        np.savez(buffer, allow_pickle=False, source=self.served_by, **named)
         return buffer.getvalue()
 
 

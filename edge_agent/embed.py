@@ -12,6 +12,7 @@ Names follow river and scikit-learn where these have one: `predict_one`, `predic
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +47,20 @@ Label = str | int | Sequence[float] | AnyArray
 class Prediction:
     """The answer to one window. probability: float32 (C,) over `Learner.classes`; id: for `label`.
 
-    served_by: the head that answered.
-
     label: the most probable class; of a multi-label model its labels, joined by ", "; of a regression empty, its
-    values being `probability`.
+    values being `probability`. served_by: the head that answered.
     """
 
     id: str
     label: str
     probability: Float32
     served_by: str
+
+    @property
+    def source(self) -> str:
+        """The old name of `served_by`, for one release."""
+        warnings.warn("Prediction.source is called served_by now", DeprecationWarning, stacklevel=2)
+        return self.served_by
 
 
 class Learner:

@@ -36,10 +36,11 @@ if [ ! -x "$venv/bin/python" ] || ! suitable "$venv/bin/python"; then
     fi
 fi
 rm -f "$venv/.ready"
+touch "$venv/.installing" # older than what changes meanwhile, which is then installed the next time
 echo "==> installing Headway with [$extras] into $venv; TensorFlow is large, this takes a minute or more" >&2
 if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e ".[$extras]" >"$venv.log" 2>&1; then
     tail -n 15 "$venv.log" >&2
     echo "error: pip could not install Headway; the whole log is in $venv.log" >&2
     exit 2
 fi
-touch "$venv/.ready"
+mv "$venv/.installing" "$venv/.ready"

@@ -22,6 +22,13 @@ find_version() {
 is_version() { [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$2" ]; }
 
 for version in $versions; do
+    case $version in
+        3.11 | 3.12 | 3.13) ;;
+        *)
+            echo "error: Headway runs on Python 3.11 to 3.13, not $version; PYTHONS names versions such as 3.12" >&2
+            exit 2
+            ;;
+    esac
     if ! python=$(find_version "$version"); then
         echo "==> Python $version is not installed; left out" >&2
         continue

@@ -76,3 +76,9 @@ def test_new_classes_only_when_asked_for() -> None:
     x, _ = windows(2)
     learner.learn_one(x[0], "fall")
     assert learner.classes == (*CLASSES, "fall")
+
+
+def test_the_old_name_of_the_head_that_answered_is_there_for_one_release() -> None:
+    answer = embed.Prediction("#0", "walk", windows(1)[0][0], "frozen")
+    with pytest.warns(DeprecationWarning, match="served_by"):
+        assert answer.source == "frozen"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
@@ -63,7 +64,8 @@ def test_once_takes_in_the_spool_answers_and_leaves(new_device: NewDevice, bundl
         assert answer["prediction"].shape == (12,)
         assert answer["probability"].shape == (12, 4)
         assert_close(answer["probability"].sum(axis=1), 1, atol=1e-5)
-        assert answer["source"].shape == (12,)
+        assert answer["served_by"].shape == (12,)
+        assert_array_equal(answer["source"], answer["served_by"], err_msg="the old name, for one release")
     found = status(device)
     assert (found["labels"], found["files_consumed"], found["running"]) == (11, 2, False)
     assert learned(device, bundle) == expected(bundle, x, y)
@@ -187,7 +189,7 @@ def test_replay_drives_the_same_loop(tmp_path: Path, bundle: Path, new_device: N
     assert device.once().returncode == 0
     parts = [np.load(device.folder / "predictions" / f"p{start:02d}.npz") for start in range(0, 60, 15)]
     with np.load(tmp_path / "r.npz") as replayed:
-        for name in ("prediction", "probability", "source"):
+        for name in ("prediction", "probability", "served_by"):
             assert_same(replayed[name], np.concatenate([part[name] for part in parts]), where=f"{name}")
 
 
