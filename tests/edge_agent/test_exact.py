@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from edge_agent.learner.exact import experts, recipes
-from edge_agent.learner.exact.settings import ExactSettings, Recipe
+from edge_agent.learner.exact.settings import RETIRED, ExactSettings, Recipe
 from edge_agent.learner.exact.trainer import CANDIDATE, ExactTrainer
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -135,3 +137,34 @@ def test_nothing_is_forgotten_while_labels_are_few() -> None:
     learner.learn(codes, labels)
     learner._fold()
     assert "newest" in learner._served.ensemble.solved.heads
+
+
+def test_a_state_that_knows_more_experts_opens_with_every_label_and_all_but_the_same_head() -> None:
+    """As versions 0.1 and 0.2 left it: beside each look-back's expert its twin with other class priors."""
+    recipes = []
+    for recipe in SETTINGS.recipes:
+        twins = {"long-prior": ("long", False), "recent": ("recent-prior", True)}
+        recipes.append(recipe)
+        if recipe.name in twins:
+            name, local_priors = twins[recipe.name]
+            recipes.append(replace(recipe, name=name, local_priors=local_priors))
+    codes, labels = labelled(2200, seed=8, shift=20.0)
+    old = trainer(ExactSettings(recipes=tuple(recipes)))
+    old.learn(codes, labels)
+    tensors, values = old.state()
+    weights, temperatures = values["weights"], values["temperatures"]
+    assert isinstance(weights, dict)
+    assert isinstance(temperatures, dict)
+    assert set(RETIRED) <= set(weights) & set(temperatures)
+    opened = trainer()
+    opened.restore(tensors, Fields(values, "saved", ConfigError))
+    assert opened.statistics == old.statistics
+    said, before = (
+        subject.candidates()[CANDIDATE].probabilities(codes.astype(np.float32)) for subject in (opened, old)
+    )
+    np.testing.assert_allclose(said, before, atol=0.02)
+    tensors, values = opened.state()
+    saved = values["weights"]
+    assert isinstance(saved, dict)
+    assert not set(RETIRED) & set(saved)
+    opened.learn(codes[:100], labels[:100])

@@ -45,13 +45,14 @@ RECIPES = (
     Recipe("quick-prior", local_priors=True),
     Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
     Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
-    Recipe("long", lookback_labels=1024),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("recent", lookback_labels=256),
-    Recipe("recent-prior", lookback_labels=256, local_priors=True),
     Recipe("newest", lookback_labels=64),
     Recipe("since-drift", lookback_labels=SINCE_DRIFT),
 )
+
+# experts that states of version 0.1 and 0.2 know, and who inherits their weight: the same head but for its class priors
+RETIRED = {"long": "long-prior", "recent-prior": "recent"}
 
 
 @dataclass(frozen=True, slots=True)

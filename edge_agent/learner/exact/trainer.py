@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
-from edge_agent.learner.exact.settings import ExactSettings
+from edge_agent.learner.exact.settings import RETIRED, ExactSettings
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
@@ -129,13 +129,15 @@ class ExactTrainer:
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         self._knowledge.restore(tensors, values)
-        names = [recipe.name for recipe in self._settings.recipes]
+        names = [*(recipe.name for recipe in self._settings.recipes), *RETIRED]
         temperatures, weights = values.table("temperatures"), values.table("weights")
         fitted = {name: temperatures.number(name, low=0.0) for name in names if temperatures.has(name)}
         logs = {name: weights.number(name) for name in names if weights.has(name)}
         for table in (temperatures, weights, values):
             table.finish()
-        self._serve(fitted, Weights(self._settings, logs))
+        for name in RETIRED.keys() & fitted.keys():
+            del fitted[name]
+        self._serve(fitted, Weights(self._settings, logs).inherited(RETIRED))
 
     @property
     def finishes_update(self) -> bool:
