@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import headway
 from converter.convert import convert
-from converter.features import read_training_data
 from converter.inspection import inspect_lines
 from converter.keys import generate_key
 from converter.options import Options
@@ -71,16 +70,15 @@ def _convert(arguments: list[str]) -> None:
         html=given.html,
         tflite_python=given.tflite_python,
     )
-    data = read_training_data(given.data)
     if not given.verbose:
         _mute_native_logs()
     with Steps(sys.stdout, SystemClock()) as steps:
         if given.trainable:
             from converter.trainable import write_trainable
 
-            lines = write_trainable(given.model, data, given.out, options, steps).lines()
+            lines = write_trainable(given.model, given.data, given.out, options, steps).lines()
         else:
-            lines = convert(given.model, data, options, out=given.out, progress=steps).lines()
+            lines = convert(given.model, given.data, options, out=given.out, progress=steps).lines()
     print("\n".join(lines))
 
 

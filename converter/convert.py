@@ -24,7 +24,8 @@ from converter.features import (
     spread_rows,
 )
 from converter.keys import read_signer
-from converter.options import Options, writable
+from converter.options import Options
+from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
     Reference,
@@ -65,9 +66,7 @@ def convert(
     """
     options = options or Options()
     out = Path(out)
-    for target in (out, options.html):
-        if target is not None:
-            writable(target)
+    check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
     sign = None if options.key is None else read_signer(options.key)
     data = as_training_data(data)
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"

@@ -89,14 +89,6 @@ class Options:
             _carried(name, text, 4096)
 
 
-def writable(path: Path) -> None:
-    """Refuse a target that cannot be written, before hours are spent on its content. Raises ConfigError."""
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot write {path}: folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ConfigError(f"cannot write {path}: it is a folder; name a file in it")
-
-
 def _carried(option: str, text: str, length: int) -> None:
     if len(text) > length:
         raise ConfigError(f"{option} has {len(text)} characters; at most {length} are carried")

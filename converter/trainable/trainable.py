@@ -22,7 +22,8 @@ import numpy as np
 from converter.convert import fitted_head, fitted_preprocessing
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, spread_rows
-from converter.options import Options, writable
+from converter.options import Options
+from converter.overwriting import check_targets, read_by
 from converter.sources import Source, open_source
 from converter.trainable.trainable_proof import CURVE_ROWS, CURVE_STEPS, Curve, prove
 from headway.arrays import Float32
@@ -76,7 +77,7 @@ def write_trainable(
     such a file. Nothing is written then.
     """
     refuse_unused(options)
-    writable(Path(out))
+    check_targets({"--out": ("trainable .tflite", Path(out))}, read_by(model, data, options))
     data = as_training_data(data)
     with Exporter() as exporter:
         progress("loading and cutting the model")
