@@ -46,7 +46,9 @@ def _convert(arguments: list[str]) -> None:
         release=given.release,
         formats=tuple((given.formats or _format(given)).split(",")),
         quantize=tuple(given.quantize.split(",")),
+        classes=tuple(given.classes.split(",")) if given.classes else (),
         cut=given.cut,
+        task=given.task,
         drop_points_max=given.max_drop,
         agreement_percent_min=given.min_agreement,
         difference_max=given.max_difference,
@@ -147,7 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-drop", type=float, default=0.5, help="points of accuracy a quantised backbone may lose (default 0.5)")
     add("--min-agreement", type=float, default=95, help="percent of a quantised backbone's answers that stay (95)")
     add("--max-difference", type=float, default=1e-5, help="of a float32 backbone from the model (default 1e-5)")
+    add("--classes", default="", metavar="A,B,...", help="names of the outputs, in the model's order")
     add("--cut", default="", metavar="LAYER", help="the layer that is the head (default: the last Dense)")
+    add("--task", default="auto", help="classification, multi-label or regression, where y and head leave it open")
     add("--allow-flex", action="store_true", help="let TFLite use TensorFlow operators")
     add("--trainable", action="store_true", help="write one .tflite with infer, train, get_head, set_head instead")
     add("--missing", default="mean", help="missing values become the channel's mean, median, or the last value")

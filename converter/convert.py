@@ -21,8 +21,10 @@ from converter.features import (
     fit_preprocessing,
     fits_embedding,
     raw_windows,
+    settled,
     spread_rows,
 )
+from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
 from converter.options import Options
 from converter.overwriting import check_targets, read_by
@@ -42,7 +44,7 @@ from converter.sources import Source, open_source
 from headway.arrays import Float32, Int64, describe
 from headway.bundle import Backbone, Variant
 from headway.errors import DataError, ModelError
-from headway.maths import Head, HeadInput, HeadKind, Preprocessing, Statistics, fleet_head, link
+from headway.maths import Head, HeadInput, Preprocessing, Statistics, fleet_head, link
 
 
 def convert(
@@ -68,14 +70,16 @@ def convert(
     out = Path(out)
     check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
     sign = None if options.key is None else read_signer(options.key)
-    data = as_training_data(data)
+    data = as_training_data(data, options.classes)
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
     with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
         source = open_source(model, options.cut)
-        head = fitted_head(source, data)
+        data, labels = settled(data, source.weights, options.task)
+        head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
+        notes = check_windows(data.x)
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -83,6 +87,8 @@ def convert(
             first = begin_first(source, options, exports)
             progress(f"running the source model on {len(rows)} windows")
             reference = _reference(source, head, rows, proof, data, options)
+            notes += _gap_lines(source, head, data, reference, options)
+            notes += answer_lines(answers_of(source, head), head, data, rows, proof, reference.outputs)
             written = write_backbones(source, head, data, reference, options, exports, first, progress)
     backbone = written.backbones[0]
     progress(f"running the written backbone on {len(inputs)} windows")
@@ -107,6 +113,8 @@ def convert(
         proofs=written.proofs,
         left_out=written.left_out,
         expansion=fitted.expansion_reason,
+        labels=labels,
+        notes=tuple(notes),
     )
     probes = spread_rows(data, PROBES)
     variant = Variant(
@@ -135,17 +143,6 @@ def convert(
     return report
 
 
-def fitted_head(source: Source, data: TrainingData) -> Head:
-    """The frozen head; a two-class model with one linear or sigmoid output is told apart from a regression."""
-    head = source.weights.head(data.classes)
-    if data.targets is not None and head.kind is HeadKind.SOFTMAX:
-        raise DataError(
-            "y holds several values per sample, but the model ends in a softmax over exclusive classes; "
-            "give one class index per sample"
-        )
-    return head
-
-
 def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
     """Preprocessing of the data as the model takes it. Raises DataError for windows of another shape."""
     shape = source.input_shape
@@ -165,7 +162,7 @@ def _reference(
     if not np.isfinite(all_outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
     rebuilt = link(head.logits(embedding), head.kind)
-    outputs = both_classes(outputs, rebuilt.shape[1])
+    outputs = both_classes(outputs, head)
     if rebuilt.shape != outputs.shape:
         raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
     difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))
@@ -178,8 +175,22 @@ def _reference(
     achieved = score(outputs, data, rows, head.kind)
     if not quantised:
         return Reference(rows, proof, embedding, outputs, achieved)
-    between = both_classes(all_outputs[len(rows) :], rebuilt.shape[1])
+    between = both_classes(all_outputs[len(rows) :], head)
     return Reference(rows, proof, embedding, outputs, achieved, mixed, between)
+
+
+def _gap_lines(source: Source, head: Head, data: TrainingData, reference: Reference, options: Options) -> list[str]:
+    """What is said of missing values, and whether the model would take them by itself."""
+    if data.x.dtype.kind != "f":
+        return []
+    missing = ~np.isfinite(data.x)
+    how = "the last value before" if options.missing == "last" else f"the channel's {options.missing}"
+    lines = filled_lines(missing, how)
+    if lines and options.denoise == "none" and not options.standardise:
+        rows = missing[reference.rows].reshape(len(reference.rows), -1).any(axis=1)
+        raw = np.asarray(data.x[reference.rows[rows]], np.float32)
+        lines += own_gaps_line(raw, reference.outputs[rows], answers_of(source, head))
+    return lines
 
 
 def _embeddings(written: Written, reference: Reference, inputs: Float32, options: Options) -> Float32:

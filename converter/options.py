@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import nearest
-from headway.maths import Denoise
+from headway.maths import Denoise, Task
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -20,7 +20,9 @@ class Options:
 
     name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
     formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
-    cut: name of the layer that is the head; drop_points_max: accuracy a quantised backbone may lose, in points;
+    classes: names of the model's outputs, in their order, where the data does not bring them.
+    cut: name of the layer that is the head; task: what y means, of headway.maths.Task, or ``auto`` by the head;
+    drop_points_max: accuracy a quantised backbone may lose, in points;
     agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
     difference_max: of a float32 backbone from the model, in features (over their scale) and in outputs.
     missing, denoise, standardise: preprocessing to fit (headway/maths/preprocessing.py).
@@ -34,7 +36,9 @@ class Options:
     release: int = 1
     formats: tuple[str, ...] = ("tflite",)
     quantize: tuple[str, ...] = ("none",)
+    classes: tuple[str, ...] = ()
     cut: str = ""
+    task: str = "auto"
     drop_points_max: float = 0.5
     agreement_percent_min: float = 95.0
     difference_max: float = 1e-5
@@ -61,6 +65,7 @@ class Options:
     def __post_init__(self) -> None:
         _among("--formats", self.formats, FORMATS)
         _among("--quantize", self.quantize, tuple(PRECISIONS))
+        _among("--task", (self.task,), ("auto", *map(str, Task)))
         _among("--missing", (self.missing,), MISSING)
         _among("--denoise", (self.denoise,), tuple(map(str, Denoise)))
         _among("--select-by", (self.select_by,), ("f-score", "mutual-information"))

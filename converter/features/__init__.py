@@ -10,6 +10,7 @@ from converter.features.fit import (
     raw_windows,
     spread_rows,
 )
+from converter.features.meaning import settled
 
 __all__ = [
     "PROBES",
@@ -22,6 +23,7 @@ __all__ = [
     "fits_embedding",
     "raw_windows",
     "read_training_data",
+    "settled",
     "spread_rows",
     "training_data",
 ]

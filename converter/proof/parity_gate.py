@@ -13,7 +13,7 @@ from converter.proof.runtimes import Run
 from converter.proof.scoring import agreement, score
 from converter.sources import ROUNDINGS
 from headway.arrays import AnyArray, Float32, Float64, Int64, describe
-from headway.maths import Head, link
+from headway.maths import Head, HeadKind, link
 
 MIXED_ROWS_MAX = 200
 MIXED_SHARE = 0.2  # docs/adr/0017
@@ -126,7 +126,7 @@ class Gate:
             return proof
         exact = self.exact() if worst < ROUNDING_MAX else None
         if exact is not None:
-            exact_outputs = both_classes(exact[1], outputs.shape[1])
+            exact_outputs = both_classes(exact[1], self.head)
             ours = distances(embedding, outputs, exact[0], exact_outputs)
             theirs = distances(self.reference.embedding, self.reference.outputs, exact[0], exact_outputs)
             proof = replace(proof, exact_parity=max(ours), source_rounding=max(theirs))
@@ -188,9 +188,12 @@ def distances(
     return float(np.abs(embedding - from_embedding).max()) / scale, float(np.abs(outputs - from_outputs).max()) / span
 
 
-def both_classes(outputs: AnyArray, count: int) -> AnyArray:
-    """One sigmoid output (n, 1) as the two classes (n, 2) that it is kept as; all other outputs as they are."""
-    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1:] == (1,) and count == 2 else outputs
+def both_classes(outputs: AnyArray, head: Head) -> AnyArray:
+    """One sigmoid output or logit (n, 1) as the two classes (n, 2) it is kept as; all other outputs as they are."""
+    if outputs.shape[1:] != (1,) or len(head.classes) != 2:
+        return outputs
+    first = np.zeros_like(outputs) if head.kind is HeadKind.LINEAR else 1 - outputs
+    return np.concatenate([first, outputs], axis=1)
 
 
 def _above(difference: float) -> str:

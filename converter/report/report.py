@@ -16,6 +16,7 @@ class Report:
     """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1.
 
     samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
+    labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
     """
 
     bundle: Path
@@ -32,6 +33,8 @@ class Report:
     expansion: str = ""
     proof_rows: int = 0
     difference_max: float = 1e-5
+    labels: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def feature_parity(self) -> float:
@@ -59,6 +62,8 @@ class Report:
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
             + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }
+        if self.labels:
+            summary["labels"] = self.labels
         if any(p.source_rounding for p in self._first()):
             exact, own = (max(getattr(p, name) for p in self._first()) for name in ("exact_parity", "source_rounding"))
             summary["rounding"] = (
@@ -81,7 +86,8 @@ class Report:
         reasons += [
             reason for reason in self.left_out if not any(p.refused and p.refused in reason for p in self.proofs)
         ]
-        return lines + [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
+        lines += [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
+        return lines + [f"  note     {note}" for note in self.notes]
 
     def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from converter.sources.frozen import freeze, write_frozen
 from converter.sources.rounding import float64_twin
-from converter.sources.source import HeadWeights, head_kind
+from converter.sources.source import HeadWeights, first_line, head_kind
 from headway.arrays import AnyArray, Float32, Float64
 from headway.errors import ModelError
 from headway.maths import HeadKind
@@ -39,6 +39,7 @@ class KerasSource:
                 "keras.Model(one input, one output)"
             )
         self._model = model
+        self._both: Any = None
         self.name = name or str(model.name)
         self.backbone, self.weights = _cut(model, layer)
         self.input_shape: tuple[int, ...] = tuple(self.backbone.inputs[0].shape[1:])
@@ -59,13 +60,20 @@ class KerasSource:
         return np.asarray(embedding, np.float64), np.asarray(outputs, np.float64)
 
     def _run(self, inputs: AnyArray) -> tuple[Any, Any]:
+        try:
+            return self._predicted(inputs)
+        except Exception as error:  # layers raise what they like
+            raise ModelError(f"the model cannot be run: {first_line(error)}") from error
+
+    def _predicted(self, inputs: AnyArray) -> tuple[Any, Any]:
         """Embeddings and outputs, in one pass where the model's graph is all there is to it."""
         import keras
 
         plain = type(self._model) in (keras.Sequential, type(self.backbone))  # a subclass may have a call of its own
         if plain and self.backbone.inputs[0] is self._model.inputs[0]:  # else the backbone was put together anew
-            both = keras.Model(self._model.inputs, [self.backbone.outputs[0], self._model.outputs[0]])
-            embedding, outputs = both.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
+            if self._both is None:  # kept, with what TensorFlow made of it
+                self._both = keras.Model(self._model.inputs, [self.backbone.outputs[0], self._model.outputs[0]])
+            embedding, outputs = self._both.predict(inputs, verbose=0, batch_size=PREDICT_ROWS)
             return embedding, outputs
         passes = [part.predict(inputs, verbose=0, batch_size=PREDICT_ROWS) for part in (self.backbone, self._model)]
         return passes[0], passes[1]

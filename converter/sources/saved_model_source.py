@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.sources.frozen import only, write_frozen
-from converter.sources.source import HeadWeights, head_kind
+from converter.sources.source import HeadWeights, first_line, head_kind
 from headway.arrays import Float32
 from headway.errors import ModelError
 
@@ -71,10 +71,13 @@ class SavedModelSource:
         step = self._batch or CHUNK_ROWS
         if len(inputs) % step and self._batch:
             raise ModelError(f"the SavedModel takes batches of {step} only; export it with a free batch size")
-        parts = [
-            np.asarray(only(function(tf.constant(inputs[start : start + step]))), np.float32)
-            for start in range(0, len(inputs), step)
-        ]
+        try:
+            parts = [
+                np.asarray(only(function(tf.constant(inputs[start : start + step]))), np.float32)
+                for start in range(0, len(inputs), step)
+            ]
+        except Exception as error:  # operations raise what they like
+            raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         return np.concatenate(parts)
 
 

@@ -30,14 +30,14 @@ class HeadWeights:
         """The head with its classes named.
 
         One sigmoid output for two classes becomes two softmax columns, [0, z]: softmax([0, z])_1 = sigmoid(z). So do
-        two mirrored ones, sigmoid(-z) and sigmoid(z).
+        two mirrored ones, sigmoid(-z) and sigmoid(z). One logit for two classes becomes the logits [0, z].
         Raises ModelError when the number of names is another one.
         """
         kernel, bias, kind = self.kernel, self.bias, self.kind
-        if kind is HeadKind.SIGMOID and len(bias) == 1 and len(classes) == 2:
+        if kind is not HeadKind.SOFTMAX and len(bias) == 1 and len(classes) == 2:
             kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
             bias = np.concatenate([np.zeros_like(bias), bias])
-            kind = HeadKind.SOFTMAX
+            kind = HeadKind.SOFTMAX if kind is HeadKind.SIGMOID else kind
         elif kind is HeadKind.SIGMOID and len(bias) == len(classes) == 2 and _mirrored(kernel, bias):
             # scikit-learn's binary classifiers: sigmoid of -z and z, exclusive classes
             kernel, bias, kind = (kernel - kernel[:, :1]) * HALF, (bias - bias[:1]) * HALF, HeadKind.SOFTMAX
@@ -98,3 +98,10 @@ def head_kind(activation: str, layer: str) -> HeadKind:
         known = ", ".join(HeadKind)
         raise ModelError(f"layer {layer!r} ends in activation {activation}; a head ends in one of {known}")
     return HeadKind(activation)
+
+
+def first_line(error: BaseException, characters: int = 300) -> str:
+    """What a framework says, in one line, cut at a word where it is long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = lines[0]
+    return said if len(said) <= characters else f"{said[:characters].rsplit(' ', 1)[0]} ..."

@@ -10,6 +10,7 @@ from converter.options import Options
 from converter.proof.parity_gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import Run
 from converter.proof.scoring import score
+from converter.sources import HeadWeights
 from headway.arrays import Float32
 from headway.errors import ConfigError
 from headway.maths.head import Head, HeadInput, HeadKind
@@ -93,8 +94,16 @@ def test_a_twin_that_is_another_model_excuses_nothing() -> None:
 
 def test_one_sigmoid_output_is_two_classes() -> None:
     one = np.array([[0.25], [1.0]])
-    assert both_classes(one, 2).tolist() == [[0.75, 0.25], [0.0, 1.0]]
-    assert both_classes(one, 1) is one
+    weights = HeadWeights(np.ones((3, 1), np.float32), np.zeros(1, np.float32), HeadKind.SIGMOID, "head")
+    assert both_classes(one, weights.head(("no", "yes"))).tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert both_classes(one, weights.head(("label",))) is one
+
+
+def test_one_logit_is_the_logits_of_two_classes() -> None:
+    weights = HeadWeights(np.ones((3, 1), np.float32), np.ones(1, np.float32), HeadKind.LINEAR, "head")
+    head = weights.head(("no", "yes"))
+    assert head.logits(np.ones((1, 3), np.float32)).tolist() == [[0.0, 4.0]]
+    assert both_classes(np.array([[4.0]]), head).tolist() == [[0.0, 4.0]]
 
 
 def test_more_can_be_allowed_by_name() -> None:
