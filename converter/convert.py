@@ -32,6 +32,7 @@ from converter.proof import (
     PROOF_ROWS_MAX,
     Reference,
     Written,
+    ask_source,
     begin_first,
     both_classes,
     installed_runtimes,
@@ -87,6 +88,9 @@ def convert(
             first = begin_first(source, options, exports)
             progress(f"running the source model on {len(rows)} windows")
             reference = _reference(source, head, rows, proof, data, options)
+            unusual = ask_source(source, data.x, preprocessing, reference.embedding)
+            notes += [unusual.note] if unusual is not None and unusual.note else []
+            reference = replace(reference, unusual=unusual)
             notes += _gap_lines(source, head, data, reference, options)
             notes += answer_lines(answers_of(source, head), head, data, rows, proof, reference.outputs)
             written = write_backbones(source, head, data, reference, options, exports, first, progress)

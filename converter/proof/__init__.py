@@ -4,6 +4,7 @@ from converter.proof.backbones import PROOF_ROWS_MAX, Written, begin_first, writ
 from converter.proof.parity_gate import ROUNDING_MAX, Proof, Reference, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import TFLITE_PYTHON, Runtime, installed_runtimes
 from converter.proof.scoring import score
+from converter.proof.unusual import Unusual, ask_source
 
 __all__ = [
     "PROOF_ROWS_MAX",
@@ -12,7 +13,9 @@ __all__ = [
     "Proof",
     "Reference",
     "Runtime",
+    "Unusual",
     "Written",
+    "ask_source",
     "begin_first",
     "both_classes",
     "close_to_exact",

@@ -7,7 +7,7 @@ import pytest
 
 from converter.features.data import training_data
 from converter.options import Options
-from converter.proof.parity_gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
+from converter.proof.parity_gate import Gate, Proof, Reference, above, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import Run
 from converter.proof.scoring import score
 from converter.sources import HeadWeights
@@ -200,3 +200,19 @@ def test_a_run_of_another_shape_or_without_numbers_is_refused(change: float, row
 def test_the_allowed_difference_has_bounds() -> None:
     with pytest.raises(ConfigError, match=r"--max-difference 0\.1 must be"):
         Options(difference_max=0.1)
+
+
+@pytest.mark.parametrize(
+    ("points", "limit", "count", "refused"),
+    [
+        (100 * (0.36 - 0.355), 0.5, 200, False),
+        (100 * (0.36 - 0.35), 0.5, 200, True),
+        (100 * (0.58 - 0.57), 1.0, 100, False),
+        (100 - 100 * 0.57, 43.0, 100, False),
+        (0.7, 0.7, 1000, False),
+        (-1.0, 0.0, 100, False),
+        (1.0, 0.0, 100, True),
+    ],
+)
+def test_a_limit_is_met_by_as_many_windows_as_it_names(points: float, limit: float, count: int, refused: bool) -> None:
+    assert above(points, limit, count) is refused
