@@ -53,6 +53,7 @@ def _convert(arguments: list[str]) -> None:
         agreement_percent_min=given.min_agreement,
         difference_max=given.max_difference,
         allow_flex=given.allow_flex,
+        time_axis=given.time_axis,
         missing=given.missing,
         denoise=given.denoise,
         median_width=given.median_width,
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--task", default="auto", help="classification, multi-label or regression, where y and head leave it open")
     add("--allow-flex", action="store_true", help="let TFLite use TensorFlow operators")
     add("--trainable", action="store_true", help="write one .tflite with infer, train, get_head, set_head instead")
+    add("--time-axis", default="auto", help="where time lies in a window: first, last (channels first), or auto")
     add("--missing", default="mean", help="missing values become the channel's mean, median, or the last value")
     add("--denoise", default="none", help="smooth windows along time: none, median or ewma")
     add("--median-width", type=int, default=3, help="steps of the median filter, odd (default 3)")

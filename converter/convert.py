@@ -42,10 +42,12 @@ from converter.proof import (
 )
 from converter.report import Report
 from converter.sources import Source, open_source
-from headway.arrays import Float32, Int64, describe
+from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle import Backbone, Variant
-from headway.errors import DataError, ModelError
-from headway.maths import Head, HeadInput, Preprocessing, Statistics, fleet_head, link
+from headway.errors import ConfigError, DataError, ModelError
+from headway.maths import Head, HeadInput, Preprocessing, Statistics, TimeAxis, fleet_head, link
+
+AUTO = "auto"
 
 
 def convert(
@@ -80,7 +82,7 @@ def convert(
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
-        notes = check_windows(data.x)
+        notes = check_windows(data.x, time_axis(source, options))
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -152,7 +154,26 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     shape = source.input_shape
     if data.x.shape[1:] != shape:
         raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")
-    return fit_preprocessing(data, shape, options)
+    axis = time_axis(source, options)
+    along_time = options.missing == "last" or options.denoise != "none"
+    if axis is None and len(shape) > 1 and (along_time or options.standardise):
+        raise ConfigError(
+            f"nothing in the model tells which axis of its input {shape} is time; give --time-axis first for "
+            "(time, ..., channels), or --time-axis last for (channels, ..., time)"
+        )
+    # where nothing depends on it, bundles stay as they were before the axis was known
+    matters = along_time or options.standardise or options.time_axis != AUTO or not _whole(data.x)
+    return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
+
+
+def time_axis(source: Source, options: Options) -> TimeAxis | None:
+    """Where time lies in a window, as given or as the model's first layers show; None where they do not."""
+    return source.time_axis if options.time_axis == AUTO else TimeAxis(options.time_axis)
+
+
+def _whole(x: AnyArray) -> bool:
+    """Nothing is missing."""
+    return x.dtype.kind != "f" or bool(np.isfinite(x).all())
 
 
 def _reference(

@@ -15,7 +15,7 @@ from converter.proof import both_classes
 from converter.sources import Source
 from headway.arrays import AnyArray, Float32, Int64
 from headway.errors import DataError, ModelError, listed
-from headway.maths import Head, HeadKind, softmax
+from headway.maths import Head, HeadKind, TimeAxis, softmax, time_first
 
 GAIN_MIN = 0.2  # of the windows: what another order or scale must explain beyond the given one
 DEVIATIONS = 3.0  # and beyond chance: the best of many orders always fits a few windows better
@@ -45,8 +45,11 @@ def answers_of(source: Source, head: Head) -> Answers:
     return lambda windows: both_classes(source.answers(windows)[1], head)
 
 
-def check_windows(x: AnyArray) -> list[str]:
-    """Raises DataError when all windows are the same; lines on channels and windows that hardly differ."""
+def check_windows(x: AnyArray, axis: TimeAxis | None = TimeAxis.FIRST) -> list[str]:
+    """Raises DataError when all windows are the same; lines on channels and windows that hardly differ.
+
+    axis: of time in x (n, ...); None where it is not known.
+    """
     flat = x.reshape(len(x), -1)
     if len(x) > 1 and (flat == flat[0]).all():
         value = f", all {flat[0, 0]:g}" if (flat[0] == flat[0, 0]).all() else ""
@@ -57,8 +60,11 @@ def check_windows(x: AnyArray) -> list[str]:
     different = len({hash(row.tobytes()) for row in flat})
     if different <= min(ALIKE_MAX, len(x) // 2):
         notes.append(f"warning: only {different} of the {len(x)} windows are different; a proof on them proves little")
-    channels = flat.reshape(-1, x.shape[-1])
-    dead = np.flatnonzero((channels == channels[0]).all(axis=0)) if x.ndim == 3 else np.zeros(0, int)
+    if axis is None or x.ndim != 3:
+        return notes
+    ordered = time_first(x, axis)
+    channels = ordered.reshape(-1, ordered.shape[-1])
+    dead = np.flatnonzero((channels == channels[0]).all(axis=0))
     if len(dead):
         held = ", ".join(f"{index} ({channels[0, index]:g})" for index in dead[:8])
         notes.append(f"warning: nothing ever changes in channel {held} of x; is that sensor connected?")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.errors import ConfigError
 from headway.fields import nearest
-from headway.maths import Denoise, Task
+from headway.maths import Denoise, Task, TimeAxis
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -25,6 +25,7 @@ class Options:
     drop_points_max: accuracy a quantised backbone may lose, in points;
     agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
     difference_max: of a float32 backbone from the model, in features (over their scale) and in outputs.
+    time_axis: ``first`` for windows (time, ..., channels), ``last`` for (channels, ..., time), or ``auto``.
     missing, denoise, standardise: preprocessing to fit (headway/maths/preprocessing.py).
     pca, select: keep so many components or features; select_by: ``f-score`` or ``mutual-information``.
     expand: random ReLU features to add, or -1 to choose by cross-validation; expand_input: of the preprocessed
@@ -43,6 +44,7 @@ class Options:
     agreement_percent_min: float = 95.0
     difference_max: float = 1e-5
     allow_flex: bool = False
+    time_axis: str = "auto"
     missing: str = "mean"
     denoise: str = "none"
     median_width: int = 3
@@ -66,6 +68,7 @@ class Options:
         _among("--formats", self.formats, FORMATS)
         _among("--quantize", self.quantize, tuple(PRECISIONS))
         _among("--task", (self.task,), ("auto", *map(str, Task)))
+        _among("--time-axis", (self.time_axis,), ("auto", *map(str, TimeAxis)))
         _among("--missing", (self.missing,), MISSING)
         _among("--denoise", (self.denoise,), tuple(map(str, Denoise)))
         _among("--select-by", (self.select_by,), ("f-score", "mutual-information"))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from converter.sources.frozen import freeze, write_frozen
+from converter.sources.layout import keras_time_axis
 from converter.sources.rounding import float64_twin
 from converter.sources.source import HeadWeights, first_line, head_kind
 from headway.arrays import AnyArray, Float32, Float64
 from headway.errors import ModelError
-from headway.maths import HeadKind
+from headway.maths import HeadKind, TimeAxis
 
 PASSIVE_LAYERS = ("Dropout", "ActivityRegularization", "Identity")
 ACTIVATION_LAYERS = ("Activation", "Softmax")
@@ -47,6 +48,10 @@ class KerasSource:
             raise ModelError(
                 f"the model takes inputs of shape {self.input_shape}; fix every length: Input((steps, channels))"
             )
+
+    @property
+    def time_axis(self) -> TimeAxis | None:
+        return keras_time_axis(list(_flat(self.backbone)), len(self.input_shape) + 1)
 
     def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
         embedding, outputs = self._run(inputs)

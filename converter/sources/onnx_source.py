@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.sources.layout import onnx_time_axis
 from converter.sources.source import HeadWeights, head_kind
 from headway.arrays import Float32
 from headway.errors import ModelError
@@ -53,6 +54,7 @@ class OnnxSource:
             )
         self.input_shape: tuple[int, ...] = tuple(int(d or 0) for d in dimensions[1:])
         self._batch = dimensions[0]
+        self.time_axis = onnx_time_axis(graph, self._input, len(dimensions), constants)
         self._output = _scores(graph)
         self._cut_at, self.weights = _find_head(graph, constants, self._output, layer)
         self._backbone = _prefix(self._model, self._input, self._cut_at, self._batch, self.input_shape)

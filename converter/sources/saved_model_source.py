@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from converter.sources.frozen import only, write_frozen
+from converter.sources.layout import tensorflow_time_axis
 from converter.sources.source import HeadWeights, first_line, head_kind
 from headway.arrays import Float32
 from headway.errors import ModelError
+from headway.maths import TimeAxis
 
 PASSIVE = ("Identity", "NoOp", "StopGradient", "Cast")
 LINKS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -52,6 +54,10 @@ class SavedModelSource:
         product, self.weights = _find_head(frozen, layer)
         self._predict = frozen
         self._embed = frozen.prune(frozen.inputs[0].name, product.inputs[0].name)
+
+    @property
+    def time_axis(self) -> TimeAxis | None:
+        return tensorflow_time_axis(self._embed.graph, self._embed.inputs[0].name, len(self.input_shape) + 1)
 
     def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
         return self._run(self._embed, inputs), self._run(self._predict, inputs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from headway.arrays import Float32, Float64
 from headway.errors import ModelError
-from headway.maths import Head, HeadInput, HeadKind
+from headway.maths import Head, HeadInput, HeadKind, TimeAxis
 
 HALF = np.float32(0.5)
 # TensorFlow's C++ log off; oneDNN off, whose blocked sums differ in the last bits from what a device computes
@@ -66,6 +66,11 @@ class Source(Protocol):
 
     @property
     def weights(self) -> HeadWeights: ...
+
+    @property
+    def time_axis(self) -> TimeAxis | None:
+        """Where time lies in a window, as the first layers take it; None where they do not show it."""
+        ...
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_preprocessing
+from converter.convert import fitted_preprocessing, time_axis
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
@@ -33,7 +33,7 @@ from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
 from headway.maths import Head, Preprocessing
 
-CARRIED = ("classes", "task", "cut", "missing", "denoise", "median_width", "ewma_weight", "standardise",
+CARRIED = ("classes", "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "standardise",
            "difference_max", "tflite_python")  # fmt: skip
 FLAGS = {"drop_points_max": "--max-drop", "agreement_percent_min": "--min-agreement", "name": "--id",
          "buffer_per_class": "--buffer", "evaluation_rows": "--evaluation"}  # fmt: skip
@@ -93,7 +93,7 @@ def write_trainable(
         data, labels = settled(data, source.weights, options.task)
         head = source.weights.head(data.classes)
         preprocessing = fitted_preprocessing(source, data, options)
-        notes = check_windows(data.x) + _answer_lines(source, head, preprocessing, data)
+        notes = check_windows(data.x, time_axis(source, options)) + _answer_lines(source, head, preprocessing, data)
         progress("exporting the four signatures")
         payload = export_trainable(source, head, preprocessing, exporter)
     progress("training it and the same head in NumPy, step for step")
