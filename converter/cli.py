@@ -19,6 +19,9 @@ from headway.bundle import read_container, read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError
 from headway.ports import SystemClock
 
+INTERRUPTED = 130  # as shells count it: 128 and the signal
+UNEXPECTED = 70  # EX_SOFTWARE
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
@@ -35,6 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; pip install 'headway[converter]'", file=sys.stderr)
         return ConfigError.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if "--verbose" in given:
+            raise
+        said = " ".join(str(error).split())
+        print(
+            f"error: unexpected {type(error).__name__}: {said}; nothing was written; this is a fault of edge-convert: "
+            "report it with what --verbose shows",
+            file=sys.stderr,
+        )
+        return UNEXPECTED
     return 0
 
 
@@ -48,6 +64,9 @@ def _convert(arguments: list[str]) -> None:
         quantize=tuple(given.quantize.split(",")),
         classes=tuple(given.classes.split(",")) if given.classes else (),
         cut=given.cut,
+        input_shape=given.input_shape,
+        modules=tuple(given.modules or ()),
+        allow_lambda=given.allow_lambda,
         task=given.task,
         drop_points_max=given.max_drop,
         agreement_percent_min=given.min_agreement,
@@ -152,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-difference", type=float, default=1e-5, help="of a float32 backbone from the model (default 1e-5)")
     add("--classes", default="", metavar="A,B,...", help="names of the outputs, in the model's order")
     add("--cut", default="", metavar="LAYER", help="the layer that is the head (default: the last Dense)")
+    add("--input-shape", type=_shape, default=(), metavar="N,N", help="of a window, where the model leaves it free")
+    add("--import", dest="modules", action="append", metavar="MODULE", help="import first; it registers custom layers")
+    add("--allow-lambda", action="store_true", help="run the code of Lambda layers in the model's file")
     add("--task", default="auto", help="classification, multi-label or regression, where y and head leave it open")
     add("--allow-flex", action="store_true", help="let TFLite use TensorFlow operators")
     add("--trainable", action="store_true", help="write one .tflite with infer, train, get_head, set_head instead")
@@ -182,6 +204,13 @@ def _expansion(text: str) -> int:
     if text != "auto" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number or auto")
     return -1 if text == "auto" else int(text)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.replace("x", ",").strip("() ,").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers such as 128,6")
+    return tuple(int(part) for part in parts)
 
 
 if __name__ == "__main__":

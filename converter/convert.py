@@ -41,7 +41,7 @@ from converter.proof import (
     write_backbones,
 )
 from converter.report import Report
-from converter.sources import Source, open_source
+from converter.sources import Opening, Source, open_source
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle import Backbone, Variant
 from headway.errors import ConfigError, DataError, ModelError
@@ -77,12 +77,12 @@ def convert(
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
     with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
-        source = open_source(model, options.cut)
+        source = open_source(model, opening(options))
         data, labels = settled(data, source.weights, options.task)
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
-        notes = check_windows(data.x, time_axis(source, options))
+        notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -166,6 +166,11 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
 
 
+def opening(options: Options) -> Opening:
+    """How the model is opened."""
+    return Opening(options.cut, options.input_shape, options.modules, options.allow_lambda)
+
+
 def time_axis(source: Source, options: Options) -> TimeAxis | None:
     """Where time lies in a window, as given or as the model's first layers show; None where they do not."""
     return source.time_axis if options.time_axis == AUTO else TimeAxis(options.time_axis)
@@ -186,6 +191,11 @@ def _reference(
     embedding, outputs = answers[: len(rows)], all_outputs[: len(rows)]
     if not np.isfinite(all_outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
+    if embedding.shape[1:] != head.kernel.shape[:1]:
+        raise ModelError(
+            f"the backbone gives {describe(embedding)}, layer {source.weights.layer!r} takes {len(head.kernel)} values "
+            "of one vector per sample: pool or flatten before it"
+        )
     rebuilt = link(head.logits(embedding), head.kind)
     outputs = both_classes(outputs, head)
     if rebuilt.shape != outputs.shape:

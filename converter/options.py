@@ -21,6 +21,8 @@ class Options:
     name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
     formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
     classes: names of the model's outputs, in their order, where the data does not bring them.
+    input_shape: of a window, for models that leave lengths free; modules: imported first, they register layers of the
+    user's own (names, or .py files); allow_lambda: open files with Lambda layers, whose code then runs here.
     cut: name of the layer that is the head; task: what y means, of headway.maths.Task, or ``auto`` by the head;
     drop_points_max: accuracy a quantised backbone may lose, in points;
     agreement_percent_min: how many of its answers must be the source model's, right or wrong (docs/adr/0017).
@@ -39,6 +41,9 @@ class Options:
     quantize: tuple[str, ...] = ("none",)
     classes: tuple[str, ...] = ()
     cut: str = ""
+    input_shape: tuple[int, ...] = ()
+    modules: tuple[str, ...] = ()
+    allow_lambda: bool = False
     task: str = "auto"
     drop_points_max: float = 0.5
     agreement_percent_min: float = 95.0
@@ -91,6 +96,8 @@ class Options:
         ):
             if not low <= count <= 65536:
                 raise ConfigError(f"{name} {count} must be from 0 to 65536")
+        if any(length < 1 for length in self.input_shape):
+            raise ConfigError(f"--input-shape {self.input_shape} must be positive whole numbers, without the batch")
         for name, text, length in (("--id", self.name, 256), ("--version", self.version, 64)):
             _carried(name, text, length)
         for name, text in (("--licence", self.licence), ("--provenance", self.provenance)):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_preprocessing, time_axis
+from converter.convert import fitted_preprocessing, opening, time_axis
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
@@ -33,8 +33,8 @@ from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
 from headway.maths import Head, Preprocessing
 
-CARRIED = ("classes", "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "standardise",
-           "difference_max", "tflite_python")  # fmt: skip
+CARRIED = ("classes", "input_shape", "modules", "allow_lambda", "task", "cut", "time_axis", "missing", "denoise",
+           "median_width", "ewma_weight", "standardise", "difference_max", "tflite_python")  # fmt: skip
 FLAGS = {"drop_points_max": "--max-drop", "agreement_percent_min": "--min-agreement", "name": "--id",
          "buffer_per_class": "--buffer", "evaluation_rows": "--evaluation"}  # fmt: skip
 
@@ -87,13 +87,14 @@ def write_trainable(
     data = as_training_data(data, options.classes)
     with Exporter() as exporter:
         progress("loading and cutting the model")
-        source = open_source(model, options.cut)
+        source = open_source(model, opening(options))
         if "tflite" not in source.formats:
             raise ModelError("a trainable .tflite is made from Keras models and SavedModels, not from ONNX")
         data, labels = settled(data, source.weights, options.task)
         head = source.weights.head(data.classes)
         preprocessing = fitted_preprocessing(source, data, options)
-        notes = check_windows(data.x, time_axis(source, options)) + _answer_lines(source, head, preprocessing, data)
+        notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]
+        notes += _answer_lines(source, head, preprocessing, data)
         progress("exporting the four signatures")
         payload = export_trainable(source, head, preprocessing, exporter)
     progress("training it and the same head in NumPy, step for step")
