@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import headway
 from converter.convert import convert
@@ -15,9 +16,13 @@ from converter.inspection import inspect_lines
 from converter.keys import generate_key
 from converter.options import Options
 from converter.progress import Steps
+from converter.report import Report
 from headway.bundle import read_container, read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError
 from headway.ports import SystemClock
+
+if TYPE_CHECKING:
+    from converter.trainable import TrainableReport
 
 INTERRUPTED = 130  # as shells count it: 128 and the signal
 UNEXPECTED = 70  # EX_SOFTWARE
@@ -62,8 +67,12 @@ def _convert(arguments: list[str]) -> None:
         release=given.release,
         formats=tuple((given.formats or _format(given)).split(",")),
         quantize=tuple(given.quantize.split(",")),
-        classes=tuple(given.classes.split(",")) if given.classes else (),
+        classes=_names(given.classes),
         cut=given.cut,
+        label_columns=_names(given.label),
+        columns=_names(given.columns),
+        window=given.window,
+        image_size=given.image_size,
         input_shape=given.input_shape,
         modules=tuple(given.modules or ()),
         allow_lambda=given.allow_lambda,
@@ -94,14 +103,15 @@ def _convert(arguments: list[str]) -> None:
     )
     if not given.verbose:
         _mute_native_logs()
-    with Steps(sys.stdout, SystemClock()) as steps:
+    with Steps(sys.stderr if given.json else sys.stdout, SystemClock()) as steps:
+        report: Report | TrainableReport
         if given.trainable:
             from converter.trainable import write_trainable
 
-            lines = write_trainable(given.model, given.data, given.out, options, steps).lines()
+            report = write_trainable(given.model, given.data, given.out, options, steps)
         else:
-            lines = convert(given.model, given.data, options, out=given.out, progress=steps).lines()
-    print("\n".join(lines))
+            report = convert(given.model, given.data, options, out=given.out, progress=steps)
+    print(json.dumps(report.as_json(), indent=2) if given.json else "\n".join(report.lines()))
 
 
 def _format(given: argparse.Namespace) -> str:
@@ -159,8 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--program-version", action="version", version=f"edge-convert {headway.__version__}")
     add("model", type=Path, help="the trained model: .keras, .h5, .onnx or a SavedModel folder")
-    add("--data", type=Path, required=True, help=".npz with x, y and optional classes")
-    add("--out", type=Path, required=True, help="the bundle to write, .hwb (with --trainable: .tflite)")
+    add("--data", type=Path, required=True, help=".npz with x, y and optional classes; .csv; folder of images or .wav")
+    add("-o", "--out", type=Path, required=True, help="the bundle to write, .hwb (with --trainable: .tflite)")
     add("--id", "--name", dest="name", default="", help="the model's name (default: the file's)")
     add("--version", default="1.0.0", help="the model's version, for people")
     add("--release", type=int, default=1, help="a number that grows with every release; devices never go back")
@@ -170,6 +180,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-agreement", type=float, default=95, help="percent of a quantised backbone's answers that stay (95)")
     add("--max-difference", type=float, default=1e-5, help="of a float32 backbone from the model (default 1e-5)")
     add("--classes", default="", metavar="A,B,...", help="names of the outputs, in the model's order")
+    add("--label", default="", metavar="COLUMN", help="of a .csv: the column of y (default: label, class, target or y)")
+    add("--columns", default="", metavar="A,B,...", help="of a .csv: the columns of x (default: all others)")
+    add("--window", type=int, default=0, metavar="N", help="rows of a .csv, samples of a .wav, that make one window")
+    add("--image-size", type=_shape, default=(), metavar="H,W", help="scale the images of a folder")
     add("--cut", default="", metavar="LAYER", help="the layer that is the head (default: the last Dense)")
     add("--input-shape", type=_shape, default=(), metavar="N,N", help="of a window, where the model leaves it free")
     add("--import", dest="modules", action="append", metavar="MODULE", help="import first; it registers custom layers")
@@ -196,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--key", type=Path, metavar="PEM", help="sign with this private key")
     add("--html", type=Path, metavar="FILE", help="write the report as a page with pictures")
     add("--tflite-python", type=Path, metavar="PYTHON", help="interpreter that has tflite-runtime (numpy<2)")
+    add("--json", action="store_true", help="print the report as JSON, and what is done meanwhile on stderr")
     add("--verbose", action="store_true", help="show TensorFlow's own log")
     return parser
 
@@ -204,6 +219,10 @@ def _expansion(text: str) -> int:
     if text != "auto" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number or auto")
     return -1 if text == "auto" else int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def _shape(text: str) -> tuple[int, ...]:

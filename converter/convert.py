@@ -14,6 +14,7 @@ from converter.export import Exporter, ExportQueue
 from converter.features import (
     PROBES,
     Data,
+    Reading,
     TrainingData,
     as_training_data,
     evaluation_slice,
@@ -73,12 +74,12 @@ def convert(
     out = Path(out)
     check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
     sign = None if options.key is None else read_signer(options.key)
-    data = as_training_data(data, options.classes)
+    data = as_training_data(data, options.classes, reading(options))
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
     with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
         source = open_source(model, opening(options))
-        data, labels = settled(data, source.weights, options.task)
+        data, labels = settled(with_channel(data, source), source.weights, options.task)
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
@@ -149,6 +150,14 @@ def convert(
     return report
 
 
+def with_channel(data: TrainingData, source: Source) -> TrainingData:
+    """One channel more or less, where that is all that x (n, ...) and the model differ in."""
+    own, shape = data.x.shape[1:], source.input_shape
+    if (*own, 1) == shape or own == (*shape, 1):
+        return replace(data, x=data.x.reshape(len(data.x), *shape))
+    return data
+
+
 def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
     """Preprocessing of the data as the model takes it. Raises DataError for windows of another shape."""
     shape = source.input_shape
@@ -164,6 +173,12 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     # where nothing depends on it, bundles stay as they were before the axis was known
     matters = along_time or options.standardise or options.time_axis != AUTO or not _whole(data.x)
     return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
+
+
+def reading(options: Options) -> Reading:
+    """How data that does not say everything itself is read."""
+    height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
+    return Reading(options.label_columns, options.columns, options.window, height_width)
 
 
 def opening(options: Options) -> Opening:

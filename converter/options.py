@@ -21,6 +21,7 @@ class Options:
     name, version: shown to people; release: a number that only grows, so that devices refuse to go back.
     formats, quantize: which backbones to write; those that fail the gate are left out, with the reason reported.
     classes: names of the model's outputs, in their order, where the data does not bring them.
+    label_columns, columns, window, image_size: how a .csv or a folder is read (converter/features/readers.py).
     input_shape: of a window, for models that leave lengths free; modules: imported first, they register layers of the
     user's own (names, or .py files); allow_lambda: open files with Lambda layers, whose code then runs here.
     cut: name of the layer that is the head; task: what y means, of headway.maths.Task, or ``auto`` by the head;
@@ -40,6 +41,10 @@ class Options:
     formats: tuple[str, ...] = ("tflite",)
     quantize: tuple[str, ...] = ("none",)
     classes: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    window: int = 0
+    image_size: tuple[int, ...] = ()
     cut: str = ""
     input_shape: tuple[int, ...] = ()
     modules: tuple[str, ...] = ()
@@ -98,6 +103,8 @@ class Options:
                 raise ConfigError(f"{name} {count} must be from 0 to 65536")
         if any(length < 1 for length in self.input_shape):
             raise ConfigError(f"--input-shape {self.input_shape} must be positive whole numbers, without the batch")
+        if self.window < 0 or (self.image_size and (len(self.image_size) != 2 or min(self.image_size) < 1)):
+            raise ConfigError(f"--window {self.window} and --image-size {self.image_size} must be positive: N, and H,W")
         for name, text, length in (("--id", self.name, 256), ("--version", self.version, 64)):
             _carried(name, text, length)
         for name, text in (("--licence", self.licence), ("--provenance", self.provenance)):

@@ -11,10 +11,12 @@ from converter.features.fit import (
     spread_rows,
 )
 from converter.features.meaning import settled
+from converter.features.readers import Reading
 
 __all__ = [
     "PROBES",
     "Data",
+    "Reading",
     "TrainingData",
     "as_training_data",
     "evaluation_slice",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converter.features.readers import Reading, read_csv, read_folder
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.samples import UNLABELLED, labels_of, read_arrays
@@ -38,12 +39,13 @@ class TrainingData:
 Data = TrainingData | str | Path | tuple[AnyArray, AnyArray] | tuple[AnyArray, AnyArray, Sequence[str]]
 
 
-def as_training_data(data: Data, classes: Sequence[str] = ()) -> TrainingData:
-    """From the path of an .npz, from (x, y) or (x, y, classes), or as it is. Raises DataError.
+def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading | None = None) -> TrainingData:
+    """From the path of an .npz, a .csv or a folder, from (x, y) or (x, y, classes), or as it is. Raises DataError.
 
-    classes: names in the order of the model's outputs; they go before those of the data.
+    classes: names in the order of the model's outputs; they go before those of the data. reading: of files that do
+    not say everything themselves.
     """
-    made = _made(data)
+    made = _made(data, reading or Reading())
     if not classes or tuple(classes) == made.classes:
         return replace(made, named=True) if classes else made
     if made.named:
@@ -51,13 +53,17 @@ def as_training_data(data: Data, classes: Sequence[str] = ()) -> TrainingData:
     return training_data(made.x, made.y if made.given is None else made.given, classes)
 
 
-def _made(data: Data) -> TrainingData:
+def _made(data: Data, reading: Reading) -> TrainingData:
     if isinstance(data, TrainingData):
         return data
     if isinstance(data, (str, Path)):
-        return read_training_data(Path(data))
+        path = Path(data)
+        if path.is_dir():
+            return training_data(*read_folder(path, reading))
+        return training_data(*read_csv(path, reading)) if path.suffix == ".csv" else read_training_data(path)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
-        raise DataError(f"data is a {type(data).__name__}; give the path of an .npz, (x, y) or (x, y, classes)")
+        kind = type(data).__name__
+        raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
     return training_data(np.asarray(data[0]), np.asarray(data[1]), *data[2:])
 
 

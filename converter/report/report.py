@@ -89,6 +89,22 @@ class Report:
         lines += [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
         return lines + [f"  note     {note}" for note in self.notes]
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs: all figures, those of this machine too, and what was said."""
+        return {
+            **self.figures(),
+            "bundle": str(self.bundle),
+            "bundle_bytes": self.bundle_bytes,
+            "classes": list(self.classes),
+            "embedding_size": self.embedding_size,
+            "feature_count": self.feature_count,
+            "feature_parity": self.feature_parity,
+            "probability_parity": self.probability_parity,
+            "labels": self.labels,
+            "notes": list(self.notes),
+            "proofs": [dict(asdict(proof)) for proof in self.proofs],
+        }
+
     def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""
         proofs: list[JsonValue] = [

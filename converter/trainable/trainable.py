@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_preprocessing, opening, time_axis
+from converter.convert import fitted_preprocessing, opening, reading, time_axis, with_channel
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
@@ -31,10 +31,12 @@ from converter.trainable.trainable_proof import CURVE_ROWS, CURVE_STEPS, Curve, 
 from headway.arrays import Float32
 from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
+from headway.fields import JsonValue
 from headway.maths import Head, Preprocessing
 
-CARRIED = ("classes", "input_shape", "modules", "allow_lambda", "task", "cut", "time_axis", "missing", "denoise",
-           "median_width", "ewma_weight", "standardise", "difference_max", "tflite_python")  # fmt: skip
+CARRIED = ("classes", "label_columns", "columns", "window", "image_size", "input_shape", "modules", "allow_lambda",
+           "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "standardise",
+           "difference_max", "tflite_python")  # fmt: skip
 FLAGS = {"drop_points_max": "--max-drop", "agreement_percent_min": "--min-agreement", "name": "--id",
          "buffer_per_class": "--buffer", "evaluation_rows": "--evaluation"}  # fmt: skip
 
@@ -62,6 +64,17 @@ class TrainableReport:
     def curve_difference(self) -> float:
         return max(proof.head for proof in self.proofs)
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs."""
+        return {
+            "path": str(self.path),
+            "payload_bytes": self.payload_bytes,
+            "oldest_runtime": self.oldest_runtime,
+            "proofs": [dict(asdict(proof)) for proof in self.proofs],
+            "left_out": list(self.left_out),
+            "notes": list(self.notes),
+        }
+
     def lines(self) -> list[str]:
         """For the terminal."""
         lines = [f"  trainable  {self.path} ({self.payload_bytes:,} bytes), TFLite {self.oldest_runtime} or newer"]
@@ -84,13 +97,13 @@ def write_trainable(
     """
     refuse_unused(options)
     check_targets({"--out": ("trainable .tflite", Path(out))}, read_by(model, data, options))
-    data = as_training_data(data, options.classes)
+    data = as_training_data(data, options.classes, reading(options))
     with Exporter() as exporter:
         progress("loading and cutting the model")
         source = open_source(model, opening(options))
         if "tflite" not in source.formats:
             raise ModelError("a trainable .tflite is made from Keras models and SavedModels, not from ONNX")
-        data, labels = settled(data, source.weights, options.task)
+        data, labels = settled(with_channel(data, source), source.weights, options.task)
         head = source.weights.head(data.classes)
         preprocessing = fitted_preprocessing(source, data, options)
         notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]

@@ -57,6 +57,24 @@ def test_random_labels_are_no_reason_to_suspect_the_order() -> None:
         assert "in another order" not in said(training_data(X, labels, NAMES))
 
 
+def test_two_rare_classes_that_changed_places_are_found() -> None:
+    labels = np.where(np.arange(COUNT) % 10 < 8, 0, 1 + np.arange(COUNT) % 2)
+    x = np.eye(3, dtype=np.float32)[labels]
+    swapped = np.array([0, 2, 1])[labels]
+    assert "far better in another order of classes: 100.0 % of the windows are right as idle,walk,run, 80.0 %" in said(
+        training_data(x, swapped, NAMES)
+    )
+
+
+def test_many_classes_with_few_windows_each_give_no_false_alarm() -> None:
+    names = tuple(map(str, range(50)))
+    head = Head(np.eye(50, dtype=np.float32), np.zeros(50, np.float32), HeadKind.SOFTMAX, names, HeadInput.EMBEDDING)
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        x, labels = random.normal(size=(300, 50)).astype(np.float32), random.integers(0, 50, 300)
+        assert "in another order" not in said(training_data(x, labels, names), head=head)
+
+
 def test_a_model_that_always_says_the_same_is_named() -> None:
     always = np.tile(np.array([[0.1, 0.8, 0.1]], np.float32), (COUNT, 1))
     assert "answers 'run' to every window" in said(training_data(X, TRUE, NAMES), always)
