@@ -20,6 +20,7 @@ from headway.maths import TimeAxis
 RECURRENT_LAYERS = ("GRU", "LSTM", "SimpleRNN")
 UNROLLED_STEPS_MAX = 256
 PREDICT_ROWS = 256
+PREDICT_VALUES_MAX = 1 << 20  # of a batch's input: what layers hold of it is many times more
 
 
 class KerasSource:
@@ -56,6 +57,12 @@ class KerasSource:
             raise ModelError(f"the model takes batches of {self._batch}; build it with a free batch size")
 
     @property
+    def _rows(self) -> int:
+        """Windows of a batch."""
+        values = int(np.prod(self.input_shape))
+        return self._batch or max(1, min(PREDICT_ROWS, PREDICT_VALUES_MAX // values))
+
+    @property
     def time_axis(self) -> TimeAxis | None:
         return keras_time_axis(list(_flat(self.backbone)), len(self.input_shape) + 1)
 
@@ -69,8 +76,7 @@ class KerasSource:
             return None
         backbone, _ = cut(exact, self._layer)
         embedding, outputs = (
-            part.predict(inputs.astype(np.float64), verbose=0, batch_size=self._batch or PREDICT_ROWS)
-            for part in (backbone, exact)
+            part.predict(inputs.astype(np.float64), verbose=0, batch_size=self._rows) for part in (backbone, exact)
         )
         return np.asarray(embedding, np.float64), np.asarray(self.weights.link(outputs), np.float64)
 
@@ -88,10 +94,9 @@ class KerasSource:
         if plain and self.backbone.inputs[0] is self._model.inputs[0]:  # else the backbone was put together anew
             if self._both is None:  # kept, with what TensorFlow made of it
                 self._both = keras.Model(self._model.inputs, [self.backbone.outputs[0], self._model.outputs[0]])
-            embedding, outputs = self._both.predict(inputs, verbose=0, batch_size=self._batch or PREDICT_ROWS)
+            embedding, outputs = self._both.predict(inputs, verbose=0, batch_size=self._rows)
             return embedding, outputs
-        rows = self._batch or PREDICT_ROWS
-        passes = [part.predict(inputs, verbose=0, batch_size=rows) for part in (self.backbone, self._model)]
+        passes = [part.predict(inputs, verbose=0, batch_size=self._rows) for part in (self.backbone, self._model)]
         return passes[0], passes[1]
 
     def forms(self) -> tuple[str, ...]:

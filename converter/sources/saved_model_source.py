@@ -13,6 +13,7 @@ import numpy as np
 from converter.sources.frozen import freeze, only, write_frozen
 from converter.sources.layout import tensorflow_time_axis
 from converter.sources.source import HeadWeights, first_line, head_kind
+from converter.sources.stable_operators import for_one_window
 from headway.arrays import Float32
 from headway.errors import ModelError
 from headway.maths import TimeAxis
@@ -85,7 +86,7 @@ class SavedModelSource:
     def save(self, folder: Path, form: str) -> None:
         embed, batch = self._embed, 1 if form == "one" else None
         if batch != self._batch:  # loops need to know their batch
-            embed, _ = self._cut(freeze(self._serve, (batch, *self.input_shape)))
+            embed, _ = self._cut(for_one_window(freeze(self._serve, (batch, *self.input_shape))))
         write_frozen(embed, (batch, *self.input_shape), folder)
 
     def _cut(self, frozen: Any) -> tuple[Any, HeadWeights]:

@@ -15,25 +15,58 @@ import numpy as np
 
 FLOOR = 1e-37
 ROOTS = ("Rsqrt", "Sqrt")
+RENAMED = "_rewritten"
 BETWEEN = ("Maximum", "AddV2", "Add", "Identity")
 
 
 def in_stable_form(frozen: Any) -> Callable[[Any], Any]:
     """The same function of one tensor. A graph without such operations is returned as it is, a ConcreteFunction."""
+    graph = frozen.graph.as_graph_def()
+    changed = [_rewritten(holder) for holder in (graph.node, *(f.node_def for f in graph.library.function))]
+    return _imported(frozen, graph) if any(changed) else frozen  # type: ignore[no-any-return]
+
+
+def for_one_window(frozen: Any) -> Any:
+    """The same function of one window: lists that loops keep were saved for any number, which TFLite cannot hold."""
     import tensorflow as tf
 
     graph = frozen.graph.as_graph_def()
-    changed = [_rewritten(holder) for holder in (graph.node, *(f.node_def for f in graph.library.function))]
-    if not any(changed):
-        return frozen  # type: ignore[no-any-return]
+    for nodes in (graph.node, *(f.node_def for f in graph.library.function)):
+        by_name = {node.name: node for node in nodes}
+        for node in nodes:
+            for given in node.input if node.op.startswith("TensorList") else ():
+                constant = by_name.get(given.split(":")[0])
+                if constant is None or constant.op != "Const" or not constant.name.endswith("element_shape"):
+                    continue
+                shape = tf.make_ndarray(constant.attr["value"].tensor)
+                constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.where(shape < 0, 1, shape)))
+    return _imported(frozen, graph)
+
+
+def _imported(frozen: Any, graph: Any) -> Any:
+    """The function that a changed graph of `frozen` computes."""
+    import tensorflow as tf
+
+    _rename_functions(graph)
     source, target = frozen.inputs[0].name, frozen.outputs[0].name
 
     def run(x: Any) -> Any:
         (result,) = tf.graph_util.import_graph_def(graph, input_map={source: x}, return_elements=[target], name="")
         return result
 
-    spec = tf.TensorSpec(frozen.inputs[0].shape, tf.float32)
-    return tf.compat.v1.wrap_function(run, [spec])  # type: ignore[no-any-return]
+    return tf.compat.v1.wrap_function(run, [tf.TensorSpec(frozen.inputs[0].shape, tf.float32)])
+
+
+def _rename_functions(graph: Any) -> None:
+    """The bodies of loops were changed; under their old names they would meet themselves as they were."""
+    names = {function.signature.name for function in graph.library.function}
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            for attribute in node.attr.values():
+                if attribute.func.name in names:
+                    attribute.func.name += RENAMED
+    for function in graph.library.function:
+        function.signature.name += RENAMED
 
 
 def _rewritten(nodes: Any) -> bool:

@@ -171,6 +171,17 @@ def test_all_variants_of_a_model_run_and_match(build: Callable[[], Any], tmp_pat
     assert np.allclose(probabilities, model.predict(x, verbose=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+def test_recurrent_layers_of_a_saved_model_convert_for_one_window(layer: str, tmp_path: Path) -> None:
+    model, (x, y) = recurrent(getattr(layers, layer)), windows(40)
+    model.export(tmp_path / "saved", verbose=False)
+    convert(tmp_path / "saved", (x, y, CLASSES), out=tmp_path / "m.hwb")
+    variant = read_variant(tmp_path / "m.hwb")
+    assert [backbone.dynamic_batch for backbone in variant.backbones] == [False]
+    probabilities = variant.head.probabilities(open_runtime(variant).embed(x))
+    assert np.allclose(probabilities, model.predict(x, verbose=0), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_two_processes_write_the_same_bytes(saved: tuple[Any, dict[str, Path]], tmp_path: Path) -> None:
     x, y = windows(60)
