@@ -27,7 +27,7 @@ from converter.features import (
 )
 from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
-from converter.options import Options
+from converter.options import Options, chosen
 from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
@@ -36,6 +36,7 @@ from converter.proof import (
     ask_source,
     begin_first,
     both_classes,
+    confusion,
     installed_runtimes,
     mixed_windows,
     score,
@@ -122,6 +123,9 @@ def convert(
         expansion=fitted.expansion_reason,
         labels=labels,
         notes=tuple(notes),
+        input_shape=preprocessing.input_shape,
+        chosen=chosen(options),
+        confusion=confusion(reference.outputs, data, rows),
     )
     probes = spread_rows(data, PROBES)
     variant = Variant(

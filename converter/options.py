@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from headway.errors import ConfigError
@@ -109,6 +109,16 @@ class Options:
             _carried(name, text, length)
         for name, text in (("--licence", self.licence), ("--provenance", self.provenance)):
             _carried(name, text, 4096)
+
+
+def chosen(options: Options) -> tuple[str, ...]:
+    """What differs from the default, as ``name value``."""
+    default = Options()
+    return tuple(
+        f"{field.name} {getattr(options, field.name)}"
+        for field in fields(Options)
+        if getattr(options, field.name) != getattr(default, field.name)
+    )
 
 
 def _carried(option: str, text: str, length: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,10 @@ def _made(data: Data, reading: Reading) -> TrainingData:
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         kind = type(data).__name__
         raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
-    return training_data(np.asarray(data[0]), np.asarray(data[1]), *data[2:])
+    x: Any = data[0]
+    if np.ma.isMaskedArray(x):  # what is masked is missing
+        x = np.ma.filled(x.astype(np.float32), np.nan)
+    return training_data(np.asarray(x), np.asarray(data[1]), *data[2:])
 
 
 def read_training_data(path: Path) -> TrainingData:
@@ -89,9 +93,14 @@ def training_data(x: AnyArray, y: AnyArray, classes: Sequence[str] | None = None
         raise DataError(f"x is {describe(x)}; it must be numbers of shape (n, ...)")
     if not len(x):
         raise DataError("x holds no sample; give the data the model was trained on")
+    if isinstance(classes, str):
+        raise DataError(f"classes is the text {classes[:40]!r}; give a list of names")
+    classes = None if classes is None else [str(name) for name in classes]
     if classes is not None and (len(set(classes)) != len(classes) or not all(classes) or not len(classes)):
         raise DataError(f"classes must be different, non-empty names, got {list(classes)[:10]}")
     _refuse_empty(x)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
     if y.dtype.kind == "O":  # what pandas gives for a column of names
         own = y.ravel().tolist()
         y = np.array(own if all(isinstance(label, int) for label in own) else list(map(str, own))).reshape(y.shape)

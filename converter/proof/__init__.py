@@ -3,7 +3,7 @@
 from converter.proof.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
 from converter.proof.parity_gate import ROUNDING_MAX, Proof, Reference, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import TFLITE_PYTHON, Runtime, installed_runtimes
-from converter.proof.scoring import score
+from converter.proof.scoring import confusion, score
 from converter.proof.unusual import Unusual, ask_source
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "begin_first",
     "both_classes",
     "close_to_exact",
+    "confusion",
     "installed_runtimes",
     "mixed_windows",
     "score",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class Report:
     """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1.
 
     samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
+    input_shape: of a window; chosen: options that are not the default, in words; confusion: counts of the proof rows,
+    a row for each class of the data, a column for each answer of the source, empty without one label a window.
     labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
     """
 
@@ -35,6 +38,29 @@ class Report:
     difference_max: float = 1e-5
     labels: str = ""
     notes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    chosen: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """What to make of it, in words."""
+        passed = [f"{p.engine} {p.precision} on {p.runtime}" for p in self.proofs if not p.refused]
+        warnings = sum(note.startswith("warning") for note in self.notes)
+        told = f"the device answers as the model does: {', '.join(passed)}"
+        if self.left_out:
+            told += f"; left out: {len(self.left_out)} of what was asked for"
+        if warnings:
+            told += f"; {warnings} warning{'s' if warnings > 1 else ''} about model and data: see the notes first"
+        return told
+
+    def per_class(self) -> list[tuple[str, int, float, float]]:
+        """Name, windows, recall and precision (0..1, NaN without any) of each class: the source on the proof rows."""
+        answered = [sum(column) for column in zip(*self.confusion, strict=True)]
+        return [
+            (name, sum(row), _share(row[index], sum(row)), _share(row[index], answered[index]))
+            for index, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
+        ]
 
     @property
     def feature_parity(self) -> float:
@@ -87,7 +113,7 @@ class Report:
             reason for reason in self.left_out if not any(p.refused and p.refused in reason for p in self.proofs)
         ]
         lines += [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
-        return lines + [f"  note     {note}" for note in self.notes]
+        return [*lines, *(f"  note     {note}" for note in self.notes), f"  verdict  {self.verdict}"]
 
     def as_json(self) -> dict[str, JsonValue]:
         """For programs: all figures, those of this machine too, and what was said."""
@@ -100,6 +126,10 @@ class Report:
             "feature_count": self.feature_count,
             "feature_parity": self.feature_parity,
             "probability_parity": self.probability_parity,
+            "input_shape": list(self.input_shape),
+            "chosen": list(self.chosen),
+            "confusion": [list(row) for row in self.confusion],
+            "verdict": self.verdict,
             "labels": self.labels,
             "notes": list(self.notes),
             "proofs": [dict(asdict(proof)) for proof in self.proofs],
@@ -130,6 +160,10 @@ class Report:
             "proofs": proofs,
             "left_out": list(self.left_out),
         }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
 
 
 def _percent(share: float | None) -> str:

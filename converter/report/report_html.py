@@ -9,6 +9,7 @@ from pathlib import Path
 
 from converter.proof import Proof
 from converter.report.report import Report
+from converter.report.report_details import details
 from headway.durable import write_durably
 
 STYLE = """
@@ -61,6 +62,7 @@ def page(report: Report) -> str:
         f'<h1>Conversion report: {title}</h1><table class="facts">{facts}</table>'
         f'<h2>Backbones</h2>{_table(report)}<div class="pictures">{pictures}</div>'
         + f"<p class='note'>{NOTE}</p>"
+        + details(report)
         + (f'<h2>Refused</h2><ul class="refused">{refused}</ul>' if refused else "")
         + "</html>\n"
     )

@@ -19,6 +19,7 @@ from headway.errors import ModelError
 PASSIVE_LAYERS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "ActivityRegularization", "Identity")
 SHAPING_LAYERS = ("Flatten", "Reshape")
 MEAN_LAYERS = ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
+ACTIVATIONS = ("Activation", "Softmax", "ReLU", "Relu", "Sigmoid", "LogSoftmax")  # layers, and functions of keras.ops
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
 
 
@@ -26,42 +27,55 @@ def cut(model: Any, name: str) -> tuple[Any, HeadWeights]:
     """The backbone as a model of its own, and the head's weights. name: of the head, '' for the last one."""
     import keras
 
-    last = model.layers[-1] if model.layers else None
-    if isinstance(last, keras.Model) and getattr(last, "inputs", None):
-        if not isinstance(model, keras.Sequential):
-            raise ModelError(
-                f"the head is inside the nested model {last.name!r}; move that Dense layer to the outer model"
-            )
-        inner, weights = cut(last, name)
-        return keras.Sequential(
-            [keras.Input(model.input_shape[1:]), *model.layers[:-1], inner], name="backbone"
-        ), weights
-    head, link, mean, bent = _head_layer(model, name)
     graph = getattr(model, "_functional", None) or model
-    # nodes of this model's own graph: a layer remembers every call ever made to it, other models' included
-    nodes = [node for level in graph._nodes_by_depth.values() for node in level if node.operation is head]
-    if len(nodes) != 1:
-        raise ModelError(
-            f"layer {head.name!r} is used {len(nodes)} times; a head is used once: give it a layer of its own"
-        )
+    last = model.layers[-1] if model.layers else None
+    if isinstance(last, keras.Model) and getattr(last, "inputs", None) and _after(graph, last) == []:
+        inner, weights = cut(last, name)
+        return keras.Model(model.inputs, inner(_used_once(graph, last).input_tensors[0]), name="backbone"), weights
+    head, link, mean, bent = _head_layer(model, name)
+    node = _used_once(graph, head)
     convolution = type(head).__name__ in CONVOLUTIONS
     bent = bent or (mean is not None and convolution and set(head.kernel_size) != {1})
     if bent:  # not linear before the mean: what the mean gives is the embedding, under a head that changes nothing
-        embedding = mean.output
+        embedding = keras.layers.Flatten()(mean.output) if len(mean.output.shape) > 2 else mean.output
         kernel, bias = np.eye(embedding.shape[-1], dtype=np.float32), np.zeros(embedding.shape[-1], np.float32)
     else:
-        embedding, kernel = _embedding(head, nodes[0].input_tensors[0], mean)
-        bias = np.asarray(head.get_weights()[1], np.float32) if head.use_bias else np.zeros(kernel.shape[1], np.float32)
+        embedding, kernel = _embedding(head, node.input_tensors[0], mean)
+        bias = np.asarray(head.bias, np.float32) if head.use_bias else np.zeros(kernel.shape[1], np.float32)
     where = mean.name if bent else head.name
     weights = HeadWeights(kernel, bias, head_kind(link, where), where, link == "log_softmax")
     return keras.Model(model.inputs, embedding, name="backbone"), weights
+
+
+def _operations(graph: Any) -> list[Any]:
+    """Layers, and functions of keras.ops between them, in their order."""
+    return list(getattr(graph, "operations", graph.layers))
+
+
+def _after(graph: Any, layer: Any) -> list[Any]:
+    operations = _operations(graph)
+    return operations[operations.index(layer) + 1 :] if layer in operations else [layer]
+
+
+def _used_once(graph: Any, layer: Any) -> Any:
+    """The node of the one call of a layer in this graph. Raises ModelError when there are more."""
+    # nodes of this model's own graph: a layer remembers every call ever made to it, other models' included
+    nodes = [node for level in graph._nodes_by_depth.values() for node in level if node.operation is layer]
+    if len(nodes) != 1:
+        raise ModelError(
+            f"layer {layer.name!r} is used {len(nodes)} times; a head is used once: give it a layer of its own"
+        )
+    return nodes[0]
 
 
 def _embedding(head: Any, given: Any, mean: Any) -> tuple[Any, Float32]:
     """The tensor (n, e) that the head's kernel float32 (e, C) multiplies."""
     import keras
 
-    kernel = np.asarray(head.get_weights()[0], np.float32)
+    if getattr(head, "quantization_mode", None):
+        mode = head.quantization_mode
+        raise ModelError(f"layer {head.name!r} is quantised ({mode}); give the model as it was before quantize()")
+    kernel = np.asarray(head.kernel, np.float32)  # LoRA's share included
     if type(head).__name__ == "Dense":
         if len(given.shape) == 2:
             return given, kernel
@@ -91,14 +105,29 @@ def _embedding(head: Any, given: Any, mean: Any) -> tuple[Any, Float32]:
 
 def _mean(layer: Any) -> Any:
     """The same mean, of the head's input, as vectors."""
-    return type(layer)(data_format=layer.data_format)
+    import keras
+
+    return getattr(keras.layers, f"GlobalAveragePooling{type(layer).__name__[-2:]}")(data_format=layer.data_format)
+
+
+def _is_mean(layer: Any) -> bool:
+    """Over all places: a global one, or one whose pool is the whole map."""
+    kind = type(layer).__name__
+    if kind in MEAN_LAYERS:
+        return True
+    if not kind.startswith("AveragePooling") or layer.padding != "valid":
+        return False
+    last = layer.data_format == "channels_last"
+    places = layer.input.shape[1:-1] if last else layer.input.shape[2:]
+    return tuple(layer.pool_size) == tuple(places)
 
 
 def _head_layer(model: Any, name: str) -> tuple[Any, str, Any, bool]:
     """The layer to cut at; the link, its own activation or that of a layer after it; the mean after it, if any; and
     whether an activation before that mean keeps the two from changing places."""
     link, mean, bent = "linear", None, False
-    for layer in reversed(model.layers):
+    operations = _operations(getattr(model, "_functional", None) or model)
+    for layer in reversed(operations):
         kind = type(layer).__name__
         if (kind == "Dense" or kind in CONVOLUTIONS) and name in ("", layer.name):
             own = link_of(layer.activation, run_keras)
@@ -109,25 +138,24 @@ def _head_layer(model: Any, name: str) -> tuple[Any, str, Any, bool]:
             if bent or link != "linear":
                 raise ModelError(f"layer {layer.name!r} has activation {own} and another one after it")
             return layer, own, mean, False
-        if kind in ("Activation", "Softmax", "ReLU"):
+        if kind in ACTIVATIONS:
             found = link_of(layer.activation if kind == "Activation" else layer, run_keras)
             if mean is not None:
                 bent = bent or found != "linear"
-            elif link == "linear" and kind != "ReLU":
+            elif link == "linear" and kind not in ("ReLU", "Relu"):
                 link = found
             elif found != "linear":
                 break
-        elif kind in MEAN_LAYERS and mean is None:
+        elif mean is None and _is_mean(layer):
             mean = layer
         elif kind not in (*PASSIVE_LAYERS, *SHAPING_LAYERS):
             break
     dense = [layer.name for layer in model.layers if type(layer).__name__ in ("Dense", *CONVOLUTIONS)]
     if name:
         raise ModelError(f"no head {name!r} at the end of the model; its Dense layers are {dense or 'none'}")
-    raise ModelError(
-        f"the model ends in {type(model.layers[-1]).__name__} {model.layers[-1].name!r}, not in a Dense head; "
-        "add a Dense layer with one output per class"
-    )
+    end, found = operations[-1], f"{type(layer).__name__} {layer.name!r}"
+    told = f"the model ends in {found}" if layer is end else f"the model ends in {end.name!r} after {found}"
+    raise ModelError(f"{told}, not in a Dense head; add a Dense layer with one output per class")
 
 
 def run_keras(activation: Callable[[Any], Any]) -> Float32:

@@ -82,6 +82,10 @@ CONVOLUTIONS: dict[str, Callable[[], list[Any]]] = {
                                      layers.Softmax()],
     "an activation layer before the mean": lambda: [layers.Conv2D(3, 1), layers.ReLU(),
                                                     layers.GlobalAveragePooling2D(), layers.Softmax()],
+    "a pool as large as the map": lambda: [layers.Conv2D(3, 1), layers.AveragePooling2D(6), layers.Flatten(),
+                                           layers.Softmax()],
+    "bent before such a pool": lambda: [layers.Conv2D(3, 1, activation="relu"), layers.AveragePooling2D(6),
+                                        layers.Flatten(), layers.Softmax()],
     "no pointwise convolution": lambda: [layers.Conv2D(3, 3), layers.GlobalAveragePooling2D(), layers.Softmax()],
     "dense at every place": lambda: [layers.Dense(3), layers.GlobalAveragePooling2D(), layers.Softmax()],
 }  # fmt: skip
@@ -90,6 +94,31 @@ CONVOLUTIONS: dict[str, Callable[[], list[Any]]] = {
 @pytest.mark.parametrize("form", CONVOLUTIONS)
 def test_convolutions_and_means_are_heads(form: str) -> None:
     agrees(image(*CONVOLUTIONS[form]()))
+
+
+def test_functions_between_layers_are_seen() -> None:
+    entry = layers.Input((6,))
+    agrees(keras.Model(entry, keras.ops.softmax(layers.Dense(3)(entry))))
+    with pytest.raises(ModelError, match="the model ends in Multiply 'multiply.*', not in a Dense head"):
+        KerasSource(keras.Model(entry, layers.Dense(3)(entry) * 2.0))
+
+
+def test_a_head_inside_a_model_inside_a_functional_model_is_found() -> None:
+    inner = keras.Sequential([layers.Input((4,)), layers.Dense(5, activation="relu"), layers.Dense(3)])
+    entry = layers.Input((12, 2))
+    agrees(keras.Model(entry, inner(layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3)(entry)))), HeadKind.LINEAR)
+
+
+def test_weights_that_are_not_what_is_multiplied() -> None:
+    head = layers.Dense(3)
+    model = keras.Sequential([layers.Input((6,)), head])
+    head.enable_lora(2)
+    head.lora_kernel_b.assign(np.ones((2, 3), np.float32))
+    agrees(model, HeadKind.LINEAR)
+    quantised = keras.Sequential([layers.Input((6,)), layers.Dense(3, name="head")])
+    quantised.layers[-1].quantize("int8")
+    with pytest.raises(ModelError, match=r"'head' is quantised \(int8\); give the model as it was before quantize"):
+        KerasSource(quantised)
 
 
 def test_a_convolution_over_time_is_a_head_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.features import TrainingData, settled, training_data
+from converter.features import TrainingData, as_training_data, settled, training_data
 from converter.sources import HeadWeights
 from headway.arrays import AnyArray
 from headway.errors import DataError
@@ -100,3 +100,17 @@ def test_what_no_head_gives_is_refused(y: AnyArray, kind: HeadKind, outputs: int
 def test_data_that_a_program_settled_is_taken_as_it_is() -> None:
     data = TrainingData(np.ones((2, 4)), np.array([-1, -1]), ("a", "b"), np.eye(2, dtype=np.float32))
     assert settled(data, weights(HeadKind.LINEAR, 2))[0] is data
+
+
+def test_labels_and_names_come_in_other_types_too() -> None:
+    for y in (np.array([b"b", b"a", b"b"]), np.array(["b", "a", "b"], object)):
+        assert read(y, HeadKind.SOFTMAX, 2)[0].y.tolist() == [1, 0, 1]
+    assert read(np.array([1, 0, 1], object), HeadKind.SOFTMAX, 2)[0].y.tolist() == [1, 0, 1]
+    assert training_data(np.ones((2, 3)), np.array([0, 1]), [0, 1]).classes == ("0", "1")  # type: ignore[list-item]
+    with pytest.raises(DataError, match="classes is the text 'ab'; give a list of names"):
+        training_data(np.ones((2, 3)), np.array([0, 1]), "ab")
+
+
+def test_masked_values_are_missing() -> None:
+    x = np.ma.masked_greater(np.arange(8.0).reshape(2, 4), 5)
+    assert np.isnan(as_training_data((x, np.array([0, 1]))).x).sum() == 2
