@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,14 +14,23 @@ from click.shell_completion import CompletionItem
 import headway
 from converter.options import Options
 from headway.bundle import read_container, read_public_key, read_variant
-from headway.command_line import Command, Group, Option, file_path, option
+from headway.command_line import INTERRUPTED, Command, Group, Option, file_path, option
+from headway.errors import HeadwayError
 from headway.ports import SystemClock
+from headway.printable import printable
 from headway.settings import Entry, Kind, entries, limits, plain
 
+if TYPE_CHECKING:
+    from converter.report import Report
+    from converter.trainable import TrainableReport
+
+UNEXPECTED = 70  # EX_SOFTWARE
 # the fields of Options, as the help groups them
 GROUPS = {
+    "Reading the data": ("classes", "label_columns", "columns", "window", "image_size", "task", "time_axis"),
+    "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
     "The bundle": ("name", "version", "release", "licence", "provenance", "key", "html"),
-    "Backbones": ("formats", "quantize", "cut", "allow_flex", "tflite_python"),
+    "Backbones": ("formats", "quantize", "allow_flex", "tflite_python"),
     "What a backbone must keep": ("drop_points_max", "agreement_percent_min", "difference_max"),
     "Preprocessing": ("missing", "denoise", "median_width", "ewma_weight", "standardise"),
     "Features": ("pca", "select", "select_by", "expand", "expand_input"),
@@ -29,7 +39,8 @@ GROUPS = {
 TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: file_path()}
 METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K", "select": "K",
-    "expand": "N|auto", "formats": "LIST", "quantize": "LIST",
+    "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...", "label_columns": "COLUMN,...",
+    "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...", "modules": "MODULE",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none
@@ -40,6 +51,18 @@ def _expansion(ctx: click.Context, param: click.Parameter, value: str) -> int:
     if value != "auto" and not value.isdecimal():
         raise click.BadParameter(f"{value!r} must be a whole number or auto", ctx, param)
     return -1 if value == "auto" else int(value)
+
+
+def _lengths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """``128,6``, also as people write a shape: ``128x6`` or ``(128, 6)``."""
+    parts = value.replace("x", ",").strip("() ,").split(",") if value else []
+    if not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(f"{value!r} must be whole numbers such as 128,6", ctx, param)
+    return tuple(int(part) for part in parts)
+
+
+def _texts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(value.split(",")) if value else ()
 
 
 class _ModelOrCommand(Group):
@@ -67,7 +90,7 @@ class _Convert(Command):
     """The conversion's help stands for the whole program's, so it lists the commands, too."""
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage("edge-convert", "MODEL --data NPZ --out FILE [OPTIONS]")
+        formatter.write_usage("edge-convert", "MODEL --data DATA --out FILE [OPTIONS]")
         formatter.write_usage("edge-convert", "COMMAND [ARGUMENTS]", prefix=" " * len("Usage: "))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -97,7 +120,8 @@ def _declared(entry: Entry, group: str) -> Option:
     flag = setting.kind is Kind.BOOLEAN
     if isinstance(default, tuple):
         default = ",".join(default)
-    expansion = entry.name == "expand"
+    expansion, many = entry.name == "expand", entry.name == "modules"
+    callbacks = {Kind.LENGTHS: _lengths, Kind.TEXTS: None if many else _texts}
     return Option(
         [*(("--id", "--name") if entry.name == "name" else (entry.key,)), entry.name],
         group=group,
@@ -106,8 +130,9 @@ def _declared(entry: Entry, group: str) -> Option:
         known=setting.choices,
         is_flag=flag,
         type=str if expansion else TYPES.get(setting.kind, str),
-        callback=_expansion if expansion else None,
-        default=None if entry.name == "formats" else str(default) if expansion else default,
+        callback=_expansion if expansion else callbacks.get(setting.kind),
+        multiple=many,
+        default=None if entry.name == "formats" or many else str(default) if expansion else default,
         default_elsewhere="by the model" if entry.name == "formats" else "",
         show_default=not flag and default not in ("", None),
         metavar=None
@@ -121,7 +146,9 @@ def _limits(entry: Entry) -> str:
         case Kind.BOOLEAN | Kind.PATH | Kind.TEXT:
             return ""
         case Kind.TEXTS:
-            return f"any of {', '.join(entry.setting.choices)}"
+            return f"any of {', '.join(entry.setting.choices)}" if entry.setting.choices else ""
+        case Kind.LENGTHS:
+            return ""
         case Kind.CHOICE:
             return f"one of {', '.join(entry.setting.choices)}"
         case _ if entry.name == "expand":
@@ -147,43 +174,68 @@ def _options_of_a_conversion(command: Any) -> _Convert:
     group="Needed",
     type=file_path(),
     required=True,
-    metavar="NPZ",
-    help="Training data: x, y and optional classes",
+    metavar="DATA",
+    help="Training data: .npz with x, y and optional classes; .csv; a folder of images or .wav by class",
 )
 @option(
-    "--out", group="Needed", type=file_path(), required=True, metavar="FILE",
+    "-o", "--out", group="Needed", type=file_path(), required=True, metavar="FILE",
     help="The bundle to write, .hwb (with --trainable: .tflite)",
 )  # fmt: skip
 @option("--trainable", is_flag=True, help="Write one .tflite with infer, train, get_head, set_head instead")
-@option("--verbose", is_flag=True, help="Show TensorFlow's own log")
+@option("--json", "as_json", is_flag=True, help="Print the report as JSON, and the steps meanwhile on stderr")
+@option("--verbose", is_flag=True, help="Show TensorFlow's own log, and the traceback of what nobody foresaw")
 @option(
     "--version", "tell_version", is_flag=False, flag_value=VERSION_ASKED, is_eager=True, expose_value=False,
     callback=_tell_version, metavar="", help="Show this program's version; the model's is --model-version",
 )  # fmt: skip
 @click.version_option(headway.__version__, "--program-version", message="edge-convert %(version)s", hidden=True)
-def _convert(model: Path, data: Path, out: Path, trainable: bool, verbose: bool, **given: Any) -> None:
+def _convert(
+    model: Path, data: Path, out: Path, trainable: bool, as_json: bool, verbose: bool, **given: Any
+) -> int | None:
     """Turn a trained model into a bundle a device can learn with.
 
     MODEL is a .keras, .h5 or .onnx file or a SavedModel folder. Nothing is written unless the backbone is proven equal
     to it.
     """
+    formats = given.pop("formats") or (("onnx",) if model.suffix == ".onnx" and not trainable else ("tflite",))
+    options = Options(formats=formats, **given)
+    try:
+        _write(model, data, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
+    except (HeadwayError, ModuleNotFoundError, click.ClickException, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if verbose:
+            raise
+        said = " ".join(str(error).split())
+        print(
+            f"error: unexpected {type(error).__name__}: {printable(said)}; nothing was written; this is a fault of "
+            "edge-convert: report it with what --verbose shows",
+            file=sys.stderr,
+        )
+        return UNEXPECTED
+    return 0
+
+
+def _write(
+    model: Path, data: Path, out: Path, options: Options, *, trainable: bool, as_json: bool, verbose: bool
+) -> None:
     from converter.convert import convert
-    from converter.features import read_training_data
     from converter.progress import Steps
 
-    listed = given.pop("formats") or ("onnx" if model.suffix == ".onnx" and not trainable else "tflite")
-    options = Options(formats=tuple(listed.split(",")), quantize=tuple(given.pop("quantize").split(",")), **given)
-    training = read_training_data(data)
     if not verbose:
         _mute_native_logs()
-    with Steps(sys.stdout, SystemClock()) as steps:
+    with Steps(sys.stderr if as_json else sys.stdout, SystemClock()) as steps:
+        report: Report | TrainableReport
         if trainable:
             from converter.trainable import write_trainable
 
-            lines = write_trainable(model, training, out, options, steps).lines()
+            report = write_trainable(model, data, out, options, steps)
         else:
-            lines = convert(model, training, options, out=out, progress=steps).lines()
-    print("\n".join(lines))
+            report = convert(model, data, options, out=out, progress=steps)
+    print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
 
 
 @click.group(cls=_ModelOrCommand)

@@ -14,6 +14,7 @@ from converter.export import Exporter, ExportQueue
 from converter.features import (
     PROBES,
     Data,
+    Reading,
     TrainingData,
     as_training_data,
     evaluation_slice,
@@ -21,27 +22,34 @@ from converter.features import (
     fit_preprocessing,
     fits_embedding,
     raw_windows,
+    settled,
     spread_rows,
 )
+from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
-from converter.options import Options, writable
+from converter.options import Options, chosen
+from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
     Reference,
     Written,
+    ask_source,
     begin_first,
     both_classes,
+    confusion,
     installed_runtimes,
     mixed_windows,
     score,
     write_backbones,
 )
 from converter.report import Report
-from converter.sources import Source, open_source
-from headway.arrays import Float32, Int64, describe
+from converter.sources import Opening, Source, open_source
+from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle import Backbone, Variant
-from headway.errors import DataError, ModelError
-from headway.maths import Head, HeadInput, HeadKind, Preprocessing, Statistics, fleet_head, link
+from headway.errors import ConfigError, DataError, ModelError
+from headway.maths import Head, HeadInput, Preprocessing, Statistics, TimeAxis, fleet_head, link
+
+AUTO = "auto"
 
 
 def convert(
@@ -65,20 +73,20 @@ def convert(
     """
     options = options or Options()
     out = Path(out)
-    for target in (out, options.html):
-        if target is not None:
-            writable(target)
+    check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
     if options.html is not None:
         import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
-    data = as_training_data(data)
+    data = as_training_data(data, options.classes, reading(options))
     onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
     with Exporter(tensorflow=not onnx) as exporter:
         progress("loading and cutting the model")
-        source = open_source(model, options.cut)
-        head = fitted_head(source, data)
+        source = open_source(model, opening(options))
+        data, labels = settled(with_channel(data, source), source.weights, options.task)
+        head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
+        notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -86,6 +94,11 @@ def convert(
             first = begin_first(source, options, exports)
             progress(f"running the source model on {len(rows)} windows")
             reference = _reference(source, head, rows, proof, data, options)
+            unusual = ask_source(source, data.x, preprocessing, reference.embedding)
+            notes += [unusual.note] if unusual is not None and unusual.note else []
+            reference = replace(reference, unusual=unusual)
+            notes += _gap_lines(source, head, data, reference, options)
+            notes += answer_lines(answers_of(source, head), head, data, rows, proof, reference.outputs)
             written = write_backbones(source, head, data, reference, options, exports, first, progress)
     backbone = written.backbones[0]
     progress(f"running the written backbone on {len(inputs)} windows")
@@ -110,6 +123,11 @@ def convert(
         proofs=written.proofs,
         left_out=written.left_out,
         expansion=fitted.expansion_reason,
+        labels=labels,
+        notes=tuple(notes),
+        input_shape=preprocessing.input_shape,
+        chosen=chosen(options),
+        confusion=confusion(reference.outputs, data, rows),
     )
     probes = spread_rows(data, PROBES)
     variant = Variant(
@@ -138,15 +156,12 @@ def convert(
     return report
 
 
-def fitted_head(source: Source, data: TrainingData) -> Head:
-    """The frozen head; a two-class model with one linear or sigmoid output is told apart from a regression."""
-    head = source.weights.head(data.classes)
-    if data.targets is not None and head.kind is HeadKind.SOFTMAX:
-        raise DataError(
-            "y holds several values per sample, but the model ends in a softmax over exclusive classes; "
-            "give one class index per sample"
-        )
-    return head
+def with_channel(data: TrainingData, source: Source) -> TrainingData:
+    """One channel more or less, where that is all that x (n, ...) and the model differ in."""
+    own, shape = data.x.shape[1:], source.input_shape
+    if (*own, 1) == shape or own == (*shape, 1):
+        return replace(data, x=data.x.reshape(len(data.x), *shape))
+    return data
 
 
 def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
@@ -154,7 +169,37 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     shape = source.input_shape
     if data.x.shape[1:] != shape:
         raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")
-    return fit_preprocessing(data, shape, options)
+    axis = time_axis(source, options)
+    along_time = options.missing == "last" or options.denoise != "none"
+    if axis is None and len(shape) > 1 and (along_time or options.standardise):
+        raise ConfigError(
+            f"nothing in the model tells which axis of its input {shape} is time; give --time-axis first for "
+            "(time, ..., channels), or --time-axis last for (channels, ..., time)"
+        )
+    # where nothing depends on it, bundles stay as they were before the axis was known
+    matters = along_time or options.standardise or options.time_axis != AUTO or not _whole(data.x)
+    return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
+
+
+def reading(options: Options) -> Reading:
+    """How data that does not say everything itself is read."""
+    height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
+    return Reading(options.label_columns, options.columns, options.window, height_width)
+
+
+def opening(options: Options) -> Opening:
+    """How the model is opened."""
+    return Opening(options.cut, options.input_shape, options.modules, options.allow_lambda)
+
+
+def time_axis(source: Source, options: Options) -> TimeAxis | None:
+    """Where time lies in a window, as given or as the model's first layers show; None where they do not."""
+    return source.time_axis if options.time_axis == AUTO else TimeAxis(options.time_axis)
+
+
+def _whole(x: AnyArray) -> bool:
+    """Nothing is missing."""
+    return x.dtype.kind != "f" or bool(np.isfinite(x).all())
 
 
 def _reference(
@@ -167,8 +212,13 @@ def _reference(
     embedding, outputs = answers[: len(rows)], all_outputs[: len(rows)]
     if not np.isfinite(all_outputs).all():
         raise ModelError("the model itself gives values that are not finite on this data; retrain it or check x")
+    if embedding.shape[1:] != head.kernel.shape[:1]:
+        raise ModelError(
+            f"the backbone gives {describe(embedding)}, layer {source.weights.layer!r} takes {len(head.kernel)} values "
+            "of one vector per sample: pool or flatten before it"
+        )
     rebuilt = link(head.logits(embedding), head.kind)
-    outputs = both_classes(outputs, rebuilt.shape[1])
+    outputs = both_classes(outputs, head)
     if rebuilt.shape != outputs.shape:
         raise ModelError(f"backbone and head give {describe(rebuilt)}, the model {describe(outputs)}")
     difference = float(np.abs(rebuilt - outputs).max()) / max(1.0, float(np.abs(outputs).max()))
@@ -181,8 +231,22 @@ def _reference(
     achieved = score(outputs, data, rows, head.kind)
     if not quantised:
         return Reference(rows, proof, embedding, outputs, achieved)
-    between = both_classes(all_outputs[len(rows) :], rebuilt.shape[1])
+    between = both_classes(all_outputs[len(rows) :], head)
     return Reference(rows, proof, embedding, outputs, achieved, mixed, between)
+
+
+def _gap_lines(source: Source, head: Head, data: TrainingData, reference: Reference, options: Options) -> list[str]:
+    """What is said of missing values, and whether the model would take them by itself."""
+    if data.x.dtype.kind != "f":
+        return []
+    missing = ~np.isfinite(data.x)
+    how = "the last value before" if options.missing == "last" else f"the channel's {options.missing}"
+    lines = filled_lines(missing, how)
+    if lines and options.denoise == "none" and not options.standardise:
+        rows = missing[reference.rows].reshape(len(reference.rows), -1).any(axis=1)
+        raw = np.asarray(data.x[reference.rows[rows]], np.float32)
+        lines += own_gaps_line(raw, reference.outputs[rows], answers_of(source, head))
+    return lines
 
 
 def _embeddings(written: Written, reference: Reference, inputs: Float32, options: Options) -> Float32:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.maths import MEDIAN_WIDTH_MAX, Denoise
+from headway.maths import MEDIAN_WIDTH_MAX, Denoise, Task, TimeAxis
 from headway.settings import (
     INTEGER_MAX,
     boolean,
@@ -14,6 +14,7 @@ from headway.settings import (
     choice,
     entries,
     integer,
+    lengths,
     number,
     optional_path,
     text,
@@ -24,6 +25,7 @@ FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 MISSING = ("mean", "median", "last")
 FEATURES_MAX = 65_536
+CLASSES_MAX = 4096
 # texts that travel in the bundle and are shown to people
 SHOWN = ("name", "version", "licence", "provenance")
 
@@ -50,6 +52,41 @@ class Options:
         choices=PRECISIONS,
         doc="Precisions to write each backbone in, none being float32; those that fail the gate are left out, with the "
         "reason.",
+    )
+    classes: tuple[str, ...] = texts(
+        (), key="--classes", count_max=CLASSES_MAX, doc="Names of the model's outputs, in their order."
+    )
+    label_columns: tuple[str, ...] = texts(
+        (), key="--label", doc="Of a .csv: the columns of y (label, class, target or y when empty)."
+    )
+    columns: tuple[str, ...] = texts(
+        (), key="--columns", count_max=FEATURES_MAX, doc="Of a .csv: the columns of x (all others when empty)."
+    )
+    window: int = integer(
+        0,
+        key="--window",
+        high=INTEGER_MAX - 1,
+        doc="Rows of a .csv or samples of a .wav in one window; 0: one row.",
+    )
+    image_size: tuple[int, ...] = lengths(key="--image-size", count=2, doc="Height and width to scale images to.")
+    input_shape: tuple[int, ...] = lengths(
+        key="--input-shape", doc="Shape of a window, without the batch, where the model leaves lengths free."
+    )
+    modules: tuple[str, ...] = texts(
+        (),
+        key="--import",
+        length_max=4096,
+        doc="Modules or .py files to import first, with layers of your own.",
+    )
+    allow_lambda: bool = boolean(
+        False, key="--allow-lambda", doc="Open files with Lambda layers, whose code then runs on this machine."
+    )
+    task: str = choice("auto", ("auto", *Task), key="--task", doc="What y means, where y and the head leave it open.")
+    time_axis: str = choice(
+        "auto",
+        ("auto", *TimeAxis),
+        key="--time-axis",
+        doc="Where time lies in a window: its first axis, its last (channels first), or as the model's layers show.",
     )
     cut: str = text("", key="--cut", length_max=4096, doc="Layer that is the head (the last Dense when empty).")
     drop_points_max: float = number(
@@ -127,9 +164,7 @@ class Options:
             raise ConfigError("--pca and --select exclude each other; give one")
 
 
-def writable(path: Path) -> None:
-    """Refuse a target that cannot be written, before hours are spent on its content. Raises ConfigError."""
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot write {path}: folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ConfigError(f"cannot write {path}: it is a folder; name a file in it")
+def chosen(options: Options) -> tuple[str, ...]:
+    """What differs from the default, as ``name value``."""
+    given = ((entry, getattr(options, entry.name)) for entry in entries(Options))
+    return tuple(f"{entry.name} {value}" for entry, value in given if value != entry.default)

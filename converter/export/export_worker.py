@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,11 @@ from converter.sources import canonical, with_standard_operators
 
 ONNX_OPSET = 17
 REPRESENTATIVE_ROWS_MAX = 200
+WORDS_MAX = 600
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches this process too; the parent says what happened
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a converter prints must not be taken for an answer
     if sys.argv[1] == "tensorflow":
@@ -122,8 +125,13 @@ ENGINES = {"tflite": _tflite, "onnx": _onnx, "trainable": _trainable}
 
 def _last_words(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if any("tensor list" in line.lower() for line in lines):
+        return (
+            "its recurrent layers were saved for batches of any size, which TFLite cannot hold; give the .keras or .h5 "
+            "file instead of the SavedModel, or build them with unroll=True"
+        )
     telling = [line for line in lines if "Flex" in line or "op is neither" in line or "error:" in line]
-    return (telling[-1] if telling else lines[-1] if "in user code" in lines[0] else lines[0])[:300]
+    return (telling[-1] if telling else lines[-1] if "in user code" in lines[0] else lines[0])[:WORDS_MAX]
 
 
 if __name__ == "__main__":

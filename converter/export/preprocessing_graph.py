@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.maths import Denoise, Missing, Preprocessing
+from headway.maths import Denoise, Missing, Preprocessing, TimeAxis
 
 FORGOTTEN = 1e-9  # a weight below this cannot move a float32
 
@@ -20,7 +20,9 @@ def apply(x: Any, fitted: Preprocessing) -> Any:
 
     A window without any finite value, which `Preprocessing.apply` refuses, becomes the training constants.
     """
-    steps = fitted.input_shape[0]
+    last = fitted.time_axis is TimeAxis.LAST
+    steps = fitted.input_shape[-1 if last else 0]
+    x = _time_first(x) if last else x
     x = _imputed(x, fitted, steps)
     if fitted.denoise is Denoise.MEDIAN:
         x = _median(x, fitted.median_width)
@@ -28,7 +30,15 @@ def apply(x: Any, fitted: Preprocessing) -> Any:
         x = _ewma(x, fitted.ewma_weight, steps)
     if fitted.offset is not None and fitted.gain is not None:
         x = (x - fitted.offset) * fitted.gain
-    return x
+    return _time_first(x) if last else x
+
+
+def _time_first(x: Any) -> Any:
+    """Time and channels change places."""
+    import tensorflow as tf
+
+    inner = range(2, len(x.shape) - 1)
+    return tf.transpose(x, [0, len(x.shape) - 1, *inner, *([1] if len(x.shape) > 2 else [])])
 
 
 def _imputed(x: Any, fitted: Preprocessing, steps: int) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from converter.export.preprocessing_graph import apply
 from converter.sources import only
 from headway.arrays import Float32
-from headway.maths import Denoise, HeadKind, Missing, Preprocessing
+from headway.maths import Denoise, HeadKind, Missing, Preprocessing, TimeAxis
 
 SIGNATURES = ("infer", "train", "get_head", "set_head")
 
@@ -40,6 +40,7 @@ def write_plan(
     if fitted is not None:
         words |= {"missing": str(fitted.missing), "denoise": str(fitted.denoise)}
         words |= {"median_width": fitted.median_width, "ewma_weight": fitted.ewma_weight}
+        words |= {"time_axis": str(fitted.time_axis)}
         given = {"fill": fitted.fill, "offset": fitted.offset, "gain": fitted.gain}
         arrays |= {name: array for name, array in given.items() if array is not None}
     np.savez(path, allow_pickle=False, words=np.array(json.dumps(words)), **arrays)
@@ -75,6 +76,7 @@ def _fitted(words: dict[str, Any], arrays: dict[str, Any]) -> Preprocessing:
         Denoise(words["denoise"]),
         words["median_width"],
         words["ewma_weight"],
+        TimeAxis(words["time_axis"]),
     )
 
 

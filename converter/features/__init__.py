@@ -10,10 +10,13 @@ from converter.features.fit import (
     raw_windows,
     spread_rows,
 )
+from converter.features.meaning import settled
+from converter.features.readers import Reading
 
 __all__ = [
     "PROBES",
     "Data",
+    "Reading",
     "TrainingData",
     "as_training_data",
     "evaluation_slice",
@@ -22,6 +25,7 @@ __all__ = [
     "fits_embedding",
     "raw_windows",
     "read_training_data",
+    "settled",
     "spread_rows",
     "training_data",
 ]

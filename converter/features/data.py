@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from converter.features.readers import Reading, read_csv, read_folder
 from headway.arrays import AnyArray, Float32, Int64, describe
-from headway.errors import DataError
-from headway.samples import labels_of, read_arrays
+from headway.errors import DataError, listed
+from headway.samples import UNLABELLED, labels_of, read_arrays
 
+CLASSES_MAX = 4096
 INFLATED_BYTES_MAX = 16 << 30
 
 
@@ -21,26 +24,51 @@ class TrainingData:
 
     y: int64 (n,), one label each; or, with `targets`, all -1.
     targets: float32 (n, C), several labels at once (0 or 1) or regression values; None for one-label data.
+    given: y as it came, which the head may give another meaning (converter/features/meaning.py); None when y and
+    targets are settled. named: whether the user named the classes, else they are y's own names in alphabetical order,
+    or numbers.
     """
 
     x: AnyArray
     y: Int64
     classes: tuple[str, ...]
     targets: Float32 | None = None
+    given: AnyArray | None = None
+    named: bool = True
 
 
 Data = TrainingData | str | Path | tuple[AnyArray, AnyArray] | tuple[AnyArray, AnyArray, Sequence[str]]
 
 
-def as_training_data(data: Data) -> TrainingData:
-    """From the path of an .npz, from (x, y) or (x, y, classes), or as it is. Raises DataError."""
+def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading | None = None) -> TrainingData:
+    """From the path of an .npz, a .csv or a folder, from (x, y) or (x, y, classes), or as it is. Raises DataError.
+
+    classes: names in the order of the model's outputs; they go before those of the data. reading: of files that do
+    not say everything themselves.
+    """
+    made = _made(data, reading or Reading())
+    if not classes or tuple(classes) == made.classes:
+        return replace(made, named=True) if classes else made
+    if made.named:
+        raise DataError(f"the data names its classes {listed(made.classes)}; leave --classes out, or give the same")
+    return training_data(made.x, made.y if made.given is None else made.given, classes)
+
+
+def _made(data: Data, reading: Reading) -> TrainingData:
     if isinstance(data, TrainingData):
         return data
     if isinstance(data, (str, Path)):
-        return read_training_data(Path(data))
+        path = Path(data)
+        if path.is_dir():
+            return training_data(*read_folder(path, reading))
+        return training_data(*read_csv(path, reading)) if path.suffix == ".csv" else read_training_data(path)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
-        raise DataError(f"data is a {type(data).__name__}; give the path of an .npz, (x, y) or (x, y, classes)")
-    return training_data(np.asarray(data[0]), np.asarray(data[1]), *data[2:])
+        kind = type(data).__name__
+        raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
+    x: Any = data[0]
+    if np.ma.isMaskedArray(x):  # what is masked is missing
+        x = np.ma.filled(x.astype(np.float32), np.nan)
+    return training_data(np.asarray(x), np.asarray(data[1]), *data[2:])
 
 
 def read_training_data(path: Path) -> TrainingData:
@@ -65,11 +93,22 @@ def training_data(x: AnyArray, y: AnyArray, classes: Sequence[str] | None = None
         raise DataError(f"x is {describe(x)}; it must be numbers of shape (n, ...)")
     if not len(x):
         raise DataError("x holds no sample; give the data the model was trained on")
+    if isinstance(classes, str):
+        raise DataError(f"classes is the text {classes[:40]!r}; give a list of names")
+    classes = None if classes is None else [str(name) for name in classes]
     if classes is not None and (len(set(classes)) != len(classes) or not all(classes) or not len(classes)):
         raise DataError(f"classes must be different, non-empty names, got {list(classes)[:10]}")
     _refuse_empty(x)
-    if y.ndim == 2 or _fractional(y):
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    if y.dtype.kind == "O":  # what pandas gives for a column of names
+        own = y.ravel().tolist()
+        y = np.array(own if all(isinstance(label, int) for label in own) else list(map(str, own))).reshape(y.shape)
+    if y.shape == (len(x), 1) and (y.dtype.kind == "U" or (classes is not None and len(classes) > 1)):
+        y = y[:, 0]
+    if y.dtype.kind in "fiub" and (y.ndim == 2 or _is_value(y, classes)):
         return _with_targets(x, y, classes)
+    named = classes is not None
     if classes is None:
         classes = sorted(set(y.tolist())) if y.dtype.kind == "U" else _numbered(y)
     names = tuple(classes)
@@ -78,7 +117,7 @@ def training_data(x: AnyArray, y: AnyArray, classes: Sequence[str] | None = None
         raise DataError(f"sample {int((labels < 0).argmax())} has no label; every training sample needs one")
     if len(np.unique(labels)) < 2:
         raise DataError(f"all samples are of class {names[labels[0]]!r}; a classifier needs at least two classes")
-    return TrainingData(x, labels, names)
+    return TrainingData(x, labels, names, given=y, named=named)
 
 
 def _with_targets(x: AnyArray, y: AnyArray, classes: Sequence[str] | None) -> TrainingData:
@@ -90,7 +129,7 @@ def _with_targets(x: AnyArray, y: AnyArray, classes: Sequence[str] | None) -> Tr
         raise DataError(f"y of sample {int((~np.isfinite(targets)).any(axis=1).argmax())} is not finite; remove it")
     if (targets == targets[0]).all():
         raise DataError("y is the same for every sample; there is nothing to learn from it")
-    return TrainingData(x, np.full(len(x), -1, np.int64), names, targets)
+    return TrainingData(x, np.full(len(x), -1, np.int64), names, targets, given=y, named=classes is not None)
 
 
 def _refuse_empty(x: AnyArray) -> None:
@@ -100,11 +139,13 @@ def _refuse_empty(x: AnyArray) -> None:
             raise DataError(f"sample {int(empty.argmax())} has no finite value; remove it")
 
 
-def _fractional(y: AnyArray) -> bool:
-    if y.ndim != 1 or y.dtype.kind != "f":
+def _is_value(y: AnyArray, classes: Sequence[str] | None) -> bool:
+    """Numbers (n,) that no class can have: fractions, or, where no classes are named, far outside of any indices."""
+    if y.ndim != 1:
         return False
-    finite = y[np.isfinite(y)]
-    return bool((finite != np.floor(finite)).any())
+    finite = y[np.isfinite(y)] if y.dtype.kind == "f" else y
+    beyond = finite.size > 0 and (finite.min() < UNLABELLED or finite.max() >= CLASSES_MAX)
+    return bool((y.dtype.kind == "f" and (finite != np.floor(finite)).any()) or (classes is None and beyond))
 
 
 def _numbered(y: AnyArray) -> list[str]:

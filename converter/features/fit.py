@@ -15,7 +15,17 @@ from headway.arrays import AnyArray, Float32, Int8, Int64
 from headway.bundle import FEATURES_MAX, TrainingRows
 from headway.errors import ConfigError, LocalError
 from headway.fields import canonical_json
-from headway.maths import Denoise, FeatureMap, Missing, Preprocessing, Statistics, calibrate_scale, raw_features
+from headway.maths import (
+    Denoise,
+    FeatureMap,
+    Missing,
+    Preprocessing,
+    Statistics,
+    TimeAxis,
+    calibrate_scale,
+    raw_features,
+    time_first,
+)
 
 PROBES = 8
 BUFFER_ROWS_MAX = 4096
@@ -33,9 +43,12 @@ class Fitted:
     expansion_reason: str = ""
 
 
-def fit_preprocessing(data: TrainingData, input_shape: tuple[int, ...], options: Options) -> Preprocessing:
+def fit_preprocessing(
+    data: TrainingData, input_shape: tuple[int, ...], options: Options, axis: TimeAxis = TimeAxis.FIRST
+) -> Preprocessing:
     """Constants per channel over the finite training values. Raises ConfigError where the input has no time axis."""
-    flat = data.x.reshape(-1, data.x.shape[-1]).astype(np.float64)
+    ordered = time_first(data.x, axis)
+    flat = ordered.reshape(-1, ordered.shape[-1]).astype(np.float64)
     flat[~np.isfinite(flat)] = np.nan
     dead = np.isnan(flat).all(axis=0)
     flat[:, dead] = 0.0  # a channel nobody ever measured
@@ -49,12 +62,14 @@ def fit_preprocessing(data: TrainingData, input_shape: tuple[int, ...], options:
             denoise=Denoise(options.denoise),
             median_width=options.median_width,
             ewma_weight=options.ewma_weight,
+            time_axis=axis,
         )
     except LocalError as error:
         raise ConfigError(f"--missing {options.missing}, --denoise {options.denoise}: {error}") from error
     if not options.standardise:
         return made
-    values, _ = made.apply(data.x)
+    applied, _ = made.apply(data.x)
+    values = time_first(applied, axis)
     rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
     deviation = rows.std(axis=0)
     gain = 1.0 / np.where(deviation > 1e-9, deviation, 1.0)
@@ -161,8 +176,9 @@ def _projection(embedding: Float32, data: TrainingData, options: Options) -> tup
 def _input_sha256(preprocessing: Preprocessing, backbone_sha256: str) -> str:
     """Fingerprint of all that lies before the features."""
     digest = hashlib.sha256(backbone_sha256.encode())
+    last = [str(TimeAxis.LAST)] if preprocessing.time_axis is TimeAxis.LAST else []
     digest.update(canonical_json([str(preprocessing.missing), str(preprocessing.denoise), preprocessing.median_width,
-                                  preprocessing.ewma_weight]))  # fmt: skip
+                                  preprocessing.ewma_weight, *last]))  # fmt: skip
     for array in (preprocessing.fill, preprocessing.offset, preprocessing.gain):
         digest.update(b"-" if array is None else array.tobytes())
     return digest.hexdigest()

@@ -3,7 +3,8 @@
 from converter.proof.backbones import PROOF_ROWS_MAX, Written, begin_first, write_backbones
 from converter.proof.parity_gate import ROUNDING_MAX, Proof, Reference, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import TFLITE_PYTHON, Runtime, installed_runtimes
-from converter.proof.scoring import score
+from converter.proof.scoring import confusion, score
+from converter.proof.unusual import Unusual, ask_source
 
 __all__ = [
     "PROOF_ROWS_MAX",
@@ -12,10 +13,13 @@ __all__ = [
     "Proof",
     "Reference",
     "Runtime",
+    "Unusual",
     "Written",
+    "ask_source",
     "begin_first",
     "both_classes",
     "close_to_exact",
+    "confusion",
     "installed_runtimes",
     "mixed_windows",
     "score",

@@ -12,7 +12,7 @@ import numpy as np
 from converter.export import SUFFIX, ExportQueue, at_least, oldest_runtimes
 from converter.features import TrainingData
 from converter.options import PRECISIONS, Options
-from converter.proof.parity_gate import Gate, Proof, Reference
+from converter.proof.parity_gate import ParityGate, Proof, Reference
 from converter.proof.runtimes import Runtime, installed_runtimes
 from converter.sources import Source
 from headway.arrays import Float32
@@ -59,7 +59,7 @@ def write_backbones(
     wanted = _wanted(source, options)
     runtimes = {engine: _runtimes(engine, options) for engine, _ in wanted}
     exact = functools.cache(lambda: exports.aside(lambda: source.exact(reference.inputs)))
-    gate = Gate(head, data, reference, options, exact)
+    gate = ParityGate(head, data, reference, options, exact)
     provers = [_Prover(source, exports, gate, *each) for each in wanted]
     begun = first
     for prover, following in zip(provers, [*provers[1:], None], strict=True):
@@ -127,7 +127,7 @@ class _Best:
 class _Prover:
     source: Source
     exports: ExportQueue
-    gate: Gate
+    gate: ParityGate
     engine: str
     precision: str
 

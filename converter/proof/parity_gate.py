@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from converter.features import TrainingData
 from converter.options import Options
 from converter.proof.runtimes import Run
 from converter.proof.scoring import agreement, score
+from converter.proof.unusual import Unusual
 from converter.sources import ROUNDINGS
 from headway.arrays import AnyArray, Float32, Float64, Int64, describe
-from headway.maths import Head, link
+from headway.maths import Head, HeadKind, link
 
 MIXED_ROWS_MAX = 200
 MIXED_SHARE = 0.2  # docs/adr/0017
+FINE = 10**9  # steps of a score that counts nothing
 ROUNDING_MAX = 1e-4  # what differs by more is a fault, whatever the model's own rounding
 
 Identity = tuple[str, str, str, str]  # engine, precision, runtime, its version
@@ -27,6 +30,7 @@ class Reference:
     """What the source model makes of the proof rows. rows: int64 (m,); inputs preprocessed; outputs after its link.
 
     mixed_inputs, mixed_outputs: the same of windows between them, (k, ...) and (k, C), for quantised backbones.
+    unusual: windows beyond the data; None from a source that cannot take them.
     """
 
     rows: Int64
@@ -36,12 +40,16 @@ class Reference:
     score: float
     mixed_inputs: Float32 | None = None
     mixed_outputs: Float32 | None = None
+    unusual: Unusual | None = None
 
     def windows(self, precision: str) -> Float32:
-        """What a backbone of that precision is run on: the proof rows, then the mixed ones."""
-        if precision == "float32" or self.mixed_inputs is None:
-            return self.inputs
-        return np.concatenate([self.inputs, self.mixed_inputs])
+        """What a backbone of that precision is run on: the proof rows, then the mixed ones, then the unusual ones."""
+        parts = [self.inputs]
+        if precision != "float32" and self.mixed_inputs is not None:
+            parts.append(self.mixed_inputs)
+        if self.unusual is not None:
+            parts.append(self.unusual.inputs)
+        return np.concatenate(parts) if len(parts) > 1 else self.inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class ParityGate:
     """The rules for one source. exact: embeddings and outputs of the proof rows in float64 (Source.exact)."""
 
     head: Head
@@ -94,13 +102,13 @@ class Gate:
         precision, runtime = identity[1:3]
         expected = self.reference.embedding
         shape = (len(self.reference.windows(precision)), *expected.shape[1:])
-        if run.embedding.shape != shape or not np.isfinite(run.embedding).all():
-            what = describe(run.embedding) if np.isfinite(run.embedding).all() else "values that are not finite"
+        unusual = self.reference.unusual
+        usual = run.embedding[: len(run.embedding) - (0 if unusual is None else len(unusual.inputs))]
+        if run.embedding.shape != shape or not np.isfinite(usual).all():
+            what = describe(run.embedding) if np.isfinite(usual).all() else "values that are not finite"
             return Proof(*identity, refused=f"{runtime} gives {what}, the source model {expected.dtype} {shape}")
-        answers = link(self.head.logits(run.embedding), self.head.kind)
-        embedding, outputs, mixed = (
-            run.embedding[: len(expected)], answers[: len(expected)], answers[len(expected) :],
-        )  # fmt: skip
+        answers = link(self.head.logits(usual), self.head.kind)
+        embedding, outputs, mixed = usual[: len(expected)], answers[: len(expected)], answers[len(expected) :]
         parity, probability_parity = distances(embedding, outputs, expected, self.reference.outputs)
         achieved = score(outputs, self.data, self.reference.rows, self.head.kind)
         drop = 100 * (self.reference.score - achieved)
@@ -117,7 +125,20 @@ class Gate:
         if self.reference.mixed_outputs is not None and len(mixed):
             between = agreement(mixed, self.reference.mixed_outputs, self.data, self.head.kind)
             proof = replace(proof, mixed_agreement=between)
-        return self._parity(proof, embedding, outputs) if precision == "float32" else self._answers(proof)
+        judged = self._parity(proof, embedding, outputs) if precision == "float32" else self._answers(proof)
+        if unusual is None or judged.refused:
+            return judged
+        return self._beyond(judged, unusual, run.embedding[len(usual) :])
+
+    def _beyond(self, proof: Proof, unusual: Unusual, embedding: Float32) -> Proof:
+        """On windows that the data does not hold: of the same features in float32, finite ones in all precisions."""
+        if proof.precision != "float32":
+            embedding = np.where(np.isfinite(embedding), unusual.embedding, embedding)
+        complaint = unusual.complaint(embedding)
+        if not complaint:
+            return proof
+        advice = "a layer behaves differently there: replace it, or cut the model elsewhere with --cut"
+        return replace(proof, refused=f"{complaint} (on {proof.runtime}); {advice}")
 
     def _parity(self, proof: Proof, embedding: Float32, outputs: Float32) -> Proof:
         """A float32 backbone: as close to the source as was asked, or about as close to float64 as the source is."""
@@ -126,7 +147,7 @@ class Gate:
             return proof
         exact = self.exact() if worst < ROUNDING_MAX else None
         if exact is not None:
-            exact_outputs = both_classes(exact[1], outputs.shape[1])
+            exact_outputs = both_classes(exact[1], self.head)
             ours = distances(embedding, outputs, exact[0], exact_outputs)
             theirs = distances(self.reference.embedding, self.reference.outputs, exact[0], exact_outputs)
             proof = replace(proof, exact_parity=max(ours), source_rounding=max(theirs))
@@ -141,16 +162,29 @@ class Gate:
         )
         return replace(proof, refused=refused)
 
+    def _counted(self, mixed: bool = False) -> int:
+        """How many things a share of answers is of: windows, their labels, or a fine scale where nothing is counted."""
+        if self.data.targets is not None and self.head.kind is HeadKind.LINEAR:
+            return FINE
+        outputs = self.reference.mixed_outputs if mixed else self.reference.outputs
+        if outputs is None:
+            return FINE
+        return len(outputs) * (1 if self.data.targets is None else outputs.shape[1])
+
     def _answers(self, proof: Proof) -> Proof:
         """A quantised backbone: as often right, and not by luck: with the same answers, on windows never seen too."""
         shares = [share for share in (proof.agreement, proof.mixed_agreement) if share is not None]
         least, refused = 100 * min(shares), ""
-        if proof.drop_points > self.options.drop_points_max:
+        counted = self._counted()
+        if above(proof.drop_points, self.options.drop_points_max, counted):
             refused = (
                 f"loses {proof.drop_points:.2f} points on {proof.runtime} (at most {self.options.drop_points_max:g}); "
                 "allow more with --max-drop"
             )
-        elif least < self.options.agreement_percent_min:
+        elif any(
+            above(100 - 100 * share, 100 - self.options.agreement_percent_min, count)
+            for share, count in zip(shares, (counted, self._counted(mixed=True)), strict=False)
+        ):
             told = " % of the windows and ".join(f"{100 * share:.2f}" for share in shares)
             refused = (
                 f"gives the source model's answer on {told} % of {'mixed ones' if shares[1:] else 'the windows'} on "
@@ -158,6 +192,11 @@ class Gate:
                 f"--min-agreement {int(least)}"
             )
         return replace(proof, refused=refused)
+
+
+def above(points: float, limit: float, count: int) -> bool:
+    """Whether a share of `count` things, in percent, is above the limit: counted, as 100 * (0.36 - 0.355) > 0.5."""
+    return Fraction(round(points * count / 100), count) > Fraction(repr(limit)) / 100
 
 
 def mixed_windows(inputs: Float32) -> Float32:
@@ -188,9 +227,12 @@ def distances(
     return float(np.abs(embedding - from_embedding).max()) / scale, float(np.abs(outputs - from_outputs).max()) / span
 
 
-def both_classes(outputs: AnyArray, count: int) -> AnyArray:
-    """One sigmoid output (n, 1) as the two classes (n, 2) that it is kept as; all other outputs as they are."""
-    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1:] == (1,) and count == 2 else outputs
+def both_classes(outputs: AnyArray, head: Head) -> AnyArray:
+    """One sigmoid output or logit (n, 1) as the two classes (n, 2) it is kept as; all other outputs as they are."""
+    if outputs.shape[1:] != (1,) or len(head.classes) != 2:
+        return outputs
+    first = np.zeros_like(outputs) if head.kind is HeadKind.LINEAR else 1 - outputs
+    return np.concatenate([first, outputs], axis=1)
 
 
 def _above(difference: float) -> str:

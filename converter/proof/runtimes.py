@@ -109,4 +109,4 @@ def _last_words(result: subprocess.CompletedProcess[str]) -> str:
     if result.returncode < 0:
         return f"it crashed with signal {-result.returncode}"
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-    return lines[-1][:240] if lines else f"exit code {result.returncode}"
+    return lines[-1][:600] if lines else f"exit code {result.returncode}"

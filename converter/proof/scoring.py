@@ -22,6 +22,18 @@ def score(outputs: Float32, data: TrainingData, rows: AnyArray, kind: HeadKind) 
     return max(0.0, 1.0 - _unexplained(outputs, targets))
 
 
+def confusion(outputs: Float32, data: TrainingData, rows: AnyArray) -> tuple[tuple[int, ...], ...]:
+    """Counts by class of the data and class answered, (C, C); empty without one label per window.
+
+    outputs: float32 (n, C); rows: indices of the same n samples in `data`.
+    """
+    if data.targets is not None:
+        return ()
+    table = np.zeros((len(data.classes), len(data.classes)), np.int64)
+    np.add.at(table, (data.y[rows], outputs.argmax(axis=1)), 1)
+    return tuple(tuple(map(int, row)) for row in table)
+
+
 def agreement(outputs: Float32, reference: Float32, data: TrainingData, kind: HeadKind) -> float:
     """0..1, between what a written backbone gives and what the source model gives, by the same measure."""
     if data.targets is None:

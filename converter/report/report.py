@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ class Report:
     """Figures of one conversion. Parity is max |difference| over the features' own scale; accuracies are 0..1.
 
     samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
+    input_shape: of a window; chosen: options that are not the default, in words; confusion: counts of the proof rows,
+    a row for each class of the data, a column for each answer of the source, empty without one label a window.
+    labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
     """
 
     bundle: Path
@@ -32,6 +36,31 @@ class Report:
     expansion: str = ""
     proof_rows: int = 0
     difference_max: float = 1e-5
+    labels: str = ""
+    notes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    chosen: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """What to make of it, in words."""
+        passed = [f"{p.engine} {p.precision} on {p.runtime}" for p in self.proofs if not p.refused]
+        warnings = sum(note.startswith("warning") for note in self.notes)
+        told = f"the device answers as the model does: {', '.join(passed)}"
+        if self.left_out:
+            told += f"; left out: {len(self.left_out)} of what was asked for"
+        if warnings:
+            told += f"; {warnings} warning{'s' if warnings > 1 else ''} about model and data: see the notes first"
+        return told
+
+    def per_class(self) -> list[tuple[str, int, float, float]]:
+        """Name, windows, recall and precision (0..1, NaN without any) of each class: the source on the proof rows."""
+        answered = [sum(column) for column in zip(*self.confusion, strict=True)]
+        return [
+            (name, sum(row), _share(row[index], sum(row)), _share(row[index], answered[index]))
+            for index, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
+        ]
 
     @property
     def feature_parity(self) -> float:
@@ -59,6 +88,8 @@ class Report:
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
             + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }
+        if self.labels:
+            summary["labels"] = self.labels
         if any(p.source_rounding for p in self._first()):
             exact, own = (max(getattr(p, name) for p in self._first()) for name in ("exact_parity", "source_rounding"))
             summary["rounding"] = (
@@ -81,7 +112,28 @@ class Report:
         reasons += [
             reason for reason in self.left_out if not any(p.refused and p.refused in reason for p in self.proofs)
         ]
-        return lines + [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
+        lines += [f"  refused  {reason}" for reason in dict.fromkeys(reasons)]
+        return [*lines, *(f"  note     {note}" for note in self.notes), f"  verdict  {self.verdict}"]
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs: all figures, those of this machine too, and what was said."""
+        return {
+            **self.figures(),
+            "bundle": str(self.bundle),
+            "bundle_bytes": self.bundle_bytes,
+            "classes": list(self.classes),
+            "embedding_size": self.embedding_size,
+            "feature_count": self.feature_count,
+            "feature_parity": self.feature_parity,
+            "probability_parity": self.probability_parity,
+            "input_shape": list(self.input_shape),
+            "chosen": list(self.chosen),
+            "confusion": [list(row) for row in self.confusion],
+            "verdict": self.verdict,
+            "labels": self.labels,
+            "notes": list(self.notes),
+            "proofs": [dict(asdict(proof)) for proof in self.proofs],
+        }
 
     def figures(self) -> dict[str, JsonValue]:
         """The same as JSON, without what differs from run to run."""
@@ -108,6 +160,10 @@ class Report:
             "proofs": proofs,
             "left_out": list(self.left_out),
         }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
 
 
 def _percent(share: float | None) -> str:

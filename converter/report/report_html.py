@@ -12,6 +12,7 @@ from converter.report.report import Report
 from headway.durable import write_durably
 
 TEMPLATE = "report.html.j2"
+CONFUSION_CLASSES_MAX = 30  # a wider table cannot be read
 BAR, LABEL, VALUE, ROW = 190, 250, 80, 24
 COLOURS = {"ai-edge-litert": "#2f6fb3", "tflite-runtime": "#3f9b6c", "onnxruntime": "#b3702f"}
 
@@ -61,7 +62,10 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    templates.filters["percent"] = _percent
     return templates.get_template(TEMPLATE).render(
+        report=report,
+        confusion_classes_max=CONFUSION_CLASSES_MAX,
         title=report.bundle.name,
         facts=[line.strip().split(maxsplit=1) for line in lines[: lines.index("")]],
         proofs=report.proofs,
@@ -98,3 +102,7 @@ def _chart(
         for index, p in enumerate(proofs)
     )
     return Chart(title, tuple(bars))
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -6,12 +6,14 @@ from converter.sources.onnx_names import canonical
 from converter.sources.onnx_operators import with_standard_operators
 from converter.sources.opening import open_source
 from converter.sources.rounding import ROUNDINGS
-from converter.sources.source import QUIET, Source
+from converter.sources.source import QUIET, HeadWeights, Opening, Source
 
 __all__ = [
     "QUIET",
     "ROUNDINGS",
+    "HeadWeights",
     "KerasSource",
+    "Opening",
     "Source",
     "canonical",
     "only",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from converter.sources.stable_operators import in_stable_form
 from headway.errors import ModelError
 
 
@@ -31,10 +32,11 @@ def freeze(function: Callable[[Any], Any], shape: tuple[int | None, ...]) -> Any
     return frozen
 
 
-def write_frozen(function: Callable[[Any], Any], shape: tuple[int | None, ...], folder: Path) -> None:
+def write_frozen(frozen: Any, shape: tuple[int | None, ...], folder: Path) -> None:
     """Write the ``serving_default`` signature x -> embedding of a frozen function as a SavedModel."""
     import tensorflow as tf
 
+    function = in_stable_form(frozen)
     module = tf.Module()
     signature = [tf.TensorSpec(shape, tf.float32, name="x")]
     module.serve = tf.function(lambda x: only(function(x)), input_signature=signature, autograph=False)

@@ -25,7 +25,7 @@ def _rename(graph: Any, outer: dict[str, str], counter: list[int]) -> None:
             if name and name not in names:
                 names[name] = _next(counter)
         # a subgraph uses the outer graph's constants without naming them as inputs
-        for name in _captured(node):
+        for name in captured(node):
             if name not in names:
                 names[name] = _next(counter)
     for node in graph.node:
@@ -49,7 +49,7 @@ def _rename(graph: Any, outer: dict[str, str], counter: list[int]) -> None:
     graph.doc_string = ""
 
 
-def _captured(node: Any) -> list[str]:
+def captured(node: Any) -> list[str]:
     """Names that the subgraphs of a node take from outside, in order of use."""
     found: list[str] = []
     for attribute in node.attribute:
@@ -57,7 +57,7 @@ def _captured(node: Any) -> list[str]:
             inner = attribute.g
             own = {value.name for value in inner.input} | {tensor.name for tensor in inner.initializer}
             own |= {name for within in inner.node for name in within.output}
-            used = [name for within in inner.node for name in (*within.input, *_captured(within))]
+            used = [name for within in inner.node for name in (*within.input, *captured(within))]
             used += [value.name for value in inner.output]
             found += [name for name in used if name and name not in own]
     return found

@@ -1,6 +1,6 @@
 """Reads ONNX files, by which PyTorch, scikit-learn and others come in through their own exporters.
 
-The head is the last Gemm, MatMul + Add, or LinearClassifier (scikit-learn); what lies before it is the backbone.
+What lies before the head (converter/sources/onnx_head.py) is the backbone.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from converter.sources.source import HeadWeights, head_kind
+from converter.sources.layout import onnx_time_axis
+from converter.sources.onnx_head import Cut, find_head, scores
+from converter.sources.onnx_names import captured
+from converter.sources.source import first_line
 from headway.arrays import Float32
 from headway.errors import ModelError
-
-PASSIVE = ("Identity", "Dropout", "Cast", "ZipMap", "Normalizer", "Flatten", "Reshape")
-LINKS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
-POST_TRANSFORMS = {"NONE": "linear", "SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
 
 
 class OnnxSource:
@@ -24,7 +23,9 @@ class OnnxSource:
 
     formats = ("onnx",)
 
-    def __init__(self, path: Path, layer: str = "") -> None:
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, layer: str = "", shape: tuple[int, ...] = ()) -> None:
         import onnx
 
         self.name = path.stem
@@ -32,8 +33,7 @@ class OnnxSource:
             self._model = onnx.load(str(path))
             onnx.checker.check_model(self._model)
         except Exception as error:
-            words = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelError(f"{path} is not a valid ONNX model: {words[0][:200]}") from error
+            raise ModelError(f"{path} is not a valid ONNX model: {first_line(error)}") from error
         graph = self._model.graph
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         constants |= {
@@ -43,22 +43,37 @@ class OnnxSource:
         }
         inputs = [value for value in graph.input if value.name not in constants]
         if len(inputs) != 1:
-            raise ModelError(f"the model has {len(inputs)} inputs {[i.name for i in inputs]}; one is needed")
-        self._input = inputs[0].name
-        tensor = inputs[0].type.tensor_type
-        dimensions = [d.dim_value or None for d in tensor.shape.dim]
-        if tensor.elem_type != onnx.TensorProto.FLOAT or len(dimensions) < 2 or None in dimensions[1:]:
             raise ModelError(
-                f"input {self._input!r} has shape {dimensions}; it must be float32, every length but the batch fixed"
+                f"the model has {len(inputs)} inputs {[i.name for i in inputs]}; one is needed: wrap it in a module "
+                "that takes one tensor and cuts it up, and export that"
+            )
+        tensor = inputs[0].type.tensor_type
+        self._input = inputs[0].name
+        given = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        if tensor.elem_type != onnx.TensorProto.FLOAT:
+            told = " (float64)" if given == "double" else ""
+            raise ModelError(
+                f"input {self._input!r} is {given}{told}; it must be float32: export the model on x.astype('float32')"
+            )
+        if shape:
+            _fix_lengths(tensor, self._input, shape)
+        dimensions = [d.dim_value or None for d in tensor.shape.dim]
+        if len(dimensions) < 2 or None in dimensions[1:]:
+            raise ModelError(
+                f"input {self._input!r} has shape {dimensions}; every length but the batch must be fixed: give "
+                "--input-shape, or export it so"
             )
         self.input_shape: tuple[int, ...] = tuple(int(d or 0) for d in dimensions[1:])
         self._batch = dimensions[0]
-        self._output = _scores(graph)
-        self._cut_at, self.weights = _find_head(graph, constants, self._output, layer)
-        self._backbone = _prefix(self._model, self._input, self._cut_at, self._batch, self.input_shape)
+        self.time_axis = onnx_time_axis(graph, self._input, len(dimensions), constants)
+        self._output = scores(graph)
+        self._cut = find_head(graph, constants, _shapes(self._model), self._output, layer)
+        self.weights = self._cut.weights
+        self._backbone = _prefix(self._model, self._input, self._cut, self._batch, self.input_shape)
 
     def answers(self, inputs: Float32) -> tuple[Float32, Float32]:
-        return self._run(self._backbone, inputs, "embedding"), self._run(self._model, inputs, self._output)
+        outputs = self._run(self._model, inputs, self._output)
+        return self._run(self._backbone, inputs, "embedding"), self.weights.link(outputs)
 
     def exact(self, inputs: Float32) -> None:
         return None  # its graph is fixed to float32
@@ -77,103 +92,63 @@ class OnnxSource:
             raise ModelError(f"the model takes batches of {self._batch}; export it with a free batch size")
         try:
             session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-            step = self._batch or 256
+            branches = any(node.op_type in ("If", "Loop", "Scan") for node in self._model.graph.node)
+            step = self._batch or (1 if branches else 256)  # a whole batch takes a branch, a device has one window
             parts = [
                 session.run([output], {self._input: inputs[start : start + step]})[0]
                 for start in range(0, len(inputs), step)
             ]
         except Exception as error:
-            raise ModelError(f"onnxruntime cannot run the model: {str(error)[:200]}") from error
+            raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error
         return np.concatenate([np.asarray(part, np.float32).reshape(len(part), -1) for part in parts])
 
 
-def _scores(graph: Any) -> str:
-    """The output to reproduce; a classifier's second output beside its labels, as scikit-learn exports them."""
+def _fix_lengths(tensor: Any, name: str, shape: tuple[int, ...]) -> None:
+    """Write a window's shape into the type of the input, where it was left free."""
+    own = [d.dim_value or None for d in tensor.shape.dim][1:]
+    if len(own) != len(shape) or any(length not in (None, given) for length, given in zip(own, shape, strict=True)):
+        raise ModelError(f"--input-shape {shape} does not fit input {name!r}, which takes {tuple(own)}")
+    for dimension, length in zip(list(tensor.shape.dim)[1:], shape, strict=True):
+        dimension.dim_value = length
+
+
+def _shapes(model: Any) -> dict[str, list[int | None]]:
+    """Of the tensors whose shape inference finds."""
     import onnx
 
-    makers = {name: node for node in graph.node for name in node.output}
-    names = []
-    for value in graph.output:
-        name = value.name
-        while name in makers and makers[name].op_type == "ZipMap":
-            name = makers[name].input[0]
-        if value.type.HasField("sequence_type") or value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
-            names.append(name)
-    if len(names) != 1:
-        raise ModelError(
-            f"the model has outputs {[o.name for o in graph.output]}; exactly one of float scores is needed"
-        )
-    if names[0] not in {value.name for value in graph.output}:
-        graph.output.append(onnx.helper.make_tensor_value_info(names[0], onnx.TensorProto.FLOAT, None))
-    return str(names[0])
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # noqa: BLE001 - it may raise anything; shapes then stay unknown and are found when it runs
+        graph = model.graph
+    return {
+        value.name: [d.dim_value or None for d in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
+    }
 
 
-def _find_head(graph: Any, constants: dict[str, Any], output: str, layer: str) -> tuple[str, HeadWeights]:
-    """Name of the embedding and the head's weights, walking back from the output."""
-    makers = {name: node for node in graph.node for name in node.output}
-    link, bias, name = "linear", None, output
-    while name in makers:
-        node = makers[name]
-        attributes = {a.name: a for a in node.attribute}
-        weights = [constants.get(i) for i in node.input]
-        if node.op_type in LINKS and link == "linear" and bias is None:
-            link = LINKS[node.op_type]
-        elif node.op_type == "LinearClassifier" and not (layer and layer != node.name):
-            return node.input[0], _linear_classifier(node, attributes, link)
-        elif node.op_type == "Add" and bias is None and any(w is not None for w in weights):
-            constant = 0 if weights[0] is not None else 1
-            bias, name = weights[constant], node.input[1 - constant]
-            continue
-        elif node.op_type in ("Gemm", "MatMul") and weights[1] is not None and not (layer and layer != node.name):
-            kernel = np.asarray(weights[1], np.float32)
-            if node.op_type == "Gemm":
-                kernel, bias = _gemm(attributes, kernel, weights[2] if len(weights) > 2 else None, bias)
-            if kernel.ndim == 2:
-                filled = np.zeros(kernel.shape[1], np.float32) if bias is None else np.asarray(bias, np.float32)
-                filled = np.broadcast_to(filled.reshape(-1), (kernel.shape[1],)).copy()
-                where = node.name or node.output[0]
-                return node.input[0], HeadWeights(np.ascontiguousarray(kernel), filled, head_kind(link, where), where)
-            break
-        elif node.op_type not in PASSIVE:
-            break
-        name = node.input[0]
-    found = makers[name].op_type if name in makers else "its input"
-    raise ModelError(
-        f"walking back from output {output!r} ends at {found}, not at Gemm or MatMul + Add with constant weights"
-        f"{f' named {layer!r}' if layer else ''}; export the model with its linear head last"
-    )
-
-
-def _gemm(attributes: dict[str, Any], kernel: Float32, own: Any, after: Any) -> tuple[Float32, Any]:
-    alpha = attributes["alpha"].f if "alpha" in attributes else 1.0
-    beta = attributes["beta"].f if "beta" in attributes else 1.0
-    if "transB" in attributes and attributes["transB"].i:
-        kernel = kernel.T
-    bias = 0.0 if own is None else np.asarray(own, np.float32) * np.float32(beta)
-    return kernel * np.float32(alpha), bias if after is None else bias + after
-
-
-def _linear_classifier(node: Any, attributes: dict[str, Any], link: str) -> HeadWeights:
-    intercepts = np.array(attributes["intercepts"].floats, np.float32)
-    kernel = np.array(attributes["coefficients"].floats, np.float32).reshape(len(intercepts), -1).T
-    post = attributes["post_transform"].s.decode() if "post_transform" in attributes else "NONE"
-    if post not in POST_TRANSFORMS:
-        raise ModelError(f"LinearClassifier {node.name!r} ends in {post}; known: {', '.join(POST_TRANSFORMS)}")
-    chosen = POST_TRANSFORMS[post] if link == "linear" else link
-    return HeadWeights(np.ascontiguousarray(kernel), intercepts, head_kind(chosen, node.name), node.name)
-
-
-def _prefix(model: Any, source: str, cut_at: str, batch: int | None, shape: tuple[int, ...]) -> Any:
+def _prefix(model: Any, source: str, cut: Cut, batch: int | None, shape: tuple[int, ...]) -> Any:
     """The model from its input to the cut, output renamed ``embedding``; nodes the cut does not need are dropped."""
     import onnx
 
-    needed, kept = {cut_at}, []
+    needed, kept = {cut.at, *(() if cut.mean is None else cut.mean.input[1:])}, []
     for node in reversed(model.graph.node):
         if any(name in needed for name in node.output):
             kept.append(node)
             needed.update(node.input)
+            needed.update(captured(node))
     kept.reverse()
-    kept.append(onnx.helper.make_node("Identity", [cut_at], ["embedding"], name="embedding"))
+    at = cut.at
+    if cut.mean is not None:
+        mean = onnx.NodeProto()
+        mean.CopyFrom(cut.mean)
+        mean.input[0], mean.output[0], mean.name = at, "headway/mean", "headway/mean"
+        kept.append(mean)
+        at = mean.output[0]
+    if cut.flatten:
+        kept.append(onnx.helper.make_node("Flatten", [at], ["headway/flat"], name="headway/flat", axis=1))
+        at = "headway/flat"
+    kept.append(onnx.helper.make_node("Identity", [at], ["embedding"], name="embedding"))
     axis = batch if batch is not None else "n"
     graph = onnx.helper.make_graph(
         kept,
@@ -182,4 +157,6 @@ def _prefix(model: Any, source: str, cut_at: str, batch: int | None, shape: tupl
         [onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, None)],
         [tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
+    )

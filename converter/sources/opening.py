@@ -6,30 +6,33 @@ import os
 from pathlib import Path
 from typing import Any
 
-from converter.sources.keras_source import KerasSource, load_keras
+from converter.sources.keras_loading import load_keras
+from converter.sources.keras_source import KerasSource
 from converter.sources.onnx_source import OnnxSource
 from converter.sources.saved_model_source import SavedModelSource
-from converter.sources.source import QUIET, Source
+from converter.sources.source import QUIET, Opening, Source
 from headway.errors import ModelError
 
 
-def open_source(model: Any, layer: str) -> Source:
+def open_source(model: Any, opening: Opening | str = "") -> Source:
     """Open and cut a model: a Keras model, or the path of a .keras, .h5, .onnx file or a SavedModel folder.
 
-    layer: name of the head to cut at, '' for the last one. Raises ModelError with what was found and what to do.
+    opening: how, or the name of the head to cut at, '' for the last one. Raises ModelError with what was found and
+    what to do.
     """
+    opening = Opening(opening) if isinstance(opening, str) else opening
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     if not isinstance(model, (str, Path)):
-        return KerasSource(model, layer)
+        return KerasSource(model, opening.layer, shape=opening.input_shape)
     path = Path(model)
     if not path.exists():
         raise ModelError(f"{path} does not exist")
     if path.is_dir():
         if not (path / "saved_model.pb").exists():
             raise ModelError(f"folder {path} holds no saved_model.pb; give a SavedModel, .keras, .h5 or .onnx")
-        return SavedModelSource(path, layer)
+        return SavedModelSource(path, opening.layer, opening.input_shape)
     if path.suffix == ".onnx":
-        return OnnxSource(path, layer)
+        return OnnxSource(path, opening.layer, opening.input_shape)
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(f"{path} ends in {path.suffix or 'nothing'}; give a .keras, .h5, .onnx or SavedModel folder")
-    return load_keras(path, layer)
+    return load_keras(path, opening)

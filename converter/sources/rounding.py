@@ -12,20 +12,20 @@ from typing import Any
 ROUNDINGS = 2.0  # a runtime rounds in an order of its own: measured 0.7 to 0.9 times the source's own distance
 
 
-def float64_twin(model: Any) -> Any | None:
-    """The Keras model with every layer, nested ones too, in float64; None for layers that cannot be had so."""
+def twin(model: Any, dtype: str) -> Any | None:
+    """The Keras model with every layer, nested ones too, in `dtype`; None for layers that cannot be had so."""
     import keras
 
     def exact(layer: Any) -> Any:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
     try:
-        twin = keras.models.clone_model(model, clone_function=exact, recursive=True)
-        twin.set_weights(model.get_weights())
-        for layer in twin._flatten_layers():
+        made = keras.models.clone_model(model, clone_function=exact, recursive=True)
+        made.set_weights(model.get_weights())
+        for layer in made._flatten_layers():
             if hasattr(layer, "finalize_state"):  # Normalization computes with copies of what it was adapted to
                 layer.finalize_state()
     except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
         return None  # a layer with a mind of its own; what is asked for then stays at the plain limit
-    floating = [str(weight.dtype) for weight in twin.weights if "float" in str(weight.dtype)]
-    return twin if set(floating) <= {"float64"} else None
+    floating = [str(weight.dtype) for weight in made.weights if "float" in str(weight.dtype)]
+    return made if set(floating) <= {dtype} else None

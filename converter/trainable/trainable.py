@@ -13,32 +13,39 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_head, fitted_preprocessing
+from converter.convert import fitted_preprocessing, opening, reading, time_axis, with_channel
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
-from converter.features import Data, TrainingData, as_training_data, spread_rows
-from converter.options import Options, writable
+from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
+from converter.findings import answer_lines, answers_of, check_windows
+from converter.options import Options
+from converter.overwriting import check_targets, read_by
+from converter.proof import PROOF_ROWS_MAX
 from converter.sources import Source, open_source
 from converter.trainable.trainable_proof import CURVE_ROWS, CURVE_STEPS, Curve, prove
 from headway.arrays import Float32
 from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
+from headway.fields import JsonValue
 from headway.maths import Head, Preprocessing
 from headway.settings import entries
 
-CARRIED = ("cut", "missing", "denoise", "median_width", "ewma_weight", "standardise", "difference_max", "tflite_python")
+CARRIED = ("classes", "label_columns", "columns", "window", "image_size", "input_shape", "modules", "allow_lambda",
+           "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "standardise",
+           "difference_max", "tflite_python")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class TrainableReport:
     """proofs: one for each runtime here that trains it; left_out: the others, with the reason.
 
-    parity, curve_difference: the largest of them, of the outputs and of the head on the way.
+    parity, curve_difference: the largest of them, of the outputs and of the head on the way. notes: what looks wrong
+    about data and model together.
     """
 
     path: Path
@@ -46,6 +53,7 @@ class TrainableReport:
     proofs: tuple[Curve, ...]
     left_out: tuple[str, ...]
     oldest_runtime: str
+    notes: tuple[str, ...] = ()
 
     @property
     def parity(self) -> float:
@@ -55,6 +63,17 @@ class TrainableReport:
     def curve_difference(self) -> float:
         return max(proof.head for proof in self.proofs)
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs."""
+        return {
+            "path": str(self.path),
+            "payload_bytes": self.payload_bytes,
+            "oldest_runtime": self.oldest_runtime,
+            "proofs": [dict(asdict(proof)) for proof in self.proofs],
+            "left_out": list(self.left_out),
+            "notes": list(self.notes),
+        }
+
     def lines(self) -> list[str]:
         """For the terminal."""
         lines = [f"  trainable  {self.path} ({self.payload_bytes:,} bytes), TFLite {self.oldest_runtime} or newer"]
@@ -63,7 +82,8 @@ class TrainableReport:
             f"{CURVE_STEPS} steps within {proof.head:.1e} of the same steps in NumPy"
             for proof in self.proofs
         ]
-        return lines + [f"  left out   {reason}" for reason in self.left_out]
+        lines += [f"  left out   {reason}" for reason in self.left_out]
+        return lines + [f"  note       {note}" for note in self.notes]
 
 
 def write_trainable(
@@ -75,22 +95,32 @@ def write_trainable(
     such a file. Nothing is written then.
     """
     refuse_unused(options)
-    writable(Path(out))
-    data = as_training_data(data)
+    check_targets({"--out": ("trainable .tflite", Path(out))}, read_by(model, data, options))
+    data = as_training_data(data, options.classes, reading(options))
     with Exporter() as exporter:
         progress("loading and cutting the model")
-        source = open_source(model, options.cut)
+        source = open_source(model, opening(options))
         if "tflite" not in source.formats:
             raise ModelError("a trainable .tflite is made from Keras models and SavedModels, not from ONNX")
-        head = fitted_head(source, data)
+        data, labels = settled(with_channel(data, source), source.weights, options.task)
+        head = source.weights.head(data.classes)
         preprocessing = fitted_preprocessing(source, data, options)
+        notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]
+        notes += _answer_lines(source, head, preprocessing, data)
         progress("exporting the four signatures")
         payload = export_trainable(source, head, preprocessing, exporter)
     progress("training it and the same head in NumPy, step for step")
     rows = spread_rows(data, CURVE_ROWS)
     proofs, left_out = prove(payload, source, head, preprocessing, data.x[rows], _targets(data, rows), options)
     write_durably(Path(out), payload)
-    return TrainableReport(Path(out), len(payload), proofs, left_out, tflite_minimum(payload))
+    return TrainableReport(Path(out), len(payload), proofs, left_out, tflite_minimum(payload), (labels, *notes))
+
+
+def _answer_lines(source: Source, head: Head, preprocessing: Preprocessing, data: TrainingData) -> list[str]:
+    rows = spread_rows(data, PROOF_ROWS_MAX)
+    inputs, _ = preprocessing.apply(data.x[rows])
+    answers = answers_of(source, head)
+    return answer_lines(answers, head, data, rows, inputs, answers(inputs))
 
 
 def export_trainable(source: Source, head: Head, preprocessing: Preprocessing | None, exporter: Exporter) -> bytes:

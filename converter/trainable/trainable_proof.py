@@ -45,7 +45,7 @@ def prove(
     shown = np.concatenate([raw, with_holes(raw)])
     inputs, _ = preprocessing.apply(shown)
     embedding, outputs = source.answers(inputs)
-    outputs = both_classes(outputs, len(head.classes))
+    outputs = both_classes(outputs, head)
     runtimes = installed_runtimes("tflite", options.tflite_python)
     if REQUIRED not in [runtime.name for runtime in runtimes]:
         raise ConfigError(f"{REQUIRED} is not installed to prove the file on; pip install {REQUIRED}")
@@ -54,7 +54,7 @@ def prove(
         try:
             found = _train(runtime, payload, head, shown, raw, y, rate := _rate(embedding[: len(raw)]))
             proof = _judge(runtime, found, head, embedding[: len(raw)], outputs, y, rate)
-            _refuse_far(proof, found["output"], outputs, source, inputs, options)
+            _refuse_far(proof, found["output"], outputs, source, head, inputs, options)
             proofs.append(proof)
         except ModelError as error:
             if runtime.name == REQUIRED:
@@ -116,12 +116,12 @@ def _judge(
 
 
 def _refuse_far(
-    proof: Curve, found: AnyArray, outputs: Float32, source: Source, inputs: Float32, options: Options
+    proof: Curve, found: AnyArray, outputs: Float32, source: Source, head: Head, inputs: Float32, options: Options
 ) -> None:
     """As for a float32 backbone: a model whose own float32 is far from float64 cannot be matched more closely."""
     close = proof.parity <= options.difference_max
     if not close and proof.parity < ROUNDING_MAX and (exact := source.exact(inputs)) is not None:
-        truth = both_classes(exact[1], outputs.shape[1])
+        truth = both_classes(exact[1], head)
         span = max(1.0, float(np.abs(truth).max()))
         ours, theirs = (float(np.abs(each - truth).max()) / span for each in (found, outputs))
         close = close_to_exact(ours, theirs, options.difference_max)

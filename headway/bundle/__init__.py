@@ -1,6 +1,6 @@
 """The bundle: one signed file with the frozen backbone, the head and all that learning on a device needs."""
 
-from headway.bundle.container import read_container
+from headway.bundle.container import MAGIC, read_container
 from headway.bundle.head_weights import (
     feature_energy,
     fold_frozen_head,
@@ -13,6 +13,7 @@ from headway.bundle.variant import FEATURES_MAX, Backbone, TrainingRows, Variant
 
 __all__ = [
     "FEATURES_MAX",
+    "MAGIC",
     "PUBLIC_KEY_PREFIX",
     "Backbone",
     "TrainingRows",

@@ -12,7 +12,7 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle.container import Container
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.fields import Fields
-from headway.maths import Denoise, Expansion, FeatureMap, Missing, Preprocessing, Statistics, from_arrays
+from headway.maths import Denoise, Expansion, FeatureMap, Missing, Preprocessing, Statistics, TimeAxis, from_arrays
 from headway.tensors import TensorTable
 
 RUNTIMES = {"ai-edge-litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
@@ -75,15 +75,18 @@ def read_backbone(item: Fields, container: Container) -> Backbone:
 
 def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[int, ...]) -> Preprocessing:
     """The table ``preprocessing`` and its tensors."""
+    axis = TimeAxis(fields.choice("time_axis", tuple(TimeAxis), TimeAxis.FIRST))
+    channels = input_shape[-1] if axis is TimeAxis.FIRST else input_shape[0]
     made = Preprocessing(
         input_shape,
-        tensors.float32("preprocessing.fill", (input_shape[-1],)),
+        tensors.float32("preprocessing.fill", (channels,)),
         tensors.optional("preprocessing.offset"),
         tensors.optional("preprocessing.gain"),
         Missing(fields.choice("missing", tuple(Missing), Missing.CONSTANT)),
         Denoise(fields.choice("denoise", tuple(Denoise), Denoise.NONE)),
         fields.integer("median_width", 3),
         fields.number("ewma_weight", 0.5),
+        axis,
     )
     fields.finish()
     return made

@@ -28,7 +28,7 @@ from headway.bundle.signing import verify_signature
 from headway.durable import write_durably
 from headway.errors import BundleError, LocalError, RemoteError, listed
 from headway.fields import Fields, JsonValue
-from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, Task, to_arrays
+from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, Task, TimeAxis, to_arrays
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
 
 __all__ = ["FEATURES_MAX", "Backbone", "TrainingRows", "Variant", "decode_variant", "read_variant"]
@@ -125,6 +125,8 @@ class Variant:
 
     def _manifest(self) -> dict[str, object]:
         expansion = self.features.expansion
+        last = self.preprocessing.time_axis is TimeAxis.LAST
+        time_axis = {"time_axis": str(TimeAxis.LAST)} if last else {}  # else left out, as ever
         return {
             "kind": "headway-variant",
             "name": self.name,
@@ -151,6 +153,7 @@ class Variant:
                 "denoise": str(self.preprocessing.denoise),
                 "median_width": self.preprocessing.median_width,
                 "ewma_weight": self.preprocessing.ewma_weight,
+                **time_axis,
             },
             "licence": self.licence,
             "provenance": self.provenance,

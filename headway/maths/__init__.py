@@ -8,7 +8,7 @@ from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
 from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
-from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing
+from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
@@ -45,6 +45,7 @@ __all__ = [
     "RunningPosterior",
     "Statistics",
     "Task",
+    "TimeAxis",
     "TrainingPrior",
     "ValueSums",
     "backward_transfer",
@@ -63,6 +64,7 @@ __all__ = [
     "scoring_loss",
     "softmax",
     "sums_from_json",
+    "time_first",
     "to_arrays",
     "widened",
 ]

@@ -24,6 +24,13 @@ class Missing(StrEnum):
     LAST = "last"
 
 
+class TimeAxis(StrEnum):
+    """Where time lies in a window; the channels lie at the other end."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
 class Denoise(StrEnum):
     """Smoothing along time within one window."""
 
@@ -34,7 +41,9 @@ class Denoise(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Impute, denoise, then standardise, per channel (the last axis; time is the first axis of the input).
+    """Impute, denoise, then standardise, per channel along time.
+
+    time_axis: FIRST, the input is (time, ..., channels); or LAST, (channels, ..., time), as PyTorch's Conv1d takes it.
 
     fill: float32 (channels,), training mean or median, put where a value is missing (NaN or infinite) and, with
         Missing.LAST, where no earlier value of the window exists.
@@ -50,9 +59,10 @@ class Preprocessing:
     denoise: Denoise = Denoise.NONE
     median_width: int = 3
     ewma_weight: float = 0.5
+    time_axis: TimeAxis = TimeAxis.FIRST
 
     def __post_init__(self) -> None:
-        channels = (self.input_shape[-1],)
+        channels = (self.channels,)
         for name in ("fill", "offset", "gain"):
             array = getattr(self, name)
             if array is not None and (array.shape != channels or not np.isfinite(array).all()):
@@ -66,6 +76,11 @@ class Preprocessing:
             raise LocalError(f"median width {self.median_width} must be odd, from 3 to {MEDIAN_WIDTH_MAX}")
         if not 0 < self.ewma_weight <= 1:
             raise LocalError(f"EWMA weight {self.ewma_weight} must be above 0 and at most 1")
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return self.input_shape[-1] if self.time_axis is TimeAxis.FIRST else self.input_shape[0]
 
     def apply(self, x: AnyArray) -> tuple[Float32, int]:
         """x: any numeric dtype (n, *input_shape) -> float32 of the same shape, and how many values were missing.
@@ -81,6 +96,7 @@ class Preprocessing:
             raise DataError(f"samples have dtype {x.dtype}; give numbers (float32 is best)")
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so counts as missing
             values = np.array(x, dtype=np.float32)
+        values = time_first(values, self.time_axis)
         missing = ~np.isfinite(values)
         missing_count = int(np.count_nonzero(missing))
         if missing_count:
@@ -94,7 +110,7 @@ class Preprocessing:
             values = ewma(values, self.ewma_weight)
         if self.offset is not None and self.gain is not None:
             values = (values - self.offset) * self.gain
-        return values, missing_count
+        return np.ascontiguousarray(time_first(values, self.time_axis)), missing_count
 
     def _impute(self, values: Float32, missing: AnyArray) -> Float32:
         if self.missing is Missing.LAST:
@@ -103,6 +119,11 @@ class Preprocessing:
             values = np.take_along_axis(values, last, axis=1)
             missing = ~np.isfinite(values)  # left: what was missing from the window's start on
         return np.where(missing, self.fill, values).astype(np.float32)
+
+
+def time_first(x: AnyArray, axis: TimeAxis) -> AnyArray:
+    """A view of windows (n, ...) with time first and channels last; applied twice it is the identity."""
+    return x if axis is TimeAxis.FIRST else x.swapaxes(1, -1)
 
 
 def median_filter(values: Float32, width: int) -> Float32:

@@ -35,6 +35,7 @@ class Kind(Enum):
     NUMBER = auto()
     BOOLEAN = auto()
     TEXTS = auto()
+    LENGTHS = auto()
     NAMES = auto()
     TABLE = auto()
 
@@ -141,6 +142,11 @@ def texts(
     return _declared(default, setting)
 
 
+def lengths(*, doc: str, key: str = "", count: int = 0) -> tuple[int, ...]:
+    """Positive whole numbers such as a shape, none by default. count: so many of them, 0 for any."""
+    return _declared((), Setting(Kind.LENGTHS, doc, key, count_max=count))
+
+
 def names(*, doc: str, key: str = "", example: Mapping[str, str]) -> Mapping[str, str]:
     """A table from text to text, empty by default."""
     made: Mapping[str, str] = field(
@@ -196,6 +202,8 @@ def limits(setting: Setting) -> str:
             return f"{plain(setting.low)} to {plain(setting.high)} {setting.unit}".rstrip()
         case Kind.TEXT:
             return f"at most {plain(setting.length_max)} characters"
+        case Kind.LENGTHS:
+            return f"{setting.count_max or 'positive'} whole numbers"
         case Kind.TEXTS:
             return f"at most {setting.count_max} texts of at most {setting.length_max} characters"
         case _:

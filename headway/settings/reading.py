@@ -64,6 +64,8 @@ def check(settings: DataclassInstance) -> None:
                 raise ConfigError(f"{entry.key} has {len(value)} characters; at most {setting.length_max} are taken")
             case Kind.CHOICE:
                 _check_known(entry.key, (value,), setting.choices)
+            case Kind.LENGTHS if value and (min(value) < 1 or setting.count_max not in (0, len(value))):
+                raise ConfigError(f"{entry.key} {','.join(map(str, value))} must be {limits(setting)}, above 0")
             case Kind.TEXTS if setting.choices:
                 _check_known(entry.key, value, setting.choices)
 

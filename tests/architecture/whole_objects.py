@@ -37,6 +37,19 @@ FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
         "session options of ONNX Runtime",
         frozenset({"options.inter_op_num_threads", "options.intra_op_num_threads"}),
     ),
+    "converter/sources/onnx_source.py": ("ONNX protocol buffers", frozenset({"dimension.dim_value", "mean.name"})),
+    "converter/sources/stable_operators.py": (
+        "TensorFlow protocol buffers",
+        frozenset(
+            {
+                "attribute.func.name",
+                "function.signature.name",
+                "made.attr['dtype'].type",
+                "node.attr['T'].type",
+                "node.op",
+            }
+        ),
+    ),
     "converter/sources/frozen.py": ("a module of TensorFlow, which saves its attributes", frozenset({"module.serve"})),
     "converter/sources/keras_source.py": ("layers of Keras", frozenset({"layer.unroll"})),
     "converter/sources/onnx_names.py": (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +211,49 @@ def test_a_value_for_the_programs_version_names_the_option_for_the_models(
     assert "--model-version" in said
     assert refused(capsys, main(given), 2) == said
     assert not (folder / "m.hwb").exists()
+
+
+def test_the_report_comes_as_json_and_nothing_else_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["torch.onnx", "--data", "train.npz", "-o", "short.hwb", "--json", "--verbose"])
+    told = capsys.readouterr()
+    report = json.loads(told.out)
+    assert (code, report["bundle"], report["classes"]) == (0, "short.hwb", list(CLASSES))
+    assert report["proofs"][0]["runtime"] == "onnxruntime"
+    assert "loading and cutting the model" in told.err
+
+
+def test_a_table_is_taken_as_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [",".join([*(f"{value:.6f}" for value in x), CLASSES[y]]) for x, y in zip(*data(120), strict=True)]
+    (folder / "t.csv").write_text("\n".join(["a,b,c,d,e,f,what", *rows]))
+    files = ["torch.onnx", "--data", "t.csv", "-o", "m.hwb", "--verbose"]
+    assert main([*files, "--label", "what"]) == 3
+    assert "another order of classes" in capsys.readouterr().err
+    assert main([*files, "--label", "what", "--classes", ",".join(CLASSES)]) == 0
+    assert read_variant(folder / "m.hwb").classes == CLASSES
+
+
+def test_an_interruption_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["converter.convert"], "convert", interrupted)
+    assert edge_convert() == 130
+    assert capsys.readouterr().err == "\ninterrupted; nothing was written\n"
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_when_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*given: object, **options: object) -> None:
+        raise ZeroDivisionError("of\ntwo lines")
+
+    monkeypatch.setattr(sys.modules["converter.convert"], "convert", broken)
+    monkeypatch.setattr("converter.commands._mute_native_logs", lambda: None)
+    assert main(["torch.onnx", "--data", "train.npz", "--out", "m.hwb"]) == 70
+    said = capsys.readouterr().err
+    assert said.startswith("error: unexpected ZeroDivisionError: of two lines; nothing was written; this is a fault of")
+    assert said.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        edge_convert()

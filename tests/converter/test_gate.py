@@ -7,9 +7,10 @@ import pytest
 
 from converter.features.data import training_data
 from converter.options import Options
-from converter.proof.parity_gate import Gate, Proof, Reference, both_classes, close_to_exact, mixed_windows
+from converter.proof.parity_gate import ParityGate, Proof, Reference, above, both_classes, close_to_exact, mixed_windows
 from converter.proof.runtimes import Run
 from converter.proof.scoring import score
+from converter.sources import HeadWeights
 from headway.arrays import Float32
 from headway.errors import ConfigError
 from headway.maths.head import Head, HeadInput, HeadKind
@@ -42,7 +43,7 @@ def judged(
     if exact is not None:
         features = embedding + exact * np.asarray(change, np.float64)
         truth = features, np.asarray(head.probabilities(features.astype(np.float32)), np.float64)
-    gate = Gate(head, data, reference, options or Options(), lambda: truth)
+    gate = ParityGate(head, data, reference, options or Options(), lambda: truth)
     return gate.judge(("tflite", precision, "a runtime", "1"), run, 10)
 
 
@@ -94,8 +95,16 @@ def test_a_twin_that_is_another_model_excuses_nothing() -> None:
 
 def test_one_sigmoid_output_is_two_classes() -> None:
     one = np.array([[0.25], [1.0]])
-    assert both_classes(one, 2).tolist() == [[0.75, 0.25], [0.0, 1.0]]
-    assert both_classes(one, 1) is one
+    weights = HeadWeights(np.ones((3, 1), np.float32), np.zeros(1, np.float32), HeadKind.SIGMOID, "head")
+    assert both_classes(one, weights.head(("no", "yes"))).tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert both_classes(one, weights.head(("label",))) is one
+
+
+def test_one_logit_is_the_logits_of_two_classes() -> None:
+    weights = HeadWeights(np.ones((3, 1), np.float32), np.ones(1, np.float32), HeadKind.LINEAR, "head")
+    head = weights.head(("no", "yes"))
+    assert head.logits(np.ones((1, 3), np.float32)).tolist() == [[0.0, 4.0]]
+    assert both_classes(np.array([[4.0]]), head).tolist() == [[0.0, 4.0]]
 
 
 def test_more_can_be_allowed_by_name() -> None:
@@ -133,7 +142,7 @@ def test_as_many_right_answers_are_not_enough_when_they_are_others() -> None:
     reference = Reference(np.arange(ROWS), embedding, theirs, theirs, 1 - 6 / ROWS)
 
     def proof(options: Options) -> Proof:
-        return Gate(head, data, reference, options, lambda: None).judge(
+        return ParityGate(head, data, reference, options, lambda: None).judge(
             ("tflite", "int8", "litert", "2"), Run(ours, 1.0), 9
         )
 
@@ -155,7 +164,7 @@ def test_what_the_model_was_not_fitted_on_counts_too() -> None:
     head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), HeadKind.LINEAR, ("a", "b", "c"),
                 HeadInput.EMBEDDING)  # fmt: skip
     reference = Reference(np.arange(ROWS), embedding, embedding, embedding, 1.0, mixed, mixed)
-    gate = Gate(head, training_data(embedding, labels), reference, Options(), lambda: None)
+    gate = ParityGate(head, training_data(embedding, labels), reference, Options(), lambda: None)
     assert len(reference.windows("int8")) == 2 * ROWS
     assert reference.windows("float32") is embedding
     spoiled = mixed.copy()
@@ -193,3 +202,19 @@ def test_a_run_of_another_shape_or_without_numbers_is_refused(change: float, row
 def test_the_allowed_difference_has_bounds() -> None:
     with pytest.raises(ConfigError, match=r"--max-difference 0\.1 must be"):
         Options(difference_max=0.1)
+
+
+@pytest.mark.parametrize(
+    ("points", "limit", "count", "refused"),
+    [
+        (100 * (0.36 - 0.355), 0.5, 200, False),
+        (100 * (0.36 - 0.35), 0.5, 200, True),
+        (100 * (0.58 - 0.57), 1.0, 100, False),
+        (100 - 100 * 0.57, 43.0, 100, False),
+        (0.7, 0.7, 1000, False),
+        (-1.0, 0.0, 100, False),
+        (1.0, 0.0, 100, True),
+    ],
+)
+def test_a_limit_is_met_by_as_many_windows_as_it_names(points: float, limit: float, count: int, refused: bool) -> None:
+    assert above(points, limit, count) is refused

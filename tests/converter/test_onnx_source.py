@@ -110,7 +110,7 @@ def broken(name: str, folder: Path) -> Path:
     ("name", "message"),
     [
         ("ends in relu", "ends at Relu, not at Gemm or MatMul .* with constant weights; export the model with"),
-        ("free length", "every length but the batch fixed"),
+        ("free length", "every length but the batch must be fixed"),
         ("two outputs", r"has outputs \['out', 'more'\]; exactly one of float scores is needed"),
         ("weights that are computed", "ends at MatMul"),
         ("cut short", "is not a valid ONNX model"),

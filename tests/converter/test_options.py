@@ -9,7 +9,7 @@ import pytest
 
 from converter.export.versions import at_least
 from converter.features.data import as_training_data, training_data
-from converter.options import Options, writable
+from converter.options import Options
 from converter.proof.scoring import agreement, score
 from converter.sources.source import HeadWeights, head_kind
 from headway.errors import ConfigError, DataError, ModelError
@@ -33,14 +33,6 @@ def test_mistakes_are_named(changed: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Options(**changed)  # type: ignore[arg-type]
     assert message in str(caught.value)
-
-
-def test_targets_that_cannot_be_written_are_known_at_once(tmp_path: Path) -> None:
-    writable(tmp_path / "new.hwb")
-    with pytest.raises(ConfigError, match="it is a folder"):
-        writable(tmp_path)
-    with pytest.raises(ConfigError, match="does not exist"):
-        writable(tmp_path / "gone" / "new.hwb")
 
 
 def test_data_comes_in_every_form(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def test_the_page_is_whole_stands_alone_and_escapes_what_it_shows(tmp_path: Path
     assert "no <such> op" in found.text
     assert "loses 3.50 points" in found.text
     assert "Size, KB" in found.text
+
+
+def test_classes_confusion_and_notes_are_on_the_page_and_escaped() -> None:
+    report = replace(
+        REPORT, classes=("idle", "<walk>"), confusion=((8, 2), (0, 0)), notes=("warning: <x> is odd",),
+        input_shape=(128, 6), chosen=("denoise median",),
+    )  # fmt: skip
+    assert report.per_class()[0] == ("idle", 10, 0.8, 1.0)
+    assert [math.isnan(share) for share in report.per_class()[1][2:]] == [True, False]
+    found = Collector()
+    found.feed(page(report))
+    assert found.open == []
+    for text in ("<walk>", "80.0 %", "warning: <x> is odd", "(128, 6)", "denoise median", report.verdict):
+        assert text in found.text
+    assert "1 warning about model and data" in report.verdict
+    assert "the device answers as the model does: tflite float32 on ai-edge-litert" in report.lines()[-1]

@@ -7,7 +7,7 @@ import pytest
 
 from converter.proof.parity_gate import distances
 from converter.sources.keras_source import KerasSource
-from converter.sources.rounding import float64_twin
+from converter.sources.rounding import twin
 from tests.arrays import assert_close
 
 keras = pytest.importorskip("keras", reason="the converter extra is not installed")
@@ -22,10 +22,10 @@ def nested() -> object:
 
 def test_the_twin_is_the_same_function_in_float64_throughout() -> None:
     model = nested()
-    twin = float64_twin(model)
+    exact = twin(model, "float64")
     x = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
-    assert {str(weight.dtype) for weight in twin.weights if "float" in str(weight.dtype)} == {"float64"}  # type: ignore[union-attr]
-    assert_close(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
+    assert {str(weight.dtype) for weight in exact.weights if "float" in str(weight.dtype)} == {"float64"}  # type: ignore[union-attr]
+    assert_close(exact.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)  # type: ignore[union-attr, attr-defined]
 
 
 def test_what_a_layer_was_adapted_to_is_in_the_twin_too() -> None:

@@ -1,0 +1,122 @@
+"""What y means, which only the head can tell: the same numbers are classes under a softmax and values under none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from converter.features.data import TrainingData, training_data
+from converter.sources import HeadWeights
+from headway.arrays import AnyArray, describe
+from headway.errors import DataError
+from headway.maths import HeadKind, Task
+
+AUTO = "auto"
+
+
+def settled(data: TrainingData, weights: HeadWeights, task: str = AUTO) -> tuple[TrainingData, str]:
+    """The data with y read as this head takes it, and what was taken for what, in one line.
+
+    task: of headway.maths.Task, or ``auto`` to infer it. Data whose `given` is None is taken as it is.
+    Raises DataError when y cannot be what the head gives, or may be either of two things; the line says what to give.
+    """
+    outputs = len(weights.bias)
+    given = data.given
+    if given is not None:
+        data = _reread(data, given, weights, outputs, task)
+    _refuse_others(data, weights, outputs, task)
+    return data, _said(data, weights, given)
+
+
+def _reread(data: TrainingData, given: AnyArray, weights: HeadWeights, outputs: int, task: str) -> TrainingData:
+    """The same data with another reading of y, where the head or the user asks for one."""
+    one_value = weights.kind is HeadKind.LINEAR and outputs == 1
+    if data.targets is None:
+        if given.dtype.kind == "U" or data.named or not (one_value and task in (AUTO, Task.REGRESSION)):
+            return data
+        if task == AUTO and set(np.unique(given).tolist()) <= {0, 1}:
+            raise DataError(
+                "y holds 0 and 1 and the head is one output without activation: give --task classification if the "
+                "model was trained with from_logits=True, --task regression if it gives a value"
+            )
+        return _as_values(data, given[:, None])
+    if given.ndim == 1 or task in (Task.MULTI_LABEL, Task.REGRESSION):
+        return data
+    classes = data.classes if data.named else None
+    if given.shape[1] == 1:
+        if not _whole(given) or (one_value and task == AUTO):
+            return data
+        return training_data(data.x, given[:, 0], classes if data.named and len(data.classes) > 1 else None)
+    width = 2 if outputs == 1 else outputs
+    exclusive = given.shape[1] == width and _one_hot(given)
+    if exclusive and (weights.kind is not HeadKind.SIGMOID or outputs == 1 or task == Task.CLASSIFICATION):
+        return replace(data, y=given.argmax(axis=1).astype(np.int64), targets=None)
+    return data
+
+
+def _as_values(data: TrainingData, values: AnyArray) -> TrainingData:
+    targets = np.asarray(values, np.float32)
+    return replace(data, y=np.full(len(values), -1, np.int64), classes=("0",), targets=targets)
+
+
+def _refuse_others(data: TrainingData, weights: HeadWeights, outputs: int, task: str) -> None:
+    """Raises DataError where the reading does not fit the head."""
+    shown = describe(data.given) if data.given is not None else "given"
+    if data.targets is None:
+        if task not in (AUTO, Task.CLASSIFICATION):
+            raise DataError(f"--task {task} needs numbers for every output, (n, {outputs}); y is {shown}")
+        _refuse_shifted(data, outputs)
+        return
+    if task == Task.CLASSIFICATION:
+        raise DataError(f"--task classification needs one class per sample, an index or a name; y is {shown}")
+    if weights.kind is HeadKind.SOFTMAX:
+        raise DataError(
+            f"y is {shown} and holds several values or fractions per sample, but the model ends in a softmax over "
+            "exclusive classes; give one class index per sample, (n,)"
+        )
+    if data.targets.shape[1] != outputs:
+        raise DataError(
+            f"y is {shown}, the model has {outputs} outputs; give (n, {outputs}) values, or one class index per "
+            "sample, (n,)"
+        )
+    wanted = Task.MULTI_LABEL if weights.kind is HeadKind.SIGMOID else Task.REGRESSION
+    if task not in (AUTO, wanted):
+        raise DataError(f"--task {task} does not fit: layer {weights.layer!r} ends in {weights.kind}, a {wanted} head")
+    if wanted is Task.MULTI_LABEL and (data.targets.min() < 0 or data.targets.max() > 1):
+        raise DataError(
+            f"y is {shown} and holds values from {data.targets.min():g} to {data.targets.max():g}, but the model ends "
+            "in a sigmoid; give 0 or 1 for each of its labels"
+        )
+
+
+def _refuse_shifted(data: TrainingData, outputs: int) -> None:
+    """Indices that start at one."""
+    wanted = 2 if outputs == 1 else outputs
+    if not data.named and data.given is not None and data.given.dtype.kind in "iuf" and data.targets is None:
+        low, high = int(data.y.min()), int(data.y.max())
+        if low == 1 and high == wanted:
+            raise DataError(f"y holds 1 to {high}; class indices begin at 0: give y - 1")
+
+
+def _said(data: TrainingData, weights: HeadWeights, given: AnyArray | None) -> str:
+    shape = "" if given is None else f"y {describe(given)}, "
+    if data.targets is None:
+        how = "one class per window"
+        if given is not None and given.ndim == 2:
+            how += ", read from one-hot rows" if given.shape[1] > 1 else ", read from a column"
+        return f"{shape}{how}"
+    if weights.kind is HeadKind.SIGMOID:
+        exclusive = data.targets.shape[1] > 1 and _one_hot(data.targets)
+        note = "; each row holds one label: --task classification if they exclude each other" if exclusive else ""
+        return f"{shape}several labels per window, each 0 or 1{note}"
+    return f"{shape}values to predict, a regression"
+
+
+def _whole(values: AnyArray) -> bool:
+    return values.dtype.kind in "iub" or bool((np.isfinite(values) & (values == np.floor(values))).all())
+
+
+def _one_hot(values: AnyArray) -> bool:
+    """Every row holds a single 1 and else 0."""
+    return bool(np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all())

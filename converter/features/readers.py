@@ -1,0 +1,168 @@
+"""Training data as people have it: a table in a CSV file, or a folder with one sub-folder of images or sounds a class.
+
+Values come as the usual loaders give them: images 0..255, sounds -1..1, both float32. A device must be given the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import wave
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float32
+from headway.errors import DataError, listed
+
+LABEL_COLUMNS = ("label", "class", "target", "y", "activity")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+SOUNDS = (".wav",)
+SCALES = {1: 128.0, 2: 32768.0, 3: 8388608.0, 4: 2147483648.0}  # by bytes a sample
+VALUES_MAX = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
+    by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
+    width to scale images to.
+    """
+
+    labels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    window: int = 0
+    image_size: tuple[int, int] | None = None
+
+
+def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
+    """x float32 (n, columns), or (n, window, columns) of rows that follow each other under one label; and y.
+
+    The first line names the columns. Empty cells are missing values. Raises DataError with file, line and fix.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            sample = file.read(4096)
+            file.seek(0)
+            delimiter = max(",;\t", key=sample.splitlines()[0].count) if sample.strip() else ","
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(rows) < 2:
+        raise DataError(f"{path} holds {len(rows)} lines; it needs a line of column names and one a sample")
+    names = [name.strip() for name in rows[0]]
+    labels = list(reading.labels) or [name for name in names if name.lower() in LABEL_COLUMNS][:1]
+    if not labels:
+        raise DataError(f"{path} has columns {listed(names)}, none called label; name the one with y: --label COLUMN")
+    columns = list(reading.columns) or [name for name in names if name not in labels]
+    for name in (*labels, *columns):
+        if name not in names:
+            raise DataError(f"{path} has no column {name!r}; it has {listed(names)}")
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")
+    x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
+    if len(labels) > 1:
+        return x, np.stack([_numbers(path, rows, names.index(name), name) for name in labels], axis=1)
+    y = _labels([row[names.index(labels[0])].strip() for row in rows[1:]])
+    return (x, y) if not reading.window else _windows(path, x, y, reading.window)
+
+
+def read_folder(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
+    """x float32 (n, height, width, channels) of images or (n, samples) of sounds; y: names of the sub-folders (n,).
+
+    Raises DataError with file and fix.
+    """
+    files = [(file, folder.name) for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name[0] != "."
+             for file in sorted(folder.rglob("*")) if file.suffix.lower() in (*IMAGES, *SOUNDS)]  # fmt: skip
+    if not files:
+        raise DataError(
+            f"{path} holds no images ({', '.join(IMAGES)}) or sounds (.wav) in sub-folders named as their classes"
+        )
+    sounds = {file.suffix.lower() in SOUNDS for file, _ in files}
+    if len(sounds) > 1:
+        raise DataError(f"{path} holds images and sounds; give a folder of one kind")
+    read: Callable[[Path, Reading], AnyArray] = _sound if sounds == {True} else _image
+    parts: list[AnyArray] = []
+    for file, _ in files:
+        part = read(file, reading)
+        if parts and part.shape != parts[0].shape:
+            fix = "--window SAMPLES cuts and fills them" if sounds == {True} else "--image-size H,W scales them"
+            raise DataError(f"{file} is {part.shape}, {files[0][0]} is {parts[0].shape}; they must be alike: {fix}")
+        if part.size * len(files) > VALUES_MAX:
+            raise DataError(f"{path} holds {len(files)} files of {part.size} values, too many to hold in memory")
+        parts.append(part)
+    return np.stack(parts), np.array([name for _, name in files])
+
+
+def _numbers(path: Path, rows: Sequence[Sequence[str]], index: int, name: str) -> AnyArray:
+    values = np.empty(len(rows) - 1, np.float64)
+    for line, row in enumerate(rows[1:], start=2):
+        text = row[index].strip()
+        try:
+            values[line - 2] = float(text) if text else np.nan
+        except ValueError:
+            raise DataError(
+                f"{path} line {line}: {text[:40]!r} in column {name!r} is no number; name those of x: --columns A,B"
+            ) from None
+    return values
+
+
+def _labels(texts: list[str]) -> AnyArray:
+    """Numbers where all are numbers."""
+    try:
+        values = np.array([float(text) for text in texts])
+    except ValueError:
+        return np.array(texts)
+    return values.astype(np.int64) if (values == np.floor(values)).all() else values
+
+
+def _windows(path: Path, x: Float32, y: AnyArray, length: int) -> tuple[AnyArray, AnyArray]:
+    """Windows of rows under one label, one after the other; rows left over at a change of label belong to none."""
+    changes = np.flatnonzero(y[1:] != y[:-1]) + 1
+    starts = [
+        start
+        for first, end in zip([0, *changes], [*changes, len(y)], strict=True)
+        for start in range(first, end - length + 1, length)
+    ]
+    if not starts:
+        raise DataError(f"{path} holds no {length} rows in a row under one label; give a smaller --window")
+    return np.stack([x[start : start + length] for start in starts]), y[starts]
+
+
+def _sound(file: Path, reading: Reading) -> Float32:
+    """float32 (samples,), or (samples, channels) of several channels."""
+    try:
+        with wave.open(str(file), "rb") as opened:
+            width, channels = opened.getsampwidth(), opened.getnchannels()
+            raw = opened.readframes(opened.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        raise DataError(f"{file} is not a WAV file of plain PCM: {error}; convert it to 16-bit PCM") from error
+    if width == 1:
+        values = np.frombuffer(raw, np.uint8).astype(np.float32) - 128
+    elif width == 3:
+        three = np.frombuffer(raw[: len(raw) // 3 * 3], np.uint8).reshape(-1, 3)
+        padded = np.concatenate([np.zeros((len(three), 1), np.uint8), three], axis=1)  # the low byte, then shifted out
+        values = (padded.view("<i4")[:, 0] >> 8).astype(np.float32)
+    else:
+        values = np.frombuffer(raw, f"<i{width}").astype(np.float32)
+    frames = (values / np.float32(SCALES[width])).reshape(-1, channels)
+    if reading.window:
+        frames = frames[: reading.window]
+        frames = np.pad(frames, [(0, reading.window - len(frames)), (0, 0)])
+    return np.ascontiguousarray(frames[:, 0] if channels == 1 else frames)
+
+
+def _image(file: Path, reading: Reading) -> Float32:
+    """float32 (height, width, channels), 0..255."""
+    import tensorflow as tf
+
+    try:
+        decoded: Any = tf.io.decode_image(tf.io.read_file(str(file)), expand_animations=False)
+    except Exception as error:  # TensorFlow's own errors, which have no parent but Exception
+        raise DataError(f"{file} is not an image that can be read: {' '.join(str(error).split())[:200]}") from error
+    if reading.image_size is not None:
+        decoded = tf.image.resize(decoded, reading.image_size)
+    return np.asarray(decoded, np.float32)
