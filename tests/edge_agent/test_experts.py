@@ -142,10 +142,3 @@ def test_state_and_back_gives_the_same_weights() -> None:
     for loss in (0.3, 0.7, 0.2):
         pool = pool.scored(NAMES, np.array([loss, 1.0]))
     assert_array_equal(pool.of(NAMES), Weights(SETTINGS, dict(pool.logs)).of(NAMES))
-
-
-def test_who_is_no_more_leaves_the_weight_to_an_heir() -> None:
-    before = Weights(SETTINGS, {"good": np.log(0.2), "old": np.log(0.5), "gone": np.log(0.1), "bad": np.log(0.2)})
-    after = before.inherited({"old": "good", "gone": "new", "never": "bad"})
-    assert after.of(("good", "bad", "new")).tolist() == pytest.approx([0.7, 0.2, 0.1])
-    assert set(after.logs) == {"good", "bad", "new"}

@@ -56,13 +56,6 @@ class Weights:
         surprises = self.settings.rate * np.minimum(losses, self.settings.loss_max)
         return self._settled(names, self.settings.discount * np.log(self.of(names)) - surprises)
 
-    def inherited(self, heirs: Mapping[str, str]) -> Weights:
-        """Weights of experts that are no more (keys) go to their heirs (values)."""
-        logs = {name: log for name, log in self.logs.items() if name not in heirs}
-        for name in heirs.keys() & self.logs.keys():
-            logs[heirs[name]] = float(np.logaddexp(logs.get(heirs[name], -np.inf), self.logs[name]))
-        return Weights(self.settings, logs)
-
     def _settled(self, names: tuple[str, ...], logs: Float64) -> Weights:
         share = self.settings.share
         weights = np.exp(logs - logs.max())

@@ -46,13 +46,12 @@ RECIPES = (
     Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
     Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
-    Recipe("recent", lookback_labels=256),
     Recipe("newest", lookback_labels=64),
     Recipe("since-drift", lookback_labels=SINCE_DRIFT),
 )
 
-# experts that states of version 0.1 and 0.2 know, and who inherits their weight: the same head but for its class priors
-RETIRED = {"long": "long-prior", "recent-prior": "recent"}
+# experts that a state of an earlier version may know; those that are left share their weight
+RETIRED = ("long", "recent", "recent-prior")
 
 
 @dataclass(frozen=True, slots=True)

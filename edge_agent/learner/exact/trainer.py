@@ -129,15 +129,16 @@ class ExactTrainer:
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         self._knowledge.restore(tensors, values)
-        names = [*(recipe.name for recipe in self._settings.recipes), *RETIRED]
         temperatures, weights = values.table("temperatures"), values.table("weights")
+        names = [*(recipe.name for recipe in self._settings.recipes), *RETIRED]
         fitted = {name: temperatures.number(name, low=0.0) for name in names if temperatures.has(name)}
         logs = {name: weights.number(name) for name in names if weights.has(name)}
         for table in (temperatures, weights, values):
             table.finish()
-        for name in RETIRED.keys() & fitted.keys():
-            del fitted[name]
-        self._serve(fitted, Weights(self._settings, logs).inherited(RETIRED))
+        for name in RETIRED:
+            fitted.pop(name, None)
+            logs.pop(name, None)
+        self._serve(fitted, Weights(self._settings, logs))
 
     @property
     def finishes_update(self) -> bool:
