@@ -44,6 +44,8 @@ PACKET_OVERHEAD_BYTES = 256
 TOPICS_REMEMBERED_MAX = 4096
 PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
 MOVES_MAX = 4
+# of OpenSSL (X509_V_ERR_...): extensions that RFC 5280 demands, which Python 3.13 checks by default
+STRICT_CODES = range(80, 94)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +287,10 @@ def _properties(message: Outgoing, packet: int = PacketTypes.PUBLISH) -> Propert
 def _failure(error: OSError | ValueError) -> tuple[str, Response]:
     """A connection that could not be made, in words, and what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        line = f"the broker's certificate is not accepted: {error.verify_message}; check ca_file and host"
-        return line, Response.PERSON
+        advice = "check ca_file and host"
+        if error.verify_code in STRICT_CODES:
+            advice = "make it anew with that extension, as docs/howto/mqtt.md shows"
+        return f"the broker's certificate is not accepted: {error.verify_message}; {advice}", Response.PERSON
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}; check port, cert_file and the broker's log", Response.SLOW
     return str(error), Response.RETRY
