@@ -57,7 +57,7 @@ class Options:
         (), key="--classes", count_max=CLASSES_MAX, doc="Names of the model's outputs, in their order."
     )
     label_columns: tuple[str, ...] = texts(
-        (), key="--label", doc="Of a .csv: the columns of y (label, class, target or y when empty)."
+        (), key="--label", doc="Of a .csv: the columns of y (label, class, target, activity or y when empty)."
     )
     columns: tuple[str, ...] = texts(
         (), key="--columns", count_max=FEATURES_MAX, doc="Of a .csv: the columns of x (all others when empty)."
@@ -66,7 +66,7 @@ class Options:
         0,
         key="--window",
         high=INTEGER_MAX - 1,
-        doc="Rows of a .csv or samples of a .wav in one window; 0: one row.",
+        doc="Rows of a .csv or samples of a .wav in one window; 0: one row, the whole sound.",
     )
     image_size: tuple[int, ...] = lengths(key="--image-size", count=2, doc="Height and width to scale images to.")
     input_shape: tuple[int, ...] = lengths(
@@ -167,4 +167,6 @@ class Options:
 def chosen(options: Options) -> tuple[str, ...]:
     """What differs from the default, as ``name value``."""
     given = ((entry, getattr(options, entry.name)) for entry in entries(Options))
-    return tuple(f"{entry.name} {value}" for entry, value in given if value != entry.default)
+    shown = ((entry, ",".join(map(str, value)) if isinstance(value, tuple) else value) for entry, value in given)
+    default = {entry.name: entry.default for entry in entries(Options)}
+    return tuple(f"{entry.name} {text}" for entry, text in shown if getattr(options, entry.name) != default[entry.name])

@@ -66,6 +66,10 @@ def check(settings: DataclassInstance) -> None:
                 _check_known(entry.key, (value,), setting.choices)
             case Kind.LENGTHS if value and (min(value) < 1 or setting.count_max not in (0, len(value))):
                 raise ConfigError(f"{entry.key} {','.join(map(str, value))} must be {limits(setting)}, above 0")
+            case Kind.TEXTS if len(value) > setting.count_max:
+                raise ConfigError(f"{entry.key} names {len(value)}; at most {setting.count_max} are taken")
+            case Kind.TEXTS if any(len(item) > setting.length_max for item in value):
+                raise ConfigError(f"{entry.key} has a text of more than {setting.length_max} characters")
             case Kind.TEXTS if setting.choices:
                 _check_known(entry.key, value, setting.choices)
 
