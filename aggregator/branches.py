@@ -7,6 +7,7 @@ share, and the device goes on from there under an epoch of its own, so that what
 from __future__ import annotations
 
 from aggregator.effects import Refused
+from aggregator.heads import stored_report
 from aggregator.store import StoredStatistics
 from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport
 
@@ -42,3 +43,12 @@ class Branches:
         if answers > ANSWERS_MAX:
             problem = f"counter {report.counter} comes from another branch than what is stored: a copy of the device"
             raise Refused("conflict", f"{problem}; told so {ANSWERS_MAX} times, it begins no new epoch")
+
+
+def check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
+    """Different statistics under one counter come from a clone or a restored backup: reported, never merged."""
+    if report.counter < known.counter or payload == known.payload:
+        return
+    stored = stored_report(known)
+    if stored is not None and not stored.statistics.same_sums(report.statistics):
+        raise Refused("conflict", f"other statistics under counter {report.counter}: a clone, or a restored backup")

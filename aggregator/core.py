@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.assembly import Assemblies
-from aggregator.branches import Branches
+from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
@@ -205,7 +205,7 @@ class Aggregator:
         if known is not None and self._parts(report, known):
             return
         if known is not None and report.counter <= known.counter:
-            _check_same_history(report, payload, known)
+            check_same_history(report, payload, known)
             return
         stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
@@ -343,12 +343,3 @@ class Aggregator:
 
 def _clearing(name: str) -> Outgoing:
     return Outgoing(name, b"", retain=True)
-
-
-def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
-    """Different statistics under one counter come from a clone or a restored backup: reported, never merged."""
-    if report.counter < known.counter or payload == known.payload:
-        return
-    stored = stored_report(known)
-    if stored is not None and not stored.statistics.same_sums(report.statistics):
-        raise Refused("conflict", f"other statistics under counter {report.counter}: a clone, or a restored backup")
