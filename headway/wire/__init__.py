@@ -1,6 +1,7 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.messages import (
     CLASSES_MAX,
@@ -48,6 +49,7 @@ __all__ = [
     "ALL",
     "CHUNK_BYTES_MAX",
     "CLASSES_MAX",
+    "DRAWN_BITS",
     "FROM_DEVICES",
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
@@ -77,13 +79,16 @@ __all__ = [
     "Status",
     "Update",
     "aggregator_subscriptions",
+    "branch_epoch",
     "change_between",
     "checked_name",
     "dequantise",
     "device_subscriptions",
+    "epoch_position",
     "is_change",
     "is_part",
     "join_report",
+    "numbered_epoch",
     "parse_topic",
     "quantise",
     "split_report",
