@@ -1,9 +1,11 @@
-"""Real programs killed at random, over and over: python -m tests.crash [--kills 200] [--seed N].
+"""Real programs killed, copied and set back at random: python -m tests.crash [--faults 300] [--seed N].
 
-Five agents, the aggregator and mosquitto run as processes. Labels flow into the agents' spools all the time. Each kill
-is a SIGKILL to one of the seven, at a random moment, and the victim is started again at once. In the end, every label
-must be counted exactly once, on every device and in the fleet, and the fleet's head must be bit for bit the head that
-is solved in one place from all labels. The seed is printed; it fixes victims, moments and data, not the scheduler.
+Five agents, the aggregator and mosquitto run as processes, while labels flow into the agents' spools. Most faults are a
+SIGKILL to one of the processes, at a random moment, and the victim is started again at once. Others copy a device's
+disk, while it runs or while it is stopped, and start the copy under the same id beside it; put an older copy in the
+place of a device; or correct a label. In the end, every label must be counted exactly once, on every device and in the
+fleet, and the fleet's head must be bit for bit the head that is solved in one place from all labels. The seed is
+printed; it fixes victims, moments and data, not the scheduler.
 """
 
 from __future__ import annotations
@@ -20,21 +22,21 @@ from tests.crash.fleet import CrashFleet, Shortfall
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--devices", type=int, default=5)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
-    print(f"seed {options.seed}: {options.kills} kills, {options.devices} agents", flush=True)
+    print(f"seed {options.seed}: {options.faults} faults, {options.devices} agents", flush=True)
     began_s = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="headway-crash-") as folder,
         CrashFleet(Path(folder), options.devices, options.seed) as fleet,
     ):
         try:
-            for number in range(1, options.kills + 1):
-                fleet.kill_one()
+            for number in range(1, options.faults + 1):
+                fleet.one_fault()
                 if number % 20 == 0:
-                    print(f"{number:>4} kills, {fleet.labels} labels, {time.monotonic() - began_s:.0f} s", flush=True)
+                    print(f"{number:>4} faults, {fleet.labels} labels, {time.monotonic() - began_s:.0f} s", flush=True)
             report = fleet.settle()
         except Shortfall as shortfall:
             print(f"FAILED after {time.monotonic() - began_s:.0f} s, seed {options.seed}: {shortfall}")

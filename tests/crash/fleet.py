@@ -1,10 +1,11 @@
-"""Seven real processes, one of which dies at a time."""
+"""Real processes that are killed, copied, set back and corrected, one at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,23 +18,22 @@ import numpy as np
 
 from aggregator.config import sqlite_url
 from aggregator.store.sql import SqlStore
-from edge_agent.config import LearnerSettings
-from edge_agent.learner.learner import HeadLearner
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
-from edge_agent.startup.restore import restore_learner
-from edge_agent.store.store import SQLiteStore
-from headway.bundle.variant import Variant, read_variant
-from headway.maths.solve import fleet_head
-from headway.maths.statistics import Statistics, merge
-from headway.wire.messages import PublishedHead, StatisticsReport
+from headway.bundle import read_variant
+from headway.maths import Statistics, fleet_head, merge
+from headway.wire import PublishedHead, StatisticsReport
 from testbed.broker import Broker, die_with_parent
-from tests.system.make_model import CLASSES, data
+from tests.crash.branch import BIN, CONFIG, Branch, Given
+from tests.system.make_model import data
 
-BIN = Path(sys.executable).parent
 ROWS_A_FILE = 4
 PAUSE_S = (0.02, 0.7)
 SETTLE_TIMEOUT_S = 180.0
+# of one device: itself and copies of it
+BRANCHES_MAX = 3
+# of a hundred faults
+KINDS = {"kill": 80, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4}
 AGENT_TOML = """\
 [device]
 id = "{name}"
@@ -64,13 +64,14 @@ class Report:
     """What the run came to."""
 
     labels: int
-    killed: Counter[str]
+    faults: Counter[str]
+    branches: int
 
     def __str__(self) -> str:
-        victims = ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
+        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
-            f"{sum(self.killed.values())} kills ({victims}): {self.labels} labels, 0 lost, 0 double, "
-            "fleet head bit-identical to one solved in one place"
+            f"{sum(self.faults.values())} faults ({faults}), {self.branches} branches: {self.labels} labels, 0 lost, "
+            "0 double, fleet head bit-identical to one solved in one place"
         )
 
 
@@ -81,109 +82,213 @@ class CrashFleet:
         self._folder, self._random, self._seed = folder, random.Random(seed), seed
         self._names = [f"d{number}" for number in range(devices)]
         self._broker = Broker()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._given: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self._names}
-        self._killed: Counter[str] = Counter()
+        self._aggregator: subprocess.Popen[bytes] | None = None
+        self._branches: list[Branch] = []
+        # of branches that were replaced by older ones, once all they had learned was acknowledged
+        self._replaced: list[Branch] = []
+        self._backups: list[tuple[Branch, Path]] = []
+        self._faults: Counter[str] = Counter()
+        self._files = self._folders = 0
         self._stack = contextlib.ExitStack()
 
     @property
     def labels(self) -> int:
         """Labels handed to the agents so far."""
-        return sum(len(y) for parts in self._given.values() for _, y in parts)
+        return sum(len(given.y) for branch in (*self._branches, *self._replaced) for given in branch.given)
 
     def __enter__(self) -> CrashFleet:
         with contextlib.ExitStack() as stack:
-            self._bundle = make_bundle(self._folder)
+            bundle = make_bundle(self._folder)
+            self._variant = read_variant(bundle)
+            self._pipeline = Pipeline(self._variant, open_runtime(self._variant))
+            training = self._variant.training_statistics
             stack.enter_context(self._broker)
             stack.callback(self._stop)
-            self._start("aggregator")
+            self._run_aggregator()
             for name in self._names:
                 (self._folder / name / "spool").mkdir(parents=True)
-                text = AGENT_TOML.format(name=name, bundle=self._bundle, host=self._broker.host, port=self._broker.port)
-                (self._folder / name / "agent.toml").write_text(text)
-                self._start(name)
+                text = AGENT_TOML.format(name=name, bundle=bundle, host=self._broker.host, port=self._broker.port)
+                (self._folder / name / CONFIG).write_text(text)
+                nothing = Statistics.zeros(training.size, training.classes, training.space)
+                self._branches.append(Branch(name, self._folder / name, nothing))
+                self._branches[-1].run()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def kill_one(self) -> None:
-        """Hand labels out, wait a random moment, kill a random process, start it again."""
-        for name in self._random.sample(self._names, 2):
-            self._feed(name)
+    def one_fault(self, kind: str | None = None) -> None:
+        """Hand labels out, wait a random moment, and let something happen. kind: of KINDS, by lot by default."""
+        for branch in self._random.sample(self._branches, min(2, len(self._branches))):
+            self._feed(branch)
         time.sleep(self._random.uniform(*PAUSE_S))
-        victim = self._random.choice([*self._names, "aggregator", "broker"])
-        self._killed["agents" if victim in self._names else victim] += 1
-        if victim == "broker":
-            self._broker.kill()
-            self._broker.start()
-            return
-        process = self._processes[victim]
-        if process.poll() is not None:
-            raise Shortfall(f"{victim} ended by itself, code {process.returncode}:\n{self._log(victim)}")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        self._start(victim)
+        for branch in self._branches:
+            if branch.process is not None and branch.process.poll() is not None:
+                raise Shortfall(f"{branch.name} ended by itself, code {branch.process.returncode}:\n{branch.log()}")
+        kind = kind or self._random.choices(list(KINDS), list(KINDS.values()))[0]
+        branch = self._random.choice(self._branches)
+        happened = {
+            "kill": self._kill,
+            "live copy": self._copy_live,
+            "cold copy": self._copy_cold,
+            "backup": self._back_up,
+            "restore": self._restore,
+            "correction": self._correct,
+        }[kind](branch)
+        if happened:
+            self._faults[kind] += 1
+        else:
+            self._kill(branch)
+            self._faults["kill"] += 1
 
     def settle(self) -> Report:
         """Wait until everything is learned, sent and stored; compare with the truth. Raises Shortfall."""
-        variant = read_variant(self._bundle)
-        pipeline = Pipeline(variant, open_runtime(variant))
-        truth = {name: self._truth(name, variant, pipeline) for name in self._names}
-        whole = merge(list(truth.values()))
-        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-        while (head := self._head()) is None or head.samples < whole.samples:
-            if time.monotonic() > deadline_s:
-                counted = 0 if head is None else head.samples
-                raise Shortfall(f"{whole.samples - counted} of {whole.samples} labels are not counted")
-            time.sleep(0.2)
+        every = [*self._branches, *self._replaced]
+        own = {branch.name: branch.own(self._variant, self._pipeline) for branch in every}
+        whole = merge(list(own.values()))
+        self._let_all_speak()
+        self._await_head(whole.samples)
         self._stop()
         head = self._head()
         if head is None or head.samples != whole.samples:
             raise Shortfall(f"the fleet counts {head and head.samples} of {whole.samples} labels")
-        for name in self._names:
-            if self._learned(name, variant) != truth[name]:
-                raise Shortfall(f"{name} has not learned exactly what it was given")
+        for branch in self._branches:
+            if branch.learned(self._variant) != branch.start + own[branch.name]:
+                raise Shortfall(f"{branch.name} has not learned exactly what it was given")
         stored = self._stored()
         for name in self._names:
-            if stored.get(name, truth[name] if not truth[name].samples else None) != truth[name]:
+            given = merge([own[branch.name] for branch in every if branch.device == name])
+            if given.samples and not stored[name].same_sums(given):
                 raise Shortfall(f"the aggregator's tables of {name} are not what it was given")
-        wanted = fleet_head(variant.training_statistics, whole)
+        wanted = fleet_head(self._variant.training_statistics, whole)
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
-        return Report(whole.samples, self._killed)
+        return Report(whole.samples, self._faults, len(every))
 
-    def _feed(self, name: str) -> None:
-        number = sum(map(len, self._given.values()))
+    def _kill(self, branch: Branch) -> bool:
+        victim = self._random.randrange(len(self._branches) + 2)
+        if victim == 0:
+            self._broker.kill()
+            self._broker.start()
+        elif victim == 1:
+            assert self._aggregator is not None
+            if self._aggregator.poll() is not None:
+                raise Shortfall(f"the aggregator ended by itself, code {self._aggregator.returncode}")
+            self._aggregator.kill()
+            self._aggregator.wait()
+            self._run_aggregator()
+        else:
+            branch.end(signal.SIGKILL)
+            branch.run()
+        return True
+
+    def _copy_live(self, branch: Branch) -> bool:
+        """Both go on at once, and take each other's connection away."""
+        return self._copy(branch)
+
+    def _copy_cold(self, branch: Branch) -> bool:
+        if branch.end(signal.SIGTERM):
+            raise Shortfall(f"{branch.name} did not stop cleanly:\n{branch.log()}")
+        copied = self._copy(branch)
+        branch.run()
+        return copied
+
+    def _copy(self, branch: Branch) -> bool:
+        if sum(other.device == branch.device for other in self._branches) >= BRANCHES_MAX:
+            return False
+        self._begin(branch.device, branch.image(self._new_folder(branch.device)))
+        return True
+
+    def _back_up(self, branch: Branch) -> bool:
+        self._backups.append((branch, branch.image(self._new_folder(branch.device))))
+        return True
+
+    def _restore(self, branch: Branch) -> bool:
+        """Put an older copy in the place of a branch, of which everything was acknowledged."""
+        copies = [(other, folder) for other, folder in self._backups if other is branch]
+        if not copies:
+            return False
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+        # copies of a device take each other's connection away; alone it comes to rest
+        others = [other for other in self._branches if other.device == branch.device and other is not branch]
+        for other in others:
+            other.end(signal.SIGTERM)
+        while not branch.idle():
+            if time.monotonic() > deadline_s:
+                raise Shortfall(f"{branch.name} did not come to rest before it was set back:\n{branch.log()}")
+            time.sleep(0.05)
+        branch.end(signal.SIGKILL)
+        for other in others:
+            other.run()
+        _, folder = self._random.choice(copies)
+        self._branches.remove(branch)
+        self._replaced.append(branch)
+        self._backups = [(other, copy) for other, copy in self._backups if other is not branch]
+        copied = self._new_folder(branch.device)
+        shutil.copytree(folder, copied)
+        self._begin(branch.device, copied)
+        return True
+
+    def _correct(self, branch: Branch) -> bool:
+        """Another label for a window that this branch alone was given, and still remembers."""
+        if not branch.given:
+            return False
+        given = self._random.choice(branch.given[-10:])
+        branch.correct(f"{self._next_file():05d}", given, self._random.randrange(len(given.y)))
+        return True
+
+    def _begin(self, device: str, folder: Path) -> None:
+        branch = Branch(device, folder, self._branches[0].start)
+        branch.start = branch.learned(self._variant)
+        self._branches.append(branch)
+        branch.run()
+
+    def _feed(self, branch: Branch) -> None:
+        number = self._next_file()
         x, y = data(ROWS_A_FILE, seed=self._seed % 100_000 + number)
         order = np.random.default_rng(number).permutation(ROWS_A_FILE)
-        x, y = x[order], y[order]
-        part = self._folder / name / "spool" / f".{number:05d}.npz"
-        np.savez(part, x=x, y=y)
-        part.rename(part.with_name(f"{number:05d}.npz"))
-        self._given[name].append((x, y))
+        branch.feed(Given(f"{number:05d}", x[order], y[order]))
 
-    def _truth(self, name: str, variant: Variant, pipeline: Pipeline) -> Statistics:
-        parts = self._given[name]
-        if not parts:
-            return Statistics.zeros(variant.training_statistics.size, variant.classes, variant.space)
-        codes = pipeline.features(np.concatenate([x for x, _ in parts])).codes
-        return Statistics.of(codes, np.concatenate([y for _, y in parts]), CLASSES, variant.space)
+    def _next_file(self) -> int:
+        self._files += 1
+        return self._files
 
-    def _learned(self, name: str, variant: Variant) -> Statistics:
-        learner = HeadLearner(variant, LearnerSettings())
-        restore_learner(SQLiteStore(self._folder / name / "state" / "agent.sqlite", read_only=True), learner)
-        local: Statistics = learner.trainer.statistics  # type: ignore[union-attr]
-        return local
+    def _new_folder(self, device: str) -> Path:
+        self._folders += 1
+        return self._folder / f"{device}-{self._folders}"
+
+    def _let_all_speak(self) -> None:
+        """One copy of a device after the other, because they take each other's connection away; twice, because the
+        first to speak may hear only then that its branch is another one."""
+        for turn in range(2):
+            for branch in self._branches:
+                for other in self._branches:
+                    if other.device == branch.device and other is not branch and other.process is not None:
+                        other.end(signal.SIGTERM)
+                if branch.process is None:
+                    branch.run()
+                deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+                while not branch.idle():
+                    if time.monotonic() > deadline_s:
+                        raise Shortfall(f"{branch.name} did not come to rest in turn {turn + 1}:\n{branch.log()}")
+                    time.sleep(0.05)
+
+    def _await_head(self, samples: int) -> None:
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+        while (head := self._head()) is None or head.samples != samples:
+            if time.monotonic() > deadline_s:
+                raise Shortfall(f"the fleet counts {0 if head is None else head.samples} of {samples} labels")
+            time.sleep(0.2)
 
     def _stored(self) -> dict[str, Statistics]:
+        """Tables of each device, all its epochs together."""
         store = SqlStore(sqlite_url(self._folder / "aggregator"))
+        found: dict[str, Statistics] = {}
         with store.transaction():
-            space = read_variant(self._bundle).space
-            found = {
-                row.device: StatisticsReport.decode(row.payload).statistics for row in store.every_statistics(space)
-            }
+            for row in store.every_statistics(self._variant.space):
+                tables = StatisticsReport.decode_stored(row.payload).statistics
+                found[row.device] = found[row.device] + tables if row.device in found else tables
         store.close()
         return found
 
@@ -196,31 +301,21 @@ class CrashFleet:
         store.close()
         return None if newest is None else PublishedHead.decode(newest.payload)
 
-    def _start(self, name: str) -> None:
-        if name == "aggregator":
-            place = ["--host", self._broker.host, "--port", str(self._broker.port), "--fleet", "crash"]
-            state = ["--bundle", str(self._bundle), "--state-dir", str(self._folder / "aggregator")]
-            command = ["edge-fleet", "serve", *place, *state, "--publish-interval", "0.2"]
-        else:
-            command = ["edge-agent", "--log-level", "warning", "run", str(self._folder / name / "agent.toml")]
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [str(BIN / command[0]), *command[1:]], stdout=log, stderr=log, preexec_fn=die_with_parent
-            )
-
-    def _log(self, name: str) -> str:
-        return "\n".join((self._folder / f"{name}.log").read_text(errors="replace").splitlines()[-8:])
+    def _run_aggregator(self) -> None:
+        place = ["--host", self._broker.host, "--port", str(self._broker.port), "--fleet", "crash"]
+        state = ["--bundle", str(self._folder / "tiny.hwb"), "--state-dir", str(self._folder / "aggregator")]
+        command = [str(BIN / "edge-fleet"), "serve", *place, *state, "--publish-interval", "0.2"]
+        with (self._folder / "aggregator.log").open("ab") as log:
+            self._aggregator = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def _stop(self) -> None:
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._processes.clear()
+        for branch in self._branches:
+            if branch.process is not None and branch.process.poll() is None:
+                branch.end(signal.SIGTERM)
+        if self._aggregator is not None:
+            self._aggregator.terminate()
+            self._aggregator.wait(60)
+            self._aggregator = None
 
 
 def make_bundle(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A short run of ``make crash``, to see that it works; two hundred kills take some minutes."""
+"""A short run of ``make crash``, to see that it works; three hundred faults take some minutes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from tests.crash.fleet import CrashFleet
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.slow]
 
 
-def test_ten_kills(tmp_path: Path) -> None:
+def test_ten_faults(tmp_path: Path) -> None:
+    kinds = ["kill", "backup", "live copy", "kill", "correction", "cold copy", "restore", "kill", "live copy", "kill"]
     with CrashFleet(tmp_path, devices=2, seed=1) as fleet:
-        for _ in range(10):
-            fleet.kill_one()
+        for kind in kinds:
+            fleet.one_fault(kind)
         report = fleet.settle()
     assert report.labels == 10 * 2 * 4
-    assert sum(report.killed.values()) == 10
+    assert sum(report.faults.values()) == 10
+    assert report.branches > 4
