@@ -45,6 +45,21 @@ class Samples:
         given = self.x if self.x is not None else self.y
         return 0 if given is None else len(given)
 
+    @property
+    def has_windows(self) -> bool:
+        """Whether there is anything to predict from."""
+        return self.x is not None and len(self.x) > 0
+
+    def windows(self, start: int, stop: int) -> Float32:
+        """Some of the windows, to be asked for in order. float32 (stop - start, *input_shape)."""
+        if self.x is None:
+            raise LocalError("these samples have no windows")
+        with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and so counts as missing
+            return np.asarray(self.x[start:stop], np.float32)
+
+    def close(self) -> None:
+        """Let go of the file, where the windows are read from one."""
+
 
 def read_samples(
     path: Path,
