@@ -12,6 +12,7 @@ from edge_agent.sensors import Sensor
 from edge_agent.startup.active_bundle import Opened
 from edge_agent.store import RetryingStore, StandbyStore
 from headway.ports import Clock, Outgoing, Transport
+from headway.stopping import StopRequest
 
 
 def build_device(
@@ -24,12 +25,13 @@ def build_device(
     installer: Installer | None = None,
     machine_state: MachineState | None = None,
     loop: type[DeviceLoop] = DeviceLoop,
+    stop: StopRequest | None = None,
 ) -> DeviceLoop:
     """A device that is ready to start, on an opened bundle and store.
 
     connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
-    machine_state: of this Linux machine by default. loop: another class in tests. Raises ConfigError for a policy that
-    this machine cannot follow.
+    machine_state: of this Linux machine by default. loop: another class in tests. stop: as for `DeviceLoop`. Raises
+    ConfigError for a policy that this machine cannot follow.
     """
     store, backup = opened.store, opened.backup
     if isinstance(store, StandbyStore):
@@ -49,4 +51,5 @@ def build_device(
         connect=connect,
         installer=installer,
         replace_database=None if backup is None else backup.replace_database,
+        stop=stop,
     )
