@@ -79,6 +79,7 @@ class Daemon:
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
             stop=self._stop,
+            folder=self._slots.store_dir,
         )
 
     def run(self, *, once: bool = False) -> bool:

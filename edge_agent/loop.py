@@ -12,9 +12,12 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import headway
 from edge_agent.agent import Agent
+from edge_agent.answer_draft import AnswerDraft
+from edge_agent.attempts import Attempts
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
 from edge_agent.intake import Intake
@@ -46,6 +49,8 @@ log = logging.getLogger("edge-agent")
 RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
+# beside the store
+DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
 
 
 class DeviceLoop:
@@ -53,7 +58,8 @@ class DeviceLoop:
 
     connect: makes the connection, given what the broker publishes for this device when it breaks; None works offline.
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
-    program is to end; by default nobody can ask.
+    program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
+    is gone with the process.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class DeviceLoop:
         installer: Installer | None = None,
         replace_database: Callable[[Store], Store] | None = None,
         stop: StopRequest | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
@@ -84,6 +91,8 @@ class DeviceLoop:
             sensor,
             self._training,
             self._note,
+            draft=AnswerDraft(None if folder is None else folder / DRAFT, agent.learner.task),
+            attempts=Attempts(None if folder is None else folder / ATTEMPTS),
             new_classes=config.learner.new_classes,
             replace_database=replace_database,
         )
@@ -124,21 +133,21 @@ class DeviceLoop:
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
-        """Connect, and finish what the last run had begun."""
+        """Begin connecting. What the last run had begun is finished by the first turns."""
         if self.transport is not None:
             self.transport.start()
-        self._intake.start()
 
     def turn(self) -> int | None:
-        """One turn: take in what waits when it is time to look, then send what is due.
+        """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
 
-        Returns how many files were taken in, None when it was not yet time; `next_poll_s` tells when it is.
+        Returns how many files, or parts of one, were taken in; None when it was not yet time; `next_poll_s` tells when
+        it is.
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
             taken = self._intake.poll(lambda: self.stopping)
             self._training.step()
-            self.next_poll_s = now_s + self._config.sensor.poll_interval_s
+            self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
         self._sync()
