@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
+
+from headway.errors import HeadwayError
 
 log = logging.getLogger("edge-agent")
 
 TRIES_MAX = 3
+TRIED = f"tried {TRIES_MAX} times without coming to an end: a window of it hangs or kills the inference runtime"
 # sequence number, rows that were learned before, tries
 RECORD = Struct("<QQQ")
 CHECK = Struct("<I")
@@ -38,12 +43,18 @@ class Attempts:
         except OSError as error:
             self._failed(error)
 
-    def begin(self, sequence: int, rows: int) -> None:
-        """Work begins on this file, of which `rows` rows are learned."""
-        self._note(AT_HAND, (sequence, rows, 0))
+    @contextmanager
+    def trying(self, sequence: int, rows: int) -> Iterator[None]:
+        """Around work on this file, of which `rows` rows are learned.
 
-    def end(self) -> None:
-        """Work has come to an end, or pauses."""
+        An error that is raised on purpose is an end as good as any; with any other the try stays open.
+        """
+        self._note(AT_HAND, (sequence, rows, 0))
+        try:
+            yield
+        except HeadwayError:
+            self._note(AT_HAND, NOTHING)
+            raise
         self._note(AT_HAND, NOTHING)
 
     def tries(self, sequence: int, rows: int) -> int:

@@ -96,7 +96,7 @@ class FileAtHand:
         samples, start = self.samples, self.row
         stop = min(start - start % UNIT_ROWS + UNIT_ROWS, len(samples))
         if not self._brings_windows:
-            if samples.ids is not None and samples.y is not None:
+            if self.learning and samples.ids is not None and samples.y is not None:
                 agent.label(samples.ids[start:stop], samples.y[start:stop], self.counts)
             self.row = self.learned = stop
             return None

@@ -15,22 +15,21 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft, write_answer
-from edge_agent.attempts import TRIES_MAX, Attempts
+from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
 from edge_agent.effects import Answer, LabelCounts
 from edge_agent.file_at_hand import FileAtHand
+from edge_agent.from_memory import go_on_from_memory
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
-from edge_agent.store import Changes, OutboxRow, RetryingStore, Store
+from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from headway.class_changes import ClassChanges
 from headway.durable import Content
-from headway.errors import DataError, HeadwayError, StoreError
+from headway.errors import DataError, StoreError
 from headway.ports import Clock
 from headway.samples import Samples
 
@@ -42,9 +41,6 @@ POLL_S = 0.5
 SLICE_ROWS_MAX = 4096
 # files that may wait for the disk; beyond it they stay in the spool, and their predictions wait too
 HELD_FILES_MAX = 10_000
-ROWS_MAX = 1 << 30
-
-TRIED = "tried {} times without coming to an end: a window of it hangs or kills the inference runtime"
 
 Note = Callable[[str, str], None]
 
@@ -114,6 +110,8 @@ class Intake:
             self._store.failed(error, self._now_s)
             self._put_back()
         self.busy = taken > 0 and until()
+        if not self.busy:
+            self._claims = None
         return taken
 
     @property
@@ -146,26 +144,19 @@ class Intake:
         return True
 
     def _claim(self) -> Claimed | None:
-        """The next file that waits. One look into the spool serves for all that it finds."""
+        """The next file that waits. One look into the spool serves for what it finds, over several polls if need be."""
         if self._claims is None:
             newest = self._queue[-1].sequence if self._queue else 0
             self._claims = self._sensor.claim(max(newest, self._agent.sync_state.consumed) + 1)
-        try:
-            file = next(self._claims, None)
-        except StoreError:
-            self._claims = None
-            raise
-        if file is None:
-            self._claims = None
-        return file
+        return next(self._claims, None)
 
     def _begin(self, file: Claimed, learning: bool) -> None:
         rows = self._agent.sync_state.rows_of(file.sequence)
         if learning and self._attempts.tries(file.sequence, rows) >= TRIES_MAX:
-            self._reject(file, TRIED.format(TRIES_MAX))
+            self._reject(file, TRIED)
             return
         try:
-            with self._trying(file):
+            with self._attempts.trying(file.sequence, rows):
                 samples = self._read(file, learning)
             answered = self._draft.resume(file.sequence, rows) if learning and rows and samples.has_windows else rows
         except DataError as error:
@@ -181,18 +172,19 @@ class Intake:
     def _go_on(self, work: FileAtHand, until: Callable[[], bool]) -> None:
         """One slice of a file: its windows are looked at, or some of its rows are answered and learned."""
         answers: list[Answer] = []
+        file, rows = work.file, self._agent.sync_state.rows_of(work.file.sequence)
         try:
-            with self._trying(work.file):
+            with self._attempts.trying(file.sequence, rows):
                 if work.to_check:
                     work.check(self._pipeline, until)
                     if not work.to_check:
-                        work.begin_anew(self._read(work.file, work.learning))
+                        work.begin_anew(self._read(file, work.learning))
                     return
                 self._answer_slice(work, answers, until)
         except DataError as error:
             self._leave(work)
             if work.learning:
-                self._reject(work.file, str(error))
+                self._reject(file, str(error))
             return
         part = Answer.joined(answers) if answers else None
         if not work.learning:
@@ -200,9 +192,9 @@ class Intake:
         elif work.finished:
             self._leave(work)
             if work.brings_labels:
-                self._report_labels(work.file.name, work.counts)
+                self._report_labels(file.name, work.counts)
             earlier = self._draft.parts if work.in_parts else tuple
-            self._finish(work.file, None if part is None else partial(write_answer, parts=lambda: (*earlier(), part)))
+            self._finish(file, None if part is None else partial(write_answer, parts=lambda: (*earlier(), part)))
         else:
             self._commit_slice(work, part)
 
@@ -297,7 +289,9 @@ class Intake:
             return
         try:
             if self._store.damaged and self._replace_database is not None:
-                self._go_on_from_memory(self._replace_database)
+                problem = self._store.problem
+                go_on_from_memory(self._store, self._agent, self._replace_database, self._now_s)
+                self._note("store-replaced", f"{problem}; went on from memory in a new database")
             self._draft.flush()
             while self._unanswered:
                 self._sensor.answer(*self._unanswered[0])
@@ -309,28 +303,6 @@ class Intake:
             return
         self._answered = 0
         self._release()
-
-    def _go_on_from_memory(self, replace_database: Callable[[Store], Store]) -> None:
-        """Memory holds everything but the outbox: go on from it in a new database."""
-        problem = self._store.problem
-        rows = self._readable_outbox()
-        store = replace_database(self._store.current)
-        changes = Changes({}, outbox=rows or ())
-        if rows is None and self._agent.sync_state.sequence:
-            # the updates that waited are gone, and the aggregator takes none after a gap
-            changes = changes.then(self._agent.fork(problem))
-        everything = self._agent.everything()
-        known = {row.sequence for row in everything.outbox}
-        waiting = tuple(row for row in changes.outbox if row.sequence not in known)
-        self._store.replace(store, replace(everything, outbox=waiting + everything.outbox), self._now_s)
-        self._note("store-replaced", f"{problem}; went on from memory in a new database")
-
-    def _readable_outbox(self) -> tuple[OutboxRow, ...] | None:
-        """Rows of the damaged database and those not yet committed; None when they cannot be read."""
-        try:
-            return (*self._store.current.outbox(0, ROWS_MAX), *self._store.uncommitted_rows)
-        except StoreError:
-            return None
 
     def _read(self, file: Claimed, learning: bool) -> Samples:
         """The content; before it is learned, everything about classes is checked, and done where that is all."""
@@ -348,17 +320,6 @@ class Intake:
                 samples.close()
                 raise
         return samples
-
-    @contextmanager
-    def _trying(self, file: Claimed) -> Iterator[None]:
-        """Around work that may never come to an end. What is raised by purpose is an end, any other error is none."""
-        self._attempts.begin(file.sequence, self._agent.sync_state.rows_of(file.sequence))
-        try:
-            yield
-        except HeadwayError:
-            self._attempts.end()
-            raise
-        self._attempts.end()
 
     def _reject(self, file: Claimed, reason: str) -> None:
         rows = self._agent.sync_state.rows_of(file.sequence)
