@@ -80,7 +80,6 @@ class FileAtHand:
 
     def begin_anew(self, samples: Samples) -> None:
         """Every window is checked; go on with the same content, read from its beginning."""
-        self.samples.close()
         self.samples = samples
 
     def prepare(self, pipeline: Pipeline) -> None:

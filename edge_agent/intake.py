@@ -178,6 +178,7 @@ class Intake:
                 if work.to_check:
                     work.check(self._pipeline, until)
                     if not work.to_check:
+                        work.close()
                         work.begin_anew(self._read(file, work.learning))
                     return
                 self._answer_slice(work, answers, until)
