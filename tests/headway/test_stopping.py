@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
 import signal
@@ -54,6 +55,30 @@ def test_who_waits_for_events_is_woken_at_once(stop: StopRequest) -> None:
     assert time.monotonic() - started_s < PATIENCE_S / 2
     assert stop.requested
     timer.join()
+
+
+def test_a_signal_that_is_handled_late_does_not_turn_a_short_wait_into_one_for_ever(stop: StopRequest) -> None:
+    """As on a busy machine: the wait's time is over before the handler returns."""
+    events: queue.SimpleQueue[None] = queue.SimpleQueue()
+    timeout_s = 0.02
+
+    def wake_late() -> None:
+        handled_s = time.monotonic()
+        while time.monotonic() < handled_s + 2 * timeout_s:
+            pass
+        events.put(None)
+
+    stop.wake_with(wake_late)
+    timer = threading.Timer(timeout_s / 4, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
+    try:
+        events.get(timeout=timeout_s)
+    except queue.Empty:
+        timer.join()  # the timer was late, not the handler
+    faulthandler.cancel_dump_traceback_later()
+    timer.join()
+    assert stop.requested
 
 
 def test_whoever_comes_later_sees_an_earlier_request(stop: StopRequest) -> None:

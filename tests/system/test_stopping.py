@@ -59,6 +59,27 @@ def test_a_sigterm_at_any_step_is_a_clean_end(new_device: NewDevice, step: str) 
         assert status(device)["labels"] == 4
 
 
+def test_a_sigterm_that_finds_a_machine_too_busy_to_handle_it_at_once_is_a_clean_end(new_device: NewDevice) -> None:
+    """The process is not scheduled until long after the wait for its next look into the spool is over."""
+    for number in range(3):
+        device = new_device(f"pump-{number}")
+        x, y = data(4, seed=4)
+        device.drop("a", x=x, y=y)
+        device.start()
+        assert device.process is not None
+        wait_until(lambda device=device: device.answers() == {"a"} and not claimed(device), "a commit")  # type: ignore[misc]
+        device.process.terminate()
+        device.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)  # five of its waits
+        device.process.send_signal(signal.SIGCONT)
+        assert device.process.wait(STOP_S) == 0
+        device.process = None
+
+
+def claimed(device: Device) -> list[Path]:
+    return list((device.folder / "spool" / "claimed").iterdir())
+
+
 def test_a_sigterm_between_two_bundles_ends_the_agent(new_device: NewDevice) -> None:
     """A run that asks for another one, and a signal in the same moment."""
     device = new_device()
