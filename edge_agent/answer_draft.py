@@ -106,9 +106,9 @@ class AnswerDraft:
     def clear(self) -> None:
         """Forget all parts. Raises StoreError."""
         self._sequence, self._rows, self._end, self._in_memory = 0, 0, 0, []
-        if self._path is not None:
+        if self._path is not None and self._path.exists():  # a disk that is read-only refuses even to remove nothing
             try:
-                self._path.unlink(missing_ok=True)
+                self._path.unlink()
             except OSError as error:
                 raise StoreError(f"cannot remove {self._path}: {error.strerror or error}") from error
 

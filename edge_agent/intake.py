@@ -121,10 +121,10 @@ class Intake:
     def _recover(self) -> None:
         """Once after a start: what the last run had claimed and did not finish comes first."""
         if not self._recovered:
-            if not self._agent.sync_state.begun:
-                self._draft.clear()
             self._queue.extend(self._sensor.recover(self._agent.sync_state.consumed))
             self._recovered = True
+            if not self._agent.sync_state.begun:
+                self._draft.clear()
 
     def _begin_next(self) -> bool:
         """Begin with the next file; False when there is none. One that cannot be used is set aside at once."""
