@@ -23,6 +23,7 @@ from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
 from headway.ports import SystemClock
 from headway.printable import log_to_stderr, printable, printable_lines
+from headway.stopping import StopRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # before anything that takes time, and for every bundle that follows
+    stop = StopRequest.on_signals()
     config, clock = read_config(options.config), SystemClock()
-    while Daemon(config, clock).run(once=options.once):
+    while Daemon(config, clock, stop=stop).run(once=options.once):
         logging.getLogger("edge-agent").info("starting again with another bundle")
     return 0
 

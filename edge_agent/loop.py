@@ -12,9 +12,12 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import headway
 from edge_agent.agent import Agent
+from edge_agent.answer_draft import AnswerDraft
+from edge_agent.attempts import Attempts
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
 from edge_agent.intake import Intake
@@ -38,6 +41,7 @@ from headway.ports import (
     Transport,
     TransportEvent,
 )
+from headway.stopping import StopRequest
 from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Kind, Reported, Status, parse_topic, topic
 
 log = logging.getLogger("edge-agent")
@@ -45,13 +49,17 @@ log = logging.getLogger("edge-agent")
 RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
+# beside the store
+DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
 
 
 class DeviceLoop:
     """One device at work. Not thread-safe: one thread calls everything.
 
     connect: makes the connection, given what the broker publishes for this device when it breaks; None works offline.
-    installer: takes bundles over the network; None takes none. replace_database: as for `Intake`.
+    installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
+    program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
+    is gone with the process.
     """
 
     def __init__(
@@ -68,6 +76,8 @@ class DeviceLoop:
         connect: Callable[[Outgoing], Transport] | None = None,
         installer: Installer | None = None,
         replace_database: Callable[[Store], Store] | None = None,
+        stop: StopRequest | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._config, self._clock = config, clock
         self._variant, self._pipeline = variant, pipeline
@@ -81,14 +91,17 @@ class DeviceLoop:
             sensor,
             self._training,
             self._note,
+            draft=AnswerDraft(None if folder is None else folder / DRAFT, agent.learner.task),
+            attempts=Attempts(None if folder is None else folder / ATTEMPTS),
             new_classes=config.learner.new_classes,
             replace_database=replace_database,
         )
+        self._stop = StopRequest() if stop is None else stop
+        self._installer = installer
         self._messenger = None if installer is None else Messenger(installer, clock, self._publish, self._note)
         self._connected = False
         self._problem = self._last_error = self._last_store_problem = ""
         self._refusals: set[str] = set()
-        self._stopping = False
         self.refused = 0
         self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
@@ -103,12 +116,8 @@ class DeviceLoop:
 
     @property
     def stopping(self) -> bool:
-        """Whether the program is to end, or to start again with another bundle."""
-        return self._stopping
-
-    def stop_soon(self) -> None:
-        """End `turn` after the file at hand."""
-        self._stopping = True
+        """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
+        return self._stop.requested or (self._installer is not None and self._installer.restart)
 
     @property
     def condition(self) -> str:
@@ -124,21 +133,21 @@ class DeviceLoop:
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
-        """Connect, and finish what the last run had begun."""
+        """Begin connecting. What the last run had begun is finished by the first turns."""
         if self.transport is not None:
             self.transport.start()
-        self._intake.start()
 
     def turn(self) -> int | None:
-        """One turn: take in what waits when it is time to look, then send what is due.
+        """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
 
-        Returns how many files were taken in, None when it was not yet time; `next_poll_s` tells when it is.
+        Returns how many files, or parts of one, were taken in; None when it was not yet time; `next_poll_s` tells when
+        it is.
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
-            taken = self._intake.poll(lambda: self._stopping)
+            taken = self._intake.poll(lambda: self.stopping)
             self._training.step()
-            self.next_poll_s = now_s + self._config.sensor.poll_interval_s
+            self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
         self._sync()
@@ -253,10 +262,8 @@ class DeviceLoop:
         now_s, agent = self._clock.monotonic_s(), self._agent
         if self._store.degraded:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
-        if self._messenger is not None:
-            if self._messenger.turn(now_s, self._connected):
-                self._publish(Kind.REPORTED, self._reported().encode())
-            self._stopping = self._stopping or self._messenger.installer.restart
+        if self._messenger is not None and self._messenger.turn(now_s, self._connected):
+            self._publish(Kind.REPORTED, self._reported().encode())
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())

@@ -7,17 +7,22 @@ are each needed: without the folder's fsync a rename that was reported done can 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from headway.errors import StoreError
 
 CHECK_BYTES = 4
+# what to write: the bytes, or who writes them into a stream, where they are too many for memory
+Content = bytes | Callable[[BinaryIO], None]
 
 
-def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
+def write_durably(path: Path, payload: Content, mode: int = 0o644) -> None:
     """Replace the content of `path` atomically and durably.
 
     Raises StoreError when the disk is full, read-only or gone; the old file is then untouched.
@@ -27,7 +32,10 @@ def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(payload)
+            if isinstance(payload, bytes):
+                file.write(payload)
+            else:
+                payload(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -39,6 +47,15 @@ def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def content_bytes(payload: Content) -> bytes:
+    """All of it in memory."""
+    if isinstance(payload, bytes):
+        return payload
+    stream = io.BytesIO()
+    payload(stream)
+    return stream.getvalue()
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_agent.sensors import Claimed
 from edge_agent.store import Changes, MemoryStore
+from headway.durable import Content, content_bytes
 from headway.errors import DataError, StoreError
 from headway.maths import Task
 from headway.samples import Samples
@@ -119,10 +120,10 @@ class SimulatedSpool:
         y = np.where(samples.y == self._bundle_classes, index, samples.y)
         return replace(samples, y=y, names=() if known else (NEW_CLASS,))
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
+    def answer(self, file: Claimed, payload: Content) -> None:
         with self._power.effect():
             self._check_space()
-            self.answers[file.name] = payload
+            self.answers[file.name] = content_bytes(payload)
 
     def release(self, file: Claimed) -> None:
         with self._power.effect():

@@ -6,7 +6,7 @@ Kept beside the device, never by it: a plain sum over samples, with none of the 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,12 +29,23 @@ class SensorFile:
     samples: Samples | None
     codes: Int8
 
+    def part(self, start: int, stop: int | None) -> SensorFile:
+        """Some of its rows, as a file of their own."""
+        samples = self.samples
+        if samples is None or (start == 0 and stop is None):
+            return self
+        rows = slice(start, stop)
+        x, y = (None if given is None else given[rows] for given in (samples.x, samples.y))
+        ids = None if samples.ids is None else samples.ids[rows]
+        return SensorFile(f"{self.name}.{start}", replace(samples, x=x, y=y, ids=ids), self.codes[rows])
+
 
 @dataclass(slots=True)
 class History:
     """One life of a device, from empty tables to the loss of its disk.
 
     tables_at: the tables the device must have under each counter that was committed.
+    rows: of the file after `consumed`, that are learned.
     steps: labels learned, corrections to another class among them; applied: the files they came from.
     updates: samples of each gradient update that was queued, from sequence 1.
     course: files consumed, fleet heads and priors (messages) taken up, in that order, to do it all over again.
@@ -43,6 +54,7 @@ class History:
     total: Statistics
     windows_max: int
     consumed: int = 0
+    rows: int = 0
     counter: int = 0
     boot: int = 0
     epoch: int | None = None
@@ -69,8 +81,13 @@ class History:
             if file.name in self.applied:
                 raise Violation(f"file {file.name} was learned twice")
             self.applied[file.name] = file
-            self.course.append(file)
-            self._apply(file)
+            self._apply_rows(file, None)
+            self.rows = 0
+        if state.begun_rows > self.rows:
+            self._apply_rows(self.claims[state.begun], state.begun_rows)
+            self.rows = state.begun_rows
+        elif state.begun_rows < self.rows:
+            raise Violation(f"{state} was committed after row {self.rows}")
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
         if self.tables_at.setdefault(state.counter, self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
@@ -90,6 +107,12 @@ class History:
         """The device starts from this fleet prior, durably."""
         self.prior_samples = samples
         self.course.append(message)
+
+    def _apply_rows(self, file: SensorFile, stop: int | None) -> None:
+        """The file's rows after those that are learned, up to there."""
+        part = file.part(self.rows, stop)
+        self.course.append(part)
+        self._apply(part)
 
     def _apply(self, file: SensorFile) -> None:
         samples = file.samples

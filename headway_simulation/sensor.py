@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 
+from edge_agent.intake import SLICE_ROWS_MAX
 from headway.arrays import Int64
 from headway.samples import UNLABELLED, Samples
 from headway_simulation.history import SensorFile
@@ -25,6 +26,8 @@ class Sensor:
         kind = self._chance.random()
         if kind < 0.05:
             return self._file(None)
+        if kind < 0.06:
+            return self._large_file()
         if kind < 0.35 and self._known:
             return self._labels()
         return self._windows_file(with_ids=kind < 0.8, with_labels=kind > 0.5)
@@ -45,6 +48,13 @@ class Sensor:
             y = np.where(np.array([self._chance.random() < 0.5 for _ in y]), y, UNLABELLED)
         ids = self._ids(len(x)) if with_ids else None
         return self._file(Samples(x, y if with_labels else None, ids))
+
+    def _large_file(self) -> SensorFile:
+        """More rows than are committed at once, few of them labelled."""
+        x, y = self._model.windows(SLICE_ROWS_MAX + self._chance.randint(1, SLICE_ROWS_MAX), self._chance)
+        labelled = np.zeros(len(y), bool)
+        labelled[[self._chance.randrange(len(y)) for _ in range(self._rows_max)]] = True
+        return self._file(Samples(x, np.where(labelled, y, UNLABELLED)))
 
     def _ids(self, count: int) -> tuple[str, ...]:
         ids: dict[str, None] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,21 +21,24 @@ from headway.errors import StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
+from headway.stopping import StopRequest
 
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; returns the exit code."""
+    # before anything that takes time, and for every bundle that follows
+    stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with _alone(settings.state_dir):
-        while _serve_one_bundle(settings):
+        while _serve_one_bundle(settings, stop):
             logging.getLogger("headway.aggregator").info(
                 "the fleet has moved to another bundle; starting again with it"
             )
     return 0
 
 
-def _serve_one_bundle(settings: Settings) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
@@ -53,9 +55,7 @@ def _serve_one_bundle(settings: Settings) -> bool:
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
-    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
     superseded = service.run()
     store.close()
     return superseded

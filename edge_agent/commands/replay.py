@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.agent import Agent
+from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
@@ -46,7 +47,8 @@ def replay_recording(
     features = pipeline.features(samples.windows(0, len(samples)))
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
     answer = agent.process(features, samples.y, samples.ids) if lived is None else lived.answer
-    write_durably(out, answer.encode() if lived is None else answer.encode(phase_accuracy=lived.accuracy))
+    more = {} if lived is None else {"phase_accuracy": lived.accuracy}
+    write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
     learner, events = agent.learner, Counter(event.name for event in agent.take_events(0.0))
     return {
         "task": str(learner.task),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headway.durable import Content
 from headway.maths import Task
 from headway.samples import Samples
 
@@ -46,8 +47,8 @@ class Sensor(Protocol):
         """
         ...
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
-        """Keep the predictions for a batch; doing it again replaces them."""
+    def answer(self, file: Claimed, payload: Content) -> None:
+        """Keep the predictions for a batch, whole or not at all; doing it again replaces them."""
         ...
 
     def release(self, file: Claimed) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from edge_agent.config import SensorSettings
 from edge_agent.sensors.ports import Claimed
-from headway.durable import sync_folder, write_durably
+from headway.durable import Content, sync_folder, write_durably
 from headway.errors import ConfigError, DataError, StoreError
 from headway.maths import Task
 from headway.samples import Samples, read_samples
@@ -84,7 +84,7 @@ class Spool:
         except DataError as error:
             raise DataError(str(error).replace(str(file.path), file.name)) from error
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
+    def answer(self, file: Claimed, payload: Content) -> None:
         """Write the predictions for a file; repeating it replaces the same name with the same content."""
         write_durably(self._settings.predictions_dir / file.name, payload)
 

@@ -39,6 +39,8 @@ from headway.ports import (
 )
 
 LOOP_TIMEOUT_S = 1.0
+# for the goodbye; a thread that still tries to connect ends by itself
+STOP_S = 3.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
 TOPICS_REMEMBERED_MAX = 4096
@@ -114,11 +116,11 @@ class MqttTransport:
         return info.mid
 
     def stop(self) -> None:
-        """Disconnect cleanly (the last will is not sent) and join the network thread."""
+        """Disconnect cleanly (the last will is not sent) and give the network thread a moment to end."""
         self._stopping.set()
         self._client.disconnect()
         if self._thread is not None:
-            self._thread.join(timeout=self._settings.connect_timeout_s + 1)
+            self._thread.join(timeout=STOP_S)
 
     def _run(self) -> None:
         """Connect, serve, and after each loss wait a random time (headway/mqtt/backoff.py)."""

@@ -85,6 +85,7 @@ def test_power_that_fails_while_degraded_loses_and_repeats_nothing(tmp_path: Pat
         device.turn()
     assert device.claimed() == 5
     device.boot()
+    device.turn()
     assert device.claimed() == 0
     assert device.tables == total
 
