@@ -1,7 +1,7 @@
 """Reads labelled windows from ``.npz`` files, strictly: training data, recorded streams and spool files.
 
-Everything but the windows is small and held in memory. Windows that would take much are checked in one pass over the
-file, so that a bad one is refused whole, and then read again, some at a time.
+Everything but the windows is small, checked and held in memory. Windows that would take much stay in the file, and are
+read from it some at a time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
 from headway.maths import Task
 from headway.npz import Archive, StoredArray, read_arrays
+from headway.printable import printable
 from headway.sample_members import CLASSES, IDS, LABELS, WINDOWS, members_to_read
 
 __all__ = [
@@ -43,8 +44,8 @@ UNLABELLED = -1
 Label = int | Float32
 ID_CHARACTERS_MAX = 128
 ANY_BYTES = 4 << 30
-# of windows that are looked at in one go, and of a single one that is not held in memory with all others
-BLOCK_BYTES, WINDOW_BYTES_MAX = 1 << 20, 16 << 20
+# of a single one in a file whose windows are not all held in memory
+WINDOW_BYTES_MAX = 2 << 20
 NAMES_A_BLOCK = 1 << 16
 
 
@@ -78,7 +79,8 @@ class Samples:
     y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows, or changes
     of classes. unread: names of arrays that mean nothing here.
 
-    Windows may be left in their file until `windows` reads them; close the samples, or use them in a ``with``.
+    Windows may be left in their file until `windows` reads them; only who has read the last one knows that none is
+    damaged. Close the samples, or use them in a ``with``.
     """
 
     x: AnyArray | StoredArray | None
@@ -108,7 +110,7 @@ class Samples:
     def windows(self, start: int, stop: int) -> Float32:
         """Some of the windows, to be asked for in order. float32 (stop - start, *input_shape).
 
-        Raises DataError when somebody has changed the file since it was checked.
+        Raises DataError when the file is damaged there, or was changed or cut short by somebody.
         """
         if self.x is None:
             raise LocalError("these samples have no windows")
@@ -141,7 +143,7 @@ def read_samples(
     classes (headway/class_changes.py). label_map: class by the name it has in the file.
 
     inflated_bytes_max: of a path's arrays; labels_bytes_max: of all but the windows; held_bytes_max: windows that take
-    more are checked and stay in the file. An archive is the samples' own from now on, also when this raises.
+    more stay in the file. An archive is the samples' own from now on, also when this raises.
     Raises DataError, one line with the file, the value and the fix.
     """
     archive = source if isinstance(source, Archive) else Archive.open(source, inflated_bytes_max)
@@ -181,7 +183,7 @@ def _named(where: str) -> Iterator[None]:
         yield
     except DataError as error:
         text = str(error)
-        raise DataError(text if where in text else f"{where}: {text}") from error
+        raise DataError(text if printable(where) in text else f"{where}: {text}") from error
 
 
 def _check_size(archive: Archive, found: frozenset[str], labels_bytes_max: int) -> None:
@@ -193,7 +195,7 @@ def _check_size(archive: Archive, found: frozenset[str], labels_bytes_max: int) 
 
 
 def _windows(archive: Archive, held_bytes_max: int) -> AnyArray | StoredArray:
-    """The windows, in memory or not, every one of them checked."""
+    """The windows, in memory or not."""
     stored = archive.stored(WINDOWS)
     what = f"x is {stored.dtype} {stored.shape}"
     if stored.ndim < 2 or stored.dtype.kind not in "fiub":
@@ -201,26 +203,13 @@ def _windows(archive: Archive, held_bytes_max: int) -> AnyArray | StoredArray:
     if stored.nbytes == 0:
         raise DataError(f"{what}; it holds no windows")
     if stored.nbytes <= held_bytes_max:
-        x: AnyArray | StoredArray = stored.whole()
-    elif stored.fortran_order:
+        return stored.whole()
+    if stored.fortran_order:
         raise DataError(f"{what} in Fortran order, which is read up to {held_bytes_max} bytes; "
                         "write numpy.ascontiguousarray(x)")  # fmt: skip
-    elif stored.nbytes // len(stored) > WINDOW_BYTES_MAX:
+    if stored.nbytes // len(stored) > WINDOW_BYTES_MAX:
         raise DataError(f"{what}; a window may have {WINDOW_BYTES_MAX} bytes")
-    else:
-        x = stored
-    _check_finite(Samples(x, None), max(1, BLOCK_BYTES // (stored.nbytes // len(stored))))
-    return x
-
-
-def _check_finite(samples: Samples, rows: int) -> None:
-    """Every window has something to predict from. Reads all of them, so that the archive's check sum is checked."""
-    for start in range(0, len(samples), rows):
-        block = samples.windows(start, min(start + rows, len(samples)))
-        empty = ~np.isfinite(block).any(axis=tuple(range(1, block.ndim)))
-        if empty.any():
-            row = start + int(empty.argmax())
-            raise DataError(f"sample {row} has no finite value; nothing can be predicted from it")
+    return stored
 
 
 def _check_order(given: AnyArray, classes: Sequence[str]) -> None:
@@ -228,6 +217,76 @@ def _check_order(given: AnyArray, classes: Sequence[str]) -> None:
     if given.tolist() != list(classes):
         its, ours = given.ravel().tolist()[:8], list(classes)[:8]
         raise DataError(f"its classes are {its}, not {ours} in this order; give y as names")
+
+
+def is_labelled(y: AnyArray) -> AnyArray:
+    """Which rows have a label, bool (n,). y: int64 (n,) or float32 (n, C)."""
+    return np.asarray(y != UNLABELLED if y.ndim == 1 else ~np.isnan(y).all(axis=1))
+
+
+def row_label(y: AnyArray, row: int) -> Label:
+    """One row's label: an int, or float32 (C,)."""
+    return int(y[row]) if y.ndim == 1 else y[row]
+
+
+def class_index(label: Label) -> int:
+    """The label of a classifier. Raises LocalError for targets."""
+    if not isinstance(label, int):
+        raise LocalError(f"a classifier takes one class per window, got targets {describe(label)}")
+    return label
+
+
+def same_label(one: Label, other: Label) -> bool:
+    """Whether two labels say the same; unknown targets are alike."""
+    if isinstance(one, int) or isinstance(other, int):
+        return isinstance(one, int) and isinstance(other, int) and one == other
+    return bool(np.array_equal(one, other, equal_nan=True))
+
+
+def no_label(label: Label) -> bool:
+    """Whether it says nothing: -1, or only NaN."""
+    return label == UNLABELLED if isinstance(label, int) else bool(np.isnan(label).all())
+
+
+def targets_of(y: AnyArray, count: int, outputs: int, task: Task) -> Float32:
+    """Check targets. y: numbers (count, C), or (count,) when C is 1 -> float32 (count, C). NaN means unknown."""
+    table = y[:, None] if y.ndim == 1 and outputs == 1 else y
+    if table.shape != (count, outputs) or table.dtype.kind not in "fiub":
+        raise DataError(
+            f"y is {describe(y)}; a {task} model takes numbers of shape ({count}, {outputs}), NaN where one is unknown"
+        )
+    with np.errstate(over="ignore"):
+        targets = table.astype(np.float32)
+    known = ~np.isnan(targets)
+    wrong = known & ~np.isin(targets, (0.0, 1.0)) if task is Task.MULTI_LABEL else known & ~np.isfinite(targets)
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        allowed = "0, 1 or NaN" if task is Task.MULTI_LABEL else "finite or NaN"
+        raise DataError(f"y of sample {row}, output {column} is {targets[row, column]}; it must be {allowed}")
+    return targets
+
+
+def labels_of(
+    y: AnyArray, count: int, classes: Sequence[str] | None, label_map: Mapping[str, str] | None = None
+) -> Int64:
+    """Check labels and turn names into indices. y: (count,) integers or texts -> int64 (count,).
+
+    label_map: class by the name it has in `y`.
+    """
+    if y.shape != (count,):
+        raise DataError(f"y is {describe(y)}; it must hold one label for each of the {count} samples")
+    if y.dtype.kind == "U":
+        return _indices_of_names(y, classes, label_map or {})
+    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))
+    if not whole:
+        raise DataError(f"y is {describe(y)}; labels are class indices (-1 for none) or class names ('' for none)")
+    labels = y.astype(np.int64)
+    high = len(classes) - 1 if classes is not None else np.iinfo(np.int32).max
+    wrong = (labels < UNLABELLED) | (labels > high)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"label {int(labels[row])} of sample {row} is outside -1..{high}")
+    return labels
 
 
 def _ids(ids: AnyArray, count: int) -> Ids:

@@ -141,6 +141,9 @@ class SimulatedSpool:
     def prune_answers(self) -> int:
         return 0
 
+    def take_notices(self) -> list[tuple[str, str]]:
+        return []
+
     def power_cut(self) -> None:
         """Renames and removals that were not synced come undone, the newest first."""
         kept = self._chance.randint(0, len(self._undo))

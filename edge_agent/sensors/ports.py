@@ -14,9 +14,9 @@ from headway.samples import Samples
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A batch that is ours now. `sequence` grows by one per claim; `name` is the writer's own.
+    """A batch that is ours now. `sequence` grows with each claim; `name` is the writer's own, in printable letters.
 
-    The sequence is never reused once its effects are committed. path: where it lies.
+    The sequence is never reused once its effects are committed. path: where it lies; anybody may take it away.
     """
 
     sequence: int
@@ -41,7 +41,7 @@ class Sensor(Protocol):
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
-        """The content; new_classes: names not among `classes` are no mistake; task: what labels look like.
+        """The content; close it. new_classes: names not among `classes` are no mistake; task: what labels look like.
 
         Raises DataError.
         """
@@ -61,4 +61,8 @@ class Sensor(Protocol):
 
     def prune_answers(self) -> int:
         """Keep the newest answers up to the limit; returns how many were removed."""
+        ...
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        """What people should know since the last call: an event's name, and a line in words."""
         ...
