@@ -68,12 +68,16 @@ class KeptFiles:
                         found.append((status.st_mtime_ns, entry.name, status.st_size))
         for name in self._sizes.keys() - there:
             self._forget(name)
-        earlier, self._sizes = self._sizes, {}
-        for _, name, size_bytes in sorted(found):
-            if not (self._beside and name.endswith(self._beside) and name.removesuffix(self._beside) in there):
-                self._sizes[name] = size_bytes
-                self._bytes += size_bytes
-        self._sizes |= earlier
+        earlier, new = (
+            self._sizes,
+            {
+                name: size_bytes
+                for _, name, size_bytes in sorted(found)
+                if not (self._beside and name.endswith(self._beside) and name.removesuffix(self._beside) in there)
+            },
+        )
+        self._bytes += sum(new.values())
+        self._sizes = new | earlier if self._unseen is None else earlier | new
         self._unseen = 0
 
     def _forget(self, name: str) -> None:

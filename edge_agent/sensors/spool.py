@@ -187,7 +187,8 @@ class Spool:
             self._move(file.path, self._rejected_dir / name)
         self._sync(self._rejected_dir)
         self._sync(self._claimed_dir)
-        self._kept_rejected.add(name, size_bytes)
+        kept = os.path.lexists(self._rejected_dir / name)
+        self._kept_rejected.add(name if kept else name + REASON, size_bytes)
         self._kept_rejected.prune()
 
     def prune_answers(self) -> int:
@@ -266,10 +267,9 @@ class Spool:
         self._name("input-rejected", f"{file.name}: {problem}", str(file.path))
 
     def _free_name(self, file: Claimed) -> str:
-        """In ``rejected/``. A name that is taken gets the file's number; a reason alone is from an interrupted try."""
+        """In ``rejected/``. A name that is taken gets the file's number."""
         name, folder = _own_name(file), self._rejected_dir
-        reasons_reason = folder / (name + REASON + REASON)
-        taken = os.path.lexists(folder / name) or os.path.lexists(reasons_reason)
+        taken = os.path.lexists(folder / name) or os.path.lexists(folder / (name + REASON))
         return f"{name}.{file.sequence}" if taken else name
 
     def _make_folders(self) -> None:
