@@ -50,6 +50,7 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+GONE_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR})
 OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -71,6 +72,7 @@ class Spool:
             raise ConfigError(f"predictions_dir {self._answers} is one of the spool's own folders; give another one")
         try:
             self._make_folders()
+            self._make_folder(self._answers)
         except StoreError as error:
             raise ConfigError(f"{error}; give the agent write access") from error
         self._notices.clear()
@@ -150,7 +152,7 @@ class Spool:
         try:
             write_durably(path, payload)
         except StoreError as error:
-            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NAME_ERRNOS - {errno.ENOENT}:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NAME_ERRNOS - GONE_ERRNOS:
                 raise
             self._name("answer-lost", str(error), str(path))  # other files are answered as well as ever
         else:
@@ -273,7 +275,7 @@ class Spool:
         return f"{name}.{file.sequence}" if taken else name
 
     def _make_folders(self) -> None:
-        for folder in (self._root, self._claimed_dir, self._rejected_dir, self._answers):
+        for folder in (self._root, self._claimed_dir, self._rejected_dir):
             self._make_folder(folder)
 
     def _make_folder(self, folder: Path) -> None:

@@ -17,6 +17,7 @@ from edge_agent.sensors import Claimed, Spool
 from headway.errors import DataError
 from headway.maths import Task
 from headway.npz import Archive
+from headway.printable import is_printable
 from headway.samples import read_samples
 
 CLASSES = ("idle", "walk", "run")
@@ -72,7 +73,7 @@ class SpoolFolder:
         self._spool.recover(self._sequence)
         self._spool.prune_answers()
         for event, problem in self._spool.take_notices():
-            if not problem.isprintable():
+            if not is_printable(problem):
                 raise ValueError(f"{event} is not printable")
         left = os.listdir(self.root / "spool" / "claimed")
         if left:
