@@ -77,6 +77,10 @@ class SimulatedSpool:
         self._full = False
         self._undo: list[Callable[[], None]] = []
 
+    @property
+    def unsettled(self) -> int:
+        return 0
+
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self._full = full

@@ -30,6 +30,11 @@ class Sensor(Protocol):
     What a method did is durable when it returns; only a release may come undone by a power cut.
     """
 
+    @property
+    def unsettled(self) -> int:
+        """How many batches are not taken yet, because they may still be written."""
+        ...
+
     def recover(self, consumed: int) -> list[Claimed]:
         """After a start: forget what is committed (sequence <= consumed), return what was claimed and is not."""
         ...
