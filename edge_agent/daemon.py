@@ -56,7 +56,8 @@ class Daemon:
         opened = open_bundle(config, self._slots, clock)
         self._agent = opened.agent
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
-        # None only wakes who waits; a signal handler may put it, because this queue's `put` is reentrant
+        # None only wakes who waits; a signal handler may put it, because this queue's `put` is reentrant. And it must:
+        # up to Python 3.12 an interrupted `get` waits for ever, if its time is over when the handler returns
         self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
         self._stop.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"

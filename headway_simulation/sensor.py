@@ -26,7 +26,7 @@ class Sensor:
         kind = self._chance.random()
         if kind < 0.05:
             return self._file(None)
-        if kind < 0.06:
+        if kind < 0.08:
             return self._large_file()
         if kind < 0.35 and self._known:
             return self._labels()

@@ -114,9 +114,7 @@ class Device:
     def boot(self) -> None:
         self.wire = RecordingTransport()
         store, backup = open_store(self.state), Backup(self.state)
-        self.loop = open_device(
-            self.config, self.clock, store, transport=self.wire, backup=backup, folder=self.state
-        )
+        self.loop = open_device(self.config, self.clock, store, transport=self.wire, backup=backup, folder=self.state)
         self.loop.start()
 
     @property

@@ -40,6 +40,8 @@ def serve(settings: Settings) -> int:
 
 def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
+    if stop.requested:
+        return False
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))

@@ -126,7 +126,9 @@ def outcome(device: Device) -> tuple[bytes, dict[str, bytes], int, int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_units: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, bytes], int, int]:
+def undisturbed(
+    small_units: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bytes, dict[str, bytes], int, int]:
     """In one slice each, without a kill."""
     device = Device(tmp_path_factory.mktemp("undisturbed"))
     drop_all(device)
