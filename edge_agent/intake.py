@@ -20,6 +20,7 @@ from functools import partial
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft, write_answer
 from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
+from edge_agent.bursts import Burst
 from edge_agent.effects import Answer, LabelCounts
 from edge_agent.file_at_hand import FileAtHand
 from edge_agent.from_memory import go_on_from_memory
@@ -80,7 +81,7 @@ class Intake:
         self._at_hand: FileAtHand | None = None
         self._unanswered: list[tuple[Claimed, Content]] = []
         self._unreleased: list[Claimed] = []
-        self.busy = False
+        self.busy, self._rejects = False, Burst()
 
     def poll(self, stopping: Callable[[], bool]) -> int:
         """Take in what waits, until it is time for other things; returns how many files, or parts of one.
@@ -109,6 +110,8 @@ class Intake:
         except StoreError as error:
             self._store.failed(error, self._now_s)
             self._put_back()
+        for name, problem in self._sensor.take_notices():
+            self._note(name, problem)
         self.busy = taken > 0 and until()
         if not self.busy:
             self._claims = None
@@ -335,7 +338,8 @@ class Intake:
             self._queue.appendleft(file)
             return
         self._store.commit(self._agent.changes(consumed=file.sequence), self._now_s)
-        self._note("input-rejected", f"{file.name}: {reason}")
+        if (more := self._rejects.said(self._now_s)) is not None:
+            self._note("input-rejected", f"{file.name}: {reason}{more}")
 
     def _report_labels(self, name: str, counts: LabelCounts) -> None:
         log.info("%s: %s", name, counts)

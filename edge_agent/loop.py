@@ -98,6 +98,7 @@ class DeviceLoop:
         )
         self._stop = StopRequest() if stop is None else stop
         self._installer = installer
+        self._sensor = sensor
         self._messenger = None if installer is None else Messenger(installer, clock, self._publish, self._note)
         self._connected = False
         self._problem = self._last_error = self._last_store_problem = ""
@@ -186,7 +187,9 @@ class DeviceLoop:
             raise self._store.error
 
     def settled(self) -> bool:
-        """Whether the aggregator has acknowledged everything."""
+        """Whether no file may still be written, and the aggregator has acknowledged everything."""
+        if self._sensor.unsettled:
+            return False
         if self.transport is None:
             return True
         state = self._agent.sync_state

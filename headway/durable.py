@@ -7,11 +7,12 @@ are each needed: without the folder's fsync a rename that was reported done can 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,3 +79,21 @@ def unchecked(payload: bytes, where: str) -> bytes:
     if zlib.crc32(body).to_bytes(CHECK_BYTES, "little") != check:
         raise StoreError(f"{where} is damaged: its check sum does not fit")
     return body
+
+
+# of one name, not of the disk: the same would go well with another name
+NAME_ERRNOS = frozenset(
+    {errno.ENOENT, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR,
+     errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def refused_by_disk(what: str, *, by_name: bool = False) -> Iterator[None]:
+    """StoreError, that `what` could not be done. by_name: an OSError that is only about one name passes as it is."""
+    try:
+        yield
+    except OSError as error:
+        if by_name and error.errno in NAME_ERRNOS:
+            raise
+        raise StoreError(f"{what}: {error.strerror or error}") from error

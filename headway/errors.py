@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from headway.printable import printable
+
 NAMES_MAX, NAME_CHARACTERS_MAX = 8, 40
 
 
@@ -16,6 +18,10 @@ class HeadwayError(Exception):
     """Root of all deliberate errors."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line that can be logged and sent, whatever the names in it: those of files may be no text at all."""
+        return printable(super().__str__())
 
 
 class ConfigError(HeadwayError):

@@ -77,6 +77,10 @@ class SimulatedSpool:
         self._full = False
         self._undo: list[Callable[[], None]] = []
 
+    @property
+    def unsettled(self) -> int:
+        return 0
+
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self._full = full
@@ -140,6 +144,9 @@ class SimulatedSpool:
 
     def prune_answers(self) -> int:
         return 0
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        return []
 
     def power_cut(self) -> None:
         """Renames and removals that were not synced come undone, the newest first."""

@@ -79,6 +79,7 @@ class Sensor:
 
     def _file(self, samples: Samples | None) -> SensorFile:
         self._files += 1
-        x = samples.x if samples is not None else None
-        codes = self._model.codes(x) if x is not None else np.zeros((0, self._model.size), np.int8)
+        codes = np.zeros((0, self._model.size), np.int8)
+        if samples is not None and samples.has_windows:
+            codes = self._model.codes(samples.windows(0, len(samples)))
         return SensorFile(f"f{self._files:05d}.npz", samples, codes)

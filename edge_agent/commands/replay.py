@@ -37,14 +37,14 @@ def replay_recording(
     """
     variant = read_variant(bundle)
     samples = read_samples(stream, variant.classes, task=variant.task)
-    if samples.x is None or samples.y is None or not len(samples):
+    if not samples.has_windows or samples.y is None:
         raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     if phases and (variant.task is not Task.CLASSIFICATION or phases < 2):
         raise DataError(f"phases are for classifiers and 2 or more, not {phases} of a {variant.task} model")
     pipeline = Pipeline(variant, open_runtime(variant))
     windows = RememberedWindows(settings.horizon_rows)
     agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
-    features = pipeline.features(samples.x)
+    features = pipeline.features(samples.windows(0, len(samples)))
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
     answer = agent.process(features, samples.y, samples.ids) if lived is None else lived.answer
     more = {} if lived is None else {"phase_accuracy": lived.accuracy}
