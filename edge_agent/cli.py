@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    status = read_status(read_config(options.config))
-    print(json.dumps(status, indent=2) if options.json else printable_lines(status_text(status)))
+    status = read_status(read_config(options.config), SystemClock())
+    print(json.dumps(status, indent=2, allow_nan=False) if options.json else printable_lines(status_text(status)))
     return 0
 
 
@@ -66,7 +66,7 @@ def _classes(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     records = read_decisions(read_config(options.config))
-    print(json.dumps(records, indent=2) if options.json else printable_lines(decisions_text(records)))
+    print(json.dumps(records, indent=2, allow_nan=False) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 

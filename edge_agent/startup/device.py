@@ -37,6 +37,7 @@ def build_device(
         retrying.refused(store.failure, clock.monotonic_s())
     else:
         retrying = RetryingStore(store, backup)
+    notes = (("store-recovered", opened.recovered), ("backup-renewed", opened.renewed))
     return loop(
         config,
         clock,
@@ -49,4 +50,5 @@ def build_device(
         connect=connect,
         installer=installer,
         replace_database=None if backup is None else backup.replace_database,
+        notes=[(name, text) for name, text in notes if text],
     )
