@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from converter.options import Options
 from headway.bundle import read_container, read_public_key, read_variant
 from headway.command_line import INTERRUPTED, Command, Group, Option, file_path, option
 from headway.errors import HeadwayError
+from headway.fields import readable_json
 from headway.ports import SystemClock
 from headway.printable import printable
 from headway.settings import Entry, Kind, entries, limits, plain
@@ -235,7 +235,7 @@ def _write(
             report = write_trainable(model, data, out, options, steps)
         else:
             report = convert(model, data, options, out=out, progress=steps)
-    print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+    print(readable_json(report.as_json()) if as_json else "\n".join(report.lines()))
 
 
 @click.group(cls=_ModelOrCommand)

@@ -26,7 +26,7 @@ SESSION_TAKEN_OVER = 142
 
 
 class Announcer:
-    """Of one device. publish: sends an event, None when there is no connection. networked: whether there is a broker."""
+    """Of one device. publish: sends an event, None without a connection. networked: whether there is a broker."""
 
     def __init__(self, clock: Clock, publish: Callable[[bytes], int | None], *, networked: bool) -> None:
         self._clock, self._publish, self._networked = clock, publish, networked

@@ -9,7 +9,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from edge_agent.config import LearnerSettings, read_config, read_learner_setting
 from edge_agent.daemon import Daemon
 from headway.class_changes import ClassChanges
 from headway.errors import ConfigError, HeadwayError
+from headway.fields import readable_json
 from headway.ports import SystemClock
 from headway.printable import log_to_stderr, printable, printable_lines
 
@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    status = read_status(read_config(options.config), SystemClock())
-    print(json.dumps(status, indent=2, allow_nan=False) if options.json else printable_lines(status_text(status)))
+    status = read_status(read_config(options.config))
+    print(readable_json(status) if options.json else printable_lines(status_text(status)))
     return 0
 
 
@@ -66,14 +66,14 @@ def _classes(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     records = read_decisions(read_config(options.config))
-    print(json.dumps(records, indent=2, allow_nan=False) if options.json else printable_lines(decisions_text(records)))
+    print(readable_json(records) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
-    print(json.dumps(result, indent=2))
+    print(readable_json(result))
     return 0
 
 

@@ -75,8 +75,7 @@ class DeviceCondition:
     refusals: Refusals = Refusals()
 
     def encode(self, bytes_max: int) -> bytes:
-        """For ``edge-agent status``, which reads it beside the running agent; longer than `bytes_max` it would leave the
-        oldest problems out."""
+        """For ``edge-agent status``, beside the running agent; the oldest problems are left out beyond `bytes_max`."""
         standings: dict[str, JsonValue] = {
             name: {
                 "state": held.state,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import math
 import os
+from pathlib import Path
 
 from edge_agent.condition import CONDITION_BYTES, DISK, LEARNING, LINK, DeviceCondition, moment
 from edge_agent.config import AgentConfig
@@ -16,37 +16,36 @@ from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
 from headway.fields import Fields, parse_json
-from headway.ports import Clock
+from headway.ports import Clock, SystemClock
 
 LOCK = "agent.lock"
 
 
-def read_status(config: AgentConfig, clock: Clock) -> dict[str, object]:
-    """State of the last commit, and how the running agent is: plain values for `json.dumps`, None for what is not known.
+def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, object]:
+    """State of the last commit, and how the running agent is. clock: the system's by default.
 
     Raises StoreError when the agent has never run here.
     """
     slots = Slots(config.state_dir, config.bundle)
     path = slots.store_dir / DATABASE
-    if not path.exists() or not path.stat().st_size:
-        lack = f"{path} {'is empty' if path.exists() else 'does not exist'}"
-        if any((slots.store_dir / name).exists() for name in (BACKUP, ACK_RECORD)):
-            raise StoreError(f"{lack}, though the agent has run here; at its next start it goes on from {BACKUP}")
-        raise StoreError(f"{lack}; the agent has not run with this configuration yet")
+    if not path.exists():
+        raise _nothing(path, "does not exist", "the agent has not run with this configuration yet")
+    if not path.stat().st_size:
+        raise _nothing(path, "is empty", "the agent has not finished its first start yet")
     store = SQLiteStore(path, read_only=True)
     variant = read_variant(slots.bundle)
     learner = HeadLearner(variant, config.learner)
     sync = restore_learner(store, learner)
     if sync is None:
-        raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
+        raise _nothing(path, "is empty", "the agent has not finished its first start yet")
     (rows, size), saved = store.outbox_size(), store.load()
     store.close()
     condition = _condition(config) if _is_running(config) else None
-    status: dict[str, object] = {
+    return {
         "device": config.device,
         "fleet": config.fleet,
         "running": condition is not None,
-        **_shown(condition, clock),
+        **_shown(condition, clock or SystemClock()),
         "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
         "task": str(learner.task),
         "learner": learner.kind,
@@ -69,7 +68,13 @@ def read_status(config: AgentConfig, clock: Clock) -> dict[str, object]:
         "last_recovery": _recovery(saved.get(RECOVERY)),
         "outbox": {"rows": rows, "bytes": size},
     }
-    return {name: _finite(value) for name, value in status.items()}
+
+
+def _nothing(path: Path, lack: str, reason: str) -> StoreError:
+    """The database has nothing to show."""
+    if any(path.with_name(name).exists() for name in (BACKUP, ACK_RECORD)):
+        reason = f"but the agent has run here; at its next start it goes on from {BACKUP}, if that is good"
+    return StoreError(f"{path} {lack}; {reason}")
 
 
 def status_text(status: dict[str, object]) -> str:
@@ -92,16 +97,9 @@ def _short(value: object) -> str:
     if value is None or value == []:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return "-" if value != value else f"{value:.3f}"
     text = str(value)
     return text[:16] if len(text) == 64 else text
-
-
-def _finite(value: object) -> object:
-    """JSON has no NaN: what is not known yet is None."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _condition(config: AgentConfig) -> DeviceCondition:

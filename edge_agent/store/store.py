@@ -102,6 +102,8 @@ CONDITIONS = {
     sqlite3.SQLITE_PERM: Condition.READ_ONLY,
     sqlite3.SQLITE_CORRUPT: Condition.DAMAGED,
     sqlite3.SQLITE_NOTADB: Condition.DAMAGED,
+    # a table is missing, or not ours
+    sqlite3.SQLITE_ERROR: Condition.DAMAGED,
 }
 
 
