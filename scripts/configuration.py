@@ -67,7 +67,7 @@ PROGRAMS = (
         Settings,
         ROOT / "systemd" / "aggregator.toml",
         "the aggregator",
-        "the folder in which the command runs",
+        "this file's folder",
         {
             "fleet.name": "default",
             "bundle.path": "/etc/headway/model.hwb",

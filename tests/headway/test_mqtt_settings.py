@@ -19,7 +19,7 @@ def read(**table: object) -> MqttSettings:
 
 def test_port_443_with_alpn_and_a_client_certificate() -> None:
     settings = read(host="h", port=443, tls=True, alpn=["x-amzn-mqtt-ca"], cert_file="c", key_file="k")
-    assert (settings.alpn, settings.port, settings.cert_file) == (("x-amzn-mqtt-ca",), 443, "c")
+    assert (settings.alpn, settings.port, settings.cert_file) == (("x-amzn-mqtt-ca",), 443, Path("c"))
 
 
 @pytest.mark.parametrize(
