@@ -19,10 +19,11 @@ from edge_agent.commands import decisions_text, order, read_decisions, read_stat
 from edge_agent.config import LearnerSettings, read_config, read_learner_settings
 from edge_agent.daemon import Daemon
 from headway.class_changes import ClassChanges
-from headway.errors import ConfigError, HeadwayError
+from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
+from headway.logs import log_to_stderr, print_error, print_unexpected
 from headway.ports import SystemClock
-from headway.printable import log_to_stderr, printable, printable_lines
+from headway.printable import printable_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,12 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         return code
     except HeadwayError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print_error(str(error))
         return error.exit_code
     except BrokenPipeError:
         # whoever read our output has closed it; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        return print_unexpected(error, "--log-level debug")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ _ALL = (
     Reason(132, "Unsupported Protocol Version", _PERSON, "the broker must speak MQTT 5"),
     Reason(133, "Client Identifier not valid", _PERSON, "let the broker accept this client id"),
     Reason(134, "Bad User Name or Password", _PERSON, "check username and password"),
-    Reason(135, "Not authorized", _PERSON, "check username, password and the broker's access list"),
+    Reason(135, "Not authorized", _PERSON, "check the broker's access list"),
     Reason(136, "Server unavailable", _RETRY),
     Reason(137, "Server busy", _SLOW),
     Reason(138, "Banned", _PERSON, "the broker's administrator has banned this client"),

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
 from typing import NoReturn
 
 from headway.errors import ConfigError
 from headway.mqtt.settings import MqttSettings
-from headway.ports import Response
-
-# of OpenSSL (X509_V_ERR_...)
-NOT_YET_VALID, EXPIRED = 9, 10
-NAME_MISMATCH = (62, 64)
-# extensions that RFC 5280 demands, which Python 3.13 checks by default
-STRICT_CODES = range(80, 94)
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
@@ -40,29 +32,6 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
     return context
-
-
-def tls_failure(error: ssl.SSLError, settings: MqttSettings, wall_s: float) -> tuple[str, Response]:
-    """A handshake that failed, in words with the fix, and what to do about it. wall_s: this machine's clock."""
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        advice = f"does the broker speak TLS on port {settings.port}? check cert_file and the broker's log, too"
-        return f"TLS failed: {error.reason or error}; {advice}", Response.SLOW
-    code, response = error.verify_code, Response.PERSON
-    clock = f"this machine's clock says {datetime.fromtimestamp(wall_s, UTC):%Y-%m-%d %H:%M} UTC"
-    if code == NOT_YET_VALID:
-        # a device without a clock of its own: the network sets it soon, and nobody has to come
-        advice, response = f"{clock}; set it", Response.RETRY
-    elif code == EXPIRED:
-        advice = f"{clock}; renew the certificate"
-    elif code in NAME_MISMATCH:
-        advice = "set host to a name that is in the certificate"
-    elif code in STRICT_CODES:
-        advice = "make it anew with that extension, as docs/howto/mqtt.md shows"
-    else:
-        authorities = "the system's" if settings.ca_file is None else str(settings.ca_file.absolute())
-        advice = f"check ca_file and host (authorities: {authorities})"
-    said = str(error.verify_message).rstrip(".")
-    return f"the broker's certificate is not accepted: {said}; {advice}", response
 
 
 def _no_passphrase() -> NoReturn:

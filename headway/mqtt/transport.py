@@ -7,6 +7,7 @@ every connection begins with a new, empty client, and what must not be lost wait
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -23,9 +24,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headway.errors import ConfigError
 from headway.mqtt.backoff import FullJitter
+from headway.mqtt.failures import UNANSWERED, connection_failure
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
-from headway.mqtt.tls import tls_context, tls_failure
+from headway.mqtt.takeover import SilentClosings
+from headway.mqtt.tls import tls_context
 from headway.ports import (
     Clock,
     Connected,
@@ -39,12 +42,14 @@ from headway.ports import (
     TransportEvent,
 )
 
+log = logging.getLogger("headway.mqtt")
+
 LOOP_TIMEOUT_S = 1.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
 TOPICS_REMEMBERED_MAX = 4096
 PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
-ACCESS_REFUSED, CLIENT_ID_CODES = (134, 135), (133, 142)
+ACCESS_REFUSED, INVALID_CLIENT_ID, SESSION_TAKEN_OVER = (134, 135), 133, 142
 MOVES_MAX = 4
 
 
@@ -81,6 +86,7 @@ class MqttTransport:
         self._response = Response.RETRY
         self._reported = False
         self._moves = 0
+        self._closings = SilentClosings()
         self._quiet_until_s = float("-inf")
         self._topics: OrderedDict[int, str] = OrderedDict()
         self._thread: threading.Thread | None = None
@@ -137,13 +143,18 @@ class MqttTransport:
             except ConfigError as error:
                 self._lost(str(error), Response.PERSON)
             except (OSError, ValueError) as error:
-                self._lost(*self._failure(error))
+                self._lost(*connection_failure(error, settings, self._clock.wall_s()))
+            except Exception as error:
+                # a fault of ours must not end the thread in silence: the device would stay offline for ever
+                log.debug("in the network thread", exc_info=True)
+                self._lost(f"unexpected {type(error).__name__}: {error}; please report it", Response.SLOW)
             self._connected.clear()
             if self._response is Response.MOVE:
                 continue
             began_s = self._accepted_at_s
             if began_s is None:
                 self._address = (settings.host, settings.port)
+                self._closings.clear()
             worked_s = None if began_s is None else self._clock.monotonic_s() - began_s
             self._stopping.wait(self._jitter.wait_s(self._response, worked_s))
 
@@ -214,6 +225,8 @@ class MqttTransport:
         if self._subscriptions:
             client.subscribe([(filter_, SubscribeOptions(qos=1)) for filter_ in self._subscriptions])
         self._accepted_at_s, self._moves = self._clock.monotonic_s(), 0
+        if not flags.session_present:
+            self._closings.clear()
         self._connected.set()
         self._on_event(Connected(bool(flags.session_present)))
         if not self._limits.retain:
@@ -225,9 +238,17 @@ class MqttTransport:
         if flags.is_disconnect_packet_from_server:
             self._refused("broker ended the connection", reason.value, properties)
         else:
-            line = "connection lost" if reason.is_failure else "disconnected"
-            if self._accepted_at_s is None:
-                line += " before the broker answered; if that goes on, check port and tls, and the broker's log"
+            self._closed("connection lost" if reason.is_failure else "disconnected")
+
+    def _closed(self, line: str) -> None:
+        """The connection ended without a word of the broker's (headway/mqtt/takeover.py)."""
+        if self._accepted_at_s is None:
+            self._lost(f"{line} {UNANSWERED}", Response.RETRY)
+        elif sign := self._closings.add(self._clock.monotonic_s()):
+            taken_over = reason_of(SESSION_TAKEN_OVER)
+            line += f": {sign}; {taken_over.advice}{self._own(SESSION_TAKEN_OVER)}"
+            self._lost(line, Response.SLOW, SESSION_TAKEN_OVER)
+        else:
             self._lost(line, Response.RETRY)
 
     def _refused(self, what: str, code: int, properties: Any) -> None:
@@ -248,22 +269,9 @@ class MqttTransport:
         settings = self._settings
         if code in ACCESS_REFUSED and self._accepted_at_s is None:
             file = settings.password_file
-            read = "" if file is None else f", password_file {file.absolute()}, which is read again at each attempt"
-            return f" (username {settings.username!r}{read})"
-        return f" (client id {self._client_id})" if code in CLIENT_ID_CODES else ""
-
-    def _failure(self, error: OSError | ValueError) -> tuple[str, Response]:
-        """A connection that could not be made, in words, and what to do about it."""
-        if isinstance(error, ssl.SSLError):
-            return tls_failure(error, self._settings, self._clock.wall_s())
-        if isinstance(error, socket.gaierror):
-            return (
-                f"this host has no known address: {error.strerror}; check host and name server",
-                Response.RETRY,
-            )
-        if isinstance(error, ConnectionRefusedError):
-            return f"{error.strerror}; does the broker run there? check host and port", Response.RETRY
-        return str(error), Response.RETRY
+            read = "" if file is None else f" in {file.absolute()}, which is read again at each attempt"
+            return f"; first of all username {settings.username!r} and its password{read}"
+        return f" (client id {self._client_id})" if code in (INVALID_CLIENT_ID, SESSION_TAKEN_OVER) else ""
 
     def _moves_to(self, server: str) -> bool:
         """Take up the first server of a reference such as ``host:8883 other:8883`` (standard, 4.11), if allowed."""
@@ -302,6 +310,12 @@ class MqttTransport:
         for filter_, reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 self._on_event(NotSubscribed(filter_, str(reason_of(reason.value))))
+
+
+def check_files(settings: MqttSettings) -> None:
+    """Read password and certificates once, for a program that is of no use without them. Raises ConfigError."""
+    settings.password()
+    tls_context(settings)
 
 
 def _properties(message: Outgoing, packet: int = PacketTypes.PUBLISH) -> Properties:
