@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from headway.errors import LocalError
@@ -84,7 +84,7 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A line of this minute: since when, how often it came, and the record to tell the rest with."""
 
@@ -108,8 +108,8 @@ class RateLimitedHandler(logging.StreamHandler[TextIO]):
         now_s = self._clock_s()
         self._tell([key for key, line in self._lines.items() if now_s - line.began_s >= MINUTE_S])
         key = record.levelno, record.getMessage()
-        line = self._lines.setdefault(key, _Line(now_s, 0, record))
-        line.count += 1
+        before = self._lines.get(key, _Line(now_s, 0, record))
+        line = self._lines[key] = replace(before, count=before.count + 1)
         if line.count <= SAME_A_MINUTE:
             super().emit(record)
         self._tell([*self._lines][: max(0, len(self._lines) - LINES_REMEMBERED_MAX)])
