@@ -64,12 +64,12 @@ class Announcer:
     def offline(self, reason: str, response: Response, code: int) -> None:
         """The connection is gone or could not be made."""
         self._watch.stand(LINK, "offline", reason, is_problem=response is not Response.RETRY)
-        if reason != self._last_outage:
+        if code == SESSION_TAKEN_OVER:
+            self.note("session-taken-over", f"offline: {reason}")
+        elif reason != self._last_outage:
             # each attempt to reconnect fails with the same words; once is enough
             log.warning("offline: %s", reason)
-            self._last_outage = reason
-        if code == SESSION_TAKEN_OVER:
-            self.note("session-taken-over", reason)
+        self._last_outage = reason
 
     def publish_refused(self, problem: str) -> None:
         """The broker did not take a message. Told once per connection: to tell is to send a message."""

@@ -123,9 +123,7 @@ def _filled(store: SQLiteStore, state_dir: Path, problem: str) -> SQLiteStore:
         epoch, counter = Backup(state_dir).ack_record()
         if counter:
             resumed_from += f"; the aggregator keeps what it acknowledged: counter {counter} of epoch {epoch}"
-    text = f"{problem}; {resumed_from}"
-    log.warning("%s", text)
-    store.commit(changes.then(Changes({RECOVERED: text.encode()})))
+    store.commit(changes.then(Changes({RECOVERED: f"{problem}; {resumed_from}".encode()})))
     return store
 
 

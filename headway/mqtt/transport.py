@@ -84,7 +84,7 @@ class MqttTransport:
         self._connected = threading.Event()
         self._accepted_at_s: float | None = None
         self._response = Response.RETRY
-        self._reported = False
+        self._reported = self._contested = False
         self._moves = 0
         self._closings = SilentClosings()
         self._quiet_until_s = float("-inf")
@@ -130,6 +130,7 @@ class MqttTransport:
         settings = self._settings
         while not self._stopping.is_set():
             self._accepted_at_s, self._response, self._reported = None, Response.RETRY, False
+            self._contested = False
             try:
                 # read anew each time: a password that was changed, or a certificate renewed, needs no restart
                 self._client = self._build_client(tls_context(settings), settings.password())
@@ -155,7 +156,7 @@ class MqttTransport:
             if began_s is None:
                 self._address = (settings.host, settings.port)
                 self._closings.clear()
-            worked_s = None if began_s is None else self._clock.monotonic_s() - began_s
+            worked_s = None if began_s is None or self._contested else self._clock.monotonic_s() - began_s
             self._stopping.wait(self._jitter.wait_s(self._response, worked_s))
 
     def _serve_connection(self) -> None:
@@ -247,7 +248,9 @@ class MqttTransport:
         elif sign := self._closings.add(self._clock.monotonic_s()):
             taken_over = reason_of(SESSION_TAKEN_OVER)
             line += f": {sign}; {taken_over.advice}{self._own(SESSION_TAKEN_OVER)}"
-            self._lost(line, Response.SLOW, SESSION_TAKEN_OVER)
+            # the wait doubles, however long connections last: two clients must not fight at full speed
+            self._contested = True
+            self._lost(line, Response.RETRY, SESSION_TAKEN_OVER)
         else:
             self._lost(line, Response.RETRY)
 
