@@ -59,6 +59,9 @@ def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
     elif summaries:
         rows = [_line(summary, now_s) for summary in summaries]
         print_table(HEADER, rows, as_table(summaries, now_s), NUMBERS)
+        for summary in summaries:
+            if summary.problem:
+                print(printable(f"{summary.device}: {summary.problem}"))
     else:
         print("no device has reported yet")
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_agent.commands.status import read_status, status_text
@@ -21,15 +22,16 @@ from edge_agent.condition import (
     DeviceCondition,
     moment,
 )
-from edge_agent.config import AgentConfig, PolicySettings
+from edge_agent.config import AgentConfig, PolicySettings, SensorSettings
 from edge_agent.daemon import Daemon, write_condition
 from edge_agent.startup import active_bundle
 from headway.errors import StoreError
 from headway.fields import readable_json
-from headway.ports import Connected, Disconnected, NotSubscribed, Response
+from headway.mqtt import MqttSettings
+from headway.ports import Connected, Disconnected, NotSubscribed, Response, SystemClock
 from headway.wire import Kind, Reported
 from tests.device import Device, ManualClock
-from tests.edge_agent.variants import IdentityRuntime, variant
+from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 ENDED = list[tuple[str, str, float]]
 
@@ -232,3 +234,26 @@ def test_learning_that_has_to_wait_shows_why_and_since_when(tmp_path: Path) -> N
     device.turn(600)
     device.turn()
     assert device.loop.condition_in_full.standings[LEARNING].state == "on"
+
+
+@pytest.mark.parametrize("trouble", ["password", "authority", "certificate"])
+def test_an_agent_whose_secrets_are_missing_works_offline_and_says_so(
+    config: AgentConfig, trouble: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(active_bundle, "open_runtime", lambda variant, clock: IdentityRuntime())
+    monkeypatch.setattr("edge_agent.daemon.ONCE_ACK_WAIT_S", 0.2)
+    none = config.state_dir / "none"
+    broken = {
+        "password": MqttSettings(username="u", password_file=none),
+        "authority": MqttSettings(tls=True, ca_file=none),
+        "certificate": MqttSettings(tls=True, cert_file=none, key_file=none),
+    }
+    folder = config.bundle.parent
+    sensor = SensorSettings(folder / "spool", folder / "predictions", poll_interval_s=0.01)
+    daemon = Daemon(replace(config, mqtt=broken[trouble], sensor=sensor), SystemClock())
+    x, y = windows(6)
+    np.savez(folder / "spool" / "a.npz", x=x, y=y)
+    assert not daemon.run(once=True)
+    assert (folder / "predictions" / "a.npz").exists()
+    assert daemon._agent.learner.labels == 6
+    assert caplog.text.count(f"{none}") == 1 + (trouble == "certificate"), "one line, which names the file"
