@@ -2,7 +2,7 @@
 
 from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import Entry, redo
-from edge_agent.store.persisted import CHECKED_NAMES, RECORDS, SHIFT, Extent, Persisted, Saved
+from edge_agent.store.persisted import CHECKED_NAMES, CORRECTIONS, EPOCH, MARK, RECORDS, SHIFT, Extent, Persisted, Saved
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import (
     ACK_RECORD,
@@ -27,8 +27,11 @@ __all__ = [
     "BACKUP",
     "BLOB",
     "CHECKED_NAMES",
+    "CORRECTIONS",
     "DATABASE",
+    "EPOCH",
     "INDEX",
+    "MARK",
     "OWNER",
     "PIECE",
     "RECORDS",
