@@ -14,6 +14,7 @@ import queue
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
@@ -33,7 +34,8 @@ ONCE_ACK_WAIT_S = 10.0
 WAIT_MAX_S = 1.0
 # for events from the network, between two turns
 EVENTS_S = 0.5
-CONDITION_BYTES = 400
+# between two looks of people; what is new is shown at once
+CONDITION_INTERVAL_S = 10.0
 
 
 class Daemon:
@@ -119,7 +121,8 @@ class Daemon:
         notifier.ready()
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
-        last_condition = ""
+        told, write_at_s = loop.condition_in_full, deadline_s
+        self._show(told, notifier)
         while not loop.stopping:
             taken = loop.turn()
             if self._standby is not None and self._standby.usable:
@@ -130,12 +133,17 @@ class Daemon:
                 deadline_s = now_s + ONCE_ACK_WAIT_S
             elif once and taken is not None and (loop.settled() or now_s > deadline_s):
                 break
-            if loop.condition != last_condition:
-                last_condition = loop.condition
-                notifier.status(last_condition)
-                write_condition(self._lock, last_condition)
+            condition = loop.condition_in_full
+            if condition.is_news_after(told) or (condition != told and now_s >= write_at_s):
+                told, write_at_s = condition, now_s + CONDITION_INTERVAL_S
+                self._show(told, notifier)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
+
+    def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
+        """To systemd and to ``edge-agent status``."""
+        notifier.status(condition.line)
+        write_condition(self._lock, condition.line, condition.encode(CONDITION_FILE_BYTES - CONDITION_BYTES))
 
     def _build_installer(self, config: AgentConfig, opened: Opened) -> Installer | None:
         settings, clock = config.delivery, self._clock
@@ -168,11 +176,12 @@ class Daemon:
             return
 
 
-def write_condition(lock: int, text: str) -> None:
-    """Leave a line for ``edge-agent status`` in the lock's file: in place, so that a full disk takes it, too."""
+def write_condition(lock: int, text: str, detail: bytes = b"") -> None:
+    """Leave a line for ``edge-agent status`` in the lock's file, and all that it shows behind it: in place, so that a
+    full disk takes it, too."""
     line = text.encode("utf-8", "replace")[:CONDITION_BYTES].ljust(CONDITION_BYTES)
     try:
-        os.pwrite(lock, line, 0)
+        os.pwrite(lock, (line + detail).ljust(CONDITION_FILE_BYTES), 0)
     except OSError as error:
         log.warning("cannot leave the condition for `edge-agent status`: %s", error.strerror)
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import headway
 from edge_agent.agent import Agent
+from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
 from edge_agent.attempts import Attempts
+from edge_agent.condition import DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
 from edge_agent.intake import Intake
@@ -37,12 +40,11 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
-    Response,
     Transport,
     TransportEvent,
 )
 from headway.stopping import StopRequest
-from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Kind, Reported, Status, parse_topic, topic
+from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Reported, Status, parse_topic, topic
 
 log = logging.getLogger("edge-agent")
 
@@ -59,7 +61,7 @@ class DeviceLoop:
     connect: makes the connection, given what the broker publishes for this device when it breaks; None works offline.
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
-    is gone with the process.
+    is gone with the process. notes: what the start found out, as events by name and in words.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class DeviceLoop:
         replace_database: Callable[[Store], Store] | None = None,
         stop: StopRequest | None = None,
         folder: Path | None = None,
+        notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
+        self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
         self._variant, self._pipeline = variant, pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
@@ -90,7 +94,7 @@ class DeviceLoop:
             agent,
             sensor,
             self._training,
-            self._note,
+            self._announcer.note,
             draft=AnswerDraft(None if folder is None else folder / DRAFT, agent.learner.task),
             attempts=Attempts(None if folder is None else folder / ATTEMPTS),
             new_classes=config.learner.new_classes,
@@ -99,10 +103,11 @@ class DeviceLoop:
         self._stop = StopRequest() if stop is None else stop
         self._installer = installer
         self._sensor = sensor
-        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, self._note)
+        self._messenger = (
+            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
+        )
         self._connected = False
-        self._problem = self._last_error = self._last_store_problem = ""
-        self._refusals: set[str] = set()
+        self._notes = notes
         self.refused = 0
         self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
@@ -129,6 +134,11 @@ class DeviceLoop:
         return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
 
     @property
+    def condition_in_full(self) -> DeviceCondition:
+        """The same line, and everything that holds, and since when."""
+        return self._announcer.condition(self.condition)
+
+    @property
     def last_will(self) -> Outgoing:
         """What the broker publishes for this device when the connection breaks."""
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
@@ -137,6 +147,8 @@ class DeviceLoop:
         """Begin connecting. What the last run had begun is finished by the first turns."""
         if self.transport is not None:
             self.transport.start()
+        for name, text in self._notes:
+            self._announcer.note(name, text)
 
     def turn(self) -> int | None:
         """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
@@ -159,21 +171,22 @@ class DeviceLoop:
         match event:
             case Connected(session_present):
                 self._connected = True
-                self._last_error, self._refusals = "", set()
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
+                self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
-            case Disconnected(reason, response):
-                self._offline(reason, response)
+            case Disconnected(reason, response, code):
+                self._connected = False
+                self._announcer.offline(reason, response, code)
             case Received(name, payload):
                 self._receive(name, payload)
             case Delivered(_, reason, True, name):
-                self._refused("publish-refused", f"the broker refused {name or 'a message'}: {reason}")
+                self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
-                self._refused("subscribe-refused", f"the broker refused the subscription to {name}: {reason}")
+                self._announcer.subscription_refused(f"the broker refused the subscription to {name}: {reason}")
 
     def stop(self) -> None:
         """Publish that the device goes offline, and commit. The store stays open."""
@@ -196,21 +209,6 @@ class DeviceLoop:
         log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
         exact_done = self._agent.learner.kind != "exact" or log_line
         return exact_done and self._store.outbox_size()[0] == 0
-
-    def _offline(self, reason: str, response: Response) -> None:
-        self._connected = False
-        if reason != self._last_error:
-            # each attempt to reconnect fails with the same words; once is enough
-            log.warning("offline: %s", reason)
-            self._last_error = reason
-        if response is Response.PERSON:
-            self._problem = reason
-
-    def _refused(self, name: str, problem: str) -> None:
-        """Once per connection: a note is itself a message, which the broker may refuse as well."""
-        if problem not in self._refusals:
-            self._refusals.add(problem)
-            self._note(name, problem)
 
     def _receive(self, name: str, payload: bytes) -> None:
         try:
@@ -237,11 +235,11 @@ class DeviceLoop:
         """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
         self.refused += 1
         if not self.refused & (self.refused - 1):
-            self._note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
+            self._announcer.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
     def _publish_notices(self) -> None:
         for name, problem in self._agent.take_notices():
-            self._note(name, problem)
+            self._announcer.note(name, problem)
 
     def _publish_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):
@@ -249,15 +247,13 @@ class DeviceLoop:
             self._publish(Kind.EVENT, event.encode())
 
     def _publish_condition(self) -> None:
-        """Publish once that the disk refuses, and once that it is good again."""
-        problem = self._store.problem
-        if problem == self._last_store_problem:
-            return
-        self._last_store_problem = problem
-        name, text = ("degraded", problem) if problem else ("recovered", "the disk takes commits again")
-        log.warning("%s: %s", name, text)
-        self._publish(Kind.EVENT, Event(name, {"problem": text[:500]}, self._clock.wall_s()).encode())
-        self._publish(Kind.REPORTED, self._reported().encode())
+        """What began and what is over; and what is reported, when that is no longer true."""
+        store, training = self._store, self._training
+        self._publish_notices()
+        paused = bool(training.status_detail and (training.obstacle or store.degraded))
+        self._announcer.disk_and_learning(store.problem, training.status_detail, paused)
+        if self._announcer.take_news():
+            self._publish(Kind.REPORTED, self._reported().encode())
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
@@ -274,7 +270,7 @@ class DeviceLoop:
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
         if size_bytes := agent.uplink.take_unsendable():
-            self._note(
+            self._announcer.note(
                 "statistics-too-large",
                 f"statistics have {size_bytes} bytes, a report at most "
                 f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
@@ -298,12 +294,6 @@ class DeviceLoop:
         content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
-    def _note(self, name: str, problem: str) -> None:
-        """An event for people, here and at the aggregator: something was refused; work goes on."""
-        self._problem = problem
-        log.warning("%s", problem)
-        self._publish(Kind.EVENT, Event(name, {"problem": problem[:500]}, self._clock.wall_s()).encode())
-
     def _reported(self) -> Reported:
         learner = self._agent.learner
         return Reported(
@@ -316,7 +306,7 @@ class DeviceLoop:
             machine=f"{platform.machine()} python {platform.python_version()}",
             labels=learner.labels,
             source=learner.serving,
-            problem=(self._store.problem or self._problem)[:500],
+            problem=self._announcer.problem[:500],
             release=self._variant.release,
             delivery="" if self._messenger is None else self._messenger.installer.state[:500],
         )

@@ -18,7 +18,7 @@ from aggregator.service import Service
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
-from headway.mqtt.transport import MqttTransport
+from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import StopRequest
@@ -56,6 +56,8 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         client_id = f"headway-{settings.fleet}-aggregator"
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
+    # a device works on without the network and tries again; a server without it has nothing to do
+    check_files(settings.mqtt)
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
     superseded = service.run()

@@ -41,6 +41,7 @@ def build_device(
         retrying.refused(store.failure, clock.monotonic_s())
     else:
         retrying = RetryingStore(store, backup)
+    notes = (("store-recovered", opened.recovered), ("backup-renewed", opened.renewed))
     return loop(
         config,
         clock,
@@ -55,4 +56,5 @@ def build_device(
         replace_database=None if backup is None else backup.replace_database,
         stop=stop,
         folder=folder,
+        notes=[(name, text) for name, text in notes if text],
     )
