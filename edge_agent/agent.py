@@ -125,12 +125,15 @@ class Agent:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
         self._change(ChangeClasses(changes))
 
-    def head_published(self, payload: bytes) -> bool:
-        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError."""
-        if self.downlink.has_seen(payload):
+    def head_published(self, payload: bytes, retained: bool = False) -> bool:
+        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError.
+
+        retained: the broker gave it on our subscription, see `HeadLearner.adopt`.
+        """
+        if self.downlink.has_seen(payload, retained):
             return False
-        changed = self._change(AdoptHead(payload))
-        self.downlink.saw(payload)
+        changed = self._change(AdoptHead(payload, retained))
+        self.downlink.saw(payload, retained)
         return changed
 
     def prior_received(self, payload: bytes) -> bool:

@@ -160,8 +160,8 @@ class DeviceLoop:
                 self._publish(Kind.REPORTED, self._reported().encode())
             case Disconnected(reason, response):
                 self._offline(reason, response)
-            case Received(name, payload):
-                self._receive(name, payload)
+            case Received(name, payload, retain):
+                self._receive(name, payload, retain)
             case Delivered(_, reason, True, name):
                 self._refused("publish-refused", f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
@@ -202,7 +202,7 @@ class DeviceLoop:
             self._refusals.add(problem)
             self._note(name, problem)
 
-    def _receive(self, name: str, payload: bytes) -> None:
+    def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
@@ -214,7 +214,7 @@ class DeviceLoop:
                     state = self._agent.sync_state
                     self._store.note_acknowledged(state.epoch, state.acked, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and self._agent.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
             elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):

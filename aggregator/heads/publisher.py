@@ -19,7 +19,19 @@ from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_sc
 from headway.errors import BundleError, RemoteError
 from headway.maths import Head, Statistics, Task
 from headway.ports import Outgoing
-from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHead, StatisticsReport, Update, topic
+from headway.wire import (
+    ALL,
+    MESSAGE_BYTES_MAX,
+    TENSORS_TYPE,
+    VERSION_MAX,
+    VERSION_STEP_MAX,
+    Kind,
+    PublishedHead,
+    StatisticsReport,
+    Update,
+    may_go_on_from,
+    topic,
+)
 
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
@@ -67,6 +79,8 @@ class HeadPublisher:
         self._topic = topic(fleet, ALL, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         self.sum = FleetSum(model.training_statistics, policy.shrinkage)
+        # such versions were stored by releases that went on from any number
+        store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
         self._unreadable: list[str] = []
         for row in store.every_statistics(model.space):
             report = stored_report(row)
@@ -78,7 +92,7 @@ class HeadPublisher:
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None
         self._published_at_s: float | None = None
-        self._asking = False
+        self._asking = self._foreign = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
             raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
@@ -88,8 +102,8 @@ class HeadPublisher:
     @property
     def version(self) -> int:
         """The highest version known to be published; 0 before the first."""
-        newest = self._store.head()
-        return max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
+        newest, floor = self._store.head(), self._store.number(VERSION_FLOOR)
+        return max(floor if floor <= VERSION_MAX else 0, 0 if newest is None else newest.version)
 
     def ask(self) -> None:
         """Publish nothing before it is known which head the broker retains, if the store knows of none: versions that
@@ -120,6 +134,8 @@ class HeadPublisher:
         since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
         if since_s < self._policy.publish_interval_s:
             return False
+        if self._foreign:
+            return True
         if self._policy.method is Method.EXACT:
             return self.changed
         if self._waiting and self._waiting_since_s is None:
@@ -130,7 +146,9 @@ class HeadPublisher:
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        version = self.version + 1
+        if self._foreign and not self._has_news():
+            return self._replace_foreign(now)
+        self._foreign, version = False, self.version + 1
         notes, self._unreadable = [_set_aside(name) for name in self._unreadable], []
         try:
             head = self._average(version) if self._policy.method is Method.AVERAGE else self._solve(version)
@@ -144,6 +162,15 @@ class HeadPublisher:
         note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
         return [self._message(payload), note, *notes]
 
+    def _has_news(self) -> bool:
+        """Whether there is a new head to make, so that nothing old need be repeated."""
+        return self.changed if self._policy.method is Method.EXACT else self._waiting > 0
+
+    def _replace_foreign(self, now: Instant) -> list[Effect]:
+        """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
+        self._foreign, self._published_at_s = False, now.monotonic_s
+        return self.again() or [Outgoing(self._topic, b"", retain=True)]
+
     def connected(self, now: Instant) -> None:
         """The broker is there and can be asked."""
         if self._asked_at_s is None:
@@ -155,17 +182,34 @@ class HeadPublisher:
         return [] if newest is None else [self._message(newest.payload)]
 
     def retained(self, payload: bytes) -> list[Effect]:
-        """The head the broker retains. If it is newer than the store's, the store was lost: go on from there."""
+        """A head on the fleet's topic. If it is newer than the store's, the store was lost: go on from there.
+
+        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`.
+        """
         self.answered()
-        newest = self._store.head()
-        if newest is not None and newest.payload == payload:
+        if self._store.has_head(payload):
             return []
-        version = PublishedHead.decode(payload).version
-        if version <= self.version:
+        try:
+            version = PublishedHead.decode(payload).version
+        except RemoteError as error:
+            return self._found_foreign(f"cannot be read ({error})")
+        known = self.version
+        if version == known == self._store.number(VERSION_FLOOR):
+            # the one that was gone on from, once more
             return []
+        if version <= known:
+            return self._found_foreign(f"has version {version} and is none of those kept here")
+        if not may_go_on_from(version, known):
+            return self._found_foreign(f"has version {version}, which cannot follow version {known}")
         self._store.put_number(VERSION_FLOOR, version)
         self.changed = True
         return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
+
+    def _found_foreign(self, problem: str) -> list[Effect]:
+        """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""
+        said, self._foreign = self._foreign, True
+        text = f"the head on {self._topic} {problem}; it is replaced. Let nobody but the aggregator write there"
+        return [] if said else [Note(text, warning=True)]
 
     def _solve(self, version: int) -> PublishedHead:
         devices = self._store.contributor_count(self._model.space)

@@ -140,6 +140,12 @@ class MemoryStore:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
+    def has_head(self, payload: bytes) -> bool:
+        return any(head.payload == payload for head in self._rows.heads)
+
+    def remove_heads_after(self, version: int) -> None:
+        self._rows.heads[:] = [head for head in self._rows.heads if head.version <= version]
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         _append(self._rows.heads, row, kept_max)
 

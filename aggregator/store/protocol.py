@@ -219,6 +219,14 @@ class Store(Protocol):
         """The newest head, of one space and method or of any."""
         ...
 
+    def has_head(self, payload: bytes) -> bool:
+        """Whether this is one of the heads that are kept."""
+        ...
+
+    def remove_heads_after(self, version: int) -> None:
+        """Forget heads of higher versions."""
+        ...
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         """Add a head and forget all but the newest `kept_max`."""
         ...

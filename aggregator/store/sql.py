@@ -185,6 +185,12 @@ class SqlStore:
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
+    def has_head(self, payload: bytes) -> bool:
+        return bool(self._count(schema.heads, schema.heads.c.payload == payload))
+
+    def remove_heads_after(self, version: int) -> None:
+        self._run(delete(schema.heads).where(schema.heads.c.version > version))
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
         version = schema.heads.c.version

@@ -2,6 +2,7 @@
 
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
 from headway.wire.messages import (
     CLASSES_MAX,
     JSON_TYPE,
@@ -53,6 +54,8 @@ __all__ = [
     "REPORT_BYTES_MAX",
     "RUNS_MAX",
     "TENSORS_TYPE",
+    "VERSION_MAX",
+    "VERSION_STEP_MAX",
     "Ack",
     "Address",
     "Desired",
@@ -80,8 +83,10 @@ __all__ = [
     "is_change",
     "is_part",
     "join_report",
+    "may_go_on_from",
     "parse_topic",
     "quantise",
     "split_report",
+    "succeeds",
     "topic",
 ]
