@@ -60,7 +60,6 @@ class Aggregator:
         self._priors = Priors(fleet, model, policy, store, self._heads)
         self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
-        self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
         self._tidied_at_s = float("-inf")
         self._clearings = set(store.clearings())
@@ -205,13 +204,17 @@ class Aggregator:
                 "a clone, or a restored backup",
             )
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
-        problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
+        classes = self._heads.classes
+        problem = self._heads.sum.problem_with(report.statistics, old)
+        problem = problem or classes.problem_with(device, report.epoch, report.statistics)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
         epochs_max = self._policy.limits.epochs_per_device_max
         if known is None and self._store.epoch_count(device) >= epochs_max:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
+        classes.put(device, report.epoch, report.statistics)
+        self._heads.told.changed(known, row, old, report.statistics)
         self._store.put_statistics(row)
         self._heads.replace(old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
@@ -302,6 +305,8 @@ class Aggregator:
             if report is not None:
                 self._heads.replace(report.statistics, None)
                 removed += report.statistics.samples
+        self._heads.told.removed(device)
+        self._heads.classes.remove(device)
         self._store.remove_device(device)
         self._heads.contributors_changed()
         if self._deliveries is not None:

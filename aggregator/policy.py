@@ -23,7 +23,18 @@ class Limits:
     epochs_per_device_max: int = integer(
         64, low=1, doc="Epochs of one device: a wiped device begins a new one, which adds to the old ones."
     )
-    classes_max: int = integer(256, low=1, high=4096, doc="Classes of the bundle and classes that devices added.")
+    classes_max: int = integer(
+        256, low=1, high=4096, doc="Classes of a published head: the bundle's, and the foremost that devices added."
+    )
+    classes_per_device_max: int = integer(
+        32,
+        low=0,
+        high=4096,
+        doc="Classes that one device can add to the published head, those with most samples.",
+    )
+    class_samples_min: int = integer(
+        5, low=1, doc="Fewest samples, of all devices together, with which a class that they added is published."
+    )
     pending_updates_max: int = integer(20_000, low=1, doc="Gradient updates that may wait for their round.")
     parts_max: int = integer(
         2_000, low=1, doc="Parts of unfinished reports, all devices together, of about 120 KB each."
@@ -92,6 +103,21 @@ class Policy:
         key="publish.prior_devices_min",
         doc="Fewest devices whose summed statistics may be sent to a device that starts with few labels, its own part "
         "subtracted, since the sum of fewer would say much of each; 0: never.",
+    )
+    prior_labels_min: int = integer(
+        64,
+        low=1,
+        high=1_000_000,
+        key="publish.prior_labels_min",
+        doc="Fewest new labels, of prior_devices_min devices at least, between two different sums that are sent so, "
+        "because whoever has both knows the difference.",
+    )
+    prior_device_labels_min: int = integer(
+        8,
+        low=1,
+        high=1_000_000,
+        key="publish.prior_device_labels_min",
+        doc="Fewest new labels of one device with which its part of such sums changes; with fewer it stays as it was.",
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'

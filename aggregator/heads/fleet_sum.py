@@ -37,16 +37,13 @@ class FleetSum:
             rest = rest - part
         return rest.with_classes(self._classes(rest))
 
-    def problem_with(self, new: Statistics, old: Statistics | None, classes_max: int) -> str | None:
+    def problem_with(self, new: Statistics, old: Statistics | None) -> str | None:
         """Why `new` cannot take the place of `old`; None when it can."""
         if new.space != self._source.space or new.size != self._source.size:
             return (
                 f"feature space {new.space[:12]} (d={new.size}) is not the bundle's, "
                 f"{self._source.space[:12]} (d={self._source.size})"
             )
-        classes = set(self._classes(self._total)) | _occupied(new)
-        if len(classes) > classes_max:
-            return f"the fleet would know {len(classes)} classes; at most {classes_max} are accepted"
         samples = self.samples + new.samples - (0 if old is None else old.samples)
         if samples + self._source.samples > SAMPLES_MAX:
             return f"the fleet would hold {samples} samples; sums stay exact up to {SAMPLES_MAX}"
@@ -59,6 +56,12 @@ class FleetSum:
         if old is not None:
             self._total = self._total - old
         self._total = self._total.with_classes(self._classes(self._total))
+
+    def copy(self) -> FleetSum:
+        """The same sum, which this one's changes leave as it is."""
+        twin = FleetSum(self._source, self._shrinkage)
+        twin.replace(None, self._total)
+        return twin
 
     def head(self) -> Head:
         """LDA over the source and the fleet, over int8 codes."""

@@ -11,7 +11,9 @@ import numpy as np
 
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.averaging import Contribution, average
+from aggregator.heads.class_list import ClassList
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.arrays import Float32
@@ -79,6 +81,9 @@ class HeadPublisher:
         self._topic = topic(fleet, ALL, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         self.sum = FleetSum(model.training_statistics, policy.shrinkage)
+        classes = model.training_statistics.classes
+        self.classes = ClassList(classes, policy.limits, min(policy.limits.classes_max, model.classes_max()))
+        self.told = ToldSum(model.training_statistics, policy, store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
         self._unreadable: list[str] = []
@@ -88,6 +93,9 @@ class HeadPublisher:
                 self._unreadable.append(f"{row.device}, epoch {row.epoch}")
             else:
                 self.sum.replace(None, report.statistics)
+                self.classes.put(row.device, row.epoch, report.statistics)
+                self.told.found(row, report.statistics)
+        self.told.settle()
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = sum(1 for _ in store.updates(model.space))
         self._waiting_since_s: float | None = None
@@ -104,6 +112,11 @@ class HeadPublisher:
         """The highest version known to be published; 0 before the first."""
         newest, floor = self._store.head(), self._store.number(VERSION_FLOOR)
         return max(floor if floor <= VERSION_MAX else 0, 0 if newest is None else newest.version)
+
+    @property
+    def asking(self) -> bool:
+        """Whether it is not known yet which head the broker retains, and so whether the store was lost."""
+        return self._asking
 
     def ask(self) -> None:
         """Publish nothing before it is known which head the broker retains, if the store knows of none: versions that
@@ -203,6 +216,7 @@ class HeadPublisher:
             return self._found_foreign(f"has version {version}, which cannot follow version {known}")
         self._store.put_number(VERSION_FLOOR, version)
         self.changed = True
+        self.told.store_went_back()
         return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
 
     def _found_foreign(self, problem: str) -> list[Effect]:
@@ -213,7 +227,8 @@ class HeadPublisher:
 
     def _solve(self, version: int) -> PublishedHead:
         devices = self._store.contributor_count(self._model.space)
-        return PublishedHead(version, "exact", self._model.space, devices, self.sum.samples, self.sum.head())
+        head = self.classes.published(self.sum.head())
+        return PublishedHead(version, "exact", self._model.space, devices, self.sum.samples, head)
 
     def _average(self, version: int) -> PublishedHead:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""

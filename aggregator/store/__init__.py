@@ -11,6 +11,7 @@ from aggregator.store.protocol import (
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "StoredPart",
     "StoredStatistics",
     "StoredUpdate",
+    "ToldStatistics",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -17,6 +17,7 @@ from aggregator.store.protocol import (
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 
 Key = TypeVar("Key")
@@ -30,6 +31,7 @@ class _Rows:
     numbers: dict[str, int] = field(default_factory=dict)
     devices: dict[str, DeviceRow] = field(default_factory=dict)
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
+    told: dict[tuple[str, int], ToldStatistics] = field(default_factory=dict)
     sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
     parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
@@ -86,6 +88,19 @@ class MemoryStore:
         for row in list(self._rows.statistics.values()):
             if row.space == space and device in (None, row.device):
                 yield row
+
+    def told(self) -> list[ToldStatistics]:
+        return [replace(row, payload=b"") for row in self._rows.told.values()]
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        row = self._rows.told.get((device, epoch))
+        return b"" if row is None else row.payload
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        self._rows.told.update({(row.device, row.epoch): row for row in rows})
+
+    def remove_told(self, device: str) -> None:
+        _drop(self._rows.told, lambda key, _: key[0] == device)
 
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)

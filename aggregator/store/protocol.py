@@ -6,7 +6,7 @@ of it is when it raised. Payloads rest as they came over the wire, validated, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,21 @@ class StoredStatistics:
     counter: int
     space: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStatistics:
+    """What of one (device, epoch) is in the sum that devices are told (`aggregator.heads.told_sum`).
+
+    counter, samples: of the report that is in it; a counter below 0: none is, and `samples` count as known outside.
+    payload: that report, once a newer one has taken its place; else empty.
+    """
+
+    device: str
+    epoch: int
+    counter: int
+    samples: int
+    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,22 @@ class Store(Protocol):
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         """Rows in one feature space, of one device or of all."""
+        ...
+
+    def told(self) -> list[ToldStatistics]:
+        """What is in the sum that devices are told, payloads left out."""
+        ...
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        """The payload of one of them; empty without one."""
+        ...
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        """Insert, or replace the rows of the same (device, epoch)."""
+        ...
+
+    def remove_told(self, device: str) -> None:
+        """Forget what of a device is in it."""
         ...
 
     def epoch_count(self, device: str) -> int:

@@ -45,6 +45,16 @@ statistics = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
+told = Table(
+    "told",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
 sequences = Table(
     "sequences",
     metadata,

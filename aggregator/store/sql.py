@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -10,12 +10,10 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Table,
     and_,
-    create_engine,
+    bindparam,
     delete,
-    event,
     func,
     insert,
     select,
@@ -25,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
+from aggregator.store.engine import open_engine, reason_of
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
@@ -35,10 +34,9 @@ from aggregator.store.protocol import (
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 from headway.errors import LocalError, StoreError
-
-BUSY_TIMEOUT_MS = 10_000
 
 
 class SqlStore:
@@ -51,13 +49,13 @@ class SqlStore:
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         try:
-            self._engine = _engine(url)
+            self._engine = open_engine(url)
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
             with self.transaction():
                 self._check_schema()
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {_reason(error)}") from error
+            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
     def close(self) -> None:
         """Release the database."""
@@ -72,7 +70,7 @@ class SqlStore:
                 self._active = connection
                 yield
         except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {_reason(error)}") from error
+            raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
 
@@ -112,6 +110,28 @@ class SqlStore:
             query = query.where(schema.statistics.c.device == device)
         for row in self._run(query).mappings():
             yield StoredStatistics(**row)
+
+    def told(self) -> list[ToldStatistics]:
+        column = schema.told.c
+        rows = self._run(select(column.device, column.epoch, column.counter, column.samples))
+        return [ToldStatistics(*row) for row in rows]
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        column = schema.told.c
+        value = self._value(select(column.payload).where(column.device == device, column.epoch == epoch))
+        return b"" if value is None else bytes(value)
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        if rows:
+            column = schema.told.c
+            same = and_(column.device == bindparam("known_device"), column.epoch == bindparam("known_epoch"))
+            self._run(
+                delete(schema.told).where(same), [{"known_device": r.device, "known_epoch": r.epoch} for r in rows]
+            )
+            self._run(insert(schema.told), [asdict(row) for row in rows])
+
+    def remove_told(self, device: str) -> None:
+        self._run(delete(schema.told).where(schema.told.c.device == device))
 
     def epoch_count(self, device: str) -> int:
         return self._count(schema.statistics, schema.statistics.c.device == device)
@@ -292,33 +312,7 @@ class SqlStore:
     def _value(self, statement: Any) -> Any:
         return self._run(statement).scalar()
 
-    def _run(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
+    def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         if self._active is None:
             raise LocalError("the aggregator's store was used outside a transaction")
         return self._active.execute(statement, values)
-
-
-def _engine(url: str) -> Engine:
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    # the driver's own transaction handling commits behind our back; we begin explicitly instead
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split())[:200]

@@ -146,7 +146,7 @@ def test_limits_are_kept() -> None:
     fleet = Fleet(Policy(limits=Limits(devices_max=2, epochs_per_device_max=2, classes_max=4)))
     fleet.send(*[statistics_message(device, 1, 1, FIRST) for device in ("a", "b", "c")])
     fleet.send(*[statistics_message("a", epoch, 1, FIRST) for epoch in (2, 3)])
-    wide = tables(30, 4, (*CLASSES, "jump", "fall"))
+    wide = tables(30, 4, (*CLASSES, "jump", "fall", "sit", "lie", "climb"))
     fleet.send(statistics_message("b", 1, 2, wide))
     assert fleet.refusals == {("", "limit"): 1, ("a", "limit"): 1, ("b", "limit"): 1}
     assert fleet.core.statistics == FIRST + FIRST + FIRST
