@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.agent import EPOCH_BITS, Agent
+from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store import RECOVERED, Changes, Store
-from edge_agent.sync import SyncState
+from edge_agent.sync import EPOCH_BITS, SyncState
 from headway.bundle import Variant, read_public_key, read_variant
 
 
