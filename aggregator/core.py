@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
+from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Method, Policy
@@ -66,8 +67,7 @@ class Aggregator:
         self._touched: dict[tuple[str, int], Parting | None] = {}
         self._branches = Branches()
         self._tidied_at_s = float("-inf")
-        self._clearings = set(store.clearings())
-        self._clear_now: list[str] = []
+        self._clearings = Clearings(fleet, store)
         self._deliveries = deliveries
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
@@ -94,8 +94,10 @@ class Aggregator:
         for message in batch:
             effects += self._receive_one(message, now)
         self._registry.flush()
-        effects += [_clearing(name) for name in self._clear_now]
-        self._clear_now.clear()
+        for device in self._registry.take_forgotten():
+            # its statistics, if it has any after all, are welcome
+            self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        effects += self._clearings.take()
         effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
         return effects
@@ -124,15 +126,13 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
-        self._clear_now.clear()
         if self._deliveries is not None:
             self._deliveries.again()
-        return [*map(_clearing, sorted(self._clearings)), *self._heads.again()]
+        return [*self._clearings.again(), *self._heads.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
-        for name in self._clearings.intersection(names):
-            self._forget_clearing(name)
+        self._clearings.forget(names)
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
@@ -158,13 +158,13 @@ class Aggregator:
                 return self._deliveries.on_request(device, message.payload, now)
             if address.kind is Kind.PRIOR_REQUEST:
                 self._registry.admit(device, now)
-                return self._priors.on_request(device, message.payload)
+                return self._priors.on_request(device, message.payload, now)
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
             if not message.retain and message.topic in self._clearings:
                 # the device goes on, and what the broker retains is new
-                self._forget_clearing(message.topic)
+                self._clearings.forget([message.topic])
             if self._deliveries is not None:
                 self._deliveries.seen(device)
             return []
@@ -279,11 +279,11 @@ class Aggregator:
         """May this device say this? From here on the message is answered, be it refused or not."""
         if claimed != device:
             raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
-        self._registry.admit(device, now)
+        self._registry.admit(device, now, contributes=True)
         self._touched.setdefault((device, epoch), None)
         if self._store.is_removed(device, epoch):
             # the broker retains it now, or still does
-            self._clear(topic(self._fleet, device, Kind.STATISTICS))
+            self._clearings.add(device, Kind.STATISTICS)
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
     def _check_update(self, update: Update) -> None:
@@ -324,27 +324,14 @@ class Aggregator:
         self._heads.classes.remove(device)
         self._store.remove_device(device)
         self._heads.contributors_changed()
-        if self._deliveries is not None:
-            self._deliveries.forget(device)
-        for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):
-            self._clear(topic(self._fleet, device, kind))
-        effects: list[Effect] = [_clearing(name) for name in self._clear_now]
-        self._clear_now.clear()
+        self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask
         effects += [self._acknowledgement(device, epoch)] if epoch else []
         return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
 
-    def _clear(self, name: str) -> None:
-        """Have the broker forget what it retains there: now, and on each connection until it has confirmed."""
-        self._store.put_clearing(name)
-        self._clearings.add(name)
-        if name not in self._clear_now:
-            self._clear_now.append(name)
-
-    def _forget_clearing(self, name: str) -> None:
-        self._store.remove_clearing(name)
-        self._clearings.discard(name)
-
-
-def _clearing(name: str) -> Outgoing:
-    return Outgoing(name, b"", retain=True)
+    def _let_go(self, device: str, *retained: Kind) -> None:
+        """Nothing is ordered for the device any more, and the broker is to forget what it retains of these kinds."""
+        if self._deliveries is not None:
+            self._deliveries.forget(device)
+        self._clearings.add(device, *retained)

@@ -20,6 +20,12 @@ class Limits:
     """Bounds on what a fleet can make the aggregator store or do."""
 
     devices_max: int = integer(20_000, low=1, doc="Devices that are known; further ones are refused.")
+    stranger_days: float = number(
+        7.0,
+        low=0.0,
+        high=3650.0,
+        doc="Days unseen after which a device that never contributed gives its place when places are short.",
+    )
     epochs_per_device_max: int = integer(
         64, low=1, doc="Epochs of one device: a wiped device begins a new one, which adds to the old ones."
     )
@@ -40,6 +46,13 @@ class Limits:
         2_000, low=1, doc="Parts of unfinished reports, all devices together, of about 120 KB each."
     )
     events_max: int = integer(50_000, low=1, doc="Events that are kept; beyond it the oldest are deleted.")
+    events_per_device_hour: int = integer(240, low=1, doc="Events of one device that are kept in an hour.")
+    event_bytes_max: int = integer(
+        4096, low=1, doc="Bytes of the longest detail of an event; of longer ones the start is kept."
+    )
+    prior_requests_per_device_hour: int = integer(
+        120, low=1, doc="Requests of one device for the others' sum that are answered in an hour."
+    )
     heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept.")
 
 
@@ -51,6 +64,9 @@ class DeliveryPolicy:
         1_000_000.0, low=1000.0, high=1e10, doc="Bytes of bundles that leave in a second, all devices together."
     )
     devices_per_s: float = number(20.0, low=0.01, high=1e5, doc="Devices that are sent their order in a second.")
+    requests_per_device_minute: int = integer(
+        3000, low=1, doc="Requests of one device for ranges of a bundle that are answered in a minute."
+    )
 
 
 @dataclass(frozen=True, slots=True)

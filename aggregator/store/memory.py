@@ -78,6 +78,13 @@ class MemoryStore:
     def device_count(self) -> int:
         return len(self._rows.devices)
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        rows = self._rows
+        contributors = {device for device, _ in [*rows.statistics, *rows.sequences]}
+        unseen = (row for row in rows.devices.values() if row.last_seen_s <= unseen_since_s)
+        strangers = [row for row in unseen if row.device not in contributors]
+        return min(strangers, key=lambda row: (row.last_seen_s, row.device)).device if strangers else None
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
         return self._rows.statistics.get((device, epoch))
 
@@ -121,6 +128,9 @@ class MemoryStore:
 
     def remove_parts(self, device: str, epoch: int) -> None:
         _drop(self._rows.parts, lambda key, _: key[:2] == (device, epoch))
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        return list(dict.fromkeys(key[1] for key in self._rows.parts if key[0] == device))
 
     def part_count(self) -> int:
         return len(self._rows.parts)

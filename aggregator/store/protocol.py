@@ -166,6 +166,10 @@ class Store(Protocol):
 
     def device_count(self) -> int: ...
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        """Of the devices that never contributed and were last seen then or before, the one seen longest ago."""
+        ...
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None: ...
 
     def put_statistics(self, row: StoredStatistics) -> None:
@@ -213,6 +217,10 @@ class Store(Protocol):
         ...
 
     def remove_parts(self, device: str, epoch: int) -> None: ...
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        """Epochs of a device's reports that are not whole, the one begun first first."""
+        ...
 
     def part_count(self) -> int:
         """Parts of all devices."""

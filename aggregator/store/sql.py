@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -95,6 +96,14 @@ class SqlStore:
     def device_count(self) -> int:
         return self._count(schema.devices)
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        column = schema.devices.c
+        strangers = select(column.device).where(column.last_seen_s <= unseen_since_s)
+        for table in (schema.statistics, schema.sequences):
+            strangers = strangers.where(~exists().where(table.c.device == column.device))
+        found = self._value(strangers.order_by(column.last_seen_s, column.device).limit(1))
+        return None if found is None else str(found)
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
         table = schema.statistics
         query = select(table).where(table.c.device == device, table.c.epoch == epoch)
@@ -159,6 +168,11 @@ class SqlStore:
     def remove_parts(self, device: str, epoch: int) -> None:
         column = schema.parts.c
         self._run(delete(schema.parts).where(column.device == device, column.epoch == epoch))
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        column = schema.parts.c
+        query = select(column.epoch).where(column.device == device).group_by(column.epoch)
+        return [int(row[0]) for row in self._run(query.order_by(func.min(column.id)))]
 
     def part_count(self) -> int:
         return self._count(schema.parts)
