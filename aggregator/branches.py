@@ -6,13 +6,15 @@ share, and the device goes on from there under an epoch of its own, so that what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aggregator.effects import Refused
 from aggregator.heads import stored_report
 from aggregator.store import StoredStatistics
-from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport
+from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, epoch_position
 
 # branches that are remembered, and how often one is told where it parts before it counts as a refusal
-BRANCHES_MAX, ANSWERS_MAX = 1000, 8
+BRANCHES_MAX, ANSWERS_MAX = 1000, 100
 
 
 class Branches:
@@ -33,6 +35,27 @@ class Branches:
             return None
         shared = report.history.last_shared(report.counter, stored, known.counter)
         return Parting(RunPoint(report.history.run_id, report.counter), shared)
+
+    def overlap(self, report: StatisticsReport, others: Iterable[StoredStatistics]) -> Parting | None:
+        """Where an epoch and another one of the same device part whose beginnings count the same labels; None for
+        none.
+
+        A store that was set back to an older day makes that possible: a copy of the device that had begun a branch of
+        its own, and one that never heard of it, may both find the place of the old epoch free.
+        """
+        base = epoch_position(report.epoch)
+        spans, shared = report.history.spans(report.counter), RunPoint(0, 0)
+        for other in others:
+            other_base = epoch_position(other.epoch)
+            if other.epoch == report.epoch or base is None or other_base is None:
+                continue
+            for run_id, (start, end) in StatisticsReport.read_history(other.payload).spans(other.counter).items():
+                first, last = spans.get(run_id, (0, 0))
+                # in counters of the report's epoch
+                begin, until = max(first, other_base + start - base), min(last, other_base + end - base)
+                if run_id and begin < until > shared.counter:
+                    shared = RunPoint(run_id, until)
+        return Parting(RunPoint(report.history.run_id, report.counter), shared) if shared.counter else None
 
     def answered(self, report: StatisticsReport | StatisticsChange) -> None:
         """A report is answered with where its branch parts. Raises Refused for one that goes on all the same."""

@@ -206,6 +206,9 @@ class Aggregator:
         if known is not None and report.counter <= known.counter:
             check_same_history(report, payload, known)
             return
+        others = self._store.every_statistics(self._model.space, device)
+        if self._answered(report, self._branches.overlap(report, others)):
+            return
         stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
         classes = self._heads.classes
@@ -235,8 +238,10 @@ class Aggregator:
         return change.applied(base)
 
     def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
-        """Whether a report comes from another branch than the stored one; then the answer says where they part."""
-        parting = self._branches.parting(report, known)
+        """Whether a report comes from another branch than the stored one, which it is then answered."""
+        return self._answered(report, self._branches.parting(report, known))
+
+    def _answered(self, report: StatisticsReport | StatisticsChange, parting: Parting | None) -> bool:
         if parting is None:
             return False
         self._touched[report.device, report.epoch] = parting

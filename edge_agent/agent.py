@@ -267,6 +267,8 @@ class Agent:
             self.epochs.older.acknowledged(ack)
             return None
         contradiction = state.contradiction(ack)
+        if contradiction is None and state.is_told_to_part(ack, self.uplink.sent_counter):
+            contradiction = "the aggregator counts a part of this under another epoch of this device already"
         if contradiction is not None or ack.removed:
             return self._part(ack, contradiction)
         if ack.counter < state.acked or not self.uplink.awaiting:

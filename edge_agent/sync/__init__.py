@@ -3,12 +3,11 @@
 from edge_agent.sync.downlink import Downlink
 from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
-from edge_agent.sync.history import EPOCH_BITS, SyncState
+from edge_agent.sync.history import SyncState
 from edge_agent.sync.outbox import Outbox, as_sent
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
-    "EPOCH_BITS",
     "Downlink",
     "Epochs",
     "ErrorFeedback",

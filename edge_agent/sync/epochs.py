@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edge_agent.learner import COUNTED, CorrectLabel, HeadLearner, Operation
 from edge_agent.store import Entry, Persisted
-from edge_agent.sync.history import EPOCH_BITS, Baseline, SyncState
+from edge_agent.sync.history import Baseline, SyncState
 from edge_agent.sync.older_epochs import OlderEpochs
 from edge_agent.sync.past import Moment, Past
-from headway.wire import StatisticsReport
+from headway.wire import DRAWN_BITS, StatisticsReport, numbered_epoch
 
 
 class Epochs:
@@ -93,7 +93,9 @@ class Epochs:
             report = StatisticsReport(self._device, state.epoch, state.counter, now.statistics, state.history)
             self.older.remove(report)
             self.baseline.begin(now.statistics)
-        state.begin_epoch(draw(EPOCH_BITS), state.counter, self._learner.labels)
+        # the old epoch's empty tables take one counter more
+        state.skip_counter()
+        state.begin_epoch(numbered_epoch(draw(DRAWN_BITS), state.position), state.counter, self._learner.labels)
 
     def _now(self) -> Moment | None:
         statistics = self._learner.trainer.statistics

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 
@@ -24,14 +23,13 @@ from headway.fields import Fields, canonical_json, parse_json
 from headway.maths import Statistics, from_arrays, to_arrays
 from headway.samples import Label, class_index, no_label
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import RUNS_MAX, Ack, History
+from headway.wire import RUNS_MAX, Ack, History, branch_epoch
 
 # name in the store
 BASELINE = "baseline"
 BASELINE_BYTES_MAX = 256 << 20
 # names under which the first version saved what is called otherwise now
 SAVED_NAMES = {"run_id": "life", "earlier_runs": "earlier", "run_ends": "ends"}
-EPOCH_BITS = 48
 # of a run whose last outbox row is not known
 UNKNOWN_SEQUENCE = 2**53
 
@@ -72,6 +70,10 @@ class SyncState:
 
     def count(self) -> None:
         """The statistics, or the names in them, have changed."""
+        self.counter += 1
+
+    def skip_counter(self) -> None:
+        """Leave a counter out: what is told under it is nothing that this device learned."""
         self.counter += 1
 
     def consume(self, sequence: int) -> None:
@@ -123,8 +125,7 @@ class SyncState:
         """
         runs = [run for run, end in zip(self.earlier_runs, self.run_ends, strict=True) if end > counter]
         first = runs[0] if runs else self.run_id if self.counter > counter else run_id
-        digest = blake2b(f"{self.epoch} {counter} {first}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little") % (1 << EPOCH_BITS)
+        return branch_epoch(self.epoch, counter, first, self.base + counter)
 
     def history_at(self, counter: int) -> History:
         """The history as it was at `counter`."""
@@ -151,14 +152,16 @@ class SyncState:
 
         sent_counter: of the report that was sent last.
         """
+        if self.is_told_to_part(ack, sent_counter) and ack.parting is not None:
+            return min(ack.parting.shared.counter, self.counter)
         ends = {**dict(zip(self.earlier_runs, self.run_ends, strict=True)), self.run_id: self.counter}
-        if ack.run_id and ack.run_id in ends and ack.counter:
-            return min(ack.counter, ends[ack.run_id])
-        parting = ack.parting
-        # what another copy of this device is told comes here as well
-        if parting is None or parting.answered != (self.run_id, sent_counter):
-            return None
-        return min(parting.shared.counter, self.counter)
+        known = ack.run_id and ack.run_id in ends and ack.counter
+        return min(ack.counter, ends[ack.run_id]) if known else None
+
+    def is_told_to_part(self, ack: Ack, sent_counter: int) -> bool:
+        """Whether an ack says that the report sent last is of another branch; what copies of this device are told comes
+        here as well."""
+        return ack.parting is not None and ack.parting.answered == (self.run_id, sent_counter)
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}

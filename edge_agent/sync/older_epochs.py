@@ -54,7 +54,9 @@ class OlderEpochs:
 
     def acknowledged(self, ack: Ack) -> None:
         """The aggregator has answered about some epoch."""
-        if ack.epoch in self._waiting and (ack.removed or ack.counter >= self._counters[ack.epoch]):
+        if ack.epoch in self._waiting and (
+            ack.removed or ack.parting is not None or ack.counter >= self._counters[ack.epoch]
+        ):
             self._waiting.discard(ack.epoch)
 
     def due(self, now_s: float) -> list[Send]:

@@ -1,6 +1,7 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
 from headway.wire.messages import (
@@ -49,6 +50,7 @@ __all__ = [
     "ALL",
     "CHUNK_BYTES_MAX",
     "CLASSES_MAX",
+    "DRAWN_BITS",
     "FROM_DEVICES",
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
@@ -80,14 +82,17 @@ __all__ = [
     "Status",
     "Update",
     "aggregator_subscriptions",
+    "branch_epoch",
     "change_between",
     "checked_name",
     "dequantise",
     "device_subscriptions",
+    "epoch_position",
     "is_change",
     "is_part",
     "join_report",
     "may_go_on_from",
+    "numbered_epoch",
     "parse_topic",
     "quantise",
     "split_report",

@@ -67,6 +67,13 @@ class History:
                 return RunPoint(run_id, min(end, theirs[run_id]))
         return RunPoint(0, max((history.run_ends[0] for history in (self, other) if history._forgets), default=0))
 
+    def spans(self, counter: int) -> dict[int, tuple[int, int]]:
+        """Each known run, and the counters after which it began and at which it ended; the newest is at `counter`."""
+        ends = self._ends(counter)
+        # of the first one after some that are forgotten it is not known where it began
+        starts = [ends[0][1] if self._forgets else 0, *(end for _, end in ends)]
+        return {run_id: (start, end) for start, (run_id, end) in zip(starts, ends, strict=False)}
+
     @property
     def _forgets(self) -> bool:
         return len(self.earlier_runs) >= RUNS_MAX
