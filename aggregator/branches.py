@@ -6,11 +6,9 @@ share, and the device goes on from there under an epoch of its own, so that what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from aggregator.effects import Refused
 from aggregator.heads import stored_report
-from aggregator.store import StoredStatistics
+from aggregator.store import Store, StoredStatistics
 from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, epoch_position
 
 # branches that are remembered, and how often one is told where it parts before it counts as a refusal
@@ -18,9 +16,10 @@ BRANCHES_MAX, ANSWERS_MAX = 1000, 100
 
 
 class Branches:
-    """Remembers which branches were answered."""
+    """Remembers which branches were answered. space: of the features; methods run in a transaction of the store."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store, space: str) -> None:
+        self._store, self._space = store, space
         # by device, epoch and run
         self._answers: dict[tuple[str, int, int], int] = {}
 
@@ -36,16 +35,19 @@ class Branches:
         shared = report.history.last_shared(report.counter, stored, known.counter)
         return Parting(RunPoint(report.history.run_id, report.counter), shared)
 
-    def overlap(self, report: StatisticsReport, others: Iterable[StoredStatistics]) -> Parting | None:
+    def overlap(self, report: StatisticsReport, known: StoredStatistics | None) -> Parting | None:
         """Where an epoch and another one of the same device part whose beginnings count the same labels; None for
         none.
 
         A store that was set back to an older day makes that possible: a copy of the device that had begun a branch of
-        its own, and one that never heard of it, may both find the place of the old epoch free.
+        its own, and one that never heard of it, may both find the place of the old epoch free. known: what is stored
+        of the report's own epoch.
         """
+        if self._store.epoch_count(report.device) == (known is not None):
+            return None
         base = epoch_position(report.epoch)
         spans, shared = report.history.spans(report.counter), RunPoint(0, 0)
-        for other in others:
+        for other in self._store.every_statistics(self._space, report.device):
             other_base = epoch_position(other.epoch)
             if other.epoch == report.epoch or base is None or other_base is None:
                 continue

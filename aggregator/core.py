@@ -65,7 +65,7 @@ class Aggregator:
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
-        self._branches = Branches()
+        self._branches = Branches(store, model.space)
         self._tidied_at_s = float("-inf")
         self._clearings = Clearings(fleet, store)
         self._deliveries = deliveries
@@ -206,8 +206,7 @@ class Aggregator:
         if known is not None and report.counter <= known.counter:
             check_same_history(report, payload, known)
             return
-        others = self._store.every_statistics(self._model.space, device)
-        if self._answered(report, self._branches.overlap(report, others)):
+        if self._answered(report, self._branches.overlap(report, known)):
             return
         stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics

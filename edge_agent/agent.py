@@ -209,8 +209,10 @@ class Agent:
         counter: where the two part; None for here and now. What was learned before is left to the old epoch; so are
         updates that wait.
         """
-        left_out = self.epochs.leave(counter)
-        left = f"; {left_out} changes since then cannot be told any more, they stay on this device" if left_out else ""
+        left_out, what = self.epochs.leave(counter), "changes since then cannot be told any more, they"
+        if not self.epochs.exact:
+            left_out, what = self.outbox.waiting, "updates that waited are not sent any more, what they hold"
+        left = f"; {left_out} {what} stay on this device" if left_out else ""
         self.forked = f"{reason}; was it copied, or restored from an older backup? A new epoch begins{left}"
         return self._enter_new_epoch()
 
