@@ -81,6 +81,11 @@ class Aggregator:
         return self._heads.sum.total
 
     @property
+    def weighed(self) -> Statistics:
+        """What counts in the head: less of devices that claim far more samples than the others."""
+        return self._heads.sum.weighed
+
+    @property
     def superseded(self) -> bool:
         """True when this fleet has moved to another bundle: build a new Aggregator with that."""
         return self._deliveries is not None and self._deliveries.superseded
@@ -108,6 +113,7 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
+            self._heads.readmit()
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -205,7 +211,7 @@ class Aggregator:
                 "a clone, or a restored backup",
             )
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
-        problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
+        problem = self._heads.sum.problem_with(report.statistics, self._classes_max)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
         epochs_max = self._policy.limits.epochs_per_device_max
@@ -213,7 +219,7 @@ class Aggregator:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
         self._store.put_statistics(row)
-        self._heads.replace(old, report.statistics)
+        self._heads.replace(device, report.epoch, old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -257,7 +263,7 @@ class Aggregator:
         self._check_update(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
-        self._heads.update_stored()
+        self._heads.update_stored(device)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""
@@ -296,14 +302,8 @@ class Aggregator:
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
-        removed, epoch = 0, self._registry.newest_epoch(device)
-        for row in list(self._store.every_statistics(self._model.space, device)):
-            report = stored_report(row)
-            if report is not None:
-                self._heads.replace(report.statistics, None)
-                removed += report.statistics.samples
-        self._store.remove_device(device)
-        self._heads.contributors_changed()
+        epoch = self._registry.newest_epoch(device)
+        removed = self._heads.remove(device)
         if self._deliveries is not None:
             self._deliveries.forget(device)
         for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):

@@ -33,6 +33,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighing:
+    """How much one device may weigh in the exact method's head, all its epochs together; more is stored, too."""
+
+    samples_max: int = integer(
+        100_000, low=1, high=10_000_000, doc="Most samples that one device may weigh, whatever the fleet."
+    )
+    devices_min: int = integer(
+        4,
+        high=1_000_000,
+        doc="Fewest devices with samples among which one is measured by the others: one with more than 3/2 of the "
+        "samples of the device at the upper quartile weighs as much as that one; 0: never.",
+    )
+    samples_min: int = integer(
+        64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
     """How fast bundles leave."""
 
@@ -46,7 +64,9 @@ class DeliveryPolicy:
 class AveragingPolicy:
     """How gradient updates become a head, for ``method = "average"``."""
 
-    updates_min: int = integer(4, low=1, high=1_000_000, doc="Updates that close a round.")
+    updates_min: int = integer(
+        4, low=1, high=1_000_000, doc="Devices whose updates close a round; in a smaller fleet all, but at least 2."
+    )
     round_s: float = number(
         60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
     )
@@ -60,7 +80,7 @@ class AveragingPolicy:
     staleness_exponent: float = number(
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
-    samples_max: int = integer(1000, low=1, doc="Most samples that one update may weigh.")
+    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +112,9 @@ class Policy:
         key="publish.prior_devices_min",
         doc="Fewest devices whose summed statistics may be sent to a device that starts with few labels, its own part "
         "subtracted, since the sum of fewer would say much of each; 0: never.",
+    )
+    weighing: Weighing = table(
+        Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'

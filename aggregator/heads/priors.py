@@ -6,7 +6,8 @@ What the asking device itself contributed, in whichever epoch, is subtracted, ex
 from __future__ import annotations
 
 from aggregator.effects import Effect, Refused
-from aggregator.heads.publisher import FleetModel, HeadPublisher, stored_report
+from aggregator.heads.contributions import stored_report
+from aggregator.heads.publisher import FleetModel, HeadPublisher
 from aggregator.policy import Method, Policy
 from aggregator.store import Store
 from headway.ports import Outgoing
@@ -35,7 +36,7 @@ class Priors:
         least = self._policy.prior_devices_min
         if not least or others < least:
             return []
-        total = self._heads.sum.without(own)
+        total = self._heads.sum.without(device)
         if total.samples <= request.samples:
             return []
         version = self._heads.version

@@ -30,6 +30,7 @@ from aggregator.store.protocol import (
     DeviceRow,
     EventRow,
     PartIndices,
+    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
@@ -185,6 +186,11 @@ class SqlStore:
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        column = schema.heads.c
+        query = select(schema.heads).where(column.space == space, column.method == method)
+        return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
         version = schema.heads.c.version
@@ -213,6 +219,18 @@ class SqlStore:
         column = schema.refusals.c
         rows = self._run(select(schema.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
+
+    def quarantined(self) -> list[QuarantineRow]:
+        column = schema.quarantined.c
+        rows = self._run(select(schema.quarantined).order_by(column.device, column.epoch)).mappings()
+        return [QuarantineRow(**row) for row in rows]
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        self._put(schema.quarantined, asdict(row))
+
+    def remove_quarantined(self, device: str, epoch: int) -> None:
+        column = schema.quarantined.c
+        self._run(delete(schema.quarantined).where(column.device == device, column.epoch == epoch))
 
     def deliveries(self) -> list[DeliveryRow]:
         rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
@@ -252,6 +270,7 @@ class SqlStore:
             schema.updates,
             schema.parts,
             schema.refusals,
+            schema.quarantined,
             schema.events,
             schema.devices,
             schema.deliveries,
