@@ -19,6 +19,7 @@ from aggregator.bundle_sender import BundleSender
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Method, Policy
+from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
@@ -62,6 +63,7 @@ class Aggregator:
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
         self._touched: dict[tuple[str, int], None] = {}
+        self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
         self._clearings = set(store.clearings())
         self._clear_now: list[str] = []
@@ -98,6 +100,7 @@ class Aggregator:
         self._registry.flush()
         effects += [_clearing(name) for name in self._clear_now]
         self._clear_now.clear()
+        effects += [self._acknowledgement(device, told.epoch, told) for device, told in self._refusals.take().items()]
         effects += [self._acknowledgement(device, epoch) for device, epoch in self._touched]
         self._touched.clear()
         return effects
@@ -139,6 +142,7 @@ class Aggregator:
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
+        self._refusals.begin()
         try:
             address = parse_topic(message.topic)
             # an empty payload is how MQTT clears a retained message: it carries nothing
@@ -173,6 +177,8 @@ class Aggregator:
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
+            if device != UNKNOWN_DEVICE and address.kind in (Kind.STATISTICS, Kind.UPDATE):
+                self._refusals.add(device, error)
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -271,6 +277,7 @@ class Aggregator:
             raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
         self._registry.admit(device, now)
         self._touched[device, epoch] = None
+        self._refusals.of(epoch)
         if self._store.is_removed(device, epoch):
             # the broker retains it now, or still does
             self._clear(topic(self._fleet, device, Kind.STATISTICS))
@@ -288,8 +295,8 @@ class Aggregator:
         if update.base_version > self._heads.version:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
-    def _acknowledgement(self, device: str, epoch: int) -> Outgoing:
-        """What the store holds of (device, epoch), whatever the last message was."""
+    def _acknowledgement(self, device: str, epoch: int, told: RefusalAnswer = NOT_REFUSED) -> Outgoing:
+        """What the store holds of (device, epoch), whatever the last message was; and why one was refused."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         run_id = (
@@ -297,7 +304,7 @@ class Aggregator:
         )
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed, told.reason, told.problem)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:

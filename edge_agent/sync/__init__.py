@@ -4,6 +4,7 @@ from edge_agent.sync.downlink import Downlink
 from edge_agent.sync.error_feedback import ErrorFeedback
 from edge_agent.sync.history import Baseline, RunStart, SyncState
 from edge_agent.sync.outbox import Outbox, as_sent
+from edge_agent.sync.refusal import Refusal
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Downlink",
     "ErrorFeedback",
     "Outbox",
+    "Refusal",
     "RunStart",
     "SyncState",
     "Uplink",

@@ -48,6 +48,7 @@ __all__ = [
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
     "NO_HISTORY",
+    "PROBLEM_CHARACTERS_MAX",
     "REPORT_BYTES_MAX",
     "RUNS_MAX",
     "SCHEMA",
@@ -69,6 +70,8 @@ __all__ = [
     "join_report",
     "split_report",
 ]
+
+PROBLEM_CHARACTERS_MAX = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ class Ack:
     run_id: the run of the device's program that sent what is stored under `counter` or, without one, `sequence`.
     part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
     removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
+    refused, problem: why a report was refused, as a short name and in words; `epoch` is 0 where it is unknown.
     """
 
     epoch: int
@@ -222,12 +226,15 @@ class Ack:
     part_counter: int = 0
     parts: int = 0
     removed: bool = False
+    refused: str = ""
+    problem: str = ""
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["life"] = values.pop("run_id")
-        if not self.removed:
-            del values["removed"]
+        for name in ("removed", "refused", "problem"):
+            if not values[name]:
+                del values[name]
         return canonical_json({"schema": SCHEMA, **values})
 
     @classmethod
@@ -236,7 +243,9 @@ class Ack:
         numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
         pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
         rest = fields.integer("life"), fields.integer("part_counter"), fields.integer("parts")
-        return finished(fields, cls(*numbers, pace_s, *rest, fields.boolean("removed", False)))
+        removed, refused = fields.boolean("removed", False), fields.text("refused", "", length_max=64)
+        problem = fields.text("problem", "", length_max=PROBLEM_CHARACTERS_MAX)
+        return finished(fields, cls(*numbers, pace_s, *rest, removed, refused, problem))
 
 
 @dataclass(frozen=True, slots=True)
