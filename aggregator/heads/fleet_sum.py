@@ -14,6 +14,7 @@ import numpy as np
 
 from aggregator.heads.weighing import Bound, bound, combined, in_order, occupied, per_sample
 from aggregator.policy import Weighing
+from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head
 
 
@@ -94,11 +95,12 @@ class FleetSum:
 
     def head(self) -> Head:
         """LDA over the source and the fleet, over int8 codes. Raises numpy.linalg.LinAlgError where there is none."""
-        with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-            head = fleet_head(self._source, self.weighed, self._shrinkage)
-        if not (np.isfinite(head.kernel).all() and np.isfinite(head.bias).all()):
-            raise np.linalg.LinAlgError("the head is not finite")
-        return head
+        counted = self.weighed
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
+                return fleet_head(self._source, counted, self._shrinkage)
+        except LocalError as error:  # weights that are not finite make no head
+            raise np.linalg.LinAlgError(str(error)) from error
 
     def _combined(self, limit: Bound, within: Statistics, units: Statistics, over: int) -> Statistics:
         return combined(within, units, over, limit.weight, self._source.classes)

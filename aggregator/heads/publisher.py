@@ -19,7 +19,7 @@ from aggregator.policy import AveragingPolicy, Method, Policy
 from aggregator.store import Store, StoredHead
 from headway.arrays import Float32
 from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
-from headway.errors import BundleError, RemoteError
+from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
 from headway.ports import Outgoing
 from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHead, Update, topic
@@ -203,14 +203,15 @@ class HeadPublisher:
         base, notes = self._last_average()
         policy = self._policy.averaging
         contributions = WaitingUpdates(self._store, self._model.space, version, policy)
-        with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-            worth = weights_of(contributions, policy)
-            start = weights_over_unit_codes(base, self._model.scale)
-            weights = moved(start, contributions, worth, policy.learning_rate)
-            head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
+        worth = weights_of(contributions, policy)
+        start = weights_over_unit_codes(base, self._model.scale)
         self._waiting_since_s = None
-        if not (np.isfinite(head.kernel).all() and np.isfinite(head.bias).all()):
-            return None, [*notes, Note("no new head: the average of what waits is not finite", warning=True)]
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
+                weights = moved(start, contributions, worth, policy.learning_rate)
+                head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
+        except LocalError as error:
+            return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
         devices, samples = len(worth.samples), sum(worth.samples)
         self._store.remove_updates(self._model.space)
         self._waiting = set()
