@@ -13,6 +13,7 @@ State in memory is only what the store can give back: after a StoreError build a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
@@ -21,6 +22,7 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Method, Policy
+from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
@@ -66,6 +68,7 @@ class Aggregator:
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
         self._branches = Branches(store, model.space)
+        self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
         self._clearings = Clearings(fleet, store)
         self._deliveries = deliveries
@@ -84,6 +87,11 @@ class Aggregator:
         return self._heads.sum.total
 
     @property
+    def weighed(self) -> Statistics:
+        """What counts in the head: less of devices that claim far more samples than the others."""
+        return self._heads.sum.weighed
+
+    @property
     def superseded(self) -> bool:
         """True when this fleet has moved to another bundle: build a new Aggregator with that."""
         return self._deliveries is not None and self._deliveries.superseded
@@ -95,9 +103,10 @@ class Aggregator:
             effects += self._receive_one(message, now)
         self._registry.flush()
         for device in self._registry.take_forgotten():
-            # its statistics, if it has any after all, are welcome
             self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
         effects += self._clearings.take()
+        for device, told in self._refusals.take().items():
+            effects.append(self._acknowledgement(device, told.epoch, told=told))
         effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
         return effects
@@ -113,6 +122,7 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
+            self._heads.readmit()
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -136,6 +146,7 @@ class Aggregator:
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
+        self._refusals.begin()
         try:
             address = parse_topic(message.topic)
             # an empty payload is how MQTT clears a retained message: it carries nothing
@@ -170,6 +181,8 @@ class Aggregator:
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
+            if device != UNKNOWN_DEVICE and address.kind in (Kind.STATISTICS, Kind.UPDATE):
+                self._refusals.add(device, error)
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -211,7 +224,7 @@ class Aggregator:
         stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
         classes = self._heads.classes
-        problem = self._heads.sum.problem_with(report.statistics, old)
+        problem = self._heads.sum.problem_with(report.statistics)
         problem = problem or classes.problem_with(device, report.epoch, report.statistics)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
@@ -220,9 +233,9 @@ class Aggregator:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
         classes.put(device, report.epoch, report.statistics)
-        self._heads.told.changed(known, row, old, report.statistics)
         self._store.put_statistics(row)
-        self._heads.replace(old, report.statistics)
+        self._heads.told.changed(known, row, old, report.statistics)
+        self._heads.replace(device, report.epoch, old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -277,7 +290,7 @@ class Aggregator:
         self._check_update(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
-        self._heads.update_stored()
+        self._heads.update_stored(device)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""
@@ -285,6 +298,7 @@ class Aggregator:
             raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
         self._registry.admit(device, now, contributes=True)
         self._touched.setdefault((device, epoch), None)
+        self._refusals.of(epoch)
         if self._store.is_removed(device, epoch):
             # the broker retains it now, or still does
             self._clearings.add(device, Kind.STATISTICS)
@@ -302,8 +316,10 @@ class Aggregator:
         if update.base_version > self._heads.version:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
-    def _acknowledgement(self, device: str, epoch: int, parting: Parting | None = None) -> Outgoing:
-        """What the store holds of (device, epoch), whatever the last message was."""
+    def _acknowledgement(
+        self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED
+    ) -> Outgoing:
+        """What the store holds of (device, epoch), whatever the last message was; and why one was refused."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         run_id = (
@@ -314,20 +330,13 @@ class Aggregator:
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
         ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed, parting)
+        ack = replace(ack, refused=told.reason, problem=told.problem)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
-        removed, epoch = 0, self._registry.newest_epoch(device)
-        for row in list(self._store.every_statistics(self._model.space, device)):
-            report = stored_report(row)
-            if report is not None:
-                self._heads.replace(report.statistics, None)
-                removed += report.statistics.samples
-        self._heads.told.removed(device)
-        self._heads.classes.remove(device)
-        self._store.remove_device(device)
-        self._heads.contributors_changed()
+        epoch = self._registry.newest_epoch(device)
+        removed = self._heads.remove(device)
         self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
         effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask

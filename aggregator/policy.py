@@ -57,6 +57,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighing:
+    """How much one device may weigh in the exact method's head, all its epochs together; more is stored, too."""
+
+    samples_max: int = integer(
+        100_000, low=1, high=10_000_000, doc="Most samples that one device may weigh, whatever the fleet."
+    )
+    devices_min: int = integer(
+        4,
+        high=1_000_000,
+        doc="Fewest devices with samples among which one is measured by the others: one with more than 3/2 of the "
+        "samples of the device at the upper quartile weighs as much as that one; 0: never.",
+    )
+    samples_min: int = integer(
+        64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
     """How fast bundles leave."""
 
@@ -73,7 +91,9 @@ class DeliveryPolicy:
 class AveragingPolicy:
     """How gradient updates become a head, for ``method = "average"``."""
 
-    updates_min: int = integer(4, low=1, high=1_000_000, doc="Updates that close a round.")
+    updates_min: int = integer(
+        4, low=1, high=1_000_000, doc="Devices whose updates close a round; in a smaller fleet all, but at least 2."
+    )
     round_s: float = number(
         60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
     )
@@ -87,7 +107,7 @@ class AveragingPolicy:
     staleness_exponent: float = number(
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
-    samples_max: int = integer(1000, low=1, doc="Most samples that one update may weigh.")
+    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +154,9 @@ class Policy:
         high=1_000_000,
         key="publish.prior_device_labels_min",
         doc="Fewest new labels of one device with which its part of such sums changes; with fewer it stays as it was.",
+    )
+    weighing: Weighing = table(
+        Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'

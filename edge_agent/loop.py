@@ -115,8 +115,8 @@ class DeviceLoop:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
-        status_detail = self._training.status_detail
-        return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
+        details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
+        return ", ".join([f"good: {self._agent.learner.serving} serves", *filter(None, details)])
 
     @property
     def last_will(self) -> Outgoing:
@@ -206,7 +206,9 @@ class DeviceLoop:
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
             if kind is Kind.ACK:
+                refused = self._agent.refusal.reason
                 changes = self._agent.acknowledged(payload)
+                self._publish_refusal(refused)
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
                     state = self._agent.sync_state
@@ -220,6 +222,17 @@ class DeviceLoop:
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
             self._refuse(name, error)
+
+    def _publish_refusal(self, before: str) -> None:
+        """Say once that the aggregator refuses what this device reports, and once that it does no longer."""
+        reason = self._agent.refusal.reason
+        if bool(reason) == bool(before):
+            return
+        name = "reports-refused" if reason else "reports-accepted"
+        text = refused_text(reason) if reason else "the aggregator takes this device's reports again"
+        log.warning("%s", text)
+        self._publish(Kind.EVENT, Event(name, {"problem": text[:500]}, self._clock.wall_s()).encode())
+        self._publish(Kind.REPORTED, self._reported().encode())
 
     def _refuse(self, name: str, error: RemoteError) -> None:
         """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
@@ -306,7 +319,12 @@ class DeviceLoop:
             machine=f"{platform.machine()} python {platform.python_version()}",
             labels=learner.labels,
             source=learner.serving,
-            problem=(self._store.problem or self._problem)[:500],
+            problem=(self._store.problem or refused_text(self._agent.refusal.reason) or self._problem)[:500],
             release=self._variant.release,
             delivery="" if self._messenger is None else self._messenger.installer.state[:500],
         )
+
+
+def refused_text(reason: str) -> str:
+    """A line for people; none while nothing is refused."""
+    return f"the aggregator refuses this device's reports: {reason}" if reason else ""

@@ -15,6 +15,7 @@ was told: `store_went_back`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
@@ -22,7 +23,7 @@ from aggregator.heads.fleet_sum import FleetSum
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
 from headway.errors import RemoteError
-from headway.maths import Statistics
+from headway.maths import Statistics, merge
 from headway.wire import StatisticsReport
 
 # numbers in the store: nothing is told before enough is new; what is seen first may have been told by a lost store
@@ -60,7 +61,7 @@ class ToldSum:
     def __init__(self, source: Statistics, policy: Policy, store: Store, classes: ClassList) -> None:
         self._source, self._policy, self._store, self._classes = source, policy, store, classes
         self._wanted = policy.method is Method.EXACT and policy.prior_devices_min > 0
-        self._told, self._next = self._empty(), self._empty()
+        self._told, self._next = self._empty()
         rows = store.told() if self._wanted else []
         self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
         self._samples: dict[Part, int] = {}
@@ -84,8 +85,8 @@ class ToldSum:
             self._entries[part] = replace(entry, kept=kept)
             told = self._kept(part) if kept else statistics
         if told is not None:
-            self._told.replace(None, told)
-            self._next.replace(None, told)
+            self._told.replace(part[0], None, told)
+            self._next.replace(part[0], None, told)
         elif entry.told:
             self._lose(part)
         self._ripen(part, told, statistics)
@@ -106,7 +107,7 @@ class ToldSum:
     def changed(
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
     ) -> None:
-        """`row`, with the tables `new`, is about to take the place of `known` with `old`, None for nothing."""
+        """`row`, with the tables `new`, has taken the place of `known` with `old`, None for nothing."""
         if not self._wanted:
             return
         part = row.device, row.epoch
@@ -119,21 +120,22 @@ class ToldSum:
         if part not in self._ripe:
             self._ripen(part, self._kept(part) if entry.kept else None, new)
         elif self._is_ripe(part, new):
-            self._next.replace(old, new)
+            self._next.replace(part[0], old, new)
         else:
-            self._next.replace(old, self._kept(part) if entry.kept else None)
             self._ripe.discard(part)
+            self._next.replace(part[0], old, self._kept(part) if entry.kept else None)
 
     def removed(self, device: str) -> None:
         """A device is about to be taken out of the fleet."""
         for part in [part for part in {*self._samples, *self._entries} if part[0] == device]:
-            told = self._tables_in_told(part)
-            self._told.replace(told, None)
-            self._next.replace(self._current(part) if part in self._ripe else told, None)
+            told, coming = self._tables_in_told(part), self._tables_in_next(part)
             if self._entries.pop(part, NOTHING).told:
                 self._store.put_number(WITHHELD, 1)
             self._samples.pop(part, None)
             self._ripe.discard(part)
+            self._parts = None
+            self._told.replace(device, told, None)
+            self._next.replace(device, coming, None)
         self._store.remove_told(device)
         self._new_generation()
 
@@ -141,7 +143,7 @@ class ToldSum:
         """The store knows less than was told: begin anew, with what comes after the first report of each part."""
         if not self._wanted:
             return
-        self._told, self._next = self._empty(), self._empty()
+        self._told, self._next = self._empty()
         self._ripe.clear()
         self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
         self._write(list(self._entries))
@@ -163,7 +165,8 @@ class ToldSum:
             self._entries[part] = NOTHING if row is None else _Entry(row.counter, self._samples[part])
         self._write(sorted(fresh))
         self._ripe.clear()
-        self._told = self._next.copy()
+        self._parts = None
+        self._told.take_over(self._next)
         self._store.put_number(WITHHELD, 0)
         self._store.put_number(WARY, 0)
         self._new_generation()
@@ -178,8 +181,7 @@ class ToldSum:
 
     def without(self, device: str) -> Statistics:
         """What a device is told: the sum of the others, as of the last `advance`."""
-        own = [self._tables_in_told(part) for part in self._parts_by_device().get(device, [])]
-        return self._told.without([tables for tables in own if tables is not None])
+        return self._told.without(device)
 
     def _parts_by_device(self) -> dict[str, list[Part]]:
         """What is told, by device."""
@@ -200,8 +202,8 @@ class ToldSum:
 
     def _ripen(self, part: Part, told: Statistics | None, new: Statistics) -> None:
         if self._is_ripe(part, new):
-            self._next.replace(told, new)
             self._ripe.add(part)
+            self._next.replace(part[0], told, new)
 
     def _lose(self, part: Part) -> None:
         """What was told of a part cannot be read any more, so it cannot be told again, either."""
@@ -228,6 +230,21 @@ class ToldSum:
             return None
         return self._kept(part) if entry.kept else self._current(part)
 
+    def _tables_in_next(self, part: Part) -> Statistics | None:
+        return self._current(part) if part in self._ripe else self._tables_in_told(part)
+
+    def _told_of(self, device: str) -> Statistics:
+        return self._sum(self._tables_in_told(part) for part in self._parts_by_device().get(device, []))
+
+    def _next_of(self, device: str) -> Statistics:
+        parts = {*self._parts_by_device().get(device, []), *(part for part in self._ripe if part[0] == device)}
+        return self._sum(self._tables_in_next(part) for part in sorted(parts))
+
+    def _sum(self, tables: Iterable[Statistics | None]) -> Statistics:
+        source = self._source
+        nothing = Statistics.zeros(source.size, source.classes, source.space)
+        return merge([nothing, *(part for part in tables if part is not None)])
+
     def _kept(self, part: Part) -> Statistics | None:
         return _tables(self._store.told_payload(*part))
 
@@ -235,8 +252,11 @@ class ToldSum:
         row = self._store.statistics(*part)
         return None if row is None else _tables(row.payload)
 
-    def _empty(self) -> FleetSum:
-        return FleetSum(self._source, self._policy.shrinkage)
+    def _empty(self) -> tuple[FleetSum, FleetSum]:
+        """The sum that is told, and the next one, of nothing."""
+        policy = self._policy
+        told = FleetSum(self._source, policy.shrinkage, policy.weighing, self._told_of)
+        return told, FleetSum(self._source, policy.shrinkage, policy.weighing, self._next_of)
 
 
 def _tables(payload: bytes) -> Statistics | None:

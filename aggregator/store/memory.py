@@ -12,6 +12,7 @@ from aggregator.store.protocol import (
     DeviceRow,
     EventRow,
     PartIndices,
+    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
@@ -38,6 +39,7 @@ class _Rows:
     heads: list[StoredHead] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
+    quarantined: dict[tuple[str, int], QuarantineRow] = field(default_factory=dict)
     requests: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
@@ -171,6 +173,10 @@ class MemoryStore:
     def remove_heads_after(self, version: int) -> None:
         self._rows.heads[:] = [head for head in self._rows.heads if head.version <= version]
 
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        fitting = [head for head in self._rows.heads if (head.space, head.method) == (space, method)]
+        return sorted(fitting, key=lambda head: -head.version)
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         _append(self._rows.heads, row, kept_max)
 
@@ -188,6 +194,15 @@ class MemoryStore:
 
     def refusals(self) -> list[RefusalRow]:
         return [self._rows.refusals[key] for key in sorted(self._rows.refusals)]
+
+    def quarantined(self) -> list[QuarantineRow]:
+        return [self._rows.quarantined[key] for key in sorted(self._rows.quarantined)]
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        self._rows.quarantined[row.device, row.epoch] = row
+
+    def remove_quarantined(self, device: str, epoch: int) -> None:
+        self._rows.quarantined.pop((device, epoch), None)
 
     def deliveries(self) -> list[DeliveryRow]:
         return [self._rows.deliveries[name] for name in sorted(self._rows.deliveries)]
@@ -221,6 +236,7 @@ class MemoryStore:
         _drop(rows.updates, lambda key, _: key[0] == device)
         _drop(rows.parts, lambda key, _: key[0] == device)
         _drop(rows.refusals, lambda key, _: key[0] == device)
+        _drop(rows.quarantined, lambda key, _: key[0] == device)
         rows.events[:] = [row for row in rows.events if row.device != device]
         rows.devices.pop(device, None)
         rows.deliveries.pop(device, None)

@@ -126,6 +126,16 @@ class RefusalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A stored report that does not count in the head. problem: with it there is none; since_s: wall clock."""
+
+    device: str
+    epoch: int
+    problem: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryRow:
     """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
 
@@ -266,6 +276,10 @@ class Store(Protocol):
         """Forget heads of higher versions."""
         ...
 
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        """The heads kept of one space and method, newest first."""
+        ...
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         """Add a head and forget all but the newest `kept_max`."""
         ...
@@ -283,6 +297,16 @@ class Store(Protocol):
         ...
 
     def refusals(self) -> list[RefusalRow]: ...
+
+    def quarantined(self) -> list[QuarantineRow]:
+        """Reports that are stored and do not count, by device and epoch."""
+        ...
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        """Insert, or replace the row of the same (device, epoch)."""
+        ...
+
+    def remove_quarantined(self, device: str, epoch: int) -> None: ...
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""

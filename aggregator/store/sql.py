@@ -30,6 +30,7 @@ from aggregator.store.protocol import (
     DeviceRow,
     EventRow,
     PartIndices,
+    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
@@ -99,8 +100,8 @@ class SqlStore:
     def oldest_stranger(self, unseen_since_s: float) -> str | None:
         column = schema.devices.c
         strangers = select(column.device).where(column.last_seen_s <= unseen_since_s)
-        for table in (schema.statistics, schema.sequences):
-            strangers = strangers.where(~exists().where(table.c.device == column.device))
+        for its in (schema.statistics.c.device, schema.sequences.c.device):
+            strangers = strangers.where(~exists().where(its == column.device))
         found = self._value(strangers.order_by(column.last_seen_s, column.device).limit(1))
         return None if found is None else str(found)
 
@@ -133,10 +134,9 @@ class SqlStore:
     def put_told(self, rows: Sequence[ToldStatistics]) -> None:
         if rows:
             column = schema.told.c
-            same = and_(column.device == bindparam("known_device"), column.epoch == bindparam("known_epoch"))
-            self._run(
-                delete(schema.told).where(same), [{"known_device": r.device, "known_epoch": r.epoch} for r in rows]
-            )
+            known = [{"its_device": row.device, "its_epoch": row.epoch} for row in rows]
+            same = column.device == bindparam("its_device"), column.epoch == bindparam("its_epoch")
+            self._run(delete(schema.told).where(*same), known)
             self._run(insert(schema.told), [asdict(row) for row in rows])
 
     def remove_told(self, device: str) -> None:
@@ -225,6 +225,11 @@ class SqlStore:
     def remove_heads_after(self, version: int) -> None:
         self._run(delete(schema.heads).where(schema.heads.c.version > version))
 
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        column = schema.heads.c
+        query = select(schema.heads).where(column.space == space, column.method == method)
+        return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
         version = schema.heads.c.version
@@ -253,6 +258,18 @@ class SqlStore:
         column = schema.refusals.c
         rows = self._run(select(schema.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
+
+    def quarantined(self) -> list[QuarantineRow]:
+        column = schema.quarantined.c
+        rows = self._run(select(schema.quarantined).order_by(column.device, column.epoch)).mappings()
+        return [QuarantineRow(**row) for row in rows]
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        self._put(schema.quarantined, asdict(row))
+
+    def remove_quarantined(self, device: str, epoch: int) -> None:
+        column = schema.quarantined.c
+        self._run(delete(schema.quarantined).where(column.device == device, column.epoch == epoch))
 
     def deliveries(self) -> list[DeliveryRow]:
         rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
@@ -292,6 +309,7 @@ class SqlStore:
             schema.updates,
             schema.parts,
             schema.refusals,
+            schema.quarantined,
             schema.events,
             schema.devices,
             schema.deliveries,

@@ -127,11 +127,11 @@ def test_a_chain_of_the_largest_steps_ends_where_successors_are_still_readable()
 
 def test_averaged_heads_go_on_too() -> None:
     fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
-    fleet.send(*[update_message("a", number, delta(0.1)) for number in range(1, 5)])
+    fleet.send(*[update_message(name, 1, delta(0.1)) for name in "abcd"])
     assert [head.version for head in heads(fleet.pass_time())] == [1]
     fleet.send(on_head_topic(forged(2**53).encode()))
     assert [head.version for head in heads(fleet.pass_time(1.0))] == [1], "the newest head once more"
-    fleet.send(*[update_message("a", number, delta(0.1), base_version=1) for number in range(5, 9)])
+    fleet.send(*[update_message(name, 2, delta(0.1), base_version=1) for name in "abcd"])
     assert [head.version for head in heads(fleet.pass_time(1.0))] == [2]
 
 

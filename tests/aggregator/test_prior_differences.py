@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.policy import Limits, Policy
+from aggregator.policy import Limits, Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.sql import SqlStore
@@ -20,7 +20,9 @@ from headway.wire.topics import ALL, Kind, topic
 from tests.aggregator.fleets import CLASSES, FLEET, SIZE, SPACE, Fleet, heads, statistics_message, tables
 from tests.aggregator.test_priors import request, told
 
-POLICY = Policy(publish_interval_s=0.0, prior_labels_min=30, prior_device_labels_min=8)
+# everybody weighs what it has, so that plain sums can be compared
+EVENLY = Weighing(devices_min=0)
+POLICY = Policy(publish_interval_s=0.0, prior_labels_min=30, prior_device_labels_min=8, weighing=EVENLY)
 NAMES = ("a", "b", "c", "d", "e")
 
 
@@ -325,6 +327,26 @@ def test_a_store_of_an_older_day_does_not_answer_by_what_it_knows_of_that_day() 
     for name in NAMES:
         subject.learn(name, 10)
     assert subject.ask() == total(subject)
+
+
+def test_a_device_that_claims_far_more_than_the_others_weighs_less_in_what_is_told(store: Store) -> None:
+    """And its own part, and what another one asks without, are taken off to the bit all the same."""
+    subject = Growing(store, Policy(publish_interval_s=0.0, weighing=Weighing(samples_min=20)))
+    for name in NAMES:
+        subject.learn(name, 2000 if name == "e" else 20)
+    answer = subject.ask()
+    assert answer is not None
+    assert answer.samples < 120
+    assert answer.inconsistency() is None
+    assert subject.ask("e") == total(subject, "e")
+    without_a = subject.ask("a")
+    subject.learn("e", 500)
+    subject.fleet.restart()
+    assert subject.ask() == answer
+    assert subject.ask("a") == without_a
+    for name in NAMES:
+        subject.learn(name, 20)
+    assert subject.ask("e") == total(subject, "e")
 
 
 def test_a_counter_of_zero_is_a_counter_like_any_other() -> None:
