@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.heads import Contribution, average
+from aggregator.heads import average, merged, weighed
 from aggregator.policy import Method
 from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
@@ -91,11 +91,20 @@ class Invariants:
             if head.method == Method.AVERAGE:
                 self._check_average(head, kept, server)
             elif not server.news:
-                same(
-                    head.head,
-                    fleet_head(self._model.variant.training_statistics, union),
-                    "the head solved in one place",
-                )
+                same(head.head, self.head_in_one_place(server), "the head solved in one place")
+
+    def head_in_one_place(self, server: SimulatedServer) -> Head:
+        """The head of the tables that every device committed and told, each with the weight that it may have."""
+        source = self._model.variant.training_statistics
+        return fleet_head(source, self.weighed(server))
+
+    def weighed(self, server: SimulatedServer) -> Statistics:
+        """The union, less of devices that claim far more samples than the others."""
+        devices: dict[str, Statistics] = {}
+        for (device, epoch), row in server.kept.statistics.items():
+            part = self.lives.histories[device, epoch].tables_at[row.counter]
+            devices[device] = devices[device] + part if device in devices else part
+        return weighed(devices, self._model.variant.training_statistics, server.policy.weighing)
 
     def union(self, server: SimulatedServer) -> Statistics:
         """The tables of every life under the counter that the aggregator has of it; of classes that somebody met."""
@@ -159,7 +168,7 @@ class Invariants:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
     def _check_average(self, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
-        contributions = []
+        updates: dict[str, list[Update]] = {}
         for row in kept.averaged:
             key = row.device, row.epoch, row.sequence
             if key in self._averaged:
@@ -169,10 +178,11 @@ class Invariants:
             update = Update.decode(row.payload)
             if row.sequence > len(history.updates) or history.updates[row.sequence - 1] != update.samples:
                 raise Violation(f"update {row.sequence} of {row.device} is not the one it committed")
-            staleness = max(0, head.version - 1 - update.base_version)
-            contributions.append(Contribution(update.delta, update.samples, staleness))
+            updates.setdefault(row.device, []).append(update)
+        policy = server.policy.averaging
+        contributions = [merged(part, head.version, policy) for part in updates.values()]
         base = self._average or server.start_head
-        weights = average(weights_over_unit_codes(base), contributions, server.policy.averaging)
+        weights = average(weights_over_unit_codes(base), contributions, policy)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average = head.head
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from aggregator.policy import Method
 from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
-from headway.maths import fleet_head
 from headway.wire import ALL, Kind, PublishedHead, topic
 from headway_simulation.clock import Scheduler, SimulatedClock
 from headway_simulation.device import SimulatedDevice
@@ -40,7 +39,7 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
         return "no head was published"
     if server.policy.method is Method.EXACT:
         head = PublishedHead.decode(server.kept.heads[-1].payload)
-        if head.samples != server.core.statistics.samples:
+        if head.samples != server.core.weighed.samples:
             return f"head {head.version} does not hold everything"
     return ""
 
@@ -58,8 +57,7 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
         raise Violation("the broker does not retain the newest head")
     head = PublishedHead.decode(retained.payload)
     if server.policy.method is Method.EXACT:
-        source = devices[0].place.model.variant.training_statistics
-        same(head.head, fleet_head(source, invariants.union(server)), "the head solved in one place")
+        same(head.head, invariants.head_in_one_place(server), "the head solved in one place")
     # updates that merged in a full outbox depend on when acks came, which a repetition does not know
     if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:
         _repeat(devices[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, Method, Policy
+from aggregator.policy import AveragingPolicy, Limits, Method, Policy
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
@@ -108,7 +108,11 @@ class World:
     def _policy(self, chance: random.Random) -> Policy:
         return Policy(
             method=self.method,
+            # so that small fleets see priors and classes, too
             prior_devices_min=1,
+            prior_labels_min=1,
+            prior_device_labels_min=1,
+            limits=Limits(class_samples_min=1),
             publish_interval_s=chance.choice((0.0, 60.0, 600.0)),
             pace_s=chance.choice((0.0, 0.0, 300.0)),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
