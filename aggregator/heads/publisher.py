@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from aggregator.effects import Effect, Instant, Note
+from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.averaging import Contribution, merged, moved, weights_of
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_sum import FleetSum
@@ -147,6 +147,19 @@ class HeadPublisher:
         self._waiting.discard(device)
         self.changed = True
         return samples
+
+    def check(self, update: Update) -> None:
+        """Raises Refused for an update that no round can take in."""
+        source = self._model.training_statistics
+        shape = (len(source.classes), source.size + 1)
+        if self._policy.method is not Method.AVERAGE:
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        if update.space != source.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
+        if update.classes != source.classes or update.delta.shape != shape:
+            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
+        if update.base_version > self.version:
+            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
     def update_stored(self, device: str) -> None:
         """A gradient update of this device waits."""
