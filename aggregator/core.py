@@ -21,7 +21,7 @@ from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
-from aggregator.policy import Method, Policy
+from aggregator.policy import Policy
 from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
@@ -67,6 +67,7 @@ class Aggregator:
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
+        self._refusals = RefusalAnswers()
         self._branches = Branches(store, model.space)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
@@ -287,7 +288,7 @@ class Aggregator:
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
-        self._check_update(update)
+        self._heads.check(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
         self._heads.update_stored(device)
@@ -303,18 +304,6 @@ class Aggregator:
             # the broker retains it now, or still does
             self._clearings.add(device, Kind.STATISTICS)
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
-
-    def _check_update(self, update: Update) -> None:
-        source = self._model.training_statistics
-        shape = (len(source.classes), source.size + 1)
-        if self._policy.method is not Method.AVERAGE:
-            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
-        if update.space != source.space:
-            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
-        if update.classes != source.classes or update.delta.shape != shape:
-            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
-        if update.base_version > self._heads.version:
-            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
     def _acknowledgement(
         self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED

@@ -34,6 +34,7 @@ class FleetSum:
         self._samples: dict[str, int] = {}
         self._over: set[str] = set()
         self._bound: Bound | None = None
+        self._weighed: Statistics | None = None
 
     @property
     def total(self) -> Statistics:
@@ -43,7 +44,10 @@ class FleetSum:
     @property
     def weighed(self) -> Statistics:
         """What counts in the head: `total`, but less of devices that are over the bound."""
-        return self._combined(self._settle(), self._within, self._units, len(self._over))
+        if self._weighed is None:
+            limit = self._settle()
+            self._weighed = self._combined(limit, self._within, self._units, len(self._over))
+        return self._weighed
 
     @property
     def devices_over(self) -> list[str]:
@@ -53,11 +57,13 @@ class FleetSum:
 
     def without(self, device: str) -> Statistics:
         """`weighed` less everything that came from one device: nothing of its tables is left in it."""
+        if device not in self._samples:
+            return self.weighed
         limit = self._settle()
         within, units, over = self._within, self._units, len(self._over)
         if device in self._over:
             units, over = units - per_sample(self._stored(device)), over - 1
-        elif device in self._samples:
+        else:
             within = within - self._stored(device)
         return self._combined(limit, within, units, over)
 
@@ -88,7 +94,7 @@ class FleetSum:
         self._within = in_order(self._within, self._source.classes)
         if after:
             self._samples[device] = after
-        self._bound = None
+        self._bound = self._weighed = None
 
     def take_over(self, other: FleetSum) -> None:
         """Become the same sum as `other`, whose changes leave this one as it is."""

@@ -11,14 +11,14 @@ from itertools import groupby
 
 import numpy as np
 
-from aggregator.effects import Effect, Instant, Note
+from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.averaging import Contribution, merged, moved, weights_of
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import AveragingPolicy, Method, Policy
-from aggregator.store import Store, StoredHead, StoredStatistics
+from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
 from headway.arrays import Float32
 from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
@@ -40,6 +40,8 @@ from headway.wire import (
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
+# devices that a line of the log names
+NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
@@ -73,18 +75,36 @@ class FleetModel:
         return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.training_statistics.size + 1))
 
 
-@dataclass(frozen=True, slots=True)
 class WaitingUpdates:
-    """The contributions of a round, one of each device, by its name; read from the store each time."""
+    """The contributions of a round, one of each device, by its name; read from the store each time.
 
-    store: Store
-    space: str
-    version: int
-    policy: AveragingPolicy
+    start: the bundle's head. unusable: updates that were left out of the last pass, and why: they cannot be read, or
+    are of a bundle before this one, in the same feature space with other classes.
+    """
+
+    def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
+        self._store, self._start, self._space = store, start, space
+        self._version, self._policy = version, policy
+        self.unusable: list[str] = []
 
     def __iter__(self) -> Iterator[Contribution]:
-        for _, rows in groupby(self.store.updates(self.space), key=lambda row: row.device):
-            yield merged((Update.decode(row.payload) for row in rows), self.version, self.policy)
+        self.unusable = []
+        for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
+            updates = [update for update in map(self._update, rows) if update is not None]
+            if updates:
+                yield merged(updates, self._version, self._policy)
+
+    def _update(self, row: StoredUpdate) -> Update | None:
+        try:
+            update = Update.decode(row.payload)
+        except RemoteError as error:
+            self.unusable.append(f"update {row.sequence} of {row.device}: {error}")
+            return None
+        kernel, classes = self._start.kernel, self._start.classes
+        if update.classes != classes or update.delta.shape != (len(classes), len(kernel) + 1):
+            self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
+            return None
+        return update
 
 
 class HeadPublisher:
@@ -154,6 +174,19 @@ class HeadPublisher:
         self.changed = True
         return samples
 
+    def check(self, update: Update) -> None:
+        """Raises Refused for an update that no round can take in."""
+        source = self._model.training_statistics
+        shape = (len(source.classes), source.size + 1)
+        if self._policy.method is not Method.AVERAGE:
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        if update.space != source.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
+        if update.classes != source.classes or update.delta.shape != shape:
+            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
+        if update.base_version > self.version:
+            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
+
     def update_stored(self, device: str) -> None:
         """A gradient update of this device waits."""
         self._waiting.add(device)
@@ -191,7 +224,7 @@ class HeadPublisher:
         payload = head.encode()
         row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
+        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples{self._over()}")
         return [self._message(payload), note, *notes]
 
     def _has_news(self) -> bool:
@@ -253,6 +286,14 @@ class HeadPublisher:
         text = f"the head on {self._topic} {problem}; it is replaced. Let nobody but the aggregator write there"
         return [] if said else [Note(text, warning=True)]
 
+    def _over(self) -> str:
+        """Who weighs less than what it claims, in words for the log."""
+        over = self.sum.devices_over if self._policy.method is Method.EXACT else []
+        if not over:
+            return ""
+        named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
+        return f"; {len(over)} with more samples than they may weigh: {named}"
+
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         solved, notes = self._contributions.head(now.wall_s)
         if solved is None:
@@ -265,10 +306,14 @@ class HeadPublisher:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
         base, notes = self._last_average()
         policy = self._policy.averaging
-        contributions = WaitingUpdates(self._store, self._model.space, version, policy)
+        contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy)
         worth = weights_of(contributions, policy)
+        notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
         start = weights_over_unit_codes(base, self._model.scale)
         self._waiting_since_s = None
+        if not worth.samples:
+            self._take_in()
+            return None, notes
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 weights = moved(start, contributions, worth, policy.learning_rate)
@@ -276,19 +321,28 @@ class HeadPublisher:
         except LocalError as error:
             return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
         devices, samples = len(worth.samples), sum(worth.samples)
-        self._store.remove_updates(self._model.space)
-        self._waiting = set()
+        self._take_in()
         self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
         return PublishedHead(version, "average", self._model.space, devices, samples, head), notes
+
+    def _take_in(self) -> None:
+        """No update waits any more."""
+        self._store.remove_updates(self._model.space)
+        self._waiting = set()
 
     def _last_average(self) -> tuple[Head, list[Effect]]:
         """Where the next round begins: the newest stored average that can be read, else the bundle's head."""
         notes: list[Effect] = []
         for row in self._store.heads(self._model.space, Method.AVERAGE):
             try:
-                return PublishedHead.decode(row.payload).head, notes
+                head = PublishedHead.decode(row.payload).head
             except RemoteError as error:
                 notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
+                continue
+            if (head.classes, head.kernel.shape) == (self._model.start.classes, self._model.start.kernel.shape):
+                return head, notes
+            notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
+            break
         return self._model.start, notes
 
     def _message(self, payload: bytes) -> Outgoing:

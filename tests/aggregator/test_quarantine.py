@@ -14,7 +14,22 @@ from aggregator.policy import Method, Policy
 from aggregator.store import StoredHead
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head
-from tests.aggregator.fleets import CLASSES, Fleet, acks, delta, heads, statistics_message, tables, update_message
+from headway.ports import Received
+from headway.wire import Kind, Update, topic
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    acks,
+    delta,
+    heads,
+    model,
+    statistics_message,
+    tables,
+    update_message,
+)
 from tests.aggregator.fleets import warnings as warned
 
 POISON = (*CLASSES, "poison")
@@ -151,3 +166,45 @@ def test_a_stored_average_that_cannot_be_read_is_passed_over() -> None:
     assert head.version == 4
     assert head.head.bias == pytest.approx(good.head.bias + 0.1 * 4**-0.5, rel=1e-5), "three versions old"
     assert "stored head 3 cannot be read" in warned(effects)[0]
+
+
+def averaging_fleet() -> Fleet:
+    """With one head out, and an update of each of four devices that waits."""
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    for sequence in (1, 2):
+        fleet.send(*[update_message(device, sequence, delta(0.1)) for device in "abcd"])
+        if sequence == 1:
+            fleet.pass_time(1.0)
+    return fleet
+
+
+def test_a_stored_update_that_cannot_be_read_is_left_out_of_its_round() -> None:
+    fleet = averaging_fleet()
+    with fleet.store.transaction():
+        (row,) = [row for row in fleet.store.updates(SPACE) if row.device == "b"]
+        fleet.store.put_update(replace(row, payload=row.payload[:-3]))
+    effects = fleet.pass_time(1.0)
+    assert heads(effects)[0].devices == 3
+    assert "left out of the average: update 2 of b" in warned(effects)[0]
+    fleet.send(*[update_message(device, 3, delta(0.1)) for device in "abcd"])
+    assert heads(fleet.pass_time(1.0))[0].devices == 4
+
+
+def test_averaging_begins_anew_under_a_bundle_with_other_classes_in_the_same_feature_space() -> None:
+    fleet = averaging_fleet()
+    wider = model()
+    start = wider.start
+    kernel = np.concatenate([start.kernel, start.kernel[:, :1]], axis=1)
+    head = replace(start, kernel=kernel, bias=np.zeros(4, np.float32), classes=(*CLASSES, "swim"))
+    known = wider.training_statistics.with_classes(head.classes)
+    fleet.build_model = lambda: replace(wider, training_statistics=known, start=head)
+    fleet.restart()
+    notes = warned(fleet.pass_time(1.0))
+    assert "averaging begins anew" in notes[0]
+    assert sum("the bundle has other classes now" in note for note in notes) == 4
+    ours = [Update("a", 2, 1, 0, 10, SPACE, head.classes, np.full((4, SIZE + 1), 0.1, np.float32))]
+    ours.append(replace(ours[0], device="b"))
+    fleet.send(*[Received(topic(FLEET, update.device, Kind.UPDATE), update.encode()) for update in ours])
+    fleet.pass_time(1.0)
+    made = heads(fleet.pass_time(60.0))[-1].head
+    assert made.bias == pytest.approx(np.full(4, 0.1 * 2**-0.5), rel=1e-5)
