@@ -1,4 +1,4 @@
-"""The process of the frameworks: it converts backbones to .tflite or .onnx bytes, and a model from a file is open there.
+"""The process of the frameworks: it converts backbones to .tflite or .onnx bytes; a model from a file is open there.
 
 A crash in a converter becomes an error here, and TensorFlow is in memory once: the process that proves has no need of
 it. It starts while the data is still being read, so that loading TensorFlow costs no time of its own.
@@ -26,6 +26,8 @@ from headway.arrays import AnyArray
 from headway.errors import ConfigError, DataError, HeadwayError, ModelError
 
 ANSWER_TIMEOUT_S = 1800.0
+# freed memory goes back to the system at once: what the float64 twin or one conversion held is not held for the next
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 FAMILIES: dict[str, type[HeadwayError]] = {each.__name__: each for each in (ConfigError, DataError, ModelError)}
 
 
@@ -128,7 +130,7 @@ class Exporter:
             text=True,
             env={
                 **os.environ,
-                **{name: os.environ.get(name, value) for name, value in QUIET.items()},
+                **{name: os.environ.get(name, value) for name, value in (QUIET | MEMORY).items()},
                 "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path),
                 "PYTHONSAFEPATH": "1",  # a file beside the model must not shadow a module
                 "PYTHONHASHSEED": "0",  # tf2onnx names and orders constants as its sets happen to iterate

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converter.export.export import Exporter
 from converter.sources import HeadWeights, Opening, Source, check_path
 from headway.arrays import AnyArray, Float32, Float64
