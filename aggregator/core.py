@@ -67,7 +67,6 @@ class Aggregator:
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
-        self._refusals = RefusalAnswers()
         self._branches = Branches(store, model.space)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")

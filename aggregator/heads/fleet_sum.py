@@ -100,6 +100,7 @@ class FleetSum:
         """Become the same sum as `other`, whose changes leave this one as it is."""
         self._total, self._within, self._units = other._total, other._within, other._units
         self._samples, self._over, self._bound = dict(other._samples), set(other._over), other._bound
+        self._weighed = None
 
     def head(self) -> Head:
         """LDA over the source and the fleet, over int8 codes. Raises numpy.linalg.LinAlgError where there is none."""
