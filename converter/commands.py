@@ -232,9 +232,9 @@ def _write(
         if trainable:
             from converter.trainable import write_trainable
 
-            report = write_trainable(model, data, out, options, steps)
+            report = write_trainable(model, data, out, options, steps, log=verbose)
         else:
-            report = convert(model, data, options, out=out, progress=steps)
+            report = convert(model, data, options, out=out, progress=steps, log=verbose)
     print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
 
 

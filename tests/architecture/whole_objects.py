@@ -17,7 +17,7 @@ BESIDE = ("demo", "testbed")
 FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
     "aggregator/store/sql.py": ("a connection of sqlite3", frozenset({"connection.isolation_level"})),
     "converter/commands.py": ("the interpreter's own stderr", frozenset({"sys.stderr"})),
-    "converter/export/export_worker.py": (
+    "converter/export/conversions.py": (
         "TensorFlow's converter",
         frozenset(
             {
