@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,8 +76,8 @@ def cases() -> list[Case]:
     add("CNN 1D", "keras", stack(SERIES, *cnn, dense))
     add("CNN 2D", "keras", stack(IMAGE, image, layers.MaxPooling2D, layers.Flatten, dense))
     add("depthwise CNN", "keras", stack(IMAGE, *separable, dense))
-    for kind in ("LSTM", "GRU", "SimpleRNN"):
-        add(kind, "keras", stack(SERIES, lambda kind=kind: getattr(layers, kind)(6), dense))
+    for recurrent in (layers.LSTM, layers.GRU, layers.SimpleRNN):
+        add(recurrent.__name__, "keras", stack(SERIES, functools.partial(recurrent, 6), dense))  # type: ignore[no-untyped-call]
     add("bidirectional LSTM", "keras", stack(SERIES, lambda: layers.Bidirectional(layers.LSTM(4)), dense))
     add("ConvLSTM-like: Conv1D, GRU", "keras", stack(SERIES, conv, lambda: layers.GRU(6), dense))
     add("stateful LSTM", "keras", lambda: keras.Sequential(
@@ -243,7 +244,7 @@ def _binary_mlp(folder: Path) -> Path:
     from onnx import helper
 
     w = onnx_models.weights()
-    constants = {"w1": w["w1"], "b1": w["b1"], "w2": w["w2"][:, :1], "b2": w["b2"][:1], "one": np.float32([1])}
+    constants = {"w1": w["w1"], "b1": w["b1"], "w2": w["w2"][:, :1], "b2": w["b2"][:1], "one": np.ones(1, np.float32)}
     nodes = [
         helper.make_node("MatMul", ["input", "w1"], ["m1"]),
         helper.make_node("Add", ["m1", "b1"], ["a1"]),

@@ -32,7 +32,7 @@ def survives(seeds: list[bytes], path: Path, read: Open, count: int) -> int:
             read(path)
         except HeadwayError as error:
             refused += 1
-            assert "\n" not in str(error), str(error)
+            assert "\n" not in str(error), str(error)  # noqa: PT017
     return refused
 
 
