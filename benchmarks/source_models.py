@@ -81,7 +81,8 @@ def cases() -> list[Case]:
     add("bidirectional LSTM", "keras", stack(SERIES, lambda: layers.Bidirectional(layers.LSTM(4)), dense))
     add("Conv1D, GRU", "keras", stack(SERIES, conv, lambda: layers.GRU(6), dense))
     add("stateful LSTM", "keras", lambda: keras.Sequential(
-        [keras.Input(batch_shape=(1, *SERIES)), layers.LSTM(4, stateful=True), layers.Dense(3)]), refused=True)  # fmt: skip
+        [keras.Input(batch_shape=(1, *SERIES)), layers.LSTM(4, stateful=True), layers.Dense(3)]
+    ), refused=True)  # fmt: skip
     add("attention", "keras", lambda: _attention(keras))
     add("TCN, causal and dilated", "keras", lambda: _tcn(keras))
     add("MobileNet v1 (convolution as head)", "keras", lambda: keras.applications.MobileNet(
