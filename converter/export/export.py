@@ -26,8 +26,8 @@ from headway.arrays import AnyArray
 from headway.errors import ConfigError, DataError, HeadwayError, ModelError
 
 ANSWER_TIMEOUT_S = 1800.0
-# freed memory goes back to the system at once: what the float64 twin or one conversion held is not held for the next
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+# one heap for all threads: with one for each, what some have freed is held beside what others take
+MEMORY = {"MALLOC_ARENA_MAX": "1"}
 FAMILIES: dict[str, type[HeadwayError]] = {each.__name__: each for each in (ConfigError, DataError, ModelError)}
 
 

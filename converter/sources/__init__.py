@@ -6,7 +6,7 @@ from converter.sources.onnx_names import canonical
 from converter.sources.onnx_operators import with_standard_operators
 from converter.sources.opening import check_path, open_source
 from converter.sources.rounding import ROUNDINGS
-from converter.sources.source import QUIET, HeadWeights, Opening, Source
+from converter.sources.source import QUIET, HeadWeights, Opening, Source, first_line
 
 __all__ = [
     "QUIET",
@@ -17,6 +17,7 @@ __all__ = [
     "Source",
     "canonical",
     "check_path",
+    "first_line",
     "only",
     "open_source",
     "with_standard_operators",

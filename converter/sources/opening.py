@@ -10,8 +10,8 @@ from converter.sources.keras_loading import load_keras
 from converter.sources.keras_source import KerasSource
 from converter.sources.onnx_source import OnnxSource
 from converter.sources.saved_model_source import SavedModelSource
-from converter.sources.source import QUIET, Opening, Source
-from headway.errors import ModelError
+from converter.sources.source import QUIET, Opening, Source, first_line
+from headway.errors import HeadwayError, ModelError
 
 
 def open_source(model: Any, opening: Opening | str = "") -> Source:
@@ -26,11 +26,17 @@ def open_source(model: Any, opening: Opening | str = "") -> Source:
         return KerasSource(model, opening.layer, shape=opening.input_shape)
     path = Path(model)
     check_path(path)
-    if path.is_dir():
-        return SavedModelSource(path, opening.layer, opening.input_shape)
-    if path.suffix == ".onnx":
-        return OnnxSource(path, opening.layer, opening.input_shape)
-    return load_keras(path, opening)
+    try:
+        if path.is_dir():
+            return SavedModelSource(path, opening.layer, opening.input_shape)
+        if path.suffix == ".onnx":
+            return OnnxSource(path, opening.layer, opening.input_shape)
+        return load_keras(path, opening)
+    except (HeadwayError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # what a damaged file makes a framework, or us, raise
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ModelError(f"{path} cannot be read, it may be damaged: save or export it again ({said})") from error
 
 
 def check_path(path: Path) -> None:

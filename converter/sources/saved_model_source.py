@@ -90,9 +90,10 @@ class SavedModelSource:
         """The backbone of the whole model, and its head."""
         cut = find_head(frozen, self._layer)
         backbone = frozen.prune(frozen.inputs[0].name, cut.at.name)
-        if cut.vectors is None:
+        vectors = cut.vectors
+        if vectors is None:
             return backbone, cut.weights
-        return freeze(lambda x: cut.vectors(only(backbone(x))), tuple(frozen.inputs[0].shape)), cut.weights
+        return freeze(lambda x: vectors(only(backbone(x))), tuple(frozen.inputs[0].shape)), cut.weights
 
     def _run(self, function: Any, inputs: Float32) -> Float32:
         import tensorflow as tf
