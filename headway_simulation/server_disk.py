@@ -27,6 +27,15 @@ class Kept:
         """Whether there is something to lose."""
         return bool(self.statistics or self.sequences or self.heads or self.removed)
 
+    def copy(self) -> Kept:
+        """What there is now, for a copy of the disk."""
+        return Kept(dict(self.statistics), dict(self.sequences), list(self.heads), list(self.averaged))
+
+    @property
+    def epochs(self) -> set[tuple[str, int]]:
+        """Device and epoch of everything that is stored."""
+        return {*self.statistics, *self.sequences}
+
     def add_stored(self, other: Kept) -> None:
         """Take in what a later transaction stored, and drop the devices that it removed."""
         for rows in (self.statistics, self.sequences):
@@ -77,6 +86,14 @@ class ServerStore(MemoryStore):
         """What was not synced is gone."""
         if not self.synchronous:
             self._rows = self._synced
+
+    def copy(self) -> object:
+        """What a copy of the database holds, made now."""
+        return copy.deepcopy(self._rows)
+
+    def take_over(self, rows: object) -> None:
+        """Hold what a copy held."""
+        self._rows = self._synced = copy.deepcopy(rows)
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""

@@ -1,0 +1,159 @@
+"""Knows every label that was ever learned on any branch of any device, and says where the fleet counts it.
+
+What the aggregator stores of an epoch is explained from the branches' logs: the windows that one branch had labelled
+when it committed that counter, less those from before a cut, which an older epoch counts. So each label that the fleet
+counts has a name, and a label that counts twice, or is lost, is found by name, whichever branch sent what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from headway.maths import Statistics
+from headway_simulation.history import History, LabelChange, Violation, Window
+
+# device and epoch
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What the aggregator holds of an epoch. windows: by name, with the label under which each is counted.
+
+    branch, place: the branch that told it, and how far its log was then.
+    """
+
+    counter: int
+    branch: History
+    place: int
+    windows: Mapping[Window, int]
+    tables: Statistics
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Of one fleet with the method exact.
+
+    live: by machine, the branch that it is on. commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
+    counted: what the aggregator holds. removed: windows that were taken out of the fleet on request.
+    """
+
+    commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
+    counted: dict[Key, Content] = field(default_factory=dict)
+    removed: set[Window] = field(default_factory=set)
+    ever: set[Window] = field(default_factory=set)
+    removed_epochs: set[Key] = field(default_factory=set)
+    live: dict[str, History] = field(default_factory=dict)
+    branches: dict[str, list[History]] = field(default_factory=dict)
+    in_heads: set[LabelChange] = field(default_factory=set)
+    _cuts: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def committed(self, branch: History, epoch: int, counter: int) -> None:
+        """A branch made this durable."""
+        branches = self.branches.setdefault(branch.device, [])
+        if not any(other is branch for other in branches):
+            branches.append(branch)
+        known = self.commits.setdefault((branch.device, epoch, counter), [])
+        if not any(other is branch for other, _ in known):
+            known.append((branch, len(branch.log)))
+
+    def stored(self, key: Key, counter: int, tables: Statistics) -> None:
+        """The aggregator stored the tables of an epoch. Raises Violation when nobody told them, or labels are lost."""
+        content, before = self._explained(key, counter, tables), self.counted.get(key)
+        for window in before.windows.keys() - content.windows.keys() if before is not None else ():
+            if not content.branch.taken_back(window, content.place):
+                raise Violation(f"the aggregator lost {window}, which it had counted under epoch {key[1]}")
+        self.counted[key] = content
+        self.ever |= content.windows.keys()
+        places: dict[Window, Key] = {}
+        for other, held in self.counted.items():
+            for window in held.windows:
+                if window in places:
+                    raise Violation(f"{window} counts twice: in epochs {places[window][1]} and {other[1]}")
+                places[window] = other
+        back = self.removed & content.windows.keys()
+        if back:
+            raise Violation(f"{min(back)} is counted again, though it was removed on request")
+
+    def taken_out(self, epochs: Iterable[Key]) -> None:
+        """The aggregator took these out on request."""
+        for key in epochs:
+            self.removed_epochs.add(key)
+            if key in self.counted:
+                self.removed |= self.counted.pop(key).windows.keys()
+
+    def was_removed(self, branch: History) -> bool:
+        """Whether what the branch had told under its epoch was taken out on request."""
+        return branch.epoch is not None and (branch.device, branch.epoch) in self.removed_epochs
+
+    def set_back(self, counted: Mapping[Key, Content]) -> None:
+        """The aggregator's store is an older copy, which held this, or an empty one. What had been removed stays so,
+        unless it is in that copy, or on a branch that has not heard of it."""
+        self.counted = dict(counted)
+        self.removed -= {window for content in counted.values() for window in content.windows}
+        for branch in self.live.values():
+            self.removed -= {one.window for one in branch.labelled() if one.born >= branch.excused}
+
+    def averaged(self, key: tuple[str, int, int], samples: int, delta: bytes) -> None:
+        """An update went into a head. Raises Violation when nobody queued it, or a label of it is in a head already."""
+        device, epoch, sequence = key
+        for branch in self.branches.get(device, []):
+            for update in branch.updates:
+                same = (update.epoch, update.sequence, update.stop - update.start) == (epoch, sequence, samples)
+                if same and update.delta == delta:
+                    labels = branch.learned(update.start, update.stop)
+                    for label in labels & self.in_heads:
+                        raise Violation(f"{label.window} is averaged twice, the second time in update {key}")
+                    self.in_heads |= labels
+                    return
+        raise Violation(f"update {sequence} of {device} is not one that it committed")
+
+    def check_complete(self, branch: History) -> None:
+        """Every label of a branch that spoke is counted somewhere. Raises Violation.
+
+        Only what the device said it leaves out may be missing, and none of it may have been counted before.
+        """
+        counted = {window for content in self.counted.values() for window in content.windows}
+        missing = [one.window for one in branch.labelled() if one.born >= branch.excused]
+        missing = [window for window in missing if window not in counted]
+        lost = [window for window in missing if window in self.ever]
+        if lost:
+            raise Violation(f"{len(lost)} labels of {branch.device} were counted and are not any more: {lost[:3]}")
+        if len(missing) > branch.left_out:
+            raise Violation(
+                f"{len(missing)} labels of {branch.device} are counted nowhere: {missing[:3]}; it said that it leaves "
+                f"out {branch.left_out}"
+            )
+
+    def check_averaged(self, branch: History) -> None:
+        """The same, for labels in gradient updates."""
+        updates = [update for update in branch.updates if update.start >= branch.excused_steps]
+        missing = [
+            label.window
+            for update in updates
+            for label in branch.learned(update.start, update.stop)
+            if label not in self.in_heads
+        ]
+        if len(missing) > branch.left_out:
+            raise Violation(
+                f"{len(missing)} labels of {branch.device} are in no head: {missing[:3]}; it said that it leaves out "
+                f"{branch.left_out}"
+            )
+
+    def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
+        known = self.commits.get((*key, counter), [])
+        if not known:
+            raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
+        for branch, place in known:
+            labelled = branch.labelled(place)
+            cut = self._cuts.get((id(branch), key[1]), 0)
+            for first in (cut, *sorted({0, *(one.born for one in labelled), place} - {cut})):
+                rest = [one for one in labelled if one.born >= first]
+                if branch.tables(rest) == tables:
+                    self._cuts[id(branch), key[1]] = first
+                    return Content(counter, branch, place, {one.window: one.label for one in rest}, tables)
+        raise Violation(
+            f"the aggregator has other tables of {key} under counter {counter} ({tables.samples} samples) than the "
+            f"{len(known)} branches that committed it can have told"
+        )
