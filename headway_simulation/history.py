@@ -204,9 +204,9 @@ class History:
         """The labels of the steps from `start` to before `stop`; branches share those from before they parted."""
         return {self.log[place] for place in self.step_changes[start:stop]}
 
-    def taken_back(self, window: Window, upto: int) -> bool:
-        """Whether somebody took this window's label back, at any time up to there."""
-        return any(change.window == window and change.after == UNLABELLED for change in self.log[:upto])
+    def taken_back(self, upto: int | None = None) -> set[Window]:
+        """The windows whose label somebody took back, at any time until then."""
+        return {change.window for change in self.log[:upto] if change.window and change.after == UNLABELLED}
 
     def tables(self, labelled: Sequence[Labelled]) -> Statistics:
         """The plain sum over some windows."""

@@ -61,8 +61,8 @@ class Ledger:
     def stored(self, key: Key, counter: int, tables: Statistics) -> None:
         """The aggregator stored the tables of an epoch. Raises Violation when nobody told them, or labels are lost."""
         content, before = self._explained(key, counter, tables), self.counted.get(key)
-        for window in before.windows.keys() - content.windows.keys() if before is not None else ():
-            if not content.branch.taken_back(window, content.place):
+        lost = set() if before is None else before.windows.keys() - content.windows.keys()
+        for window in lost - content.branch.taken_back(content.place):
                 raise Violation(f"the aggregator lost {window}, which it had counted under epoch {key[1]}")
         self.counted[key] = content
         self.ever |= content.windows.keys()
@@ -116,7 +116,9 @@ class Ledger:
         """
         counted = {window for content in self.counted.values() for window in content.windows}
         missing = [one.window for one in branch.labelled() if one.born >= branch.excused]
-        missing = [window for window in missing if window not in counted]
+        # where branches disagree whether a window has a label at all, either may have the last word
+        taken_back = {window for other in self.branches[branch.device] for window in other.taken_back()}
+        missing = [window for window in missing if window not in counted | taken_back]
         lost = [window for window in missing if window in self.ever]
         if lost:
             raise Violation(f"{len(lost)} labels of {branch.device} were counted and are not any more: {lost[:3]}")
