@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.assembly import Assemblies
+from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
@@ -31,6 +32,7 @@ from headway.wire import (
     Ack,
     Address,
     Kind,
+    Parting,
     ReportPart,
     StatisticsChange,
     StatisticsReport,
@@ -61,7 +63,9 @@ class Aggregator:
         self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._classes_max = min(policy.limits.classes_max, model.classes_max())
-        self._touched: dict[tuple[str, int], None] = {}
+        # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
+        self._touched: dict[tuple[str, int], Parting | None] = {}
+        self._branches = Branches(store, model.space)
         self._tidied_at_s = float("-inf")
         self._clearings = set(store.clearings())
         self._clear_now: list[str] = []
@@ -93,7 +97,7 @@ class Aggregator:
         self._registry.flush()
         effects += [_clearing(name) for name in self._clear_now]
         self._clear_now.clear()
-        effects += [self._acknowledgement(device, epoch) for device, epoch in self._touched]
+        effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
         return effects
 
@@ -192,18 +196,20 @@ class Aggregator:
             payload = joined
         else:
             report = StatisticsReport.decode(payload, size_max)
+            if not report.statistics.samples and self._store.is_removed(device, report.epoch):
+                # the device knows it, and says so in case it was forgotten here
+                self._touched.setdefault((device, report.epoch), None)
+                return
             self._admit(device, report.device, report.epoch, now)
         known = self._store.statistics(device, report.epoch)
+        if known is not None and self._parts(report, known):
+            return
         if known is not None and report.counter <= known.counter:
-            _check_same_history(report, payload, known)
+            check_same_history(report, payload, known)
+            return
+        if self._answered(report, self._branches.overlap(report, known)):
             return
         stored = None if known is None else stored_report(known)
-        if stored is not None and not report.history.includes(stored.history.run_id, stored.counter):
-            raise Refused(
-                "conflict",
-                f"counter {stored.counter} was sent by a run that counter {report.counter} does not come from: "
-                "a clone, or a restored backup",
-            )
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
         problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
         if problem is not None:
@@ -219,13 +225,24 @@ class Aggregator:
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
         """The report that a change makes of the stored one; None when a later one is stored."""
         known = self._store.statistics(change.device, change.epoch)
-        if known is not None and change.counter <= known.counter:
+        if known is not None and (self._parts(change, known) or change.counter <= known.counter):
             return None
         base = None if known is None or known.counter != change.base else stored_report(known)
         if base is None:
             stored = 0 if known is None else known.counter
             raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
         return change.applied(base)
+
+    def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
+        """Whether a report comes from another branch than the stored one, which it is then answered."""
+        return self._answered(report, self._branches.parting(report, known))
+
+    def _answered(self, report: StatisticsReport | StatisticsChange, parting: Parting | None) -> bool:
+        if parting is None:
+            return False
+        self._touched[report.device, report.epoch] = parting
+        self._branches.answered(report)
+        return True
 
     def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
         """The report that is stored, once more: it was checked when it came, and is answered again."""
@@ -264,7 +281,7 @@ class Aggregator:
         if claimed != device:
             raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
         self._registry.admit(device, now)
-        self._touched[device, epoch] = None
+        self._touched.setdefault((device, epoch), None)
         if self._store.is_removed(device, epoch):
             # the broker retains it now, or still does
             self._clear(topic(self._fleet, device, Kind.STATISTICS))
@@ -282,16 +299,18 @@ class Aggregator:
         if update.base_version > self._heads.version:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
-    def _acknowledgement(self, device: str, epoch: int) -> Outgoing:
+    def _acknowledgement(self, device: str, epoch: int, parting: Parting | None = None) -> Outgoing:
         """What the store holds of (device, epoch), whatever the last message was."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         run_id = (
-            self._store.sequence_run_id(device, epoch) if known is None else StatisticsReport.read_run_id(known.payload)
+            self._store.sequence_run_id(device, epoch)
+            if known is None
+            else StatisticsReport.read_history(known.payload).run_id
         )
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed)
+        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed, parting)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:
@@ -328,12 +347,3 @@ class Aggregator:
 
 def _clearing(name: str) -> Outgoing:
     return Outgoing(name, b"", retain=True)
-
-
-def _check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
-    """Different statistics under one counter come from a clone or a restored backup: reported, never merged."""
-    if report.counter < known.counter or payload == known.payload:
-        return
-    stored = stored_report(known)
-    if stored is not None and stored.statistics != report.statistics:
-        raise Refused("conflict", f"other statistics under counter {report.counter}: a clone, or a restored backup")

@@ -16,11 +16,11 @@ from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows
 from edge_agent.learner import (
+    COUNTED,
     AddClass,
     AdoptHead,
     AdoptPrior,
     ChangeClasses,
-    CorrectLabel,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -28,27 +28,26 @@ from edge_agent.learner import (
     apply,
 )
 from edge_agent.pipeline import Features
-from edge_agent.store import Changes, Checkpointer, Extent, Persisted
-from edge_agent.sync import Baseline, Downlink, Outbox, RunStart, SyncState, Uplink
+from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
+from edge_agent.sync import Downlink, Epochs, Outbox, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
 from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label
 from headway.wire import Ack, Event
 
-EPOCH_BITS = 48
 SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
-# what the fleet must receive: other statistics, or other names
-COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
+# acks of another branch that do not say where it parts from this one, before it parts here and now
+UNTOLD_MAX = 8
 
 
 class Agent:
     """One device, from the features of its windows to what a commit saves and a message carries.
 
     windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
-    wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it speaks.
+    wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it learns.
     draw: gives that many random bits, for new epochs.
     """
 
@@ -65,24 +64,23 @@ class Agent:
         run_id: int = 0,
         draw: Callable[[int], int] = secrets.randbits,
     ) -> None:
-        self.device, self.learner, self.settings, self.sync_state = device, learner, settings, sync_state
+        self.device, self.learner, self.settings = device, learner, settings
         self.windows = RememberedWindows(0) if windows is None else windows
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
         self.event_log = EventLog(learner, self.windows)
         self.downlink = Downlink(learner)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
-        self._baseline = Baseline()
-        self._persisted: tuple[Persisted, ...] = (
-            self.labelling.queue,
-            self._baseline,
-            self.outbox.feedback,
-            self.event_log,
-        )
+        self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
+        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
         self._checkpointer = Checkpointer()
-        self._run_id, self._run_start = run_id, RunStart()
-        self._draw, self._forks = draw, 0
+        self._draw, self._forks, self._untold = draw, 0, 0
         self.forked = self.removed = ""
+
+    @property
+    def sync_state(self) -> SyncState:
+        """Where the device stands with the aggregator."""
+        return self.epochs.state
 
     def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
         """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
@@ -141,21 +139,17 @@ class Agent:
         """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
         if isinstance(operation, LearnLabel) and self._takes_update():
             operation = replace(operation, takes_update=True)
+        if isinstance(operation, COUNTED):
+            self.epochs.begin_run()
         applied = apply(self.learner, operation)
         if not applied.changed:
             return False
         self._checkpointer.note(operation)
-        state, learner = self.sync_state, self.learner
+        learner = self.learner
         if applied.update is not None:
-            run_id = state.run_id or self._run_id
-            self.outbox.queue(applied.update, state, run_id, learner.space, learner.names.wire_names)
-        if isinstance(operation, CorrectLabel) and operation.number < state.before:
-            self._baseline.correct(operation.features.codes, operation.before, operation.after)
-        if applied.renames:
-            self._baseline.rename(applied.renames)
-            self._run_start = self._run_start.renamed(applied.renames)
+            self.outbox.queue(applied.update, self.sync_state, learner.space, learner.names.wire_names)
         if isinstance(operation, COUNTED):
-            state.count()
+            self.epochs.count(operation, applied.renames)
         return True
 
     def changes(self, consumed: int | None = None) -> Changes:
@@ -181,7 +175,7 @@ class Agent:
     def _take_changes(self, extent: Extent) -> Changes:
         state: dict[str, bytes] = {}
         dropped: tuple[str, ...] = ()
-        for part in self._persisted:
+        for part in (*self.epochs.persisted, *self._persisted):
             saved = part.take_changes(extent)
             state, dropped = state | saved.state, dropped + saved.dropped
         windows, forgotten = self.windows.take_changes()
@@ -194,49 +188,49 @@ class Agent:
         saved: Mapping[str, bytes],
         pieces: frozenset[str] = frozenset(),
         journalled: int = 0,
+        newest: Sequence[Entry] = (),
     ) -> None:
         """The learner was restored from a store; go on from everything else that it holds. Raises StoreError.
 
-        saved: its named values; pieces: those that are of the learner; journalled: entries in its journal.
+        saved: its named values; pieces: those that are of the learner; journalled: entries in its journal; newest:
+        those and the ones kept from before the last checkpoint, oldest first.
         """
-        self.sync_state = sync_state
         self._checkpointer.resume(pieces, journalled)
+        self.epochs.restore(sync_state, saved, newest)
         for part in self._persisted:
             part.restore(saved)
-        trainer = self.learner.trainer
-        self._run_start = RunStart(sync_state.counter, trainer.labels, trainer.statistics)
 
-    def fork(self, reason: str) -> Changes:
-        """Begin a new epoch, because another past of this device has used the old one's numbers. Commit at once.
+    def fork(self, reason: str, counter: int | None = None) -> Changes:
+        """Begin a new epoch, because another branch of this device's history uses the old one's numbers. Commit it.
 
-        What was learned before this run began may be counted already and is left out; so are updates that wait.
+        counter: where the two part; None for here and now. What was learned before is left to the old epoch; so are
+        updates that wait.
         """
-        self.forked = f"{reason}; was it cloned, or restored from an older backup? A new epoch begins"
-        return self._new_epoch()
+        left_out, what = self.epochs.leave(counter), "changes since then cannot be told any more, they"
+        if not self.epochs.exact:
+            left_out, what = self.outbox.waiting, "updates that waited are not sent any more, what they hold"
+        left = f"; {left_out} {what} stay on this device" if left_out else ""
+        self.forked = f"{reason}; was it copied, or restored from an older backup? A new epoch begins{left}"
+        return self._enter_new_epoch()
 
     def begin_anew(self) -> Changes:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
         what is learned from now on is sent. Commit at once."""
-        state, trainer = self.sync_state, self.learner.trainer
-        statistics = trainer.statistics
-        if statistics is None:
-            trainer.take_update()  # what was about to be sent; the journal cannot tell, a checkpoint can
-            self._checkpointer.demand_checkpoint()
-        self._run_start = RunStart(state.counter, trainer.labels, statistics)
+        epoch = self.sync_state.epoch
+        if not self.epochs.exact:
+            self.learner.trainer.take_update()  # what was about to be sent
+        self.epochs.begin_anew(self._draw)
         self.removed = (
-            f"what this device had told under epoch {state.epoch} was removed from the fleet on request; it keeps what "
+            f"what this device had told under epoch {epoch} was removed from the fleet on request; it keeps what "
             "it learned, and tells only what it learns from now on, under a new epoch"
         )
-        return self._new_epoch()
+        return self._enter_new_epoch()
 
-    def _new_epoch(self) -> Changes:
-        run_start = self._run_start
-        self.sync_state.begin_epoch(self._draw(EPOCH_BITS), run_start)
-        self._run_start = replace(run_start, counter=0)
+    def _enter_new_epoch(self) -> Changes:
         self.uplink.restart()
         self.outbox.begin_epoch()
-        if run_start.statistics is not None:
-            self._baseline.begin(run_start.statistics)
+        # the journal cannot tell of an epoch that ends, a checkpoint can
+        self._checkpointer.demand_checkpoint()
         return replace(self.changes(), acknowledged=SEQUENCE_MAX)
 
     def take_notices(self) -> list[tuple[str, str]]:
@@ -247,36 +241,38 @@ class Agent:
 
     def due(self, now_s: float, connected: bool) -> list[Send]:
         """What to send now, but for the updates that wait in the outbox."""
-        return self.uplink.due(self.sync_state, self.learner, self._baseline, now_s, connected)
+        older = self.epochs.older.due(now_s) if connected else []
+        if older:
+            # the newest epoch's report comes last, so that the aggregator takes it for the newest
+            self.uplink.doubt()
+        return [*older, *self.uplink.due(self.sync_state, self.learner, self.epochs.baseline, now_s, connected)]
 
-    def reconnected(self, session_present: bool = True) -> Changes | None:
+    def reconnected(self, session_present: bool = True) -> None:
         """A fresh connection: whatever was in flight may be lost, so send again at once.
 
         session_present: False where the broker has lost this device's session, and maybe what it retained; then the
         acknowledged statistics go out once more, for an aggregator that rebuilds from them.
-
-        Returns the transaction to commit before anything is sent: that this run speaks.
         """
         self.uplink.reconnected(session_present)
         self.downlink.reconnected()
         self.outbox.restart()
-        if self.sync_state.run_id == self._run_id:
-            return None
-        self.sync_state.begin_run(self._run_id, self._run_start.counter)
-        return self.changes()
+        if not session_present:
+            self.epochs.older.doubt()
 
     def acknowledged(self, payload: bytes) -> Changes | None:
         """The aggregator has stored something durably. Returns the transaction that forgets it, if any."""
         ack, state = Ack.decode(payload), self.sync_state
         if ack.epoch != state.epoch:
+            self.epochs.older.acknowledged(ack)
             return None
         contradiction = state.contradiction(ack)
+        if contradiction is None and state.is_told_to_part(ack, self.uplink.sent_counter):
+            contradiction = "the aggregator counts a part of this under another epoch of this device already"
         if contradiction is not None or ack.removed:
-            if self._forks >= FORKS_MAX:
-                problem = contradiction or "an ack tells that this epoch was removed"
-                raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
-            self._forks += 1
-            return self.begin_anew() if contradiction is None else self.fork(contradiction)
+            return self._part(ack, contradiction)
+        if ack.counter < state.acked or not self.uplink.awaiting:
+            # the aggregator has started again: maybe without its store, or with an older one
+            self.epochs.older.doubt()
         self.uplink.acknowledged(ack, state.acked)
         self.outbox.set_pace(ack.pace_s)
         newer = state.acknowledge(ack.counter)
@@ -284,6 +280,22 @@ class Agent:
             return None
         self.outbox.acknowledged(ack.sequence)
         return replace(self.changes(), acknowledged=ack.sequence or None)
+
+    def _part(self, ack: Ack, contradiction: str | None) -> Changes | None:
+        """An ack of this epoch is of another branch of this device's history, or tells that the epoch was removed."""
+        state, counter = self.sync_state, None
+        if contradiction is not None and self.epochs.exact:
+            counter = state.shared_with(ack, self.uplink.sent_counter)
+            if counter is None and self._untold < UNTOLD_MAX:
+                # it answers another copy; the one that answers the next report tells where the branches part
+                self._untold += 1
+                self.uplink.doubt()
+                return None
+        if self._forks >= FORKS_MAX:
+            problem = contradiction or "an ack tells that this epoch was removed"
+            raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
+        self._forks, self._untold = self._forks + 1, 0
+        return self.begin_anew() if contradiction is None else self.fork(contradiction, counter)
 
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""

@@ -150,9 +150,7 @@ class DeviceLoop:
             case Connected(session_present):
                 self._connected = True
                 self._last_error, self._refusals = "", set()
-                changes = self._agent.reconnected(session_present)
-                if changes is not None:
-                    self._store.commit(changes, self._clock.monotonic_s())
+                self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())

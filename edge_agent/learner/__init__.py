@@ -2,6 +2,7 @@
 
 from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner, Prediction
 from edge_agent.learner.operations import (
+    COUNTED,
     AddClass,
     AddPseudoLabel,
     AdoptHead,
@@ -17,6 +18,7 @@ from edge_agent.learner.operations import (
 from edge_agent.learner.trainer import PendingUpdate, Trainer
 
 __all__ = [
+    "COUNTED",
     "STATE_BYTES_MAX",
     "AddClass",
     "AddPseudoLabel",

@@ -88,6 +88,9 @@ Operation = (
     LearnLabel | CorrectLabel | AddPseudoLabel | WithdrawPseudoLabel | AddClass | ChangeClasses | AdoptHead | AdoptPrior
 )
 
+# what the fleet must receive: other statistics, or other names
+COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:

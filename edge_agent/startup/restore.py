@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from edge_agent.agent import Agent
 from edge_agent.learner import HeadLearner
 from edge_agent.store import INDEX, PIECE, Entry, Store, join, redo
 from edge_agent.sync import SyncState
 from headway.errors import DataError, RemoteError, StoreError
+
+log = logging.getLogger("edge-agent")
 
 # where agents before journals kept the whole state
 BLOB = "learner"
@@ -37,5 +41,20 @@ def resume(agent: Agent, store: Store) -> None:
     if state is not None:
         saved = store.load()
         kept = [name for name in saved if name.startswith(PIECE) or name == BLOB]
-        agent.restore(state, saved, frozenset(kept), len(store.journal()))
+        journal = store.journal()
+        newest = [*_readable(store.tail()), *map(Entry.decode, journal)]
+        agent.restore(state, saved, frozenset(kept), len(journal), newest)
     agent.windows.restore(store.windows())
+
+
+def _readable(tail: list[bytes]) -> list[Entry]:
+    """The newest entries before the checkpoint, as far back as they can be read: nothing depends on them but how far
+    back a branch of the device's history is known exactly."""
+    entries: list[Entry] = []
+    for payload in reversed(tail):
+        try:
+            entries.insert(0, Entry.decode(payload))
+        except StoreError as error:
+            log.warning("the journal before the last checkpoint is not used: %s", error)
+            break
+    return entries

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.agent import EPOCH_BITS, Agent
+from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
@@ -14,6 +14,7 @@ from edge_agent.startup.restore import resume
 from edge_agent.store import RECOVERED, Changes, Store
 from edge_agent.sync import SyncState
 from headway.bundle import Variant, read_public_key, read_variant
+from headway.wire import DRAWN_BITS
 
 
 def open_agent(
@@ -38,11 +39,11 @@ def open_agent(
         config.device,
         learner,
         config.sync,
-        SyncState(epoch=draw(EPOCH_BITS)),
+        SyncState(epoch=draw(DRAWN_BITS)),
         windows=windows,
         waiting_rows_max=config.policy.waiting_rows_max,
         waiting_bytes_max=config.policy.waiting_bytes_max,
-        run_id=draw(EPOCH_BITS),
+        run_id=draw(DRAWN_BITS),
         draw=draw,
     )
     resume(agent, store)

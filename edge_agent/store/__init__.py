@@ -2,7 +2,7 @@
 
 from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import Entry, redo
-from edge_agent.store.persisted import CHECKED_NAMES, RECORDS, SHIFT, Extent, Persisted, Saved
+from edge_agent.store.persisted import CHECKED_NAMES, CORRECTIONS, EPOCH, MARK, RECORDS, SHIFT, Extent, Persisted, Saved
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import DATABASE, RECOVERED, Backup, open_store, set_aside
 from edge_agent.store.retrying import RetryingStore
@@ -12,8 +12,11 @@ from edge_agent.store.store import ADVICE, Changes, Condition, MemoryStore, Outb
 __all__ = [
     "ADVICE",
     "CHECKED_NAMES",
+    "CORRECTIONS",
     "DATABASE",
+    "EPOCH",
     "INDEX",
+    "MARK",
     "PIECE",
     "RECORDS",
     "RECOVERED",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-# values that carry a check sum of their own, by name
-CHECKED_NAMES = RECORDS, SHIFT = "records", "shift"
+# values that carry a check sum of their own, by name, and by what their names begin with
+CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS = "records", "shift", "corrections"
+CHECKED_PREFIXES = MARK, EPOCH = "mark/", "epoch/"
 
 
 class Extent(IntEnum):

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.store.journal import Entry
-from edge_agent.store.persisted import CHECKED_NAMES
+from edge_agent.store.persisted import CHECKED_NAMES, CHECKED_PREFIXES
 from edge_agent.store.pieces import INDEX, join
 from edge_agent.store.store import Changes, Condition, SQLiteStore, Store, StoreFailure
-from headway.durable import checked, sync_folder, unchecked, write_durably
+from headway.durable import sync_folder, unchecked, write_durably
 from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.tensors import decode_tensors, encode_tensors
@@ -71,8 +71,9 @@ def verify(store: Store) -> None:
             join(saved)
         for entry in store.journal():
             Entry.decode(entry)
-        for name in CHECKED_NAMES:
-            unchecked(saved.get(name, checked(b"")), f"saved {name}")
+        for name, value in saved.items():
+            if name in CHECKED_NAMES or name.startswith(CHECKED_PREFIXES):
+                unchecked(value, f"saved {name}")
     except StoreFailure:
         raise
     except StoreError as error:

@@ -70,4 +70,5 @@ class StandbyStore(MemoryStore):
     def _take_over(self, store: SQLiteStore) -> None:
         state, journal = store.load(), tuple(store.journal())
         windows, outbox = dict(store.windows()), tuple(store.outbox(0, ROWS_MAX))
-        super().commit(Changes(state, outbox, windows=windows, journal=journal))
+        super().commit(Changes({}, journal=tuple(store.tail())))
+        super().commit(Changes(state, outbox, windows=windows, journal=journal, checkpoint=True))

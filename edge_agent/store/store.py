@@ -15,7 +15,7 @@ from typing import Protocol
 
 from headway.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = TAIL_VERSION = 4
 # what brings the schema from version i to i + 1; never edit one that has shipped
 MIGRATIONS = (
     """
@@ -33,7 +33,14 @@ CREATE TABLE state (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value
 INSERT INTO state (name, value) SELECT name, value FROM state_before;
 DROP TABLE state_before;
 """,
+    # entries up to this one are part of the checkpoint; the newest of them are kept, see `Store.tail`
+    """
+CREATE TABLE checkpoint (covered INTEGER NOT NULL);
+INSERT INTO checkpoint VALUES (0);
+""",
 )
+# of entries that are part of the checkpoint
+TAIL_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class OutboxRow:
 class Changes:
     """One transaction. `state` replaces named values, those `dropped` go; outbox rows up to `acknowledged` are deleted.
 
-    journal: entries to append; checkpoint: `state` covers every entry before these, so they are deleted first.
+    journal: entries to append; checkpoint: `state` covers every entry before these.
     windows: remembered windows to save, by id; forgotten: ids to drop.
     """
 
@@ -124,6 +131,10 @@ class Store(Protocol):
         """Entries since the last checkpoint, oldest first."""
         ...
 
+    def tail(self) -> list[bytes]:
+        """The newest entries before the last checkpoint, at most TAIL_BYTES_MAX and one more, oldest first."""
+        ...
+
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
         """Unacknowledged rows with a sequence above `after`, oldest first."""
         ...
@@ -163,7 +174,11 @@ class SQLiteStore:
 
     def journal(self) -> list[bytes]:
         with self._errors_named():
-            return [row[0] for row in self._connection.execute("SELECT payload FROM journal ORDER BY number")]
+            return self._entries("SELECT payload FROM journal WHERE number > ? ORDER BY number")
+
+    def tail(self) -> list[bytes]:
+        with self._errors_named():
+            return self._entries("SELECT payload FROM journal WHERE number <= ? ORDER BY number")
 
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
         query = "SELECT sequence, payload FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -185,7 +200,14 @@ class SQLiteStore:
             )
             run.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in changes.dropped])
             if changes.checkpoint:
-                run.execute("DELETE FROM journal")
+                run.execute("UPDATE checkpoint SET covered = (SELECT coalesce(max(number), 0) FROM journal)")
+                # the newest one stays whatever its length: the numbers of new ones go on from it
+                run.execute(
+                    "DELETE FROM journal WHERE number < (SELECT min(number) FROM (SELECT number, "
+                    "sum(length(payload)) OVER (ORDER BY number DESC) - length(payload) AS newer FROM journal) "
+                    "WHERE newer < ?)",
+                    (TAIL_BYTES_MAX,),
+                )
             run.executemany("INSERT INTO journal (payload) VALUES (?)", [(entry,) for entry in changes.journal])
             if changes.acknowledged is not None:
                 run.execute("DELETE FROM outbox WHERE sequence <= ?", (changes.acknowledged,))
@@ -203,6 +225,14 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _entries(self, query: str) -> list[bytes]:
+        """query: takes the number of the last entry that the checkpoint covers."""
+        run = self._connection
+        # a database that is only read may be of an agent before tails
+        version = int(run.execute("PRAGMA user_version").fetchone()[0])
+        covered = run.execute("SELECT covered FROM checkpoint").fetchone()[0] if version >= TAIL_VERSION else 0
+        return [row[0] for row in run.execute(query, (covered,))]
 
     def check(self) -> None:
         """Look at every page. Raises StoreFailure when the file is damaged."""
@@ -252,12 +282,16 @@ class MemoryStore:
         self._rows: dict[int, bytes] = {}
         self._windows: dict[str, bytes] = {}
         self._journal: list[bytes] = []
+        self._tail: list[bytes] = []
 
     def load(self) -> dict[str, bytes]:
         return dict(self._state)
 
     def journal(self) -> list[bytes]:
         return list(self._journal)
+
+    def tail(self) -> list[bytes]:
+        return list(self._tail)
 
     def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
         waiting = sorted(sequence for sequence in self._rows if sequence > after)
@@ -278,7 +312,7 @@ class MemoryStore:
         for name in changes.dropped:
             self._state.pop(name, None)
         if changes.checkpoint:
-            self._journal.clear()
+            self._tail, self._journal = _newest([*self._tail, *self._journal]), []
         self._journal += changes.journal
         for window_id in changes.forgotten:
             self._windows.pop(window_id, None)
@@ -287,3 +321,12 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _newest(entries: list[bytes]) -> list[bytes]:
+    """The last of them, at most TAIL_BYTES_MAX and one more."""
+    size, first = 0, len(entries)
+    while first and size < TAIL_BYTES_MAX:
+        first -= 1
+        size += len(entries[first])
+    return entries[first:]

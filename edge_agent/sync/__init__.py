@@ -1,17 +1,17 @@
 """The device's side of the wire: reports up, heads and priors down, the outbox, the device's history."""
 
 from edge_agent.sync.downlink import Downlink
+from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
-from edge_agent.sync.history import Baseline, RunStart, SyncState
+from edge_agent.sync.history import SyncState
 from edge_agent.sync.outbox import Outbox, as_sent
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
-    "Baseline",
     "Downlink",
+    "Epochs",
     "ErrorFeedback",
     "Outbox",
-    "RunStart",
     "SyncState",
     "Uplink",
     "as_sent",

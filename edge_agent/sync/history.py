@@ -1,16 +1,18 @@
 """Tracks where a device stands with the aggregator, and notices when another history uses its name.
 
-A device that was restored from an older backup, or cloned, goes on under numbers that another past has used already.
-Three things give it away: an ack beyond what this device ever counted; an ack of what was sent by a run of the program
-that this history does not know; and, before any connection, the record of the last ack beside the store
-(edge_agent/store/recovery.py). The device then begins a new epoch. Its learner keeps what it knows; the new epoch
-counts only what was learned since this run began, because everything before may already be counted under the old one.
+A device that was restored from an older backup, or copied, goes on under numbers that another branch of its history
+uses as well. Three things give it away: an ack beyond what this device ever counted; an ack of the state of a run of
+the program that this history does not know; and, before any connection, the record of the last ack beside the store
+(edge_agent/store/recovery.py). The branch that was not stored first begins a new epoch where the two part: it counts
+what was learned from there on (edge_agent/sync/past.py knows the statistics of then), and leaves what both hold to the
+old one. Its learner keeps what it knows. Copies that share the beginning of a branch come to the same new epoch, and
+part there once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,13 +23,15 @@ from headway.fields import Fields, canonical_json, parse_json
 from headway.maths import Statistics, from_arrays, to_arrays
 from headway.samples import Label, class_index, no_label
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import RUNS_MAX, Ack, History
+from headway.wire import RUNS_MAX, Ack, History, branch_epoch
 
 # name in the store
 BASELINE = "baseline"
 BASELINE_BYTES_MAX = 256 << 20
 # names under which the first version saved what is called otherwise now
 SAVED_NAMES = {"run_id": "life", "earlier_runs": "earlier", "run_ends": "ends"}
+# of a run whose last outbox row is not known
+UNKNOWN_SEQUENCE = 2**53
 
 
 @dataclass(slots=True)
@@ -37,8 +41,9 @@ class SyncState:
     epoch: identity of this device's history, drawn at random when it began.
     counter: grows whenever the statistics change; acked: the highest the aggregator has durably stored.
     sequence: last outbox row written. consumed: last spool file learned from. boot: starts of the program.
-    run_id, earlier_runs, run_ends: see `headway.wire.messages.History`. before: labels that older epochs may have
-    counted.
+    run_id, earlier_runs, run_ends: see `headway.wire.messages.History`; sequence_ends: the last outbox row of each
+    earlier run. before: labels that older epochs may have counted; base: changes counted under older epochs, so that
+    `position` goes on over them.
     """
 
     epoch: int
@@ -51,6 +56,13 @@ class SyncState:
     before: int = 0
     earlier_runs: tuple[int, ...] = ()
     run_ends: tuple[int, ...] = ()
+    sequence_ends: tuple[int, ...] = ()
+    base: int = 0
+
+    @property
+    def position(self) -> int:
+        """Changes of the statistics since the device's learner began."""
+        return self.base + self.counter
 
     @property
     def history(self) -> History:
@@ -58,6 +70,10 @@ class SyncState:
 
     def count(self) -> None:
         """The statistics, or the names in them, have changed."""
+        self.counter += 1
+
+    def skip_counter(self) -> None:
+        """Leave a counter out: what is told under it is nothing that this device learned."""
         self.counter += 1
 
     def consume(self, sequence: int) -> None:
@@ -79,19 +95,43 @@ class SyncState:
         """The program starts; another store of this device may have reached these numbers already."""
         self.boot, self.consumed = max(self.boot, boot) + 1, max(self.consumed, consumed)
 
-    def begin_run(self, run_id: int, counter: int) -> None:
-        """This run is about to speak for the first time; the run before it had reached `counter` when this began."""
+    def begin_run(self, run_id: int) -> None:
+        """Run `run_id` of the program is about to change the statistics; the one that did before has ended."""
         if self.run_id:
             self.earlier_runs = (*self.earlier_runs, self.run_id)[-RUNS_MAX:]
-            self.run_ends = (*self.run_ends, counter)[-RUNS_MAX:]
+            self.run_ends = (*self.run_ends, self.counter)[-RUNS_MAX:]
+            known = self.sequence_ends or (UNKNOWN_SEQUENCE,) * (len(self.run_ends) - 1)
+            self.sequence_ends = (*known, self.sequence)[-RUNS_MAX:]
         self.run_id = run_id
 
-    def begin_epoch(self, epoch: int, run_start: RunStart) -> None:
-        """What was learned before `run_start` may be counted under the old epoch; this one counts from there on."""
-        self.epoch, self.before = epoch, run_start.labels
-        self.counter = max(0, self.counter - run_start.counter)
+    def begin_epoch(self, epoch: int, counter: int, labels: int) -> None:
+        """What came up to `counter`, `labels` labels, is left to the old epoch; this one counts from there on."""
+        runs = [
+            (run, end - counter) for run, end in zip(self.earlier_runs, self.run_ends, strict=True) if end > counter
+        ]
+        self.earlier_runs, self.run_ends = tuple(run for run, _ in runs), tuple(end for _, end in runs)
+        self.sequence_ends = (0,) * len(runs)
+        if self.counter == counter:
+            self.run_id = 0
+        self.epoch, self.before = epoch, labels
+        self.base += counter
+        self.counter -= counter
         self.acked = self.sequence = 0
-        self.earlier_runs = self.run_ends = ()
+
+    def epoch_from(self, counter: int, run_id: int) -> int:
+        """The epoch of the branch that leaves this one at `counter`: the same for all copies that have it in common.
+
+        run_id: of the run that would go on here.
+        """
+        runs = [run for run, end in zip(self.earlier_runs, self.run_ends, strict=True) if end > counter]
+        first = runs[0] if runs else self.run_id if self.counter > counter else run_id
+        return branch_epoch(self.epoch, counter, first, self.base + counter)
+
+    def history_at(self, counter: int) -> History:
+        """The history as it was at `counter`."""
+        ended = [(run, end) for run, end in zip(self.earlier_runs, self.run_ends, strict=True) if end < counter]
+        later = self.earlier_runs[len(ended) :]
+        return History(later[0] if later else self.run_id, tuple(r for r, _ in ended), tuple(end for _, end in ended))
 
     def contradiction(self, ack: Ack) -> str | None:
         """Why an ack of this epoch cannot be of this history; None when it can."""
@@ -102,7 +142,26 @@ class SyncState:
             )
         if ack.run_id and not self.history.includes(ack.run_id, ack.counter):
             return f"the aggregator holds counter {ack.counter} from a run of this device that it does not know"
+        ends = dict(zip(self.earlier_runs, self.sequence_ends, strict=False))
+        if not ack.counter and ack.sequence > ends.get(ack.run_id, ack.sequence):
+            return f"the aggregator holds sequence {ack.sequence} of a run that ended here at {ends[ack.run_id]}"
         return None
+
+    def shared_with(self, ack: Ack, sent_counter: int) -> int | None:
+        """The counter at which this history and the one that an ack is about part; None when the ack does not tell.
+
+        sent_counter: of the report that was sent last.
+        """
+        if self.is_told_to_part(ack, sent_counter) and ack.parting is not None:
+            return min(ack.parting.shared.counter, self.counter)
+        ends = {**dict(zip(self.earlier_runs, self.run_ends, strict=True)), self.run_id: self.counter}
+        known = ack.run_id and ack.run_id in ends and ack.counter
+        return min(ack.counter, ends[ack.run_id]) if known else None
+
+    def is_told_to_part(self, ack: Ack, sent_counter: int) -> bool:
+        """Whether an ack says that the report sent last is of another branch; what copies of this device are told comes
+        here as well."""
+        return ack.parting is not None and ack.parting.answered == (self.run_id, sent_counter)
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -123,9 +182,12 @@ class SyncState:
             before=fields.integer("before", 0),
             earlier_runs=fields.integers("earlier", count_max=RUNS_MAX, default=()),
             run_ends=fields.integers("ends", count_max=RUNS_MAX, default=()),
+            sequence_ends=fields.integers("sequence_ends", count_max=RUNS_MAX, default=()),
+            base=fields.integer("base", 0),
         )
         fields.finish()
-        if len(state.earlier_runs) != len(state.run_ends):
+        # agents before branches saved no ends of sequences
+        if len(state.earlier_runs) != len(state.run_ends) or len(state.sequence_ends) not in (0, len(state.run_ends)):
             raise StoreError("saved sync state names earlier runs without their ends")
         return state
 
@@ -137,6 +199,11 @@ class Baseline:
         self._statistics: Statistics | None = None
         self._changed = False
 
+    @property
+    def statistics(self) -> Statistics | None:
+        """None for the device's first epoch."""
+        return self._statistics
+
     def begin(self, statistics: Statistics) -> None:
         """A new epoch begins with these."""
         self._statistics, self._changed = statistics, True
@@ -145,15 +212,16 @@ class Baseline:
         """The part of the device's statistics that this epoch counts."""
         return statistics if self._statistics is None else statistics - self._statistics
 
-    def correct(self, code: Int8, before: Label, after: Label) -> None:
+    def correct(self, code: Int8, before: Label, after: Label, classes: Sequence[str]) -> None:
         """A label from before this epoch changed: in both alike, so that this epoch reports nothing of it.
 
-        code: int8 (1, d); after: -1 for none.
+        code: int8 (1, d); after: -1 for none; classes: of the device now, to which both are indices.
         """
         if self._statistics is None:
             return
-        changed = self._statistics - _one(code, before, self._statistics)
-        self.begin(changed if no_label(after) else changed + _one(code, after, self._statistics))
+        known = self._statistics.with_classes(classes)
+        changed = known - _one(code, before, known)
+        self.begin(changed if no_label(after) else changed + _one(code, after, known))
 
     def rename(self, renames: Sequence[tuple[str, str]]) -> None:
         """Classes got other names (old, new): in both alike."""
@@ -179,19 +247,6 @@ class Baseline:
             self._statistics = from_arrays(arrays, size, classes, space)
         except RemoteError as error:
             raise StoreError(f"saved baseline is damaged: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class RunStart:
-    """Where this run of the program began: the counter, the labels and the statistics of then (None: none yet)."""
-
-    counter: int = 0
-    labels: int = 0
-    statistics: Statistics | None = None
-
-    def renamed(self, renames: Sequence[tuple[str, str]]) -> RunStart:
-        """Classes have other names (old, new) from now on."""
-        return self if self.statistics is None else replace(self, statistics=self.statistics.renamed(renames))
 
 
 def _one(code: Int8, label: Label, like: Statistics) -> Statistics:

@@ -36,7 +36,12 @@ class Outbox:
         self._rows_left = self._settings.outbox_rows_max - rows
         self._bytes_left = self._settings.outbox_bytes_max - size_bytes
 
-    def queue(self, update: PendingUpdate, state: SyncState, run_id: int, space: str, classes: tuple[str, ...]) -> None:
+    @property
+    def waiting(self) -> int:
+        """Rows that are not acknowledged, as far as `note_stored` and `queue` tell."""
+        return self._settings.outbox_rows_max - self._rows_left
+
+    def queue(self, update: PendingUpdate, state: SyncState, space: str, classes: tuple[str, ...]) -> None:
         """Make an update a row of the next commit. classes: names of its rows, as the fleet has them."""
         precision = self._settings.update_precision
         message = Update(
@@ -48,7 +53,7 @@ class Outbox:
             space,
             classes,
             self.feedback.added(update.delta, precision),
-            run_id,
+            state.run_id,
             precision,
         )
         row = OutboxRow(message.sequence, message.encode())

@@ -47,6 +47,7 @@ class Uplink:
     _sent_at_s: float = NEVER_S
     _fresh: bool = True
     _doubted: bool = False
+    _awaiting: bool = False
     _upload: PartsUpload | None = None
     _sent: StatisticsReport | None = None
     _stored: StatisticsReport | None = None
@@ -57,6 +58,21 @@ class Uplink:
     def doubtful(self) -> bool:
         """Whether the aggregator may have lost what it acknowledged."""
         return self._doubted
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether a report was sent that is not answered yet. An aggregator that starts answers unasked, to what the
+        broker retains."""
+        return self._awaiting
+
+    @property
+    def sent_counter(self) -> int:
+        """Of the report sent last; -1 for none."""
+        return self._sent_counter
+
+    def doubt(self) -> None:
+        """Send whole statistics again, acknowledged or not."""
+        self._doubted = True
 
     def take_unsendable(self) -> int:
         """Length in bytes of a report that is too long even for parts, given once; 0 without one."""
@@ -82,6 +98,7 @@ class Uplink:
         statistics = learner.trainer.statistics
         if statistics is None:
             return sends
+        self._awaiting = True
         counted = baseline.rest_of(statistics)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
         self._sent = report
@@ -108,7 +125,7 @@ class Uplink:
 
     def acknowledged(self, ack: Ack, acked: int) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
-        self.pace_s = ack.pace_s
+        self.pace_s, self._awaiting = ack.pace_s, False
         # an old ack that was late looks the same; then whole statistics go out once too often
         self._doubted |= ack.counter < acked
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):

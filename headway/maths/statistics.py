@@ -106,6 +106,11 @@ class Statistics:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def same_sums(self, other: Statistics) -> bool:
+        """Whether both hold the same, whatever the order of their classes and those without samples."""
+        difference = self - other
+        return not difference.gram.any() and not difference.class_sums.any()
+
     def renamed(self, renames: Sequence[tuple[str, str]]) -> Statistics:
         """The same tables with other names (old, new) for some classes, which keep their places.
 

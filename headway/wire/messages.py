@@ -36,6 +36,7 @@ from headway.wire.statistics_report import (
     NO_HISTORY,
     History,
     ReportPart,
+    RunPoint,
     StatisticsReport,
     is_part,
     join_report,
@@ -56,9 +57,11 @@ __all__ = [
     "Event",
     "History",
     "Metrics",
+    "Parting",
     "PublishedHead",
     "ReportPart",
     "Reported",
+    "RunPoint",
     "StatisticsChange",
     "StatisticsReport",
     "Status",
@@ -206,12 +209,24 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Parting:
+    """Two histories of one device part: that of the report which is answered, and that of what is stored.
+
+    answered: the report's run and counter; shared: the last point that is in both.
+    """
+
+    answered: RunPoint
+    shared: RunPoint
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """What the aggregator has durably stored of a device, and how long the device should pause between syncs.
 
     run_id: the run of the device's program that sent what is stored under `counter` or, without one, `sequence`.
     part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
     removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
+    parting: the last report was refused because it comes from another branch of the device's history.
     """
 
     epoch: int
@@ -222,12 +237,17 @@ class Ack:
     part_counter: int = 0
     parts: int = 0
     removed: bool = False
+    parting: Parting | None = None
 
     def encode(self) -> bytes:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "parting"}
         values["life"] = values.pop("run_id")
         if not self.removed:
             del values["removed"]
+        if self.parting is not None:
+            answered, shared = self.parting.answered, self.parting.shared
+            values |= {"answered_life": answered.run_id, "answered_counter": answered.counter}
+            values |= {"shared_life": shared.run_id, "shared_counter": shared.counter}
         return canonical_json({"schema": SCHEMA, **values})
 
     @classmethod
@@ -236,7 +256,11 @@ class Ack:
         numbers = (fields.integer("epoch"), fields.integer("counter"), fields.integer("sequence"))
         pace_s = fields.number("pace_s", low=0.0, high=86_400.0)
         rest = fields.integer("life"), fields.integer("part_counter"), fields.integer("parts")
-        return finished(fields, cls(*numbers, pace_s, *rest, fields.boolean("removed", False)))
+        removed, parting = fields.boolean("removed", False), None
+        if fields.has("answered_life"):
+            answered = RunPoint(fields.integer("answered_life"), fields.integer("answered_counter"))
+            parting = Parting(answered, RunPoint(fields.integer("shared_life"), fields.integer("shared_counter")))
+        return finished(fields, cls(*numbers, pace_s, *rest, removed, parting))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,13 +27,20 @@ from headway.wire.codec import (
 from headway.wire.packing import from_wire, to_wire
 
 
+class RunPoint(NamedTuple):
+    """A moment of a device's past: the run of its program that learned last, and the counter."""
+
+    run_id: int
+    counter: int
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """The runs of a device's program that led to its state and spoke to the aggregator.
+    """The runs of a device's program that led to its state: those that learned something, whether they spoke or not.
 
-    run_id: number drawn at random by the run that writes this; earlier_runs, run_ends: the runs before it that may
-    have sent something, oldest first, and the counter each had reached when the next one began. A state that none of
-    them has sent comes from a clone, or from after the moment to which this device was restored.
+    run_id: number drawn at random by the run that learned last; earlier_runs, run_ends: the runs before it, oldest
+    first, the newest RUNS_MAX kept, and the counter at which each ended. A state that none of them has had comes from a
+    copy of the device, or from after the moment to which it was restored.
     """
 
     run_id: int = 0
@@ -40,13 +48,42 @@ class History:
     run_ends: tuple[int, ...] = ()
 
     def includes(self, run_id: int, counter: int) -> bool:
-        """Whether what run `run_id` sent under `counter` is part of this history."""
-        if run_id in (0, self.run_id) or (self.run_ends and counter <= self.run_ends[0]):
-            # from before the runs that are still remembered; no branch can have begun there
+        """Whether the state of run `run_id` under `counter` is part of this history."""
+        if run_id in (0, self.run_id) or (self._forgets and counter <= self.run_ends[0]):
+            # unknown, or from before the runs that are still remembered: nobody can tell
             return True
-        return any(
-            run_id == known and counter <= end for known, end in zip(self.earlier_runs, self.run_ends, strict=True)
-        )
+        end = self._end_of(run_id)
+        return end is not None and counter <= end
+
+    def last_shared(self, counter: int, other: History, other_counter: int) -> RunPoint:
+        """Where this history, at `counter`, and another at `other_counter` part: the last point that is in both.
+
+        Without a common run that is the beginning; where one of them has forgotten runs, the latest point that it may
+        be, for what lies before it may be in both.
+        """
+        theirs = dict(other._ends(other_counter))
+        for run_id, end in reversed(self._ends(counter)):
+            if run_id in theirs:
+                return RunPoint(run_id, min(end, theirs[run_id]))
+        return RunPoint(0, max((history.run_ends[0] for history in (self, other) if history._forgets), default=0))
+
+    def spans(self, counter: int) -> dict[int, tuple[int, int]]:
+        """Each known run, and the counters after which it began and at which it ended; the newest is at `counter`."""
+        ends = self._ends(counter)
+        # of the first one after some that are forgotten it is not known where it began
+        starts = [ends[0][1] if self._forgets else 0, *(end for _, end in ends)]
+        return {run_id: (start, end) for start, (run_id, end) in zip(starts, ends, strict=False)}
+
+    @property
+    def _forgets(self) -> bool:
+        return len(self.earlier_runs) >= RUNS_MAX
+
+    def _ends(self, counter: int) -> list[tuple[int, int]]:
+        """Every known run and its end, oldest first; the newest one is at `counter`."""
+        return [*zip(self.earlier_runs, self.run_ends, strict=True), (self.run_id, counter)]
+
+    def _end_of(self, run_id: int) -> int | None:
+        return dict(zip(self.earlier_runs, self.run_ends, strict=True)).get(run_id)
 
     def to_json(self) -> dict[str, JsonValue]:
         return {"life": self.run_id, "earlier": [*self.earlier_runs], "ends": [*self.run_ends]}
@@ -104,9 +141,9 @@ class StatisticsReport:
         return cls.decode(payload, bytes_max=REPORT_BYTES_MAX)
 
     @classmethod
-    def read_run_id(cls, payload: bytes) -> int:
-        """The run alone, without unpacking the tables of a report that was decoded before."""
-        return tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1].integer("life")
+    def read_history(cls, payload: bytes) -> History:
+        """The history alone, without unpacking the tables of a report that was decoded before."""
+        return History.read(tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,8 +194,8 @@ def test_a_restored_backup_that_has_overtaken_is_refused_and_found_out() -> None
     restored = Device(backup)
     afterwards = restored.learn(40, 2)
     restored.connect(fleet)
-    assert fleet.refusals == {("pump", "conflict"): 1}
-    assert "a run of this device that it does not know" in restored.agent.forked
+    assert fleet.refusals == {}
+    assert "12 from a run of this device" in restored.agent.forked
     assert fleet.core.statistics == early + late + afterwards
 
 
@@ -280,3 +280,17 @@ def test_a_restored_gradient_learner_begins_a_new_epoch() -> None:
     restored.sync(fleet)
     with fleet.store.transaction():
         assert fleet.store.sequence("pump", restored.agent.sync_state.epoch) == 2
+
+
+def test_a_copy_of_a_gradient_learner_that_has_come_further_does_not_take_the_originals_answers_for_its_own() -> None:
+    fleet, device = new_fleet(), Device(kind="gradient")
+    device.connect(fleet)
+    device.learn(8, 0)
+    device.sync(fleet)
+    clone = Device(device.backup(), kind="gradient")
+    device.learn(8, 1)
+    device.sync(fleet)
+    clone.learn(24, 2)
+    clone.connect(fleet)
+    assert "of a run that ended here at 2" in clone.agent.forked
+    assert "6 updates that waited are not sent any more" in clone.agent.forked

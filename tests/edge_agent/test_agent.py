@@ -25,7 +25,7 @@ SYNC = SyncSettings(interval_s=10.0, ack_timeout_s=30.0)
 
 def agent(kind: str = "exact", sync: SyncSettings = SYNC, **learner: int) -> Agent:
     settings = LearnerSettings(kind=kind, **learner)  # type: ignore[arg-type]
-    return Agent("pump", HeadLearner(variant(), settings), sync, SyncState(epoch=7), draw=lambda bits: 8)
+    return Agent("pump", HeadLearner(variant(), settings), sync, SyncState(epoch=7), run_id=5, draw=lambda bits: 8)
 
 
 def feed(subject: Agent, count: int = 9, labelled: bool = True, seed: int = 0) -> np.ndarray:
@@ -135,10 +135,11 @@ def test_acks_of_another_epoch_are_ignored_and_of_the_future_begin_a_new_one() -
     feed(subject)
     assert subject.acknowledged(Ack(8, 9, 0).encode()) is None
     assert subject.sync_state.acked == 0
-    changes = subject.acknowledged(Ack(7, 10, 0).encode())
+    changes = subject.acknowledged(Ack(7, 10, 0, run_id=subject.sync_state.run_id).encode())
     assert changes is not None
     assert changes.acknowledged == 2**53
-    assert (subject.sync_state.epoch, subject.sync_state.counter) == (8, 9)
+    assert subject.sync_state.epoch != 7
+    assert (subject.sync_state.counter, subject.sync_state.position) == (0, 9)
     assert "older backup" in subject.forked
 
 

@@ -131,7 +131,7 @@ def test_damage_is_found_wherever_it_is() -> None:
     store.commit(subject.changes())
     saved = store.load()
     assert join(saved) == subject.learner.encode()
-    for name in set(saved) - {"sync", SHIFT}:
+    for name in (name for name in saved if name == INDEX or name.startswith(PIECE)):
         broken = bytearray(saved[name])
         broken[len(broken) // 2] ^= 1
         with pytest.raises(StoreError, match="damaged"):

@@ -83,7 +83,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="schema 99, this agent knows 3; upgrade"):
+    with pytest.raises(StoreError, match="schema 99, this agent knows 4; upgrade"):
         SQLiteStore(path)
 
 

@@ -171,7 +171,7 @@ def test_statistics_survive_the_wire() -> None:
     assert report.history == HISTORY
     packed = (GOLDEN / "statistics-packed.safetensors").read_bytes()
     assert StatisticsReport.decode(packed).statistics == wide_tables()
-    assert StatisticsReport.read_run_id(packed) == 70368744177664
+    assert StatisticsReport.read_history(packed).run_id == 70368744177664
     change = StatisticsChange.decode((GOLDEN / "statistics-change.safetensors").read_bytes())
     assert (change.counter, change.base, change.change) == (15, 12, small_tables())
 

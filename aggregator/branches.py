@@ -1,0 +1,79 @@
+"""Tells the branches of a device's history apart: its own, and those of copies of it and of restored backups.
+
+A report from another branch than the stored one is no refusal: it is answered with the last point that both branches
+share, and the device goes on from there under an epoch of its own, so that what both hold is counted once.
+"""
+
+from __future__ import annotations
+
+from aggregator.effects import Refused
+from aggregator.heads import stored_report
+from aggregator.store import Store, StoredStatistics
+from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, epoch_position
+
+# branches that are remembered, and how often one is told where it parts before it counts as a refusal
+BRANCHES_MAX, ANSWERS_MAX = 1000, 100
+
+
+class Branches:
+    """Remembers which branches were answered. space: of the features; methods run in a transaction of the store."""
+
+    def __init__(self, store: Store, space: str) -> None:
+        self._store, self._space = store, space
+        # by device, epoch and run
+        self._answers: dict[tuple[str, int, int], int] = {}
+
+    def parting(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> Parting | None:
+        """Where the report's branch and the stored one part; None where one is part of the other."""
+        stored = StatisticsReport.read_history(known.payload)
+        if known.counter < report.counter:
+            one_history = report.history.includes(stored.run_id, known.counter)
+        else:
+            one_history = stored.includes(report.history.run_id, report.counter)
+        if one_history:
+            return None
+        shared = report.history.last_shared(report.counter, stored, known.counter)
+        return Parting(RunPoint(report.history.run_id, report.counter), shared)
+
+    def overlap(self, report: StatisticsReport, known: StoredStatistics | None) -> Parting | None:
+        """Where an epoch and another one of the same device part whose beginnings count the same labels; None for
+        none.
+
+        A store that was set back to an older day makes that possible: a copy of the device that had begun a branch of
+        its own, and one that never heard of it, may both find the place of the old epoch free. known: what is stored
+        of the report's own epoch.
+        """
+        if self._store.epoch_count(report.device) == (known is not None):
+            return None
+        base = epoch_position(report.epoch)
+        spans, shared = report.history.spans(report.counter), RunPoint(0, 0)
+        for other in self._store.every_statistics(self._space, report.device):
+            other_base = epoch_position(other.epoch)
+            if other.epoch == report.epoch or base is None or other_base is None:
+                continue
+            for run_id, (start, end) in StatisticsReport.read_history(other.payload).spans(other.counter).items():
+                first, last = spans.get(run_id, (0, 0))
+                # in counters of the report's epoch
+                begin, until = max(first, other_base + start - base), min(last, other_base + end - base)
+                if run_id and begin < until > shared.counter:
+                    shared = RunPoint(run_id, until)
+        return Parting(RunPoint(report.history.run_id, report.counter), shared) if shared.counter else None
+
+    def answered(self, report: StatisticsReport | StatisticsChange) -> None:
+        """A report is answered with where its branch parts. Raises Refused for one that goes on all the same."""
+        branch = (report.device, report.epoch, report.history.run_id)
+        answers = self._answers[branch] = self._answers.pop(branch, 0) + 1
+        if len(self._answers) > BRANCHES_MAX:
+            del self._answers[next(iter(self._answers))]
+        if answers > ANSWERS_MAX:
+            problem = f"counter {report.counter} comes from another branch than what is stored: a copy of the device"
+            raise Refused("conflict", f"{problem}; told so {ANSWERS_MAX} times, it begins no new epoch")
+
+
+def check_same_history(report: StatisticsReport, payload: bytes, known: StoredStatistics) -> None:
+    """Different statistics under one counter come from a clone or a restored backup: reported, never merged."""
+    if report.counter < known.counter or payload == known.payload:
+        return
+    stored = stored_report(known)
+    if stored is not None and not stored.statistics.same_sums(report.statistics):
+        raise Refused("conflict", f"other statistics under counter {report.counter}: a clone, or a restored backup")
