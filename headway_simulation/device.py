@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,10 @@ from headway_simulation.history import Family, History, SensorFile, Violation
 from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+
+
+# what a new epoch leaves out: changes of the tables or, of a gradient learner, updates
+LEFT_OUT = re.compile(r"; (\d+) (?:changes|updates) ")
 
 
 @dataclass(slots=True)
@@ -174,9 +179,12 @@ class SimulatedDevice(Machine):
             return
         event = Event.decode(message.payload)
         if event.name == "history-forked":
-            self.trace(f"forked: {event.detail}")
-        if event.name == "contribution-removed":
-            self.trace("was removed")
+            problem = str(event.detail["problem"])
+            left_out = LEFT_OUT.search(problem)
+            self.history.leave_out(int(left_out[1]) if left_out is not None else 0)
+            self.trace(f"forked: {problem}")
+        elif event.name == "contribution-removed":
+            self.trace("hears that it was removed")
 
     def _committed(self, changes: Changes) -> None:
         if not self.place.audited:

@@ -50,10 +50,10 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A window with the label that it has now. born: place in the log where it got its first."""
+    """A window with the label that it has now. given: the entry of the log that gave it one, the same for all branches
+    that have it in common; born: its place there."""
 
-    window: Window
-    code: Int8
+    given: LabelChange
     label: int
     born: int
 
@@ -66,18 +66,24 @@ class QueuedUpdate:
     sequence: int
     start: int
     stop: int
-    delta: bytes
+    delta: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
 class Family:
-    """All branches of one disk: the first one, its copies, and copies of those."""
+    """All branches of one disk: the first one, its copies, and copies of those.
+
+    unfinished: labels that were part of a gradient update in the making when a disk was copied. They are in the next
+    update of both branches, and nobody can take them out of either.
+    """
 
     copied: bool = False
+    unfinished: set[LabelChange] = field(default_factory=set)
 
-    def copy(self) -> None:
+    def copy(self, unfinished: set[LabelChange]) -> None:
         """There is more than one branch now."""
         self.copied = True
+        self.unfinished |= unfinished
 
 
 @dataclass(slots=True)
@@ -124,7 +130,7 @@ class History:
 
     def copy(self, claims: dict[int, SensorFile], rejected: dict[str, SensorFile]) -> History:
         """A branch that begins here, on another disk. claims, rejected: those of its spool."""
-        self.family.copy()
+        self.family.copy(self.learned(self.covered, self.steps))
         claims.update({number: file for number, file in self.claims.items() if number <= self.consumed})
         return replace(
             self,
@@ -181,9 +187,9 @@ class History:
         self.prior_samples = samples
         self.course.append(message)
 
-    def leave_out(self, labels: int) -> None:
-        """The device told that a new epoch leaves out so many labels that it had learned."""
-        self.left_out += labels
+    def leave_out(self, count: int) -> None:
+        """The device told that a new epoch leaves out so many labels or updates."""
+        self.left_out += count
 
     def labelled(self, upto: int | None = None) -> list[Labelled]:
         """The windows that have a label after `upto` entries of the log (None: all), in the order of their first."""
@@ -192,10 +198,9 @@ class History:
             if change.window is None:
                 found = {w: replace(f, label=change.after) if f.label == change.before else f for w, f in found.items()}
             elif change.after == UNLABELLED:
-                found.pop(change.window, None)
+                del found[change.window]
             elif change.before == UNLABELLED:
-                found.pop(change.window, None)
-                found[change.window] = Labelled(change.window, change.code, change.after, place)
+                found[change.window] = Labelled(change, change.after, place)
             else:
                 found[change.window] = replace(found[change.window], label=change.after)
         return list(found.values())
@@ -204,15 +209,22 @@ class History:
         """The labels of the steps from `start` to before `stop`; branches share those from before they parted."""
         return {self.log[place] for place in self.step_changes[start:stop]}
 
-    def taken_back(self, upto: int | None = None) -> set[Window]:
-        """The windows whose label somebody took back, at any time until then."""
-        return {change.window for change in self.log[:upto] if change.window and change.after == UNLABELLED}
+    def taken_back(self, upto: int | None = None) -> set[LabelChange]:
+        """The labels that were given and, at any time until then, taken back."""
+        given: dict[Window, LabelChange] = {}
+        found: set[LabelChange] = set()
+        for change in self.log[:upto]:
+            if change.window is not None and change.before == UNLABELLED:
+                given[change.window] = change
+            elif change.window is not None and change.after == UNLABELLED:
+                found.add(given.pop(change.window))
+        return found
 
     def tables(self, labelled: Sequence[Labelled]) -> Statistics:
         """The plain sum over some windows."""
         if not labelled:
             return self.zeros
-        codes = np.concatenate([one.code for one in labelled])
+        codes = np.concatenate([one.given.code for one in labelled])
         labels = np.array([one.label for one in labelled], np.int64)
         return Statistics.of(codes, labels, self.zeros.classes, self.zeros.space)
 
