@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from headway_simulation.device import DiskCopy, SimulatedDevice
@@ -94,11 +93,15 @@ class Copies:
         if self._chance.random() < 0.5:
             start_s = time_s - self._chance.uniform(0, 1800)
             length_s = time_s - start_s + self._chance.uniform(0, 600)
-            self._at(start_s, lambda: [self._cut_off(device, length_s) for device in self._stage.devices])
+            self._at(start_s, lambda: self._cut_all_off(length_s))
 
     def _cut_off(self, device: SimulatedDevice, length_s: float) -> None:
         self._stage.broker.partition(device.name)
         self._stage.scheduler.after(length_s, lambda: self._stage.broker.heal(device.name))
+
+    def _cut_all_off(self, length_s: float) -> None:
+        for device in self._stage.devices:
+            self._cut_off(device, length_s)
 
     def _server(self) -> None:
         """The aggregator's disk is copied, and later replaced by that copy."""

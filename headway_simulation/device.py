@@ -30,7 +30,6 @@ from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
 
-
 # what a new epoch leaves out: changes of the tables or, of a gradient learner, updates
 LEFT_OUT = re.compile(r"; (\d+) (?:changes|updates) ")
 
@@ -166,8 +165,16 @@ class SimulatedDevice(Machine):
         claims, rejected = self.spool.claims, self.spool.rejected
         if copy is None:
             zeros = Statistics.zeros(variant.training_statistics.size, self.place.model.all_classes, variant.space)
-            windows_max = self.config.learner.horizon_rows
-            self.history = History(self.config.device, zeros, windows_max, zeros, claims=claims, rejected=rejected)
+            learner = self.config.learner
+            self.history = History(
+                self.config.device,
+                zeros,
+                learner.horizon_rows,
+                learner.update_labels,
+                zeros,
+                claims=claims,
+                rejected=rejected,
+            )
         else:
             self.store.take_over(copy.tables)
             self.history = copy.history.copy(claims, rejected)

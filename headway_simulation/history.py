@@ -100,6 +100,7 @@ class History:
     device: str
     zeros: Statistics
     windows_max: int
+    update_labels: int
     total: Statistics
     family: Family = field(default_factory=Family)
     consumed: int = 0
@@ -154,7 +155,7 @@ class History:
                 raise Violation(f"epoch {state.epoch} began though epoch {self.epoch} was neither copied nor restored")
             self.counter = 0
             if removed:
-                self.excused, self.excused_steps, self.covered = len(self.log), self.steps, self.steps
+                self._told_to_forget()
         self.epoch = state.epoch
         if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
             raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
@@ -168,6 +169,12 @@ class History:
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
+
+    def _told_to_forget(self) -> None:
+        """The device was removed on request. What makes an update is dropped; less than that is in the next one."""
+        self.excused, self.excused_steps = len(self.log), self.steps
+        if self.steps - self.covered >= self.update_labels:
+            self.covered = self.steps
 
     def queued(self, epoch: int, sequence: int, samples: int, delta: bytes) -> None:
         """The device put an update of so many labels into its outbox. Raises Violation."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headway.maths import Statistics
-from headway_simulation.history import History, LabelChange, Violation, Window
+from headway_simulation.history import History, LabelChange, Violation
 
 # device and epoch
 Key = tuple[str, int]
@@ -33,10 +33,12 @@ class Content:
 
 @dataclass(slots=True)
 class Ledger:
-    """Of one fleet with the method exact.
+    """Of one fleet.
 
-    live: by machine, the branch that it is on. commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
-    counted: what the aggregator holds. removed: labels that were taken out of the fleet on request.
+    commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
+    counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
+    fleet on request. live: by machine, the branch that it is on; branches: by device, all that ever were. in_heads:
+    labels that were averaged, for the method average.
     """
 
     commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from headway.wire import StatisticsReport
 from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
-from headway_simulation.server_disk import Kept
+from headway_simulation.server_disk import Kept, ServerStore
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000
@@ -28,16 +28,17 @@ IDLE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ServerCopy:
-    """What a copy of the aggregator's disk holds: rows of its database, and what that means."""
+    """A copy of the aggregator's disk, and what it means."""
 
-    rows: object
+    store: ServerStore
     kept: Kept
     counted: Mapping[tuple[str, int], Content]
 
 
 class SimulatedServer(Machine):
     """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
-    what each averaged; lost_store: how often its disk was replaced, by an empty or an older one; commits, heads: how many there were."""
+    what each averaged; lost_store: how often its disk was replaced, by an empty or an older one; commits, heads: how
+    many there were."""
 
     core: Aggregator | None = None
     service: Service | None = None
@@ -129,7 +130,7 @@ class SimulatedServer(Machine):
         self.news.clear()
         self.store = self.place.build.server_store(self.power, self._committed)
         if copy is not None:
-            self.store.take_over(copy.rows)
+            self.store.take_over(copy.store)
         self._ledger.set_back({} if copy is None else copy.counted)
 
     def _connect(

@@ -87,13 +87,15 @@ class ServerStore(MemoryStore):
         if not self.synchronous:
             self._rows = self._synced
 
-    def copy(self) -> object:
-        """What a copy of the database holds, made now."""
-        return copy.deepcopy(self._rows)
+    def copy(self) -> ServerStore:
+        """A copy of the disk, made now."""
+        other = type(self)(self._power, self._on_commit)
+        other.take_over(self)
+        return other
 
-    def take_over(self, rows: object) -> None:
-        """Hold what a copy held."""
-        self._rows = self._synced = copy.deepcopy(rows)
+    def take_over(self, other: ServerStore) -> None:
+        """Hold what that one holds."""
+        self._rows = self._synced = copy.deepcopy(other._rows)
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""

@@ -64,9 +64,7 @@ class World:
         self.invariants = Invariants(self.place.model, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
-        self.server = SimulatedServer(
-            self.place, self._policy(chance), self.invariants.aggregator, self.lives.ledger
-        )
+        self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives.ledger)
         config = self._config(chance)
         self.devices = [
             SimulatedDevice(config(f"d{number}"), self.place, self.lives, self._check_device)
