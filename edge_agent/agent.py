@@ -82,29 +82,41 @@ class Agent:
         """Where the device stands with the aggregator."""
         return self.epochs.state
 
-    def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
+    def process(
+        self,
+        features: Features,
+        labels: AnyArray | None,
+        ids: Sequence[str] | None = None,
+        *,
+        until: Callable[[], bool] | None = None,
+    ) -> Answer:
         """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
 
         labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
         any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
+        until: asked after each labelled window; when it is true the others are left, and the answer is of fewer rows.
         """
-        self.event_log.see(features)
         answers: list[Prediction] = []
+        done = 0
         for rows, label in _runs(labels, len(features)):
             part = features.rows(rows.start, rows.stop)
             served = self.learner.predict(part)
             answers.append(served)
             for operation in self.labelling.take(part, label, None if ids is None else ids[rows], served):
                 self._change(operation)  # scores every head on the label, learns it, and lets the gate choose the head
+            done = rows.stop
+            if until is not None and until():
+                break
+        self.event_log.see(features.rows(0, done))
         return Answer.of(answers, self.learner.task)
 
-    def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
+    def label(self, ids: Sequence[str], labels: AnyArray, counts: LabelCounts | None = None) -> LabelCounts:
         """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit afterwards.
 
         labels: int64 (n,), -1 for none, or targets float32 (n, C), NaN where unknown; no label takes the earlier one
-        back. A label for a window that is no longer remembered is counted as unknown.
+        back. A label for a window that is no longer remembered is counted as unknown. counts: goes on from these.
         """
-        counts = LabelCounts()
+        counts = LabelCounts() if counts is None else counts
         for row, window_id in enumerate(ids):
             for operation in self.labelling.take_late(window_id, row_label(labels, row), counts):
                 self._change(operation)
@@ -161,6 +173,10 @@ class Agent:
         if consumed is not None:
             self.sync_state.consume(consumed)
         return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
+
+    def consumed_rows(self, sequence: int, rows: int) -> None:
+        """The first rows of a spool file are learned; the next commit says so."""
+        self.sync_state.consume_rows(sequence, rows)
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""

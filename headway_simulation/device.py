@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
@@ -50,10 +50,12 @@ class Lives:
 
 @dataclass(frozen=True, slots=True)
 class DiskCopy:
-    """What a copy of a device's disk holds: tables of its database, and the history that they come from."""
+    """What a copy of a device's disk holds: tables of its database, the history that they come from, and the file of
+    which some rows are learned, if there is one."""
 
     tables: dict[str, object]
     history: History
+    begun: Mapping[int, SensorFile]
 
 
 class SimulatedDevice(Machine):
@@ -94,9 +96,11 @@ class SimulatedDevice(Machine):
         self._new_disk()
 
     def copy_disk(self) -> DiskCopy:
-        """Copy what is durable, running or not; the files in the spool stay where they are."""
+        """Copy what is durable, running or not; the files that wait in the spool stay where they are."""
         self.trace("is copied")
-        return DiskCopy(self.store.copy(), self.history.copy({}, {}))
+        history = self.history.copy({}, {})
+        begun = {number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed}
+        return DiskCopy(self.store.copy(), history, begun)
 
     def restore(self, copy: DiskCopy) -> None:
         """The disk is replaced by an older copy of it; files that nobody has begun to take in are still there."""
@@ -178,6 +182,8 @@ class SimulatedDevice(Machine):
         else:
             self.store.take_over(copy.tables)
             self.history = copy.history.copy(claims, rejected)
+            self.spool.take_over(copy.begun)
+            self.history.dropped.update({file.name: file for file in copy.begun.values()})
         self._lives.ledger.live[self.name] = self.history
 
     def _told(self, message: Outgoing) -> None:

@@ -30,6 +30,16 @@ class SensorFile:
     samples: Samples | None
     codes: Int8
 
+    def part(self, start: int, stop: int | None) -> SensorFile:
+        """Some of its rows, as a file of their own."""
+        samples = self.samples
+        if samples is None or (start == 0 and stop is None):
+            return self
+        rows = slice(start, stop)
+        x, y = (None if given is None else given[rows] for given in (samples.x, samples.y))
+        ids = None if samples.ids is None else samples.ids[rows]
+        return SensorFile(f"{self.name}.{start}", replace(samples, x=x, y=y, ids=ids), self.codes[rows])
+
 
 # device, file, row: a window that somebody labelled, under whatever branch and epoch it is counted
 Window = tuple[str, str, int]
@@ -94,7 +104,8 @@ class History:
     another class among them. applied: the files they came from; updates: gradient updates that were queued.
     course: files consumed, fleet heads and priors (messages) taken up, in that order, to do it all over again.
     excused, excused_steps: labels before this place in the log may be missing in the fleet, because the device was
-    removed on request; left_out: how many others may be, because the device told so.
+    removed on request; left_out: how many others may be, because the device told so. rows: of the file after
+    `consumed`, that are learned.
     """
 
     device: str
@@ -104,6 +115,7 @@ class History:
     total: Statistics
     family: Family = field(default_factory=Family)
     consumed: int = 0
+    rows: int = 0
     counter: int = 0
     boot: int = 0
     epoch: int | None = None
@@ -164,8 +176,13 @@ class History:
             if file.name in self.applied:
                 raise Violation(f"file {file.name} was learned twice")
             self.applied[file.name] = file
-            self.course.append(file)
-            self._apply(file)
+            self._apply_rows(file, None)
+            self.rows = 0
+        if state.begun_rows > self.rows:
+            self._apply_rows(self.claims[state.begun], state.begun_rows)
+            self.rows = state.begun_rows
+        elif state.begun_rows < self.rows:
+            raise Violation(f"{state} was committed after row {self.rows}")
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
@@ -234,6 +251,12 @@ class History:
         codes = np.concatenate([one.given.code for one in labelled])
         labels = np.array([one.label for one in labelled], np.int64)
         return Statistics.of(codes, labels, self.zeros.classes, self.zeros.space)
+
+    def _apply_rows(self, file: SensorFile, stop: int | None) -> None:
+        """The file's rows after those that are learned, up to there."""
+        part = file.part(self.rows, stop)
+        self.course.append(part)
+        self._apply(part)
 
     def _apply(self, file: SensorFile) -> None:
         samples = file.samples

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 
+from edge_agent.intake import SLICE_ROWS_MAX
 from headway.arrays import Int64
 from headway.class_changes import ClassChanges
 from headway.samples import UNLABELLED, Samples
@@ -36,6 +37,8 @@ class Sensor:
         kind = self._chance.random()
         if kind < 0.05:
             return self._file(None)
+        if kind < 0.08:
+            return self._large_file()
         if kind < 0.35 and self._known:
             return self._labels()
         return self._windows_file(with_ids=kind < 0.8, with_labels=kind > 0.5)
@@ -61,6 +64,13 @@ class Sensor:
         ids = self._ids(len(x)) if with_ids else None
         return self._file(Samples(x, y if with_labels else None, ids))
 
+    def _large_file(self) -> SensorFile:
+        """More rows than are committed at once, few of them labelled."""
+        x, y = self._model.windows(SLICE_ROWS_MAX + self._chance.randint(1, SLICE_ROWS_MAX), self._chance)
+        labelled = np.zeros(len(y), bool)
+        labelled[[self._chance.randrange(len(y)) for _ in range(self._rows_max)]] = True
+        return self._file(Samples(x, np.where(labelled, y, UNLABELLED)))
+
     def _ids(self, count: int) -> tuple[str, ...]:
         ids: dict[str, None] = {}
         while len(ids) < count:
@@ -84,6 +94,7 @@ class Sensor:
 
     def _file(self, samples: Samples | None) -> SensorFile:
         self._files += 1
-        x = samples.x if samples is not None else None
-        codes = self._model.codes(x) if x is not None else np.zeros((0, self._model.size), np.int8)
+        codes = np.zeros((0, self._model.size), np.int8)
+        if samples is not None and samples.has_windows:
+            codes = self._model.codes(samples.windows(0, len(samples)))
         return SensorFile(f"{self._prefix}f{self._files:05d}.npz", samples, codes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from aggregator.commands.place import Place
 from aggregator.commands.tables import print_table
 from aggregator.store import DeviceRow, Store
 from headway.errors import ConfigError
+from headway.fields import readable_json
 from headway.maths import AnySums, LabelSums, ValueSums
 from headway.ports import Clock
 from headway.printable import printable
@@ -55,10 +55,13 @@ def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
         summaries = [summarise(row) for row in store.devices()]
     now_s = clock.wall_s()
     if in_json:
-        print(json.dumps(as_json(summaries), indent=2))
+        print(readable_json(as_json(summaries)))
     elif summaries:
         rows = [_line(summary, now_s) for summary in summaries]
         print_table(HEADER, rows, as_table(summaries, now_s), NUMBERS)
+        for summary in summaries:
+            if summary.problem:
+                print(printable(f"{summary.device}: {summary.problem}"))
     else:
         print("no device has reported yet")
 
@@ -111,7 +114,7 @@ def summarise(row: DeviceRow) -> DeviceSummary:
 
 
 def as_json(summaries: Sequence[DeviceSummary]) -> list[dict[str, object]]:
-    """Plain values, for `json.dumps`; the keys are `DeviceSummary`'s fields."""
+    """Plain values, for JSON; the keys are `DeviceSummary`'s fields."""
     return [asdict(summary) for summary in summaries]
 
 

@@ -15,8 +15,8 @@ from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
 from headway.errors import ConfigError
+from headway.logs import log_to_stderr
 from headway.ports import SystemClock
-from headway.printable import log_to_stderr
 from headway.settings import Kind, entries, limits
 
 SETTINGS = {f"{entry.table}.{entry.key}": entry for entry in entries(Settings)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import os
 import socket
@@ -65,8 +66,8 @@ def tls_broker(authority: Authority) -> Iterator[Broker]:
 
 
 def test_tls_with_a_client_certificate(tls_broker: Broker, authority: Authority) -> None:
-    certificate, key = map(str, authority.issue("wrist-1"))
-    files = {"ca_file": str(authority.ca_file), "cert_file": certificate, "key_file": key}
+    certificate, key = authority.issue("wrist-1")
+    files = {"ca_file": authority.ca_file, "cert_file": certificate, "key_file": key}
     with connection(tls_broker, tls=True, alpn=("mqtt",), **files) as (transport, events):
         loops_back(transport, events)
         inner = transport._client.socket()
@@ -90,7 +91,7 @@ def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         settings = MqttSettings(
-            "127.0.0.1", listener.getsockname()[1], tls=True, ca_file=str(authority.ca_file), alpn=("x-amzn-mqtt-ca",)
+            "127.0.0.1", listener.getsockname()[1], tls=True, ca_file=authority.ca_file, alpn=("x-amzn-mqtt-ca",)
         )
         transport = MqttTransport(settings, "a", (), WILL, lambda event: None)
         transport.start()
@@ -102,7 +103,7 @@ def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a socket that nobody closed
 def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
-    with connection(tls_broker, tls=True, ca_file=str(stranger.ca_file)) as (_, events):
+    with connection(tls_broker, tls=True, ca_file=stranger.ca_file) as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert event.response is Response.PERSON
@@ -111,7 +112,7 @@ def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_
 
 
 def test_without_the_client_certificate_the_broker_lets_nobody_in(tls_broker: Broker, authority: Authority) -> None:
-    with connection(tls_broker, tls=True, ca_file=str(authority.ca_file)) as (_, events):
+    with connection(tls_broker, tls=True, ca_file=authority.ca_file) as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert not [e for e in events.rest() if isinstance(e, Connected)]
@@ -141,7 +142,7 @@ def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
 
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret\n")
-    name = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
+    name = {"username": "wrist-1", "password_file": tmp_path / "p"}
     subscriptions = device_subscriptions("plant", "wrist-1")
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
@@ -160,8 +161,8 @@ def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path:
 def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret")
     (tmp_path / "m").write_text("master")
-    device = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
-    server = {"username": "aggregator", "password_file": str(tmp_path / "m")}
+    device = {"username": "wrist-1", "password_file": tmp_path / "p"}
+    server = {"username": "aggregator", "password_file": tmp_path / "m"}
     with (
         connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1"), **device) as (up, seen),
         connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
@@ -181,12 +182,115 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
 
 def test_a_wrong_password_is_one_line(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("wrong")
-    with connection(guarded_broker, username="wrist-1", password_file=str(tmp_path / "p")) as (_, events):
+    with connection(guarded_broker, username="wrist-1", password_file=tmp_path / "p") as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert event.response is Response.PERSON
         assert "(13" in event.reason  # mosquitto says 134 or 135, by version
         assert "\n" not in event.reason
+
+
+def test_a_changed_password_needs_no_restart(guarded_broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    with connection(guarded_broker, username="wrist-1", password_file=file) as (_, events):
+        missing = events.wait_for(Disconnected)
+        assert isinstance(missing, Disconnected)
+        assert missing.reason.endswith(f"password_file {file}: No such file or directory")
+        file.write_text("wrong")
+        events.wait_for(Disconnected, lambda event: f"its password in {file}, which is read again" in event.reason)
+        file.write_text("secret")
+        events.wait_for(Connected)
+
+
+@pytest.mark.parametrize("spoiled", ["missing", "text", "folder"])
+def test_a_certificate_file_that_turns_good_later_needs_no_restart(
+    tls_broker: Broker, authority: Authority, tmp_path: Path, spoiled: str
+) -> None:
+    certificate, key = authority.issue("wrist-1")
+    own = tmp_path / "own.pem"
+    if spoiled == "text":
+        own.write_text("no certificate")
+    elif spoiled == "folder":
+        own.mkdir()
+    files = {"ca_file": authority.ca_file, "cert_file": own, "key_file": key}
+    with connection(tls_broker, tls=True, **files) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert f"cannot use cert_file {own} or key_file {key} for TLS" in event.reason
+        if spoiled == "folder":
+            own.rmdir()
+        own.write_bytes(certificate.read_bytes())
+        events.wait_for(Connected)
+
+
+def tls_only(authority: Authority, address: str = "127.0.0.1", days: int = 0) -> Broker:
+    certificate, key = authority.issue("server", address=address, shift=datetime.timedelta(days=days))
+    return Broker(extra=f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "days", "said", "response"),
+    [
+        ("127.0.0.1", -9, "certificate has expired; this machine's clock says", Response.PERSON),
+        ("127.0.0.1", 9, "certificate is not yet valid; this machine's clock says", Response.RETRY),
+        ("127.0.0.9", 0, "set host to a name that is in the certificate", Response.PERSON),
+    ],
+)
+def test_what_is_wrong_with_the_brokers_certificate_is_said(
+    authority: Authority, address: str, days: int, said: str, response: Response
+) -> None:
+    with (
+        tls_only(authority, address, days) as broker,
+        connection(broker, tls=True, ca_file=authority.ca_file) as (_, events),
+    ):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert said in event.reason
+        assert event.response is response
+
+
+def test_another_protocol_or_nobody_behind_the_port_is_said(authority: Authority) -> None:
+    with tls_only(authority) as broker, connection(broker) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert "check port and tls" in event.reason  # type: ignore[union-attr]
+    with Broker() as broker:
+        with connection(broker, tls=True, ca_file=authority.ca_file) as (_, events):
+            event = events.wait_for(Disconnected)
+            assert "check port and tls" in event.reason or "speak TLS on port" in event.reason  # type: ignore[union-attr]
+        broker.stop()
+        with connection(broker) as (_, events):
+            assert "does the broker run there?" in events.wait_for(Disconnected).reason  # type: ignore[union-attr]
+        with connection(broker, host="nowhere.invalid") as (_, events):
+            assert "check host and name server" in events.wait_for(Disconnected).reason  # type: ignore[union-attr]
+
+
+def test_two_clients_with_one_id_find_out_also_where_the_broker_says_nothing() -> None:
+    quick = {"reconnect_min_s": 0.05, "reconnect_spread_s": 0.05, "session_expiry_s": 60}
+    with Broker() as broker, connection(broker, "plant.pump", **quick) as (transport, first):
+        first.wait_for(Connected)
+        with connection(broker, "plant.pump", **quick) as (_, second):
+            second.wait_for(Connected)
+            event = first.wait_for(Disconnected, lambda event: event.code == 142)
+            assert isinstance(event, Disconnected)
+            assert "another client uses this id; give each machine its own (client id plant.pump)" in event.reason
+            for _ in range(4):
+                first.wait_for(Disconnected)
+            assert transport._jitter._bound_s == 0.5, "two of them must not fight at full speed"
+
+
+def test_a_broker_that_restarts_is_no_second_client() -> None:
+    with (
+        Broker() as broker,
+        connection(broker, reconnect_min_s=0.05, reconnect_max_s=0.1, session_expiry_s=60) as (_, events),
+    ):
+        for _ in range(5):
+            events.wait_for(Connected)
+            broker.stop()
+            # the attempts in between tell a broker that is away
+            events.wait_for(Disconnected, lambda event: "does the broker run there?" in event.reason)
+            broker.start()
+        events.wait_for(Connected)
+        assert not [event for event in events.rest() if isinstance(event, Disconnected) and event.code]
 
 
 @pytest.fixture
@@ -222,7 +326,7 @@ def test_websockets(websocket_broker: Callable[..., Broker]) -> None:
 
 def test_websockets_over_tls(websocket_broker: Callable[..., Broker], authority: Authority) -> None:
     broker = websocket_broker(tls=True)
-    with connection(broker, websocket_path="/mqtt", tls=True, ca_file=str(authority.ca_file)) as (transport, events):
+    with connection(broker, websocket_path="/mqtt", tls=True, ca_file=authority.ca_file) as (transport, events):
         loops_back(transport, events)
 
 
