@@ -226,9 +226,9 @@ def _write(
         if trainable:
             from converter.trainable import write_trainable
 
-            report = write_trainable(model, data, out, options, steps)
+            report = write_trainable(model, data, out, options, steps, log=verbose)
         else:
-            report = convert(model, data, options, out=out, progress=steps)
+            report = convert(model, data, options, out=out, progress=steps, log=verbose)
     print(readable_json(report.as_json()) if as_json else "\n".join(report.lines()))
 
 

@@ -29,7 +29,7 @@ from edge_agent.learner import (
 )
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
-from edge_agent.sync import Downlink, Epochs, Outbox, SyncState, Uplink
+from edge_agent.sync import Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
@@ -68,6 +68,7 @@ class Agent:
         self.windows = RememberedWindows(0) if windows is None else windows
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
+        self.refusal = Refusal(settings.ack_timeout_s)
         self.event_log = EventLog(learner, self.windows)
         self.downlink = Downlink(learner)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
@@ -135,12 +136,15 @@ class Agent:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
         self._change(ChangeClasses(changes))
 
-    def head_published(self, payload: bytes) -> bool:
-        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError."""
-        if self.downlink.has_seen(payload):
+    def head_published(self, payload: bytes, retained: bool = False) -> bool:
+        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError.
+
+        retained: the broker gave it on our subscription, see `HeadLearner.adopt`.
+        """
+        if self.downlink.has_seen(payload, retained):
             return False
-        changed = self._change(AdoptHead(payload))
-        self.downlink.saw(payload)
+        changed = self._change(AdoptHead(payload, retained))
+        self.downlink.saw(payload, retained)
         return changed
 
     def prior_received(self, payload: bytes) -> bool:
@@ -278,6 +282,9 @@ class Agent:
     def acknowledged(self, payload: bytes) -> Changes | None:
         """The aggregator has stored something durably. Returns the transaction that forgets it, if any."""
         ack, state = Ack.decode(payload), self.sync_state
+        if ack.refused:
+            self._refused(ack)
+            return None
         if ack.epoch != state.epoch:
             self.epochs.older.acknowledged(ack)
             return None
@@ -289,8 +296,9 @@ class Agent:
         if ack.counter < state.acked or not self.uplink.awaiting:
             # the aggregator has started again: maybe without its store, or with an older one
             self.epochs.older.doubt()
-        self.uplink.acknowledged(ack, state.acked)
-        self.outbox.set_pace(ack.pace_s)
+        self.refusal.answered(ack)
+        self.uplink.acknowledged(ack, state.acked, self.refusal.pause_s)
+        self.outbox.set_pace(max(ack.pace_s, self.refusal.pause_s))
         newer = state.acknowledge(ack.counter)
         if not newer and not ack.sequence:
             return None
@@ -312,6 +320,13 @@ class Agent:
             raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
         self._forks, self._untold = self._forks + 1, 0
         return self.begin_anew() if contradiction is None else self.fork(contradiction, counter)
+
+    def _refused(self, ack: Ack) -> None:
+        """A report was refused: it goes out again, but not soon. Of other epochs nothing is sent any more."""
+        if ack.epoch in (0, self.sync_state.epoch):
+            self.refusal.told(ack, self.sync_state.epoch, self.sync_state.acked)
+            self.uplink.refused(self.refusal.pause_s)
+            self.outbox.set_pace(max(self.uplink.pace_s, self.refusal.pause_s))
 
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""

@@ -32,7 +32,7 @@ class Announcer:
         self._clock, self._publish, self._networked = clock, publish, networked
         self._watch = ConditionWatch(clock.monotonic_s, self._ended, networked=networked)
         self._unsent: deque[tuple[float, str, dict[str, JsonValue]]] = deque(maxlen=UNSENT_EVENTS_MAX)
-        self._last_outage = self._last_disk = ""
+        self._last_outage = self._last_disk = self._last_refusal = ""
         self._refusals: set[str] = set()
         self._last_problems: tuple[object, ...] = ()
 
@@ -78,6 +78,20 @@ class Announcer:
     def subscription_refused(self, problem: str) -> None:
         """Nothing of this topic will arrive on this connection."""
         self._refused("subscribe-refused", problem, math.inf)
+
+    def reports_refused(self, text: str) -> bool:
+        """With every ack. text: why the aggregator refuses this device's reports, empty while it takes them. Told once
+        when that begins, and once when it is over; True when it was."""
+        if bool(text) == bool(self._last_refusal):
+            return False
+        self._last_refusal = text
+        if text:
+            self.note("reports-refused", text, math.inf)
+        else:
+            self._watch.over("reports-refused")
+            accepted = "the aggregator takes this device's reports again"
+            self._tell("reports-accepted", accepted, accepted)
+        return True
 
     def disk_and_learning(self, disk: str, waiting: str, paused: bool) -> None:
         """Once a turn. disk: why it takes no commits, empty when it does; waiting: which labels wait, and why; paused:

@@ -130,8 +130,8 @@ class DeviceLoop:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
-        status_detail = self._training.status_detail
-        return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
+        details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
+        return ", ".join([f"good: {self._agent.learner.serving} serves", *filter(None, details)])
 
     @property
     def condition_in_full(self) -> DeviceCondition:
@@ -181,8 +181,8 @@ class DeviceLoop:
             case Disconnected(reason, response, code):
                 self._connected = False
                 self._announcer.offline(reason, response, code)
-            case Received(name, payload):
-                self._receive(name, payload)
+            case Received(name, payload, retain):
+                self._receive(name, payload, retain)
             case Delivered(_, reason, True, name):
                 self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
@@ -210,19 +210,21 @@ class DeviceLoop:
         exact_done = self._agent.learner.kind != "exact" or log_line
         return exact_done and self._store.outbox_size()[0] == 0
 
-    def _receive(self, name: str, payload: bytes) -> None:
+    def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
+                if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
+                    self._publish_condition()
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
                     state = self._agent.sync_state
                     self._store.note_acknowledged(state.epoch, state.acked, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and self._agent.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
             elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):
@@ -310,3 +312,8 @@ class DeviceLoop:
             release=self._variant.release,
             delivery="" if self._messenger is None else self._messenger.installer.state[:500],
         )
+
+
+def refused_text(reason: str) -> str:
+    """A line for people; none while nothing is refused."""
+    return f"the aggregator refuses this device's reports: {reason}" if reason else ""

@@ -99,7 +99,9 @@ class SimulatedDevice(Machine):
         """Copy what is durable, running or not; the files that wait in the spool stay where they are."""
         self.trace("is copied")
         history = self.history.copy({}, {})
-        begun = {number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed}
+        begun = {
+            number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed
+        }
         return DiskCopy(self.store.copy(), history, begun)
 
     def restore(self, copy: DiskCopy) -> None:
@@ -216,7 +218,7 @@ class SimulatedDevice(Machine):
             self._saved(changes.state["sync"])
         # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
-        if fleet is not None and fleet.version > self.history.fleet_version:
+        if fleet is not None and fleet.version != self.history.fleet_version:
             self._took_up(fleet.encode())
         prior = None if self.loop is None else self.loop.agent.learner.trainer.prior_statistics
         if prior is not None and prior.samples > self.history.prior_samples:
@@ -233,7 +235,8 @@ class SimulatedDevice(Machine):
         self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
 
     def _took_up(self, payload: bytes) -> None:
-        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload)
+        # as the broker's newest: versions go down where a broker lost its memory
+        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload, True)
         self.history.adopted_head(PublishedHead.decode(payload).version, message)
 
     def _started_from(self, payload: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.heads import Contribution, average
+from aggregator.heads import average, merged, weighed
 from aggregator.policy import Method
 from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
@@ -92,11 +92,19 @@ class Invariants:
             if head.method == Method.AVERAGE:
                 self._check_average(head, kept, server)
             elif not server.news:
-                same(
-                    head.head,
-                    fleet_head(self._model.variant.training_statistics, union),
-                    "the head solved in one place",
-                )
+                same(head.head, self.head_in_one_place(server), "the head solved in one place")
+
+    def head_in_one_place(self, server: SimulatedServer) -> Head:
+        """The head of the tables that every device committed and told, each with the weight that it may have."""
+        source = self._model.variant.training_statistics
+        return fleet_head(source, self.weighed(server))
+
+    def weighed(self, server: SimulatedServer) -> Statistics:
+        """The union, less of devices that claim far more samples than the others."""
+        devices: dict[str, Statistics] = {}
+        for (device, _), content in self.lives.ledger.counted.items():
+            devices[device] = devices[device] + content.tables if device in devices else content.tables
+        return weighed(devices, self._model.variant.training_statistics, server.policy.weighing)
 
     def union(self, server: SimulatedServer) -> Statistics:
         """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met."""
@@ -158,7 +166,7 @@ class Invariants:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
     def _check_average(self, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
-        contributions = []
+        updates: dict[str, list[Update]] = {}
         for row in kept.averaged:
             key = row.device, row.epoch, row.sequence
             if key in self._averaged:
@@ -166,10 +174,11 @@ class Invariants:
             self._averaged.add(key)
             update = Update.decode(row.payload)
             self.lives.ledger.averaged(key, update.samples, update.delta.tobytes())
-            staleness = max(0, head.version - 1 - update.base_version)
-            contributions.append(Contribution(update.delta, update.samples, staleness))
+            updates.setdefault(row.device, []).append(update)
+        policy = server.policy.averaging
+        contributions = [merged(part, head.version, policy) for part in updates.values()]
         base = self._average or server.start_head
-        weights = average(weights_over_unit_codes(base), contributions, server.policy.averaging)
+        weights = average(weights_over_unit_codes(base), contributions, policy)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average = head.head
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, Method, Policy
+from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Weighing
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
@@ -152,11 +152,22 @@ class World:
         self.scheduler.at(time_s, lambda: device.drop(make(*arguments)))
 
     def _policy(self, chance: random.Random) -> Policy:
+        weights = self.scheduler.chance("weights")
         return Policy(
             method=self.method,
+            # so that small fleets see priors and classes, too
             prior_devices_min=1,
+            prior_labels_min=1,
+            prior_device_labels_min=1,
+            limits=Limits(class_samples_min=1),
             publish_interval_s=chance.choice((0.0, 60.0, 600.0)),
             pace_s=chance.choice((0.0, 0.0, 300.0)),
+            # as narrow as few labels need to be over the bound
+            weighing=Weighing(
+                samples_max=weights.choice((100_000, 9)),
+                devices_min=weights.choice((0, 1, 2, 4)),
+                samples_min=weights.choice((1, 64)),
+            ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
         )
 

@@ -89,6 +89,16 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     remove_device(device, Place(config, state_dir), SystemClock())
 
 
+@edge_fleet.command("readmit")
+@_with_place
+@click.argument("device", metavar="DEVICE")
+def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Count again what was set aside of a device."""
+    from aggregator.commands.devices import readmit_device
+
+    readmit_device(device, Place(config, state_dir))
+
+
 @edge_fleet.command(
     "simulate", add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )

@@ -4,7 +4,7 @@ from converter.sources.frozen import only
 from converter.sources.keras_source import KerasSource
 from converter.sources.onnx_names import canonical
 from converter.sources.onnx_operators import with_standard_operators
-from converter.sources.opening import open_source
+from converter.sources.opening import check_path, open_source
 from converter.sources.rounding import ROUNDINGS
 from converter.sources.source import QUIET, HeadWeights, Opening, Source
 
@@ -16,6 +16,7 @@ __all__ = [
     "Opening",
     "Source",
     "canonical",
+    "check_path",
     "only",
     "open_source",
     "with_standard_operators",

@@ -13,7 +13,7 @@ class Downlink:
 
     def __init__(self, learner: HeadLearner) -> None:
         self._learner = learner
-        self._seen = b""
+        self._seen = False, b""
         # the head for which the others' statistics were requested on this connection
         self._asked_at = 0
 
@@ -21,13 +21,13 @@ class Downlink:
         """A fresh connection: an answer may have been lost with the one before."""
         self._asked_at = 0
 
-    def has_seen(self, payload: bytes) -> bool:
+    def has_seen(self, payload: bytes, retained: bool) -> bool:
         """Whether this is the head that was looked at last: the broker's retained one comes with every connection."""
-        return self._digest(payload) == self._seen
+        return (retained, self._digest(payload)) == self._seen
 
-    def saw(self, payload: bytes) -> None:
-        """A head of the fleet was looked at, and can be used."""
-        self._seen = self._digest(payload)
+    def saw(self, payload: bytes, retained: bool) -> None:
+        """A head of the fleet was looked at, and can be used. retained: as the broker's newest, whatever its number."""
+        self._seen = retained, self._digest(payload)
 
     def prior_request(self) -> bytes | None:
         """The request for the other devices' statistics, while few labels of its own make them useful.

@@ -36,12 +36,14 @@ class Uplink:
     """One device's reports.
 
     pace_s: the pause the aggregator asks for. It holds over connections; `interval_s` does not, because what was in
-    flight when one broke may be lost.
+    flight when one broke may be lost. refusal_pause_s: the pause before what was refused is sent again.
     """
 
     device: str
     settings: SyncSettings
     pace_s: float = 0.0
+    refusal_pause_s: float = 0.0
+    _refused: bool = False
     _unsendable_bytes: int = 0
     _sent_counter: int = -1
     _sent_at_s: float = NEVER_S
@@ -85,6 +87,9 @@ class Uplink:
         """What to send now."""
         if not connected:
             return []
+        if self._refused:
+            # the pause is counted from here, and parts of what was refused are not sent on
+            self._refused, self._upload, self._sent_at_s = False, None, now_s
         if self._upload is not None:
             if state.acked < self._upload.counter and self._upload.epoch == state.epoch:
                 return self._parts(self._upload, now_s)
@@ -123,15 +128,19 @@ class Uplink:
         if self._upload is not None:
             self._upload.reconnected()
 
-    def acknowledged(self, ack: Ack, acked: int) -> None:
+    def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
-        self.pace_s, self._awaiting = ack.pace_s, False
+        self.pace_s, self.refusal_pause_s, self._awaiting = ack.pace_s, refusal_pause_s, False
         # an old ack that was late looks the same; then whole statistics go out once too often
         self._doubted |= ack.counter < acked
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
             self._stored = self._sent
         if self._upload is not None:
             self._upload.acknowledged(ack)
+
+    def refused(self, pause_s: float) -> None:
+        """The aggregator does not take what was reported."""
+        self._refused, self.refusal_pause_s = True, pause_s
 
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
@@ -161,7 +170,7 @@ class Uplink:
     def _time_has_come(self, state: SyncState, now_s: float) -> bool:
         waited_s = now_s - self._sent_at_s
         settled = state.acked >= state.counter and not (self._doubted and state.counter)
-        if settled or waited_s < self.pace_s:
+        if settled or waited_s < max(self.pace_s, self.refusal_pause_s):
             return False
         if self._fresh:
             return True

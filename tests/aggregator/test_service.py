@@ -129,7 +129,7 @@ def test_a_clearing_is_repeated_until_the_broker_confirms_it() -> None:
     made, transport = service(Connected(False))
     name = topic(FLEET, "b", Kind.STATUS)
     with made._store.transaction():
-        made._core._clear(name)
+        made._core._clearings.add("b", Kind.STATUS)
     made.start()
     made.turn(0.0)
 

@@ -125,19 +125,39 @@ def password_line(name: str, password: str) -> str:
     return f"{name}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(hashed).decode()}\n"
 
 
+HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md").read_text()
+PASSWORDS = {"wrist-1": "secret", "wrist-2": "second", "aggregator": "master"}
+# what the test broker sets already, and what would need TLS here
+NOT_HERE = (
+    "listener",
+    "persistence",
+    "autosave",
+    "max_inflight",
+    "max_queued",
+    "cafile",
+    "certfile",
+    "keyfile",
+    "tls_",
+)
+
+
 @pytest.fixture
 def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
-    """Passwords, and the access list of docs/howto/mqtt.md."""
-    (tmp_path / "passwords").write_text(password_line("wrist-1", "secret") + password_line("aggregator", "master"))
-    howto = Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md"
-    access = howto.read_text().split("```acl\n")[1].split("```")[0]
-    (tmp_path / "access").write_text(access.replace("FLEET", "plant"))
-    for name in ("passwords", "access"):
+    """The configuration of docs/howto/mqtt.md: passwords, access list, client ids; without TLS."""
+    (tmp_path / "headway.passwords").write_text("".join(password_line(*pair) for pair in PASSWORDS.items()))
+    access = HOWTO.split("```acl\n")[1].split("```")[0]
+    (tmp_path / "headway.acl").write_text(access.replace("FLEET", "plant"))
+    for name in ("headway.passwords", "headway.acl"):
         (tmp_path / name).chmod(0o600)
-    # the listener above allows anonymous clients; the file of passwords then only checks those who give one
-    extra = f"allow_anonymous false\npassword_file {tmp_path}/passwords\nacl_file {tmp_path}/access\n"
-    with Broker(extra=extra) as broker:
+    block = HOWTO.split("```\nlistener 8883")[1].split("```")[0].replace("/etc/mosquitto", str(tmp_path))
+    with Broker(extra="\n".join(line for line in block.splitlines() if not line.startswith(NOT_HERE))) as broker:
         yield broker
+
+
+def login(folder: Path, name: str) -> dict[str, str]:
+    """Settings with which `name` logs in."""
+    (folder / name).write_text(PASSWORDS[name] + "\n")
+    return {"username": name, "password_file": str(folder / name)}
 
 
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
@@ -178,6 +198,62 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
         for name in (topic("plant", "wrist-1", Kind.ACK), topic("plant", "_all", Kind.HEAD)):
             down.publish(Outgoing(name, b"for you"))
             assert seen.wait_for(Received).topic == name  # type: ignore[union-attr]
+
+
+STOLEN = ("headway-plant-aggregator", "aggregator", "plant.wrist-2", "wrist-2", "")
+
+
+def takes_over_nobody(
+    broker: Broker, thief: dict[str, object], device: dict[str, object], server: dict[str, object]
+) -> None:
+    """Whatever client id a device connects with, the others' connections stay, and what waits for them too."""
+    statistics, ack = topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "wrist-2", Kind.ACK)
+    subscriptions = device_subscriptions("plant", "wrist-2")
+    lasting: dict[str, object] = {"session_expiry_s": 600}
+    with connection(broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (down, heard):
+        heard.wait_for(Connected)
+        with connection(broker, "plant.wrist-2", subscriptions, **device, **lasting) as (up, seen):
+            seen.wait_for(Connected)
+            for name in STOLEN:
+                with connection(broker, name, (), **thief) as (_, stolen):
+                    stolen.wait_for(Connected)
+            up.publish(Outgoing(statistics, b"tables"))
+            assert heard.wait_for(Received).payload == b"tables"  # type: ignore[union-attr]
+            assert not [event for event in seen.rest() if isinstance(event, Disconnected)]
+        down.publish(Outgoing(ack, b"while you slept"))
+        assert not heard.wait_for(Delivered).refused  # type: ignore[union-attr]
+        for name in STOLEN:
+            with connection(broker, name, (), **thief, **lasting) as (_, stolen):
+                stolen.wait_for(Connected)
+        assert not [event for event in heard.rest() if isinstance(event, Disconnected)]
+    with connection(broker, "plant.wrist-2", subscriptions, **device, **lasting) as (_, seen):
+        again = seen.wait_for(Connected)
+        assert isinstance(again, Connected)
+        assert again.session_present
+        assert seen.wait_for(Received).payload == b"while you slept"  # type: ignore[union-attr]
+
+
+def test_with_the_howtos_configuration_no_device_takes_over_the_session_of_another(
+    guarded_broker: Broker, tmp_path: Path
+) -> None:
+    thief, device, server = (login(tmp_path, name) for name in ("wrist-1", "wrist-2", "aggregator"))
+    takes_over_nobody(guarded_broker, {**thief}, {**device}, {**server})
+
+
+def test_with_client_certificates_no_device_takes_over_the_session_of_another(
+    authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    extra = f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
+    added = HOWTO.split("### Client certificates instead of passwords")[1].split("```\n")[1].split("```")[0]
+    binding = next(line for line in HOWTO.splitlines() if line.startswith("use_username_as_clientid"))
+
+    def proof(name: str) -> dict[str, object]:
+        certificate, key = map(str, authority.issue(name))
+        return {"tls": True, "ca_file": str(authority.ca_file), "cert_file": certificate, "key_file": key}
+
+    with Broker(extra=f"{extra}{added}{binding}\n") as broker:
+        takes_over_nobody(broker, proof("wrist-1"), proof("wrist-2"), proof("aggregator"))
 
 
 def test_a_wrong_password_is_one_line(guarded_broker: Broker, tmp_path: Path) -> None:
