@@ -16,7 +16,7 @@ from aggregator.assembly import Assemblies
 from aggregator.core import Aggregator
 from aggregator.heads import HeadPublisher
 from aggregator.store import MemoryStore as ServerMemory
-from aggregator.store import sql
+from aggregator.store import engine
 from converter.keys import generate_key
 from edge_agent.config import SensorSettings
 from edge_agent.delivery import selftest
@@ -163,7 +163,9 @@ def claims_are_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim is a rename: both folders are on the disk before anything is learned from the file."""
     settings = SensorSettings(folder / "spool", folder / "predictions")
     claiming = spool.Spool(settings)
-    (settings.spool_dir / "a.npz").write_bytes(b"x")
+    np.savez(settings.spool_dir / ".a.npz", x=np.zeros((1, 6), np.float32))
+    os.utime(settings.spool_dir / ".a.npz", (1e9, 1e9))
+    os.rename(settings.spool_dir / ".a.npz", settings.spool_dir / "a.npz")
     synced: list[str] = []
     real = os.fsync
 
@@ -179,7 +181,7 @@ def claims_are_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def server_commits_are_synced(folder: Path, __: pytest.MonkeyPatch) -> None:
     """An ack follows a commit that a power cut cannot take back: SQLite's synchronous is FULL (2)."""
     connection = sqlite3.connect(folder / "store.sqlite")
-    sql._prepare_sqlite(connection, None)
+    engine._prepare_sqlite(connection, None)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     connection.close()
 
@@ -291,13 +293,13 @@ def syncs_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def commits_without_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare = sql._prepare_sqlite
+    prepare = engine._prepare_sqlite
 
     def careless(connection: Any, record: object) -> None:
         prepare(connection, record)
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    monkeypatch.setattr(sql, "_prepare_sqlite", careless)
+    monkeypatch.setattr(engine, "_prepare_sqlite", careless)
 
 
 def tests_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,8 +314,8 @@ def tests_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def notes_what_it_told(monkeypatch: pytest.MonkeyPatch) -> None:
     receive = DeviceLoop._receive
 
-    def hasty(self: DeviceLoop, name: str, payload: bytes) -> None:
-        receive(self, name, payload)
+    def hasty(self: DeviceLoop, name: str, payload: bytes, retain: bool) -> None:
+        receive(self, name, payload, retain)
         state = self.agent.sync_state
         self.store.note_acknowledged(state.epoch, state.counter, 0.0)
 
