@@ -34,7 +34,7 @@ class Client(Protocol):
     @property
     def will(self) -> Outgoing: ...
 
-    def carry(self, connection: int, arrive: Callable[[], None]) -> None:
+    def carry(self, connection: int, arrive: Callable[[], None], in_order: bool = False) -> None:
         """Bring a packet from the broker to the client, or lose it with its connection."""
         ...
 
@@ -204,6 +204,9 @@ class Broker:
         session.flight[number] = message
 
         def arrive() -> None:
+            if message.retain and session.connection != connection:
+                # what the broker retained then is of the past: a connection that is over brings nothing any more
+                return
             if client.host in self.unreachable or not client.received(message):
                 return
             if self._observe is not None:
@@ -212,7 +215,7 @@ class Broker:
                 session.flight.pop(number, None)
                 self._flow(session)
 
-        client.carry(connection, arrive)
+        client.carry(connection, arrive, message.retain)
 
     def _notice(self, client: str, connection: int) -> None:
         session = self._sessions.get(client)

@@ -132,9 +132,9 @@ class SimulatedTransport:
         """The broker closed this connection, because another one uses its client id."""
         self._scheduler.after(CONNECT_S, lambda: self._noticed(connection))
 
-    def carry(self, connection: int, arrive: Callable[[], None]) -> None:
+    def carry(self, connection: int, arrive: Callable[[], None], in_order: bool = False) -> None:
         """Bring a packet from the broker to this client, or lose it with its connection."""
-        self._carry(self._down, connection, arrive)
+        self._carry(self._down, connection, arrive, in_order)
 
     def received(self, message: Received) -> bool:
         """A message from the broker; False when nobody is there to take it."""
