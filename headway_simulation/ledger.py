@@ -37,7 +37,7 @@ class Ledger:
 
     commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
-    fleet on request. live: by machine, the branch that it is on; branches: by device, all that ever were. in_heads:
+    fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the branch that it is on; branches: by device, all that ever were. in_heads:
     labels that were averaged, for the method average.
     """
 
@@ -45,6 +45,7 @@ class Ledger:
     counted: dict[Key, Content] = field(default_factory=dict)
     removed: set[LabelChange] = field(default_factory=set)
     ever: set[LabelChange] = field(default_factory=set)
+    ever_removed: set[LabelChange] = field(default_factory=set)
     removed_epochs: set[Key] = field(default_factory=set)
     live: dict[str, History] = field(default_factory=dict)
     branches: dict[str, list[History]] = field(default_factory=dict)
@@ -84,7 +85,9 @@ class Ledger:
         for key in epochs:
             self.removed_epochs.add(key)
             if key in self.counted:
-                self.removed |= self.counted.pop(key).labels.keys()
+                labels = self.counted.pop(key).labels.keys()
+                self.removed |= labels
+                self.ever_removed |= labels
 
     def was_removed(self, branch: History) -> bool:
         """Whether what the branch had told under its epoch was taken out on request."""
@@ -122,7 +125,7 @@ class Ledger:
         missing = [one.given for one in branch.labelled() if one.born >= branch.excused]
         # where branches disagree whether a window has a label at all, either may have the last word
         taken_back = {label for other in self.branches[branch.device] for label in other.taken_back()}
-        missing = [label for label in missing if label not in counted | taken_back]
+        missing = [label for label in missing if label not in counted | taken_back | self.ever_removed]
         lost = [label for label in missing if label in self.ever]
         if lost:
             raise Violation(f"{len(lost)} labels of {branch.device} were counted and are not any more: {named(lost)}")
