@@ -37,8 +37,9 @@ class Ledger:
 
     commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
-    fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the branch that it is on; branches: by device, all that ever were. in_heads:
-    labels that were averaged, for the method average.
+    fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
+    branch that it is on; branches: by device, all that ever were. in_heads: labels that were averaged, for the method
+    average.
     """
 
     commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
