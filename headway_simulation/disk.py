@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,10 +44,18 @@ class SimulatedStore(MemoryStore):
             if self._full:
                 raise StoreError("database or disk is full")
             if not self.synchronous and self._synced is None:
-                # all values in these containers are immutable
-                self._synced = {name: copy.copy(getattr(self, name)) for name in self._tables}
+                self._synced = self.copy()
             super().commit(changes)
             self._on_commit(changes)
+
+    def copy(self) -> dict[str, object]:
+        """What a copy of the database holds, made now; all values in its containers are immutable."""
+        return {name: copy.copy(getattr(self, name)) for name in self._tables}
+
+    def take_over(self, tables: dict[str, object]) -> None:
+        """Hold what a copy held."""
+        for name, value in tables.items():
+            setattr(self, name, copy.copy(value))
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
@@ -84,6 +92,11 @@ class SimulatedSpool:
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self._full = full
+
+    def take_over(self, claimed: Mapping[int, SensorFile]) -> None:
+        """Hold these files, which were claimed already."""
+        self.claimed.update(claimed)
+        self.claims.update(claimed)
 
     def drop(self, file: SensorFile) -> None:
         """A sensor puts a file in, durably."""

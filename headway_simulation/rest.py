@@ -31,7 +31,7 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
             return f"{device.name} has files to take in"
         if not device.loop.settled():
             return f"{device.name} waits for acknowledgements"
-        stored = server.kept.statistics.get((device.name, device.loop.agent.sync_state.epoch))
+        stored = server.kept.statistics.get((device.config.device, device.loop.agent.sync_state.epoch))
         if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
         if device.loop.agent.learner.fleet_version < newest:
@@ -70,16 +70,14 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
 
 
 def _counted(device: SimulatedDevice, server: SimulatedServer, invariants: Invariants) -> None:
-    history = device.history
-    (epoch,) = (key[1] for key, life in invariants.lives.histories.items() if life is history)
-    if server.policy.method is Method.EXACT:
-        row = server.kept.statistics.get((device.name, epoch))
-        if history.counter and (row is None or row.counter != history.counter):
-            raise Violation(f"the aggregator has {row and row.counter} of {device.name}, not {history.counter}")
+    history, ledger = device.history, invariants.lives.ledger
+    if server.policy.method is not Method.EXACT:
+        ledger.check_averaged(history)
         return
-    counted = {key[2] for key in invariants.averaged() if key[:2] == (device.name, epoch)}
-    if counted != set(range(1, len(history.updates) + 1)):
-        raise Violation(f"of {device.name}'s {len(history.updates)} updates {len(counted)} were averaged")
+    row = server.kept.statistics.get((history.device, history.epoch or 0))
+    if history.counter and (row is None or row.counter < history.counter):
+        raise Violation(f"the aggregator has {row and row.counter} of {device.name}, not {history.counter}")
+    ledger.check_complete(history)
 
 
 def _repeat(device: SimulatedDevice) -> None:

@@ -8,18 +8,29 @@ import numpy as np
 
 from edge_agent.intake import SLICE_ROWS_MAX
 from headway.arrays import Int64
+from headway.class_changes import ClassChanges
 from headway.samples import UNLABELLED, Samples
 from headway_simulation.history import SensorFile
-from headway_simulation.model import Model
+from headway_simulation.model import NEW_CLASS, RENAMED_CLASS, Model
 
 
 class Sensor:
     """Makes the files of one device. Names are never used twice; ids sometimes are."""
 
-    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3) -> None:
-        self._model, self._chance, self._rows_max = model, chance, rows_max
+    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3, prefix: str = "") -> None:
+        self._model, self._chance, self._rows_max, self._prefix = model, chance, rows_max, prefix
         self._files = self._windows = 0
         self._known: list[str] = []
+
+    def copy(self, prefix: str, chance: random.Random) -> Sensor:
+        """One that knows the same windows, and names its own files otherwise."""
+        other = Sensor(self._model, chance, self._rows_max, prefix)
+        other.know(self._windows, self._known)
+        return other
+
+    def know(self, windows: int, names: list[str]) -> None:
+        """So many windows had an id so far, and these are the ids."""
+        self._windows, self._known = windows, list(names)
 
     def next_file(self) -> SensorFile:
         """The next file, of a kind drawn at random."""
@@ -41,6 +52,10 @@ class Sensor:
         """Windows of a class that the bundle does not know."""
         x, y = self._model.windows(rows, self._chance)
         return self._file(Samples(x, np.full_like(y, len(self._model.classes))))
+
+    def rename(self) -> SensorFile:
+        """The class that the bundle does not know gets another name."""
+        return self._file(Samples(None, None, changes=ClassChanges(rename=((NEW_CLASS, RENAMED_CLASS),))))
 
     def _windows_file(self, with_ids: bool, with_labels: bool) -> SensorFile:
         x, y = self._model.windows(self._chance.randint(1, self._rows_max), self._chance)
@@ -82,4 +97,4 @@ class Sensor:
         codes = np.zeros((0, self._model.size), np.int8)
         if samples is not None and samples.has_windows:
             codes = self._model.codes(samples.windows(0, len(samples)))
-        return SensorFile(f"f{self._files:05d}.npz", samples, codes)
+        return SensorFile(f"{self._prefix}f{self._files:05d}.npz", samples, codes)
