@@ -274,7 +274,9 @@ class Aggregator:
         self._admit(device, update.device, update.epoch, now)
         known = self._store.sequence(device, update.epoch)
         if update.sequence <= known:
+            self._branches.note_known(update, known, self._store.sequence_run_id(device, update.epoch))
             return
+        self._branches.check(update)
         # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
         expected = max(known, update.acked) + 1
         if update.sequence != expected:

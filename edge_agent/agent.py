@@ -7,20 +7,19 @@ what must be durable is committed before anything that depends on it is sent to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
-from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows
+from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows, rows_in_turn
 from edge_agent.learner import (
     COUNTED,
     AddClass,
     AdoptHead,
     AdoptPrior,
     ChangeClasses,
+    CorrectLabel,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -33,14 +32,12 @@ from edge_agent.sync import Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label
+from headway.samples import row_label
 from headway.wire import Ack, Event
 
 SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
-# acks of another branch that do not say where it parts from this one, before it parts here and now
-UNTOLD_MAX = 8
 
 
 class Agent:
@@ -75,7 +72,7 @@ class Agent:
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
         self._checkpointer = Checkpointer()
-        self._draw, self._forks, self._untold = draw, 0, 0
+        self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
 
     @property
@@ -99,7 +96,7 @@ class Agent:
         """
         answers: list[Prediction] = []
         done = 0
-        for rows, label in _runs(labels, len(features)):
+        for rows, label in rows_in_turn(labels, len(features)):
             part = features.rows(rows.start, rows.stop)
             served = self.learner.predict(part)
             answers.append(served)
@@ -155,7 +152,7 @@ class Agent:
         """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
         if isinstance(operation, LearnLabel) and self._takes_update():
             operation = replace(operation, takes_update=True)
-        if isinstance(operation, COUNTED):
+        if isinstance(operation, (LearnLabel, CorrectLabel)):
             self.epochs.begin_run()
         applied = apply(self.learner, operation)
         if not applied.changed:
@@ -228,6 +225,8 @@ class Agent:
         """
         left_out, what = self.epochs.leave(counter), "changes since then cannot be told any more, they"
         if not self.epochs.exact:
+            # labels of an unfinished update may have been learned before the copy was made
+            self.learner.trainer.take_update()
             left_out, what = self.outbox.waiting, "updates that waited are not sent any more, what they hold"
         left = f"; {left_out} {what} stay on this device" if left_out else ""
         self.forked = f"{reason}; was it copied, or restored from an older backup? A new epoch begins{left}"
@@ -307,18 +306,16 @@ class Agent:
 
     def _part(self, ack: Ack, contradiction: str | None) -> Changes | None:
         """An ack of this epoch is of another branch of this device's history, or tells that the epoch was removed."""
-        state, counter = self.sync_state, None
+        counter = None
         if contradiction is not None and self.epochs.exact:
-            counter = state.shared_with(ack, self.uplink.sent_counter)
-            if counter is None and self._untold < UNTOLD_MAX:
+            counter = self.sync_state.shared_with(ack, self.uplink.sent_counter)
+            if counter is None and self.uplink.repeat_unanswered():
                 # it answers another copy; the one that answers the next report tells where the branches part
-                self._untold += 1
-                self.uplink.doubt()
                 return None
         if self._forks >= FORKS_MAX:
             problem = contradiction or "an ack tells that this epoch was removed"
             raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
-        self._forks, self._untold = self._forks + 1, 0
+        self._forks += 1
         return self.begin_anew() if contradiction is None else self.fork(contradiction, counter)
 
     def _refused(self, ack: Ack) -> None:
@@ -339,22 +336,3 @@ class Agent:
         """
         learner = self.learner
         return learner.trainer.finishes_update and self.outbox.has_room(len(learner.classes), learner.feature_size)
-
-
-def _runs(labels: AnyArray | None, count: int) -> Iterator[tuple[slice, Label]]:
-    """Rows that one head serves, in order: each labelled row alone with its label, the rows between them together."""
-    start = 0
-    while start < count:
-        stop = _next_labelled(labels, start, count)
-        yield slice(start, stop), UNLABELLED if labels is None else row_label(labels, start)
-        start = stop
-
-
-def _next_labelled(labels: AnyArray | None, start: int, count: int) -> int:
-    """End of the run that one head can serve: a labelled row alone, or all rows up to the next labelled one."""
-    if labels is None:
-        return count
-    if not no_label(row_label(labels, start)):
-        return start + 1
-    later = np.flatnonzero(is_labelled(labels[start:]))
-    return start + int(later[0]) if len(later) else count

@@ -20,7 +20,6 @@ from functools import partial
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft, write_answer
 from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
-from edge_agent.bursts import Burst
 from edge_agent.effects import Answer, LabelCounts
 from edge_agent.file_at_hand import FileAtHand
 from edge_agent.from_memory import go_on_from_memory
@@ -81,7 +80,7 @@ class Intake:
         self._at_hand: FileAtHand | None = None
         self._unanswered: list[tuple[Claimed, Content]] = []
         self._unreleased: list[Claimed] = []
-        self.busy, self._rejects = False, Burst()
+        self.busy = False
 
     def poll(self, stopping: Callable[[], bool]) -> int:
         """Take in what waits, until it is time for other things; returns how many files, or parts of one.
@@ -338,8 +337,7 @@ class Intake:
             self._queue.appendleft(file)
             return
         self._store.commit(self._agent.changes(consumed=file.sequence), self._now_s)
-        if (more := self._rejects.said(self._now_s)) is not None:
-            self._note("input-rejected", f"{file.name}: {reason}{more}")
+        self._note("input-rejected", f"{file.name}: {reason}")
 
     def _report_labels(self, name: str, counts: LabelCounts) -> None:
         log.info("%s: %s", name, counts)

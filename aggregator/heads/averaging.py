@@ -58,10 +58,14 @@ def merged(updates: Iterable[Update], version: int, policy: AveragingPolicy) -> 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each contribution of a round weighs, and the factor that shortens it, in the order given."""
+    """What each contribution of a round weighs, and the factor that shortens it, in the order given.
+
+    claimed: samples of all of them, as the devices tell.
+    """
 
     samples: list[int]
     scales: list[float]
+    claimed: int
 
 
 def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -> Weights:
@@ -78,9 +82,8 @@ def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -
         samples_max = min(samples_max, upper_quartile(sorted(claimed)))
         norm_max = min(norm_max, LENGTHS_OF_THE_USUAL * upper_quartile(sorted(norms)))
     clips = [1.0 if norm <= norm_max else norm_max / norm for norm in norms]
-    return Weights(
-        [min(count, samples_max) for count in claimed], [a * b for a, b in zip(clips, staleness, strict=True)]
-    )
+    scales = [a * b for a, b in zip(clips, staleness, strict=True)]
+    return Weights([min(count, samples_max) for count in claimed], scales, sum(claimed))
 
 
 def average(weights: Float32, contributions: Iterable[Contribution], policy: AveragingPolicy) -> Float32:

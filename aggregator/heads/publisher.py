@@ -322,7 +322,7 @@ class HeadPublisher:
             return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
         devices, samples = len(worth.samples), sum(worth.samples)
         self._take_in()
-        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
+        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
         return PublishedHead(version, "average", self._model.space, devices, samples, head), notes
 
     def _take_in(self) -> None:

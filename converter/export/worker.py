@@ -6,6 +6,7 @@ model says how to open it, so that a new process can go on where one has crashed
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -97,7 +98,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a framework prints must not be taken for an answer
     if sys.argv[1] == "tensorflow":
-        import tensorflow  # noqa: F401 - loaded now, while the parent reads the data
+        with contextlib.suppress(ModuleNotFoundError):  # the first request that needs it says so
+            import tensorflow  # noqa: F401 - loaded now, while the parent reads the data
     worker = Worker()
     for line in sys.stdin:
         answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")

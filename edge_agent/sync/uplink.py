@@ -25,6 +25,8 @@ from headway.wire import (
 )
 
 NEVER_S = -1e9
+# reports of a branch whose answers did not come, before it parts where it stands
+UNTOLD_MAX = 8
 # after so many changes whole statistics, which the broker retains for an aggregator that loses its store
 CHANGES_MAX = 20
 # parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
@@ -50,6 +52,9 @@ class Uplink:
     _fresh: bool = True
     _doubted: bool = False
     _awaiting: bool = False
+    _reports: int = 0
+    _asked: int = 0
+    _asked_with: int = -1
     _upload: PartsUpload | None = None
     _sent: StatisticsReport | None = None
     _stored: StatisticsReport | None = None
@@ -71,6 +76,14 @@ class Uplink:
     def sent_counter(self) -> int:
         """Of the report sent last; -1 for none."""
         return self._sent_counter
+
+    def repeat_unanswered(self) -> bool:
+        """An ack tells of another branch, but not where it parts from this one: ask again, with a report. False when so
+        many were sent for that in vain that nothing will come."""
+        if self._asked_with != self._reports:
+            self._asked_with, self._asked = self._reports, self._asked + 1
+        self.doubt()
+        return self._asked <= UNTOLD_MAX
 
     def doubt(self) -> None:
         """Send whole statistics again, acknowledged or not."""
@@ -103,7 +116,7 @@ class Uplink:
         statistics = learner.trainer.statistics
         if statistics is None:
             return sends
-        self._awaiting = True
+        self._awaiting, self._reports = True, self._reports + 1
         counted = baseline.rest_of(statistics)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
         self._sent = report
@@ -144,7 +157,8 @@ class Uplink:
 
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
-        self._sent_counter = -1
+        self._sent_counter = self._asked_with = -1
+        self._asked = 0
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:

@@ -154,10 +154,10 @@ def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
         yield broker
 
 
-def login(folder: Path, name: str) -> dict[str, str]:
+def login(folder: Path, name: str) -> dict[str, object]:
     """Settings with which `name` logs in."""
     (folder / name).write_text(PASSWORDS[name] + "\n")
-    return {"username": name, "password_file": str(folder / name)}
+    return {"username": name, "password_file": folder / name}
 
 
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_with_client_certificates_no_device_takes_over_the_session_of_another(
     binding = next(line for line in HOWTO.splitlines() if line.startswith("use_username_as_clientid"))
 
     def proof(name: str) -> dict[str, object]:
-        certificate, key = map(str, authority.issue(name))
-        return {"tls": True, "ca_file": str(authority.ca_file), "cert_file": certificate, "key_file": key}
+        certificate, key = authority.issue(name)
+        return {"tls": True, "ca_file": authority.ca_file, "cert_file": certificate, "key_file": key}
 
     with Broker(extra=f"{extra}{added}{binding}\n") as broker:
         takes_over_nobody(broker, proof("wrist-1"), proof("wrist-2"), proof("aggregator"))
