@@ -74,7 +74,8 @@ class World:
             device.name: Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
             for device in self.devices
         }
-        self._copied = self.scheduler.chance("copied").random() < COPIED_SHARE if copies is None else copies
+        by_lot = self.method is Method.EXACT and self.scheduler.chance("copied").random() < COPIED_SHARE
+        self._copied = by_lot if copies is None else copies
         self._stage = Stage(self.scheduler, self.broker, self.link, self.devices, self.server, self.duration_s)
 
     def run(self) -> Outcome:
