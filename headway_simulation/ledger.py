@@ -67,6 +67,11 @@ class Ledger:
         content, before = self._explained(key, counter, tables), self.counted.get(key)
         lost = set() if before is None else before.labels.keys() - content.labels.keys()
         lost -= content.branch.taken_back(content.place)
+        if not tables.samples and key in self.removed_epochs:
+            # it was removed, an older copy of the store brought it back, and the device takes it out again
+            self.removed |= lost
+            self.ever_removed |= lost
+            lost = set()
         if lost:
             raise Violation(f"the aggregator lost {named(lost)}, which it had counted under epoch {key[1]}")
         self.counted[key] = content
@@ -151,6 +156,10 @@ class Ledger:
 
     def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
         known = self.commits.get((*key, counter), [])
+        ended = self.commits.get((*key, counter - 1), [])
+        if not known and ended and not tables.samples:
+            # what was removed is kept from coming back by empty tables, under one counter more
+            return Content(counter, *ended[-1], {}, tables)
         if not known:
             raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
         for branch, place in known:
