@@ -6,6 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
+SEEDS ?= 1000
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
@@ -29,8 +30,8 @@ test: $(READY) ## unit, contract, architecture, real-broker and system tests
 test-all: ## the tests on each Python of PYTHONS (3.11 3.12 3.13) that is installed, in environments of their own
 	@scripts/test-all.sh $(PYTHONS)
 
-simulate: $(READY) ## a thousand seeds of the simulated fleet, two to three minutes on two cores of its own
-	@$(RUN) -m tests.simulation --runs 1000
+simulate: $(READY) ## SEEDS (1000) seeds of the simulated fleet, about a second of one core each
+	@$(RUN) -m tests.simulation --runs $(SEEDS)
 
 check: $(READY) ## lint and types
 	@$(RUN) -m ruff check .

@@ -7,7 +7,6 @@ from hashlib import blake2b
 from edge_agent.learner import HeadLearner
 from headway.wire import PriorRequest
 
-
 # a connection that does not last must not become a flood
 REQUESTS_PER_HEAD_MAX = 3
 
