@@ -6,6 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
+SEEDS ?= 1000
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
@@ -29,15 +30,15 @@ test: $(READY) ## unit, contract, architecture, real-broker and system tests
 test-all: ## the tests on each Python of PYTHONS (3.11 3.12 3.13) that is installed, in environments of their own
 	@scripts/test-all.sh $(PYTHONS)
 
-simulate: $(READY) ## a thousand seeds of the simulated fleet, two to three minutes on two cores of its own
-	@$(RUN) -m tests.simulation --runs 1000
+simulate: $(READY) ## SEEDS (1000) seeds of the simulated fleet, about a second of one core each
+	@$(RUN) -m tests.simulation --runs $(SEEDS)
 
 check: $(READY) ## lint and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-fuzz: $(READY) ## mutated bundles and messages for FUZZ_SECONDS (60): only the named errors may come out
+fuzz: $(READY) ## mutated bundles, messages and spool files for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
 
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it

@@ -5,6 +5,9 @@ from __future__ import annotations
 from aggregator.store import Store, StoredPart
 from headway.wire import ReportPart, join_report
 
+# unfinished reports of one device; more than one where it was copied
+UNFINISHED_MAX = 4
+
 
 class Assemblies:
     """Puts parts together. Every method must run inside a transaction of the store.
@@ -27,6 +30,8 @@ class Assemblies:
         else:
             indices = known.indices
         if part.index not in indices:
+            if not indices:
+                self._bound_epochs(part)
             self._make_room(part)
             row = StoredPart(part.device, part.epoch, part.counter, part.sha256, part.index, part.encode())
             self._store.put_part(row)
@@ -43,6 +48,12 @@ class Assemblies:
             return 0, 0
         leading = next(index for index in range(len(known.indices) + 1) if index not in known.indices)
         return known.counter, leading
+
+    def _bound_epochs(self, part: ReportPart) -> None:
+        """One device's unfinished reports push out those of others only so far."""
+        epochs = [epoch for epoch in self._store.unfinished_epochs(part.device) if epoch != part.epoch]
+        for epoch in epochs[: max(len(epochs) - UNFINISHED_MAX + 1, 0)]:
+            self._store.remove_parts(part.device, epoch)
 
     def _make_room(self, part: ReportPart) -> None:
         while self._store.part_count() >= self._parts_max:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from aggregator.effects import Refused
 from aggregator.heads import stored_report
 from aggregator.store import Store, StoredStatistics
-from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, epoch_position
+from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, Update, epoch_position
 
 # branches that are remembered, and how often one is told where it parts before it counts as a refusal
 BRANCHES_MAX, ANSWERS_MAX = 1000, 100
@@ -22,15 +22,15 @@ class Branches:
         self._store, self._space = store, space
         # by device, epoch and run
         self._answers: dict[tuple[str, int, int], int] = {}
+        # whose updates are of another branch than those that were taken, likewise
+        self._others: dict[tuple[str, int, int], None] = {}
 
     def parting(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> Parting | None:
         """Where the report's branch and the stored one part; None where one is part of the other."""
         stored = StatisticsReport.read_history(known.payload)
-        if known.counter < report.counter:
-            one_history = report.history.includes(stored.run_id, known.counter)
-        else:
-            one_history = stored.includes(report.history.run_id, report.counter)
-        if one_history:
+        later = report.counter >= known.counter and report.history.includes(stored.run_id, known.counter)
+        earlier = report.counter <= known.counter and stored.includes(report.history.run_id, report.counter)
+        if later or earlier:
             return None
         shared = report.history.last_shared(report.counter, stored, known.counter)
         return Parting(RunPoint(report.history.run_id, report.counter), shared)
@@ -58,6 +58,20 @@ class Branches:
                 if run_id and begin < until > shared.counter:
                     shared = RunPoint(run_id, until)
         return Parting(RunPoint(report.history.run_id, report.counter), shared) if shared.counter else None
+
+    def note_known(self, update: Update, known: int, run_id: int) -> None:
+        """An update whose sequence was taken already. known: the highest taken; run_id: of the run that sent that."""
+        if update.sequence == known and update.run_id and run_id not in (0, update.run_id):
+            self._others[update.device, update.epoch, update.run_id] = None
+            if len(self._others) > BRANCHES_MAX:
+                del self._others[next(iter(self._others))]
+
+    def check(self, update: Update) -> None:
+        """Raises Refused for an update that follows on one that was never taken, because another branch of the device's
+        history has used its number."""
+        if (update.device, update.epoch, update.run_id) in self._others:
+            problem = f"update {update.sequence} follows on one of a number that a copy of the device has used"
+            raise Refused("conflict", f"{problem}; it begins a new epoch")
 
     def answered(self, report: StatisticsReport | StatisticsChange) -> None:
         """A report is answered with where its branch parts. Raises Refused for one that goes on all the same."""

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
+from aggregator.rates import Rates
 from aggregator.store import DeliveryRow, Store
 from headway.errors import RemoteError, StoreError
 from headway.ports import Outgoing
@@ -25,6 +26,7 @@ NOT_DEVICES = (EVERYBODY, AGGREGATOR)
 SERIAL = "deliveries_serial"
 FOLLOW_INTERVAL_S = 5.0
 PATIENCE_S = 1.0
+MINUTE_S = 60.0
 
 
 class Shelf(Protocol):
@@ -69,6 +71,7 @@ class BundleSender:
         self._orders: dict[str, DeliveryRow] = {}
         self._unannounced: OrderedDict[str, None] = OrderedDict()
         self._places: dict[str, float] = {}
+        self._rates = Rates(policy.requests_per_device_minute, MINUTE_S)
         self._free_at_s = self._announced_at_s = self._followed_at_s = float("-inf")
         self.superseded = False
         self._load()
@@ -103,6 +106,9 @@ class BundleSender:
 
     def on_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """A device asks for a range. Raises RemoteError when it may not have it."""
+        if not self._rates.take(device, now.monotonic_s):
+            limit = self._policy.requests_per_device_minute
+            raise Refused("rate", f"{device} asks for ranges more than {limit} times a minute")
         request, order = RangeRequest.decode(payload), self._orders.get(device)
         if order is None or request.sha256 != order.sha256:
             raise Refused("delivery", f"{device} asks for bundle {request.sha256[:16]}, which is not ordered for it")

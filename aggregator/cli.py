@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {missing_extra(error, 'aggregator')}", file=sys.stderr)
         return ConfigError.exit_code
-    return run(edge_fleet, "edge-fleet", "aggregator", arguments)
+    return run(edge_fleet, "edge-fleet", "aggregator", arguments, debug_option="--log-level debug")
 
 
 if __name__ == "__main__":

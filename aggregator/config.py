@@ -40,14 +40,18 @@ class Settings:
     fleet: str = text(key="fleet.name", length_max=64, doc="Name of the fleet, a level of all its topics.")
     bundle: Path = path(
         key="bundle.path",
+        formerly_here=True,
         doc="The bundle that the fleet runs: training statistics, feature space, classes and the frozen head.",
     )
-    state_dir: Path = path(key="storage.state_dir", doc="Folder for everything that the aggregator must not lose.")
+    state_dir: Path = path(
+        key="storage.state_dir", formerly_here=True, doc="Folder for everything that the aggregator must not lose."
+    )
     database_url: str = text(
         "",
         key="storage.database_url",
         length_max=4096,
-        doc="SQLAlchemy URL of another database; empty: SQLite in state_dir.",
+        doc="SQLAlchemy URL of another database; empty: SQLite in state_dir. A relative file in a URL counts from the "
+        "folder in which the command runs.",
     )
     policy: Policy = table(Policy())
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
@@ -70,11 +74,13 @@ def sqlite_url(state_dir: Path) -> str:
 def read_settings(file: Path | None, given: Mapping[tuple[str, str], object] | None = None) -> Settings:
     """Read a configuration file, or none; a value in `given`, by (table, key), wins over the file's.
 
-    Raises ConfigError, one line with the place, the key and what it should be.
+    Relative paths count from the file's folder. Raises ConfigError, one line with the place, the key and what it should
+    be.
     """
     found = {} if file is None else read_toml(file)
     for (name, key), value in (given or {}).items():
         section = found.setdefault(name, {})
         if isinstance(section, dict):
             section[key] = value
-    return settings_from(Settings, Fields(found, "the options" if file is None else file.name, ConfigError))
+    base = Path() if file is None else file.resolve().parent
+    return settings_from(Settings, Fields(found, "the options" if file is None else file.name, ConfigError), base=base)

@@ -13,13 +13,16 @@ State in memory is only what the store can give back: after a StoreError build a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
+from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
-from aggregator.policy import Method, Policy
+from aggregator.policy import Policy
+from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from headway.errors import RemoteError
@@ -62,13 +65,12 @@ class Aggregator:
         self._priors = Priors(fleet, model, policy, store, self._heads)
         self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
-        self._classes_max = min(policy.limits.classes_max, model.classes_max())
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
         self._branches = Branches(store, model.space)
+        self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
-        self._clearings = set(store.clearings())
-        self._clear_now: list[str] = []
+        self._clearings = Clearings(fleet, store)
         self._deliveries = deliveries
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
@@ -85,6 +87,11 @@ class Aggregator:
         return self._heads.sum.total
 
     @property
+    def weighed(self) -> Statistics:
+        """What counts in the head: less of devices that claim far more samples than the others."""
+        return self._heads.sum.weighed
+
+    @property
     def superseded(self) -> bool:
         """True when this fleet has moved to another bundle: build a new Aggregator with that."""
         return self._deliveries is not None and self._deliveries.superseded
@@ -95,8 +102,11 @@ class Aggregator:
         for message in batch:
             effects += self._receive_one(message, now)
         self._registry.flush()
-        effects += [_clearing(name) for name in self._clear_now]
-        self._clear_now.clear()
+        for device in self._registry.take_forgotten():
+            self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        effects += self._clearings.take()
+        for device, told in self._refusals.take().items():
+            effects.append(self._acknowledgement(device, told.epoch, told=told))
         effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
         return effects
@@ -112,6 +122,7 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
+            self._heads.readmit()
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -125,18 +136,17 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
-        self._clear_now.clear()
         if self._deliveries is not None:
             self._deliveries.again()
-        return [*map(_clearing, sorted(self._clearings)), *self._heads.again()]
+        return [*self._clearings.again(), *self._heads.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
-        for name in self._clearings.intersection(names):
-            self._forget_clearing(name)
+        self._clearings.forget(names)
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
+        self._refusals.begin()
         try:
             address = parse_topic(message.topic)
             # an empty payload is how MQTT clears a retained message: it carries nothing
@@ -159,18 +169,20 @@ class Aggregator:
                 return self._deliveries.on_request(device, message.payload, now)
             if address.kind is Kind.PRIOR_REQUEST:
                 self._registry.admit(device, now)
-                return self._priors.on_request(device, message.payload)
+                return self._priors.on_request(device, message.payload, now)
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
             if not message.retain and message.topic in self._clearings:
                 # the device goes on, and what the broker retains is new
-                self._forget_clearing(message.topic)
+                self._clearings.forget([message.topic])
             if self._deliveries is not None:
                 self._deliveries.seen(device)
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
+            if device != UNKNOWN_DEVICE and address.kind in (Kind.STATISTICS, Kind.UPDATE):
+                self._refusals.add(device, error)
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -211,15 +223,19 @@ class Aggregator:
             return
         stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
-        problem = self._heads.sum.problem_with(report.statistics, old, self._classes_max)
+        classes = self._heads.classes
+        problem = self._heads.sum.problem_with(report.statistics)
+        problem = problem or classes.problem_with(device, report.epoch, report.statistics)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
         epochs_max = self._policy.limits.epochs_per_device_max
         if known is None and self._store.epoch_count(device) >= epochs_max:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
+        classes.put(device, report.epoch, report.statistics)
         self._store.put_statistics(row)
-        self._heads.replace(old, report.statistics)
+        self._heads.told.changed(known, row, old, report.statistics)
+        self._heads.replace(device, report.epoch, old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -258,7 +274,9 @@ class Aggregator:
         self._admit(device, update.device, update.epoch, now)
         known = self._store.sequence(device, update.epoch)
         if update.sequence <= known:
+            self._branches.note_known(update, known, self._store.sequence_run_id(device, update.epoch))
             return
+        self._branches.check(update)
         # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
         expected = max(known, update.acked) + 1
         if update.sequence != expected:
@@ -271,36 +289,27 @@ class Aggregator:
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
-        self._check_update(update)
+        self._heads.check(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
-        self._heads.update_stored()
+        self._heads.update_stored(device)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""
         if claimed != device:
             raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
-        self._registry.admit(device, now)
+        self._registry.admit(device, now, contributes=True)
         self._touched.setdefault((device, epoch), None)
+        self._refusals.of(epoch)
         if self._store.is_removed(device, epoch):
             # the broker retains it now, or still does
-            self._clear(topic(self._fleet, device, Kind.STATISTICS))
+            self._clearings.add(device, Kind.STATISTICS)
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
-    def _check_update(self, update: Update) -> None:
-        source = self._model.training_statistics
-        shape = (len(source.classes), source.size + 1)
-        if self._policy.method is not Method.AVERAGE:
-            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
-        if update.space != source.space:
-            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
-        if update.classes != source.classes or update.delta.shape != shape:
-            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
-        if update.base_version > self._heads.version:
-            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
-
-    def _acknowledgement(self, device: str, epoch: int, parting: Parting | None = None) -> Outgoing:
-        """What the store holds of (device, epoch), whatever the last message was."""
+    def _acknowledgement(
+        self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED
+    ) -> Outgoing:
+        """What the store holds of (device, epoch), whatever the last message was; and why one was refused."""
         known = self._store.statistics(device, epoch)
         counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
         run_id = (
@@ -311,39 +320,21 @@ class Aggregator:
         removed = known is None and self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
         ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed, parting)
+        ack = replace(ack, refused=told.reason, problem=told.problem)
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
-        removed, epoch = 0, self._registry.newest_epoch(device)
-        for row in list(self._store.every_statistics(self._model.space, device)):
-            report = stored_report(row)
-            if report is not None:
-                self._heads.replace(report.statistics, None)
-                removed += report.statistics.samples
-        self._store.remove_device(device)
-        self._heads.contributors_changed()
-        if self._deliveries is not None:
-            self._deliveries.forget(device)
-        for kind in (Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED):
-            self._clear(topic(self._fleet, device, kind))
-        effects: list[Effect] = [_clearing(name) for name in self._clear_now]
-        self._clear_now.clear()
+        epoch = self._registry.newest_epoch(device)
+        removed = self._heads.remove(device)
+        self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask
         effects += [self._acknowledgement(device, epoch)] if epoch else []
         return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
 
-    def _clear(self, name: str) -> None:
-        """Have the broker forget what it retains there: now, and on each connection until it has confirmed."""
-        self._store.put_clearing(name)
-        self._clearings.add(name)
-        if name not in self._clear_now:
-            self._clear_now.append(name)
-
-    def _forget_clearing(self, name: str) -> None:
-        self._store.remove_clearing(name)
-        self._clearings.discard(name)
-
-
-def _clearing(name: str) -> Outgoing:
-    return Outgoing(name, b"", retain=True)
+    def _let_go(self, device: str, *retained: Kind) -> None:
+        """Nothing is ordered for the device any more, and the broker is to forget what it retains of these kinds."""
+        if self._deliveries is not None:
+            self._deliveries.forget(device)
+        self._clearings.add(device, *retained)

@@ -20,16 +20,58 @@ class Limits:
     """Bounds on what a fleet can make the aggregator store or do."""
 
     devices_max: int = integer(20_000, low=1, doc="Devices that are known; further ones are refused.")
+    stranger_days: float = number(
+        7.0,
+        low=0.0,
+        high=3650.0,
+        doc="Days unseen after which a device that never contributed gives its place when places are short.",
+    )
     epochs_per_device_max: int = integer(
         64, low=1, doc="Epochs of one device: a wiped device begins a new one, which adds to the old ones."
     )
-    classes_max: int = integer(256, low=1, high=4096, doc="Classes of the bundle and classes that devices added.")
+    classes_max: int = integer(
+        256, low=1, high=4096, doc="Classes of a published head: the bundle's, and the foremost that devices added."
+    )
+    classes_per_device_max: int = integer(
+        32,
+        low=0,
+        high=4096,
+        doc="Classes that one device can add to the published head, those with most samples.",
+    )
+    class_samples_min: int = integer(
+        5, low=1, doc="Fewest samples, of all devices together, with which a class that they added is published."
+    )
     pending_updates_max: int = integer(20_000, low=1, doc="Gradient updates that may wait for their round.")
     parts_max: int = integer(
         2_000, low=1, doc="Parts of unfinished reports, all devices together, of about 120 KB each."
     )
     events_max: int = integer(50_000, low=1, doc="Events that are kept; beyond it the oldest are deleted.")
+    events_per_device_hour: int = integer(240, low=1, doc="Events of one device that are kept in an hour.")
+    event_bytes_max: int = integer(
+        4096, low=1, doc="Bytes of the longest detail of an event; of longer ones the start is kept."
+    )
+    prior_requests_per_device_hour: int = integer(
+        120, low=1, doc="Requests of one device for the others' sum that are answered in an hour."
+    )
     heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept.")
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """How much one device may weigh in the exact method's head, all its epochs together; more is stored, too."""
+
+    samples_max: int = integer(
+        100_000, low=1, high=10_000_000, doc="Most samples that one device may weigh, whatever the fleet."
+    )
+    devices_min: int = integer(
+        4,
+        high=1_000_000,
+        doc="Fewest devices with samples among which one is measured by the others: one with more than 3/2 of the "
+        "samples of the device at the upper quartile weighs as much as that one; 0: never.",
+    )
+    samples_min: int = integer(
+        64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +82,18 @@ class DeliveryPolicy:
         1_000_000.0, low=1000.0, high=1e10, doc="Bytes of bundles that leave in a second, all devices together."
     )
     devices_per_s: float = number(20.0, low=0.01, high=1e5, doc="Devices that are sent their order in a second.")
+    requests_per_device_minute: int = integer(
+        3000, low=1, doc="Requests of one device for ranges of a bundle that are answered in a minute."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class AveragingPolicy:
     """How gradient updates become a head, for ``method = "average"``."""
 
-    updates_min: int = integer(4, low=1, high=1_000_000, doc="Updates that close a round.")
+    updates_min: int = integer(
+        4, low=1, high=1_000_000, doc="Devices whose updates close a round; in a smaller fleet all, but at least 2."
+    )
     round_s: float = number(
         60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
     )
@@ -60,7 +107,7 @@ class AveragingPolicy:
     staleness_exponent: float = number(
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
-    samples_max: int = integer(1000, low=1, doc="Most samples that one update may weigh.")
+    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +139,24 @@ class Policy:
         key="publish.prior_devices_min",
         doc="Fewest devices whose summed statistics may be sent to a device that starts with few labels, its own part "
         "subtracted, since the sum of fewer would say much of each; 0: never.",
+    )
+    prior_labels_min: int = integer(
+        64,
+        low=1,
+        high=1_000_000,
+        key="publish.prior_labels_min",
+        doc="Fewest new labels, of prior_devices_min devices at least, between two different sums that are sent so, "
+        "because whoever has both knows the difference.",
+    )
+    prior_device_labels_min: int = integer(
+        8,
+        low=1,
+        high=1_000_000,
+        key="publish.prior_device_labels_min",
+        doc="Fewest new labels of one device with which its part of such sums changes; with fewer it stays as it was.",
+    )
+    weighing: Weighing = table(
+        Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'

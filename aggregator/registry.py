@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from aggregator.effects import Instant, Note, Refused
+from aggregator.places import HOUR_S, Places
 from aggregator.policy import Limits
+from aggregator.rates import Rates
 from aggregator.store import DeviceRow, EventRow, RefusalRow, Store
 from headway.errors import RemoteError
 from headway.fields import canonical_json
@@ -29,19 +31,27 @@ class Registry:
         self._class_count, self._task = class_count, task
         self._classes_max = limits.classes_max if task is Task.CLASSIFICATION else class_count
         self._rows: dict[str, DeviceRow] = {}
-        self._new_rows = 0
+        self._places = Places(store, limits)
+        self._events = Rates(limits.events_per_device_hour, HOUR_S)
 
-    def admit(self, device: str, now: Instant) -> DeviceRow:
-        """The device's row, a fresh one for a new device. Raises Refused when the fleet is full."""
+    def admit(self, device: str, now: Instant, contributes: bool = False) -> DeviceRow:
+        """The device's row, a fresh one for a new device. Raises Refused when there is no place for it.
+
+        contributes: the message holds statistics or updates that can be read.
+        """
         if device not in self._rows:
             row = self._store.device(device)
             if row is None:
-                if self._store.device_count() + self._new_rows >= self._limits.devices_max:
-                    raise Refused("limit", f"the fleet has {self._limits.devices_max} devices already")
+                self.flush()
+                self._places.take(contributes, now)
                 row = DeviceRow(device, first_seen_s=now.wall_s, last_seen_s=now.wall_s)
-                self._new_rows += 1
+                self._store.put_device(row)
             self._rows[device] = row
         return self._rows[device]
+
+    def take_forgotten(self) -> list[str]:
+        """Devices that gave their place to others since the last call."""
+        return self._places.take_forgotten()
 
     def change(self, device: str, now: Instant, **values: Any) -> None:
         """Set columns of an admitted device's row."""
@@ -52,7 +62,6 @@ class Registry:
         for row in self._rows.values():
             self._store.put_device(row)
         self._rows.clear()
-        self._new_rows = 0
 
     def on_status(self, device: str, payload: bytes, now: Instant) -> None:
         status = Status.decode(payload)
@@ -86,6 +95,9 @@ class Registry:
     def on_event(self, device: str, payload: bytes, now: Instant) -> None:
         event = Event.decode(payload)
         self.change(device, now)
+        if not self._events.take(device, now.monotonic_s):
+            limit = self._limits.events_per_device_hour
+            raise Refused("rate", f"{device} sends more than {limit} events an hour; {event.name!r} is not kept")
         self._record(device, event.name, event.detail, now)
 
     def refuse(self, device: str, error: RemoteError, now: Instant) -> Note | None:
@@ -112,4 +124,7 @@ class Registry:
 
     def _record(self, device: str, name: str, detail: Mapping[str, object], now: Instant) -> None:
         text = canonical_json(detail).decode()
+        if len(text.encode()) > self._limits.event_bytes_max:
+            # a quarter of the bytes: no character takes more than four
+            text = canonical_json({"cut": text[: self._limits.event_bytes_max // 4], "bytes": len(text)}).decode()
         self._store.add_event(EventRow(device, name, text, now.wall_s), self._limits.events_max)

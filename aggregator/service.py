@@ -31,6 +31,7 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.sd_notify import SystemdNotifier
+from headway.stopping import StopRequest
 from headway.wire import AGGREGATOR, ALL, Kind, Status, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
@@ -86,9 +87,10 @@ class Inbox:
 
 
 class Service:
-    """Runs one fleet's aggregator until `stop` is called (from a signal handler, or another thread).
+    """Runs one fleet's aggregator until it is asked to stop.
 
-    build_transport: makes the connection, given the last will, the subscriptions and where events go.
+    build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
+    requests to end; by default only `stop` makes one.
     """
 
     def __init__(
@@ -100,11 +102,12 @@ class Service:
         limits: ServiceLimits,
         clock: Clock,
         notifier: SystemdNotifier,
+        stop: StopRequest | None = None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
         self._inbox = Inbox(limits.queue_messages_max)
-        self._stopping = threading.Event()
+        self._stop = StopRequest() if stop is None else stop
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
         with store.transaction():
             self._boot = store.number(BOOT) + 1
@@ -120,7 +123,8 @@ class Service:
         self._refusals: set[str] = set()
 
     def run(self) -> bool:
-        """Serve until told to stop; True when the fleet has moved to another bundle, with which to start again.
+        """Serve until told to stop; True when the fleet has moved to another bundle, with which to start again. Who is
+        told to stop does not start again.
 
         Raises StoreError when the disk or the database refuses, TransportError when the broker does so for a reason
         that somebody has to remove.
@@ -129,17 +133,17 @@ class Service:
         self._notifier.ready("serving")
         LOG.info("serving, boot %d", self._boot)
         try:
-            while not self._stopping.is_set() and not self._core.superseded:
+            while not self._stop.requested and not self._core.superseded:
                 wait_s = min(HOUSEKEEPING_INTERVAL_S, self._notifier.feed_interval_s)
                 self.turn(wait_s)
                 self._notifier.progress()
         finally:
             self.finish()
-        return self._core.superseded
+        return self._core.superseded and not self._stop.requested
 
     def stop(self) -> None:
-        """Finish the transaction at hand and return from `run`."""
-        self._stopping.set()
+        """Finish the transaction at hand and return from `run`; from any thread."""
+        self._stop.request()
 
     def start(self) -> None:
         """Begin connecting."""

@@ -1,4 +1,4 @@
-"""The TFLite conversions a bundle contains and nothing else: python -m benchmarks.bare_conversions MODEL ROWS FOLDER.
+"""The TFLite conversions a bundle contains and nothing else: bare_conversions MODEL ROWS FOLDER [PRECISION ...].
 
 Loads TensorFlow and the .keras model, cuts it before its last Dense, and converts that backbone to float32, float16,
 dynamic range and int8 with the plain converter, one file each: the least that anybody has to do for those four files.
@@ -14,14 +14,14 @@ import numpy as np
 from benchmarks.peer_exports import PRECISIONS, plain
 
 
-def main(model: str, rows: str, folder: str) -> None:
+def main(model: str, rows: str, folder: str, *precisions: str) -> None:
     import keras
 
     loaded = keras.models.load_model(model, compile=False)
     head = next(layer for layer in reversed(loaded.layers) if type(layer).__name__ == "Dense")
     backbone = keras.Model(loaded.inputs, head.input)
     representative = np.load(rows)
-    for precision in PRECISIONS:
+    for precision in precisions or PRECISIONS:
         (Path(folder) / f"{precision}.tflite").write_bytes(plain(backbone, precision, representative))
 
 

@@ -33,6 +33,10 @@ from headway.bundle import read_variant
 LATENCY_SHAPES = ("MobileNetV2 96x96", "DS-CNN 49x10 MFCC", "1D-CNN BatchNorm Dropout", "MLP")
 TIMED_SHAPE = "MobileNetV2 96x96"
 QUANTIZE = "none,float16,dynamic,int8"
+# how much a quantised form loses is no matter here: all four are to be written
+CONVERT = ("-m", "converter.cli", "model.keras", "--data", "train.npz", "--out", "model.hwb",
+           "--max-drop", "100", "--min-agreement", "0")  # fmt: skip
+BARE = ("-m", "benchmarks.bare_conversions", "model.keras", "representative.npy", ".")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in LATENCY_SHAPES:
             place = Path(folder) / name.replace(" ", "-")
             place.mkdir()
-            _prepare(name, place)
+            prepare(name, place)
             times = {"edge-convert": [_edge_convert(place, python)], "bare": [_bare(place)]}
             _compare(name, place, python, options.seconds)
             if name == TIMED_SHAPE:
@@ -64,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _prepare(name: str, place: Path) -> None:
+def prepare(name: str, place: Path) -> None:
+    """Write model.keras, train.npz and representative.npy of a shape of benchmarks.models."""
     shape = SHAPES[name]
     model, x, y = trained(shape)
     model.save(place / "model.keras")
@@ -73,14 +78,11 @@ def _prepare(name: str, place: Path) -> None:
 
 
 def _edge_convert(place: Path, python: str) -> tuple[float, float]:
-    command = ["-m", "converter.cli", "model.keras", "--data", "train.npz", "--out", "model.hwb"]
-    # how much a quantised form loses is no matter here: all four are to be written
-    options = ["--quantize", QUANTIZE, "--tflite-python", python, "--max-drop", "100", "--min-agreement", "0"]
-    return _timed([*command, *options], place)
+    return _timed([*CONVERT, "--quantize", QUANTIZE, "--tflite-python", python], place)
 
 
 def _bare(place: Path) -> tuple[float, float]:
-    return _timed(["-m", "benchmarks.bare_conversions", "model.keras", "representative.npy", "."], place)
+    return _timed(list(BARE), place)
 
 
 def _timed(command: list[str], place: Path) -> tuple[float, float]:

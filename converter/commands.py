@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,17 @@ from click.shell_completion import CompletionItem
 import headway
 from converter.options import Options
 from headway.bundle import read_container, read_public_key, read_variant
-from headway.command_line import INTERRUPTED, Command, Group, Option, file_path, option
-from headway.errors import HeadwayError
+from headway.command_line import Command, Group, Option, file_path, option
+from headway.errors import INTERRUPTED, HeadwayError
+from headway.fields import readable_json
+from headway.logs import print_unexpected
 from headway.ports import SystemClock
-from headway.printable import printable
 from headway.settings import Entry, Kind, entries, limits, plain
 
 if TYPE_CHECKING:
     from converter.report import Report
     from converter.trainable import TrainableReport
 
-UNEXPECTED = 70  # EX_SOFTWARE
 # the fields of Options, as the help groups them
 GROUPS = {
     "Reading the data": ("classes", "label_columns", "columns", "window", "image_size", "task", "time_axis"),
@@ -206,16 +206,10 @@ def _convert(
     except KeyboardInterrupt:
         print("\ninterrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last resort)
         if verbose:
-            raise
-        said = " ".join(str(error).split())
-        print(
-            f"error: unexpected {type(error).__name__}: {printable(said)}; nothing was written; this is a fault of "
-            "edge-convert: report it with what --verbose shows",
-            file=sys.stderr,
-        )
-        return UNEXPECTED
+            traceback.print_exc()
+        return print_unexpected(error, "--verbose", "nothing was written")
     return 0
 
 
@@ -232,10 +226,10 @@ def _write(
         if trainable:
             from converter.trainable import write_trainable
 
-            report = write_trainable(model, data, out, options, steps)
+            report = write_trainable(model, data, out, options, steps, log=verbose)
         else:
-            report = convert(model, data, options, out=out, progress=steps)
-    print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+            report = convert(model, data, options, out=out, progress=steps, log=verbose)
+    print(readable_json(report.as_json()) if as_json else "\n".join(report.lines()))
 
 
 @click.group(cls=_ModelOrCommand)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.export import Exporter, ExportQueue
+from converter.export import Exporter, ExportQueue, open_remotely
 from converter.features import (
     PROBES,
     Data,
@@ -59,12 +60,13 @@ def convert(
     *,
     out: str | Path,
     progress: Callable[[str], None] = lambda step: None,
+    log: bool = False,
 ) -> Report:
     """Convert a trained model and write the bundle to `out`; what ``edge-convert`` does, as a call.
 
     model: a Keras model, or the path of a .keras, .h5 or .onnx file or a SavedModel folder.
     data: the path of an .npz with x, y and optional classes; or (x, y) or (x, y, classes); or a TrainingData.
-    progress: called with the name of each step as it begins.
+    progress: called with the name of each step as it begins. log: show what the frameworks write about themselves.
     Raises ModelError when the model cannot be cut, converted or proven equal, DataError when the data does not fit,
     ConfigError when the options contradict themselves. Nothing is written unless everything held.
 
@@ -77,11 +79,10 @@ def convert(
     if options.html is not None:
         import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
-    data = as_training_data(data, options.classes, reading(options))
-    onnx = isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"
-    with Exporter(tensorflow=not onnx) as exporter:
+    with frameworks(model, log) as exporter:
+        data = as_training_data(data, options.classes, reading(options))
         progress("loading and cutting the model")
-        source = open_source(model, opening(options))
+        source = opened(model, options, exporter)
         data, labels = settled(with_channel(data, source), source.weights, options.task)
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
@@ -187,9 +188,20 @@ def reading(options: Options) -> Reading:
     return Reading(options.label_columns, options.columns, options.window, height_width)
 
 
-def opening(options: Options) -> Opening:
-    """How the model is opened."""
-    return Opening(options.cut, options.input_shape, options.modules, options.allow_lambda)
+def frameworks(model: Any, log: bool) -> Exporter:
+    """Their process, begun."""
+    return Exporter(tensorflow=not (isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"), log=log)
+
+
+def opened(model: Any, options: Options, exporter: Exporter) -> Source:
+    """The model, cut: from a file in the process of the frameworks, so that TensorFlow is in memory once.
+
+    Where this program has loaded Keras itself it is opened here: layers may be registered that only it knows.
+    """
+    opening = Opening(options.cut, options.input_shape, options.modules, options.allow_lambda)
+    if isinstance(model, (str, Path)) and (Path(model).suffix == ".onnx" or "keras" not in sys.modules):
+        return open_remotely(Path(model), opening, exporter)
+    return open_source(model, opening)
 
 
 def time_axis(source: Source, options: Options) -> TimeAxis | None:

@@ -15,7 +15,7 @@ from converter.proof import both_classes
 from converter.sources import Source
 from headway.arrays import AnyArray, Float32, Int64
 from headway.errors import DataError, ModelError, listed
-from headway.maths import Head, HeadKind, TimeAxis, softmax, time_first
+from headway.maths import Head, HeadKind, TimeAxis, time_first
 
 GAIN_MIN = 0.2  # of the windows: what another scale must explain beyond the given one
 DEVIATIONS = 3.0  # and beyond chance
@@ -127,10 +127,11 @@ def answer_lines(
             f"right on {100 * most:.1f} %{cause}",
         )
     if head.kind is HeadKind.SIGMOID and len(head.classes) > 1:
-        apart = float(np.abs(softmax(_logits(outputs)) - outputs).max())
+        sums = outputs.sum(axis=1)
         lines.append(
             f"the model ends in {len(head.classes)} sigmoids and y has one class per window: a device answers with the "
-            f"softmax of the same logits, the same class but probabilities that differ by up to {apart:.2f} here"
+            f"same sigmoids, which do not exclude each other (their sum is {sums.min():.2f} to {sums.max():.2f} here), "
+            "until a learned head serves, whose probabilities add up to one"
         )
     return lines
 
@@ -248,9 +249,3 @@ def _tried(answers: Answers, windows: Float32) -> Float32 | None:
 def _standard(x: Float32, axes: tuple[int, ...]) -> AnyArray:
     deviation = x.std(axis=axes, keepdims=True)
     return np.asarray((x - x.mean(axis=axes, keepdims=True)) / np.where(deviation > 1e-9, deviation, 1), np.float32)
-
-
-def _logits(probabilities: Float32) -> Float32:
-    """Of sigmoid outputs."""
-    inside = np.clip(probabilities.astype(np.float64), 1e-12, 1 - 1e-7)
-    return np.asarray(np.log(inside / (1 - inside)), np.float32)

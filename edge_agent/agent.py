@@ -7,20 +7,19 @@ what must be durable is committed before anything that depends on it is sent to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
-from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows
+from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows, rows_in_turn
 from edge_agent.learner import (
     COUNTED,
     AddClass,
     AdoptHead,
     AdoptPrior,
     ChangeClasses,
+    CorrectLabel,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -29,18 +28,16 @@ from edge_agent.learner import (
 )
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
-from edge_agent.sync import Downlink, Epochs, Outbox, SyncState, Uplink
+from edge_agent.sync import Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
-from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label
+from headway.samples import row_label
 from headway.wire import Ack, Event
 
 SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
-# acks of another branch that do not say where it parts from this one, before it parts here and now
-UNTOLD_MAX = 8
 
 
 class Agent:
@@ -68,13 +65,14 @@ class Agent:
         self.windows = RememberedWindows(0) if windows is None else windows
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
+        self.refusal = Refusal(settings.ack_timeout_s)
         self.event_log = EventLog(learner, self.windows)
         self.downlink = Downlink(learner)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
         self._checkpointer = Checkpointer()
-        self._draw, self._forks, self._untold = draw, 0, 0
+        self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
 
     @property
@@ -82,29 +80,41 @@ class Agent:
         """Where the device stands with the aggregator."""
         return self.epochs.state
 
-    def process(self, features: Features, labels: AnyArray | None, ids: Sequence[str] | None = None) -> Answer:
+    def process(
+        self,
+        features: Features,
+        labels: AnyArray | None,
+        ids: Sequence[str] | None = None,
+        *,
+        until: Callable[[], bool] | None = None,
+    ) -> Answer:
         """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
 
         labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
         any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
+        until: asked after each labelled window; when it is true the others are left, and the answer is of fewer rows.
         """
-        self.event_log.see(features)
         answers: list[Prediction] = []
-        for rows, label in _runs(labels, len(features)):
+        done = 0
+        for rows, label in rows_in_turn(labels, len(features)):
             part = features.rows(rows.start, rows.stop)
             served = self.learner.predict(part)
             answers.append(served)
             for operation in self.labelling.take(part, label, None if ids is None else ids[rows], served):
                 self._change(operation)  # scores every head on the label, learns it, and lets the gate choose the head
+            done = rows.stop
+            if until is not None and until():
+                break
+        self.event_log.see(features.rows(0, done))
         return Answer.of(answers, self.learner.task)
 
-    def label(self, ids: Sequence[str], labels: AnyArray) -> LabelCounts:
+    def label(self, ids: Sequence[str], labels: AnyArray, counts: LabelCounts | None = None) -> LabelCounts:
         """Labels for windows seen earlier: late, in any order, repeated, corrected or taken back. Commit afterwards.
 
         labels: int64 (n,), -1 for none, or targets float32 (n, C), NaN where unknown; no label takes the earlier one
-        back. A label for a window that is no longer remembered is counted as unknown.
+        back. A label for a window that is no longer remembered is counted as unknown. counts: goes on from these.
         """
-        counts = LabelCounts()
+        counts = LabelCounts() if counts is None else counts
         for row, window_id in enumerate(ids):
             for operation in self.labelling.take_late(window_id, row_label(labels, row), counts):
                 self._change(operation)
@@ -123,12 +133,15 @@ class Agent:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
         self._change(ChangeClasses(changes))
 
-    def head_published(self, payload: bytes) -> bool:
-        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError."""
-        if self.downlink.has_seen(payload):
+    def head_published(self, payload: bytes, retained: bool = False) -> bool:
+        """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError.
+
+        retained: the broker gave it on our subscription, see `HeadLearner.adopt`.
+        """
+        if self.downlink.has_seen(payload, retained):
             return False
-        changed = self._change(AdoptHead(payload))
-        self.downlink.saw(payload)
+        changed = self._change(AdoptHead(payload, retained))
+        self.downlink.saw(payload, retained)
         return changed
 
     def prior_received(self, payload: bytes) -> bool:
@@ -139,7 +152,7 @@ class Agent:
         """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
         if isinstance(operation, LearnLabel) and self._takes_update():
             operation = replace(operation, takes_update=True)
-        if isinstance(operation, COUNTED):
+        if isinstance(operation, (LearnLabel, CorrectLabel)):
             self.epochs.begin_run()
         applied = apply(self.learner, operation)
         if not applied.changed:
@@ -161,6 +174,10 @@ class Agent:
         if consumed is not None:
             self.sync_state.consume(consumed)
         return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
+
+    def consumed_rows(self, sequence: int, rows: int) -> None:
+        """The first rows of a spool file are learned; the next commit says so."""
+        self.sync_state.consume_rows(sequence, rows)
 
     def checkpoint(self) -> Changes:
         """Like `changes`, with the whole state."""
@@ -208,6 +225,8 @@ class Agent:
         """
         left_out, what = self.epochs.leave(counter), "changes since then cannot be told any more, they"
         if not self.epochs.exact:
+            # labels of an unfinished update may have been learned before the copy was made
+            self.learner.trainer.take_update()
             left_out, what = self.outbox.waiting, "updates that waited are not sent any more, what they hold"
         left = f"; {left_out} {what} stay on this device" if left_out else ""
         self.forked = f"{reason}; was it copied, or restored from an older backup? A new epoch begins{left}"
@@ -262,6 +281,9 @@ class Agent:
     def acknowledged(self, payload: bytes) -> Changes | None:
         """The aggregator has stored something durably. Returns the transaction that forgets it, if any."""
         ack, state = Ack.decode(payload), self.sync_state
+        if ack.refused:
+            self._refused(ack)
+            return None
         if ack.epoch != state.epoch:
             self.epochs.older.acknowledged(ack)
             return None
@@ -273,8 +295,9 @@ class Agent:
         if ack.counter < state.acked or not self.uplink.awaiting:
             # the aggregator has started again: maybe without its store, or with an older one
             self.epochs.older.doubt()
-        self.uplink.acknowledged(ack, state.acked)
-        self.outbox.set_pace(ack.pace_s)
+        self.refusal.answered(ack)
+        self.uplink.acknowledged(ack, state.acked, self.refusal.pause_s)
+        self.outbox.set_pace(max(ack.pace_s, self.refusal.pause_s))
         newer = state.acknowledge(ack.counter)
         if not newer and not ack.sequence:
             return None
@@ -283,19 +306,24 @@ class Agent:
 
     def _part(self, ack: Ack, contradiction: str | None) -> Changes | None:
         """An ack of this epoch is of another branch of this device's history, or tells that the epoch was removed."""
-        state, counter = self.sync_state, None
+        counter = None
         if contradiction is not None and self.epochs.exact:
-            counter = state.shared_with(ack, self.uplink.sent_counter)
-            if counter is None and self._untold < UNTOLD_MAX:
+            counter = self.sync_state.shared_with(ack, self.uplink.sent_counter)
+            if counter is None and self.uplink.repeat_unanswered():
                 # it answers another copy; the one that answers the next report tells where the branches part
-                self._untold += 1
-                self.uplink.doubt()
                 return None
         if self._forks >= FORKS_MAX:
             problem = contradiction or "an ack tells that this epoch was removed"
             raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
-        self._forks, self._untold = self._forks + 1, 0
+        self._forks += 1
         return self.begin_anew() if contradiction is None else self.fork(contradiction, counter)
+
+    def _refused(self, ack: Ack) -> None:
+        """A report was refused: it goes out again, but not soon. Of other epochs nothing is sent any more."""
+        if ack.epoch in (0, self.sync_state.epoch):
+            self.refusal.told(ack, self.sync_state.epoch, self.sync_state.acked)
+            self.uplink.refused(self.refusal.pause_s)
+            self.outbox.set_pace(max(self.uplink.pace_s, self.refusal.pause_s))
 
     def take_events(self, wall_s: float) -> list[Event]:
         """What happened since the last call that people should know."""
@@ -308,22 +336,3 @@ class Agent:
         """
         learner = self.learner
         return learner.trainer.finishes_update and self.outbox.has_room(len(learner.classes), learner.feature_size)
-
-
-def _runs(labels: AnyArray | None, count: int) -> Iterator[tuple[slice, Label]]:
-    """Rows that one head serves, in order: each labelled row alone with its label, the rows between them together."""
-    start = 0
-    while start < count:
-        stop = _next_labelled(labels, start, count)
-        yield slice(start, stop), UNLABELLED if labels is None else row_label(labels, start)
-        start = stop
-
-
-def _next_labelled(labels: AnyArray | None, start: int, count: int) -> int:
-    """End of the run that one head can serve: a labelled row alone, or all rows up to the next labelled one."""
-    if labels is None:
-        return count
-    if not no_label(row_label(labels, start)):
-        return start + 1
-    later = np.flatnonzero(is_labelled(labels[start:]))
-    return start + int(later[0]) if len(later) else count

@@ -9,7 +9,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,9 +19,12 @@ from edge_agent.commands import decisions_text, order, read_decisions, read_stat
 from edge_agent.config import LearnerSettings, read_config, read_learner_settings
 from edge_agent.daemon import Daemon
 from headway.class_changes import ClassChanges
-from headway.errors import ConfigError, HeadwayError
+from headway.errors import INTERRUPTED, ConfigError, HeadwayError
+from headway.fields import readable_json
+from headway.logs import log_to_stderr, print_error, print_unexpected
 from headway.ports import SystemClock
-from headway.printable import log_to_stderr, printable, printable_lines
+from headway.printable import printable_lines
+from headway.stopping import StopRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,24 +35,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         return code
     except HeadwayError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print_error(str(error))
         return error.exit_code
     except BrokenPipeError:
         # whoever read our output has closed it; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        return print_unexpected(error, "--log-level debug")
 
 
 def _run(options: argparse.Namespace) -> int:
+    # before anything that takes time, and for every bundle that follows
+    stop = StopRequest.on_signals()
     config, clock = read_config(options.config), SystemClock()
-    while Daemon(config, clock).run(once=options.once):
+    while Daemon(config, clock, stop=stop).run(once=options.once):
         logging.getLogger("edge-agent").info("starting again with another bundle")
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
     status = read_status(read_config(options.config))
-    print(json.dumps(status, indent=2) if options.json else printable_lines(status_text(status)))
+    print(readable_json(status) if options.json else printable_lines(status_text(status)))
     return 0
 
 
@@ -66,14 +75,14 @@ def _classes(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     records = read_decisions(read_config(options.config))
-    print(json.dumps(records, indent=2) if options.json else printable_lines(decisions_text(records)))
+    print(readable_json(records) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
-    print(json.dumps(result, indent=2))
+    print(readable_json(result))
     return 0
 
 

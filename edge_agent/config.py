@@ -51,6 +51,22 @@ class SensorSettings:
     predictions_files_max: int = integer(
         10_000, low=1, doc="Files with answers that are kept; beyond it the oldest are deleted."
     )
+    labels_bytes_max: int = integer(
+        16 << 20, low=1024, doc="Most bytes that y and id of one file may have once unpacked; they are held in memory."
+    )
+    settle_s: float = number(
+        5.0,
+        low=0.0,
+        high=3600,
+        doc="Seconds for which a file must not have changed before it is taken, unless its name ends in .npz and it is "
+        "a finished archive, which is taken at once.",
+    )
+    rejected_files_max: int = integer(
+        1_000, low=1, doc="Files that are kept in rejected/; beyond it the oldest are deleted."
+    )
+    rejected_bytes_max: int = integer(
+        256 << 20, low=1024, doc="Bytes that files in rejected/ may take; beyond it the oldest are deleted."
+    )
     label_map: Mapping[str, str] = names(
         doc="Names that label files have for a class, where they differ: name in the file = class.",
         example={"gehen": "walk", "laufen": "run"},

@@ -1,6 +1,7 @@
 """Runs the device's loop as a process: owns the threads, the sockets, the timers and the lock.
 
-One thread owns all state. The MQTT thread and the signal handlers only put events into the queue.
+One thread owns all state. The MQTT thread only puts events into the queue; signals are heard by a `StopRequest`, which
+outlives this process's daemons (headway/stopping.py).
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import fcntl
 import logging
 import os
 import queue
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
+from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
@@ -25,27 +25,43 @@ from headway.errors import ConfigError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
+from headway.stopping import StopRequest
 from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
 
 ONCE_ACK_WAIT_S = 10.0
 WAIT_MAX_S = 1.0
-CONDITION_BYTES = 400
+# for events from the network, between two turns
+EVENTS_S = 0.5
+# between two looks of people; what is new is shown at once
+CONDITION_INTERVAL_S = 10.0
 
 
 class Daemon:
-    """One agent process, from its configuration to its last commit."""
+    """One run of the agent, from its configuration to its last commit.
 
-    def __init__(self, config: AgentConfig, clock: Clock, build_transport: Callable[..., Transport] = MqttTransport):
-        self._clock = clock
+    stop: hears that the process is to end, also before and after this run; by default nobody can ask.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        clock: Clock,
+        build_transport: Callable[..., Transport] = MqttTransport,
+        stop: StopRequest | None = None,
+    ) -> None:
+        self._clock, self._stop = clock, StopRequest() if stop is None else stop
         self._restart = False
         self._lock = _lock(config.state_dir)
         self._slots = Slots(config.state_dir, config.bundle)
         opened = open_bundle(config, self._slots, clock)
         self._agent = opened.agent
         self._standby = opened.store if isinstance(opened.store, StandbyStore) else None
-        self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
+        # None only wakes who waits; a signal handler may put it, because this queue's `put` is reentrant. And it must:
+        # up to Python 3.12 an interrupted `get` waits for ever, if its time is over when the handler returns
+        self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
+        self._stop.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
         self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
 
@@ -65,15 +81,15 @@ class Daemon:
             Spool(config.sensor),
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
+            stop=self._stop,
+            folder=self._slots.store_dir,
         )
 
     def run(self, *, once: bool = False) -> bool:
-        """Work until SIGTERM or SIGINT; with `once`, until the spool is empty and, if online, acknowledged.
+        """Work until asked to stop; with `once`, until the spool is empty and, if online, acknowledged.
 
-        Returns True when the bundle to run has changed and a new Daemon should take over.
+        Returns True when the bundle to run has changed and a new Daemon should take over; never once asked to stop.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         notifier = SystemdNotifier.from_environment()
         try:
             self._work(notifier, once=once)
@@ -94,31 +110,40 @@ class Daemon:
         self._loop.store.current.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
-        return self._restart or (self._installer is not None and self._installer.restart)
+        restart = self._restart or (self._installer is not None and self._installer.restart)
+        return restart and not self._stop.requested
 
     def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
         loop = self._loop
+        if loop.stopping:
+            return
         loop.start()
         notifier.ready()
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
-        last_condition = ""
+        told, write_at_s = loop.condition_in_full, deadline_s
+        self._show(told, notifier)
         while not loop.stopping:
             taken = loop.turn()
             if self._standby is not None and self._standby.usable:
                 self._restart = True
-                loop.stop_soon()
+                break
             now_s = self._clock.monotonic_s()
             if once and taken:
                 deadline_s = now_s + ONCE_ACK_WAIT_S
             elif once and taken is not None and (loop.settled() or now_s > deadline_s):
                 break
-            if loop.condition != last_condition:
-                last_condition = loop.condition
-                notifier.status(last_condition)
-                write_condition(self._lock, last_condition)
+            condition = loop.condition_in_full
+            if condition.is_news_after(told) or (condition != told and now_s >= write_at_s):
+                told, write_at_s = condition, now_s + CONDITION_INTERVAL_S
+                self._show(told, notifier)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
+
+    def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
+        """To systemd and to ``edge-agent status``."""
+        notifier.status(condition.line)
+        write_condition(self._lock, condition.line, condition.encode(CONDITION_FILE_BYTES - CONDITION_BYTES))
 
     def _build_installer(self, config: AgentConfig, opened: Opened) -> Installer | None:
         settings, clock = config.delivery, self._clock
@@ -136,24 +161,27 @@ class Daemon:
         return Installer(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
 
     def _wait(self, timeout_s: float) -> None:
-        """Handle everything that arrived; block for the first event at most `timeout_s`."""
+        """Handle what arrived, the rest after another turn; block for the first event at most `timeout_s`."""
+        if self._loop.stopping:
+            return
         try:
             event = self._events.get(timeout=min(timeout_s, WAIT_MAX_S))
-            while True:
+            deadline_s = self._clock.monotonic_s() + EVENTS_S
+            while event is not None:
                 self._loop.handle(event)
+                if self._loop.stopping or self._clock.monotonic_s() >= deadline_s:
+                    return
                 event = self._events.get_nowait()
         except queue.Empty:
             return
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._loop.stop_soon()
 
-
-def write_condition(lock: int, text: str) -> None:
-    """Leave a line for ``edge-agent status`` in the lock's file: in place, so that a full disk takes it, too."""
+def write_condition(lock: int, text: str, detail: bytes = b"") -> None:
+    """Leave a line for ``edge-agent status`` in the lock's file, and all that it shows behind it: in place, so that a
+    full disk takes it, too."""
     line = text.encode("utf-8", "replace")[:CONDITION_BYTES].ljust(CONDITION_BYTES)
     try:
-        os.pwrite(lock, line, 0)
+        os.pwrite(lock, (line + detail).ljust(CONDITION_FILE_BYTES), 0)
     except OSError as error:
         log.warning("cannot leave the condition for `edge-agent status`: %s", error.strerror)
 

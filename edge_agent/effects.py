@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,22 +25,28 @@ class Answer:
     probability: Float32
     served_by: Strings
 
+    def __len__(self) -> int:
+        return len(self.probability)
+
+    @classmethod
+    def from_outputs(cls, probability: Float32, served_by: Strings, task: Task) -> Answer:
+        """Of what the heads gave, with what a person reads off it."""
+        return cls(predicted(probability, task), probability, served_by)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answer]) -> Answer:
+        """Of one part after another."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = zip(*((part.prediction, part.probability, part.served_by) for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
     @classmethod
     def of(cls, served: Sequence[Prediction], task: Task) -> Answer:
         """Of what was served for one run of windows after another."""
         probability = np.concatenate([one.probability for one in served])
         heads = [one.served_by for one in served for _ in range(len(one.probability))]
-        return cls(predicted(probability, task), probability, np.array(heads))
-
-    def encode(self, **more: AnyArray) -> bytes:
-        """As ``.npz`` bytes: prediction, probability, served_by, and what `more` there is.
-
-        source: the old name of served_by, written beside it for one release.
-        """
-        buffer = io.BytesIO()
-        named = {"prediction": self.prediction, "probability": self.probability, "served_by": self.served_by, **more}
-        np.savez(buffer, allow_pickle=False, source=self.served_by, **named)
-        return buffer.getvalue()
+        return cls.from_outputs(probability, np.array(heads), task)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
     good      read -> predict, learn -> answer -> commit (the moment it counts) -> clear the file away
     degraded  read -> predict -> answer; the file stays claimed, and is learned once the disk is back
 
+A poll ends when its time is over, between two files or inside one: a large file is committed slice by slice, each with
+the number of rows that are learned now, and its answer is given when it is whole.
+
 A file whose commit was refused is learned in memory already; it is cleared away when the commit goes through. Power
 that fails in between loses nothing: the next start finds the file claimed and not committed.
 """
@@ -10,25 +13,34 @@ that fails in between loses nothing: the next start finds the file claimed and n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from edge_agent.agent import Agent
-from edge_agent.effects import LabelCounts
-from edge_agent.pipeline import Features, Pipeline
+from edge_agent.answer_draft import AnswerDraft, write_answer
+from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
+from edge_agent.effects import Answer, LabelCounts
+from edge_agent.file_at_hand import FileAtHand
+from edge_agent.from_memory import go_on_from_memory
+from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
-from edge_agent.store import Changes, OutboxRow, RetryingStore, Store
+from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from headway.class_changes import ClassChanges
+from headway.durable import Content
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
 from headway.samples import Samples
 
 log = logging.getLogger("edge-agent")
 
+# one poll; the watchdog, requests to stop and the network wait for it
+POLL_S = 0.5
+# of one commit: their answer is in memory until then
+SLICE_ROWS_MAX = 4096
 # files that may wait for the disk; beyond it they stay in the spool, and their predictions wait too
 HELD_FILES_MAX = 10_000
-ROWS_MAX = 1 << 30
 
 Note = Callable[[str, str], None]
 
@@ -38,6 +50,7 @@ class Intake:
 
     training: says how many labels of a file may be learned at once. new_classes: names that are unknown are new
     classes. replace_database: sets a damaged database aside and opens an empty one; None where that cannot be.
+    draft, attempts: what is kept beside the store of a file that is not finished.
     """
 
     def __init__(
@@ -50,75 +63,204 @@ class Intake:
         training: Training,
         note: Note,
         *,
+        draft: AnswerDraft,
+        attempts: Attempts,
         new_classes: bool = False,
         replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
         self._clock, self._pipeline, self._store = clock, pipeline, store
         self._agent, self._sensor, self._training, self._note = agent, sensor, training, note
+        self._draft, self._attempts = draft, attempts
         self._new_classes, self._replace_database = new_classes, replace_database
-        self._held: list[Claimed] = []
-        self._unanswered: list[tuple[Claimed, bytes]] = []
+        # claimed and not committed, in order; while the disk refuses the first of them are answered already
+        self._queue: deque[Claimed] = deque()
+        self._answered = 0
+        self._recovered = False
+        self._claims: Iterator[Claimed] | None = None
+        self._at_hand: FileAtHand | None = None
+        self._unanswered: list[tuple[Claimed, Content]] = []
         self._unreleased: list[Claimed] = []
-
-    def start(self) -> None:
-        """Finish what the last run had begun."""
-        for file in self._sensor.recover(self._agent.sync_state.consumed):
-            self._take_in(file)
+        self.busy = False
 
     def poll(self, stopping: Callable[[], bool]) -> int:
-        """Take in what waits; returns how many files."""
-        self._heal()
+        """Take in what waits, until it is time for other things; returns how many files, or parts of one.
+
+        `busy` then tells whether more waits.
+        """
+        deadline_s = self._now_s + POLL_S
+
+        def until() -> bool:
+            return stopping() or self._now_s >= deadline_s
+
         taken = 0
         try:
-            for file in () if len(self._held) >= HELD_FILES_MAX else self._sensor.claim(self._next_sequence()):
-                self._take_in(file)
+            self._recover()
+            self._heal()
+            if self._at_hand is not None and self._at_hand.learning is self._store.degraded:
+                self._put_back()
+            while self._at_hand is not None or self._begin_next():
                 taken += 1
-                if stopping() or len(self._held) >= HELD_FILES_MAX:
+                if self._at_hand is not None:
+                    self._go_on(self._at_hand, until)
+                if until():
                     break
             if taken:
                 self._sensor.prune_answers()
         except StoreError as error:
             self._store.failed(error, self._now_s)
+            self._put_back()
+        for name, problem in self._sensor.take_notices():
+            self._note(name, problem)
+        self.busy = taken > 0 and until()
+        if not self.busy:
+            self._claims = None
         return taken
 
     @property
     def _now_s(self) -> float:
         return self._clock.monotonic_s()
 
-    def _next_sequence(self) -> int:
-        held = self._held[-1].sequence if self._held else 0
-        return max(held, self._agent.sync_state.consumed) + 1
+    def _recover(self) -> None:
+        """Once after a start: what the last run had claimed and did not finish comes first."""
+        if not self._recovered:
+            self._queue.extend(self._sensor.recover(self._agent.sync_state.consumed))
+            self._recovered = True
+            if not self._agent.sync_state.begun:
+                self._draft.clear()
 
-    def _take_in(self, file: Claimed) -> None:
-        if self._store.degraded:
-            self._hold(file)
+    def _begin_next(self) -> bool:
+        """Begin with the next file; False when there is none. One that cannot be used is set aside at once."""
+        degraded = self._store.degraded
+        if degraded and self._answered < len(self._queue):
+            file: Claimed | None = self._queue[self._answered]
+        elif degraded:
+            file = self._claim() if len(self._queue) < HELD_FILES_MAX else None
+            self._queue.extend(() if file is None else (file,))
+        else:
+            file = self._queue.popleft() if self._queue else self._claim()
+        if file is None:
+            return False
+        if degraded:
+            self._answered += 1
+        self._begin(file, learning=not degraded)
+        return True
+
+    def _claim(self) -> Claimed | None:
+        """The next file that waits. One look into the spool serves for what it finds, over several polls if need be."""
+        if self._claims is None:
+            newest = self._queue[-1].sequence if self._queue else 0
+            self._claims = self._sensor.claim(max(newest, self._agent.sync_state.consumed) + 1)
+        return next(self._claims, None)
+
+    def _begin(self, file: Claimed, learning: bool) -> None:
+        rows = self._agent.sync_state.rows_of(file.sequence)
+        if learning and self._attempts.tries(file.sequence, rows) >= TRIES_MAX:
+            self._reject(file, TRIED)
             return
         try:
-            self._agent.outbox.note_stored(*self._store.outbox_size())
-            samples, features = self._read(file)
-            if samples.changes is not None:
-                self._agent.change_classes(samples.changes)
-            # all or none of them, before anything is learned
-            self._agent.learner.names.check(ClassChanges(add=samples.names))
+            with self._attempts.trying(file.sequence, rows):
+                samples = self._read(file, learning)
+            answered = self._draft.resume(file.sequence, rows) if learning and rows and samples.has_windows else rows
         except DataError as error:
-            self._reject(file, str(error))
+            if learning:  # otherwise when its turn comes: moving it is a change on the disk, too
+                self._reject(file, str(error))
+        except StoreError:
+            if learning:
+                self._queue.appendleft(file)
+            raise
+        else:
+            self._at_hand = FileAtHand(file, samples, learning, rows, answered if learning else 0)
+
+    def _go_on(self, work: FileAtHand, until: Callable[[], bool]) -> None:
+        """One slice of a file: its windows are looked at, or some of its rows are answered and learned."""
+        answers: list[Answer] = []
+        file, rows = work.file, self._agent.sync_state.rows_of(work.file.sequence)
+        try:
+            with self._attempts.trying(file.sequence, rows):
+                if work.to_check:
+                    work.check(self._pipeline, until)
+                    if not work.to_check:
+                        work.close()
+                        work.begin_anew(self._read(file, work.learning))
+                    return
+                self._answer_slice(work, answers, until)
+        except DataError as error:
+            self._leave(work)
+            if work.learning:
+                self._reject(file, str(error))
             return
+        part = Answer.joined(answers) if answers else None
+        if not work.learning:
+            self._foretell(work, part)
+        elif work.finished:
+            self._leave(work)
+            if work.brings_labels:
+                self._report_labels(file.name, work.counts)
+            earlier = self._draft.parts if work.in_parts else tuple
+            self._finish(file, None if part is None else partial(write_answer, parts=lambda: (*earlier(), part)))
+        else:
+            self._commit_slice(work, part)
+
+    def _answer_slice(self, work: FileAtHand, answers: list[Answer], until: Callable[[], bool]) -> None:
+        """Rows until it is time; their answers go into `answers`. Raises DataError."""
+        agent, start = self._agent, work.row
+        if work.learning:
+            work.prepare(self._pipeline)
+            if not start:
+                for name in work.samples.names:
+                    agent.add_class(name)
+            self._training.grant()
+        while not work.finished:
+            part = work.answer_some(agent, self._pipeline, until)
+            if work.learning:
+                agent.consumed_rows(work.file.sequence, work.learned)
+            if part is not None:
+                answers.append(part)
+            if until() or work.row - start >= SLICE_ROWS_MAX:
+                return
+
+    def _foretell(self, work: FileAtHand, part: Answer | None) -> None:
+        """The disk refuses: keep what is predicted in memory, and give it when it is whole."""
+        parts = work.predicted
+        parts.extend(() if part is None else (part,))
+        if not work.finished:
+            return
+        self._leave(work)
+        try:
+            if parts:
+                self._sensor.answer(work.file, partial(write_answer, parts=lambda: parts))
         except StoreError as error:
             self._store.failed(error, self._now_s)
-            self._hold(file)
-            return
-        for name in samples.names:
-            self._agent.add_class(name)
-        self._training.grant()
-        if features is not None:
-            answer = self._agent.process(features, samples.y, samples.ids)
-            self._finish(file, answer.encode())
-            return
-        if samples.ids is not None and samples.y is not None:
-            self._report_labels(file.name, self._agent.label(samples.ids, samples.y))
-        self._finish(file, None)
 
-    def _finish(self, file: Claimed, answer: bytes | None) -> None:
+    def _commit_slice(self, work: FileAtHand, part: Answer | None) -> None:
+        """What is learned of the file so far, and which rows these are; first the answer to them."""
+        self._agent.event_log.record(self._clock.wall_s())
+        changes = self._agent.changes()
+        try:
+            if part is not None:
+                work.keep_part()
+                self._draft.append(work.file.sequence, work.row - len(part), part)
+        except StoreError as error:
+            self._store.postpone(changes)
+            self._store.failed(error, self._now_s)
+        else:
+            self._store.commit(changes, self._now_s)
+        if self._store.degraded:
+            self._put_back()
+
+    def _leave(self, work: FileAtHand) -> None:
+        work.close()
+        self._at_hand = None
+
+    def _put_back(self) -> None:
+        """The disk refuses, or is back: the file at hand waits for its turn again."""
+        work = self._at_hand
+        if work is not None:
+            self._leave(work)
+            if work.learning:
+                self._queue.appendleft(work.file)
+
+    def _finish(self, file: Claimed, answer: Content | None) -> None:
         """Answer, commit, clear away; each step only after the one before it."""
         self._agent.event_log.record(self._clock.wall_s())
         changes = self._agent.changes(consumed=file.sequence)
@@ -139,19 +281,8 @@ class Intake:
         try:
             while self._unreleased and not self._store.degraded:
                 self._sensor.release(self._unreleased[0])
+                self._draft.clear_of(self._unreleased[0].sequence)
                 self._unreleased.pop(0)
-        except StoreError as error:
-            self._store.failed(error, self._now_s)
-
-    def _hold(self, file: Claimed) -> None:
-        """Predict only; the file waits, and will be taken in as if it came later."""
-        self._held.append(file)
-        try:
-            _, features = self._read(file)
-            if features is not None:
-                self._sensor.answer(file, self._agent.process(features, None).encode())
-        except DataError:
-            return  # it is rejected when its turn comes: moving it is a change on the disk, too
         except StoreError as error:
             self._store.failed(error, self._now_s)
 
@@ -161,7 +292,10 @@ class Intake:
             return
         try:
             if self._store.damaged and self._replace_database is not None:
-                self._go_on_from_memory(self._replace_database)
+                problem = self._store.problem
+                go_on_from_memory(self._store, self._agent, self._replace_database, self._now_s)
+                self._note("store-replaced", f"{problem}; went on from memory in a new database")
+            self._draft.flush()
             while self._unanswered:
                 self._sensor.answer(*self._unanswered[0])
                 self._unanswered.pop(0)
@@ -170,45 +304,37 @@ class Intake:
             return
         if not self._store.retry(self._now_s):
             return
+        self._answered = 0
         self._release()
-        held, self._held = self._held, []
-        for file in held:
-            self._take_in(file)
 
-    def _go_on_from_memory(self, replace_database: Callable[[Store], Store]) -> None:
-        """Memory holds everything but the outbox: go on from it in a new database."""
-        problem = self._store.problem
-        rows = self._readable_outbox()
-        store = replace_database(self._store.current)
-        changes = Changes({}, outbox=rows or ())
-        if rows is None and self._agent.sync_state.sequence:
-            # the updates that waited are gone, and the aggregator takes none after a gap
-            changes = changes.then(self._agent.fork(problem))
-        everything = self._agent.everything()
-        known = {row.sequence for row in everything.outbox}
-        waiting = tuple(row for row in changes.outbox if row.sequence not in known)
-        self._store.replace(store, replace(everything, outbox=waiting + everything.outbox), self._now_s)
-        self._note("store-replaced", f"{problem}; went on from memory in a new database")
-
-    def _readable_outbox(self) -> tuple[OutboxRow, ...] | None:
-        """Rows of the damaged database and those not yet committed; None when they cannot be read."""
-        try:
-            return (*self._store.current.outbox(0, ROWS_MAX), *self._store.uncommitted_rows)
-        except StoreError:
-            return None
-
-    def _read(self, file: Claimed) -> tuple[Samples, Features | None]:
+    def _read(self, file: Claimed, learning: bool) -> Samples:
+        """The content; before it is learned, everything about classes is checked, and done where that is all."""
         learner = self._agent.learner
+        if learning:
+            self._agent.outbox.note_stored(*self._store.outbox_size())
         samples = self._sensor.read(file, learner.classes, new_classes=self._new_classes, task=learner.task)
-        has_windows = samples.x is not None and len(samples)
-        return samples, self._pipeline.features(samples.x) if has_windows and samples.x is not None else None
+        if learning:
+            try:
+                if samples.changes is not None:
+                    self._agent.change_classes(samples.changes)
+                # all or none of them, before anything is learned
+                learner.names.check(ClassChanges(add=samples.names))
+            except DataError:
+                samples.close()
+                raise
+        return samples
 
     def _reject(self, file: Claimed, reason: str) -> None:
+        rows = self._agent.sync_state.rows_of(file.sequence)
+        if rows:
+            reason += f"; its first {rows} rows are learned: give only those after them again"
+        self._agent.event_log.record(self._clock.wall_s())
         try:
             self._sensor.reject(file, reason)
         except StoreError as error:
+            self._store.postpone(self._agent.changes())
             self._store.failed(error, self._now_s)
-            self._held.append(file)
+            self._queue.appendleft(file)
             return
         self._store.commit(self._agent.changes(consumed=file.sequence), self._now_s)
         self._note("input-rejected", f"{file.name}: {reason}")

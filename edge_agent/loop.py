@@ -11,10 +11,16 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import headway
 from edge_agent.agent import Agent
+from edge_agent.announcer import Announcer
+from edge_agent.answer_draft import AnswerDraft
+from edge_agent.attempts import Attempts
+from edge_agent.condition import DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
 from edge_agent.intake import Intake
@@ -34,24 +40,28 @@ from headway.ports import (
     NotSubscribed,
     Outgoing,
     Received,
-    Response,
     Transport,
     TransportEvent,
 )
-from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Event, Kind, Reported, Status, parse_topic, topic
+from headway.stopping import StopRequest
+from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Reported, Status, parse_topic, topic
 
 log = logging.getLogger("edge-agent")
 
 RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
+# beside the store
+DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
 
 
 class DeviceLoop:
     """One device at work. Not thread-safe: one thread calls everything.
 
     connect: makes the connection, given what the broker publishes for this device when it breaks; None works offline.
-    installer: takes bundles over the network; None takes none. replace_database: as for `Intake`.
+    installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
+    program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
+    is gone with the process. notes: what the start found out, as events by name and in words.
     """
 
     def __init__(
@@ -68,8 +78,12 @@ class DeviceLoop:
         connect: Callable[[Outgoing], Transport] | None = None,
         installer: Installer | None = None,
         replace_database: Callable[[Store], Store] | None = None,
+        stop: StopRequest | None = None,
+        folder: Path | None = None,
+        notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
+        self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
         self._variant, self._pipeline = variant, pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
@@ -80,15 +94,20 @@ class DeviceLoop:
             agent,
             sensor,
             self._training,
-            self._note,
+            self._announcer.note,
+            draft=AnswerDraft(None if folder is None else folder / DRAFT, agent.learner.task),
+            attempts=Attempts(None if folder is None else folder / ATTEMPTS),
             new_classes=config.learner.new_classes,
             replace_database=replace_database,
         )
-        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, self._note)
+        self._stop = StopRequest() if stop is None else stop
+        self._installer = installer
+        self._sensor = sensor
+        self._messenger = (
+            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
+        )
         self._connected = False
-        self._problem = self._last_error = self._last_store_problem = ""
-        self._refusals: set[str] = set()
-        self._stopping = False
+        self._notes = notes
         self.refused = 0
         self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
@@ -103,20 +122,21 @@ class DeviceLoop:
 
     @property
     def stopping(self) -> bool:
-        """Whether the program is to end, or to start again with another bundle."""
-        return self._stopping
-
-    def stop_soon(self) -> None:
-        """End `turn` after the file at hand."""
-        self._stopping = True
+        """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
+        return self._stop.requested or (self._installer is not None and self._installer.restart)
 
     @property
     def condition(self) -> str:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
-        status_detail = self._training.status_detail
-        return f"good: {self._agent.learner.serving} serves" + (f", {status_detail}" if status_detail else "")
+        details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
+        return ", ".join([f"good: {self._agent.learner.serving} serves", *filter(None, details)])
+
+    @property
+    def condition_in_full(self) -> DeviceCondition:
+        """The same line, and everything that holds, and since when."""
+        return self._announcer.condition(self.condition)
 
     @property
     def last_will(self) -> Outgoing:
@@ -124,21 +144,23 @@ class DeviceLoop:
         return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
-        """Connect, and finish what the last run had begun."""
+        """Begin connecting. What the last run had begun is finished by the first turns."""
         if self.transport is not None:
             self.transport.start()
-        self._intake.start()
+        for name, text in self._notes:
+            self._announcer.note(name, text)
 
     def turn(self) -> int | None:
-        """One turn: take in what waits when it is time to look, then send what is due.
+        """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
 
-        Returns how many files were taken in, None when it was not yet time; `next_poll_s` tells when it is.
+        Returns how many files, or parts of one, were taken in; None when it was not yet time; `next_poll_s` tells when
+        it is.
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
-            taken = self._intake.poll(lambda: self._stopping)
+            taken = self._intake.poll(lambda: self.stopping)
             self._training.step()
-            self.next_poll_s = now_s + self._config.sensor.poll_interval_s
+            self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
         self._sync()
@@ -149,21 +171,22 @@ class DeviceLoop:
         match event:
             case Connected(session_present):
                 self._connected = True
-                self._last_error, self._refusals = "", set()
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
+                self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
-            case Disconnected(reason, response):
-                self._offline(reason, response)
-            case Received(name, payload):
-                self._receive(name, payload)
+            case Disconnected(reason, response, code):
+                self._connected = False
+                self._announcer.offline(reason, response, code)
+            case Received(name, payload, retain):
+                self._receive(name, payload, retain)
             case Delivered(_, reason, True, name):
-                self._refused("publish-refused", f"the broker refused {name or 'a message'}: {reason}")
+                self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
-                self._refused("subscribe-refused", f"the broker refused the subscription to {name}: {reason}")
+                self._announcer.subscription_refused(f"the broker refused the subscription to {name}: {reason}")
 
     def stop(self) -> None:
         """Publish that the device goes offline, and commit. The store stays open."""
@@ -177,7 +200,9 @@ class DeviceLoop:
             raise self._store.error
 
     def settled(self) -> bool:
-        """Whether the aggregator has acknowledged everything."""
+        """Whether no file may still be written, and the aggregator has acknowledged everything."""
+        if self._sensor.unsettled:
+            return False
         if self.transport is None:
             return True
         state = self._agent.sync_state
@@ -185,34 +210,21 @@ class DeviceLoop:
         exact_done = self._agent.learner.kind != "exact" or log_line
         return exact_done and self._store.outbox_size()[0] == 0
 
-    def _offline(self, reason: str, response: Response) -> None:
-        self._connected = False
-        if reason != self._last_error:
-            # each attempt to reconnect fails with the same words; once is enough
-            log.warning("offline: %s", reason)
-            self._last_error = reason
-        if response is Response.PERSON:
-            self._problem = reason
-
-    def _refused(self, name: str, problem: str) -> None:
-        """Once per connection: a note is itself a message, which the broker may refuse as well."""
-        if problem not in self._refusals:
-            self._refusals.add(problem)
-            self._note(name, problem)
-
-    def _receive(self, name: str, payload: bytes) -> None:
+    def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
             if kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
+                if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
+                    self._publish_condition()
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
                     state = self._agent.sync_state
                     self._store.note_acknowledged(state.epoch, state.acked, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and self._agent.head_published(payload):
+            elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
             elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):
@@ -225,11 +237,11 @@ class DeviceLoop:
         """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
         self.refused += 1
         if not self.refused & (self.refused - 1):
-            self._note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
+            self._announcer.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
     def _publish_notices(self) -> None:
         for name, problem in self._agent.take_notices():
-            self._note(name, problem)
+            self._announcer.note(name, problem)
 
     def _publish_decisions(self) -> None:
         for event in self._agent.take_events(self._clock.wall_s()):
@@ -237,24 +249,20 @@ class DeviceLoop:
             self._publish(Kind.EVENT, event.encode())
 
     def _publish_condition(self) -> None:
-        """Publish once that the disk refuses, and once that it is good again."""
-        problem = self._store.problem
-        if problem == self._last_store_problem:
-            return
-        self._last_store_problem = problem
-        name, text = ("degraded", problem) if problem else ("recovered", "the disk takes commits again")
-        log.warning("%s: %s", name, text)
-        self._publish(Kind.EVENT, Event(name, {"problem": text[:500]}, self._clock.wall_s()).encode())
-        self._publish(Kind.REPORTED, self._reported().encode())
+        """What began and what is over; and what is reported, when that is no longer true."""
+        store, training = self._store, self._training
+        self._publish_notices()
+        paused = bool(training.status_detail and (training.obstacle or store.degraded))
+        self._announcer.disk_and_learning(store.problem, training.status_detail, paused)
+        if self._announcer.take_news():
+            self._publish(Kind.REPORTED, self._reported().encode())
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
         if self._store.degraded:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
-        if self._messenger is not None:
-            if self._messenger.turn(now_s, self._connected):
-                self._publish(Kind.REPORTED, self._reported().encode())
-            self._stopping = self._stopping or self._messenger.installer.restart
+        if self._messenger is not None and self._messenger.turn(now_s, self._connected):
+            self._publish(Kind.REPORTED, self._reported().encode())
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -264,7 +272,7 @@ class DeviceLoop:
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
         if size_bytes := agent.uplink.take_unsendable():
-            self._note(
+            self._announcer.note(
                 "statistics-too-large",
                 f"statistics have {size_bytes} bytes, a report at most "
                 f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
@@ -288,12 +296,6 @@ class DeviceLoop:
         content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
-    def _note(self, name: str, problem: str) -> None:
-        """An event for people, here and at the aggregator: something was refused; work goes on."""
-        self._problem = problem
-        log.warning("%s", problem)
-        self._publish(Kind.EVENT, Event(name, {"problem": problem[:500]}, self._clock.wall_s()).encode())
-
     def _reported(self) -> Reported:
         learner = self._agent.learner
         return Reported(
@@ -306,7 +308,12 @@ class DeviceLoop:
             machine=f"{platform.machine()} python {platform.python_version()}",
             labels=learner.labels,
             source=learner.serving,
-            problem=(self._store.problem or self._problem)[:500],
+            problem=self._announcer.problem[:500],
             release=self._variant.release,
             delivery="" if self._messenger is None else self._messenger.installer.state[:500],
         )
+
+
+def refused_text(reason: str) -> str:
+    """A line for people; none while nothing is refused."""
+    return f"the aggregator refuses this device's reports: {reason}" if reason else ""

@@ -47,3 +47,7 @@ class Pipeline:
         embedding = self._runtime.embed(inputs)
         codes, clipped = self._map.codes(embedding, inputs)
         return Features(embedding, codes, clipped, missing)
+
+    def check(self, x: AnyArray) -> None:
+        """Raises what `features` would for the windows themselves, without running the backbone."""
+        self._preprocessing.apply(x)

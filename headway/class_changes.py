@@ -11,6 +11,7 @@ from headway.fields import nearest
 from headway.printable import is_printable
 
 ADD, REMOVE, RENAME = "add_class", "remove_class", "rename_class"
+CHANGES = (ADD, REMOVE, RENAME)
 CLASS_NAME_MAX = 256
 
 
@@ -28,7 +29,7 @@ class ClassChanges:
 
         Raises DataError.
         """
-        found = {name: arrays[name] for name in (ADD, REMOVE, RENAME) if name in arrays}
+        found = {name: arrays[name] for name in CHANGES if name in arrays}
         for name, array in found.items():
             wanted = (len(array), 2) if name == RENAME and array.ndim else (array.size,)
             if array.dtype.kind != "U" or array.shape != wanted:

@@ -14,12 +14,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from headway.errors import ConfigError, HeadwayError
+from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.extras import missing_extra
-from headway.printable import printable
+from headway.logs import print_error, print_unexpected
 
 HELP_COLUMNS_MAX = 110
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
 
 class Option(click.Option):
@@ -106,10 +105,18 @@ def file_path() -> click.Path:
     return click.Path(path_type=Path)
 
 
-def run(program: click.Command, name: str, extra: str, arguments: Sequence[str] | None = None) -> int:
+def run(
+    program: click.Command,
+    name: str,
+    extra: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    debug_option: str = "",
+) -> int:
     """Run a program and return its exit code (see headway.errors for the families); mistakes are one line on stderr.
 
-    extra: of the distribution, named when a package of it is not installed. A command returns its exit code or None.
+    extra: of the distribution, named when a package of it is not installed. debug_option: shows a traceback. A command
+    returns its exit code or None.
     """
     try:
         code = program.main(
@@ -126,11 +133,13 @@ def run(program: click.Command, name: str, extra: str, arguments: Sequence[str] 
         return _refused(f"{message[:1].lower()}{message[1:]}; see {where} --help", ConfigError.exit_code)
     except ModuleNotFoundError as error:
         return _refused(missing_extra(error, extra), ConfigError.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return _refused("interrupted", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        return print_unexpected(error, debug_option)
     return int(code or 0)
 
 
 def _refused(message: str, exit_code: int) -> int:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print_error(message)
     return exit_code

@@ -7,17 +7,23 @@ are each needed: without the folder's fsync a rename that was reported done can 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import tempfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from headway.errors import StoreError
 
 CHECK_BYTES = 4
+# what to write: the bytes, or who writes them into a stream, where they are too many for memory
+Content = bytes | Callable[[BinaryIO], None]
 
 
-def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
+def write_durably(path: Path, payload: Content, mode: int = 0o644) -> None:
     """Replace the content of `path` atomically and durably.
 
     Raises StoreError when the disk is full, read-only or gone; the old file is then untouched.
@@ -27,7 +33,10 @@ def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(payload)
+            if isinstance(payload, bytes):
+                file.write(payload)
+            else:
+                payload(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -39,6 +48,15 @@ def write_durably(path: Path, payload: bytes, mode: int = 0o644) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def content_bytes(payload: Content) -> bytes:
+    """All of it in memory."""
+    if isinstance(payload, bytes):
+        return payload
+    stream = io.BytesIO()
+    payload(stream)
+    return stream.getvalue()
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,3 +79,21 @@ def unchecked(payload: bytes, where: str) -> bytes:
     if zlib.crc32(body).to_bytes(CHECK_BYTES, "little") != check:
         raise StoreError(f"{where} is damaged: its check sum does not fit")
     return body
+
+
+# of one name, not of the disk: the same would go well with another name
+NAME_ERRNOS = frozenset(
+    {errno.ENOENT, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR,
+     errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.EBUSY, errno.ETXTBSY, errno.EXDEV}
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def refused_by_disk(what: str, *, by_name: bool = False) -> Iterator[None]:
+    """StoreError, that `what` could not be done. by_name: an OSError that is only about one name passes as it is."""
+    try:
+        yield
+    except OSError as error:
+        if by_name and error.errno in NAME_ERRNOS:
+            raise
+        raise StoreError(f"{what}: {error.strerror or error}") from error

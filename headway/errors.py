@@ -2,20 +2,27 @@
 
 A message is one line that carries what was wrong, the offending value and the fix. The command-line programs
 print it after ``error:`` and leave with the family's ``exit_code``; anything else that escapes is a bug of ours
-and leaves with a traceback.
+and leaves as LocalError would, with a line that asks to report it and, at log level debug, a traceback.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from headway.printable import printable
+
 NAMES_MAX, NAME_CHARACTERS_MAX = 8, 40
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
 
 class HeadwayError(Exception):
     """Root of all deliberate errors."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line that can be logged and sent, whatever the names in it: those of files may be no text at all."""
+        return printable(super().__str__())
 
 
 class ConfigError(HeadwayError):

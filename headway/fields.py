@@ -164,6 +164,12 @@ def canonical_json(value: object) -> bytes:
     return _CANONICAL.encode(value).encode()
 
 
+def readable_json(value: object) -> str:
+    """A value for people and their programs, two spaces a level. NaN and Infinity, which JSON does not have and which
+    stand for what is not known, become null."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False)
+
+
 def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int = 1 << 20) -> object:
     """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, bounded depth, and only
     texts that can be written again (an escaped half of a surrogate pair cannot)."""
@@ -177,6 +183,18 @@ def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max:
         return value
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON: {str(problem)[:120]}") from problem
+
+
+def _without_nan(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {name: _without_nan(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_without_nan(item) for item in value]
+        case _:
+            return value
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -70,11 +70,13 @@ class Connected:
 class Disconnected:
     """The connection is gone or could not be made; the transport retries by itself.
 
-    response: what the broker's reason asks of us; `person` means that trying again alone will not help.
+    response: what the broker's reason asks of us; `person` means that trying again alone will not help. code: the
+    broker's reason code of MQTT 5; 0 where it gave none.
     """
 
     reason: str
     response: Response = Response.RETRY
+    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

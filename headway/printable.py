@@ -8,7 +8,6 @@ that change the direction of text, which reorder what is read (Boucher & Anderso
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 
 # Unicode categories: control, format (direction marks among them), line and paragraph separator, surrogate
@@ -30,21 +29,6 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for text of several lines that this program has put together itself."""
     return "\n".join(map(printable, text.split("\n")))
-
-
-def log_to_stderr(level: str, line: str) -> None:
-    """What a program logs, one printable line a record. line: a format of `logging`."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter(line))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-
-
-class PrintableFormatter(logging.Formatter):
-    """A log line per record: what came from outside cannot forge another one. Tracebacks keep their lines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        plain = logging.makeLogRecord(record.__dict__ | {"msg": printable(record.getMessage()), "args": None})
-        return super().format(plain)
 
 
 def _acts(character: str) -> bool:

@@ -1,26 +1,71 @@
 """Reads labelled windows from ``.npz`` files, strictly: training data, recorded streams and spool files.
 
-An ``.npz`` is a zip archive, so sizes are checked before anything is inflated, and pickled arrays are refused.
+Everything but the windows is small, checked and held in memory. Windows that would take much stay in the file, and are
+read from it some at a time.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import overload
 
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64, describe
-from headway.class_changes import ClassChanges
+from headway.class_changes import CHANGES, ClassChanges
 from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
 from headway.maths import Task
+from headway.npz import Archive, StoredArray, read_arrays
+from headway.printable import printable
+from headway.sample_members import CLASSES, IDS, LABELS, WINDOWS, members_to_read
+
+__all__ = [
+    "UNLABELLED",
+    "Ids",
+    "Label",
+    "Samples",
+    "class_index",
+    "is_labelled",
+    "labels_of",
+    "no_label",
+    "read_arrays",
+    "read_samples",
+    "row_label",
+    "same_label",
+    "targets_of",
+]
 
 UNLABELLED = -1
 Label = int | Float32
 ID_CHARACTERS_MAX = 128
+ANY_BYTES = 4 << 30
+# of a single one in a file whose windows are not all held in memory
+WINDOW_BYTES_MAX = 2 << 20
+NAMES_A_BLOCK = 1 << 16
+
+
+class Ids(Sequence[str]):
+    """Names of windows, all different, in the compact form that they have in a file; a slice is a tuple of texts."""
+
+    def __init__(self, values: AnyArray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return tuple(map(str, self._values[at].tolist()))
+        return str(self._values[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +77,63 @@ class Samples:
 
     ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
     y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows, or changes
-    of classes.
+    of classes. unread: names of arrays that mean nothing here.
+
+    Windows may be left in their file until `windows` reads them; only who has read the last one knows that none is
+    damaged. Close the samples, or use them in a ``with``.
     """
 
-    x: AnyArray | None
+    x: AnyArray | StoredArray | None
     y: AnyArray | None
-    ids: tuple[str, ...] | None = None
+    ids: Sequence[str] | None = None
     names: tuple[str, ...] = ()
     changes: ClassChanges | None = None
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         given = self.x if self.x is not None else self.y
         return 0 if given is None else len(given)
 
+    def __enter__(self) -> Samples:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether there is anything to predict from."""
+        return self.x is not None and len(self.x) > 0
+
+    def windows(self, start: int, stop: int) -> Float32:
+        """Some of the windows, to be asked for in order. float32 (stop - start, *input_shape).
+
+        Raises DataError when the file is damaged there, or was changed or cut short by somebody.
+        """
+        if self.x is None:
+            raise LocalError("these samples have no windows")
+        with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and so counts as missing
+            return np.asarray(self.x[start:stop], np.float32)
+
+    def close(self) -> None:
+        """Let go of the file, where the windows are read from one."""
+        if isinstance(self.x, StoredArray):
+            self.x.close()
+
 
 def read_samples(
-    path: Path,
+    source: Path | Archive,
     classes: Sequence[str] | None,
-    inflated_bytes_max: int = 4 << 30,
+    inflated_bytes_max: int = ANY_BYTES,
     *,
     new_classes: bool = False,
     label_files: bool = False,
     task: Task = Task.CLASSIFICATION,
     label_map: Mapping[str, str] | None = None,
+    labels_bytes_max: int = ANY_BYTES,
+    held_bytes_max: int = ANY_BYTES,
 ) -> Samples:
     """Read ``x`` and optional ``y`` (class indices, -1 for none; or class names, '' for none) and ``id``.
 
@@ -62,42 +141,82 @@ def read_samples(
     `classes` gives the names that indices and texts refer to; None accepts any index >= -1. new_classes: names not
     among them are new classes instead of mistakes. label_files: a file may bring ``id`` and ``y`` alone, or changes of
     classes (headway/class_changes.py). label_map: class by the name it has in the file.
+
+    inflated_bytes_max: of a path's arrays; labels_bytes_max: of all but the windows; held_bytes_max: windows that take
+    more stay in the file. An archive is the samples' own from now on, also when this raises.
     Raises DataError, one line with the file, the value and the fix.
     """
-    arrays = read_arrays(path, inflated_bytes_max)
-    if label_files and not {"x", "y"} & set(arrays):
-        try:
-            changes = ClassChanges.read(arrays)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        if changes is not None:
-            return Samples(None, None, changes=changes)
-    if "x" not in arrays and not (label_files and {"id", "y"} <= set(arrays)):
-        raise DataError(f"{path} holds {listed(arrays) if arrays else 'nothing'}; it needs an array 'x' of windows")
-    x = arrays.get("x")
-    if x is not None and (x.ndim < 2 or x.dtype.kind not in "fiub"):
-        raise DataError(f"{path}: x is {describe(x)}; it must be numbers of shape (n, ...)")
+    archive = source if isinstance(source, Archive) else Archive.open(source, inflated_bytes_max)
+    with contextlib.ExitStack() as stack:
+        stack.callback(archive.close)
+        with _named(archive.where):
+            found = members_to_read(archive.where, archive.names, label_files=label_files)
+            _check_size(archive, found, labels_bytes_max)
+            changes = ClassChanges.read({name: archive.array(name) for name in found if name in CHANGES})
+            unread = tuple(name for name in archive.names if name not in found)
+            if changes is not None:
+                return Samples(None, None, changes=changes, unread=unread)
+            x = _windows(archive, held_bytes_max) if WINDOWS in found else None
+            y = archive.array(LABELS) if LABELS in found else None
+            given = x if x is not None else y
+            count = 0 if given is None or not given.ndim else len(given)
+            ids = _ids(archive.array(IDS), count) if IDS in found else None
+            names: tuple[str, ...] = ()
+            if y is not None and task is not Task.CLASSIFICATION and classes is not None:
+                y = targets_of(y, count, len(classes), task)
+            elif y is not None:
+                if CLASSES in found and classes is not None and y.dtype.kind != "U":
+                    _check_order(archive.array(CLASSES), classes)
+                if new_classes and classes is not None and y.dtype.kind == "U":
+                    there = {(label_map or {}).get(name, name) for name in map(str, np.unique(y).tolist())}
+                    names = tuple(sorted(there - {"", *classes}))
+                y = labels_of(y, count, None if classes is None else (*classes, *names), label_map)
+        if isinstance(x, StoredArray):
+            stack.pop_all()  # the samples close it
+        return Samples(x, y, ids, names, unread=unread)
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Errors begin with the file's name, once."""
     try:
-        count = len(x) if x is not None else len(arrays["y"])
-        ids = _ids(arrays["id"], count) if "id" in arrays else None
-        names: tuple[str, ...] = ()
-        if "y" not in arrays:
-            return Samples(x, None, ids)
-        y = _mapped(arrays["y"], label_map or {})
-        if task is not Task.CLASSIFICATION and classes is not None:
-            return Samples(x, targets_of(y, count, len(classes), task), ids)
-        if new_classes and classes is not None and y.dtype.kind == "U":
-            names = tuple(sorted({str(name) for name in y.tolist()} - {"", *classes}))
-        return Samples(x, labels_of(y, count, None if classes is None else (*classes, *names)), ids, names)
+        yield
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        text = str(error)
+        raise DataError(text if printable(where) in text else f"{where}: {text}") from error
 
 
-def _mapped(y: AnyArray, label_map: Mapping[str, str]) -> AnyArray:
-    """Names as the classes have them."""
-    if not label_map or y.dtype.kind != "U":
-        return y
-    return np.array([label_map.get(str(name), str(name)) for name in y.ravel().tolist()]).reshape(y.shape)
+def _check_size(archive: Archive, found: frozenset[str], labels_bytes_max: int) -> None:
+    small = sorted(found - {WINDOWS})
+    size_bytes = sum(map(archive.size_bytes, small))
+    if size_bytes > labels_bytes_max:
+        raise DataError(f"{listed(small)} take {size_bytes} bytes; at most {labels_bytes_max} are accepted "
+                        "(labels_bytes_max); write more files")  # fmt: skip
+
+
+def _windows(archive: Archive, held_bytes_max: int) -> AnyArray | StoredArray:
+    """The windows, in memory or not."""
+    stored = archive.stored(WINDOWS)
+    what = f"x is {stored.dtype} {stored.shape}"
+    if stored.ndim < 2 or stored.dtype.kind not in "fiub":
+        raise DataError(f"{what}; it must be numbers of shape (n, ...)")
+    if stored.nbytes == 0:
+        raise DataError(f"{what}; it holds no windows")
+    if stored.nbytes <= held_bytes_max:
+        return stored.whole()
+    if stored.fortran_order:
+        raise DataError(f"{what} in Fortran order, which is read up to {held_bytes_max} bytes; "
+                        "write numpy.ascontiguousarray(x)")  # fmt: skip
+    if stored.nbytes // len(stored) > WINDOW_BYTES_MAX:
+        raise DataError(f"{what}; a window may have {WINDOW_BYTES_MAX} bytes")
+    return stored
+
+
+def _check_order(given: AnyArray, classes: Sequence[str]) -> None:
+    """Indices mean another class where the file's own classes come in another order."""
+    if given.tolist() != list(classes):
+        its, ours = given.ravel().tolist()[:8], list(classes)[:8]
+        raise DataError(f"its classes are {its}, not {ours} in this order; give y as names")
 
 
 def is_labelled(y: AnyArray) -> AnyArray:
@@ -147,12 +266,17 @@ def targets_of(y: AnyArray, count: int, outputs: int, task: Task) -> Float32:
     return targets
 
 
-def labels_of(y: AnyArray, count: int, classes: Sequence[str] | None) -> Int64:
-    """Check labels and turn names into indices. y: (count,) integers or texts -> int64 (count,)."""
+def labels_of(
+    y: AnyArray, count: int, classes: Sequence[str] | None, label_map: Mapping[str, str] | None = None
+) -> Int64:
+    """Check labels and turn names into indices. y: (count,) integers or texts -> int64 (count,).
+
+    label_map: class by the name it has in `y`.
+    """
     if y.shape != (count,):
         raise DataError(f"y is {describe(y)}; it must hold one label for each of the {count} samples")
     if y.dtype.kind == "U":
-        return _indices_of_names(y, classes)
+        return _indices_of_names(y, classes, label_map or {})
     whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))
     if not whole:
         raise DataError(f"y is {describe(y)}; labels are class indices (-1 for none) or class names ('' for none)")
@@ -165,35 +289,35 @@ def labels_of(y: AnyArray, count: int, classes: Sequence[str] | None) -> Int64:
     return labels
 
 
-def read_arrays(path: Path, inflated_bytes_max: int) -> dict[str, AnyArray]:
-    """Every array of an ``.npz`` file, at most `inflated_bytes_max` bytes in all."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inflated = sum(member.file_size for member in archive.infolist())
-        if inflated > inflated_bytes_max:
-            raise DataError(f"{path} inflates to {inflated} bytes; at most {inflated_bytes_max} are accepted")
-        with np.load(path, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
-        raise DataError(f"{path} is not a readable .npz file: {str(error)[:120]}") from error
-
-
-def _ids(ids: AnyArray, count: int) -> tuple[str, ...]:
+def _ids(ids: AnyArray, count: int) -> Ids:
     if ids.shape != (count,) or ids.dtype.kind not in "iuU":
         raise DataError(f"id is {describe(ids)}; it must hold one whole number or text for each of the {count} samples")
-    texts = tuple(str(item) for item in ids.tolist())
-    if len(set(texts)) != count or any(not text or len(text) > ID_CHARACTERS_MAX for text in texts):
+    ordered = np.sort(ids)
+    wrong_length = ids.dtype.kind == "U" and not all(
+        0 < len(text) <= ID_CHARACTERS_MAX for block in _blocks(ids) for text in block
+    )
+    if wrong_length or (ordered[1:] == ordered[:-1]).any():
         raise DataError(f"ids must be different, with 1 to {ID_CHARACTERS_MAX} characters each")
-    return texts
+    return Ids(ids)
 
 
-def _indices_of_names(y: AnyArray, classes: Sequence[str] | None) -> Int64:
+def _indices_of_names(y: AnyArray, classes: Sequence[str] | None, label_map: Mapping[str, str]) -> Int64:
     if classes is None:
         raise DataError("y holds class names, but no list of classes is known here; give indices")
     index = {name: position for position, name in enumerate(classes)} | {"": UNLABELLED}
-    for row, name in enumerate(y.tolist()):
-        if name not in index:
-            raise DataError(f"label {name!r} of sample {row} is no class{nearest(name, tuple(classes))}")
-    return np.array([index[name] for name in y.tolist()], dtype=np.int64)
+    labels = np.empty(len(y), np.int64)
+    row = 0
+    for block in _blocks(y):
+        for given in block:
+            name = label_map.get(given, given)
+            if name not in index:
+                raise DataError(f"label {name!r} of sample {row} is no class{nearest(name, tuple(classes))}")
+            labels[row] = index[name]
+            row += 1
+    return labels
+
+
+def _blocks(texts: AnyArray) -> Iterator[list[str]]:
+    """Texts as Python has them, which takes many times their bytes, some at a time."""
+    for start in range(0, len(texts), NAMES_A_BLOCK):
+        yield texts[start : start + NAMES_A_BLOCK].tolist()

@@ -20,10 +20,13 @@ AUTOSAVE_S = 1800.0
 
 
 class Client(Protocol):
-    """A client as the broker sees it."""
+    """A client as the broker sees it. host: its machine; two may use one client id, when a disk was copied."""
 
     @property
     def client(self) -> str: ...
+
+    @property
+    def host(self) -> str: ...
 
     @property
     def subscriptions(self) -> tuple[str, ...]: ...
@@ -31,13 +34,17 @@ class Client(Protocol):
     @property
     def will(self) -> Outgoing: ...
 
-    def carry(self, connection: int, arrive: Callable[[], None]) -> None:
+    def carry(self, connection: int, arrive: Callable[[], None], in_order: bool = False) -> None:
         """Bring a packet from the broker to the client, or lose it with its connection."""
         ...
 
     def received(self, message: Received) -> bool: ...
 
     def broken(self, connection: int) -> None: ...
+
+    def taken_over(self, connection: int) -> None:
+        """The broker closes this connection, because another one uses its client id."""
+        ...
 
 
 class Restart(StrEnum):
@@ -71,7 +78,7 @@ class Session:
 
 
 class Broker:
-    """Routes messages between sessions. unreachable: clients cut off by a partition.
+    """Routes messages between sessions. unreachable: machines cut off by a partition.
 
     observe: called with "in" or "out", the client, the topic and the payload's length, for every message.
     """
@@ -91,7 +98,7 @@ class Broker:
 
     def connect(self, client: Client) -> tuple[bool, int | None]:
         """Whether a session was there, and the number of the new connection; None when it cannot be made."""
-        if not self.up or client.client in self.unreachable:
+        if not self.up or client.host in self.unreachable:
             return False, None
         session = self._sessions.get(client.client)
         away = session is not None and session.client is None
@@ -101,10 +108,11 @@ class Broker:
         session = session or Session()
         self._sessions[client.client] = session
         if session.client is not None:
+            session.client.taken_over(session.connection)
             self._drop(session)
         self._connections += 1
         session.open(client, self._connections)
-        self._trace.add(self._scheduler.now_s, "broker", f"{client.client} connects")
+        self._trace.add(self._scheduler.now_s, "broker", f"{client.host} connects")
         waiting = set(map(id, session.queue))
         for name, message in self.retained.items():
             if self._subscribed(session, name) and id(message) not in waiting:
@@ -122,28 +130,28 @@ class Broker:
         """The connection broke; the broker notices after a while and publishes the will."""
         self._scheduler.after(notice_s, lambda: self._notice(client, connection))
 
-    def arrived(self, client: str, connection: int, message: Outgoing) -> bool:
+    def arrived(self, client: Client, connection: int, message: Outgoing) -> bool:
         """A message reached the broker; False when it did not. One from a connection just broken may still do."""
-        session = self._sessions.get(client)
+        session = self._sessions.get(client.client)
         current = session is not None and session.client is not None and session.connection == connection
-        if not self.up or client in self.unreachable or (not current and self._chance.random() < 0.5):
+        if not self.up or client.host in self.unreachable or (not current and self._chance.random() < 0.5):
             return False
         if self._observe is not None:
-            self._observe("in", client, message.topic, len(message.payload))
+            self._observe("in", client.client, message.topic, len(message.payload))
         self._route(message)
         return current
 
-    def partition(self, client: str) -> None:
-        """Cut a client off; both ends notice after a while."""
-        self.unreachable.add(client)
-        session = self._sessions.get(client)
-        if session is not None and session.client is not None:
-            session.client.broken(session.connection)
-            self.lost(client, session.connection, self._chance.uniform(0, 90))
+    def partition(self, host: str) -> None:
+        """Cut a machine off; both ends notice after a while."""
+        self.unreachable.add(host)
+        for session in self._sessions.values():
+            if session.client is not None and session.client.host == host:
+                session.client.broken(session.connection)
+                self.lost(session.client.client, session.connection, self._chance.uniform(0, 90))
 
-    def heal(self, client: str) -> None:
-        """The client can reach the broker again."""
-        self.unreachable.discard(client)
+    def heal(self, host: str) -> None:
+        """The machine can reach the broker again."""
+        self.unreachable.discard(host)
 
     def crash(self, restart: Restart) -> None:
         """The broker dies. What it has when `recover` is called depends on `restart`; it publishes no wills."""
@@ -196,7 +204,10 @@ class Broker:
         session.flight[number] = message
 
         def arrive() -> None:
-            if client.client in self.unreachable or not client.received(message):
+            if message.retain and session.connection != connection:
+                # what the broker retained then is of the past: a connection that is over brings nothing any more
+                return
+            if client.host in self.unreachable or not client.received(message):
                 return
             if self._observe is not None:
                 self._observe("out", client.client, message.topic, len(message.payload))
@@ -204,7 +215,7 @@ class Broker:
                 session.flight.pop(number, None)
                 self._flow(session)
 
-        client.carry(connection, arrive)
+        client.carry(connection, arrive, message.retain)
 
     def _notice(self, client: str, connection: int) -> None:
         session = self._sessions.get(client)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.config import AgentConfig
@@ -13,37 +14,73 @@ from edge_agent.store import Changes, Entry
 from edge_agent.sync import SyncState
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
-from headway.wire import ALL, FleetPrior, Kind, PublishedHead, Update, device_subscriptions, topic
-from headway_simulation.history import History, SensorFile, Violation
+from headway.wire import (
+    ALL,
+    Event,
+    FleetPrior,
+    Kind,
+    PublishedHead,
+    Update,
+    device_subscriptions,
+    parse_topic,
+    topic,
+)
+from headway_simulation.history import Family, History, SensorFile, Violation
+from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+
+# what a new epoch leaves out: changes of the tables or, of a gradient learner, updates
+LEFT_OUT = re.compile(r"; (\d+) (?:changes|updates) ")
 
 
 @dataclass(slots=True)
 class Lives:
-    """Every life that any device of the fleet began, by (device, epoch)."""
+    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels."""
 
-    histories: dict[tuple[str, int], History] = field(default_factory=dict)
+    families: dict[tuple[str, int], Family] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def enter(self, device: str, epoch: int, history: History) -> None:
-        """A device says which life it lives. Raises Violation when another life had that name."""
-        known = self.histories.setdefault((device, epoch), history)
-        if known is not history:
+        """A device says which epoch it lives in. Raises Violation when another disk's life had that name."""
+        known = self.families.setdefault((device, epoch), history.family)
+        if known is not history.family:
             raise Violation(f"epoch {epoch} of {device} was used by an earlier life")
 
 
+@dataclass(frozen=True, slots=True)
+class DiskCopy:
+    """What a copy of a device's disk holds: tables of its database, the history that they come from, and the file of
+    which some rows are learned, if there is one."""
+
+    tables: dict[str, object]
+    history: History
+    begun: Mapping[int, SensorFile]
+
+
 class SimulatedDevice(Machine):
-    """One device with its disk, its sensor's files, and the history it ought to have."""
+    """One device with its disk, its sensor's files, and the history it ought to have.
+
+    copy: the disk that it begins with, None for an empty one. host: the machine's name; by default the device's, and
+    another one where two machines have copies of one disk.
+    """
 
     loop: DeviceLoop | None = None
 
     def __init__(
-        self, config: AgentConfig, place: Place, lives: Lives, check: Callable[[SimulatedDevice], None]
+        self,
+        config: AgentConfig,
+        place: Place,
+        lives: Lives,
+        check: Callable[[SimulatedDevice], None],
+        *,
+        copy: DiskCopy | None = None,
+        host: str = "",
     ) -> None:
-        super().__init__(config.device, place, lambda: check(self))
+        super().__init__(host or config.device, place, lambda: check(self))
         self.config, self._lives = config, lives
         self.boots = 0
-        self._new_disk()
+        self._new_disk(copy)
 
     def drop(self, file: SensorFile) -> None:
         """The sensor writes a file."""
@@ -57,6 +94,25 @@ class SimulatedDevice(Machine):
         if self.running:
             self._down(self.chance.uniform(1, 60))
         self._new_disk()
+
+    def copy_disk(self) -> DiskCopy:
+        """Copy what is durable, running or not; the files that wait in the spool stay where they are."""
+        self.trace("is copied")
+        history = self.history.copy({}, {})
+        begun = {
+            number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed
+        }
+        return DiskCopy(self.store.copy(), history, begun)
+
+    def restore(self, copy: DiskCopy) -> None:
+        """The disk is replaced by an older copy of it; files that nobody has begun to take in are still there."""
+        self.trace("is restored from a copy")
+        waiting = self.spool.waiting
+        if self.running:
+            self._down(self.chance.uniform(1, 60))
+        self._new_disk(copy)
+        for file in waiting.values():
+            self.drop(file)
 
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
@@ -96,25 +152,54 @@ class SimulatedDevice(Machine):
         place = self.place
         self.transport = SimulatedTransport(
             place.broker,
+            self.config.device,
             self.name,
-            device_subscriptions(place.fleet, self.name),
+            device_subscriptions(place.fleet, self.config.device),
             last_will,
             self.deliver,
             place.link,
             place.scheduler,
             self.power,
+            self._told if place.audited else None,
         )
         return self.transport
 
-    def _new_disk(self) -> None:
-        variant = self.place.model.variant
-        self.store = self.place.build.store(self.power, self._committed)
-        self.spool = self.place.build.spool(self.power, self.chance, len(variant.classes))
-        self.history = History(
-            Statistics.zeros(variant.training_statistics.size, self.place.model.all_classes, variant.space),
-            self.config.learner.horizon_rows,
-            claims=self.spool.claims,
-        )
+    def _new_disk(self, copy: DiskCopy | None = None) -> None:
+        variant, build = self.place.model.variant, self.place.build
+        self.store = build.store(self.power, self._committed)
+        self.spool = build.spool(self.power, self.chance, len(variant.classes))
+        claims, rejected = self.spool.claims, self.spool.rejected
+        if copy is None:
+            zeros = Statistics.zeros(variant.training_statistics.size, self.place.model.all_classes, variant.space)
+            learner = self.config.learner
+            self.history = History(
+                self.config.device,
+                zeros,
+                learner.horizon_rows,
+                learner.update_labels,
+                zeros,
+                claims=claims,
+                rejected=rejected,
+            )
+        else:
+            self.store.take_over(copy.tables)
+            self.history = copy.history.copy(claims, rejected)
+            self.spool.take_over(copy.begun)
+            self.history.dropped.update({file.name: file for file in copy.begun.values()})
+        self._lives.ledger.live[self.name] = self.history
+
+    def _told(self, message: Outgoing) -> None:
+        """What the device says of its history, for the ledger."""
+        if parse_topic(message.topic).kind is not Kind.EVENT:
+            return
+        event = Event.decode(message.payload)
+        if event.name == "history-forked":
+            problem = str(event.detail["problem"])
+            left_out = LEFT_OUT.search(problem)
+            self.history.leave_out(int(left_out[1]) if left_out is not None else 0)
+            self.trace(f"forked: {problem}")
+        elif event.name == "contribution-removed":
+            self.trace("hears that it was removed")
 
     def _committed(self, changes: Changes) -> None:
         if not self.place.audited:
@@ -133,24 +218,27 @@ class SimulatedDevice(Machine):
             self._saved(changes.state["sync"])
         # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
-        if fleet is not None and fleet.version > self.history.fleet_version:
+        if fleet is not None and fleet.version != self.history.fleet_version:
             self._took_up(fleet.encode())
         prior = None if self.loop is None else self.loop.agent.learner.trainer.prior_statistics
         if prior is not None and prior.samples > self.history.prior_samples:
             self._started_from(FleetPrior(1, prior).encode())
         for row in changes.outbox:
-            self.history.queued(row.sequence, Update.decode(row.payload).samples)
+            update = Update.decode(row.payload)
+            self.history.queued(update.epoch, row.sequence, update.samples, update.delta.tobytes())
 
     def _saved(self, sync: bytes) -> None:
         state = SyncState.decode(sync)
-        self._lives.enter(self.name, state.epoch, self.history)
-        self.history.committed(state)
+        self._lives.enter(self.config.device, state.epoch, self.history)
+        self.history.committed(state, self._lives.ledger.was_removed(self.history))
+        self._lives.ledger.committed(self.history, state.epoch, state.counter)
         self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
 
     def _took_up(self, payload: bytes) -> None:
-        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload)
+        # as the broker's newest: versions go down where a broker lost its memory
+        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload, True)
         self.history.adopted_head(PublishedHead.decode(payload).version, message)
 
     def _started_from(self, payload: bytes) -> None:
-        message = Received(topic(self.place.fleet, self.name, Kind.PRIOR), payload)
+        message = Received(topic(self.place.fleet, self.config.device, Kind.PRIOR), payload)
         self.history.adopted_prior(FleetPrior.decode(payload).samples, message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_agent.sensors import Claimed
 from edge_agent.store import Changes, MemoryStore
+from headway.durable import Content, content_bytes
 from headway.errors import DataError, StoreError
 from headway.maths import Task
 from headway.samples import Samples
@@ -43,10 +44,18 @@ class SimulatedStore(MemoryStore):
             if self._full:
                 raise StoreError("database or disk is full")
             if not self.synchronous and self._synced is None:
-                # all values in these containers are immutable
-                self._synced = {name: copy.copy(getattr(self, name)) for name in self._tables}
+                self._synced = self.copy()
             super().commit(changes)
             self._on_commit(changes)
+
+    def copy(self) -> dict[str, object]:
+        """What a copy of the database holds, made now; all values in its containers are immutable."""
+        return {name: copy.copy(getattr(self, name)) for name in self._tables}
+
+    def take_over(self, tables: dict[str, object]) -> None:
+        """Hold what a copy held."""
+        for name, value in tables.items():
+            setattr(self, name, copy.copy(value))
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
@@ -76,9 +85,18 @@ class SimulatedSpool:
         self._full = False
         self._undo: list[Callable[[], None]] = []
 
+    @property
+    def unsettled(self) -> int:
+        return 0
+
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self._full = full
+
+    def take_over(self, claimed: Mapping[int, SensorFile]) -> None:
+        """Hold these files, which were claimed already."""
+        self.claimed.update(claimed)
+        self.claims.update(claimed)
 
     def drop(self, file: SensorFile) -> None:
         """A sensor puts a file in, durably."""
@@ -119,10 +137,10 @@ class SimulatedSpool:
         y = np.where(samples.y == self._bundle_classes, index, samples.y)
         return replace(samples, y=y, names=() if known else (NEW_CLASS,))
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
+    def answer(self, file: Claimed, payload: Content) -> None:
         with self._power.effect():
             self._check_space()
-            self.answers[file.name] = payload
+            self.answers[file.name] = content_bytes(payload)
 
     def release(self, file: Claimed) -> None:
         with self._power.effect():
@@ -139,6 +157,9 @@ class SimulatedSpool:
 
     def prune_answers(self) -> int:
         return 0
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        return []
 
     def power_cut(self) -> None:
         """Renames and removals that were not synced come undone, the newest first."""

@@ -27,12 +27,12 @@ class Stage:
     duration_s: float
 
 
-def plan_faults(stage: Stage) -> None:
-    """Draw and plan the faults of a run."""
+def plan_faults(stage: Stage, set_back: bool = False) -> None:
+    """Draw and plan the faults of a run. set_back: the aggregator's disk will be replaced by an older copy."""
     chance = stage.scheduler.chance("faults")
     _network(stage, chance)
     lost_store = stage.server.policy.method == "exact" and chance.random() < 0.1
-    _broker(stage, chance, keeps_all=lost_store)
+    _broker(stage, chance, keeps_all=lost_store or set_back)
     _machines(stage, chance)
     _disks(stage, chance)
     if lost_store:

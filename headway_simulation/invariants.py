@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.heads import Contribution, average
+from aggregator.heads import average, merged, weighed
 from aggregator.policy import Method
 from edge_agent.learner import Trainer
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
-from headway.wire import PublishedHead, StatisticsReport, Update
+from headway.wire import PublishedHead, Update
 from headway_simulation.device import Lives, SimulatedDevice
 from headway_simulation.history import Violation
 from headway_simulation.model import Model
 from headway_simulation.server import SimulatedServer
 from headway_simulation.server_disk import Kept
+
+# what the aggregator refuses though nobody lies: numbers that are missing after a loss, and what copies send
+EXPECTED_REFUSALS = ("gap", "base", "conflict", "removed")
 
 
 class Invariants:
@@ -27,7 +30,6 @@ class Invariants:
         self._average: Head | None = None
         self._checked: object = None
         self._checked_devices: dict[str, object] = {}
-        self._seen: dict[tuple[str, int], int] = {}
 
     def device(self, device: SimulatedDevice, server: SimulatedServer) -> None:
         """A device's state is the one it committed, its tables are those of its history, and nothing is lost."""
@@ -51,11 +53,13 @@ class Invariants:
             )
         trainer = agent.learner.trainer
         statistics = trainer.statistics
-        if statistics is not None and self._comparable(statistics) != history.tables_at[state.counter]:
+        if statistics is not None and statistics.with_classes(self._model.all_classes) != history.total:
             raise Violation(
                 f"{device.name} holds {statistics.samples} samples under counter {state.counter}, its history "
-                f"{history.tables_at[state.counter].samples}, or others"
+                f"{history.total.samples}, or others"
             )
+        if device.loop.refused:
+            raise Violation(f"{device.name} refused {device.loop.refused} messages in a fleet without liars")
         self._files(device)
         if statistics is None:
             self._updates(device, trainer)
@@ -71,11 +75,8 @@ class Invariants:
         self._checked = now
         if server.lost_store > self._lost_stores:
             self._lost_stores, self._version = server.lost_store, 0
-        for key, row in server.kept.statistics.items():
-            if self._seen.get(key) != row.counter:
-                self._report(key, row.counter, row.payload)
-                self._seen[key] = row.counter
         self._stored(server)
+        self._refusals(server)
         union = self.union(server)
         if server.core.statistics != union:
             raise Violation(
@@ -91,23 +92,28 @@ class Invariants:
             if head.method == Method.AVERAGE:
                 self._check_average(head, kept, server)
             elif not server.news:
-                same(
-                    head.head,
-                    fleet_head(self._model.variant.training_statistics, union),
-                    "the head solved in one place",
-                )
+                same(head.head, self.head_in_one_place(server), "the head solved in one place")
+
+    def head_in_one_place(self, server: SimulatedServer) -> Head:
+        """The head of the tables that every device committed and told, each with the weight that it may have."""
+        source = self._model.variant.training_statistics
+        return fleet_head(source, self.weighed(server))
+
+    def weighed(self, server: SimulatedServer) -> Statistics:
+        """The union, less of devices that claim far more samples than the others."""
+        devices: dict[str, Statistics] = {}
+        for (device, _), content in self.lives.ledger.counted.items():
+            devices[device] = devices[device] + content.tables if device in devices else content.tables
+        return weighed(devices, self._model.variant.training_statistics, server.policy.weighing)
 
     def union(self, server: SimulatedServer) -> Statistics:
-        """The tables of every life under the counter that the aggregator has of it; of classes that somebody met."""
+        """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met."""
         variant, classes = self._model.variant, self._model.all_classes
         total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
-        for key, row in server.kept.statistics.items():
-            total = total + self.lives.histories[key].tables_at[row.counter]
-        return total if total.counts[-1] else total.with_classes(variant.classes)
-
-    def _comparable(self, tables: Statistics) -> Statistics:
-        """Histories tell of every class; a device only of those it has heard of."""
-        return tables.with_classes(self._model.all_classes)
+        for content in self.lives.ledger.counted.values():
+            total = total + content.tables
+        met = [name for name, count in zip(classes, total.counts.tolist(), strict=True) if count]
+        return total.with_classes((*variant.classes, *sorted(set(met) - set(variant.classes))))
 
     def _files(self, device: SimulatedDevice) -> None:
         spool, history = device.spool, device.history
@@ -119,9 +125,9 @@ class Invariants:
     def _updates(self, device: SimulatedDevice, trainer: Trainer) -> None:
         history, (rows, size) = device.history, device.store.outbox_size()
         waiting = int(str(trainer.state()[1]["since_base"]))
-        if sum(history.updates) + waiting != history.steps:
+        if history.covered + waiting != history.steps:
             raise Violation(
-                f"{device.name} queued {sum(history.updates)} labels and holds {waiting}; it learned {history.steps}"
+                f"{device.name} queued {history.covered} labels and holds {waiting}; it learned {history.steps}"
             )
         limits = device.config.sync
         if rows > limits.outbox_rows_max or size > limits.outbox_bytes_max:
@@ -132,7 +138,9 @@ class Invariants:
         if device.loop is None or server.lost_store:
             return
         state, kept = device.loop.agent.sync_state, server.kept
-        key = device.name, state.epoch
+        key = device.config.device, state.epoch
+        if key in self.lives.ledger.removed_epochs:
+            return
         stored = kept.statistics[key].counter if key in kept.statistics else 0
         if state.acked > stored:
             raise Violation(f"{device.name} was told that counter {state.acked} is stored; {stored} is")
@@ -141,12 +149,11 @@ class Invariants:
         if dropped > kept.sequences.get(key, 0):
             raise Violation(f"{device.name} dropped update {dropped}; the aggregator has {kept.sequences.get(key, 0)}")
 
-    def _report(self, key: tuple[str, int], counter: int, payload: bytes) -> None:
-        history = self.lives.histories.get(key)
-        if history is None or counter not in history.tables_at:
-            raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
-        if self._comparable(StatisticsReport.decode(payload).statistics) != history.tables_at[counter]:
-            raise Violation(f"the aggregator has other tables than {key} committed under counter {counter}")
+    def _refusals(self, server: SimulatedServer) -> None:
+        """Nothing was refused but what losses and copies bring, and none of that where there were none."""
+        for row in server.store.refusals():
+            if row.reason not in EXPECTED_REFUSALS:
+                raise Violation(f"the aggregator refused what {row.device} sent: {row.reason}: {row.problem}")
 
     def _stored(self, server: SimulatedServer) -> None:
         """What a transaction kept is still there."""
@@ -159,26 +166,21 @@ class Invariants:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
     def _check_average(self, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
-        contributions = []
+        updates: dict[str, list[Update]] = {}
         for row in kept.averaged:
             key = row.device, row.epoch, row.sequence
             if key in self._averaged:
                 raise Violation(f"update {row.sequence} of {row.device} was averaged twice")
             self._averaged.add(key)
-            history = self.lives.histories[row.device, row.epoch]
             update = Update.decode(row.payload)
-            if row.sequence > len(history.updates) or history.updates[row.sequence - 1] != update.samples:
-                raise Violation(f"update {row.sequence} of {row.device} is not the one it committed")
-            staleness = max(0, head.version - 1 - update.base_version)
-            contributions.append(Contribution(update.delta, update.samples, staleness))
+            self.lives.ledger.averaged(key, update.samples, update.delta.tobytes())
+            updates.setdefault(row.device, []).append(update)
+        policy = server.policy.averaging
+        contributions = [merged(part, head.version, policy) for part in updates.values()]
         base = self._average or server.start_head
-        weights = average(weights_over_unit_codes(base), contributions, server.policy.averaging)
+        weights = average(weights_over_unit_codes(base), contributions, policy)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average = head.head
-
-    def averaged(self) -> set[tuple[str, int, int]]:
-        """(device, epoch, sequence) of every update that is in a head."""
-        return self._averaged
 
 
 def same(found: Head, expected: Head, what: str) -> None:

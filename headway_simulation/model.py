@@ -14,6 +14,8 @@ from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, 
 CLASSES = ("idle", "walk", "run")
 # a class that the bundle does not know; files refer to it by the index behind the bundle's classes
 NEW_CLASS = "jump"
+# what that class is called once somebody renames it
+RENAMED_CLASS = "hop"
 SIZE = 6
 
 
@@ -61,8 +63,8 @@ class Model:
 
     @property
     def all_classes(self) -> tuple[str, ...]:
-        """The bundle's classes and the one that may come."""
-        return (*self.classes, NEW_CLASS)
+        """The bundle's classes and the one that may come, under both its names."""
+        return (*self.classes, NEW_CLASS, RENAMED_CLASS)
 
     def codes(self, x: Float32) -> Int8:
         """What the learner sums over, int8 (n, d)."""

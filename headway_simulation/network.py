@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, TransportEvent
+from headway.mqtt import FullJitter
+from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, Response, TransportEvent
 from headway_simulation.broker import Broker
 from headway_simulation.clock import Scheduler
 from headway_simulation.power import Power
 
 CONNECT_S = 0.2
-RECONNECT_MIN_S, RECONNECT_MAX_S = 0.5, 120.0
+RECONNECT_MIN_S, RECONNECT_MAX_S, RECONNECT_SPREAD_S = 0.5, 120.0, 5.0
 NOTICE_MAX_S = 90.0
 UNCONFIRMED_MAX = 100
 # of these, what was on its way at once and may come a second time; the others waited in memory and are gone
@@ -73,23 +74,27 @@ class SimulatedTransport:
         self,
         broker: Broker,
         client: str,
+        host: str,
         subscriptions: tuple[str, ...],
         will: Outgoing,
         on_event: Callable[[TransportEvent], None],
         link: Link,
         scheduler: Scheduler,
         power: Power,
+        watch: Callable[[Outgoing], None] | None = None,
     ) -> None:
-        self.client, self.subscriptions, self.will = client, subscriptions, will
+        self.client, self.host, self.subscriptions, self.will = client, host, subscriptions, will
+        self._watch = watch
         self._broker, self._on_event, self._scheduler, self._power = broker, on_event, scheduler, power
-        self._chance = scheduler.chance(f"link/{client}/{scheduler.events}")
+        self._chance = scheduler.chance(f"link/{host}/{scheduler.events}")
         self._up, self._down = Path(link, scheduler, self._chance), Path(link, scheduler, self._chance)
         self._alive = False
         self._connection: int | None = None
         self._dead: int | None = None
         self._token = 0
         self._unconfirmed: dict[int, Outgoing] = {}
-        self._bound_s = RECONNECT_MIN_S
+        self._backoff = FullJitter(RECONNECT_MIN_S, RECONNECT_MAX_S, RECONNECT_SPREAD_S, self._chance.uniform)
+        self._connected_at_s = 0.0
 
     def start(self) -> None:
         self._alive = True
@@ -97,6 +102,8 @@ class SimulatedTransport:
 
     def publish(self, message: Outgoing) -> int | None:
         self._power.point()
+        if self._watch is not None:
+            self._watch(message)
         if self._connection is None or len(self._unconfirmed) >= UNCONFIRMED_MAX:
             return None
         self._token += 1
@@ -121,9 +128,13 @@ class SimulatedTransport:
         """The connection broke; this end notices it after a while."""
         self._scheduler.after(self._chance.uniform(0, NOTICE_MAX_S), lambda: self._noticed(connection))
 
-    def carry(self, connection: int, arrive: Callable[[], None]) -> None:
+    def taken_over(self, connection: int) -> None:
+        """The broker closed this connection, because another one uses its client id."""
+        self._scheduler.after(CONNECT_S, lambda: self._noticed(connection))
+
+    def carry(self, connection: int, arrive: Callable[[], None], in_order: bool = False) -> None:
         """Bring a packet from the broker to this client, or lose it with its connection."""
-        self._carry(self._down, connection, arrive)
+        self._carry(self._down, connection, arrive, in_order)
 
     def received(self, message: Received) -> bool:
         """A message from the broker; False when nobody is there to take it."""
@@ -138,10 +149,9 @@ class SimulatedTransport:
         session_present, connection = self._broker.connect(self)
         if connection is None:
             self._on_event(Disconnected("no route to the broker"))
-            self._bound_s = min(2 * self._bound_s, RECONNECT_MAX_S)
-            self._scheduler.after(CONNECT_S + self._chance.uniform(0, self._bound_s), self._attempt)
+            self._again(None)
             return
-        self._connection, self._bound_s = connection, RECONNECT_MIN_S
+        self._connection, self._connected_at_s = connection, self._scheduler.now_s
         self._on_event(Connected(session_present))
         for token in list(self._unconfirmed)[RESENT_MAX:]:
             del self._unconfirmed[token]
@@ -156,7 +166,7 @@ class SimulatedTransport:
             return
 
         def arrive() -> None:
-            if self._broker.arrived(self.client, connection, message):
+            if self._broker.arrived(self, connection, message):
                 self.carry(connection, lambda: self._confirmed(connection, token))
 
         # what the broker retains must be the newest: MQTT promises order, and only redelivery in order breaks it
@@ -177,4 +187,7 @@ class SimulatedTransport:
         if self._alive and self._connection == connection:
             self._connection = None
             self._on_event(Disconnected("connection lost"))
-            self._scheduler.after(self._chance.uniform(0, self._bound_s), self._attempt)
+            self._again(self._scheduler.now_s - self._connected_at_s)
+
+    def _again(self, worked_s: float | None) -> None:
+        self._scheduler.after(CONNECT_S + self._backoff.wait_s(Response.RETRY, worked_s), self._attempt)

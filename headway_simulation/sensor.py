@@ -6,25 +6,39 @@ import random
 
 import numpy as np
 
+from edge_agent.intake import SLICE_ROWS_MAX
 from headway.arrays import Int64
+from headway.class_changes import ClassChanges
 from headway.samples import UNLABELLED, Samples
 from headway_simulation.history import SensorFile
-from headway_simulation.model import Model
+from headway_simulation.model import NEW_CLASS, RENAMED_CLASS, Model
 
 
 class Sensor:
     """Makes the files of one device. Names are never used twice; ids sometimes are."""
 
-    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3) -> None:
-        self._model, self._chance, self._rows_max = model, chance, rows_max
+    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3, prefix: str = "") -> None:
+        self._model, self._chance, self._rows_max, self._prefix = model, chance, rows_max, prefix
         self._files = self._windows = 0
         self._known: list[str] = []
+
+    def copy(self, prefix: str, chance: random.Random) -> Sensor:
+        """One that knows the same windows, and names its own files otherwise."""
+        other = Sensor(self._model, chance, self._rows_max, prefix)
+        other.know(self._windows, self._known)
+        return other
+
+    def know(self, windows: int, names: list[str]) -> None:
+        """So many windows had an id so far, and these are the ids."""
+        self._windows, self._known = windows, list(names)
 
     def next_file(self) -> SensorFile:
         """The next file, of a kind drawn at random."""
         kind = self._chance.random()
         if kind < 0.05:
             return self._file(None)
+        if kind < 0.08:
+            return self._large_file()
         if kind < 0.35 and self._known:
             return self._labels()
         return self._windows_file(with_ids=kind < 0.8, with_labels=kind > 0.5)
@@ -39,12 +53,23 @@ class Sensor:
         x, y = self._model.windows(rows, self._chance)
         return self._file(Samples(x, np.full_like(y, len(self._model.classes))))
 
+    def rename(self) -> SensorFile:
+        """The class that the bundle does not know gets another name."""
+        return self._file(Samples(None, None, changes=ClassChanges(rename=((NEW_CLASS, RENAMED_CLASS),))))
+
     def _windows_file(self, with_ids: bool, with_labels: bool) -> SensorFile:
         x, y = self._model.windows(self._chance.randint(1, self._rows_max), self._chance)
         if self._chance.random() < 0.3:
             y = np.where(np.array([self._chance.random() < 0.5 for _ in y]), y, UNLABELLED)
         ids = self._ids(len(x)) if with_ids else None
         return self._file(Samples(x, y if with_labels else None, ids))
+
+    def _large_file(self) -> SensorFile:
+        """More rows than are committed at once, few of them labelled."""
+        x, y = self._model.windows(SLICE_ROWS_MAX + self._chance.randint(1, SLICE_ROWS_MAX), self._chance)
+        labelled = np.zeros(len(y), bool)
+        labelled[[self._chance.randrange(len(y)) for _ in range(self._rows_max)]] = True
+        return self._file(Samples(x, np.where(labelled, y, UNLABELLED)))
 
     def _ids(self, count: int) -> tuple[str, ...]:
         ids: dict[str, None] = {}
@@ -69,6 +94,7 @@ class Sensor:
 
     def _file(self, samples: Samples | None) -> SensorFile:
         self._files += 1
-        x = samples.x if samples is not None else None
-        codes = self._model.codes(x) if x is not None else np.zeros((0, self._model.size), np.int8)
-        return SensorFile(f"f{self._files:05d}.npz", samples, codes)
+        codes = np.zeros((0, self._model.size), np.int8)
+        if samples is not None and samples.has_windows:
+            codes = self._model.codes(samples.windows(0, len(samples)))
+        return SensorFile(f"{self._prefix}f{self._files:05d}.npz", samples, codes)

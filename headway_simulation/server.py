@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
@@ -10,28 +11,43 @@ from aggregator.heads import FleetModel
 from aggregator.policy import Policy
 from aggregator.service import Service
 from aggregator.store import StoredHead
-from headway.errors import BundleError
+from headway.errors import BundleError, StoreError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
+from headway.wire import StatisticsReport
+from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
-from headway_simulation.server_disk import Kept
+from headway_simulation.server_disk import Kept, ServerStore
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000
 IDLE_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCopy:
+    """A copy of the aggregator's disk, and what it means."""
+
+    store: ServerStore
+    kept: Kept
+    counted: Mapping[tuple[str, int], Content]
+
+
 class SimulatedServer(Machine):
     """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
-    what each averaged; lost_store: how often its disk was replaced; commits, heads: how many there were."""
+    what each averaged; lost_store: how often its disk was replaced, by an empty or an older one; commits, heads: how
+    many there were."""
 
     core: Aggregator | None = None
     service: Service | None = None
 
-    def __init__(self, place: Place, policy: Policy, check: Callable[[SimulatedServer], None]) -> None:
+    def __init__(
+        self, place: Place, policy: Policy, check: Callable[[SimulatedServer], None], ledger: Ledger | None = None
+    ) -> None:
         super().__init__(NAME, place, lambda: check(self))
+        self._ledger = ledger or Ledger()
         self.policy = policy
         self._model = FleetModel.of(place.model.variant)
         self._put: Callable[[TransportEvent], None] = self.inbox.append
@@ -47,16 +63,29 @@ class SimulatedServer(Machine):
             raise BundleError("this bundle projects its embedding; it cannot be averaged")
         return self._model.start
 
+    def copy_disk(self) -> ServerCopy:
+        """Copy what is durable."""
+        self.trace("is copied")
+        return ServerCopy(self.store.copy(), self.kept.copy(), dict(self._ledger.counted))
+
     def wipe(self) -> None:
         """The disk is replaced by an empty one."""
         self.trace("loses its store")
-        if self.running:
-            self._down(self.chance.uniform(1, 60))
-        self.lost_store += 1
-        self.kept = Kept()
-        # heads that were made and not yet compared went with it
-        self.news.clear()
-        self.store = self.place.build.server_store(self.power, self._committed)
+        self._set_back(None)
+
+    def restore(self, copy: ServerCopy) -> None:
+        """The disk is replaced by an older copy of it."""
+        self.trace("is restored from a copy")
+        self._set_back(copy)
+
+    def remove(self, device: str) -> None:
+        """An operator asks for everything of this device to be taken out, if the disk takes the request."""
+        self.trace(f"is asked to remove {device}")
+        try:
+            with self.store.transaction():
+                self.store.request_removal(device, self.clock.wall_s())
+        except StoreError:
+            return
 
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
@@ -92,22 +121,39 @@ class SimulatedServer(Machine):
     def disk_power_cut(self) -> None:
         self.store.power_cut()
 
+    def _set_back(self, copy: ServerCopy | None) -> None:
+        if self.running:
+            self._down(self.chance.uniform(1, 60))
+        self.lost_store += 1
+        self.kept = Kept() if copy is None else copy.kept.copy()
+        # heads that were made and not yet compared went with it
+        self.news.clear()
+        self.store = self.place.build.server_store(self.power, self._committed)
+        if copy is not None:
+            self.store.take_over(copy.store)
+        self._ledger.set_back({} if copy is None else copy.counted)
+
     def _connect(
         self, will: Outgoing, subscriptions: tuple[str, ...], put: Callable[[TransportEvent], None]
     ) -> Transport:
         place = self.place
         self._put = put
         self.transport = SimulatedTransport(
-            place.broker, NAME, subscriptions, will, self.deliver, place.link, place.scheduler, self.power
+            place.broker, NAME, NAME, subscriptions, will, self.deliver, place.link, place.scheduler, self.power
         )
         return self.transport
 
     def _committed(self, kept: Kept) -> None:
+        if kept.removed:
+            self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
         if not self.place.audited:
             return
+        for key, row in kept.statistics.items():
+            tables = StatisticsReport.decode_stored(row.payload).statistics
+            self._ledger.stored(key, row.counter, tables.with_classes(self.place.model.all_classes))
         self.kept.add_course(kept)
         self.news += [(head, kept) for head in kept.heads]
         if kept.statistics or kept.sequences or kept.heads:

@@ -27,6 +27,15 @@ class Kept:
         """Whether there is something to lose."""
         return bool(self.statistics or self.sequences or self.heads or self.removed)
 
+    def copy(self) -> Kept:
+        """What there is now, for a copy of the disk."""
+        return Kept(dict(self.statistics), dict(self.sequences), list(self.heads), list(self.averaged))
+
+    @property
+    def epochs(self) -> set[tuple[str, int]]:
+        """Device and epoch of everything that is stored."""
+        return {*self.statistics, *self.sequences}
+
     def add_stored(self, other: Kept) -> None:
         """Take in what a later transaction stored, and drop the devices that it removed."""
         for rows in (self.statistics, self.sequences):
@@ -77,6 +86,16 @@ class ServerStore(MemoryStore):
         """What was not synced is gone."""
         if not self.synchronous:
             self._rows = self._synced
+
+    def copy(self) -> ServerStore:
+        """A copy of the disk, made now."""
+        other = type(self)(self._power, self._on_commit)
+        other.take_over(self)
+        return other
+
+    def take_over(self, other: ServerStore) -> None:
+        """Hold what that one holds."""
+        self._rows = self._synced = copy.deepcopy(other._rows)
 
     def fill(self, full: bool) -> None:
         """The disk has no space left, or has again."""

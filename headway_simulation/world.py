@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, Method, Policy
+from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Weighing
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
 from headway_simulation.clock import Scheduler
-from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.copies import Copies
+from headway_simulation.device import DiskCopy, Lives, SimulatedDevice
 from headway_simulation.faults import Stage, heal, plan_faults
-from headway_simulation.history import Violation
+from headway_simulation.history import SensorFile, Violation
 from headway_simulation.invariants import Invariants
 from headway_simulation.machine import Place
 from headway_simulation.model import Model
@@ -27,6 +28,7 @@ from headway_simulation.trace import Trace
 REST_MAX_S = 6 * 3600.0
 REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
+COPIED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,13 @@ class World:
     """Everything of one seed."""
 
     def __init__(
-        self, seed: int, devices: int, hours: float, build: Build | None = None, method: Method | None = None
+        self,
+        seed: int,
+        devices: int,
+        hours: float,
+        build: Build | None = None,
+        method: Method | None = None,
+        copies: bool | None = None,
     ) -> None:
         self.seed, self.duration_s = seed, hours * 3600
         self.scheduler, self.trace = Scheduler(seed), Trace()
@@ -56,26 +64,30 @@ class World:
         self.invariants = Invariants(self.place.model, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
-        self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator)
+        self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives.ledger)
         config = self._config(chance)
         self.devices = [
             SimulatedDevice(config(f"d{number}"), self.place, self.lives, self._check_device)
             for number in range(devices)
         ]
+        self._sensors = {
+            device.name: Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
+            for device in self.devices
+        }
+        by_lot = self.method is Method.EXACT and self.scheduler.chance("copied").random() < COPIED_SHARE
+        self._copied = by_lot if copies is None else copies
         self._stage = Stage(self.scheduler, self.broker, self.link, self.devices, self.server, self.duration_s)
 
     def run(self) -> Outcome:
         """Raises Violation, or whatever the product raised, with the trace up to there in `trace`."""
         self._plan_work()
-        plan_faults(self._stage)
+        plan_faults(self._stage, set_back=self._copied)
+        if self._copied:
+            Copies(self._stage, self._clone).plan()
         self.until(self.duration_s)
         heal(self._stage)
         self.trace.add(self.scheduler.now_s, "world", "everything works from now on")
-        waited_until_s = self.scheduler.now_s + REST_MAX_S
-        while problem := unsettled(self.devices, self.server):
-            if self.scheduler.now_s > waited_until_s:
-                raise Violation(f"not at rest after {REST_MAX_S / 3600:.0f} h without faults: {problem}")
-            self.until(self.scheduler.now_s + REST_STEP_S)
+        self._come_to_rest()
         head = check_rest(self.devices, self.server, self.invariants)
         self.trace.add(self.scheduler.now_s, "world", f"at rest with head {head.version}, {head.samples} samples")
         return Outcome(self.seed, self.scheduler.events, self.trace.digest, head.samples, head.version)
@@ -86,6 +98,33 @@ class World:
         while self.scheduler.now_s < time_s and self.scheduler.step():
             pass
 
+    def _come_to_rest(self) -> None:
+        """Wait until nothing is on its way. Machines with one device id throw each other off the broker, so they get
+        it in turn, twice: the second time whoever spoke first has heard what came of the others."""
+        by_id: dict[str, list[SimulatedDevice]] = {}
+        for device in self.devices:
+            by_id.setdefault(device.config.device, []).append(device)
+        turns = max(map(len, by_id.values()))
+        for turn in range(1 if turns == 1 else 2 * turns):
+            speaking = [machines[turn % len(machines)] for machines in by_id.values()]
+            for device in self.devices:
+                cut = self.broker.heal if any(device is one for one in speaking) else self.broker.partition
+                cut(device.name)
+            waited_until_s = self.scheduler.now_s + REST_MAX_S
+            while problem := unsettled(speaking, self.server):
+                if self.scheduler.now_s > waited_until_s:
+                    raise Violation(f"not at rest after {REST_MAX_S / 3600:.0f} h without faults: {problem}")
+                self.until(self.scheduler.now_s + REST_STEP_S)
+
+    def _clone(self, original: SimulatedDevice, copy: DiskCopy) -> SimulatedDevice:
+        """Another machine with a copy of a disk, and a sensor of its own that knows the same windows."""
+        host = f"{original.config.device}-{len(self.devices)}"
+        clone = SimulatedDevice(original.config, self.place, self.lives, self._check_device, copy=copy, host=host)
+        self._sensors[host] = self._sensors[original.name].copy(f"{host}-", self.scheduler.chance(f"sensor/{host}"))
+        self.devices.append(clone)
+        self._plan_files(clone, self.scheduler.now_s)
+        return clone
+
     def _check_device(self, device: SimulatedDevice) -> None:
         self.invariants.device(device, self.server)
 
@@ -94,23 +133,42 @@ class World:
             self.scheduler.at(machine.chance.uniform(0, 60), machine.boot)
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
-            sensor = Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
-            count = round(FILES_AN_HOUR * self.duration_s / 3600)
-            times = sorted(device.chance.uniform(0, self.duration_s) for _ in range(count))
-            for time_s in times:
-                self.scheduler.at(time_s, lambda d=device, s=sensor: d.drop(s.next_file()))  # type: ignore[misc]
+            self._plan_files(device, 0.0)
             if new_class:
-                time_s = device.chance.uniform(0, self.duration_s)
-                self.scheduler.at(time_s, lambda d=device, s=sensor: d.drop(s.new_class(2)))  # type: ignore[misc]
-            # something to count, whatever was drawn
-            self.scheduler.at(self.duration_s, lambda d=device, s=sensor: d.drop(s.labelled(2)))  # type: ignore[misc]
+                self._at_some_time(device, 0.0, self._sensors[device.name].new_class, 2)
+                if self._copied:
+                    self._at_some_time(device, 0.0, self._sensors[device.name].rename)
+
+    def _plan_files(self, device: SimulatedDevice, start_s: float) -> None:
+        sensor = self._sensors[device.name]
+        for _ in range(round(FILES_AN_HOUR * (self.duration_s - start_s) / 3600)):
+            self._at_some_time(device, start_s, sensor.next_file)
+        # something to count, whatever was drawn
+        self.scheduler.at(self.duration_s, lambda: device.drop(sensor.labelled(2)))
+
+    def _at_some_time(
+        self, device: SimulatedDevice, start_s: float, make: Callable[..., SensorFile], *arguments: int
+    ) -> None:
+        time_s = device.chance.uniform(start_s, self.duration_s)
+        self.scheduler.at(time_s, lambda: device.drop(make(*arguments)))
 
     def _policy(self, chance: random.Random) -> Policy:
+        weights = self.scheduler.chance("weights")
         return Policy(
             method=self.method,
+            # so that small fleets see priors and classes, too
             prior_devices_min=1,
+            prior_labels_min=1,
+            prior_device_labels_min=1,
+            limits=Limits(class_samples_min=1),
             publish_interval_s=chance.choice((0.0, 60.0, 600.0)),
             pace_s=chance.choice((0.0, 0.0, 300.0)),
+            # as narrow as few labels need to be over the bound
+            weighing=Weighing(
+                samples_max=weights.choice((100_000, 9)),
+                devices_min=weights.choice((0, 1, 2, 4)),
+                samples_min=weights.choice((1, 64)),
+            ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
         )
 

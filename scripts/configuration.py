@@ -67,7 +67,7 @@ PROGRAMS = (
         Settings,
         ROOT / "systemd" / "aggregator.toml",
         "the aggregator",
-        "the folder in which the command runs",
+        "this file's folder",
         {
             "fleet.name": "default",
             "bundle.path": "/etc/headway/model.hwb",
@@ -125,8 +125,8 @@ def page() -> str:
         "`converter/options.py`. Files to start from: [agent.toml](../systemd/agent.toml) and",
         "[aggregator.toml](../systemd/aggregator.toml). Reading is strict: an unknown key, a value out of its",
         "limits or a missing key that must be given is an error of one line. Relative paths count from the folder of",
-        "agent.toml; in aggregator.toml, from the folder in which the command runs. Which setting helps in which case:",
-        "[tune-the-learner.md](howto/tune-the-learner.md), [mqtt.md](howto/mqtt.md).",
+        "the file that holds them, those of an option from the folder in which the command runs. Which setting helps",
+        "in which case: [tune-the-learner.md](howto/tune-the-learner.md), [mqtt.md](howto/mqtt.md).",
     ]
     for program in PROGRAMS:
         said = tables(program.settings)

@@ -29,11 +29,13 @@ class Authority:
         self.ca_file = folder / f"{name.replace(' ', '-')}.pem"
         self.ca_file.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, *, address: str = "127.0.0.1") -> tuple[Path, Path]:
-        """Certificate and key file for `common_name`, who answers at `address`."""
+    def issue(
+        self, common_name: str, *, address: str = "127.0.0.1", shift: datetime.timedelta = datetime.timedelta()
+    ) -> tuple[Path, Path]:
+        """Certificate and key file for `common_name`, who answers at `address`. shift: of the time it is valid in."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        builder = _builder(_name(common_name), self._name, key).add_extension(names, False)
+        builder = _builder(_name(common_name), self._name, key, shift).add_extension(names, False)
         builder = builder.add_extension(x509.BasicConstraints(False, None), True).add_extension(_usage(), True)
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), False)
@@ -67,8 +69,13 @@ def _usage(*, signs_certificates: bool = False) -> x509.KeyUsage:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    shift: datetime.timedelta = datetime.timedelta(),
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC) + shift
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)

@@ -73,8 +73,12 @@ def open_device(
     backup: Backup | None = None,
     sensor: Sensor | None = None,
     machine_state: MachineState | None = None,
+    folder: Path | None = None,
 ) -> DeviceLoop:
-    """Of the small test variant, not started. transport: None works offline. sensor: by default the spool."""
+    """Of the small test variant, not started. transport: None works offline. sensor: by default the spool.
+
+    folder: for what is kept of files that are not finished.
+    """
     ack_record = (0, 0) if backup is None else backup.ack_record()
     agent = open_agent(config, variant(), store, ack_record=ack_record)
     return build_device(
@@ -84,6 +88,7 @@ def open_device(
         sensor or Spool(config.sensor),
         connect=None if transport is None else lambda last_will: transport,
         machine_state=machine_state,
+        folder=folder,
     )
 
 
@@ -109,7 +114,7 @@ class Device:
     def boot(self) -> None:
         self.wire = RecordingTransport()
         store, backup = open_store(self.state), Backup(self.state)
-        self.loop = open_device(self.config, self.clock, store, transport=self.wire, backup=backup)
+        self.loop = open_device(self.config, self.clock, store, transport=self.wire, backup=backup, folder=self.state)
         self.loop.start()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Collection
@@ -19,6 +18,7 @@ from aggregator.store import DeliveryRow, Store
 from headway.bundle import read_container, read_public_key, read_variant
 from headway.durable import write_durably
 from headway.errors import BundleError, ConfigError, RemoteError, StoreError
+from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
 from headway.wire import AGGREGATOR, Reported, checked_name
@@ -102,7 +102,7 @@ def list_deliveries(store: Store, in_json: bool) -> None:
     """``edge-fleet deliveries``: what is ordered, and what each device says about it."""
     table = _lines(store)
     if in_json:
-        print(json.dumps(table, indent=2))
+        print(readable_json(table))
     elif table:
         plain = "\n".join(
             f"{line['device']:<20} ordered {line['ordered']:<8} runs {line['runs']:<8} {line['state']}"

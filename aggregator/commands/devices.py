@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from aggregator.commands.place import Place
 from aggregator.commands.tables import print_table
-from aggregator.store import DeviceRow, Store
+from aggregator.registry import UNKNOWN_DEVICE
+from aggregator.store import DeviceRow, QuarantineRow, RefusalRow, Store
 from headway.errors import ConfigError
+from headway.fields import readable_json
 from headway.maths import AnySums, LabelSums, ValueSums
 from headway.ports import Clock
 from headway.printable import printable
@@ -29,6 +31,8 @@ class DeviceSummary:
     """served_accuracy, frozen_accuracy: prequential since the epoch began, 0..1, None before the first label; of a
     multi-label model the share of windows with every label right. served_r2, frozen_r2: of a regression.
     source: name of the head that serves; last_seen_s: the aggregator's wall clock, seconds since 1970.
+    refused: messages of the device that were refused; refused_reason, refused_problem, refused_s: the last one.
+    quarantined: why what it reported is stored and does not count; empty when it counts.
     """
 
     device: str
@@ -47,20 +51,48 @@ class DeviceSummary:
     bundle_version: str
     problem: str
     last_seen_s: float
+    refused: int = 0
+    refused_reason: str = ""
+    refused_problem: str = ""
+    refused_s: float | None = None
+    quarantined: str = ""
 
 
 def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
     """``edge-fleet devices``."""
     with store.transaction():
-        summaries = [summarise(row) for row in store.devices()]
+        refusals, quarantined = store.refusals(), store.quarantined()
+        summaries = [summarise(row, refusals, quarantined) for row in store.devices()]
     now_s = clock.wall_s()
     if in_json:
-        print(json.dumps(as_json(summaries), indent=2))
+        print(readable_json(as_json(summaries)))
     elif summaries:
         rows = [_line(summary, now_s) for summary in summaries]
         print_table(HEADER, rows, as_table(summaries, now_s), NUMBERS)
+        for summary in summaries:
+            if summary.problem:
+                print(printable(f"{summary.device}: {summary.problem}"))
     else:
         print("no device has reported yet")
+    if not in_json:
+        for line in remarks(summaries, refusals, now_s):
+            print(line, file=sys.stderr)  # beside the table, which programs may cut up
+
+
+def readmit_device(name: str, place: Place) -> None:
+    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again.
+
+    Raises ConfigError when nothing of such a device is set aside.
+    """
+    device = checked_name(name, "device")
+    store = place.store()
+    with store.transaction():
+        rows = [row for row in store.quarantined() if row.device == device]
+        for row in rows:
+            store.remove_quarantined(row.device, row.epoch)
+    if not rows:
+        raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
+    print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
 
 
 def remove_device(name: str, place: Place, clock: Clock) -> None:
@@ -85,8 +117,38 @@ def remove_device(name: str, place: Place, clock: Clock) -> None:
     print(f"noted: {device} will be removed when the aggregator runs")
 
 
-def summarise(row: DeviceRow) -> DeviceSummary:
-    """Decode what a device last said."""
+def remarks(summaries: Sequence[DeviceSummary], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
+    """What an operator should know, a line for each device that was refused or set aside; printable."""
+    lines = [
+        f"{summary.device}: what it reported is set aside and does not count: {summary.quarantined}. It ends with the "
+        f"device's next report; to count it again: edge-fleet readmit {summary.device}"
+        for summary in summaries
+        if summary.quarantined
+    ]
+    lines += [
+        f"{summary.device}: refused {summary.refused} times, last {_age(now_s - summary.refused_s)} "
+        f"({summary.refused_reason}): {summary.refused_problem}"
+        for summary in summaries
+        if summary.refused_s is not None
+    ]
+    strangers = [row for row in refusals if row.device == UNKNOWN_DEVICE]
+    if strangers:
+        last = max(strangers, key=lambda row: row.last_s)
+        count = sum(row.count for row in strangers)
+        lines.append(
+            f"senders that are not in the fleet: refused {count} times, last {_age(now_s - last.last_s)} "
+            f"({last.reason}): {last.problem}"
+        )
+    return list(map(printable, lines))
+
+
+def summarise(
+    row: DeviceRow, refusals: Sequence[RefusalRow] = (), quarantined: Sequence[QuarantineRow] = ()
+) -> DeviceSummary:
+    """Decode what a device last said; refusals, quarantined: of all devices."""
+    refused = [refusal for refusal in refusals if refusal.device == row.device]
+    last = max(refused, key=lambda refusal: refusal.last_s, default=None)
+    aside = [place.problem for place in quarantined if place.device == row.device]
     reported = Reported.decode(row.reported) if row.reported else NO_REPORT
     metrics = Metrics.decode(row.metrics, row.class_count) if row.metrics else None
     scored = metrics.served.samples if metrics is not None else 0
@@ -107,11 +169,16 @@ def summarise(row: DeviceRow) -> DeviceSummary:
         bundle_version=reported.bundle_version,
         problem=reported.problem,
         last_seen_s=row.last_seen_s,
+        refused=sum(refusal.count for refusal in refused),
+        refused_reason="" if last is None else last.reason,
+        refused_problem="" if last is None else last.problem,
+        refused_s=None if last is None else last.last_s,
+        quarantined="; ".join(dict.fromkeys(aside)),
     )
 
 
 def as_json(summaries: Sequence[DeviceSummary]) -> list[dict[str, object]]:
-    """Plain values, for `json.dumps`; the keys are `DeviceSummary`'s fields."""
+    """Plain values, for JSON; the keys are `DeviceSummary`'s fields."""
     return [asdict(summary) for summary in summaries]
 
 

@@ -36,8 +36,8 @@ class Place:
             raise ConfigError("give --config FILE, or at least --bundle FILE and --fleet NAME")
         given = {
             ("fleet", "name"): fleet,
-            ("bundle", "path"): bundle,
-            ("storage", "state_dir"): self.state_dir or (STATE_DIR if self.config is None else None),
+            ("bundle", "path"): None if bundle is None else str(Path(bundle).absolute()),
+            ("storage", "state_dir"): self._given_state_dir or (STATE_DIR if self.config is None else None),
             ("mqtt", "host"): host,
             ("mqtt", "port"): port,
             ("publish", "method"): method,
@@ -58,10 +58,15 @@ class Place:
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
         return SqlStore(url or sqlite_url(folder))
 
+    @property
+    def _given_state_dir(self) -> str | None:
+        """On the command line: it counts from where the command runs."""
+        return str(Path(self.state_dir).absolute()) if self.state_dir else None
+
     def _url_and_folder(self) -> tuple[str, Path]:
         """URL of the database ('' for the default one), and the state folder."""
         if self.config is None:
             return "", Path(self.state_dir or STATE_DIR)
-        given = {} if self.state_dir is None else {("storage", "state_dir"): self.state_dir}
+        given = {} if self._given_state_dir is None else {("storage", "state_dir"): self._given_state_dir}
         settings = read_settings(self.config, given)
         return settings.database_url, settings.state_dir

@@ -15,8 +15,8 @@ from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
 from headway.errors import ConfigError
+from headway.logs import log_to_stderr
 from headway.ports import SystemClock
-from headway.printable import log_to_stderr
 from headway.settings import Kind, entries, limits
 
 SETTINGS = {f"{entry.table}.{entry.key}": entry for entry in entries(Settings)}
@@ -87,6 +87,16 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     from aggregator.commands.devices import remove_device
 
     remove_device(device, Place(config, state_dir), SystemClock())
+
+
+@edge_fleet.command("readmit")
+@_with_place
+@click.argument("device", metavar="DEVICE")
+def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Count again what was set aside of a device."""
+    from aggregator.commands.devices import readmit_device
+
+    readmit_device(device, Place(config, state_dir))
 
 
 @edge_fleet.command(

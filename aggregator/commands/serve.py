@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,25 +18,30 @@ from aggregator.service import Service
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
-from headway.mqtt.transport import MqttTransport
+from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
+from headway.stopping import StopRequest
 
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; returns the exit code."""
+    # before anything that takes time, and for every bundle that follows
+    stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with _alone(settings.state_dir):
-        while _serve_one_bundle(settings):
+        while _serve_one_bundle(settings, stop):
             logging.getLogger("headway.aggregator").info(
                 "the fleet has moved to another bundle; starting again with it"
             )
     return 0
 
 
-def _serve_one_bundle(settings: Settings) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
+    if stop.requested:
+        return False
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
@@ -52,10 +56,10 @@ def _serve_one_bundle(settings: Settings) -> bool:
         client_id = f"headway-{settings.fleet}-aggregator"
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
+    # a device works on without the network and tries again; a server without it has nothing to do
+    check_files(settings.mqtt)
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
-    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
     superseded = service.run()
     store.close()
     return superseded

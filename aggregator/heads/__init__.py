@@ -1,9 +1,11 @@
 """From what devices learned to a better head: exact sums, federated averaging, publishing, priors."""
 
-from aggregator.heads.averaging import Contribution, average
+from aggregator.heads.averaging import Contribution, average, merged
+from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import FleetModel, HeadPublisher, stored_report
+from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.heads.weighing import weighed
 
 __all__ = [
     "Contribution",
@@ -12,5 +14,7 @@ __all__ = [
     "HeadPublisher",
     "Priors",
     "average",
+    "merged",
     "stored_report",
+    "weighed",
 ]

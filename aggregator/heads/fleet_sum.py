@@ -2,74 +2,130 @@
 
 Each device's statistics are cumulative, so newer ones replace the older: ``total += new - old``. Integers do not round,
 so the sum is the same to the bit whatever the order, the repeats and the losses on the way, and a device can be
-taken out again. Solving in one place and solving here give the same head, bit for bit.
+taken out again. Solving in one place and solving here give the same head, bit for bit, also where devices weigh less
+than what they claim (`aggregator.heads.weighing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
-from headway.maths import SAMPLES_MAX, Head, Statistics, fleet_head
+import numpy as np
+
+from aggregator.heads.weighing import Bound, bound, combined, in_order, per_sample
+from aggregator.policy import Weighing
+from headway.errors import LocalError
+from headway.maths import Head, Statistics, fleet_head
 
 
 class FleetSum:
-    """The sum over all (device, epoch) pairs, in the feature space of one bundle."""
+    """The sum over all (device, epoch) pairs, in the feature space of one bundle.
 
-    def __init__(self, source: Statistics, shrinkage: float) -> None:
-        self._source = source
-        self._shrinkage = shrinkage
-        self._total = Statistics.zeros(source.size, source.classes, source.space)
+    stored: the sum of what is stored of a device and counts, over its epochs; asked only where a device is over the
+    bound, or comes to be on its other side. Before `replace` is called the store holds what it tells.
+    """
+
+    def __init__(
+        self, source: Statistics, shrinkage: float, weighing: Weighing, stored: Callable[[str], Statistics]
+    ) -> None:
+        self._source, self._shrinkage, self._weighing, self._stored = source, shrinkage, weighing, stored
+        # of everybody; of devices within the bound; per sample, of those over it
+        self._total = self._within = self._units = Statistics.zeros(source.size, source.classes, source.space)
+        self._samples: dict[str, int] = {}
+        self._over: set[str] = set()
+        self._bound: Bound | None = None
+        self._weighed: Statistics | None = None
 
     @property
     def total(self) -> Statistics:
-        """What the fleet learned, the source's samples not counted, classes in canonical order."""
-        return self._total.with_classes(self._classes(self._total))
+        """What the devices told, the source's samples not counted, classes in canonical order."""
+        return in_order(self._total, self._source.classes)
 
     @property
-    def samples(self) -> int:
-        """Samples that the fleet learned from."""
-        return self._total.samples
+    def weighed(self) -> Statistics:
+        """What counts in the head: `total`, but less of devices that are over the bound."""
+        if self._weighed is None:
+            limit = self._settle()
+            self._weighed = self._combined(limit, self._within, self._units, len(self._over))
+        return self._weighed
 
-    def without(self, parts: Iterable[Statistics]) -> Statistics:
-        """The sum less some of what is in it, classes in canonical order."""
-        rest = self._total
-        for part in parts:
-            rest = rest - part
-        return rest.with_classes(self._classes(rest))
+    @property
+    def devices_over(self) -> list[str]:
+        """Devices that weigh less than what they claim, by name."""
+        self._settle()
+        return sorted(self._over)
 
-    def problem_with(self, new: Statistics, old: Statistics | None, classes_max: int) -> str | None:
-        """Why `new` cannot take the place of `old`; None when it can."""
+    def without(self, device: str) -> Statistics:
+        """`weighed` less everything that came from one device: nothing of its tables is left in it."""
+        if device not in self._samples:
+            return self.weighed
+        limit = self._settle()
+        within, units, over = self._within, self._units, len(self._over)
+        if device in self._over:
+            units, over = units - per_sample(self._stored(device)), over - 1
+        else:
+            within = within - self._stored(device)
+        return self._combined(limit, within, units, over)
+
+    def problem_with(self, new: Statistics) -> str | None:
+        """Why `new` cannot be part of the sum; None when it can."""
         if new.space != self._source.space or new.size != self._source.size:
             return (
                 f"feature space {new.space[:12]} (d={new.size}) is not the bundle's, "
                 f"{self._source.space[:12]} (d={self._source.size})"
             )
-        classes = set(self._classes(self._total)) | _occupied(new)
-        if len(classes) > classes_max:
-            return f"the fleet would know {len(classes)} classes; at most {classes_max} are accepted"
-        samples = self.samples + new.samples - (0 if old is None else old.samples)
-        if samples + self._source.samples > SAMPLES_MAX:
-            return f"the fleet would hold {samples} samples; sums stay exact up to {SAMPLES_MAX}"
         return None
 
-    def replace(self, old: Statistics | None, new: Statistics | None) -> None:
-        """Take `old` out and put `new` in; None stands for nothing."""
-        if new is not None:
-            self._total = self._total + new
-        if old is not None:
-            self._total = self._total - old
-        self._total = self._total.with_classes(self._classes(self._total))
+    def replace(self, device: str, old: Statistics | None, new: Statistics | None) -> None:
+        """Take `old` out of what a device contributed and put `new` in; None stands for nothing."""
+        change = Statistics.zeros(self._source.size, self._source.classes, self._source.space)
+        change = change if new is None else change + new
+        change = change if old is None else change - old
+        self._total = in_order(self._total + change, self._source.classes)
+        before = self._samples.pop(device, 0)
+        after = before + change.samples
+        if device in self._over:
+            now = self._stored(device)
+            self._units = self._units - per_sample(now - change)
+            self._over.discard(device)
+            self._within = self._within + now
+        else:
+            self._within = self._within + change
+        self._within = in_order(self._within, self._source.classes)
+        if after:
+            self._samples[device] = after
+        self._bound = self._weighed = None
+
+    def take_over(self, other: FleetSum) -> None:
+        """Become the same sum as `other`, whose changes leave this one as it is."""
+        self._total, self._within, self._units = other._total, other._within, other._units
+        self._samples, self._over, self._bound = dict(other._samples), set(other._over), other._bound
+        self._weighed = None
 
     def head(self) -> Head:
-        """LDA over the source and the fleet, over int8 codes."""
-        return fleet_head(self._source, self.total, self._shrinkage)
+        """LDA over the source and the fleet, over int8 codes. Raises numpy.linalg.LinAlgError where there is none."""
+        counted = self.weighed
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
+                return fleet_head(self._source, counted, self._shrinkage)
+        except LocalError as error:  # weights that are not finite make no head
+            raise np.linalg.LinAlgError(str(error)) from error
 
-    def _classes(self, statistics: Statistics) -> tuple[str, ...]:
-        """The bundle's classes in their order, then the fleet's own by name: never the order of arrival."""
-        return self._source.classes + tuple(sorted(_occupied(statistics) - set(self._source.classes)))
+    def _combined(self, limit: Bound, within: Statistics, units: Statistics, over: int) -> Statistics:
+        return combined(within, units, over, limit.weight, self._source.classes)
 
-
-def _occupied(statistics: Statistics) -> set[str]:
-    """Classes that hold samples."""
-    counts = statistics.counts.tolist()
-    return {name for name, count in zip(statistics.classes, counts, strict=True) if count}
+    def _settle(self) -> Bound:
+        """Bring every device to its side of the bound, which follows from all of them."""
+        if self._bound is None:
+            self._bound = bound(self._samples.values(), self._weighing)
+            over = {name for name, samples in self._samples.items() if samples > self._bound.tolerated}
+            for device in over - self._over:
+                tables = self._stored(device)
+                self._within, self._units = self._within - tables, self._units + per_sample(tables)
+            for device in self._over - over:
+                tables = self._stored(device)
+                self._within, self._units = self._within + tables, self._units - per_sample(tables)
+            self._over = over
+            first = self._source.classes
+            self._within, self._units = in_order(self._within, first), in_order(self._units, first)
+        return self._bound

@@ -1,13 +1,16 @@
-"""Answers devices that ask for a prior: the sum of the other devices' statistics.
+"""Answers devices that ask for a prior: the sum of the other devices' statistics, as `ToldSum` has it.
 
-What the asking device itself contributed, in whichever epoch, is subtracted, exactly: integers, no rounding.
+What the asking device itself contributed, in whichever epoch, is subtracted as it is in that sum, exactly: integers,
+no rounding.
 """
 
 from __future__ import annotations
 
-from aggregator.effects import Effect, Refused
-from aggregator.heads.publisher import FleetModel, HeadPublisher, stored_report
+from aggregator.effects import Effect, Instant, Refused
+from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.places import HOUR_S
 from aggregator.policy import Method, Policy
+from aggregator.rates import Rates
 from aggregator.store import Store
 from headway.ports import Outgoing
 from headway.wire import MESSAGE_BYTES_MAX, TENSORS_TYPE, FleetPrior, Kind, PriorRequest, topic
@@ -18,33 +21,38 @@ class Priors:
 
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, heads: HeadPublisher) -> None:
         self._fleet, self._model, self._policy, self._store, self._heads = fleet, model, policy, store, heads
-        # for the many that contributed nothing yet: the same bytes until the next head is published
-        self._known: tuple[int, bytes] | None = None
+        self._rates = Rates(policy.limits.prior_requests_per_device_hour, HOUR_S)
+        # for the many that contributed nothing yet: generation, bytes and samples of the sum that is told
+        self._known: tuple[int, bytes, int] | None = None
 
-    def on_request(self, device: str, payload: bytes) -> list[Effect]:
+    def on_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """The sum of the others' statistics, or nothing when too few devices are in it, or no more samples than
         the device has itself."""
+        if not self._rates.take(device, now.monotonic_s):
+            limit = self._policy.limits.prior_requests_per_device_hour
+            raise Refused("rate", f"{device} asks for the others' sum more than {limit} times an hour")
         request = PriorRequest.decode(payload)
         if self._policy.method is not Method.EXACT:
             raise Refused("unused", "statistics are asked for in a fleet with method = average, which has none")
         if request.space != self._model.space:
             raise Refused("space", f"feature space {request.space[:12]} is not the bundle's, {self._model.space[:12]}")
-        reports = map(stored_report, self._store.every_statistics(self._model.space, device))
-        own = [report.statistics for report in reports if report is not None]
-        others = self._store.contributor_count(self._model.space) - bool(own)
-        least = self._policy.prior_devices_min
-        if not least or others < least:
+        told, least = self._heads.told, self._policy.prior_devices_min
+        if not least or self._heads.asking:
             return []
-        total = self._heads.sum.without(own)
-        if total.samples <= request.samples:
+        told.advance()
+        others = told.devices_besides(device)
+        if others < least:
             return []
-        version = self._heads.version
-        if not own and self._known is not None and self._known[0] == version:
-            encoded = self._known[1]
+        own = told.contains(device)
+        if own or self._known is None or self._known[0] != told.generation:
+            total = told.without(device)
+            encoded, samples = FleetPrior(others, total).encode(), total.samples
         else:
-            encoded = FleetPrior(others, total).encode()
+            _, encoded, samples = self._known
         if not own:
-            self._known = version, encoded
+            self._known = told.generation, encoded, samples
+        if samples <= request.samples:
+            return []
         if len(encoded) > MESSAGE_BYTES_MAX:
             raise Refused("limit", f"the fleet's statistics have {len(encoded)} bytes, a message {MESSAGE_BYTES_MAX}")
         return [Outgoing(topic(self._fleet, device, Kind.PRIOR), encoded, content_type=TENSORS_TYPE)]

@@ -5,25 +5,43 @@ Versions only grow, also over a lost store: the retained head on the broker show
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
-from aggregator.effects import Effect, Instant, Note
-from aggregator.heads.averaging import Contribution, average
+from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.heads.averaging import Contribution, merged, moved, weights_of
+from aggregator.heads.class_list import ClassList
+from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.policy import Method, Policy
-from aggregator.store import Store, StoredHead, StoredStatistics
+from aggregator.heads.told_sum import ToldSum
+from aggregator.policy import AveragingPolicy, Method, Policy
+from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
 from headway.arrays import Float32
 from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
-from headway.errors import BundleError, RemoteError
+from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
 from headway.ports import Outgoing
-from headway.wire import ALL, MESSAGE_BYTES_MAX, TENSORS_TYPE, Kind, PublishedHead, StatisticsReport, Update, topic
+from headway.wire import (
+    ALL,
+    MESSAGE_BYTES_MAX,
+    TENSORS_TYPE,
+    VERSION_MAX,
+    VERSION_STEP_MAX,
+    Kind,
+    PublishedHead,
+    Update,
+    may_go_on_from,
+    topic,
+)
 
 HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
+# devices that a line of the log names
+NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
@@ -57,6 +75,38 @@ class FleetModel:
         return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.training_statistics.size + 1))
 
 
+class WaitingUpdates:
+    """The contributions of a round, one of each device, by its name; read from the store each time.
+
+    start: the bundle's head. unusable: updates that were left out of the last pass, and why: they cannot be read, or
+    are of a bundle before this one, in the same feature space with other classes.
+    """
+
+    def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
+        self._store, self._start, self._space = store, start, space
+        self._version, self._policy = version, policy
+        self.unusable: list[str] = []
+
+    def __iter__(self) -> Iterator[Contribution]:
+        self.unusable = []
+        for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
+            updates = [update for update in map(self._update, rows) if update is not None]
+            if updates:
+                yield merged(updates, self._version, self._policy)
+
+    def _update(self, row: StoredUpdate) -> Update | None:
+        try:
+            update = Update.decode(row.payload)
+        except RemoteError as error:
+            self.unusable.append(f"update {row.sequence} of {row.device}: {error}")
+            return None
+        kernel, classes = self._start.kernel, self._start.classes
+        if update.classes != classes or update.delta.shape != (len(classes), len(kernel) + 1):
+            self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
+            return None
+        return update
+
+
 class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
@@ -66,19 +116,19 @@ class HeadPublisher:
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
         self._topic = topic(fleet, ALL, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
-        self.sum = FleetSum(model.training_statistics, policy.shrinkage)
-        self._unreadable: list[str] = []
-        for row in store.every_statistics(model.space):
-            report = stored_report(row)
-            if report is None:
-                self._unreadable.append(f"{row.device}, epoch {row.epoch}")
-            else:
-                self.sum.replace(None, report.statistics)
+        classes = model.training_statistics.classes
+        self.classes = ClassList(classes, policy.limits, min(policy.limits.classes_max, model.classes_max()))
+        self.told = ToldSum(model.training_statistics, policy, store, self.classes)
+        # such versions were stored by releases that went on from any number
+        store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
+        self._contributions = Contributions(model.training_statistics, policy, store, self._found)
+        self.told.settle()
         self.changed = store.contributor_count(model.space) > 0
-        self._waiting = sum(1 for _ in store.updates(model.space))
+        self._waiting = {row.device for row in store.updates(model.space)}
+        self._devices = store.device_count()
         self._waiting_since_s: float | None = None
         self._published_at_s: float | None = None
-        self._asking = False
+        self._asking = self._foreign = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
             raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
@@ -88,8 +138,13 @@ class HeadPublisher:
     @property
     def version(self) -> int:
         """The highest version known to be published; 0 before the first."""
-        newest = self._store.head()
-        return max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
+        newest, floor = self._store.head(), self._store.number(VERSION_FLOOR)
+        return max(floor if floor <= VERSION_MAX else 0, 0 if newest is None else newest.version)
+
+    @property
+    def asking(self) -> bool:
+        """Whether it is not known yet which head the broker retains, and so whether the store was lost."""
+        return self._asking
 
     def ask(self) -> None:
         """Publish nothing before it is known which head the broker retains, if the store knows of none: versions that
@@ -100,18 +155,42 @@ class HeadPublisher:
         """What the broker retained has come."""
         self._asking = False
 
-    def replace(self, old: Statistics | None, new: Statistics | None) -> None:
-        """Exchange one contribution to the sum, None for none, see `FleetSum.replace`."""
-        self.sum.replace(old, new)
+    @property
+    def sum(self) -> FleetSum:
+        """The running sum."""
+        return self._contributions.sum
+
+    def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
+        """`new` is stored in the place of `old`."""
+        self._contributions.replace(device, epoch, old, new)
         self.changed = True
 
-    def contributors_changed(self) -> None:
-        """A device was removed, whether or not it had statistics in this space."""
+    def remove(self, device: str) -> int:
+        """Take a device out of sum and store; returns the samples that were counted of it."""
+        self.told.removed(device)
+        self.classes.remove(device)
+        samples = self._contributions.remove(device)
+        self._waiting.discard(device)
         self.changed = True
+        return samples
 
-    def update_stored(self) -> None:
-        """One more gradient update waits."""
-        self._waiting += 1
+    def check(self, update: Update) -> None:
+        """Raises Refused for an update that no round can take in."""
+        source = self._model.training_statistics
+        shape = (len(source.classes), source.size + 1)
+        if self._policy.method is not Method.AVERAGE:
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        if update.space != source.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
+        if update.classes != source.classes or update.delta.shape != shape:
+            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
+        if update.base_version > self.version:
+            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
+
+    def update_stored(self, device: str) -> None:
+        """A gradient update of this device waits."""
+        self._waiting.add(device)
+        self._devices = max(self._store.device_count(), len(self._waiting))
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough."""
@@ -120,29 +199,46 @@ class HeadPublisher:
         since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
         if since_s < self._policy.publish_interval_s:
             return False
+        if self._foreign:
+            return True
         if self._policy.method is Method.EXACT:
             return self.changed
         if self._waiting and self._waiting_since_s is None:
             self._waiting_since_s = now.monotonic_s
         policy = self._policy.averaging
         overdue = self._waiting_since_s is not None and now.monotonic_s - self._waiting_since_s >= policy.round_s
-        return self._waiting >= policy.updates_min or (self._waiting > 0 and overdue)
+        # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
+        enough = min(policy.updates_min, max(2, self._devices))
+        return len(self._waiting) >= enough or (bool(self._waiting) and overdue)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        version = self.version + 1
-        notes, self._unreadable = [_set_aside(name) for name in self._unreadable], []
-        try:
-            head = self._average(version) if self._policy.method is Method.AVERAGE else self._solve(version)
-        except np.linalg.LinAlgError as error:
-            self._published_at_s, self.changed = now.monotonic_s, False
-            return [*notes, Note(f"no new head: the fleet's statistics cannot be solved ({error})", warning=True)]
+        if self._foreign and not self._has_news():
+            return self._replace_foreign(now)
+        self._foreign, version = False, self.version + 1
+        self._published_at_s, self.changed = now.monotonic_s, False
+        make = self._average if self._policy.method is Method.AVERAGE else self._solve
+        head, notes = make(version, now)
+        if head is None:
+            return notes
         payload = head.encode()
         row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        self._published_at_s, self.changed = now.monotonic_s, False
-        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples")
+        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples{self._over()}")
         return [self._message(payload), note, *notes]
+
+    def _has_news(self) -> bool:
+        """Whether there is a new head to make, so that nothing old need be repeated."""
+        return self.changed if self._policy.method is Method.EXACT else bool(self._waiting)
+
+    def _replace_foreign(self, now: Instant) -> list[Effect]:
+        """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
+        self._foreign, self._published_at_s = False, now.monotonic_s
+        return self.again() or [Outgoing(self._topic, b"", retain=True)]
+
+    def readmit(self) -> None:
+        """Count again what an operator took out of quarantine."""
+        self.changed = self._contributions.readmit() or self.changed
 
     def connected(self, now: Instant) -> None:
         """The broker is there and can be asked."""
@@ -155,56 +251,99 @@ class HeadPublisher:
         return [] if newest is None else [self._message(newest.payload)]
 
     def retained(self, payload: bytes) -> list[Effect]:
-        """The head the broker retains. If it is newer than the store's, the store was lost: go on from there."""
+        """A head on the fleet's topic. If it is newer than the store's, the store was lost: go on from there.
+
+        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`.
+        """
         self.answered()
-        newest = self._store.head()
-        if newest is not None and newest.payload == payload:
+        if self._store.has_head(payload):
             return []
-        version = PublishedHead.decode(payload).version
-        if version <= self.version:
+        try:
+            version = PublishedHead.decode(payload).version
+        except RemoteError as error:
+            return self._found_foreign(f"cannot be read ({error})")
+        known = self.version
+        if version == known == self._store.number(VERSION_FLOOR):
+            # the one that was gone on from, once more
             return []
+        if version <= known:
+            return self._found_foreign(f"has version {version} and is none of those kept here")
+        if not may_go_on_from(version, known):
+            return self._found_foreign(f"has version {version}, which cannot follow version {known}")
         self._store.put_number(VERSION_FLOOR, version)
         self.changed = True
+        self.told.store_went_back()
         return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
 
-    def _solve(self, version: int) -> PublishedHead:
-        devices = self._store.contributor_count(self._model.space)
-        return PublishedHead(version, "exact", self._model.space, devices, self.sum.samples, self.sum.head())
+    def _found(self, row: StoredStatistics, statistics: Statistics) -> None:
+        """A stored report, when the program starts."""
+        self.classes.put(row.device, row.epoch, statistics)
+        self.told.found(row, statistics)
 
-    def _average(self, version: int) -> PublishedHead:
+    def _found_foreign(self, problem: str) -> list[Effect]:
+        """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""
+        said, self._foreign = self._foreign, True
+        text = f"the head on {self._topic} {problem}; it is replaced. Let nobody but the aggregator write there"
+        return [] if said else [Note(text, warning=True)]
+
+    def _over(self) -> str:
+        """Who weighs less than what it claims, in words for the log."""
+        over = self.sum.devices_over if self._policy.method is Method.EXACT else []
+        if not over:
+            return ""
+        named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
+        return f"; {len(over)} with more samples than they may weigh: {named}"
+
+    def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        solved, notes = self._contributions.head(now.wall_s)
+        if solved is None:
+            return None, notes
+        head = self.classes.published(solved)
+        devices, samples = self._store.contributor_count(self._model.space), self.sum.weighed.samples
+        return PublishedHead(version, "exact", self._model.space, devices, samples, head), notes
+
+    def _average(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
-        newest = self._store.head(self._model.space, Method.AVERAGE)
-        base = self._model.start if newest is None else PublishedHead.decode(newest.payload).head
-        devices: set[str] = set()
-        contributions: list[Contribution] = []
-        for row in self._store.updates(self._model.space):
-            update = Update.decode(row.payload)
-            devices.add(update.device)
-            staleness = max(0, version - 1 - update.base_version)
-            contributions.append(Contribution(update.delta, update.samples, staleness))
-        weights = average(weights_over_unit_codes(base, self._model.scale), contributions, self._policy.averaging)
+        base, notes = self._last_average()
+        policy = self._policy.averaging
+        contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy)
+        worth = weights_of(contributions, policy)
+        notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
+        start = weights_over_unit_codes(base, self._model.scale)
+        self._waiting_since_s = None
+        if not worth.samples:
+            self._take_in()
+            return None, notes
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
+                weights = moved(start, contributions, worth, policy.learning_rate)
+                head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
+        except LocalError as error:
+            return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
+        devices, samples = len(worth.samples), sum(worth.samples)
+        self._take_in()
+        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
+        return PublishedHead(version, "average", self._model.space, devices, samples, head), notes
+
+    def _take_in(self) -> None:
+        """No update waits any more."""
         self._store.remove_updates(self._model.space)
-        self._waiting, self._waiting_since_s = 0, None
-        samples = sum(contribution.samples for contribution in contributions)
-        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + samples)
-        head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
-        return PublishedHead(version, "average", self._model.space, len(devices), samples, head)
+        self._waiting = set()
+
+    def _last_average(self) -> tuple[Head, list[Effect]]:
+        """Where the next round begins: the newest stored average that can be read, else the bundle's head."""
+        notes: list[Effect] = []
+        for row in self._store.heads(self._model.space, Method.AVERAGE):
+            try:
+                head = PublishedHead.decode(row.payload).head
+            except RemoteError as error:
+                notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
+                continue
+            if (head.classes, head.kernel.shape) == (self._model.start.classes, self._model.start.kernel.shape):
+                return head, notes
+            notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
+            break
+        return self._model.start, notes
 
     def _message(self, payload: bytes) -> Outgoing:
         return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)
-
-
-def stored_report(row: StoredStatistics) -> StatisticsReport | None:
-    """A report that was stored before; None for one that an earlier version took and this one refuses.
-
-    Such a one was never added to the running sum of this process, and is replaced by the device's next report.
-    """
-    try:
-        return StatisticsReport.decode_stored(row.payload)
-    except RemoteError:
-        return None
-
-
-def _set_aside(name: str) -> Note:
-    problem = f"the stored report of {name} holds tables that no samples can have made; it is not counted"
-    return Note(f"{problem}. Remove the device, or wait for its next report", warning=True)

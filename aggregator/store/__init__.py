@@ -5,12 +5,14 @@ from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
+    QuarantineRow,
     RefusalRow,
     Store,
     StoredHead,
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 
 __all__ = [
@@ -18,10 +20,12 @@ __all__ = [
     "DeviceRow",
     "EventRow",
     "MemoryStore",
+    "QuarantineRow",
     "RefusalRow",
     "Store",
     "StoredHead",
     "StoredPart",
     "StoredStatistics",
     "StoredUpdate",
+    "ToldStatistics",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -12,11 +12,13 @@ from aggregator.store.protocol import (
     DeviceRow,
     EventRow,
     PartIndices,
+    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 
 Key = TypeVar("Key")
@@ -30,12 +32,14 @@ class _Rows:
     numbers: dict[str, int] = field(default_factory=dict)
     devices: dict[str, DeviceRow] = field(default_factory=dict)
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
+    told: dict[tuple[str, int], ToldStatistics] = field(default_factory=dict)
     sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
     parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
     heads: list[StoredHead] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
+    quarantined: dict[tuple[str, int], QuarantineRow] = field(default_factory=dict)
     requests: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
@@ -76,6 +80,13 @@ class MemoryStore:
     def device_count(self) -> int:
         return len(self._rows.devices)
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        rows = self._rows
+        contributors = {device for device, _ in [*rows.statistics, *rows.sequences]}
+        unseen = (row for row in rows.devices.values() if row.last_seen_s <= unseen_since_s)
+        strangers = [row for row in unseen if row.device not in contributors]
+        return min(strangers, key=lambda row: (row.last_seen_s, row.device)).device if strangers else None
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
         return self._rows.statistics.get((device, epoch))
 
@@ -86,6 +97,19 @@ class MemoryStore:
         for row in list(self._rows.statistics.values()):
             if row.space == space and device in (None, row.device):
                 yield row
+
+    def told(self) -> list[ToldStatistics]:
+        return [replace(row, payload=b"") for row in self._rows.told.values()]
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        row = self._rows.told.get((device, epoch))
+        return b"" if row is None else row.payload
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        self._rows.told.update({(row.device, row.epoch): row for row in rows})
+
+    def remove_told(self, device: str) -> None:
+        _drop(self._rows.told, lambda key, _: key[0] == device)
 
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)
@@ -106,6 +130,9 @@ class MemoryStore:
 
     def remove_parts(self, device: str, epoch: int) -> None:
         _drop(self._rows.parts, lambda key, _: key[:2] == (device, epoch))
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        return list(dict.fromkeys(key[1] for key in self._rows.parts if key[0] == device))
 
     def part_count(self) -> int:
         return len(self._rows.parts)
@@ -140,6 +167,16 @@ class MemoryStore:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
+    def has_head(self, payload: bytes) -> bool:
+        return any(head.payload == payload for head in self._rows.heads)
+
+    def remove_heads_after(self, version: int) -> None:
+        self._rows.heads[:] = [head for head in self._rows.heads if head.version <= version]
+
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        fitting = [head for head in self._rows.heads if (head.space, head.method) == (space, method)]
+        return sorted(fitting, key=lambda head: -head.version)
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         _append(self._rows.heads, row, kept_max)
 
@@ -157,6 +194,15 @@ class MemoryStore:
 
     def refusals(self) -> list[RefusalRow]:
         return [self._rows.refusals[key] for key in sorted(self._rows.refusals)]
+
+    def quarantined(self) -> list[QuarantineRow]:
+        return [self._rows.quarantined[key] for key in sorted(self._rows.quarantined)]
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        self._rows.quarantined[row.device, row.epoch] = row
+
+    def remove_quarantined(self, device: str, epoch: int) -> None:
+        self._rows.quarantined.pop((device, epoch), None)
 
     def deliveries(self) -> list[DeliveryRow]:
         return [self._rows.deliveries[name] for name in sorted(self._rows.deliveries)]
@@ -190,6 +236,7 @@ class MemoryStore:
         _drop(rows.updates, lambda key, _: key[0] == device)
         _drop(rows.parts, lambda key, _: key[0] == device)
         _drop(rows.refusals, lambda key, _: key[0] == device)
+        _drop(rows.quarantined, lambda key, _: key[0] == device)
         rows.events[:] = [row for row in rows.events if row.device != device]
         rows.devices.pop(device, None)
         rows.deliveries.pop(device, None)

@@ -6,7 +6,7 @@ of it is when it raised. Payloads rest as they came over the wire, validated, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,21 @@ class StoredStatistics:
     counter: int
     space: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStatistics:
+    """What of one (device, epoch) is in the sum that devices are told (`aggregator.heads.told_sum`).
+
+    counter, samples: of the report that is in it; a counter below 0: none is, and `samples` count as known outside.
+    payload: that report, once a newer one has taken its place; else empty.
+    """
+
+    device: str
+    epoch: int
+    counter: int
+    samples: int
+    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +126,16 @@ class RefusalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A stored report that does not count in the head. problem: with it there is none; since_s: wall clock."""
+
+    device: str
+    epoch: int
+    problem: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryRow:
     """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
 
@@ -151,6 +176,10 @@ class Store(Protocol):
 
     def device_count(self) -> int: ...
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        """Of the devices that never contributed and were last seen then or before, the one seen longest ago."""
+        ...
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None: ...
 
     def put_statistics(self, row: StoredStatistics) -> None:
@@ -159,6 +188,22 @@ class Store(Protocol):
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         """Rows in one feature space, of one device or of all."""
+        ...
+
+    def told(self) -> list[ToldStatistics]:
+        """What is in the sum that devices are told, payloads left out."""
+        ...
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        """The payload of one of them; empty without one."""
+        ...
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        """Insert, or replace the rows of the same (device, epoch)."""
+        ...
+
+    def remove_told(self, device: str) -> None:
+        """Forget what of a device is in it."""
         ...
 
     def epoch_count(self, device: str) -> int:
@@ -182,6 +227,10 @@ class Store(Protocol):
         ...
 
     def remove_parts(self, device: str, epoch: int) -> None: ...
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        """Epochs of a device's reports that are not whole, the one begun first first."""
+        ...
 
     def part_count(self) -> int:
         """Parts of all devices."""
@@ -219,6 +268,18 @@ class Store(Protocol):
         """The newest head, of one space and method or of any."""
         ...
 
+    def has_head(self, payload: bytes) -> bool:
+        """Whether this is one of the heads that are kept."""
+        ...
+
+    def remove_heads_after(self, version: int) -> None:
+        """Forget heads of higher versions."""
+        ...
+
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        """The heads kept of one space and method, newest first."""
+        ...
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         """Add a head and forget all but the newest `kept_max`."""
         ...
@@ -236,6 +297,16 @@ class Store(Protocol):
         ...
 
     def refusals(self) -> list[RefusalRow]: ...
+
+    def quarantined(self) -> list[QuarantineRow]:
+        """Reports that are stored and do not count, by device and epoch."""
+        ...
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        """Insert, or replace the row of the same (device, epoch)."""
+        ...
+
+    def remove_quarantined(self, device: str, epoch: int) -> None: ...
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""

@@ -45,6 +45,16 @@ statistics = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
+told = Table(
+    "told",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
 sequences = Table(
     "sequences",
     metadata,
@@ -105,6 +115,15 @@ refusals = Table(
     Column("count", BigInteger, nullable=False),
     Column("problem", Text, nullable=False),
     Column("last_s", Float, nullable=False),
+)
+
+quarantined = Table(
+    "quarantined",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("problem", Text, nullable=False),
+    Column("since_s", Float, nullable=False),
 )
 
 deliveries = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Table,
     and_,
-    create_engine,
+    bindparam,
     delete,
-    event,
+    exists,
     func,
     insert,
     select,
@@ -25,20 +24,21 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
+from aggregator.store.engine import open_engine, reason_of
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
+    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 from headway.errors import LocalError, StoreError
-
-BUSY_TIMEOUT_MS = 10_000
 
 
 class SqlStore:
@@ -51,13 +51,13 @@ class SqlStore:
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         try:
-            self._engine = _engine(url)
+            self._engine = open_engine(url)
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
             with self.transaction():
                 self._check_schema()
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {_reason(error)}") from error
+            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
     def close(self) -> None:
         """Release the database."""
@@ -72,7 +72,7 @@ class SqlStore:
                 self._active = connection
                 yield
         except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {_reason(error)}") from error
+            raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
 
@@ -97,6 +97,14 @@ class SqlStore:
     def device_count(self) -> int:
         return self._count(schema.devices)
 
+    def oldest_stranger(self, unseen_since_s: float) -> str | None:
+        column = schema.devices.c
+        strangers = select(column.device).where(column.last_seen_s <= unseen_since_s)
+        for its in (schema.statistics.c.device, schema.sequences.c.device):
+            strangers = strangers.where(~exists().where(its == column.device))
+        found = self._value(strangers.order_by(column.last_seen_s, column.device).limit(1))
+        return None if found is None else str(found)
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
         table = schema.statistics
         query = select(table).where(table.c.device == device, table.c.epoch == epoch)
@@ -112,6 +120,27 @@ class SqlStore:
             query = query.where(schema.statistics.c.device == device)
         for row in self._run(query).mappings():
             yield StoredStatistics(**row)
+
+    def told(self) -> list[ToldStatistics]:
+        column = schema.told.c
+        rows = self._run(select(column.device, column.epoch, column.counter, column.samples))
+        return [ToldStatistics(*row) for row in rows]
+
+    def told_payload(self, device: str, epoch: int) -> bytes:
+        column = schema.told.c
+        value = self._value(select(column.payload).where(column.device == device, column.epoch == epoch))
+        return b"" if value is None else bytes(value)
+
+    def put_told(self, rows: Sequence[ToldStatistics]) -> None:
+        if rows:
+            column = schema.told.c
+            known = [{"its_device": row.device, "its_epoch": row.epoch} for row in rows]
+            same = column.device == bindparam("its_device"), column.epoch == bindparam("its_epoch")
+            self._run(delete(schema.told).where(*same), known)
+            self._run(insert(schema.told), [asdict(row) for row in rows])
+
+    def remove_told(self, device: str) -> None:
+        self._run(delete(schema.told).where(schema.told.c.device == device))
 
     def epoch_count(self, device: str) -> int:
         return self._count(schema.statistics, schema.statistics.c.device == device)
@@ -139,6 +168,11 @@ class SqlStore:
     def remove_parts(self, device: str, epoch: int) -> None:
         column = schema.parts.c
         self._run(delete(schema.parts).where(column.device == device, column.epoch == epoch))
+
+    def unfinished_epochs(self, device: str) -> list[int]:
+        column = schema.parts.c
+        query = select(column.epoch).where(column.device == device).group_by(column.epoch)
+        return [int(row[0]) for row in self._run(query.order_by(func.min(column.id)))]
 
     def part_count(self) -> int:
         return self._count(schema.parts)
@@ -185,6 +219,17 @@ class SqlStore:
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
+    def has_head(self, payload: bytes) -> bool:
+        return bool(self._count(schema.heads, schema.heads.c.payload == payload))
+
+    def remove_heads_after(self, version: int) -> None:
+        self._run(delete(schema.heads).where(schema.heads.c.version > version))
+
+    def heads(self, space: str, method: str) -> list[StoredHead]:
+        column = schema.heads.c
+        query = select(schema.heads).where(column.space == space, column.method == method)
+        return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
+
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
         version = schema.heads.c.version
@@ -213,6 +258,18 @@ class SqlStore:
         column = schema.refusals.c
         rows = self._run(select(schema.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
+
+    def quarantined(self) -> list[QuarantineRow]:
+        column = schema.quarantined.c
+        rows = self._run(select(schema.quarantined).order_by(column.device, column.epoch)).mappings()
+        return [QuarantineRow(**row) for row in rows]
+
+    def put_quarantined(self, row: QuarantineRow) -> None:
+        self._put(schema.quarantined, asdict(row))
+
+    def remove_quarantined(self, device: str, epoch: int) -> None:
+        column = schema.quarantined.c
+        self._run(delete(schema.quarantined).where(column.device == device, column.epoch == epoch))
 
     def deliveries(self) -> list[DeliveryRow]:
         rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
@@ -252,6 +309,7 @@ class SqlStore:
             schema.updates,
             schema.parts,
             schema.refusals,
+            schema.quarantined,
             schema.events,
             schema.devices,
             schema.deliveries,
@@ -286,33 +344,7 @@ class SqlStore:
     def _value(self, statement: Any) -> Any:
         return self._run(statement).scalar()
 
-    def _run(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
+    def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         if self._active is None:
             raise LocalError("the aggregator's store was used outside a transaction")
         return self._active.execute(statement, values)
-
-
-def _engine(url: str) -> Engine:
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    # the driver's own transaction handling commits behind our back; we begin explicitly instead
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split())[:200]

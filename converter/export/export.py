@@ -1,6 +1,7 @@
-"""Exports a backbone to .tflite or .onnx bytes in a process of its own, so that a crash there becomes an error here.
+"""The process of the frameworks: it converts backbones to .tflite or .onnx bytes; a model from a file is open there.
 
-The process starts while the model is still being read, so that loading TensorFlow twice costs one time.
+A crash in a converter becomes an error here, and TensorFlow is in memory once: the process that proves has no need of
+it. It starts while the data is still being read, so that loading TensorFlow costs no time of its own.
 """
 
 from __future__ import annotations
@@ -11,14 +12,23 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import numpy as np
 
 from converter.sources import QUIET
-from headway.errors import ModelError
+from headway.arrays import AnyArray
+from headway.errors import ConfigError, DataError, HeadwayError, ModelError
 
-EXPORT_TIMEOUT_S = 1800.0
+ANSWER_TIMEOUT_S = 1800.0
+# one heap for all threads: with one for each, what some have freed is held beside what others take
+MEMORY = {"MALLOC_ARENA_MAX": "1"}
+FAMILIES: dict[str, type[HeadwayError]] = {each.__name__: each for each in (ConfigError, DataError, ModelError)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,15 @@ class Job:
 
 
 class Exporter:
-    """The export process; restarted after a crash."""
+    """The process of the frameworks; restarted after a crash.
 
-    def __init__(self, tensorflow: bool = True) -> None:
-        self._tensorflow = tensorflow
+    tensorflow: load it at the start. log: let what the frameworks write about themselves through to stderr.
+    """
+
+    def __init__(self, tensorflow: bool = True, log: bool = False) -> None:
+        self._tensorflow, self._log = tensorflow, log
+        self._folder = tempfile.TemporaryDirectory(prefix="edge-convert-")
+        self._asking = threading.Lock()
         self._process = self._start()
 
     def __enter__(self) -> Exporter:
@@ -54,42 +69,70 @@ class Exporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+        self._folder.cleanup()
 
     def run(self, job: Job) -> bytes:
         """Convert. Raises ModelError with the converter's own last words, or the signal that ended it."""
+        self.ask({"do": "convert", **asdict(job)})
+        return Path(job.target).read_bytes()
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request (converter/export/worker.py). Raises what was raised there, or ModelError."""
+        with self._asking:
+            return self._asked(request)
+
+    def ask_with_arrays(
+        self, request: dict[str, Any], inputs: AnyArray | None = None
+    ) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """The same, with an array for the question, and those of the answer by name."""
+        given, out = Path(self._folder.name) / "inputs.npy", Path(self._folder.name) / "answer.npz"
+        with self._asking:
+            if inputs is not None:
+                np.save(given, inputs)
+            answer = self._asked({**request, "inputs": str(given), "out": str(out)})
+            if not out.exists():
+                return answer, {}
+            with np.load(out, allow_pickle=False) as arrays:
+                found = dict(arrays)
+            out.unlink()
+            return answer, found
+
+    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._process.poll() is not None:
             self._stop()  # closes its pipes
             self._process = self._start()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], EXPORT_TIMEOUT_S)[0]:
+        what = f"the {request['engine']} converter" if request["do"] == "convert" else "the process of the model"
+        if not select.select([self._process.stdout], [], [], ANSWER_TIMEOUT_S)[0]:
             self._stop()
-            raise ModelError(f"conversion took longer than {EXPORT_TIMEOUT_S:.0f} s")
+            raise ModelError(f"{what} took longer than {ANSWER_TIMEOUT_S:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
             how = f"crashed with signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise ModelError(f"the {job.engine} converter {how}")
-        problem = json.loads(line)
-        if problem is not None:
-            raise ModelError(str(problem))
-        return Path(job.target).read_bytes()
+            raise ModelError(f"{what} {how}")
+        answer: dict[str, Any] = json.loads(line)
+        if "problem" in answer:
+            raise _problem(answer)
+        return answer
 
     def _start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "converter.export.export_worker", "tensorflow" if self._tensorflow else "onnx"]
+        command = [sys.executable, "-m", "converter.export.worker", "tensorflow" if self._tensorflow else "onnx"]
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=None if self._log else subprocess.DEVNULL,
             text=True,
             env={
                 **os.environ,
-                **QUIET,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                **{name: os.environ.get(name, value) for name, value in (QUIET | MEMORY).items()},
+                "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path),
+                "PYTHONSAFEPATH": "1",  # a file beside the model must not shadow a module
                 "PYTHONHASHSEED": "0",  # tf2onnx names and orders constants as its sets happen to iterate
             },
         )
@@ -101,3 +144,15 @@ class Exporter:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _problem(answer: dict[str, Any]) -> Exception:
+    """The error that the process met, to be raised here."""
+    kind, said = answer["kind"], answer["problem"]
+    if kind in FAMILIES:
+        return FAMILIES[kind](said)
+    if kind == "ModuleNotFoundError":
+        return ModuleNotFoundError(said, name=answer["name"])
+    error = RuntimeError(f"{kind}: {said}")
+    error.add_note(answer["traceback"])
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +14,9 @@ import numpy as np
 
 from converter.export.export import Job
 from converter.export.versions import flex_operators
-from converter.sources import Source
+from converter.sources import Source, first_line
 from headway.arrays import Float32
-from headway.errors import ModelError
+from headway.errors import HeadwayError, ModelError
 
 Answer = TypeVar("Answer")
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx"}
@@ -53,7 +54,13 @@ class ExportQueue:
         """
         saved = self._scratch / f"saved-{form}"
         if not saved.exists():
-            self._source.save(saved, form)
+            try:
+                self._source.save(saved, form)
+            except (HeadwayError, ModuleNotFoundError):
+                raise
+            except Exception as error:  # layers raise what they like
+                shutil.rmtree(saved, ignore_errors=True)
+                raise ModelError(f"the backbone cannot be written down: {first_line(error)}") from error
         return saved
 
     def begin(self, engine: str, precision: str, form: str, portable: bool = False) -> Future[bytes]:

@@ -1,7 +1,5 @@
-"""Reads SavedModel folders: freezes the serving signature to a graph of constants, cut at the last matrix product.
-
-A SavedModel holds no layers, only operations, so the head is found by shape: MatMul, BiasAdd, and what follows.
-"""
+"""Reads SavedModel folders: freezes the serving signature to a graph of constants, cut before its head
+(converter/sources/saved_model_head.py)."""
 
 from __future__ import annotations
 
@@ -12,14 +10,13 @@ import numpy as np
 
 from converter.sources.frozen import freeze, only, write_frozen
 from converter.sources.layout import tensorflow_time_axis
-from converter.sources.source import HeadWeights, first_line, head_kind
+from converter.sources.saved_model_head import find_head
+from converter.sources.source import HeadWeights, first_line
 from converter.sources.stable_operators import for_one_window
 from headway.arrays import Float32
 from headway.errors import ModelError
 from headway.maths import TimeAxis
 
-PASSIVE = ("Identity", "NoOp", "StopGradient", "Cast", "Squeeze", "Reshape")
-LINKS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log_softmax"}
 CHUNK_ROWS = 256
 
 
@@ -91,8 +88,12 @@ class SavedModelSource:
 
     def _cut(self, frozen: Any) -> tuple[Any, HeadWeights]:
         """The backbone of the whole model, and its head."""
-        product, weights = _find_head(frozen, self._layer)
-        return frozen.prune(frozen.inputs[0].name, product.inputs[0].name), weights
+        cut = find_head(frozen, self._layer)
+        backbone = frozen.prune(frozen.inputs[0].name, cut.at.name)
+        vectors = cut.vectors
+        if vectors is None:
+            return backbone, cut.weights
+        return freeze(lambda x: vectors(only(backbone(x))), tuple(frozen.inputs[0].shape)), cut.weights
 
     def _run(self, function: Any, inputs: Float32) -> Float32:
         import tensorflow as tf
@@ -108,53 +109,3 @@ class SavedModelSource:
         except Exception as error:  # operations raise what they like
             raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         return np.concatenate(parts)
-
-
-def _find_head(frozen: Any, layer: str) -> tuple[Any, HeadWeights]:
-    """The MatMul operation of the head and its constants, walking back from the output."""
-    operation = frozen.outputs[0].op
-    link, bias = "linear", None
-    while True:
-        if operation.type in LINKS and link == "linear" and bias is None:
-            link = LINKS[operation.type]
-        elif operation.type in ("BiasAdd", "AddV2", "Add") and bias is None:
-            bias = _constant(operation.inputs[1])
-            if bias is None:
-                break
-        elif operation.type == "MatMul":
-            kernel = _constant(operation.inputs[1])
-            if kernel is None or operation.get_attr("transpose_a"):
-                break
-            kernel = kernel.T.copy() if operation.get_attr("transpose_b") else kernel
-            if layer and layer not in operation.name.split("/"):
-                break
-            if bias is None:
-                bias = np.zeros(kernel.shape[1], np.float32)
-            where = operation.name
-            if operation.inputs[0].shape.rank not in (None, 2):
-                raise ModelError(
-                    f"{where!r} takes {tuple(operation.inputs[0].shape)}; a head takes one vector per sample: pool or "
-                    "flatten before it"
-                )
-            kind = head_kind(link, where)
-            return operation, HeadWeights(kernel, bias.reshape(-1), kind, where, link == "log_softmax")
-        elif operation.type not in PASSIVE:
-            break
-        if not operation.inputs:
-            break
-        operation = operation.inputs[0].op
-    raise ModelError(
-        f"the graph ends in {operation.type} {operation.name!r}, not in MatMul + BiasAdd with constant weights"
-        f"{f' named {layer!r}' if layer else ''}; save it with a Dense head of its own, or give the .keras file"
-    )
-
-
-def _constant(tensor: Any) -> Float32 | None:
-    import tensorflow as tf
-
-    operation = tensor.op
-    while operation.type in PASSIVE and operation.inputs:
-        operation = operation.inputs[0].op
-    if operation.type != "Const":
-        return None
-    return np.asarray(tf.make_ndarray(operation.get_attr("value")), np.float32)

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_preprocessing, opening, reading, time_axis, with_channel
+from converter.convert import fitted_preprocessing, frameworks, opened, reading, time_axis, with_channel
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
 from converter.options import Options
 from converter.overwriting import check_targets, read_by
 from converter.proof import PROOF_ROWS_MAX
-from converter.sources import Source, open_source
+from converter.sources import Source
 from converter.trainable.trainable_proof import CURVE_ROWS, CURVE_STEPS, Curve, prove
 from headway.arrays import Float32
 from headway.durable import write_durably
@@ -87,7 +87,12 @@ class TrainableReport:
 
 
 def write_trainable(
-    model: Any, data: Data, out: Path, options: Options, progress: Callable[[str], None] = lambda step: None
+    model: Any,
+    data: Data,
+    out: Path,
+    options: Options,
+    progress: Callable[[str], None] = lambda step: None,
+    log: bool = False,
 ) -> TrainableReport:
     """Write the trainable .tflite, proven on every TFLite runtime here.
 
@@ -96,10 +101,10 @@ def write_trainable(
     """
     refuse_unused(options)
     check_targets({"--out": ("trainable .tflite", Path(out))}, read_by(model, data, options))
-    data = as_training_data(data, options.classes, reading(options))
-    with Exporter() as exporter:
+    with frameworks(model, log) as exporter:
+        data = as_training_data(data, options.classes, reading(options))
         progress("loading and cutting the model")
-        source = open_source(model, opening(options))
+        source = opened(model, options, exporter)
         if "tflite" not in source.formats:
             raise ModelError("a trainable .tflite is made from Keras models and SavedModels, not from ONNX")
         data, labels = settled(with_channel(data, source), source.weights, options.task)
@@ -109,9 +114,9 @@ def write_trainable(
         notes += _answer_lines(source, head, preprocessing, data)
         progress("exporting the four signatures")
         payload = export_trainable(source, head, preprocessing, exporter)
-    progress("training it and the same head in NumPy, step for step")
-    rows = spread_rows(data, CURVE_ROWS)
-    proofs, left_out = prove(payload, source, head, preprocessing, data.x[rows], _targets(data, rows), options)
+        progress("training it and the same head in NumPy, step for step")
+        rows = spread_rows(data, CURVE_ROWS)
+        proofs, left_out = prove(payload, source, head, preprocessing, data.x[rows], _targets(data, rows), options)
     write_durably(Path(out), payload)
     return TrainableReport(Path(out), len(payload), proofs, left_out, tflite_minimum(payload), (labels, *notes))
 

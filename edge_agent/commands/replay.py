@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.agent import Agent
+from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
@@ -36,17 +37,18 @@ def replay_recording(
     """
     variant = read_variant(bundle)
     samples = read_samples(stream, variant.classes, task=variant.task)
-    if samples.x is None or samples.y is None or not len(samples):
+    if not samples.has_windows or samples.y is None:
         raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     if phases and (variant.task is not Task.CLASSIFICATION or phases < 2):
         raise DataError(f"phases are for classifiers and 2 or more, not {phases} of a {variant.task} model")
     pipeline = Pipeline(variant, open_runtime(variant))
     windows = RememberedWindows(settings.horizon_rows)
     agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
-    features = pipeline.features(samples.x)
+    features = pipeline.features(samples.windows(0, len(samples)))
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
     answer = agent.process(features, samples.y, samples.ids) if lived is None else lived.answer
-    write_durably(out, answer.encode() if lived is None else answer.encode(phase_accuracy=lived.accuracy))
+    more = {} if lived is None else {"phase_accuracy": lived.accuracy}
+    write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
     learner, events = agent.learner, Counter(event.name for event in agent.take_events(0.0))
     return {
         "task": str(learner.task),

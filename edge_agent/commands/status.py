@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 
+from edge_agent.condition import CONDITION_BYTES, DISK, LEARNING, LINK, DeviceCondition, moment
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import WAITING
 from edge_agent.learner import HeadLearner
 from edge_agent.startup import restore_learner
-from edge_agent.store import DATABASE, SQLiteStore
+from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
+from headway.fields import Fields, parse_json
+from headway.ports import Clock, SystemClock
 
 LOCK = "agent.lock"
 
 
-def read_status(config: AgentConfig) -> dict[str, object]:
-    """State of the last commit. Raises StoreError when the agent has never run here."""
+def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, object]:
+    """State of the last commit, and how the running agent is. clock: the system's by default.
+
+    Raises StoreError when the agent has never run here.
+    """
     slots = Slots(config.state_dir, config.bundle)
     path = slots.store_dir / DATABASE
     if not path.exists():
-        raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
+        raise _nothing(path, "does not exist", "the agent has not run with this configuration yet")
+    if not path.stat().st_size:
+        raise _nothing(path, "is empty", "the agent has not finished its first start yet")
     store = SQLiteStore(path, read_only=True)
     variant = read_variant(slots.bundle)
     learner = HeadLearner(variant, config.learner)
     sync = restore_learner(store, learner)
     if sync is None:
-        raise StoreError(f"{path} is empty; the agent has not finished its first start yet")
+        raise _nothing(path, "is empty", "the agent has not finished its first start yet")
     (rows, size), saved = store.outbox_size(), store.load()
     store.close()
+    condition = _condition(config) if _is_running(config) else None
     return {
         "device": config.device,
         "fleet": config.fleet,
-        "running": _is_running(config),
-        "condition": _condition(config) if _is_running(config) else "stopped",
+        "running": condition is not None,
+        **_shown(condition, clock or SystemClock()),
         "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
         "task": str(learner.task),
         "learner": learner.kind,
@@ -55,32 +65,89 @@ def read_status(config: AgentConfig) -> dict[str, object]:
         # labels that this epoch leaves out, because older ones may have counted them (docs/protocol.md, 5.6)
         "labels_of_older_epochs": sync.before,
         "databases_set_aside": sorted(path.name for path in slots.store_dir.glob(f"{DATABASE}.damaged-*")),
+        "last_recovery": _recovery(saved.get(RECOVERY)),
         "outbox": {"rows": rows, "bytes": size},
     }
+
+
+def _nothing(path: Path, lack: str, reason: str) -> StoreError:
+    """The database has nothing to show."""
+    if any(path.with_name(name).exists() for name in (BACKUP, ACK_RECORD)):
+        reason = f"but the agent has run here; at its next start it goes on from {BACKUP}, if that is good"
+    return StoreError(f"{path} {lack}; {reason}")
 
 
 def status_text(status: dict[str, object]) -> str:
     """The same for people, a line each."""
     lines = []
     for name, value in status.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {_short(item)}" for key, item in value.items())
-        lines.append(f"{name.replace('_', ' '):<20}{_short(value)}")
+        rows = value if isinstance(value, list) and value else [value]
+        label = name.replace("_", " ")
+        for row in rows:
+            if isinstance(row, dict):
+                row = ", ".join(f"{key} {_short(item)}" for key, item in row.items() if item != "")
+            lines.append(f"{label:<20}{_short(row)}")
+            label = ""
     return "\n".join(lines)
 
 
 def _short(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None or value == []:
+        return "-"
     if isinstance(value, float):
         return "-" if value != value else f"{value:.3f}"
     text = str(value)
     return text[:16] if len(text) == 64 else text
 
 
-def _condition(config: AgentConfig) -> str:
+def _condition(config: AgentConfig) -> DeviceCondition:
     """What the running agent last wrote about itself."""
-    return (config.state_dir / LOCK).read_text("utf-8", errors="replace").strip()
+    payload = (config.state_dir / LOCK).read_bytes()
+    line = payload[:CONDITION_BYTES].decode("utf-8", errors="replace").strip()
+    full = payload[CONDITION_BYTES:].strip()
+    return DeviceCondition.decode(line, full) if full else DeviceCondition(line, {})
+
+
+def _shown(condition: DeviceCondition | None, clock: Clock) -> dict[str, object]:
+    if condition is None:
+        return {"condition": "stopped", LINK: None, DISK: None, LEARNING: None, "problems": [], "rejected": None}
+
+    def when(then_s: float) -> str:
+        return moment(then_s, clock.monotonic_s(), clock.wall_s())
+
+    standings = {
+        name: {"state": held.state, "since": when(held.since_s), "detail": held.detail}
+        for name, held in condition.standings.items()
+    }
+    refusals = condition.refusals
+    last = {"last": when(refusals.last_s), "reason": refusals.reason} if refusals.count else {}
+    return {
+        "condition": condition.line,
+        **{name: standings.get(name) for name in (LINK, DISK, LEARNING)},
+        "problems": [
+            {
+                "kind": each.kind,
+                "since": when(each.since_s),
+                "last": when(each.last_s),
+                "count": each.count,
+                "text": each.text,
+            }
+            for each in condition.problems
+        ],
+        # since the agent started
+        "rejected": {"files": refusals.count, **last},
+    }
+
+
+def _recovery(saved: bytes | None) -> dict[str, object] | None:
+    """When and why the agent last went on from its backup, or anew."""
+    if saved is None:
+        return None
+    fields = Fields(parse_json(saved, "saved recovery", StoreError), "saved recovery", StoreError)
+    wall_s = fields.number("wall_s")
+    return {"at": moment(0.0, 0.0, wall_s), "problem": fields.text("problem", length_max=1 << 16)}
 
 
 def _is_running(config: AgentConfig) -> bool:

@@ -2,7 +2,7 @@
 
 from edge_agent.labels.events import EventLog, log_line, read_records
 from edge_agent.labels.label_queue import WAITING
-from edge_agent.labels.labelling import UNBOUNDED, Labelling
+from edge_agent.labels.labelling import UNBOUNDED, Labelling, rows_in_turn
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
@@ -19,5 +19,6 @@ __all__ = [
     "Window",
     "log_line",
     "read_records",
+    "rows_in_turn",
     "unlabelled",
 ]

@@ -26,8 +26,8 @@ from edge_agent.learner import (
     WithdrawPseudoLabel,
 )
 from edge_agent.pipeline import Features
-from headway.arrays import Int8
-from headway.samples import UNLABELLED, Label, no_label, same_label
+from headway.arrays import AnyArray, Int8
+from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label, same_label
 
 UNBOUNDED = 2**53
 
@@ -175,3 +175,22 @@ class Labelling:
         else:
             self.queue.relabel(number, label)
             self._windows.relabel(window_id, label, marker(number))
+
+
+def rows_in_turn(labels: AnyArray | None, count: int) -> Iterator[tuple[slice, Label]]:
+    """Rows that one head serves, in order: each labelled row alone with its label, the rows between them together."""
+    start = 0
+    while start < count:
+        stop = _next_labelled(labels, start, count)
+        yield slice(start, stop), UNLABELLED if labels is None else row_label(labels, start)
+        start = stop
+
+
+def _next_labelled(labels: AnyArray | None, start: int, count: int) -> int:
+    """End of the run that one head can serve: a labelled row alone, or all rows up to the next labelled one."""
+    if labels is None:
+        return count
+    if not no_label(row_label(labels, start)):
+        return start + 1
+    later = np.flatnonzero(is_labelled(labels[start:]))
+    return start + int(later[0]) if len(later) else count

@@ -24,7 +24,7 @@ from headway.fields import Fields, JsonValue
 from headway.maths import SUMS, AnySums, ClassificationSums, Head, HeadInput, Recent, Statistics, Task
 from headway.samples import Label
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import FleetPrior, PublishedHead
+from headway.wire import FleetPrior, PublishedHead, succeeds
 
 FLEET = "fleet"
 STATE_BYTES_MAX = 256 << 20
@@ -204,13 +204,17 @@ class HeadLearner:
         self.names.remove(changes.remove)
         return renames
 
-    def adopt(self, published: PublishedHead) -> bool:
+    def adopt(self, published: PublishedHead, retained: bool = False) -> bool:
         """Take up a newer head of the fleet as a candidate; False when it is not newer.
 
+        retained: it is what the broker retains, and so the newest whatever its version: an aggregator that lost its
+        store, and a broker that lost its memory, count from a lower version on.
         Raises RemoteError when it does not fit this bundle's feature space or classes.
         """
-        if published.version <= self.fleet_version:
-            return False
+        if self._fleet is not None:
+            same = retained and published.encode() == self._fleet.encode()
+            if same or not (retained or succeeds(published.version, self._fleet.version)):
+                return False
         check_head(published, self._variant)
         self._know(published.head.classes, f"fleet head {published.version}")
         self._fleet = published

@@ -72,9 +72,13 @@ class ChangeClasses:
 
 @dataclass(frozen=True, slots=True)
 class AdoptHead:
-    """Take up the fleet's new head. payload: the message as it came."""
+    """Take up the fleet's new head. payload: the message as it came.
+
+    retained: the broker gave it as the newest there is, so it may have a lower version than the one that is known.
+    """
 
     payload: bytes
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,8 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
             learner.add_class(name)
         case ChangeClasses(changes):
             return Applied(renames=learner.change_classes(changes))
-        case AdoptHead(payload):
-            return Applied(changed=learner.adopt(PublishedHead.decode(payload)))
+        case AdoptHead(payload, retained):
+            return Applied(changed=learner.adopt(PublishedHead.decode(payload), retained))
         case AdoptPrior(payload):
             return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.feature_size)))
     return Applied()

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headway.durable import Content
 from headway.maths import Task
 from headway.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A batch that is ours now. `sequence` grows by one per claim; `name` is the writer's own.
+    """A batch that is ours now. `sequence` grows with each claim; `name` is the writer's own, in printable letters.
 
-    The sequence is never reused once its effects are committed. path: where it lies.
+    The sequence is never reused once its effects are committed. path: where it lies; anybody may take it away.
     """
 
     sequence: int
@@ -29,6 +30,11 @@ class Sensor(Protocol):
     What a method did is durable when it returns; only a release may come undone by a power cut.
     """
 
+    @property
+    def unsettled(self) -> int:
+        """How many batches are not taken yet, because they may still be written."""
+        ...
+
     def recover(self, consumed: int) -> list[Claimed]:
         """After a start: forget what is committed (sequence <= consumed), return what was claimed and is not."""
         ...
@@ -40,14 +46,14 @@ class Sensor(Protocol):
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
-        """The content; new_classes: names not among `classes` are no mistake; task: what labels look like.
+        """The content; close it. new_classes: names not among `classes` are no mistake; task: what labels look like.
 
         Raises DataError.
         """
         ...
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
-        """Keep the predictions for a batch; doing it again replaces them."""
+    def answer(self, file: Claimed, payload: Content) -> None:
+        """Keep the predictions for a batch, whole or not at all; doing it again replaces them."""
         ...
 
     def release(self, file: Claimed) -> None:
@@ -60,4 +66,8 @@ class Sensor(Protocol):
 
     def prune_answers(self) -> int:
         """Keep the newest answers up to the limit; returns how many were removed."""
+        ...
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        """What people should know since the last call: an event's name, and a line in words."""
         ...

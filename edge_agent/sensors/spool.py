@@ -2,136 +2,315 @@
 
 A file is claimed by renaming it to ``claimed/SEQUENCE-NAME.npz``. The sequence number is its identity from then on:
 the store remembers the highest one whose effects are committed, so a crash at any point neither skips a file nor
-learns one twice. Writers must rename complete files into the folder; names starting with a dot are ignored.
+learns one twice. Writers should rename complete files into the folder; names starting with a dot are ignored.
+
+Whatever lies in these folders, of any name, kind or content, and whoever moves it meanwhile: it is read, or it is set
+aside with a reason, or it is named in a notice and passed over. Only a disk that refuses is a StoreError.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from edge_agent.config import SensorSettings
+from edge_agent.sensors.kept_files import KeptFiles
 from edge_agent.sensors.ports import Claimed
-from headway.durable import sync_folder, write_durably
-from headway.errors import ConfigError, DataError, StoreError
+from edge_agent.sensors.waiting import Inbox
+from headway.durable import NAME_ERRNOS, Content, refused_by_disk, sync_folder, write_durably
+from headway.errors import ConfigError, DataError, StoreError, listed
 from headway.maths import Task
+from headway.npz import Archive, open_file
+from headway.ports import Clock, SystemClock
+from headway.printable import printable
 from headway.samples import Samples, read_samples
 
 log = logging.getLogger("edge-agent")
-CLAIMED, REJECTED = "claimed", "rejected"
+CLAIMED, REJECTED, REASON = "claimed", "rejected", ".reason"
+CLAIMED_NAME = re.compile(r"(\d{12,15})-(.+)", re.ASCII | re.DOTALL)
+# with what is put before and behind it, a name must fit into 255 bytes
+NAME_BYTES_MAX = 200
+# windows that take less are held in memory; others are read from the file when they are needed
+HELD_BYTES_MAX = 8 << 20
+# how far behind its files a restored database may be
+SEQUENCES_AHEAD_MAX = 1 << 32
+NAMED_MAX = 1_000
+LOST_AND_FOUND = "lost+found"
+KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+GONE_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR})
+OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Spool:
     """A `Sensor`: claims files oldest first, and clears them away once their effects are durable."""
 
-    def __init__(self, settings: SensorSettings) -> None:
+    def __init__(self, settings: SensorSettings, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._root = settings.spool_dir
-        for folder in (self._root, self._root / CLAIMED, self._root / REJECTED, settings.predictions_dir):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(f"cannot create {folder}: {error.strerror}; give the agent write access") from error
+        self._root, self._answers = settings.spool_dir, settings.predictions_dir
+        self._claimed_dir, self._rejected_dir = self._root / CLAIMED, self._root / REJECTED
+        self._inbox = Inbox(self._root, settings.settle_s, clock or SystemClock())
+        self._kept_answers = KeptFiles(self._answers, settings.predictions_files_max)
+        limits = settings.rejected_files_max, settings.rejected_bytes_max
+        self._kept_rejected = KeptFiles(self._rejected_dir, *limits, beside=REASON)
+        self._notices: list[tuple[str, str]] = []
+        self._named: set[str] = set()
+        self._unsynced: Claimed | None = None
+        if self._answers in (self._root, self._claimed_dir, self._rejected_dir):
+            raise ConfigError(f"predictions_dir {self._answers} is one of the spool's own folders; give another one")
+        try:
+            self._make_folders()
+            self._make_folder(self._answers)
+        except StoreError as error:
+            raise ConfigError(f"{error}; give the agent write access") from error
+        self._notices.clear()
+
+    @property
+    def unsettled(self) -> int:
+        """Files that are not taken yet, because they may still be written."""
+        return self._inbox.unsettled
 
     def recover(self, consumed: int) -> list[Claimed]:
         """After a start: drop claimed files already committed (sequence <= consumed), return the others in order."""
-        waiting = []
-        for file in self._claimed():
-            if file.sequence <= consumed:
-                try:
-                    self.release(file)
-                except StoreError as error:
-                    log.warning("%s; it is learned, and cleared away at another start", error)
+        self._make_folders()
+        waiting: dict[int, Claimed] = {}
+        for changed_ns, name in self._in_claimed():
+            match, path = CLAIMED_NAME.fullmatch(name), self._claimed_dir / name
+            sequence = int(match[1]) if match else 0
+            if match and sequence <= consumed:
+                self._release_late(Claimed(sequence, printable(match[2]), path))
+            elif match and sequence <= consumed + SEQUENCES_AHEAD_MAX and sequence not in waiting:
+                waiting[sequence] = Claimed(sequence, printable(match[2]), path)
             else:
-                waiting.append(file)
-        return waiting
+                stranger = Claimed(changed_ns, printable(name), path)
+                self._set_aside_stranger(stranger)
+        return [waiting[sequence] for sequence in sorted(waiting)]
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
         """Claim what is waiting, in the order of modification time then name, numbering from `next_sequence`."""
-        for name in self._waiting():
-            path = self._root / CLAIMED / f"{next_sequence:012d}-{name}"
-            try:
-                os.rename(self._root / name, path)
-            except FileNotFoundError:
-                continue  # its writer took it back between our look and the rename
-            except OSError as error:
-                raise StoreError(f"cannot claim {self._root / name}: {error.strerror}") from error
-            sync_folder(path.parent)
-            sync_folder(self._root)
-            yield Claimed(next_sequence, name, path)
-            next_sequence += 1
+        if self._unsynced is not None:
+            file = self._synced(self._unsynced)
+            next_sequence = max(next_sequence, file.sequence + 1)
+            yield file
+        self._make_folders()
+        for waiting in self._inbox.ready():
+            name = waiting.name
+            while os.path.lexists(path := self._claimed_dir / f"{next_sequence:012d}-{_cut(name)}"):
+                next_sequence += 1
+            if self._move(self._root / name, path):
+                file = self._synced(Claimed(next_sequence, printable(name), path))
+                next_sequence += 1
+                yield file
+        self._name_folders()
 
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
         """The content of a file that is not too large. Raises DataError that names the file as its writer did."""
-        size, limit = file.path.stat().st_size, self._settings.file_bytes_max
+        settings = self._settings
+        opened = self._open(file)
+        size, limit = os.fstat(opened.fileno()).st_size, settings.file_bytes_max
         if size > limit:
+            opened.close()
             raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
-        inflated_max = self._settings.inflated_bytes_max
-        try:
-            return read_samples(
-                file.path,
-                classes,
-                inflated_max,
-                new_classes=new_classes,
-                label_files=True,
-                task=task,
-                label_map=self._settings.label_map,
-            )
-        except DataError as error:
-            raise DataError(str(error).replace(str(file.path), file.name)) from error
+        samples = read_samples(
+            Archive(opened, file.name, settings.inflated_bytes_max),
+            classes,
+            new_classes=new_classes,
+            label_files=True,
+            task=task,
+            label_map=settings.label_map,
+            labels_bytes_max=settings.labels_bytes_max,
+            held_bytes_max=HELD_BYTES_MAX,
+        )
+        answer = self._answers / _own_name(file)
+        if samples.has_windows and answer.is_dir() and not answer.is_symlink():
+            samples.close()
+            raise DataError(f"its answer would replace the folder {answer}; move that away")
+        if samples.unread:
+            arrays = listed(samples.unread)
+            problem = f"{file.name} also holds {arrays}, which mean nothing here: x, y and id are read"
+            self._name("input-ignored", problem, f"arrays {arrays}")
+        return samples
 
-    def answer(self, file: Claimed, payload: bytes) -> None:
+    def answer(self, file: Claimed, payload: Content) -> None:
         """Write the predictions for a file; repeating it replaces the same name with the same content."""
-        write_durably(self._settings.predictions_dir / file.name, payload)
+        self._make_folder(self._answers)
+        path = self._answers / _own_name(file)
+        try:
+            write_durably(path, payload)
+        except StoreError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NAME_ERRNOS - GONE_ERRNOS:
+                raise
+            self._name("answer-lost", str(error), str(path))  # other files are answered as well as ever
+        else:
+            self._kept_answers.add(path.name, 0)
 
     def release(self, file: Claimed) -> None:
         """Forget a file whose effects are committed."""
         try:
-            file.path.unlink(missing_ok=True)
+            with refused_by_disk(f"cannot remove {file.path}", by_name=True):
+                file.path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"cannot remove {file.path}: {error.strerror}") from error
+            problem = f"cannot remove {file.path}, which is learned: {error.strerror}; remove it by hand"
+            self._name("input-ignored", problem, str(file.path))
 
     def reject(self, file: Claimed, reason: str) -> None:
-        """Put a file that cannot be used into ``rejected/`` beside a one-line reason."""
-        target = self._root / REJECTED / file.name
-        write_durably(target.with_name(file.name + ".reason"), (reason + "\n").encode())
+        """Put a file that cannot be used into ``rejected/`` beside a one-line reason.
+
+        One that is longer than ``rejected_bytes_max`` is not kept, only the reason.
+        """
+        self._make_folder(self._rejected_dir)
+        name, size_bytes = self._free_name(file), 0
         try:
-            os.replace(file.path, target)
+            status = file.path.lstat()
+            size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
         except OSError as error:
-            raise StoreError(f"cannot move {file.path} to {target}: {error.strerror}") from error
-        sync_folder(target.parent)
+            reason += f"; it is not kept: {error.strerror}"
+        if size_bytes > self._settings.rejected_bytes_max:
+            reason += f"; it is not kept: {size_bytes} bytes are more than rejected_bytes_max"
+        write_durably(self._rejected_dir / (name + REASON), (printable(reason) + "\n").encode())
+        if size_bytes > self._settings.rejected_bytes_max:
+            self.release(file)
+            size_bytes = 0
+        elif os.path.lexists(file.path):
+            self._move(file.path, self._rejected_dir / name)
+        self._sync(self._rejected_dir)
+        self._sync(self._claimed_dir)
+        kept = os.path.lexists(self._rejected_dir / name)
+        self._kept_rejected.add(name if kept else name + REASON, size_bytes)
+        self._kept_rejected.prune()
 
     def prune_answers(self) -> int:
         """Keep the newest `predictions_files_max` answers; returns how many were removed."""
-        answers = sorted(self._settings.predictions_dir.glob("*.npz"), key=lambda p: p.stat().st_mtime)
-        surplus = answers[: max(0, len(answers) - self._settings.predictions_files_max)]
-        for path in surplus:
-            path.unlink(missing_ok=True)
-        return len(surplus)
+        return self._kept_answers.prune()
 
-    def _waiting(self) -> list[str]:
-        found = []
+    def take_notices(self) -> list[tuple[str, str]]:
+        """What people should know since the last call: an event's name, and a line in words."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def _open(self, file: Claimed) -> io.FileIO:
+        """Raises DataError when it is no file that may be read, StoreError when we have too little of something."""
         try:
-            with os.scandir(self._root) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
-                        continue
-                    found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+            kind = stat.S_IFMT(file.path.lstat().st_mode)
+            if kind != stat.S_IFREG:
+                raise DataError(f"{file.name} is {KINDS.get(kind, 'no file')}; put the file itself into the spool")
+            if len(os.fsencode(_own_name(file))) > NAME_BYTES_MAX:
+                raise DataError(f"its name is longer than {NAME_BYTES_MAX} bytes; give it a shorter one")
+            return open_file(file.path, links=False)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise StoreError(f"spool folder {self._root} has vanished; create it again") from error
-            raise StoreError(f"cannot read {self._root}: {error.strerror}") from error
-        return [name for _, name in sorted(found)]
+            if error.errno in OUR_ERRNOS:
+                raise StoreError(f"cannot read {file.path}: {error.strerror}") from error
+            raise DataError(f"cannot read {file.name}: {error.strerror or error}") from error
 
-    def _claimed(self) -> list[Claimed]:
-        files = []
-        for path in sorted((self._root / CLAIMED).iterdir()):
-            number, dash, name = path.name.partition("-")
-            if not dash or not number.isdigit():
-                raise StoreError(f"{path} was not put there by the agent; move it away")
-            files.append(Claimed(int(number), name, path))
-        return files
+    def _synced(self, file: Claimed) -> Claimed:
+        """A file that is claimed for good. Until both folders are written it may be where it was after a power cut."""
+        self._unsynced = file
+        self._sync(self._claimed_dir)
+        self._sync(self._root)
+        self._unsynced = None
+        return file
+
+    def _sync(self, folder: Path) -> None:
+        with refused_by_disk(f"cannot write {folder}"):
+            sync_folder(folder)
+
+    def _move(self, path: Path, target: Path) -> bool:
+        """Whether it was moved; if not, it is gone, or named and left where it is."""
+        try:
+            with refused_by_disk(f"cannot move {path} to {target}", by_name=True):
+                os.rename(path, target)
+        except FileNotFoundError:
+            return False  # somebody took it back; or the folder is gone, and is made again before the next look
+        except OSError as error:
+            problem = f"cannot move {path} to {target}: {error.strerror}; move it away by hand"
+            self._name("input-ignored", problem, str(path))
+            return False
+        return True
+
+    def _in_claimed(self) -> list[tuple[int, str]]:
+        """Names in ``claimed/``, the longest there first: of two with one number the older one is ours."""
+        found = []
+        with refused_by_disk(f"cannot read {self._claimed_dir}"), os.scandir(self._claimed_dir) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    problem = f"{self._claimed_dir / entry.name} was not put there by the agent; move it away"
+                    self._name("input-ignored", problem, entry.path)
+                else:
+                    found.append((status.st_ctime_ns, entry.name))
+        return sorted(found)
+
+    def _release_late(self, file: Claimed) -> None:
+        try:
+            self.release(file)
+        except StoreError as error:
+            log.warning("%s; it is learned, and cleared away at another start", error)
+
+    def _set_aside_stranger(self, file: Claimed) -> None:
+        problem = "it was not put into claimed/ by the agent; put files into the spool folder"
+        try:
+            self.reject(file, problem)
+        except StoreError as error:
+            problem = str(error)
+        self._name("input-rejected", f"{file.name}: {problem}", str(file.path))
+
+    def _free_name(self, file: Claimed) -> str:
+        """In ``rejected/``. A name that is taken gets the file's number."""
+        name, folder = _own_name(file), self._rejected_dir
+        taken = os.path.lexists(folder / name) or os.path.lexists(folder / (name + REASON))
+        return f"{name}.{file.sequence}" if taken else name
+
+    def _make_folders(self) -> None:
+        for folder in (self._root, self._claimed_dir, self._rejected_dir):
+            self._make_folder(folder)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make it, or again where somebody has removed it, which is said."""
+        if folder.is_dir():
+            return
+        with refused_by_disk(f"cannot create {folder}"):
+            if folder.parent == self._root and os.path.lexists(folder):
+                # a file that somebody called like one of our folders: it is taken in under another name
+                os.rename(folder, folder.with_name(f"{folder.name}.file"))
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+        self._notices.append(("input-ignored", f"folder {folder} was gone and is made again, empty"))
+
+    def _name_folders(self) -> None:
+        ours = {CLAIMED, REJECTED, LOST_AND_FOUND}
+        for name in sorted(self._inbox.folders - ours):
+            path = self._root / name
+            if path != self._answers and path not in self._answers.parents:
+                problem = f"{path} is a folder; only files in {self._root} itself are taken in"
+                self._name("input-ignored", problem, str(path))
+
+    def _name(self, event: str, problem: str, what: str) -> None:
+        """Say something once."""
+        if what not in self._named and len(self._named) < NAMED_MAX:
+            self._named.add(what)
+            self._notices.append((event, printable(problem)))
+
+
+def _own_name(file: Claimed) -> str:
+    """The name that the writer gave, byte for byte."""
+    match = CLAIMED_NAME.fullmatch(file.path.name)
+    return match[2] if match else _cut(file.path.name)
+
+
+def _cut(name: str) -> str:
+    """A name that is too long ends after one byte more than is accepted, and so is known when the file is read."""
+    return os.fsdecode(os.fsencode(name)[: NAME_BYTES_MAX + 1])

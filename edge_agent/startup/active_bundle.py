@@ -14,7 +14,17 @@ from edge_agent.delivery import FACTORY, Slots
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
-from edge_agent.store import ADVICE, Backup, Condition, SQLiteStore, StandbyStore, Store, StoreFailure, open_store
+from edge_agent.store import (
+    ADVICE,
+    RECOVERED,
+    Backup,
+    Condition,
+    SQLiteStore,
+    StandbyStore,
+    Store,
+    StoreFailure,
+    open_store,
+)
 from headway.arrays import Float32
 from headway.bundle import Variant, read_container
 from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
@@ -46,13 +56,17 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a start works with. backup: beside the store; None for a store in memory."""
+    """What a start works with. backup: beside the store; None for a store in memory. recovered: why the device did not
+    go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise.
+    """
 
     variant: Variant
     pipeline: Pipeline
     store: Store
     backup: Backup | None
     agent: Agent
+    recovered: str = ""
+    renewed: str = ""
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
@@ -83,7 +97,8 @@ def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) 
     try:
         store, backup = _store_of(folder)
         try:
-            return _open_with(config, slots, clock, trial, store, backup)
+            renewed = backup.review(store)
+            return replace(_open_with(config, slots, clock, trial, store, backup), renewed=renewed)
         except BaseException:
             store.close()
             raise
@@ -105,11 +120,20 @@ def _open_with(
     variant = accepted_variant(replace(config, bundle=slots.bundle), store)
     runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
     counted = (slots.pointer.boot, slots.pointer.consumed)
-    agent = open_agent(config, variant, store, ack_record=backup.ack_record(), counted=counted, trial=trial)
+    recovered = store.load().get(RECOVERED, b"").decode()
+    agent = open_agent(
+        config,
+        variant,
+        store,
+        ack_record=backup.ack_record(),
+        counted=counted,
+        trial=trial,
+        wall_s=clock.wall_s(),
+    )
     if trial and isinstance(store, SQLiteStore):
         slots.note_boot(agent.sync_state.boot)
     pipeline = Pipeline(variant, _Watched(runtime) if trial else runtime)
-    return Opened(variant, pipeline, store, backup, agent)
+    return Opened(variant, pipeline, store, backup, agent, recovered)
 
 
 def _store_of(folder: Path) -> tuple[SQLiteStore, Backup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer
@@ -12,6 +13,7 @@ from edge_agent.sensors import Sensor
 from edge_agent.startup.active_bundle import Opened
 from edge_agent.store import RetryingStore, StandbyStore
 from headway.ports import Clock, Outgoing, Transport
+from headway.stopping import StopRequest
 
 
 def build_device(
@@ -24,12 +26,14 @@ def build_device(
     installer: Installer | None = None,
     machine_state: MachineState | None = None,
     loop: type[DeviceLoop] = DeviceLoop,
+    stop: StopRequest | None = None,
+    folder: Path | None = None,
 ) -> DeviceLoop:
     """A device that is ready to start, on an opened bundle and store.
 
     connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
-    machine_state: of this Linux machine by default. loop: another class in tests. Raises ConfigError for a policy that
-    this machine cannot follow.
+    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder: as for `DeviceLoop`.
+    Raises ConfigError for a policy that this machine cannot follow.
     """
     store, backup = opened.store, opened.backup
     if isinstance(store, StandbyStore):
@@ -37,6 +41,7 @@ def build_device(
         retrying.refused(store.failure, clock.monotonic_s())
     else:
         retrying = RetryingStore(store, backup)
+    notes = (("store-recovered", opened.recovered), ("backup-renewed", opened.renewed))
     return loop(
         config,
         clock,
@@ -49,4 +54,7 @@ def build_device(
         connect=connect,
         installer=installer,
         replace_database=None if backup is None else backup.replace_database,
+        stop=stop,
+        folder=folder,
+        notes=[(name, text) for name, text in notes if text],
     )

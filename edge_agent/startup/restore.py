@@ -6,20 +6,17 @@ import logging
 
 from edge_agent.agent import Agent
 from edge_agent.learner import HeadLearner
-from edge_agent.store import INDEX, PIECE, Entry, Store, join, redo
+from edge_agent.store import BLOB, INDEX, PIECE, RECOVERED, Entry, Store, join, redo
 from edge_agent.sync import SyncState
 from headway.errors import DataError, RemoteError, StoreError
 
 log = logging.getLogger("edge-agent")
 
-# where agents before journals kept the whole state
-BLOB = "learner"
-
 
 def restore_learner(store: Store, learner: HeadLearner) -> SyncState | None:
     """Bring a fresh learner to the last commit; the sync state of then, None for an empty store. Raises StoreError."""
     saved = store.load()
-    if not saved:
+    if not saved.keys() - {RECOVERED}:
         return None
     try:
         learner.restore(join(saved) if INDEX in saved else saved[BLOB])

@@ -4,22 +4,40 @@ from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import Entry, redo
 from edge_agent.store.persisted import CHECKED_NAMES, CORRECTIONS, EPOCH, MARK, RECORDS, SHIFT, Extent, Persisted, Saved
 from edge_agent.store.pieces import INDEX, PIECE, join
-from edge_agent.store.recovery import DATABASE, RECOVERED, Backup, open_store, set_aside
+from edge_agent.store.recovery import (
+    ACK_RECORD,
+    BACKUP,
+    BLOB,
+    DATABASE,
+    OWNER,
+    RECOVERED,
+    RECOVERY,
+    RELEASE,
+    Backup,
+    open_store,
+    set_aside,
+)
 from edge_agent.store.retrying import RetryingStore
 from edge_agent.store.standby import StandbyStore
 from edge_agent.store.store import ADVICE, Changes, Condition, MemoryStore, OutboxRow, SQLiteStore, Store, StoreFailure
 
 __all__ = [
+    "ACK_RECORD",
     "ADVICE",
+    "BACKUP",
+    "BLOB",
     "CHECKED_NAMES",
     "CORRECTIONS",
     "DATABASE",
     "EPOCH",
     "INDEX",
     "MARK",
+    "OWNER",
     "PIECE",
     "RECORDS",
     "RECOVERED",
+    "RECOVERY",
+    "RELEASE",
     "SHIFT",
     "Backup",
     "Changes",

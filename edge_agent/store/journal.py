@@ -128,7 +128,7 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
                 "add": [*changes.add],
                 "remove": [*changes.remove],
             }
-        case AdoptHead(payload):
+        case AdoptHead(payload, _):
             tensors[f"head.{number}"] = np.frombuffer(payload, np.uint8)
             return {"do": "head"}
         case AdoptPrior(payload):
@@ -159,7 +159,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
     elif kind == "prior":
         operation = AdoptPrior(tensors[f"prior.{number}"].tobytes())
     else:
-        operation = AdoptHead(tensors[f"head.{number}"].tobytes())
+        # it was taken up then, whatever its version
+        operation = AdoptHead(tensors[f"head.{number}"].tobytes(), retained=True)
     row.finish()
     return operation
 

@@ -11,8 +11,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from edge_agent.store.recovery import DATABASE
+from edge_agent.store.recovery import BACKUP, DATABASE, position_of, read_backup
 from edge_agent.store.store import Changes, MemoryStore, SQLiteStore, StoreFailure
+from headway.errors import StoreError
 
 log = logging.getLogger("edge-agent")
 PROBE = "standby"
@@ -64,8 +65,18 @@ class StandbyStore(MemoryStore):
                     self._take_over(store)
                 finally:
                     store.close()
-        except (OSError, StoreFailure) as error:
-            log.warning("what the disk holds cannot be read (%s); predictions are those of the bundle", error)
+            if position_of(self.load(), self.journal()) is not None:
+                return
+            problem = "the database is missing or empty"
+        except (OSError, StoreError) as error:
+            problem = f"the database cannot be read: {error}"
+        try:
+            super().commit(read_backup(self._path.with_name(BACKUP)))
+            log.warning("%s; predictions go on with the last backup", problem)
+        except StoreError as error:
+            # a new device has neither
+            said = log.warning if self._path.exists() else log.info
+            said("%s; no backup helps (%s); predictions are those of the bundle", problem, error)
 
     def _take_over(self, store: SQLiteStore) -> None:
         state, journal = store.load(), tuple(store.journal())

@@ -109,6 +109,8 @@ CONDITIONS = {
     sqlite3.SQLITE_PERM: Condition.READ_ONLY,
     sqlite3.SQLITE_CORRUPT: Condition.DAMAGED,
     sqlite3.SQLITE_NOTADB: Condition.DAMAGED,
+    # a table is missing, or not ours
+    sqlite3.SQLITE_ERROR: Condition.DAMAGED,
 }
 
 
@@ -167,6 +169,7 @@ class SQLiteStore:
             else:
                 self._connection = sqlite3.connect(path, isolation_level=None)
                 self._prepare()
+        self._file = _identity(path)
 
     def load(self) -> dict[str, bytes]:
         with self._errors_named():
@@ -193,6 +196,10 @@ class SQLiteStore:
         return int(rows), int(size)
 
     def commit(self, changes: Changes) -> None:
+        if _identity(self._path) != self._file:
+            # SQLite would go on writing to the file that has lost its name, and nobody would ever read it
+            problem = f"{self._path} was deleted or replaced while the agent used it"
+            raise StoreFailure(Condition.DAMAGED, f"{problem}: {ADVICE[Condition.DAMAGED]}")
         with self._errors_named(), self._transaction() as run:
             run.executemany(
                 "INSERT INTO state (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -272,6 +279,15 @@ class SQLiteStore:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             condition = CONDITIONS.get(code, Condition.FAILING)
             raise StoreFailure(condition, f"{self._path}: {error}: {ADVICE[condition]}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this name means now; None when it means none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class MemoryStore:

@@ -5,6 +5,7 @@ from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
 from edge_agent.sync.history import SyncState
 from edge_agent.sync.outbox import Outbox, as_sent
+from edge_agent.sync.refusal import Refusal
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Epochs",
     "ErrorFeedback",
     "Outbox",
+    "Refusal",
     "SyncState",
     "Uplink",
     "as_sent",

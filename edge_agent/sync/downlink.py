@@ -7,27 +7,31 @@ from hashlib import blake2b
 from edge_agent.learner import HeadLearner
 from headway.wire import PriorRequest
 
+# a connection that does not last must not become a flood
+REQUESTS_PER_HEAD_MAX = 3
+
 
 class Downlink:
     """What this device has seen of it, and when to ask for more."""
 
     def __init__(self, learner: HeadLearner) -> None:
         self._learner = learner
-        self._seen = b""
+        self._seen = False, b""
         # the head for which the others' statistics were requested on this connection
-        self._asked_at = 0
+        self._asked_at = self._times = self._newest = 0
 
     def reconnected(self) -> None:
         """A fresh connection: an answer may have been lost with the one before."""
-        self._asked_at = 0
+        if self._times < REQUESTS_PER_HEAD_MAX:
+            self._asked_at = 0
 
-    def has_seen(self, payload: bytes) -> bool:
+    def has_seen(self, payload: bytes, retained: bool) -> bool:
         """Whether this is the head that was looked at last: the broker's retained one comes with every connection."""
-        return self._digest(payload) == self._seen
+        return (retained, self._digest(payload)) == self._seen
 
-    def saw(self, payload: bytes) -> None:
-        """A head of the fleet was looked at, and can be used."""
-        self._seen = self._digest(payload)
+    def saw(self, payload: bytes, retained: bool) -> None:
+        """A head of the fleet was looked at, and can be used. retained: as the broker's newest, whatever its number."""
+        self._seen = retained, self._digest(payload)
 
     def prior_request(self) -> bytes | None:
         """The request for the other devices' statistics, while few labels of its own make them useful.
@@ -39,7 +43,8 @@ class Downlink:
             return None
         if head.samples < 2 * max(learner.prior_samples, 1):
             return None
-        self._asked_at = head.version
+        self._times = self._times + 1 if head.version == self._newest else 1
+        self._asked_at = self._newest = head.version
         return PriorRequest(learner.space, learner.prior_samples).encode()
 
     @staticmethod

@@ -42,6 +42,7 @@ class Epochs:
 
     def count(self, operation: Operation, renames: Sequence[tuple[str, str]]) -> None:
         """An operation has changed them. renames: classes (old, new) that have other names now."""
+        self.begin_run()  # other names are no other sums: it is not too late
         if isinstance(operation, CorrectLabel) and operation.number < self.state.before:
             names = self._learner.names.wire_names
             self.baseline.correct(operation.features.codes, operation.before, operation.after, names)
@@ -66,7 +67,8 @@ class Epochs:
 
     def leave(self, counter: int | None) -> int:
         """Begin a new epoch where another branch of the history parts from this one: at `counter`, None for now, or at
-        the first moment since then whose statistics are known. Returns how many changes that leaves out."""
+        the first moment since then whose statistics are known. Returns how many changes that leaves out;
+        at most so many, where it is not known where the branches part."""
         state, now = self.state, self._now()
         if now is None:
             state.begin_epoch(state.epoch_from(state.counter, self._run_id), state.counter, self._learner.labels)
@@ -83,8 +85,9 @@ class Epochs:
         at = moment.position - state.base
         self.older.add(StatisticsReport(self._device, state.epoch, at, counted, state.history_at(at)))
         self.baseline.begin(moment.statistics + self._past.corrections(moment, moment.labels))
+        unknown = max(0, state.counter - state.acked) if counter is None else moment.position - parted
         state.begin_epoch(state.epoch_from(at, self._run_id), at, moment.labels)
-        return moment.position - parted
+        return unknown
 
     def begin_anew(self, draw: Callable[[int], int]) -> None:
         """Begin a new epoch here and now; the aggregator has removed all that came before. draw: random bits."""

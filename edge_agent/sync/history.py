@@ -41,6 +41,7 @@ class SyncState:
     epoch: identity of this device's history, drawn at random when it began.
     counter: grows whenever the statistics change; acked: the highest the aggregator has durably stored.
     sequence: last outbox row written. consumed: last spool file learned from. boot: starts of the program.
+    begun, begun_rows: the spool file, after `consumed`, of which only the first rows are learned; 0 for none.
     run_id, earlier_runs, run_ends: see `headway.wire.messages.History`; sequence_ends: the last outbox row of each
     earlier run. before: labels that older epochs may have counted; base: changes counted under older epochs, so that
     `position` goes on over them.
@@ -56,6 +57,8 @@ class SyncState:
     before: int = 0
     earlier_runs: tuple[int, ...] = ()
     run_ends: tuple[int, ...] = ()
+    begun: int = 0
+    begun_rows: int = 0
     sequence_ends: tuple[int, ...] = ()
     base: int = 0
 
@@ -79,6 +82,15 @@ class SyncState:
     def consume(self, sequence: int) -> None:
         """The spool's file of this number is learned."""
         self.consumed = sequence
+        self.begun = self.begun_rows = 0
+
+    def consume_rows(self, sequence: int, rows: int) -> None:
+        """The first rows of the spool's file of this number are learned."""
+        self.begun, self.begun_rows = sequence, rows
+
+    def rows_of(self, sequence: int) -> int:
+        """How many rows of a spool file that is not consumed are learned."""
+        return self.begun_rows if sequence == self.begun else 0
 
     def next_sequence(self) -> int:
         """The number of one more outbox row."""
@@ -94,6 +106,8 @@ class SyncState:
     def begin_boot(self, boot: int, consumed: int) -> None:
         """The program starts; another store of this device may have reached these numbers already."""
         self.boot, self.consumed = max(self.boot, boot) + 1, max(self.consumed, consumed)
+        if self.begun <= self.consumed:
+            self.begun = self.begun_rows = 0
 
     def begin_run(self, run_id: int) -> None:
         """Run `run_id` of the program is about to change the statistics; the one that did before has ended."""
@@ -165,6 +179,9 @@ class SyncState:
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if not self.begun:
+            # as agents before saved it, so that they can go on from it
+            del values["begun"], values["begun_rows"]
         return canonical_json({SAVED_NAMES.get(name, name): value for name, value in values.items()})
 
     @classmethod
@@ -182,6 +199,8 @@ class SyncState:
             before=fields.integer("before", 0),
             earlier_runs=fields.integers("earlier", count_max=RUNS_MAX, default=()),
             run_ends=fields.integers("ends", count_max=RUNS_MAX, default=()),
+            begun=fields.integer("begun", 0),
+            begun_rows=fields.integer("begun_rows", 0),
             sequence_ends=fields.integers("sequence_ends", count_max=RUNS_MAX, default=()),
             base=fields.integer("base", 0),
         )

@@ -25,6 +25,8 @@ from headway.wire import (
 )
 
 NEVER_S = -1e9
+# reports of a branch whose answers did not come, before it parts where it stands
+UNTOLD_MAX = 8
 # after so many changes whole statistics, which the broker retains for an aggregator that loses its store
 CHANGES_MAX = 20
 # parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
@@ -36,18 +38,23 @@ class Uplink:
     """One device's reports.
 
     pace_s: the pause the aggregator asks for. It holds over connections; `interval_s` does not, because what was in
-    flight when one broke may be lost.
+    flight when one broke may be lost. refusal_pause_s: the pause before what was refused is sent again.
     """
 
     device: str
     settings: SyncSettings
     pace_s: float = 0.0
+    refusal_pause_s: float = 0.0
+    _refused: bool = False
     _unsendable_bytes: int = 0
     _sent_counter: int = -1
     _sent_at_s: float = NEVER_S
     _fresh: bool = True
     _doubted: bool = False
     _awaiting: bool = False
+    _reports: int = 0
+    _asked: int = 0
+    _asked_with: int = -1
     _upload: PartsUpload | None = None
     _sent: StatisticsReport | None = None
     _stored: StatisticsReport | None = None
@@ -70,6 +77,14 @@ class Uplink:
         """Of the report sent last; -1 for none."""
         return self._sent_counter
 
+    def repeat_unanswered(self) -> bool:
+        """An ack tells of another branch, but not where it parts from this one: ask again, with a report. False when so
+        many were sent for that in vain that nothing will come."""
+        if self._asked_with != self._reports:
+            self._asked_with, self._asked = self._reports, self._asked + 1
+        self.doubt()
+        return self._asked <= UNTOLD_MAX
+
     def doubt(self) -> None:
         """Send whole statistics again, acknowledged or not."""
         self._doubted = True
@@ -85,6 +100,9 @@ class Uplink:
         """What to send now."""
         if not connected:
             return []
+        if self._refused:
+            # the pause is counted from here, and parts of what was refused are not sent on
+            self._refused, self._upload, self._sent_at_s = False, None, now_s
         if self._upload is not None:
             if state.acked < self._upload.counter and self._upload.epoch == state.epoch:
                 return self._parts(self._upload, now_s)
@@ -98,7 +116,7 @@ class Uplink:
         statistics = learner.trainer.statistics
         if statistics is None:
             return sends
-        self._awaiting = True
+        self._awaiting, self._reports = True, self._reports + 1
         counted = baseline.rest_of(statistics)
         report = StatisticsReport(self.device, state.epoch, state.counter, counted, state.history)
         self._sent = report
@@ -123,9 +141,9 @@ class Uplink:
         if self._upload is not None:
             self._upload.reconnected()
 
-    def acknowledged(self, ack: Ack, acked: int) -> None:
+    def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
-        self.pace_s, self._awaiting = ack.pace_s, False
+        self.pace_s, self.refusal_pause_s, self._awaiting = ack.pace_s, refusal_pause_s, False
         # an old ack that was late looks the same; then whole statistics go out once too often
         self._doubted |= ack.counter < acked
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):
@@ -133,9 +151,14 @@ class Uplink:
         if self._upload is not None:
             self._upload.acknowledged(ack)
 
+    def refused(self, pause_s: float) -> None:
+        """The aggregator does not take what was reported."""
+        self._refused, self.refusal_pause_s = True, pause_s
+
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
-        self._sent_counter = -1
+        self._sent_counter = self._asked_with = -1
+        self._asked = 0
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:
@@ -161,7 +184,7 @@ class Uplink:
     def _time_has_come(self, state: SyncState, now_s: float) -> bool:
         waited_s = now_s - self._sent_at_s
         settled = state.acked >= state.counter and not (self._doubted and state.counter)
-        if settled or waited_s < self.pace_s:
+        if settled or waited_s < max(self.pace_s, self.refusal_pause_s):
             return False
         if self._fresh:
             return True

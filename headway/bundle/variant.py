@@ -101,8 +101,9 @@ class Variant:
 
     @property
     def frozen_head(self) -> Head:
-        """The head as shipped, with the link that its task gives it."""
-        return replace(self.head, kind=self.task.link)
+        """The head as shipped, with the source's own link: softmax, or sigmoids, over classes too, which then need not
+        add up to one. Logits get the link of their task."""
+        return self.head if self.head.kind is HeadKind.SIGMOID else replace(self.head, kind=self.task.link)
 
     @property
     def space(self) -> str:

@@ -12,7 +12,7 @@ from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Prep
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
-from headway.maths.statistics import SAMPLES_MAX, Statistics, from_arrays, merge, to_arrays
+from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 
@@ -22,6 +22,7 @@ __all__ = [
     "LABEL_THRESHOLD",
     "MEDIAN_WIDTH_MAX",
     "SAMPLES_MAX",
+    "SCATTER_TOLERANCE",
     "SUMS",
     "TEMPERATURES",
     "AnySums",

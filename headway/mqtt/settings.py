@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.settings import PATH_CHARACTERS_MAX, boolean, integer, number, text, texts
+from headway.settings import boolean, integer, number, optional_path, text, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,30 +16,26 @@ class MqttSettings:
     host: str = text("localhost", doc="Name or address of the broker.")
     port: int = integer(1883, low=1, high=65_535, doc="Port of the broker, usually 8883 with TLS.")
     username: str = text("", doc="Name to log in to the broker with; empty for none.", example="device-1")
-    password_file: str = text(
-        "",
-        length_max=PATH_CHARACTERS_MAX,
+    password_file: Path | None = optional_path(
+        formerly_here=True,
         doc="File that holds the password, so that it shows in no process list; needs username.",
         example="/etc/headway/agent.password",
     )
     tls: bool = boolean(
         False, doc="Use TLS 1.2 or newer; the broker's certificate and name are always checked.", example=True
     )
-    ca_file: str = text(
-        "",
-        length_max=PATH_CHARACTERS_MAX,
+    ca_file: Path | None = optional_path(
+        formerly_here=True,
         doc="PEM file of the authority that signed the broker's certificate; empty for those of the system.",
         example="/etc/headway/ca.pem",
     )
-    cert_file: str = text(
-        "",
-        length_max=PATH_CHARACTERS_MAX,
+    cert_file: Path | None = optional_path(
+        formerly_here=True,
         doc="PEM file of this program's own certificate, for brokers that ask for one; needs key_file.",
         example="/etc/headway/agent.pem",
     )
-    key_file: str = text(
-        "",
-        length_max=PATH_CHARACTERS_MAX,
+    key_file: Path | None = optional_path(
+        formerly_here=True,
         doc="PEM file of the private key that belongs to cert_file.",
         example="/etc/headway/agent.key",
     )
@@ -100,11 +97,14 @@ class MqttSettings:
 
     def password(self) -> str | None:
         """The broker password, from a file so that it never shows in a process list or a log. Raises ConfigError."""
-        if not self.password_file:
+        if self.password_file is None:
             return None
+        path = self.password_file.absolute()
         try:
-            with open(self.password_file, encoding="utf-8") as file:
-                return file.read().strip()
+            password = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"password_file {self.password_file}: {reason}") from error
+            raise ConfigError(f"password_file {path}: {reason}") from error
+        if not password:
+            raise ConfigError(f"password_file {path} is empty; write the password into it")
+        return password

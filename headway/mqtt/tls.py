@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import ssl
+from typing import NoReturn
 
 from headway.errors import ConfigError
 from headway.mqtt.settings import MqttSettings
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer, the server's certificate and name checked; None without TLS. Raises ConfigError."""
+    """TLS 1.2 or newer, the server's certificate and name checked; None without TLS. Reads the files anew each time.
+
+    Raises ConfigError, which names the file.
+    """
     if not settings.tls:
         return None
-    file = settings.ca_file
+    ca_file = None if settings.ca_file is None else settings.ca_file.absolute()
+    file = f"ca_file {ca_file}"
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        if settings.cert_file:
-            file = f"{settings.cert_file} or {settings.key_file}"
-            context.load_cert_chain(settings.cert_file, settings.key_file)
+        context = ssl.create_default_context(cafile=ca_file)
+        if settings.cert_file is not None and settings.key_file is not None:
+            pair = settings.cert_file.absolute(), settings.key_file.absolute()
+            file = f"cert_file {pair[0]} or key_file {pair[1]}"
+            # without a function OpenSSL would ask on the terminal, and wait there for ever
+            context.load_cert_chain(*pair, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"cannot use {file} for TLS: {error.strerror or error}; PEM files are needed") from error
     context.sslsocket_class = _ClosedOnFailure
@@ -25,6 +32,10 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
     return context
+
+
+def _no_passphrase() -> NoReturn:
+    raise ConfigError("key_file needs a passphrase, and nobody is there to type it; take it off: openssl pkey")
 
 
 class _ClosedOnFailure(ssl.SSLSocket):

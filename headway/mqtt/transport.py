@@ -7,6 +7,7 @@ every connection begins with a new, empty client, and what must not be lost wait
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -21,9 +22,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from headway.errors import ConfigError
 from headway.mqtt.backoff import FullJitter
+from headway.mqtt.failures import UNANSWERED, connection_failure
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
+from headway.mqtt.takeover import SilentClosings
 from headway.mqtt.tls import tls_context
 from headway.ports import (
     Clock,
@@ -38,14 +42,17 @@ from headway.ports import (
     TransportEvent,
 )
 
+log = logging.getLogger("headway.mqtt")
+
 LOOP_TIMEOUT_S = 1.0
+# for the goodbye; a thread that still tries to connect ends by itself
+STOP_S = 3.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
 TOPICS_REMEMBERED_MAX = 4096
 PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
+ACCESS_REFUSED, INVALID_CLIENT_ID, SESSION_TAKEN_OVER = (134, 135), 133, 142
 MOVES_MAX = 4
-# of OpenSSL (X509_V_ERR_...): extensions that RFC 5280 demands, which Python 3.13 checks by default
-STRICT_CODES = range(80, 94)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,6 @@ class MqttTransport:
         self._settings, self._client_id = settings, client_id
         self._subscriptions, self._will, self._on_event = subscriptions, will, on_event
         self._clock = clock or SystemClock()
-        self._tls, self._password = tls_context(settings), settings.password()
         self._address = (settings.host, settings.port)
         self._limits = _Limits(settings.receive_max)
         self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
@@ -80,12 +86,13 @@ class MqttTransport:
         self._connected = threading.Event()
         self._accepted_at_s: float | None = None
         self._response = Response.RETRY
-        self._reported = False
+        self._reported = self._contested = False
         self._moves = 0
+        self._closings = SilentClosings()
         self._quiet_until_s = float("-inf")
         self._topics: OrderedDict[int, str] = OrderedDict()
         self._thread: threading.Thread | None = None
-        self._client = self._build_client()
+        self._client = self._build_client(None, None)
 
     def start(self) -> None:
         """Start the network thread. Connection failures arrive as `Disconnected` events; it never gives up."""
@@ -114,19 +121,21 @@ class MqttTransport:
         return info.mid
 
     def stop(self) -> None:
-        """Disconnect cleanly (the last will is not sent) and join the network thread."""
+        """Disconnect cleanly (the last will is not sent) and give the network thread a moment to end."""
         self._stopping.set()
         self._client.disconnect()
         if self._thread is not None:
-            self._thread.join(timeout=self._settings.connect_timeout_s + 1)
+            self._thread.join(timeout=STOP_S)
 
     def _run(self) -> None:
         """Connect, serve, and after each loss wait a random time (headway/mqtt/backoff.py)."""
         settings = self._settings
         while not self._stopping.is_set():
             self._accepted_at_s, self._response, self._reported = None, Response.RETRY, False
-            self._client = self._build_client()
+            self._contested = False
             try:
+                # read anew each time: a password that was changed, or a certificate renewed, needs no restart
+                self._client = self._build_client(tls_context(settings), settings.password())
                 self._client.connect(
                     *self._address,
                     settings.keepalive_s,
@@ -134,15 +143,22 @@ class MqttTransport:
                     properties=self._connect_properties(),
                 )
                 self._serve_connection()
+            except ConfigError as error:
+                self._lost(str(error), Response.PERSON)
             except (OSError, ValueError) as error:
-                self._lost(*_failure(error))
+                self._lost(*connection_failure(error, settings, self._clock.wall_s()))
+            except Exception as error:
+                # a fault of ours must not end the thread in silence: the device would stay offline for ever
+                log.debug("in the network thread", exc_info=True)
+                self._lost(f"unexpected {type(error).__name__}: {error}; please report it", Response.SLOW)
             self._connected.clear()
             if self._response is Response.MOVE:
                 continue
             began_s = self._accepted_at_s
             if began_s is None:
                 self._address = (settings.host, settings.port)
-            worked_s = None if began_s is None else self._clock.monotonic_s() - began_s
+                self._closings.clear()
+            worked_s = None if began_s is None or self._contested else self._clock.monotonic_s() - began_s
             self._stopping.wait(self._jitter.wait_s(self._response, worked_s))
 
     def _serve_connection(self) -> None:
@@ -155,7 +171,7 @@ class MqttTransport:
             if self._accepted_at_s is None and not self._reported and self._clock.monotonic_s() > deadline_s:
                 raise TimeoutError(f"connected, but no MQTT answer within {timeout_s:g} s")
 
-    def _build_client(self) -> paho.Client:
+    def _build_client(self, tls: ssl.SSLContext | None, password: str | None) -> paho.Client:
         settings, will = self._settings, self._will
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -169,9 +185,9 @@ class MqttTransport:
         client.max_queued_messages_set(4 * settings.receive_max)
         client.will_set(will.topic, will.payload, will.qos, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
         if settings.username:
-            client.username_pw_set(settings.username, self._password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
+            client.username_pw_set(settings.username, password)
+        if tls is not None:
+            client.tls_set_context(tls)
         if settings.websocket_path:
             client.ws_set_options(path=settings.websocket_path)
         client.on_connect = self._on_connect
@@ -212,6 +228,8 @@ class MqttTransport:
         if self._subscriptions:
             client.subscribe([(filter_, SubscribeOptions(qos=1)) for filter_ in self._subscriptions])
         self._accepted_at_s, self._moves = self._clock.monotonic_s(), 0
+        if not flags.session_present:
+            self._closings.clear()
         self._connected.set()
         self._on_event(Connected(bool(flags.session_present)))
         if not self._limits.retain:
@@ -223,20 +241,42 @@ class MqttTransport:
         if flags.is_disconnect_packet_from_server:
             self._refused("broker ended the connection", reason.value, properties)
         else:
-            self._lost("connection lost" if reason.is_failure else "disconnected", Response.RETRY)
+            self._closed("connection lost" if reason.is_failure else "disconnected")
+
+    def _closed(self, line: str) -> None:
+        """The connection ended without a word of the broker's (headway/mqtt/takeover.py)."""
+        if self._accepted_at_s is None:
+            self._lost(f"{line} {UNANSWERED}", Response.RETRY)
+        elif sign := self._closings.add(self._clock.monotonic_s()):
+            taken_over = reason_of(SESSION_TAKEN_OVER)
+            line += f": {sign}; {taken_over.advice}{self._own(SESSION_TAKEN_OVER)}"
+            # the wait doubles, however long connections last: two clients must not fight at full speed
+            self._contested = True
+            self._lost(line, Response.RETRY, SESSION_TAKEN_OVER)
+        else:
+            self._lost(line, Response.RETRY)
 
     def _refused(self, what: str, code: int, properties: Any) -> None:
         """The broker told us to go, and why."""
         reason = reason_of(code)
         server = str(getattr(properties, "ServerReference", ""))
         detail = " ".join(str(getattr(properties, "ReasonString", "")).split())[:200]
-        line = f"{what}: {reason}"
+        line = f"{what}: {reason}{self._own(code)}"
         line += f" ({detail})" if detail else ""
         line += f"; it names {server[:200]}" if server else ""
         response = reason.response
         if response is Response.MOVE and not self._moves_to(server):
             response = Response.PERSON
-        self._lost(line, response)
+        self._lost(line, response, code)
+
+    def _own(self, code: int) -> str:
+        """What of our own settings the broker means."""
+        settings = self._settings
+        if code in ACCESS_REFUSED and self._accepted_at_s is None:
+            file = settings.password_file
+            read = "" if file is None else f" in {file.absolute()}, which is read again at each attempt"
+            return f"; first of all username {settings.username!r} and its password{read}"
+        return f" (client id {self._client_id})" if code in (INVALID_CLIENT_ID, SESSION_TAKEN_OVER) else ""
 
     def _moves_to(self, server: str) -> bool:
         """Take up the first server of a reference such as ``host:8883 other:8883`` (standard, 4.11), if allowed."""
@@ -249,10 +289,10 @@ class MqttTransport:
         self._address = (host.strip("[]"), int(port))
         return True
 
-    def _lost(self, reason: str, response: Response) -> None:
+    def _lost(self, reason: str, response: Response, code: int = 0) -> None:
         self._connected.clear()
         self._response, self._reported = response, True
-        self._on_event(Disconnected(f"{self._address[0]}:{self._address[1]}: {reason}", response))
+        self._on_event(Disconnected(f"{self._address[0]}:{self._address[1]}: {reason}", response, code))
 
     def _on_message(self, client: Any, _: Any, message: paho.MQTTMessage) -> None:
         given = message.properties
@@ -277,23 +317,17 @@ class MqttTransport:
                 self._on_event(NotSubscribed(filter_, str(reason_of(reason.value))))
 
 
+def check_files(settings: MqttSettings) -> None:
+    """Read password and certificates once, for a program that is of no use without them. Raises ConfigError."""
+    settings.password()
+    tls_context(settings)
+
+
 def _properties(message: Outgoing, packet: int = PacketTypes.PUBLISH) -> Properties:
     properties = Properties(packet)  # type: ignore[no-untyped-call]
     properties.ContentType = message.content_type
     properties.UserProperty = SCHEMA_PROPERTY
     return properties
-
-
-def _failure(error: OSError | ValueError) -> tuple[str, Response]:
-    """A connection that could not be made, in words, and what to do about it."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        advice = "check ca_file and host"
-        if error.verify_code in STRICT_CODES:
-            advice = "make it anew with that extension, as docs/howto/mqtt.md shows"
-        return f"the broker's certificate is not accepted: {error.verify_message}; {advice}", Response.PERSON
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}; check port, cert_file and the broker's log", Response.SLOW
-    return str(error), Response.RETRY
 
 
 def _leave_writing_to_the_loop(client: paho.Client, _: Any, connection: Any) -> None:

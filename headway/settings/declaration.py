@@ -48,7 +48,7 @@ class Setting:
     key: where the value stands, ``key`` or ``table.key``; the field's own name when empty. formerly: the key of the
     release before. example: shown where the default says nothing. length_max: characters of a text; count_max: texts
     in a list. settings: the class of a table. in_file: default of the file, where the field has none because required
-    ones follow it.
+    ones follow it. formerly_here: in the release before, a relative path counted from the working directory.
     """
 
     kind: Kind
@@ -64,6 +64,7 @@ class Setting:
     example: object = None
     settings: type[Any] | None = None
     in_file: str | None = None
+    formerly_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,20 @@ def text(
     return _declared(default, setting)
 
 
-def path(default: str | None = None, *, doc: str, key: str = "", formerly: str = "") -> Path:
+def path(
+    default: str | None = None, *, doc: str, key: str = "", formerly: str = "", formerly_here: bool = False
+) -> Path:
     """Without a default it must be given; a relative one counts from the folder that the reader is told."""
-    return _declared(None if default is None else Path(default), Setting(Kind.PATH, doc, key, formerly))
+    setting = Setting(Kind.PATH, doc, key, formerly, formerly_here=formerly_here)
+    return _declared(None if default is None else Path(default), setting)
 
 
-def optional_path(*, doc: str, key: str = "", formerly: str = "", example: str) -> Path | None:
-    made: Path | None = field(
-        default=None, metadata={SETTING: Setting(Kind.PATH, doc, key, formerly, example=Path(example))}
-    )
+def optional_path(
+    *, doc: str, key: str = "", formerly: str = "", example: str, formerly_here: bool = False
+) -> Path | None:
+    """An empty text in the file means none, too."""
+    setting = Setting(Kind.PATH, doc, key, formerly, example=Path(example), formerly_here=formerly_here)
+    made: Path | None = field(default=None, metadata={SETTING: setting})
     return made
 
 

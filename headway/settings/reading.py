@@ -102,7 +102,8 @@ def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) 
         case Kind.PATH:
             if preset is None and not fields.has(key):
                 return None
-            return base / fields.text(key, None if given is None else str(given), length_max=PATH_CHARACTERS_MAX)
+            text = fields.text(key, None if given is None else str(given), length_max=PATH_CHARACTERS_MAX)
+            return None if preset is None and not text else _path(f"{key} of {fields.where}", text, setting, base)
         case Kind.TEXT:
             return fields.text(key, given, length_max=setting.length_max)
         case Kind.CHOICE:
@@ -121,6 +122,20 @@ def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) 
             return found
         case _:
             return _names(fields, key)
+
+
+def _path(where: str, text: str, setting: Setting, base: Path) -> Path:
+    found, here = base / text, Path(text)
+    if setting.formerly_here and here.exists() and not found.exists():
+        log.warning(
+            "%s: %s does not exist, so %s is taken, as before; relative paths count from the folder of the file, and "
+            "from the next release on from there alone: write the whole path",
+            where,
+            found,
+            here.absolute(),
+        )
+        return here.absolute()
+    return found
 
 
 def _names(fields: Fields, key: str) -> dict[str, str]:

@@ -3,10 +3,12 @@
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
 from headway.wire.messages import (
     CLASSES_MAX,
     JSON_TYPE,
     MESSAGE_BYTES_MAX,
+    PROBLEM_CHARACTERS_MAX,
     REPORT_BYTES_MAX,
     RUNS_MAX,
     TENSORS_TYPE,
@@ -54,9 +56,12 @@ __all__ = [
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
     "PREFIX",
+    "PROBLEM_CHARACTERS_MAX",
     "REPORT_BYTES_MAX",
     "RUNS_MAX",
     "TENSORS_TYPE",
+    "VERSION_MAX",
+    "VERSION_STEP_MAX",
     "Ack",
     "Address",
     "Desired",
@@ -88,9 +93,11 @@ __all__ = [
     "is_change",
     "is_part",
     "join_report",
+    "may_go_on_from",
     "numbered_epoch",
     "parse_topic",
     "quantise",
     "split_report",
+    "succeeds",
     "topic",
 ]

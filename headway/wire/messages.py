@@ -49,6 +49,7 @@ __all__ = [
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
     "NO_HISTORY",
+    "PROBLEM_CHARACTERS_MAX",
     "REPORT_BYTES_MAX",
     "RUNS_MAX",
     "SCHEMA",
@@ -72,6 +73,8 @@ __all__ = [
     "join_report",
     "split_report",
 ]
+
+PROBLEM_CHARACTERS_MAX = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,7 @@ class Ack:
     part_counter, parts: of a report that travels in parts, its counter and how many parts are stored, from the first.
     removed: what the epoch had contributed was taken out on request, and nothing more of it is taken.
     parting: the last report was refused because it comes from another branch of the device's history.
+    refused, problem: why a report was refused, as a short name and in words; `epoch` is 0 where it is unknown.
     """
 
     epoch: int
@@ -238,12 +242,15 @@ class Ack:
     parts: int = 0
     removed: bool = False
     parting: Parting | None = None
+    refused: str = ""
+    problem: str = ""
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "parting"}
         values["life"] = values.pop("run_id")
-        if not self.removed:
-            del values["removed"]
+        for name in ("removed", "refused", "problem"):
+            if not values[name]:
+                del values[name]
         if self.parting is not None:
             answered, shared = self.parting.answered, self.parting.shared
             values |= {"answered_life": answered.run_id, "answered_counter": answered.counter}
@@ -260,7 +267,9 @@ class Ack:
         if fields.has("answered_life"):
             answered = RunPoint(fields.integer("answered_life"), fields.integer("answered_counter"))
             parting = Parting(answered, RunPoint(fields.integer("shared_life"), fields.integer("shared_counter")))
-        return finished(fields, cls(*numbers, pace_s, *rest, removed, parting))
+        refused = fields.text("refused", "", length_max=64)
+        problem = fields.text("problem", "", length_max=PROBLEM_CHARACTERS_MAX)
+        return finished(fields, cls(*numbers, pace_s, *rest, removed, parting, refused, problem))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,21 @@ class Fleet:
 
 
 def acks(effects: list[Effect]) -> dict[str, list[Ack]]:
-    """Acks by device."""
+    """Acks by device, but for those that say why something was refused."""
+    found = answers(effects)
+    told = {device: [ack for ack in every if not ack.refused] for device, every in found.items()}
+    return {device: every for device, every in told.items() if every}
+
+
+def refusals_told(effects: list[Effect]) -> dict[str, list[Ack]]:
+    """The acks that say why something was refused, by device."""
+    found = answers(effects)
+    told = {device: [ack for ack in every if ack.refused] for device, every in found.items()}
+    return {device: every for device, every in told.items() if every}
+
+
+def answers(effects: list[Effect]) -> dict[str, list[Ack]]:
+    """Every ack, by device."""
     found: dict[str, list[Ack]] = {}
     for effect in effects:
         if isinstance(effect, Outgoing) and effect.topic.endswith("/ack"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.heads.averaging import Contribution, average
+from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.policy import AveragingPolicy
 from headway.arrays import Float32
 from headway.errors import LocalError
+from headway.wire import Update
 
 WEIGHTS = np.ones((2, 3), np.float32)
 FREE = AveragingPolicy(clip_norm=1e6, staleness_exponent=0.5)
@@ -51,3 +52,37 @@ def test_the_server_learning_rate_scales_the_step() -> None:
 def test_no_contribution_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(LocalError):
         average(WEIGHTS, [], FREE)
+
+
+def claims(*counts: int) -> list[Contribution]:
+    """Contributions of so many samples each; the last one pulls the other way."""
+    return [Contribution(step(1.0 if number < len(counts) - 1 else -1.0), n) for number, n in enumerate(counts)]
+
+
+@pytest.mark.parametrize("claimed", [17, 160, 2**40])
+def test_claimed_samples_weigh_no_more_than_the_usual_ones_of_the_round(claimed: int) -> None:
+    honest = average(WEIGHTS, claims(*[16] * 10), FREE)
+    assert average(WEIGHTS, claims(*[16] * 9, claimed), FREE).tobytes() == honest.tobytes()
+
+
+def test_a_long_update_is_shortened_to_twice_the_usual_length_of_the_round() -> None:
+    others = [Contribution(step(0.1), 16) for _ in range(9)]
+    moved = average(WEIGHTS, [*others, Contribution(step(-50.0), 16)], AveragingPolicy(clip_norm=1e6))
+    assert moved == pytest.approx(step(1.0 + (0.9 - 0.2) / 10))
+
+
+def test_with_fewer_than_four_devices_nobody_is_the_measure_of_the_others() -> None:
+    moved = average(WEIGHTS, [Contribution(step(1.0), 30), Contribution(step(-1.0), 10)], FREE)
+    assert moved == pytest.approx(step(1.5))
+
+
+def test_what_one_device_sent_is_one_contribution() -> None:
+    sent = [
+        Update("a", 1, number + 1, base, count, "s", ("x", "y"), step(value))
+        for number, (base, count, value) in enumerate([(4, 10, 1.0), (4, 30, 3.0), (1, 60, 2.0)])
+    ]
+    part = merged(sent, 5, FREE)
+    assert part.samples == 100
+    assert part.delta == pytest.approx(step((10 * 1.0 + 30 * 3.0 + 60 * 2.0 * 0.5) / 100))
+    with pytest.raises(LocalError):
+        merged([], 5, FREE)

@@ -203,3 +203,15 @@ def test_what_a_device_says_can_neither_forge_a_line_nor_act_on_the_terminal() -
     assert len(shown.splitlines()) == 2, "the header and one device"
     assert is_printable("".join(shown.splitlines()))
     assert "\\x1b]0;owned\\x07\\x1b[2Jgood\\nother-device  yes 1" in shown
+
+
+def test_problems_of_devices_stand_below_the_table(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = "disk degraded since 2027-01-15T08:00:00Z: the disk is full\x1b[2J"
+    reported = Reported("watch", "1", "s", "exact", "litert", "0", "x", 1, "exact", problem)
+    store = SqlStore(sqlite_url(state_dir))
+    with store.transaction():
+        store.put_device(replace(BUSY, reported=reported.encode()))
+    store.close()
+    assert main(["devices", "--state-dir", str(state_dir)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{BUSY.device}: disk degraded since 2027-01-15T08:00:00Z: the disk is full\\x1b[2J"

@@ -38,7 +38,7 @@ def test_a_minimal_file_takes_every_default(tmp_path: Path) -> None:
 def test_every_limit_can_be_set(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(MINIMAL + "[limits]\n" + "".join(f"{field.name} = 7\n" for field in fields(Limits)))
-    assert read_settings(path).policy.limits == Limits(7, 7, 7, 7, 7, 7, 7)
+    assert read_settings(path).policy.limits == Limits(*[7] * len(fields(Limits)))
 
 
 def test_an_option_wins_over_the_file(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.aggregator.fleets import (
     delta,
     heads,
     model,
+    refusals_told,
     statistics_message,
     tables,
     update_message,
@@ -146,7 +147,7 @@ def test_limits_are_kept() -> None:
     fleet = Fleet(Policy(limits=Limits(devices_max=2, epochs_per_device_max=2, classes_max=4)))
     fleet.send(*[statistics_message(device, 1, 1, FIRST) for device in ("a", "b", "c")])
     fleet.send(*[statistics_message("a", epoch, 1, FIRST) for epoch in (2, 3)])
-    wide = tables(30, 4, (*CLASSES, "jump", "fall"))
+    wide = tables(30, 4, (*CLASSES, "jump", "fall", "sit", "lie", "climb"))
     fleet.send(statistics_message("b", 1, 2, wide))
     assert fleet.refusals == {("", "limit"): 1, ("a", "limit"): 1, ("b", "limit"): 1}
     assert fleet.core.statistics == FIRST + FIRST + FIRST
@@ -430,3 +431,59 @@ def test_an_empty_fleet_publishes_nothing() -> None:
     fleet = Fleet()
     assert fleet.pass_time(100.0) == []
     assert fleet.core.statistics == Statistics.zeros(SIZE, CLASSES, SPACE)
+
+
+def test_a_round_takes_devices_and_not_updates_for_its_measure() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    fleet.send(*[update_message("loud", number, delta(5.0), count=2**40) for number in range(1, 5)])
+    assert heads(fleet.pass_time(1.0)) == [], "four updates of one device are no round"
+    fleet.send(*[update_message(device, 1, delta(0.1)) for device in "abc"])
+    (head,) = heads(fleet.pass_time(1.0))
+    assert (head.devices, head.samples) == (4, 40), "what one device sent is one contribution"
+    expected = 1.0 * (3 * 0.1 + 2 * 0.1) / 4
+    assert head.head.bias == pytest.approx(model().start.bias + expected, rel=1e-5)
+    fleet.send(*[update_message(device, 2, delta(0.1)) for device in "abc"])
+    assert heads(fleet.pass_time(1.0)) == []
+    fleet.send(update_message("loud", 5, delta(0.1)))
+    assert heads(fleet.pass_time(1.0))[0].samples == 40
+
+
+def test_a_fleet_smaller_than_a_round_waits_for_all_of_its_devices() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    fleet.send(update_message("a", 1, delta(0.1)), update_message("b", 1, delta(0.1)))
+    assert heads(fleet.pass_time(1.0))[0].devices == 2
+    fleet.send(update_message("a", 2, delta(0.1)))
+    assert heads(fleet.pass_time(1.0)) == []
+    fleet.send(update_message("b", 2, delta(0.1)))
+    assert heads(fleet.pass_time(1.0))[0].devices == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (Received(topic(FLEET, "a", Kind.STATISTICS), b"no report"), "malformed"),
+        (Received(topic(FLEET, "a", Kind.UPDATE), b"\0" * 64), "malformed"),
+        (statistics_message("a", 1, 2, tables(10, 1, space="6" * 64)), "space"),
+        (statistics_message("a", 1, 2, tables(3000, 1, tuple(f"c{n}" for n in range(300)))), "limit"),
+        (update_message("a", 1, delta(0.1)), "unused"),
+    ],
+)
+def test_every_refused_report_is_answered_with_the_reason(message: Received, reason: str) -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("other", 1, 1, FIRST))
+    effects = fleet.send(*[message] * 3)
+    (told,) = refusals_told(effects)["a"]
+    assert (told.refused, told.counter, told.part_counter) == (reason, 0, 0)
+    assert told.problem
+    assert told.epoch == (0 if reason == "malformed" else 1)
+    first = next(effect for effect in effects if isinstance(effect, Outgoing))
+    assert Ack.decode(first.payload) == told, "before the ack that tells what is stored"
+    assert not refusals_told(fleet.send(statistics_message("a", 1, 3, SECOND)))
+
+
+def test_reasons_that_an_ordinary_ack_tells_and_forged_senders_get_no_other_answer() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE))
+    assert not refusals_told(fleet.send(update_message("a", 5, delta(0.1))))
+    forged = Received(topic(FLEET, "b", Kind.UPDATE), update_message("a", 1, delta(0.1)).payload)
+    assert not refusals_told(fleet.send(forged))
+    assert sum(fleet.refusals.values()) == 2

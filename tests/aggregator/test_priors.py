@@ -9,7 +9,7 @@ from aggregator.policy import AveragingPolicy, Method, Policy
 from headway.ports import Outgoing, Received
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.topics import Kind, topic
-from tests.aggregator.fleets import CLASSES, FLEET, SPACE, Fleet, heads, statistics_message, tables
+from tests.aggregator.fleets import CLASSES, FLEET, SPACE, Fleet, statistics_message, tables
 
 PARTS = {name: tables(20 + number, number) for number, name in enumerate("abc")}
 EVERYTHING = PARTS["a"] + PARTS["b"] + PARTS["c"]
@@ -65,26 +65,6 @@ def test_the_sum_of_too_few_devices_is_not_told(least: int, answers: int) -> Non
 def test_nothing_is_told_to_who_knows_as_much() -> None:
     subject = fleet()
     assert not told(subject.send(request("new", samples=EVERYTHING.samples)), "new")
-
-
-def test_the_same_bytes_until_the_next_head_then_the_new_sum() -> None:
-    subject = fleet()
-    first = told(subject.send(request("new")), "new")
-    subject.send(statistics_message("d", 1, 1, PARTS["a"]))
-    assert told(subject.send(request("other")), "other") == first
-    assert heads(subject.pass_time(1.0))
-    (later,) = told(subject.send(request("new")), "new")
-    assert later == FleetPrior(4, EVERYTHING + PARTS["a"])
-
-
-def test_after_a_removal_the_sum_is_told_without_the_removed_device() -> None:
-    subject = fleet(prior_devices_min=2)
-    told(subject.send(request("new")), "new")
-    with subject.store.transaction():
-        subject.store.request_removal("a", 0.0)
-    subject.pass_time(10.0)
-    (prior,) = told(subject.send(request("new")), "new")
-    assert prior == FleetPrior(2, PARTS["b"] + PARTS["c"])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from aggregator.config import ServiceLimits
+from aggregator.commands import serve
+from aggregator.config import ServiceLimits, Settings
 from aggregator.core import Aggregator
 from aggregator.policy import Policy
 from aggregator.service import Service
@@ -24,8 +28,10 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.sd_notify import SystemdNotifier
+from headway.stopping import STOP_SIGNALS, StopRequest
 from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, model
+from tests.edge_agent.variants import variant
 
 
 @dataclass
@@ -74,6 +80,37 @@ def test_a_broker_that_needs_a_person_ends_the_service_with_one_line() -> None:
     assert transport.stopped
 
 
+def test_who_is_told_to_stop_does_not_start_again_with_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, transport = service(Connected(False))
+    monkeypatch.setattr(Aggregator, "superseded", True)
+    assert made.run(), "another bundle is to be served"
+    made.stop()
+    assert not made.run()
+    assert transport.stopped
+
+
+def test_a_sigterm_between_two_bundles_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant().write(tmp_path / "a.hwb")
+    settings = Settings(fleet=FLEET, bundle=tmp_path / "a.hwb", state_dir=tmp_path / "state")
+    serve_one, served = serve._serve_one_bundle, []
+
+    def switch(settings: Settings, stop: StopRequest) -> bool:
+        served.append(stop)
+        if len(served) > 1:
+            return serve_one(settings, stop)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    monkeypatch.setattr(serve, "_serve_one_bundle", switch)
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        assert serve.serve(settings) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert len(served) == 2
+
+
 def test_a_refused_message_is_one_line_per_connection(caplog: pytest.LogCaptureFixture) -> None:
     refused = Delivered(1, "Not authorized (135)", True, "headway/v1/plant/a/ack")
     lost = NotSubscribed("headway/v1/plant/+/update", "Quota exceeded (151)")
@@ -92,7 +129,7 @@ def test_a_clearing_is_repeated_until_the_broker_confirms_it() -> None:
     made, transport = service(Connected(False))
     name = topic(FLEET, "b", Kind.STATUS)
     with made._store.transaction():
-        made._core._clear(name)
+        made._core._clearings.add("b", Kind.STATUS)
     made.start()
     made.turn(0.0)
 

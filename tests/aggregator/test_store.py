@@ -20,6 +20,7 @@ from aggregator.store.protocol import (
     StoredPart,
     StoredStatistics,
     StoredUpdate,
+    ToldStatistics,
 )
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
@@ -269,3 +270,29 @@ def test_orders_are_replaced_listed_and_forgotten_with_their_device(store: Store
         assert store.deliveries()[1] == ordered
         store.remove_device("a")
         assert [row.device for row in store.deliveries()] == [""]
+
+
+def test_what_is_told_is_kept_by_device_and_epoch(store: Store) -> None:
+    first, second = ToldStatistics("a", 1, 4, 20), ToldStatistics("a", 2, -1, 3)
+    with store.transaction():
+        store.put_told([])
+        store.put_told([first, second, ToldStatistics("b", 1, 9, 30, b"tables")])
+        store.put_told([ToldStatistics("a", 1, 4, 20, b"older")])
+    with store.transaction():
+        assert sorted(store.told(), key=repr) == sorted([first, second, ToldStatistics("b", 1, 9, 30)], key=repr)
+        assert [store.told_payload(*part) for part in (("a", 1), ("a", 2), ("c", 1))] == [b"older", b"", b""]
+        store.remove_told("a")
+        assert store.told() == [ToldStatistics("b", 1, 9, 30)]
+
+
+def test_heads_are_found_by_their_bytes_and_forgotten_from_a_version_on(store: Store) -> None:
+    with store.transaction():
+        for version in (3, 4, 2**53):
+            store.put_head(StoredHead(version, "exact", "s", bytes([version % 256]), 1.0), 16)
+        assert store.has_head(b"\x03")
+        assert not store.has_head(b"\x05")
+        store.remove_heads_after(4)
+    with store.transaction():
+        newest = store.head()
+        assert newest is not None
+        assert newest.version == 4

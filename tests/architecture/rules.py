@@ -16,6 +16,7 @@ BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
+    "aggregator.store.engine": "loads SQLAlchemy",
     "edge_agent.delivery.selftest": "is a program of its own",
 }
 SERVER_ONLY = {"sqlalchemy"}

@@ -15,9 +15,9 @@ from tests.architecture.rules import ROOT, sources
 BESIDE = ("demo", "testbed")
 # objects of other projects, which offer no other way: file -> (what they are, the attributes set)
 FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
-    "aggregator/store/sql.py": ("a connection of sqlite3", frozenset({"connection.isolation_level"})),
+    "aggregator/store/engine.py": ("a connection of sqlite3", frozenset({"connection.isolation_level"})),
     "converter/commands.py": ("the interpreter's own stderr", frozenset({"sys.stderr"})),
-    "converter/export/export_worker.py": (
+    "converter/export/conversions.py": (
         "TensorFlow's converter",
         frozenset(
             {

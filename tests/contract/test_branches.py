@@ -235,9 +235,13 @@ def test_an_aggregator_that_never_says_where_branches_part_makes_the_device_part
     state = device.agent.sync_state
     epoch = state.epoch
     for _ in range(9):
-        device.hear(Ack(epoch, 20, 0, run_id=77))
+        device.now_s += 1e6
+        device.agent.due(device.now_s, connected=True)
+        for _ in range(3):  # of a backlog, of which none answers this device
+            device.hear(Ack(epoch, 20, 0, run_id=77))
     assert device.agent.sync_state.epoch != epoch
     assert device.agent.sync_state.counter == 0
+    assert "; 9 changes since then" in device.agent.forked
 
 
 def test_histories_part_after_the_last_run_they_share() -> None:

@@ -22,7 +22,7 @@ def weights(seed: int = 0) -> Weights:
 
 def hidden(x: np.ndarray, w: Weights) -> np.ndarray:
     """What its backbone gives."""
-    return np.maximum(x @ w["w1"] + w["b1"], 0)
+    return np.asarray(np.maximum(x @ w["w1"] + w["b1"], 0))
 
 
 def data(count: int = 90, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

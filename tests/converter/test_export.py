@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from converter.export.conversions import representative
 from converter.export.export import Exporter, Job
-from converter.export.export_worker import representative
-from headway.errors import ModelError
+from converter.export.remote_source import open_remotely
+from converter.export.worker import Worker
+from converter.sources import Opening, open_source
+from headway.errors import ConfigError, ModelError
+from tests.converter.onnx_models import CLASSES, data, torch_like
 
 JOB = Job("onnx", "int8", "nowhere", "any", "nowhere/out.onnx")
 
@@ -45,7 +51,10 @@ def test_a_crash_is_reported_and_the_next_job_gets_a_new_process(ending: str, me
 
 def test_what_the_converter_says_is_raised() -> None:
     class Refusing(Scripted):
-        script = "import sys; sys.stdin.readline(); print('\"op is neither a custom op nor a flex op\"', flush=True)"
+        script = (
+            "import sys; sys.stdin.readline(); "
+            'print(\'{"problem": "op is neither a custom op nor a flex op", "kind": "ModelError"}\', flush=True)'
+        )
 
     with Refusing() as exporter, pytest.raises(ModelError, match="op is neither a custom op nor a flex op"):
         exporter.run(JOB)
@@ -73,3 +82,49 @@ def test_the_real_one_reports_a_model_that_is_not_there(tmp_path: Path) -> None:
         exporter.run(job)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_model_in_the_other_process_answers_as_one_that_is_open_here(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = torch_like(tmp_path)
+    x, _ = data(5)
+    here = open_source(path)
+    with Exporter(tensorflow=False) as exporter:
+        there = open_remotely(path, Opening(), exporter)
+        for name in ("name", "input_shape", "notes", "time_axis", "formats"):
+            assert getattr(there, name) == getattr(here, name)
+        assert there.forms() == here.forms()
+        assert there.weights.head(CLASSES).kernel.tobytes() == here.weights.kernel.tobytes()
+        exporter._process.kill()  # the next question finds a new process, which opens the model again
+        exporter._process.wait()
+        for own, other in zip(here.answers(x), there.answers(x), strict=True):
+            assert own.tobytes() == other.tobytes()
+        assert there.exact(x) is None
+        there.save(tmp_path / "saved", "any")
+    assert (tmp_path / "saved" / "backbone.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "note"),
+    [
+        (ModelError("no head"), ModelError, ""),
+        (ConfigError("--import x fails"), ConfigError, ""),
+        (ModuleNotFoundError("no keras", name="keras"), ModuleNotFoundError, ""),
+        (ZeroDivisionError("of ours"), RuntimeError, "ZeroDivisionError"),
+    ],
+)
+def test_what_is_raised_there_is_raised_here(raised: Exception, expected: type[Exception], note: str) -> None:
+    class Raising(Worker):
+        def _opened(self, request: dict[str, Any]) -> Any:
+            raise raised
+
+    answer = Raising().answer({"do": "open"})
+    said = f"import sys; sys.stdin.readline(); print({json.dumps(answer)!r}, flush=True)"
+
+    class Answering(Scripted):
+        script = said
+
+    with Answering() as exporter, pytest.raises(expected, match=str(raised)) as caught:
+        exporter.ask({"do": "open"})
+    assert note in "".join(getattr(caught.value, "__notes__", []))
+    assert getattr(caught.value, "name", None) == getattr(raised, "name", None)

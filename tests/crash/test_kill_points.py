@@ -20,6 +20,8 @@ from aggregator.effects import Instant
 from aggregator.heads.publisher import FleetModel
 from aggregator.policy import Policy
 from aggregator.store.sql import SqlStore
+from edge_agent import file_at_hand, intake
+from edge_agent.answer_draft import AnswerDraft
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.sensors.spool import Spool
 from edge_agent.store.store import SQLiteStore
@@ -92,7 +94,14 @@ class World:
         store = Cutting(SQLiteStore(self.folder / "agent.sqlite"), self)
         source = Cutting(Spool(sensor), self)
         self.wire = RecordingTransport()
-        self.loop = open_device(config, self, store, transport=self.wire, sensor=source)  # type: ignore[arg-type]
+        self.loop = open_device(
+            config,
+            self,
+            store,  # type: ignore[arg-type]
+            transport=self.wire,
+            sensor=source,  # type: ignore[arg-type]
+            folder=self.folder,
+        )
         self.loop.start()
         self.loop.handle(Connected(False))
 
@@ -189,7 +198,52 @@ def test_killed(tmp_path: Path, step: str, at: int) -> None:
     assert len(list((tmp_path / "predictions").glob("*.npz"))) == 3
 
 
+@pytest.fixture
+def parts_of_two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is a large one."""
+    monkeypatch.setattr(file_at_hand, "UNIT_ROWS", 2)
+    monkeypatch.setattr(intake, "SLICE_ROWS_MAX", 2)
+
+
+INSIDE_A_FILE: Sequence[tuple[str, str, int]] = [
+    ("killed_after_part", "AnswerDraft.append", 2),
+    ("killed_after_slice", "SQLiteStore.commit", 4),
+]
+
+
+@pytest.mark.parametrize(
+    ("step", "at"), [(s, n) for _, s, n in INSIDE_A_FILE], ids=[name for name, _, _ in INSIDE_A_FILE]
+)
+def test_killed_inside_a_file(
+    tmp_path: Path, parts_of_two_rows: None, monkeypatch: pytest.MonkeyPatch, step: str, at: int
+) -> None:
+    world = World(tmp_path)
+    append = AnswerDraft.append
+
+    def then_pass(self: AnswerDraft, *part: Any) -> None:
+        append(self, *part)
+        world.passed("AnswerDraft.append")
+
+    monkeypatch.setattr(AnswerDraft, "append", then_pass)
+    world.boot_both()
+    x, y = windows(LABELS, seed=4)
+    world.drop("large", x, y)
+    world.cut_after, world.cut_at = step, at
+    with pytest.raises(PowerCut):
+        world.device_turn()
+    assert not (tmp_path / "predictions" / "large.npz").exists()
+    world.boot_both()
+    assert 0 < world.loop.agent.learner.labels < LABELS
+    assert world.run() == 0
+    assert world.loop.agent.learner.trainer.statistics == Statistics.of(  # type: ignore[union-attr]
+        pipeline().features(x).codes, y, CLASSES, variant().space
+    )
+    assert world.loop.settled()
+    with np.load(tmp_path / "predictions" / "large.npz") as answer:
+        assert answer["prediction"].shape == (LABELS,)
+
+
 def test_every_kill_point_is_in_the_protocol() -> None:
     text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-    for name, _, _ in KILL_POINTS:
+    for name, _, _ in (*KILL_POINTS, *INSIDE_A_FILE):
         assert f"`{name}`" in text

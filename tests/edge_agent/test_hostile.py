@@ -15,7 +15,7 @@ from headway.maths.head import Head, HeadInput, HeadKind
 from headway.ports import Connected, Received
 from headway.tensors import encode_tensors
 from headway.wire.fleet_prior import FleetPrior
-from headway.wire.messages import Ack, Event, PublishedHead
+from headway.wire.messages import Ack, Event, Parting, PublishedHead, RunPoint
 from headway.wire.topics import ALL, Kind, topic
 from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, variant
@@ -142,11 +142,14 @@ def test_forged_acks_cannot_use_up_the_epochs(tmp_path: Path) -> None:
     total = device.drop("a", 9, 0)
     device.turn()
     epochs = set()
+    device.loop.handle(Connected(session_present=True))
     for _ in range(50):
-        epoch = device.loop.agent.sync_state.epoch
-        epochs.add(epoch)
-        device.loop.handle(Received(address(Kind.ACK), Ack(epoch, 2**53, 0).encode()))
-    assert len(epochs) == 5
+        state = device.loop.agent.sync_state
+        epochs.add(state.epoch)
+        parting = Parting(RunPoint(state.run_id, state.counter), RunPoint(state.run_id, state.counter))
+        device.loop.handle(Received(address(Kind.ACK), Ack(state.epoch, 2**53, 0, run_id=77, parting=parting).encode()))
+        device.loop.handle(Received(address(Kind.ACK), Ack(state.epoch, 0, 0, removed=True).encode()))
+    assert 1 < len(epochs) <= 5
     assert device.tables == total
 
 

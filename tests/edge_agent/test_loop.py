@@ -94,12 +94,16 @@ def test_a_refused_subscription_is_noted(loop: DeviceLoop) -> None:
     assert "the subscription to headway/v1/plant/_all/head: Not authorized (135)" in str(event.detail["problem"])
 
 
-def test_a_broker_that_needs_a_person_is_a_problem_the_next_report_shows(
+def test_a_broker_that_needed_a_person_is_told_once_it_is_over_and_no_problem_any_more(
     loop: DeviceLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         loop.handle(Disconnected("broker:1883: refused: Banned (138)", Response.PERSON))
     assert [record.message for record in caplog.records] == ["offline: broker:1883: refused: Banned (138)"]
+    assert loop.condition_in_full.standings["link"].state == "offline"
     loop.handle(Connected(False))
     reports = [m for m in recorder(loop).sent if parse_topic(m.topic).kind is Kind.REPORTED]
-    assert "Banned (138)" in Reported.decode(reports[-1].payload).problem
+    assert Reported.decode(reports[-1].payload).problem == ""
+    cleared = recorder(loop).events[0]
+    assert (cleared.name, cleared.detail["kind"]) == ("problem-cleared", "link")
+    assert "Banned (138)" in str(cleared.detail["problem"])

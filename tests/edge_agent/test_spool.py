@@ -9,11 +9,12 @@ import pytest
 
 from edge_agent.config import SensorSettings
 from edge_agent.sensors.spool import Spool
-from headway.errors import DataError, StoreError
+from headway.errors import DataError
 
 
-def settings(tmp_path: Path, **changes: int) -> SensorSettings:
-    return SensorSettings(tmp_path / "spool", tmp_path / "predictions", **changes)  # type: ignore[arg-type]
+def settings(tmp_path: Path, **changes: float) -> SensorSettings:
+    given = {"settle_s": 0.0, **changes}
+    return SensorSettings(tmp_path / "spool", tmp_path / "predictions", **given)  # type: ignore[arg-type]
 
 
 def drop(tmp_path: Path, name: str, content: bytes = b"x", age: int = 0) -> None:
@@ -34,10 +35,14 @@ def test_files_are_claimed_oldest_first_and_numbered(tmp_path: Path) -> None:
     assert list(spool.claim(6)) == []
 
 
-def test_links_are_not_followed(tmp_path: Path) -> None:
+def test_links_are_not_followed_but_refused(tmp_path: Path) -> None:
     spool = Spool(settings(tmp_path))
     (tmp_path / "spool" / "link.npz").symlink_to("/etc/hostname")
-    assert list(spool.claim(1)) == []
+    (file,) = spool.claim(1)
+    with pytest.raises(DataError, match=r"link\.npz is a symbolic link; put the file itself into the spool"):
+        spool.read(file, ("a", "b"), new_classes=False)
+    spool.reject(file, "a symbolic link")
+    assert os.readlink(tmp_path / "spool" / "rejected" / "link.npz") == "/etc/hostname"
 
 
 def test_killed_after_claim(tmp_path: Path) -> None:
@@ -97,8 +102,18 @@ def test_old_answers_are_pruned(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "predictions").iterdir()) == ["0.npz", "1.npz"]
 
 
-def test_a_foreign_file_among_the_claimed_is_not_guessed_about(tmp_path: Path) -> None:
+def test_a_foreign_file_among_the_claimed_is_set_aside_and_named_and_stops_nothing(tmp_path: Path) -> None:
     spool = Spool(settings(tmp_path))
-    (tmp_path / "spool" / "claimed" / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"notes\.txt was not put there by the agent"):
-        spool.recover(0)
+    drop(tmp_path, "a.npz")
+    list(spool.claim(1))
+    claimed = tmp_path / "spool" / "claimed"
+    for name in ("notes.txt", "202601011200-pump.npz", "7-a.npz", "000000000001-a.npz.bak", "9" * 40 + "-a.npz"):
+        (claimed / name).write_text("mine")
+    (claimed / "000000000002-folder").mkdir()
+    assert [(f.sequence, f.name) for f in Spool(settings(tmp_path)).recover(0)] == [(1, "a.npz")]
+    spool = Spool(settings(tmp_path))
+    assert sorted(p.name for p in claimed.iterdir()) == ["000000000001-a.npz", "000000000002-folder"]
+    rejected = tmp_path / "spool" / "rejected"
+    assert (rejected / "notes.txt").read_text() == "mine"
+    assert "not put into claimed/ by the agent" in (rejected / "notes.txt.reason").read_text()
+    assert len(list(rejected.iterdir())) == 10

@@ -1,1 +1,1 @@
-"""Mutated bundles and messages: whatever the bytes, only the family that names the sender's fault comes out."""
+"""Mutated bundles, messages and spool files: whatever the bytes, only the family that names their fault comes out."""

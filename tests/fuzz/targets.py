@@ -1,6 +1,6 @@
 """What is fuzzed: every parser of bytes from outside, its valid inputs, and the family it may raise.
 
-Two targets repair the bundle's hashes after the mutation, so that the mutated content is reached at all.
+Some targets repair hashes and check sums after the mutation, so that the mutated content is reached at all.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import numpy as np
 
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
-from headway.errors import BundleError, HeadwayError, RemoteError
+from headway.errors import BundleError, DataError, HeadwayError, RemoteError
 from headway.fields import canonical_json, parse_json
 from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
+from tests.fuzz.spool import NAMES, SpoolFolder, arrays, packed, seeds
 from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_messages import DECODE, MESSAGES
 
@@ -36,7 +37,7 @@ class Target:
 
 def targets() -> list[Target]:
     """All of them."""
-    small = decode_container(small_variant().encode())
+    small, spool = decode_container(small_variant().encode()), SpoolFolder()
 
     def with_manifest(part: bytes) -> bytes | None:
         """The mutated manifest in its canonical form, over the members as they are."""
@@ -65,6 +66,9 @@ def targets() -> list[Target]:
         Target("bundle tensors", (small.members[TENSORS],), _variant, BundleError, with_tensors),
         Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
         *messages,
+        Target("spool file", seeds(), spool.read, DataError),
+        Target("spool array", arrays(), spool.read, DataError, packed),
+        Target("spool name", NAMES, spool.take, DataError),
     ]
 
 

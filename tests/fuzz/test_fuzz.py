@@ -23,9 +23,13 @@ def test_a_parser_that_leaks_is_found() -> None:
         attack(careless, 500, np.random.default_rng(1))
 
 
-def test_a_message_of_many_lines_is_found() -> None:
+def test_a_message_that_is_too_long_is_found() -> None:
     def chatty(payload: bytes) -> object:
-        raise BundleError("two\nlines")
+        raise BundleError("long" * 1000)
 
-    with pytest.raises(Find, match="several lines"):
+    with pytest.raises(Find, match="message of 4000 characters"):
         attack(Target("chatty", (b"x",), chatty, BundleError), 1, np.random.default_rng(1))
+
+
+def test_a_message_is_one_line_that_can_be_sent_whatever_is_in_it() -> None:
+    assert str(BundleError("two\nlines of caf\udce9")) == r"two\nlines of caf\udce9"

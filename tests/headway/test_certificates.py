@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from headway.mqtt.transport import _failure
+from headway.mqtt import MqttSettings
+from headway.mqtt.failures import connection_failure
 from testbed.certificates import Authority
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md"
@@ -71,6 +72,6 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 
     subprocess.run(["sh", "-e"], input=commands, cwd=tmp_path, check=True, text=True, capture_output=True)
     with pytest.raises(ssl.SSLCertVerificationError) as refused:
         shaken(tmp_path / "ca.pem", tmp_path / "server.pem", tmp_path / "server.key", "broker")
-    line, _ = _failure(refused.value)
+    line, _ = connection_failure(refused.value, MqttSettings(tls=True), 1.8e9)
     assert "docs/howto/mqtt.md" in line
     assert any(word in line for word in ("Key Identifier", "key usage"))

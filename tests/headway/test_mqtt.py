@@ -96,6 +96,27 @@ def test_the_brokers_goodbye_is_told_once_and_the_connection_made_again(code: in
         assert isinstance(again, Connected)
 
 
+def test_a_session_that_was_taken_over_names_the_id() -> None:
+    with running([*ACCEPTED, disconnect(142), "close"], ACCEPTED) as (_, events, _broker):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert (event.code, event.response) == (142, Response.PERSON)
+        assert "another client uses this id; give each machine its own (client id tester)" in event.reason
+
+
+def test_a_fault_of_our_own_does_not_end_the_networks_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: MqttSettings) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError("never seen before")
+
+    monkeypatch.setattr(MqttSettings, "password", broken)
+    with running(ACCEPTED) as (_, events, _broker):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert event.reason.endswith("unexpected ZeroDivisionError: never seen before; please report it")
+        events.wait_for(Connected)
+
+
 def test_a_connection_closed_without_a_word_is_reported_once() -> None:
     with running(["connect", "close"], ACCEPTED) as (_, events, _broker):
         event = events.wait_for(Disconnected)

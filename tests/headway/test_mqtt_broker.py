@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import os
 import socket
@@ -65,8 +66,8 @@ def tls_broker(authority: Authority) -> Iterator[Broker]:
 
 
 def test_tls_with_a_client_certificate(tls_broker: Broker, authority: Authority) -> None:
-    certificate, key = map(str, authority.issue("wrist-1"))
-    files = {"ca_file": str(authority.ca_file), "cert_file": certificate, "key_file": key}
+    certificate, key = authority.issue("wrist-1")
+    files = {"ca_file": authority.ca_file, "cert_file": certificate, "key_file": key}
     with connection(tls_broker, tls=True, alpn=("mqtt",), **files) as (transport, events):
         loops_back(transport, events)
         inner = transport._client.socket()
@@ -90,7 +91,7 @@ def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         settings = MqttSettings(
-            "127.0.0.1", listener.getsockname()[1], tls=True, ca_file=str(authority.ca_file), alpn=("x-amzn-mqtt-ca",)
+            "127.0.0.1", listener.getsockname()[1], tls=True, ca_file=authority.ca_file, alpn=("x-amzn-mqtt-ca",)
         )
         transport = MqttTransport(settings, "a", (), WILL, lambda event: None)
         transport.start()
@@ -102,7 +103,7 @@ def test_alpn_is_offered_in_the_handshake(authority: Authority) -> None:
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a socket that nobody closed
 def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
-    with connection(tls_broker, tls=True, ca_file=str(stranger.ca_file)) as (_, events):
+    with connection(tls_broker, tls=True, ca_file=stranger.ca_file) as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert event.response is Response.PERSON
@@ -111,7 +112,7 @@ def test_a_certificate_of_somebody_else_is_not_accepted(tls_broker: Broker, tmp_
 
 
 def test_without_the_client_certificate_the_broker_lets_nobody_in(tls_broker: Broker, authority: Authority) -> None:
-    with connection(tls_broker, tls=True, ca_file=str(authority.ca_file)) as (_, events):
+    with connection(tls_broker, tls=True, ca_file=authority.ca_file) as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert not [e for e in events.rest() if isinstance(e, Connected)]
@@ -124,24 +125,44 @@ def password_line(name: str, password: str) -> str:
     return f"{name}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(hashed).decode()}\n"
 
 
+HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md").read_text()
+PASSWORDS = {"wrist-1": "secret", "wrist-2": "second", "aggregator": "master"}
+# what the test broker sets already, and what would need TLS here
+NOT_HERE = (
+    "listener",
+    "persistence",
+    "autosave",
+    "max_inflight",
+    "max_queued",
+    "cafile",
+    "certfile",
+    "keyfile",
+    "tls_",
+)
+
+
 @pytest.fixture
 def guarded_broker(tmp_path: Path) -> Iterator[Broker]:
-    """Passwords, and the access list of docs/howto/mqtt.md."""
-    (tmp_path / "passwords").write_text(password_line("wrist-1", "secret") + password_line("aggregator", "master"))
-    howto = Path(__file__).parents[2] / "docs" / "howto" / "mqtt.md"
-    access = howto.read_text().split("```acl\n")[1].split("```")[0]
-    (tmp_path / "access").write_text(access.replace("FLEET", "plant"))
-    for name in ("passwords", "access"):
+    """The configuration of docs/howto/mqtt.md: passwords, access list, client ids; without TLS."""
+    (tmp_path / "headway.passwords").write_text("".join(password_line(*pair) for pair in PASSWORDS.items()))
+    access = HOWTO.split("```acl\n")[1].split("```")[0]
+    (tmp_path / "headway.acl").write_text(access.replace("FLEET", "plant"))
+    for name in ("headway.passwords", "headway.acl"):
         (tmp_path / name).chmod(0o600)
-    # the listener above allows anonymous clients; the file of passwords then only checks those who give one
-    extra = f"allow_anonymous false\npassword_file {tmp_path}/passwords\nacl_file {tmp_path}/access\n"
-    with Broker(extra=extra) as broker:
+    block = HOWTO.split("```\nlistener 8883")[1].split("```")[0].replace("/etc/mosquitto", str(tmp_path))
+    with Broker(extra="\n".join(line for line in block.splitlines() if not line.startswith(NOT_HERE))) as broker:
         yield broker
+
+
+def login(folder: Path, name: str) -> dict[str, object]:
+    """Settings with which `name` logs in."""
+    (folder / name).write_text(PASSWORDS[name] + "\n")
+    return {"username": name, "password_file": folder / name}
 
 
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret\n")
-    name = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
+    name = {"username": "wrist-1", "password_file": tmp_path / "p"}
     subscriptions = device_subscriptions("plant", "wrist-1")
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
@@ -160,8 +181,8 @@ def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path:
 def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret")
     (tmp_path / "m").write_text("master")
-    device = {"username": "wrist-1", "password_file": str(tmp_path / "p")}
-    server = {"username": "aggregator", "password_file": str(tmp_path / "m")}
+    device = {"username": "wrist-1", "password_file": tmp_path / "p"}
+    server = {"username": "aggregator", "password_file": tmp_path / "m"}
     with (
         connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1"), **device) as (up, seen),
         connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
@@ -179,14 +200,173 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
             assert seen.wait_for(Received).topic == name  # type: ignore[union-attr]
 
 
+STOLEN = ("headway-plant-aggregator", "aggregator", "plant.wrist-2", "wrist-2", "")
+
+
+def takes_over_nobody(
+    broker: Broker, thief: dict[str, object], device: dict[str, object], server: dict[str, object]
+) -> None:
+    """Whatever client id a device connects with, the others' connections stay, and what waits for them too."""
+    statistics, ack = topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "wrist-2", Kind.ACK)
+    subscriptions = device_subscriptions("plant", "wrist-2")
+    lasting: dict[str, object] = {"session_expiry_s": 600}
+    with connection(broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (down, heard):
+        heard.wait_for(Connected)
+        with connection(broker, "plant.wrist-2", subscriptions, **device, **lasting) as (up, seen):
+            seen.wait_for(Connected)
+            for name in STOLEN:
+                with connection(broker, name, (), **thief) as (_, stolen):
+                    stolen.wait_for(Connected)
+            up.publish(Outgoing(statistics, b"tables"))
+            assert heard.wait_for(Received).payload == b"tables"  # type: ignore[union-attr]
+            assert not [event for event in seen.rest() if isinstance(event, Disconnected)]
+        down.publish(Outgoing(ack, b"while you slept"))
+        assert not heard.wait_for(Delivered).refused  # type: ignore[union-attr]
+        for name in STOLEN:
+            with connection(broker, name, (), **thief, **lasting) as (_, stolen):
+                stolen.wait_for(Connected)
+        assert not [event for event in heard.rest() if isinstance(event, Disconnected)]
+    with connection(broker, "plant.wrist-2", subscriptions, **device, **lasting) as (_, seen):
+        again = seen.wait_for(Connected)
+        assert isinstance(again, Connected)
+        assert again.session_present
+        assert seen.wait_for(Received).payload == b"while you slept"  # type: ignore[union-attr]
+
+
+def test_with_the_howtos_configuration_no_device_takes_over_the_session_of_another(
+    guarded_broker: Broker, tmp_path: Path
+) -> None:
+    thief, device, server = (login(tmp_path, name) for name in ("wrist-1", "wrist-2", "aggregator"))
+    takes_over_nobody(guarded_broker, {**thief}, {**device}, {**server})
+
+
+def test_with_client_certificates_no_device_takes_over_the_session_of_another(
+    authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    extra = f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n"
+    added = HOWTO.split("### Client certificates instead of passwords")[1].split("```\n")[1].split("```")[0]
+    binding = next(line for line in HOWTO.splitlines() if line.startswith("use_username_as_clientid"))
+
+    def proof(name: str) -> dict[str, object]:
+        certificate, key = authority.issue(name)
+        return {"tls": True, "ca_file": authority.ca_file, "cert_file": certificate, "key_file": key}
+
+    with Broker(extra=f"{extra}{added}{binding}\n") as broker:
+        takes_over_nobody(broker, proof("wrist-1"), proof("wrist-2"), proof("aggregator"))
+
+
 def test_a_wrong_password_is_one_line(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("wrong")
-    with connection(guarded_broker, username="wrist-1", password_file=str(tmp_path / "p")) as (_, events):
+    with connection(guarded_broker, username="wrist-1", password_file=tmp_path / "p") as (_, events):
         event = events.wait_for(Disconnected)
         assert isinstance(event, Disconnected)
         assert event.response is Response.PERSON
         assert "(13" in event.reason  # mosquitto says 134 or 135, by version
         assert "\n" not in event.reason
+
+
+def test_a_changed_password_needs_no_restart(guarded_broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    with connection(guarded_broker, username="wrist-1", password_file=file) as (_, events):
+        missing = events.wait_for(Disconnected)
+        assert isinstance(missing, Disconnected)
+        assert missing.reason.endswith(f"password_file {file}: No such file or directory")
+        file.write_text("wrong")
+        events.wait_for(Disconnected, lambda event: f"its password in {file}, which is read again" in event.reason)
+        file.write_text("secret")
+        events.wait_for(Connected)
+
+
+@pytest.mark.parametrize("spoiled", ["missing", "text", "folder"])
+def test_a_certificate_file_that_turns_good_later_needs_no_restart(
+    tls_broker: Broker, authority: Authority, tmp_path: Path, spoiled: str
+) -> None:
+    certificate, key = authority.issue("wrist-1")
+    own = tmp_path / "own.pem"
+    if spoiled == "text":
+        own.write_text("no certificate")
+    elif spoiled == "folder":
+        own.mkdir()
+    files = {"ca_file": authority.ca_file, "cert_file": own, "key_file": key}
+    with connection(tls_broker, tls=True, **files) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert f"cannot use cert_file {own} or key_file {key} for TLS" in event.reason
+        if spoiled == "folder":
+            own.rmdir()
+        own.write_bytes(certificate.read_bytes())
+        events.wait_for(Connected)
+
+
+def tls_only(authority: Authority, address: str = "127.0.0.1", days: int = 0) -> Broker:
+    certificate, key = authority.issue("server", address=address, shift=datetime.timedelta(days=days))
+    return Broker(extra=f"cafile {authority.ca_file}\ncertfile {certificate}\nkeyfile {key}\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "days", "said", "response"),
+    [
+        ("127.0.0.1", -9, "certificate has expired; this machine's clock says", Response.PERSON),
+        ("127.0.0.1", 9, "certificate is not yet valid; this machine's clock says", Response.RETRY),
+        ("127.0.0.9", 0, "set host to a name that is in the certificate", Response.PERSON),
+    ],
+)
+def test_what_is_wrong_with_the_brokers_certificate_is_said(
+    authority: Authority, address: str, days: int, said: str, response: Response
+) -> None:
+    with (
+        tls_only(authority, address, days) as broker,
+        connection(broker, tls=True, ca_file=authority.ca_file) as (_, events),
+    ):
+        event = events.wait_for(Disconnected)
+        assert isinstance(event, Disconnected)
+        assert said in event.reason
+        assert event.response is response
+
+
+def test_another_protocol_or_nobody_behind_the_port_is_said(authority: Authority) -> None:
+    with tls_only(authority) as broker, connection(broker) as (_, events):
+        event = events.wait_for(Disconnected)
+        assert "check port and tls" in event.reason  # type: ignore[union-attr]
+    with Broker() as broker:
+        with connection(broker, tls=True, ca_file=authority.ca_file) as (_, events):
+            event = events.wait_for(Disconnected)
+            assert "check port and tls" in event.reason or "speak TLS on port" in event.reason  # type: ignore[union-attr]
+        broker.stop()
+        with connection(broker) as (_, events):
+            assert "does the broker run there?" in events.wait_for(Disconnected).reason  # type: ignore[union-attr]
+        with connection(broker, host="nowhere.invalid") as (_, events):
+            assert "check host and name server" in events.wait_for(Disconnected).reason  # type: ignore[union-attr]
+
+
+def test_two_clients_with_one_id_find_out_also_where_the_broker_says_nothing() -> None:
+    quick = {"reconnect_min_s": 0.05, "reconnect_spread_s": 0.05, "session_expiry_s": 60}
+    with Broker() as broker, connection(broker, "plant.pump", **quick) as (transport, first):
+        first.wait_for(Connected)
+        with connection(broker, "plant.pump", **quick) as (_, second):
+            second.wait_for(Connected)
+            event = first.wait_for(Disconnected, lambda event: event.code == 142)
+            assert isinstance(event, Disconnected)
+            assert "another client uses this id; give each machine its own (client id plant.pump)" in event.reason
+            for _ in range(4):
+                first.wait_for(Disconnected)
+            assert transport._jitter._bound_s == 0.5, "two of them must not fight at full speed"
+
+
+def test_a_broker_that_restarts_is_no_second_client() -> None:
+    with (
+        Broker() as broker,
+        connection(broker, reconnect_min_s=0.05, reconnect_max_s=0.1, session_expiry_s=60) as (_, events),
+    ):
+        for _ in range(5):
+            events.wait_for(Connected)
+            broker.stop()
+            # the attempts in between tell a broker that is away
+            events.wait_for(Disconnected, lambda event: "does the broker run there?" in event.reason)
+            broker.start()
+        events.wait_for(Connected)
+        assert not [event for event in events.rest() if isinstance(event, Disconnected) and event.code]
 
 
 @pytest.fixture
@@ -222,7 +402,7 @@ def test_websockets(websocket_broker: Callable[..., Broker]) -> None:
 
 def test_websockets_over_tls(websocket_broker: Callable[..., Broker], authority: Authority) -> None:
     broker = websocket_broker(tls=True)
-    with connection(broker, websocket_path="/mqtt", tls=True, ca_file=str(authority.ca_file)) as (transport, events):
+    with connection(broker, websocket_path="/mqtt", tls=True, ca_file=authority.ca_file) as (transport, events):
         loops_back(transport, events)
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from aggregator.commands.place import Place
+from aggregator.config import read_settings
+from edge_agent.config import read_config
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt.settings import MqttSettings
 from headway.mqtt.tls import tls_context
 from headway.settings import settings_from
+from testbed.certificates import Authority
 
 
 def read(**table: object) -> MqttSettings:
@@ -19,7 +24,7 @@ def read(**table: object) -> MqttSettings:
 
 def test_port_443_with_alpn_and_a_client_certificate() -> None:
     settings = read(host="h", port=443, tls=True, alpn=["x-amzn-mqtt-ca"], cert_file="c", key_file="k")
-    assert (settings.alpn, settings.port, settings.cert_file) == (("x-amzn-mqtt-ca",), 443, "c")
+    assert (settings.alpn, settings.port, settings.cert_file) == (("x-amzn-mqtt-ca",), 443, Path("c"))
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,73 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 def test_the_password_is_the_files_text_without_the_newline(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret word\n")
     assert read(username="u", password_file=str(tmp_path / "password")).password() == "secret word"
+
+
+FILES = ("password_file", "ca_file", "cert_file", "key_file")
+AGENT = '[device]\nid = "a"\n[bundle]\npath = "m.hwb"\npublic_key = "k.pub"\n[storage]\nstate_dir = "s"\n'
+AGGREGATOR = '[fleet]\nname = "f"\n[bundle]\npath = "m.hwb"\n[storage]\nstate_dir = "s"\n'
+MQTT = '[mqtt]\nusername = "u"\ntls = true\n' + "".join(f'{name} = "secrets/{name}"\n' for name in FILES)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is not that of the configuration, `tmp_path`."""
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+def test_every_path_of_a_configuration_counts_from_its_folder(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "agent.toml").write_text(AGENT + MQTT)
+    (tmp_path / "aggregator.toml").write_text(AGGREGATOR + MQTT)
+    agent, server = read_config(Path("../agent.toml")), read_settings(Path("../aggregator.toml"))
+    assert agent.mqtt is not None
+    for settings in (agent.mqtt, server.mqtt):
+        assert [getattr(settings, name) for name in FILES] == [tmp_path / "secrets" / name for name in FILES]
+    assert (agent.bundle, agent.state_dir, agent.public_key) == (
+        tmp_path / "m.hwb",
+        tmp_path / "s",
+        tmp_path / "k.pub",
+    )
+    assert (agent.sensor.spool_dir, agent.sensor.predictions_dir) == (tmp_path / "spool", tmp_path / "predictions")
+    assert (server.bundle, server.state_dir) == (tmp_path / "m.hwb", tmp_path / "s")
+    with pytest.raises(ConfigError, match=str(tmp_path / "secrets" / "password_file")):
+        agent.mqtt.password()
+
+
+def test_an_option_of_the_command_counts_from_where_it_runs(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "aggregator.toml").write_text(AGGREGATOR)
+    place = Place(Path("../aggregator.toml"), "mine")
+    assert place.settings("other.hwb", None, None, None, None, None).bundle == elsewhere / "other.hwb"
+    assert place.folder() == elsewhere / "mine"
+
+
+def test_what_is_only_where_it_was_looked_for_before_is_taken_with_a_warning(
+    tmp_path: Path, elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "aggregator.toml").write_text(
+        AGGREGATOR + '[mqtt]\nusername = "u"\npassword_file = "p"\nca_file = ""\n'
+    )
+    (elsewhere / "s").mkdir()
+    (elsewhere / "p").write_text("secret")
+    settings = read_settings(tmp_path / "aggregator.toml")
+    assert (settings.state_dir, settings.mqtt.password(), settings.mqtt.ca_file) == (elsewhere / "s", "secret", None)
+    assert caplog.text.count("write the whole path") == 2
+    (tmp_path / "p").write_text("newer")
+    assert read_settings(tmp_path / "aggregator.toml").mqtt.password() == "newer"
+
+
+def test_an_empty_password_file_and_a_key_with_a_passphrase_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("\n")
+    with pytest.raises(ConfigError, match=r"password_file .*/p is empty; write the password into it"):
+        read(username="u", password_file=str(tmp_path / "p")).password()
+    certificate, key = Authority(tmp_path).issue("wrist-1")
+    locked = serialization.load_pem_private_key(key.read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"word"),
+    )
+    key.write_bytes(locked)
+    with pytest.raises(ConfigError, match="key_file needs a passphrase, and nobody is there to type it"):
+        tls_context(read(tls=True, cert_file=str(certificate), key_file=str(key)))

@@ -10,7 +10,8 @@ import pytest
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError
 from headway.fields import Fields
-from headway.printable import PrintableFormatter, is_printable, printable
+from headway.logs import PrintableFormatter
+from headway.printable import is_printable, printable
 from headway.wire.codec import read_classes
 
 SAFE = ["", "pump 7", "gehen, laufen", "歩く", "приве́т", "👩\u200d🔬", "\u0644\u0627 \u0628\u0623\u0633"]

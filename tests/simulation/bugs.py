@@ -149,7 +149,7 @@ class AddsWithoutSubtracting(Aggregator):
         known = self._store.statistics(device, report.epoch)
         super()._on_statistics(device, payload, now)
         if known is not None and known.counter < report.counter:
-            self._heads.sum.replace(None, StatisticsReport.decode(known.payload).statistics)
+            self._heads.sum.replace(device, None, StatisticsReport.decode(known.payload).statistics)
 
 
 class TakesChangesForTables(Aggregator):

@@ -64,5 +64,5 @@ def test_thirty_days_offline(method: Method) -> None:
     if method is Method.EXACT:
         assert counted == len(handed_in)
     else:
-        waiting = len(handed_in) - sum(away.history.updates)
+        waiting = len(handed_in) - away.history.covered
         assert waiting == int(str(away.loop.agent.learner.trainer.state()[1]["since_base"])) if away.loop else False

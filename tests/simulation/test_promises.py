@@ -16,6 +16,7 @@ from headway_simulation.world import Outcome
 from tests.simulation.bugs import BUGS
 
 SEEDS = 150
+SEEDS_IN_PARTS = 12
 DEVICES, HOURS = 3, 3.0
 
 
@@ -35,6 +36,15 @@ def test_every_promise_holds_on_every_seed() -> None:
     # the runs did something
     assert sum(outcome.samples for outcome in done) > 10 * SEEDS
     assert sum(outcome.heads for outcome in done) > 5 * SEEDS
+
+
+def test_every_promise_holds_where_reports_travel_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # so short that the tables of six codes need several parts
+    monkeypatch.setattr("edge_agent.sync.uplink.MESSAGE_BYTES_MAX", 300)
+    monkeypatch.setattr("headway.wire.statistics_report.PART_BYTES", 150)
+    found = [run_seed(seed) for seed in range(SEEDS_IN_PARTS)]
+    failures = [report(r, DEVICES, HOURS, "tests.simulation") for r in found if isinstance(r, Failure)]
+    assert not failures, "\n\n".join(failures)
 
 
 @pytest.mark.parametrize("seed", [3, 11])

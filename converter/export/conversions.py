@@ -1,11 +1,7 @@
-"""The export process: reads one job per line and answers ``null`` or an error (started by export.py)."""
+"""Conversions of a saved backbone to .tflite and .onnx; run in the process of the frameworks (worker.py)."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,26 +9,19 @@ from typing import Any
 import numpy as np
 
 from converter.sources import canonical, with_standard_operators
+from headway.errors import ModelError
 
 ONNX_OPSET = 17
 REPRESENTATIVE_ROWS_MAX = 200
 WORDS_MAX = 600
 
 
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches this process too; the parent says what happened
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a converter prints must not be taken for an answer
-    if sys.argv[1] == "tensorflow":
-        import tensorflow  # noqa: F401 - loaded now, while the parent reads the model
-    for line in sys.stdin:
-        job = json.loads(line)
-        try:
-            Path(job["target"]).write_bytes(ENGINES[job["engine"]](job))
-            answer = None
-        except Exception as error:  # noqa: BLE001 - converters raise anything; the parent names it
-            answer = _last_words(error)
-        answers.write(json.dumps(answer) + "\n")
+def carry_out(job: dict[str, Any]) -> None:
+    """Write ``job["target"]``. job: `converter.export.export.Job` as a dictionary. Raises ModelError."""
+    try:
+        Path(job["target"]).write_bytes(ENGINES[job["engine"]](job))
+    except Exception as error:  # converters raise anything
+        raise ModelError(_last_words(error)) from error
 
 
 def _tflite(job: dict[str, Any]) -> bytes:
@@ -132,7 +121,3 @@ def _last_words(error: Exception) -> str:
         )
     telling = [line for line in lines if "Flex" in line or "op is neither" in line or "error:" in line]
     return (telling[-1] if telling else lines[-1] if "in user code" in lines[0] else lines[0])[:WORDS_MAX]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,185 @@
+"""Which stored statistics count in the fleet's head: all that can be read, but for those set aside in quarantine.
+
+A head that cannot be solved is nobody's head: the last one stays, and of the reports that came since it was made those
+are found with which there is none. They stay stored and acknowledged, but do not count, also after a restart, until
+the device's next report takes their place or an operator readmits them (``edge-fleet readmit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from aggregator.effects import Effect, Note
+from aggregator.heads.fleet_sum import FleetSum
+from aggregator.policy import Policy
+from aggregator.store import EventRow, QuarantineRow, Store, StoredStatistics
+from headway.errors import RemoteError
+from headway.fields import canonical_json
+from headway.maths import Head, Statistics
+from headway.wire import StatisticsReport
+
+# (device, epoch)
+Key = tuple[str, int]
+
+
+class Contributions:
+    """Keeps the running sum of what counts. Every method must run inside a transaction of the store.
+
+    found: is told of each stored report that can be read, when the program starts.
+    """
+
+    def __init__(
+        self,
+        source: Statistics,
+        policy: Policy,
+        store: Store,
+        found: Callable[[StoredStatistics, Statistics], None],
+    ) -> None:
+        self._nothing = Statistics.zeros(source.size, source.classes, source.space)
+        self._store, self._events_max = store, policy.limits.events_max
+        self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.quarantined()}
+        # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
+        self._unproven: dict[Key, None] = {}
+        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted)
+        self._unreadable: list[Key] = []
+        for row in store.every_statistics(source.space):
+            report = stored_report(row)
+            if report is None:
+                self._unreadable.append((row.device, row.epoch))
+                continue
+            found(row, report.statistics)
+            if (row.device, row.epoch) not in self._quarantined:
+                self.sum.replace(row.device, None, report.statistics)
+
+    def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
+        """`new` is stored in the place of `old`, None for nothing that could be read."""
+        if (device, epoch) in self._quarantined:
+            self._release((device, epoch))
+            old = None
+        self.sum.replace(device, old, new)
+        self._unproven[device, epoch] = None
+
+    def remove(self, device: str) -> int:
+        """Take a device out, of the store too; returns the samples that counted."""
+        tables = self._counted(device)
+        self._store.remove_device(device)
+        self._quarantined = {key for key in self._quarantined if key[0] != device}
+        self._unproven = {key: None for key in self._unproven if key[0] != device}
+        self.sum.replace(device, tables, None)
+        return tables.samples
+
+    def readmit(self) -> bool:
+        """Count again what an operator took out of quarantine; whether there was anything."""
+        free = self._quarantined - {(row.device, row.epoch) for row in self._store.quarantined()}
+        for key in sorted(free):
+            self._put_back([key])
+            self._unproven[key] = None
+        return bool(free)
+
+    def head(self, wall_s: float) -> tuple[Head | None, list[Effect]]:
+        """The head of all that counts, and what people should know; None where there is none whatever is left out."""
+        notes: list[Effect] = [_not_counted(key) for key in self._unreadable]
+        self._unreadable = []
+        head, problem = self._solved()
+        if head is None:
+            culprits = self._culprits()
+            if culprits is None:
+                return None, [*notes, Note(f"no new head: {problem}, with whatever is left out", warning=True)]
+            for key in culprits:
+                notes.append(self._set_aside(key, problem, wall_s))
+            head, problem = self._solved()
+            if head is None:
+                return None, [*notes, Note(f"no new head: {problem}", warning=True)]
+        self._unproven.clear()
+        return head, notes
+
+    def _solved(self) -> tuple[Head | None, str]:
+        try:
+            return self.sum.head(), ""
+        except np.linalg.LinAlgError as error:
+            return None, f"the fleet's statistics cannot be solved ({error})"
+
+    def _culprits(self) -> list[Key] | None:
+        """Take out the rows with which there is no head, as few as can be told; None, and nothing, where that fails.
+
+        First of those that came since the last good head, then of all.
+        """
+        every = [(row.device, row.epoch) for row in self._store.every_statistics(self._nothing.space)]
+        every = sorted(key for key in every if key not in self._quarantined and self._tables(key) is not None)
+        newest = [key for key in every if key in self._unproven]
+        for suspects in (newest, every):
+            self._take_out(suspects)
+            if self._solved()[0] is not None:
+                return self._unsolvable(suspects)
+            self._put_back(suspects)
+        return None
+
+    def _unsolvable(self, keys: list[Key]) -> list[Key]:
+        """Put back all rows but those with which there is no head, by halves; returns these."""
+        if not keys:
+            return []
+        self._put_back(keys)
+        if self._solved()[0] is not None:
+            return []
+        self._take_out(keys)
+        if len(keys) == 1:
+            return keys
+        half = len(keys) // 2
+        return self._unsolvable(keys[:half]) + self._unsolvable(keys[half:])
+
+    def _take_out(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._quarantined.add(key)
+            self.sum.replace(key[0], self._tables(key), None)
+
+    def _put_back(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._quarantined.discard(key)
+            self.sum.replace(key[0], None, self._tables(key))
+
+    def _set_aside(self, key: Key, problem: str, wall_s: float) -> Note:
+        device, epoch = key
+        self._unproven.pop(key, None)
+        self._store.put_quarantined(QuarantineRow(device, epoch, problem[:400], wall_s))
+        detail = canonical_json({"epoch": epoch, "problem": problem[:400]}).decode()
+        self._store.add_event(EventRow(device, "quarantined", detail, wall_s), self._events_max)
+        return Note(
+            f"{problem} with what {device} reported in epoch {epoch}; it is set aside until the device's next report. "
+            f"To count it again: edge-fleet readmit {device}; to forget it: edge-fleet remove {device}",
+            warning=True,
+        )
+
+    def _release(self, key: Key) -> None:
+        self._quarantined.discard(key)
+        self._store.remove_quarantined(*key)
+
+    def _tables(self, key: Key) -> Statistics | None:
+        row = self._store.statistics(*key)
+        report = None if row is None or row.space != self._nothing.space else stored_report(row)
+        return None if report is None else report.statistics
+
+    def _counted(self, device: str) -> Statistics:
+        """The sum of what is stored of a device and counts."""
+        total = self._nothing
+        for row in self._store.every_statistics(self._nothing.space, device):
+            report = None if (device, row.epoch) in self._quarantined else stored_report(row)
+            total = total if report is None else total + report.statistics
+        return total
+
+
+def stored_report(row: StoredStatistics) -> StatisticsReport | None:
+    """A report that was stored before; None for one that an earlier version took and this one refuses.
+
+    Such a one was never added to the running sum of this process, and is replaced by the device's next report.
+    """
+    try:
+        return StatisticsReport.decode_stored(row.payload)
+    except RemoteError:
+        return None
+
+
+def _not_counted(key: Key) -> Note:
+    problem = f"the stored report of {key[0]}, epoch {key[1]} holds tables that no samples can have made"
+    return Note(f"{problem}; it is not counted. Remove the device, or wait for its next report", warning=True)

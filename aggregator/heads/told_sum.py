@@ -1,0 +1,267 @@
+"""The sum that devices are told as a prior, which changes in steps that are too large to tell of single windows.
+
+Who is told two sums knows their difference. So the sum changes only when `prior_labels_min` labels of
+`prior_devices_min` devices are new since it was told last, and each device's part only by `prior_device_labels_min`
+labels or more at a time: whoever conspires, takes off what is known anyway and is left with what many labels of one
+device add up to. Everybody is told the same sum, less the own part as it is in it.
+
+    a report comes  -> its (device, epoch) is ripe when it holds enough new labels; the report that is told is kept
+    a device asks   -> when the ripe ones are many enough, they become part of what is told
+    one is removed  -> its part goes at once, and nothing is told until the others have changed enough
+
+All of it is in the store, so a restart changes nothing. A store that was lost, or is of an older day, knows less than
+was told: `store_went_back`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aggregator.heads.class_list import ClassList
+from aggregator.heads.fleet_sum import FleetSum
+from aggregator.policy import Method, Policy
+from aggregator.store import Store, StoredStatistics, ToldStatistics
+from headway.errors import RemoteError
+from headway.maths import Statistics, merge
+from headway.wire import StatisticsReport
+
+# numbers in the store: nothing is told before enough is new; what is seen first may have been told by a lost store
+WITHHELD, WARY = "prior_withheld", "prior_wary"
+
+# counters of what is not in the told sum: nothing is; and nothing is, and what was told may be newer than the store
+NONE, UNSEEN = -1, -2
+
+Part = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What of a part is in the told sum. counter: of the report, or NONE, or UNSEEN. kept: its payload lies in the
+    store's `told`."""
+
+    counter: int = NONE
+    samples: int = 0
+    kept: bool = False
+
+    @property
+    def told(self) -> bool:
+        return self.counter >= 0
+
+
+NOTHING = _Entry()
+
+
+class ToldSum:
+    """Every method must run inside a transaction of the store.
+
+    At the start call `found` for each stored report that can be read, then `settle`.
+    """
+
+    def __init__(self, source: Statistics, policy: Policy, store: Store, classes: ClassList) -> None:
+        self._source, self._policy, self._store, self._classes = source, policy, store, classes
+        self._wanted = policy.method is Method.EXACT and policy.prior_devices_min > 0
+        self._told, self._next = self._empty()
+        rows = store.told() if self._wanted else []
+        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
+        self._samples: dict[Part, int] = {}
+        self._ripe: set[Part] = set()
+        # at the start: parts with classes of which it is not known yet whether they are published
+        self._unsure: list[Part] = []
+        self._parts: dict[str, list[Part]] | None = None
+        # counts the sums that were told, so that an encoded one can be kept for all who ask
+        self.generation = 0
+
+    def found(self, row: StoredStatistics, statistics: Statistics) -> None:
+        """A stored report, when the program starts."""
+        if not self._wanted:
+            return
+        part = row.device, row.epoch
+        self._samples[part] = statistics.samples
+        entry = self._entries.get(part, NOTHING)
+        told: Statistics | None = None
+        if entry.told:
+            kept = entry.counter != row.counter
+            self._entries[part] = replace(entry, kept=kept)
+            told = self._kept(part) if kept else statistics
+        if told is not None:
+            self._told.replace(part[0], None, told)
+            self._next.replace(part[0], None, told)
+        elif entry.told:
+            self._lose(part)
+        self._ripen(part, told, statistics)
+        if part not in self._ripe and self._classes.added_in(statistics):
+            self._unsure.append(part)
+
+    def settle(self) -> None:
+        """Every stored report was found: what is told of others cannot be told any more, and all classes are known."""
+        for part in self._unsure:
+            current = self._current(part)
+            if current is not None:
+                self._ripen(part, self._tables_in_told(part), current)
+        self._unsure.clear()
+        for part, entry in list(self._entries.items()):
+            if entry.told and part not in self._samples:
+                self._lose(part)
+
+    def changed(
+        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
+    ) -> None:
+        """`row`, with the tables `new`, has taken the place of `known` with `old`, None for nothing."""
+        if not self._wanted:
+            return
+        part = row.device, row.epoch
+        entry = self._entries.get(part, NOTHING)
+        self._samples[part] = new.samples
+        if entry.counter == UNSEEN or (part not in self._entries and self._store.number(WARY)):
+            entry = self._enter(part, _Entry(samples=new.samples))
+        if entry.told and not entry.kept and known is not None:
+            entry = self._enter(part, replace(entry, kept=True), known.payload)
+        if part not in self._ripe:
+            self._ripen(part, self._kept(part) if entry.kept else None, new)
+        elif self._is_ripe(part, new):
+            self._next.replace(part[0], old, new)
+        else:
+            self._ripe.discard(part)
+            self._next.replace(part[0], old, self._kept(part) if entry.kept else None)
+
+    def removed(self, device: str) -> None:
+        """A device is about to be taken out of the fleet."""
+        for part in [part for part in {*self._samples, *self._entries} if part[0] == device]:
+            told, coming = self._tables_in_told(part), self._tables_in_next(part)
+            if self._entries.pop(part, NOTHING).told:
+                self._store.put_number(WITHHELD, 1)
+            self._samples.pop(part, None)
+            self._ripe.discard(part)
+            self._parts = None
+            self._told.replace(device, told, None)
+            self._next.replace(device, coming, None)
+        self._store.remove_told(device)
+        self._new_generation()
+
+    def store_went_back(self) -> None:
+        """The store knows less than was told: begin anew, with what comes after the first report of each part."""
+        if not self._wanted:
+            return
+        self._told, self._next = self._empty()
+        self._ripe.clear()
+        self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
+        self._write(list(self._entries))
+        self._store.put_number(WITHHELD, 1)
+        self._store.put_number(WARY, 1)
+        self._new_generation()
+
+    def advance(self) -> None:
+        """Take what is ripe into what is told, if it is enough."""
+        policy = self._policy
+        fresh = {part: self._samples[part] - self._entries.get(part, NOTHING).samples for part in self._ripe}
+        if not fresh or len({device for device, _ in fresh}) < policy.prior_devices_min:
+            return
+        first = not self._store.number(WITHHELD) and not self._parts_by_device()
+        if not first and sum(labels for labels in fresh.values() if labels > 0) < policy.prior_labels_min:
+            return
+        for part in fresh:
+            row = self._store.statistics(*part)
+            self._entries[part] = NOTHING if row is None else _Entry(row.counter, self._samples[part])
+        self._write(sorted(fresh))
+        self._ripe.clear()
+        self._parts = None
+        self._told.take_over(self._next)
+        self._store.put_number(WITHHELD, 0)
+        self._store.put_number(WARY, 0)
+        self._new_generation()
+
+    def devices_besides(self, device: str) -> int:
+        """How many other devices are in what is told; 0 while nothing may be told."""
+        return 0 if self._store.number(WITHHELD) else len(self._parts_by_device().keys() - {device})
+
+    def contains(self, device: str) -> bool:
+        """Whether a device has a part in what is told."""
+        return device in self._parts_by_device()
+
+    def without(self, device: str) -> Statistics:
+        """What a device is told: the sum of the others, as of the last `advance`."""
+        return self._told.without(device)
+
+    def _parts_by_device(self) -> dict[str, list[Part]]:
+        """What is told, by device."""
+        if self._parts is None:
+            self._parts = {}
+            for part, entry in self._entries.items():
+                if entry.told:
+                    self._parts.setdefault(part[0], []).append(part)
+        return self._parts
+
+    def _is_ripe(self, part: Part, new: Statistics) -> bool:
+        """Whether a part holds enough that is new, and no class that is not published."""
+        entry = self._entries.get(part, NOTHING)
+        fresh = abs(new.samples - entry.samples)
+        if entry.counter == UNSEEN or fresh < self._policy.prior_device_labels_min:
+            return False
+        return self._classes.listed.issuperset(self._classes.added_in(new))
+
+    def _ripen(self, part: Part, told: Statistics | None, new: Statistics) -> None:
+        if self._is_ripe(part, new):
+            self._ripe.add(part)
+            self._next.replace(part[0], told, new)
+
+    def _lose(self, part: Part) -> None:
+        """What was told of a part cannot be read any more, so it cannot be told again, either."""
+        self._enter(part, _Entry(samples=self._entries[part].samples))
+        self._store.put_number(WITHHELD, 1)
+        self._new_generation()
+
+    def _new_generation(self) -> None:
+        self.generation += 1
+        self._parts = None
+
+    def _enter(self, part: Part, entry: _Entry, payload: bytes = b"") -> _Entry:
+        self._entries[part] = entry
+        self._store.put_told([ToldStatistics(*part, entry.counter, entry.samples, payload)])
+        return entry
+
+    def _write(self, parts: list[Part]) -> None:
+        entries = self._entries
+        self._store.put_told([ToldStatistics(*part, entries[part].counter, entries[part].samples) for part in parts])
+
+    def _tables_in_told(self, part: Part) -> Statistics | None:
+        entry = self._entries.get(part, NOTHING)
+        if not entry.told:
+            return None
+        return self._kept(part) if entry.kept else self._current(part)
+
+    def _tables_in_next(self, part: Part) -> Statistics | None:
+        return self._current(part) if part in self._ripe else self._tables_in_told(part)
+
+    def _told_of(self, device: str) -> Statistics:
+        return self._sum(self._tables_in_told(part) for part in self._parts_by_device().get(device, []))
+
+    def _next_of(self, device: str) -> Statistics:
+        parts = {*self._parts_by_device().get(device, []), *(part for part in self._ripe if part[0] == device)}
+        return self._sum(self._tables_in_next(part) for part in sorted(parts))
+
+    def _sum(self, tables: Iterable[Statistics | None]) -> Statistics:
+        source = self._source
+        nothing = Statistics.zeros(source.size, source.classes, source.space)
+        return merge([nothing, *(part for part in tables if part is not None)])
+
+    def _kept(self, part: Part) -> Statistics | None:
+        return _tables(self._store.told_payload(*part))
+
+    def _current(self, part: Part) -> Statistics | None:
+        row = self._store.statistics(*part)
+        return None if row is None else _tables(row.payload)
+
+    def _empty(self) -> tuple[FleetSum, FleetSum]:
+        """The sum that is told, and the next one, of nothing."""
+        policy = self._policy
+        told = FleetSum(self._source, policy.shrinkage, policy.weighing, self._told_of)
+        return told, FleetSum(self._source, policy.shrinkage, policy.weighing, self._next_of)
+
+
+def _tables(payload: bytes) -> Statistics | None:
+    """Of a stored report; None for one that earlier releases took and this one refuses."""
+    try:
+        return StatisticsReport.decode_stored(payload).statistics
+    except RemoteError:
+        return None

@@ -1,0 +1,37 @@
+"""Opens the database: SQLite with durable transactions that begin explicitly, or another by its URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def open_engine(url: str) -> Engine:
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # the driver's own transaction handling commits behind our back; we begin explicitly instead
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def reason_of(error: Exception) -> str:
+    """What the database said, on one line."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:200]

@@ -1,0 +1,181 @@
+"""Knows every label that was ever learned on any branch of any device, and says where the fleet counts it.
+
+What the aggregator stores of an epoch is explained from the branches' logs: the labels that one branch had labelled
+when it committed that counter, less those from before a cut, which an older epoch counts. So each label that the fleet
+counts has a name, and a label that counts twice, or is lost, is found by name, whichever branch sent what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from headway.maths import Statistics
+from headway_simulation.history import History, LabelChange, Violation
+
+# device and epoch
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What the aggregator holds of an epoch. labels: by name, with the label under which each is counted.
+
+    branch, place: the branch that told it, and how far its log was then.
+    """
+
+    counter: int
+    branch: History
+    place: int
+    labels: Mapping[LabelChange, int]
+    tables: Statistics
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Of one fleet.
+
+    commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
+    counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
+    fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
+    branch that it is on; branches: by device, all that ever were. in_heads: labels that were averaged, for the method
+    average.
+    """
+
+    commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
+    counted: dict[Key, Content] = field(default_factory=dict)
+    removed: set[LabelChange] = field(default_factory=set)
+    ever: set[LabelChange] = field(default_factory=set)
+    ever_removed: set[LabelChange] = field(default_factory=set)
+    removed_epochs: set[Key] = field(default_factory=set)
+    live: dict[str, History] = field(default_factory=dict)
+    branches: dict[str, list[History]] = field(default_factory=dict)
+    in_heads: set[LabelChange] = field(default_factory=set)
+    _cuts: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def committed(self, branch: History, epoch: int, counter: int) -> None:
+        """A branch made this durable."""
+        branches = self.branches.setdefault(branch.device, [])
+        if not any(other is branch for other in branches):
+            branches.append(branch)
+        known = self.commits.setdefault((branch.device, epoch, counter), [])
+        if not any(other is branch for other, _ in known):
+            known.append((branch, len(branch.log)))
+
+    def stored(self, key: Key, counter: int, tables: Statistics) -> None:
+        """The aggregator stored the tables of an epoch. Raises Violation when nobody told them, or labels are lost."""
+        content, before = self._explained(key, counter, tables), self.counted.get(key)
+        lost = set() if before is None else before.labels.keys() - content.labels.keys()
+        lost -= content.branch.taken_back(content.place)
+        if not tables.samples and key in self.removed_epochs:
+            # it was removed, an older copy of the store brought it back, and the device takes it out again
+            self.removed |= lost
+            self.ever_removed |= lost
+            lost = set()
+        if lost:
+            raise Violation(f"the aggregator lost {named(lost)}, which it had counted under epoch {key[1]}")
+        self.counted[key] = content
+        self.ever |= content.labels.keys()
+        places: dict[LabelChange, Key] = {}
+        for other, held in self.counted.items():
+            for label in held.labels:
+                if label in places:
+                    raise Violation(f"{label.window} counts twice: in epochs {places[label][1]} and {other[1]}")
+                places[label] = other
+        back = self.removed & content.labels.keys()
+        if back:
+            raise Violation(f"{named(back)} is counted again, though it was removed on request")
+
+    def taken_out(self, epochs: Iterable[Key]) -> None:
+        """The aggregator took these out on request."""
+        for key in epochs:
+            self.removed_epochs.add(key)
+            if key in self.counted:
+                labels = self.counted.pop(key).labels.keys()
+                self.removed |= labels
+                self.ever_removed |= labels
+
+    def was_removed(self, branch: History) -> bool:
+        """Whether what the branch had told under its epoch was taken out on request."""
+        return branch.epoch is not None and (branch.device, branch.epoch) in self.removed_epochs
+
+    def set_back(self, counted: Mapping[Key, Content]) -> None:
+        """The aggregator's store is an older copy, which held this, or an empty one. What had been removed stays so,
+        unless it is in that copy, or on a branch that has not heard of it."""
+        self.counted = dict(counted)
+        self.removed -= {label for content in counted.values() for label in content.labels}
+        for branch in self.live.values():
+            self.removed -= {one.given for one in branch.labelled() if one.born >= branch.excused}
+
+    def averaged(self, key: tuple[str, int, int], samples: int, delta: bytes) -> None:
+        """An update went into a head. Raises Violation when nobody queued it, or a label of it is in a head already."""
+        device, epoch, sequence = key
+        for branch in self.branches.get(device, []):
+            for update in branch.updates:
+                same = (update.epoch, update.sequence, update.stop - update.start) == (epoch, sequence, samples)
+                if same and update.delta == delta:
+                    labels = branch.learned(update.start, update.stop)
+                    double = (labels & self.in_heads) - branch.family.unfinished
+                    if double:
+                        raise Violation(f"{named(double)} is averaged twice, the second time in update {key}")
+                    self.in_heads |= labels
+                    return
+        raise Violation(f"update {sequence} of {device} is not one that it committed")
+
+    def check_complete(self, branch: History) -> None:
+        """Every label of a branch that spoke is counted somewhere. Raises Violation.
+
+        Only what the device said it leaves out may be missing, and none of it may have been counted before.
+        """
+        counted = {label for content in self.counted.values() for label in content.labels}
+        missing = [one.given for one in branch.labelled() if one.born >= branch.excused]
+        # where branches disagree whether a window has a label at all, either may have the last word
+        taken_back = {label for other in self.branches[branch.device] for label in other.taken_back()}
+        missing = [label for label in missing if label not in counted | taken_back | self.ever_removed]
+        lost = [label for label in missing if label in self.ever]
+        if lost:
+            raise Violation(f"{len(lost)} labels of {branch.device} were counted and are not any more: {named(lost)}")
+        if len(missing) > branch.left_out:
+            raise Violation(
+                f"{len(missing)} labels of {branch.device} are counted nowhere: {named(missing)}; it said that it "
+                f"leaves out {branch.left_out}"
+            )
+
+    def check_averaged(self, branch: History) -> None:
+        """The same, for labels in gradient updates."""
+        missing = [
+            update
+            for update in branch.updates
+            if update.start >= branch.excused_steps and branch.learned(update.start, update.stop) - self.in_heads
+        ]
+        if len(missing) > branch.left_out:
+            raise Violation(
+                f"{len(missing)} updates of {branch.device} are in no head: {missing[:3]}; it said that it leaves out "
+                f"{branch.left_out}"
+            )
+
+    def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
+        known = self.commits.get((*key, counter), [])
+        ended = self.commits.get((*key, counter - 1), [])
+        if not known and ended and not tables.samples:
+            # what was removed is kept from coming back by empty tables, under one counter more
+            return Content(counter, *ended[-1], {}, tables)
+        if not known:
+            raise Violation(f"the aggregator has counter {counter} of {key}, which was never committed")
+        for branch, place in known:
+            labelled = branch.labelled(place)
+            cut = self._cuts.get((id(branch), key[1]), 0)
+            for first in (cut, *sorted({0, *(one.born for one in labelled), place} - {cut})):
+                rest = [one for one in labelled if one.born >= first]
+                if branch.tables(rest) == tables:
+                    self._cuts[id(branch), key[1]] = first
+                    return Content(counter, branch, place, {one.given: one.label for one in rest}, tables)
+        raise Violation(
+            f"the aggregator has other tables of {key} under counter {counter} ({tables.samples} samples) than the "
+            f"{len(known)} branches that committed it can have told"
+        )
+
+
+def named(labels: Iterable[LabelChange]) -> str:
+    """The first of them, for a message."""
+    return str(min(label.window for label in labels if label.window is not None))

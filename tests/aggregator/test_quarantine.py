@@ -1,0 +1,210 @@
+"""Reports with which there is no head: the last one stays, they are set aside, seen, and counted again when good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.cli import main
+from aggregator.config import sqlite_url
+from aggregator.policy import Method, Policy
+from aggregator.store import StoredHead
+from aggregator.store.sql import SqlStore
+from headway.maths import Head, Statistics, fleet_head
+from headway.ports import Received
+from headway.wire import Kind, Update, topic
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    acks,
+    delta,
+    heads,
+    model,
+    statistics_message,
+    tables,
+    update_message,
+)
+from tests.aggregator.fleets import warnings as warned
+
+POISON = (*CLASSES, "poison")
+
+
+def poison(count: int, seed: int) -> Statistics:
+    return tables(count, seed, POISON)
+
+
+@pytest.fixture(autouse=True, params=["singular", "not finite"])
+def no_head_of_poison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for whatever linear algebra may trip over: with a class of that name there is no head."""
+
+    def solve(source: Statistics, devices: Statistics, shrinkage: float) -> Head:
+        if "poison" not in devices.classes:
+            return fleet_head(source, devices, shrinkage)
+        if request.param == "singular":
+            raise np.linalg.LinAlgError("Singular matrix")
+        head = fleet_head(source, devices, shrinkage)
+        return replace(head, bias=head.bias * np.float32(np.nan))
+
+    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", solve)
+
+
+def set_aside(fleet: Fleet) -> list[tuple[str, int]]:
+    with fleet.store.transaction():
+        return [(row.device, row.epoch) for row in fleet.store.quarantined()]
+
+
+def test_the_newest_report_without_which_there_is_a_head_is_set_aside_and_the_others_count() -> None:
+    fleet = Fleet()
+    fleet.send(*[statistics_message(f"d{number}", 1, 1, tables(40, number)) for number in range(3)])
+    (first,) = heads(fleet.pass_time(1.0))
+    sent = fleet.send(
+        statistics_message("d0", 1, 2, tables(50, 7)),
+        statistics_message("bad", 5, 1, poison(30, 8)),
+        statistics_message("d1", 1, 2, tables(60, 9)),
+    )
+    assert {name: every[0].counter for name, every in acks(sent).items()} == {"d0": 2, "bad": 1, "d1": 2}
+    (second,) = heads(fleet.pass_time(1.0))
+    assert (second.version, second.samples) == (first.version + 1, 50 + 60 + 40)
+    assert set_aside(fleet) == [("bad", 5)]
+    (note,) = [text for text in warned(fleet.effects) if "set aside" in text]
+    assert "bad reported in epoch 5" in note
+    assert "edge-fleet readmit bad" in note
+    with fleet.store.transaction():
+        assert [(event.device, event.name) for event in fleet.store.events()] == [("bad", "quarantined")]
+
+
+def test_it_stays_aside_over_a_restart_and_until_the_next_good_report() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("good", 1, 1, tables(40, 1)), statistics_message("bad", 5, 1, poison(30, 8)))
+    assert heads(fleet.pass_time(1.0))[0].samples == 40
+    fleet.restart()
+    assert fleet.core.statistics == tables(40, 1)
+    assert heads(fleet.pass_time(1.0))[0].samples == 40
+    fleet.send(statistics_message("bad", 5, 2, poison(31, 8)))
+    assert heads(fleet.pass_time(1.0))[0].samples == 40, "another bad one is set aside again"
+    fleet.send(statistics_message("bad", 5, 3, tables(32, 8)))
+    assert heads(fleet.pass_time(1.0))[0].samples == 72
+    assert set_aside(fleet) == []
+    fleet.restart()
+    assert fleet.core.statistics.samples == 72
+
+
+def test_what_was_stored_before_is_found_when_the_service_starts_with_it() -> None:
+    fleet = Fleet()
+    fleet.send(*[statistics_message(f"d{number}", 1, 1, tables(20 + number, number)) for number in range(5)])
+    fleet.send(statistics_message("bad", 5, 1, poison(30, 8)), statistics_message("worse", 5, 1, poison(30, 9)))
+    fleet.restart()
+    (head,) = heads(fleet.pass_time(1.0))
+    assert head.samples == 20 + 21 + 22 + 23 + 24
+    assert set_aside(fleet) == [("bad", 5), ("worse", 5)]
+
+
+def test_removing_the_device_forgets_what_was_set_aside() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("good", 1, 1, tables(40, 1)), statistics_message("bad", 5, 1, poison(30, 8)))
+    fleet.pass_time(1.0)
+    with fleet.store.transaction():
+        fleet.store.request_removal("bad", 0.0)
+    fleet.pass_time(10.0)
+    assert set_aside(fleet) == []
+    assert fleet.core.statistics == tables(40, 1)
+
+
+def test_an_operator_sees_it_and_has_it_counted_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(store=SqlStore(sqlite_url(tmp_path)))
+    fleet.send(statistics_message("good", 1, 1, tables(40, 1)), statistics_message("bad", 5, 1, poison(30, 8)))
+    fleet.pass_time(1.0)
+    place = ["--state-dir", str(tmp_path)]
+    assert main(["devices", *place]) == 0
+    assert "bad: what it reported is set aside and does not count" in capsys.readouterr().err
+    assert main(["readmit", "good", *place]) == 2
+    assert "nothing of 'good' is set aside" in capsys.readouterr().err
+    assert main(["readmit", "bad", *place]) == 0
+    assert heads(fleet.pass_time(2.0))[0].samples == 40
+    assert set_aside(fleet) == [("bad", 5)], "there is still no head with it"
+    monkeypatch.undo()
+    assert main(["readmit", "bad", *place]) == 0
+    assert heads(fleet.pass_time(2.0))[0].samples == 70
+
+
+def test_without_any_head_the_last_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("a", 1, 1, tables(40, 1)))
+    fleet.pass_time(1.0)
+
+    def fails(*_: object) -> Head:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", fails)
+    fleet.send(statistics_message("a", 1, 2, tables(41, 1)))
+    effects = fleet.pass_time(1.0)
+    assert heads(effects) == []
+    assert "with whatever is left out" in warned(effects)[0]
+    assert set_aside(fleet) == []
+    assert fleet.core.statistics == tables(41, 1)
+
+
+def test_a_stored_average_that_cannot_be_read_is_passed_over() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    for sequence in (1, 2):
+        fleet.send(*[update_message(device, sequence, delta(0.1)) for device in "abcd"])
+        (good,) = heads(fleet.pass_time(1.0))
+    with fleet.store.transaction():
+        damaged = StoredHead(3, "average", good.space, good.encode()[:-9], 0.0)
+        fleet.store.put_head(damaged, 16)
+    fleet.send(*[update_message(device, 3, delta(0.1)) for device in "abcd"])
+    effects = fleet.pass_time(1.0)
+    (head,) = heads(effects)
+    assert head.version == 4
+    assert head.head.bias == pytest.approx(good.head.bias + 0.1 * 4**-0.5, rel=1e-5), "three versions old"
+    assert "stored head 3 cannot be read" in warned(effects)[0]
+
+
+def averaging_fleet() -> Fleet:
+    """With one head out, and an update of each of four devices that waits."""
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    for sequence in (1, 2):
+        fleet.send(*[update_message(device, sequence, delta(0.1)) for device in "abcd"])
+        if sequence == 1:
+            fleet.pass_time(1.0)
+    return fleet
+
+
+def test_a_stored_update_that_cannot_be_read_is_left_out_of_its_round() -> None:
+    fleet = averaging_fleet()
+    with fleet.store.transaction():
+        (row,) = [row for row in fleet.store.updates(SPACE) if row.device == "b"]
+        fleet.store.put_update(replace(row, payload=row.payload[:-3]))
+    effects = fleet.pass_time(1.0)
+    assert heads(effects)[0].devices == 3
+    assert "left out of the average: update 2 of b" in warned(effects)[0]
+    fleet.send(*[update_message(device, 3, delta(0.1)) for device in "abcd"])
+    assert heads(fleet.pass_time(1.0))[0].devices == 4
+
+
+def test_averaging_begins_anew_under_a_bundle_with_other_classes_in_the_same_feature_space() -> None:
+    fleet = averaging_fleet()
+    wider = model()
+    start = wider.start
+    kernel = np.concatenate([start.kernel, start.kernel[:, :1]], axis=1)
+    head = replace(start, kernel=kernel, bias=np.zeros(4, np.float32), classes=(*CLASSES, "swim"))
+    known = wider.training_statistics.with_classes(head.classes)
+    fleet.build_model = lambda: replace(wider, training_statistics=known, start=head)
+    fleet.restart()
+    notes = warned(fleet.pass_time(1.0))
+    assert "averaging begins anew" in notes[0]
+    assert sum("the bundle has other classes now" in note for note in notes) == 4
+    ours = [Update("a", 2, 1, 0, 10, SPACE, head.classes, np.full((4, SIZE + 1), 0.1, np.float32))]
+    ours.append(replace(ours[0], device="b"))
+    fleet.send(*[Received(topic(FLEET, update.device, Kind.UPDATE), update.encode()) for update in ours])
+    fleet.pass_time(1.0)
+    made = heads(fleet.pass_time(60.0))[-1].head
+    assert made.bias == pytest.approx(np.full(4, 0.1 * 2**-0.5), rel=1e-5)

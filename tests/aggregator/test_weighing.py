@@ -1,0 +1,224 @@
+"""How much one device may weigh in the fleet's head: claimed samples gain nothing, honest fleets lose nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aggregator.heads import FleetSum, weighed
+from aggregator.heads.weighing import UNIT, bound, per_sample, scaled_down
+from aggregator.policy import Policy, Weighing
+from headway.arrays import Int8, Int64
+from headway.maths import Head, Statistics, fleet_head, merge, predicted_class
+from headway.wire import FleetPrior
+from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, acks, heads, model, statistics_message, tables
+from tests.aggregator.test_priors import request, told
+
+SOURCE = model().training_statistics
+CENTRES = np.random.default_rng(1).normal(0.0, 30.0, (3, SIZE))
+
+
+def times(statistics: Statistics, factor: int) -> Statistics:
+    """What a device reports that says of each sample that it had seen it so many times."""
+    return replace(statistics, gram=statistics.gram * factor, class_sums=statistics.class_sums * factor)
+
+
+def separable(count: int, seed: int) -> tuple[Int8, Int64]:
+    """Samples whose classes a linear head can tell apart."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % 3
+    codes = np.clip(np.rint(CENTRES[labels] + random.normal(0.0, 40.0, (count, SIZE))), -127, 127)
+    return codes.astype(np.int8), labels
+
+
+def honest(count: int, seed: int) -> Statistics:
+    return Statistics.of(*separable(count, seed), CLASSES, SPACE)
+
+
+def head_of(devices: list[Statistics], policy: Policy | None = None) -> Head:
+    """The head that an aggregator publishes after the reports of so many devices."""
+    fleet = Fleet() if policy is None else Fleet(policy)
+    for number, part in enumerate(devices):
+        fleet.send(statistics_message(f"d{number}", 1, 1, part))
+    return heads(fleet.pass_time())[-1].head
+
+
+def accuracy(head: Head) -> float:
+    codes, labels = separable(3000, 77)
+    return float((predicted_class(head.logits(codes.astype(np.float32))) == labels).mean())
+
+
+@pytest.mark.parametrize("factor", [2, 10, 100, 10_000, 10**8])
+def test_claimed_samples_gain_nothing_over_honest_ones(factor: int) -> None:
+    others = [honest(80, number) for number in range(9)]
+    codes, labels = separable(80, 9)
+    rotated = Statistics.of(codes, (labels + 1) % 3, CLASSES, SPACE)
+    modest, loud = head_of([*others, rotated]), head_of([*others, times(rotated, factor)])
+    assert np.abs(loud.kernel - modest.kernel).max() < 1e-3 * np.abs(modest.kernel).max()
+    assert accuracy(loud) == pytest.approx(accuracy(modest), abs=0.002)
+    unbound = head_of([*others, times(rotated, 100)], Policy(publish_interval_s=0.0, weighing=Weighing(devices_min=0)))
+    assert accuracy(unbound) < accuracy(modest) - 0.2, "it is the bound that holds"
+
+
+def test_more_epochs_are_no_way_around_the_bound() -> None:
+    others = [statistics_message(f"d{number}", 1, 1, honest(80, number)) for number in range(9)]
+    loud = times(honest(80, 9), 100)
+    once, often = Fleet(), Fleet()
+    once.send(*others, statistics_message("loud", 1, 1, times(loud, 5)))
+    often.send(*others, *[statistics_message("loud", epoch, 1, loud) for epoch in range(1, 6)])
+    assert once.core.weighed == often.core.weighed
+    assert often.core.weighed.samples <= 10 * 80 + len(CLASSES)
+    assert often.core.statistics.samples == 9 * 80 + 5 * 8000, "what was told stays known"
+
+
+def test_a_device_that_claims_all_samples_there_can_be_locks_nobody_out() -> None:
+    fleet = Fleet()
+    fleet.send(statistics_message("honest", 1, 1, tables(50, 3)))
+    without = fleet.core.weighed
+    claim = (1 << 40) - 7
+    gram, class_sums = np.zeros((SIZE + 1, SIZE + 1), np.int64), np.zeros((SIZE + 1, 3), np.int64)
+    gram[-1, -1], class_sums[-1] = claim, [claim - 2, 1, 1]
+    loud = Statistics(gram, class_sums, CLASSES, SPACE)
+    fleet.send(*[statistics_message("loud", epoch, 1, loud) for epoch in range(1, 41)])
+    assert heads(fleet.pass_time(1.0))
+    later = fleet.send(statistics_message("honest", 1, 2, tables(51, 3)), statistics_message("new", 1, 1, tables(1, 8)))
+    assert {name: [ack.counter for ack in every] for name, every in acks(later).items()} == {"honest": [2], "new": [1]}
+    assert not fleet.refusals
+    assert fleet.core.weighed.samples <= 52 + Weighing().samples_max + len(CLASSES)
+    with fleet.store.transaction():
+        fleet.store.request_removal("loud", 0.0)
+        fleet.store.request_removal("new", 0.0)
+    fleet.pass_time(10.0)
+    assert fleet.core.weighed == without - tables(50, 3) + tables(51, 3), "not a bit of it is left"
+
+
+@pytest.mark.parametrize("counts", [[900], [900, 3], [20, 900, 5]])
+def test_in_fleets_of_one_to_three_every_sample_counts(counts: list[int]) -> None:
+    parts = [tables(count, number) for number, count in enumerate(counts)]
+    expected = fleet_head(SOURCE, merge(parts))
+    assert head_of(parts).kernel.tobytes() == expected.kernel.tobytes()
+
+
+def test_a_fleet_whose_devices_differ_as_fleets_do_is_the_sum_of_its_samples() -> None:
+    parts = [tables(count, number) for number, count in enumerate([64, 5, 230, 170, 160, 12, 150])]
+    assert head_of(parts).kernel.tobytes() == fleet_head(SOURCE, merge(parts)).kernel.tobytes()
+
+
+def test_a_busy_device_among_idle_ones_keeps_what_it_knows_and_loses_weight() -> None:
+    parts = [honest(700, 0), *[honest(10, number) for number in range(1, 5)]]
+    limit = bound([part.samples for part in parts], Weighing())
+    assert (limit.tolerated, limit.weight) == (64, 64)
+    assert accuracy(head_of(parts)) > accuracy(head_of(parts[1:]))
+
+
+def test_devices_without_samples_are_nobodys_measure() -> None:
+    assert bound([500, 0, 0, 0, 0], Weighing()) == bound([500], Weighing())
+
+
+def test_the_order_of_reports_and_restarts_leave_no_trace() -> None:
+    parts = {f"d{number}": tables(40 + 300 * (number % 3 == 0), number) for number in range(9)}
+    expected = fleet_head(SOURCE, weighed(parts, SOURCE, Weighing()))
+    for seed in range(3):
+        random, fleet = np.random.default_rng(seed), Fleet()
+        for number in random.permutation(9):
+            fleet.send(statistics_message(f"d{number}", 1, 1, tables(1000, 50 + seed)))
+            fleet.pass_time(1.0)
+            fleet.send(statistics_message(f"d{number}", 1, 2, parts[f"d{number}"]))
+            if random.random() < 0.3:
+                fleet.restart()
+        (head,) = heads(fleet.pass_time(1.0))
+        assert (
+            head.head.kernel.tobytes() + head.head.bias.tobytes() == expected.kernel.tobytes() + expected.bias.tobytes()
+        )
+        fleet.restart()
+        assert fleet.core.weighed == weighed(parts, SOURCE, Weighing())
+
+
+def test_the_running_sum_is_always_the_plain_definition() -> None:
+    random, weighing = np.random.default_rng(5), Weighing(samples_max=400, samples_min=10)
+    stored: dict[str, Statistics] = {}
+    nothing = Statistics.zeros(SIZE, CLASSES, SPACE)
+    fleet = FleetSum(SOURCE, 0.02, weighing, lambda device: stored.get(device, nothing))
+    sides = set()
+    for step in range(120):
+        device = f"d{random.integers(0, 7)}"
+        old = stored.pop(device, None)
+        names = (*CLASSES, f"own-{device}") if random.random() < 0.3 else CLASSES
+        new = None if random.random() < 0.1 else tables(int(random.choice([3, 20, 25, 30, 90, 2000])), step, names)
+        if new is not None:
+            stored[device] = new
+        fleet.replace(device, old, new)
+        if random.random() < 0.6:
+            assert fleet.weighed == weighed(stored, SOURCE, weighing)
+            sides.update((name, name in fleet.devices_over) for name in stored)
+            for name in set(stored) - set(fleet.devices_over):
+                rest = fleet.without(name)
+                assert rest.gram.tobytes() == (fleet.weighed - stored[name]).gram.tobytes()
+            assert fleet.without("nobody") == fleet.weighed
+    assert len(sides) == 14, "every device was on both sides of the bound"
+
+
+def extreme(kind: str, random: np.random.Generator, size: int) -> tuple[Int8, Int64]:
+    codes = random.integers(-127, 128, (60, size)).astype(np.int8)
+    labels = random.integers(0, 3, 60)
+    if kind == "saturated":
+        codes = np.where(codes > 0, 127, -127).astype(np.int8)
+    elif kind == "constant":
+        codes[:] = 127
+    elif kind == "few samples":
+        codes, labels = codes[:4], labels[:4]
+    elif kind == "nothing seen":
+        codes[:] = 0
+    elif kind == "one class rare":
+        labels[:] = 0
+        labels[0] = 2
+    elif kind == "pairs":
+        codes[:, 1::2] = -codes[:, ::2]
+    return codes, labels
+
+
+KINDS = ["random", "saturated", "constant", "few samples", "nothing seen", "one class rare", "pairs"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [2, 6, 90])
+def test_tables_that_were_scaled_down_are_tables_that_samples_can_have_made(kind: str, size: int) -> None:
+    random = np.random.default_rng(3)
+    part = Statistics.of(*extreme(kind, random, size), CLASSES, SPACE)
+    for factor, weight, devices in [(3, 17, 1), (1000, 80, 4), (10**8, 100_000, 60), (2, 1, 1)]:
+        units = merge([per_sample(times(part, factor))] * devices)
+        small = scaled_down(units, devices, weight)
+        assert small.inconsistency() is None
+        assert devices * weight <= small.samples <= devices * weight + len(CLASSES)
+        assert (small.counts > 0).tolist() == (part.counts > 0).tolist()
+        if kind != "few samples" and weight >= 80:
+            found = small.class_sums[:-1] / np.maximum(small.counts, 1)
+            assert found == pytest.approx(part.class_sums[:-1] / np.maximum(part.counts, 1), abs=2.5)
+
+
+def test_a_class_that_is_next_to_nothing_of_a_device_is_nothing() -> None:
+    claim = 1 << 36
+    gram, class_sums = np.zeros((SIZE + 1, SIZE + 1), np.int64), np.zeros((SIZE + 1, 4), np.int64)
+    gram[-1, -1], class_sums[-1] = claim, [claim - 1, 0, 0, 1]
+    class_sums[0, 3] = gram[0, -1] = gram[-1, 0] = 127
+    gram[0, 0] = 127 * 127
+    loud = Statistics(gram, class_sums, (*CLASSES, "swim"), SPACE)
+    assert loud.inconsistency() is None
+    assert per_sample(loud).counts.tolist() == [UNIT, 0, 0, 0]
+    assert head_of([loud]).classes == CLASSES
+
+
+def test_what_new_devices_are_told_is_bound_too_and_holds_nothing_of_their_own() -> None:
+    fleet = Fleet()
+    fleet.send(*[statistics_message(f"d{number}", 1, 1, tables(80, number)) for number in range(5)])
+    fleet.send(statistics_message("loud", 1, 1, times(tables(80, 9), 10**6)))
+    fleet.pass_time()
+    (prior,) = told(fleet.send(request("new")), "new")
+    assert prior == FleetPrior(6, fleet.core.weighed)
+    assert prior.statistics.samples <= 6 * 80 + len(CLASSES)
+    (others,) = told(fleet.send(request("loud")), "loud")
+    assert others == FleetPrior(5, merge([tables(80, number) for number in range(5)]))
+    (rest,) = told(fleet.send(request("d0")), "d0")
+    assert rest.statistics == fleet.core.weighed - tables(80, 0)
