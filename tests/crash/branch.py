@@ -83,13 +83,13 @@ class Branch:
 
     def feed(self, given: Given) -> None:
         """Windows with their labels."""
-        self.drop(given.name, x=given.x, y=given.y, ids=given.ids)
+        self.drop(given.name, x=given.x, y=given.y, id=given.ids)
         self.given.append(given)
 
     def correct(self, name: str, given: Given, row: int) -> None:
         """Another label for a window that it was given before."""
         given.y[row] = (given.y[row] + 1) % len(CLASSES)
-        self.drop(name, ids=given.ids[row : row + 1], y=given.y[row : row + 1])
+        self.drop(name, id=given.ids[row : row + 1], y=given.y[row : row + 1])
 
     def idle(self) -> bool:
         """Whether everything it was given is learned and acknowledged."""
