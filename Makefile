@@ -49,7 +49,7 @@ configuration: $(READY) ## docs/configuration.md and the examples in systemd/, f
 	@$(RUN) -m scripts.configuration
 
 .PHONY: crash network
-crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and broker, copies, set-backs, corrections; ten minutes
+crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and broker, copies, set-backs, corrections; three minutes
 	@$(RUN) -m tests.crash
 
 network: $(READY) ## loss, partition, rate and delay between real programs, in network namespaces (root; iproute2, nftables)
