@@ -283,6 +283,7 @@ class Agent:
         ack, state = Ack.decode(payload), self.sync_state
         if ack.refused:
             self._refused(ack)
+            self.epochs.older.acknowledged(ack)
             return None
         if ack.epoch != state.epoch:
             self.epochs.older.acknowledged(ack)

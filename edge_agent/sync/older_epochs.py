@@ -44,8 +44,10 @@ class OlderEpochs:
     def remove(self, newest: StatisticsReport) -> None:
         """Every epoch so far was removed on request. newest: the last one's report."""
         self.add(newest)
-        for payload in list(self._reports.values()):
-            self._put(_emptied(StatisticsReport.decode_stored(payload)))
+        for report in map(StatisticsReport.decode_stored, list(self._reports.values())):
+            # one that was emptied before keeps its counter: the next one may be the first of the epoch after it
+            if report.statistics.samples:
+                self._put(_emptied(report))
 
     def doubt(self) -> None:
         """The aggregator may not know them."""
@@ -53,10 +55,9 @@ class OlderEpochs:
         self._sent_at_s = NEVER_S
 
     def acknowledged(self, ack: Ack) -> None:
-        """The aggregator has answered about some epoch."""
-        if ack.epoch in self._waiting and (
-            ack.removed or ack.parting is not None or ack.counter >= self._counters[ack.epoch]
-        ):
+        """The aggregator has answered about some epoch. What it does not take is sent again at the next doubt only."""
+        settled = ack.removed or bool(ack.refused) or ack.parting is not None
+        if ack.epoch in self._waiting and (settled or ack.counter >= self._counters[ack.epoch]):
             self._waiting.discard(ack.epoch)
 
     def due(self, now_s: float) -> list[Send]:

@@ -143,7 +143,9 @@ class Uplink:
 
     def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
-        self.pace_s, self.refusal_pause_s, self._awaiting = ack.pace_s, refusal_pause_s, False
+        self.pace_s, self.refusal_pause_s = ack.pace_s, refusal_pause_s
+        # each part of a long report is answered; the report is once all of it is stored
+        self._awaiting = self._awaiting and ack.counter < self._sent_counter
         # an old ack that was late looks the same; then whole statistics go out once too often
         self._doubted |= ack.counter < acked
         if self._sent is not None and (self._sent.epoch, self._sent.counter) == (ack.epoch, ack.counter):

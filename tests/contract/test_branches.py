@@ -11,7 +11,7 @@ import pytest
 from aggregator.heads import FleetModel
 from edge_agent.sync import past
 from headway.maths import Statistics
-from headway.wire import RUNS_MAX, Ack, History, RunPoint, branch_epoch, epoch_position
+from headway.wire import RUNS_MAX, Ack, History, Kind, RunPoint, StatisticsReport, branch_epoch, epoch_position
 from tests.aggregator.fleets import Fleet
 from tests.contract.test_history import Device, new_fleet
 from tests.edge_agent.variants import variant
@@ -159,6 +159,60 @@ def test_an_aggregator_that_answers_unasked_has_started_again_and_is_told_of_old
     sends = old.agent.due(old.now_s + 2e6, connected=True)
     assert len(sends) == 3, "the older epoch, metrics, and the newest epoch last"
     assert not sends[0].retained
+
+
+def forked_device() -> tuple[Fleet, Device]:
+    """A restored device that has an older epoch, all of it acknowledged."""
+    fleet, device = new_fleet(), Device()
+    device.connect(fleet)
+    device.learn(20, 1)
+    device.sync(fleet)
+    old = Device(device.backup())
+    device.learn(10, 2)
+    device.sync(fleet)
+    old.learn(5, 3)
+    everybody_speaks(fleet, old)
+    return fleet, old
+
+
+def test_the_answers_to_the_parts_of_a_report_are_no_sign_of_an_aggregator_that_starts() -> None:
+    _, device = forked_device()
+    device.learn(4, 4)
+    assert device.agent.due(device.now_s + 1e6, connected=True)
+    state = device.agent.sync_state
+    for parts in (1, 2, 3):
+        device.hear(Ack(state.epoch, state.acked, 0, run_id=state.run_id, part_counter=state.counter, parts=parts))
+    epochs = {StatisticsReport.decode(s.payload).epoch for s in device.agent.due(device.now_s + 2e6, True)[1:]}
+    assert epochs <= {state.epoch}, "older epochs are not sent again"
+
+
+def test_an_older_epoch_that_the_aggregator_refuses_is_not_sent_again_and_again() -> None:
+    _, device = forked_device()
+    device.agent.reconnected(session_present=False)
+    sent = device.agent.due(device.now_s + 1e6, connected=True)
+    older = StatisticsReport.decode(sent[0].payload).epoch
+    assert older != device.agent.sync_state.epoch
+    device.hear(Ack(older, 0, 0, refused="limit", problem="too many epochs"))
+    again = [send for send in device.agent.due(device.now_s + 2e6, connected=True) if send.kind is Kind.STATISTICS]
+    assert older not in {StatisticsReport.decode(send.payload).epoch for send in again}
+
+
+def test_a_device_that_is_removed_twice_counts_what_it_learned_after_the_second_time() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(20, 1)
+    device.connect(fleet)
+    before = copy.deepcopy(fleet.store)
+    for seed in (2, 3):
+        with fleet.store.transaction():
+            fleet.store.request_removal("pump", 0.0)
+        fleet.pass_time(2.0)
+        everybody_speaks(fleet, device)
+        news = device.learn(4, seed)
+        device.sync(fleet)
+    fleet = restored(before)
+    everybody_speaks(fleet, device)
+    assert fleet.core.statistics.same_sums(news)
+    assert fleet.refusals == {}
 
 
 def test_what_was_removed_does_not_come_back_with_an_older_store_of_the_aggregator() -> None:
