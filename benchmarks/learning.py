@@ -2,7 +2,7 @@
 
 Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
 prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
-Headway runs with its default settings, the converter with --expand auto. Figures: mean and standard deviation over
+Headway and the converter run with their default settings. Figures: mean and standard deviation over
 seeds, in per cent; in brackets the worst device, and the share of devices that ended more than a point below their
 frozen head. Where a device lives in phases, also what it still knows of the earlier ones (benchmarks/phases.py).
 """
