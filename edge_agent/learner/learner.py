@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,14 @@ from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactSettings, ExactTrainer
-from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
+from edge_agent.learner.gate import FROZEN, Decision, added
 from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.judging import Judging, Outcome, widened
+from edge_agent.learner.label_history import LearnedLabel
+from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Float32, Int64
+from headway.arrays import Float32, Int64
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
@@ -53,26 +55,28 @@ class HeadLearner:
         self._frozen = variant.frozen_head
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
-        self.trainer: Trainer = (
-            ExactTrainer(variant.training_statistics, exact)
-            if self.kind == "exact"
-            else GradientTrainer(variant, settings)
-        )
-        self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
-        self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
+        repeatable = ExactTrainer(variant.training_statistics, exact) if self.kind == "exact" else None
+        self.trainer: Trainer = repeatable or GradientTrainer(variant, settings)
+        self._judging = Judging(variant, settings, self.names, self.trainer, repeatable)
+        # what is answered by its heads on a label's window depends on the labels before
+        self._learns_again = repeatable is not None
         self._fleet: PublishedHead | None = None
         sums = SUMS[self.task]
         self.served_sums: AnySums = sums.empty(len(variant.classes))
         self.frozen_sums: AnySums = sums.empty(len(variant.classes))
         self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
         self.decisions: list[Decision] = []
-        self.drift = ErrorDrift(settings.drift)
         self.drifts: list[Drift] = []
 
     @property
     def serving(self) -> str:
         """Name of the head in service."""
-        return self._gate.serving
+        return self._judging.gate.serving
+
+    @property
+    def drift(self) -> ErrorDrift:
+        """The detector that watches the error of what is served."""
+        return self._judging.drift
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -124,7 +128,7 @@ class HeadLearner:
 
     def predict(self, features: Features) -> Prediction:
         """Predict with the head in service. features: n windows."""
-        name = self._gate.serving
+        name = self.serving
         return Prediction(self._apply(self._heads()[name], features), name)
 
     def learn(self, features: Features, label: Label, served: Prediction) -> None:
@@ -133,13 +137,23 @@ class HeadLearner:
         label: a class index, or targets float32 (C,) with NaN where one is unknown. The label's number, by which
         `correct` finds it again, is `trainer.labels` before it.
         """
-        truth = np.asarray(label)[None]
-        self._score(features, truth, served)
-        self.trainer.learn(features.codes, truth)
-        self._watch(self.error_of(served, label), self.trainer.labels - 1)
-        decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
-        if decision is not None:
-            self.decisions.append(decision)
+        truth, classes = np.asarray(label)[None], len(self.names)
+        repeated = self.trainer.candidates() if self._learns_again else ()
+        outputs = {name: self._apply(head, features) for name, head in self._heads().items() if name not in repeated}
+        given = widened(served.probability, classes)
+        self.served_sums = added(self.served_sums, given, truth)
+        self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
+        self._recent.add(given, truth)
+        codes = features.codes.copy()
+        logits = self._frozen.logits(features.embedding)
+        entry = LearnedLabel(self.trainer.labels, codes, label, served.probability, logits, outputs, classes)
+        self._note(self._judging.take(entry))
+
+    def _note(self, outcome: Outcome) -> None:
+        if outcome.drift is not None:
+            self.drifts.append(outcome.drift)
+        if outcome.decision is not None:
+            self.decisions.append(outcome.decision)
 
     def take_decisions(self) -> list[Decision]:
         """What the gate decided since the last call."""
@@ -151,28 +165,18 @@ class HeadLearner:
         drifts, self.drifts = self.drifts, []
         return drifts
 
-    def _score(self, features: Features, truth: AnyArray, served: Prediction) -> None:
-        """Every head on a labelled window that none has learned. truth: int64 (1,) or float32 (1, C)."""
-        outputs = {name: self._apply(head, features) for name, head in self._heads().items()}
-        losses, recalibrated = self._scorer.losses(outputs, self._frozen.logits(features.embedding), truth)
-        self._gate.record(losses)
-        if recalibrated is not None:
-            self._gate.rescore(FROZEN, recalibrated)
-        given = _widened(served.probability, len(self.names))
-        self.served_sums = added(self.served_sums, given, truth)
-        self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
-        self._recent.add(given, truth)
-
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
-        return self._scorer.error(served.probability, np.asarray(label)[None])
+        return self._judging.scorer.error(served.probability, np.asarray(label)[None])
 
     def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
-        """Label `number` was wrong: it is `after`, or nothing. Exact statistics change to the bit as if it had been so.
+        """Label `number` was wrong: it is `after`, or nothing, and the learner stands as if it had been so at once.
 
-        Scores stay as they were earned; what was served then was served to the label of then.
+        Of the newest labels that holds for all that the exact learner, scores, drift and gate made of it, to the bit;
+        of older ones for statistics, and scores on it are dropped. How often what was served was right stays as it was
+        told; so do the steps of descent.
         """
-        self.trainer.correct(number, features.codes, before, after)
+        self._note(self._judging.correct(number, features.codes, before, after))
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
@@ -199,6 +203,7 @@ class HeadLearner:
         renames = self.names.rename(changes)
         if renames:
             self.trainer.renamed(renames)
+            self._judging.history.renamed(renames)
         for name in changes.add:
             self.add_class(name)
         self.names.remove(changes.remove)
@@ -230,7 +235,9 @@ class HeadLearner:
             return False
         self._know(prior.statistics.classes, "the fleet's tables")
         added = [name for name in prior.statistics.classes if name not in self._variant.classes]
-        self.trainer.adopt_prior(prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added]))
+        statistics = prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added])
+        self.trainer.adopt_prior(statistics)
+        self._judging.history.adopted(self.trainer.labels, statistics)
         return True
 
     @property
@@ -247,28 +254,21 @@ class HeadLearner:
     def encode(self) -> bytes:
         """Everything `restore` needs, as one blob."""
         tensors, values = self.trainer.state()
-        tensors = {f"trainer.{name}": array for name, array in tensors.items()}
+        tensors = under("trainer", tensors)
         if self._fleet is not None:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
-        gate_tensors, gate_values = self._gate.state()
-        frozen_tensors, scorer_values = self._scorer.state()
-        drift_tensors, drift_values = self.drift.state()
-        tensors |= {f"drift.{name}": array for name, array in drift_tensors.items()}
-        tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
-        tensors |= {f"frozen.{name}": array for name, array in frozen_tensors.items()}
-        tensors |= {f"recent.{name}": array for name, array in self._recent.state().items()}
+        judged_tensors, judged_values = self._judging.state()
+        tensors |= judged_tensors | under("recent", self._recent.state())
         meta: dict[str, JsonValue] = {
-            "scorer": scorer_values,
             "kind": self.kind,
             "space": self._variant.space,
             "classes": list(self.classes),
             "removed": [*sorted(self.removed)],
             "renamed": dict(sorted(self.names.aliases.items())),
-            "gate": gate_values,
-            "drift": drift_values,
             "trainer": values,
             "served": self.served_sums.to_json(),
             "frozen": self.frozen_sums.to_json(),
+            **judged_values,
         }
         return encode_tensors(tensors, meta)
 
@@ -291,23 +291,14 @@ class HeadLearner:
         except RemoteError as error:
             raise StoreError(f"saved learner is damaged: {error}") from error
         try:
-            self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
-            self._scorer.restore(_of(tensors, "frozen."), fields.table("scorer"))
-            self.drift.restore(_of(tensors, "drift."), fields.table("drift"))
-            self._recent.restore(_of(tensors, "recent."))
-            self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
+            self.trainer.restore(parts_of(tensors, "trainer"), fields.table("trainer"))
+            self._judging.restore(tensors, fields)
+            self._recent.restore(parts_of(tensors, "recent"))
         except KeyError as error:
             raise StoreError(f"saved learner lacks tensor {error}") from error
         fields.finish()
-        if self._gate.serving not in self._heads():
-            raise StoreError(f"saved learner serves {self._gate.serving!r}, which is no candidate")
-
-    def _watch(self, error: float, label: int) -> None:
-        """Has it become worse? Then the trainer may let go of what was before."""
-        drift = self.drift.add(error, label)
-        if drift is not None:
-            self.drifts.append(drift)
-            self.trainer.drifted(drift.since)
+        if self.serving not in self._heads():
+            raise StoreError(f"saved learner serves {self.serving!r}, which is no candidate")
 
     def _heads(self) -> dict[str, Head]:
         heads = {FROZEN: self._frozen, **self.trainer.candidates()}
@@ -328,13 +319,3 @@ class HeadLearner:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
         values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
         return self.names.spread(head.probabilities(values), head.classes)
-
-
-def _widened(probability: Float32, classes: int) -> Float32:
-    """Columns of zeros for classes that were not known when this was served."""
-    return np.pad(probability, ((0, 0), (0, classes - probability.shape[1])))
-
-
-def _of(tensors: Mapping[str, AnyArray], prefix: str) -> dict[str, AnyArray]:
-    """The tensors of one part, by their own names."""
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

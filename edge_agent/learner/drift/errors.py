@@ -45,6 +45,10 @@ class ErrorDrift:
         self._detector = _detector(kind)
         self._quiet_until = quiet_until
 
+    @property
+    def quiet_until(self) -> int:
+        return self._quiet_until
+
     def add(self, error: float, label: int) -> Drift | None:
         rise = None if self._detector is None else self._detector.add(error)
         if rise is None or label < self._quiet_until or rise.after - rise.before < RISE_MIN:

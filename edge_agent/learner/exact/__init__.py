@@ -1,10 +1,15 @@
 """The exact learner: integer statistics in, one closed-form head out."""
 
+from edge_agent.learner.exact.moment import Moment
+from edge_agent.learner.exact.saved import packed, unpacked
 from edge_agent.learner.exact.settings import ExactSettings, Recipe
 from edge_agent.learner.exact.trainer import ExactTrainer
 
 __all__ = [
     "ExactSettings",
     "ExactTrainer",
+    "Moment",
     "Recipe",
+    "packed",
+    "unpacked",
 ]

@@ -7,6 +7,7 @@ bounded and the newest past keeps the finest grain (as in the exponential histog
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,30 @@ class Buckets:
             buckets.append(Bucket(first, end, statistics))
         self._buckets, self._border = buckets, border
         self._total = merge([self._empty, *(bucket.statistics for bucket in buckets)])
+
+    def copy(self) -> Buckets:
+        """Another object that holds the same; both go their own ways from here on."""
+        return copy(self)._holding(list(self._buckets))
+
+    def apart_from(self, other: Buckets) -> tuple[Buckets, list[int]]:
+        """Without the very buckets that `other` holds, too; and the place of each there, -1 for none."""
+        places = {id(bucket): at for at, bucket in enumerate(other._buckets)}
+        shared = [places.get(id(bucket), -1) for bucket in self._buckets]
+        own = [bucket for bucket, at in zip(self._buckets, shared, strict=True) if at < 0]
+        return copy(self)._holding(own), shared
+
+    def joined_with(self, other: Buckets, shared: Sequence[int]) -> None:
+        """Inverse of `apart_from`. Raises StoreError."""
+        own = iter(self._buckets)
+        try:
+            self._buckets = [other._buckets[at] if at >= 0 else next(own) for at in shared]
+        except (IndexError, StopIteration) as error:
+            raise StoreError("saved buckets of an earlier moment are damaged") from error
+        self._total = merge([self._empty, *(bucket.statistics for bucket in self._buckets)])
+
+    def _holding(self, buckets: list[Bucket]) -> Buckets:
+        self._buckets = buckets
+        return self
 
     def _merge_old(self) -> None:
         """Merge the neighbours that are smallest together, sparing the newest few."""

@@ -7,6 +7,7 @@ bit, and a restart, a replay or another device that was taught the same comes to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -18,13 +19,14 @@ from edge_agent.learner.exact.settings import ExactSettings
 from headway.arrays import AnyArray, Int8
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics
+from headway.samples import UNLABELLED
 
 
 class Knowledge:
     """prior: what was known before any label; buckets: statistics of the device's labels by time.
 
     waiting: labels that came since the last `fold`, in no bucket yet; evidence: the newest labels in the buckets;
-    pseudo_labels: windows that the learner labelled itself.
+    pseudo_labels: windows that the learner labelled itself. A label that was taken back keeps its number.
     """
 
     def __init__(self, training: Statistics, settings: ExactSettings) -> None:
@@ -40,11 +42,13 @@ class Knowledge:
         # number of the first label since the last drift, and whether those since have yet to meet the classes of before
         self._drift: int | None = None
         self._awaiting_classes = False
+        # number of the newest label that was taken back, which the evidence lacks; -1 for none
+        self._gap = -1
 
     @property
     def local(self) -> Statistics:
         """Everything this device was taught, exactly."""
-        total, waiting = self.buckets.total, self._waiting_rows()
+        total, waiting = self.buckets.total, self._waiting_rows().known
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
@@ -69,27 +73,36 @@ class Knowledge:
         return None if self._awaiting_classes else self._drift
 
     def add(self, code: Int8, label: int) -> None:
-        """One more label, which waits. code: int8 (d,)."""
+        """One more label, which waits; -1 for one that was taken back. code: int8 (d,)."""
         self.waiting.append((code.copy(), label))
 
     def fold(self) -> None:
         """Labels that wait go into the buckets."""
-        waiting = self._waiting_rows()
-        self.buckets.add(waiting.codes, waiting.labels)
-        self.evidence = self.evidence.plus(waiting).newest(self._settings.evidence_rows)
+        waiting, first = self._waiting_rows(), self.buckets.labels
+        self.buckets.add(waiting.codes, np.maximum(waiting.labels, 0))
+        for at in np.flatnonzero(waiting.labels == UNLABELLED).tolist():
+            self._gap = first + at
+            self.buckets.change(self._gap, waiting.codes[at : at + 1], 0, None)
+        self.evidence = self.evidence.plus(waiting.known).newest(self._settings.evidence_rows)
         self.waiting = []
 
     def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
-        """Label `number`, which waits no longer, is class `after` instead of `before`, or none. code: int8 (1, d)."""
+        """Label `number` is class `after` instead of `before`, or none, and evidence no more. code: int8 (1, d)."""
+        at = number - self.buckets.labels
+        if at >= 0:
+            self.waiting[at] = (self.waiting[at][0], UNLABELLED if after is None else after)
+            return
         self.buckets.change(number, code, before, after)
-        at = len(self.evidence) - (self.labels - number)
-        if at >= 0 and np.array_equal(self.evidence.codes[at], code[0]):
-            # evidence may only hold what the buckets hold
-            self.evidence = self.evidence.kept(np.arange(len(self.evidence)) > at)
+        same = np.flatnonzero((self.evidence.labels == before) & (self.evidence.codes == code).all(axis=1))
+        if len(same):
+            # evidence may only hold what the buckets hold; a row like it says the same
+            self.evidence = self.evidence.kept(np.arange(len(self.evidence)) != same[-1])
+            self._gap = max(self._gap, number)
 
     def drifted(self, since: int) -> None:
         """From label `since` on things are different."""
-        self._drift = self.buckets.begin_at(since, self.evidence.codes, self.evidence.labels)
+        unbroken = self.evidence.newest(self.buckets.labels - 1 - self._gap)
+        self._drift = self.buckets.begin_at(since, unbroken.codes, unbroken.labels)
         self._awaiting_classes = True
 
     def admit_drift_experts_if_covered(self) -> bool:
@@ -107,32 +120,77 @@ class Knowledge:
         self._awaiting_classes = not covered
         return bool(covered)
 
+    def copy(self) -> Knowledge:
+        """Another object that knows the same. Pseudo-labels stay common: they are as they are, whoever goes back."""
+        return copy(self)._parted()
+
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
         self.pseudo_labels.with_classes(classes)
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
-        self.buckets.renamed(renames)
         self.pseudo_labels.renamed(renames)
+        self.tables_renamed(renames)
+
+    def tables_renamed(self, renames: Sequence[tuple[str, str]]) -> None:
+        """`renamed`, but for pseudo-labels."""
+        self.buckets.renamed(renames)
         self.prior.renamed(renames)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
-        tensors, ranges = self.buckets.state()
-        prior_tensors, values = self.prior.state()
-        tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
-        tensors |= self.pseudo_labels.state() | prior_tensors
-        pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
-        drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
-        return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **values}
+        tensors, values = self._state_of(self.buckets)
+        prior_tensors, prior_values = self.prior.state()
+        return tensors | self.pseudo_labels.state() | prior_tensors, values | prior_values
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError."""
+        self.prior.restore(tensors, values)
+        self._restore(tensors, values)
+        self.pseudo_labels.restore(tensors)
+
+    def state_beside(self, present: Knowledge) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        """The state of an earlier moment, saved beside that of now: only what is not the very same there."""
+        own, shared = self.buckets.apart_from(present.buckets)
+        tensors, values = self._state_of(own)
+        places: list[JsonValue] = [*shared]
+        values |= {"shared": places, "classes": len(self.buckets.total.classes)}
+        if self.prior.fleet is present.prior.fleet:
+            return tensors, values | {"prior": "same"}
+        prior_tensors, prior_values = self.prior.state()
+        return tensors | prior_tensors, values | prior_values | {"prior": "other"}
+
+    def restored_beside(self, tensors: Mapping[str, AnyArray], values: Fields) -> Knowledge:
+        """Inverse of `state_beside`, from what is known now. Raises StoreError."""
+        earlier = self.copy()
+        classes = self.buckets.total.classes[: values.integer("classes")]
+        earlier.buckets.restore({}, [])
+        earlier.buckets.with_classes(classes)
+        shared = values.integers("shared", count_max=1 << 12, low=-1)
+        if values.choice("prior", ("same", "other")) == "other":
+            earlier.prior.restart()
+            earlier.prior.restore(tensors, values)
+        earlier._restore(tensors, values)
+        earlier.buckets.joined_with(self.buckets, shared)
+        return earlier
+
+    def _parted(self) -> Knowledge:
+        self.buckets, self.prior, self.waiting = self.buckets.copy(), copy(self.prior), list(self.waiting)
+        return self
+
+    def _state_of(self, buckets: Buckets) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        tensors, ranges = buckets.state()
+        tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
+        pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
+        drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
+        gap: dict[str, JsonValue] = {"gap": self._gap} if self._gap >= 0 else {}
+        return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **gap}
+
+    def _restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]
         self._drift = values.integer("drift") if values.has("drift") else None
         self._awaiting_classes = values.boolean("narrow", False)
-        self.prior.restore(tensors, values)
+        self._gap = values.integer("gap") if values.has("gap") else -1
         self.buckets.restore(tensors, ranges, self._drift or 0)
-        self.pseudo_labels.restore(tensors)
         waiting = LabelledRows.restored(tensors, "pending", self._size)
         self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
         self.evidence = LabelledRows.restored(tensors, "evidence", self._size)

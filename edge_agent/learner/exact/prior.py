@@ -23,6 +23,11 @@ class Prior:
         self.fleet, self.statistics = fleet, self._training + fleet
         self.centre = TrainingPrior.of(self.statistics)
 
+    def restart(self) -> None:
+        """Know the training data alone."""
+        self.fleet, self.statistics = None, self._training
+        self.centre = TrainingPrior.of(self._training)
+
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         """The fleet's classes too: those that the bundle does not know."""
         if self.fleet is not None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from headway.arrays import AnyArray, Int8, Int64
 from headway.errors import StoreError
+from headway.samples import UNLABELLED
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """In order of arrival. codes: int8 (n, d); labels: int64 (n,). Nobody else's arrays."""
+    """In order of arrival. codes: int8 (n, d); labels: int64 (n,), -1 if taken back. Nobody else's arrays."""
 
     codes: Int8
     labels: Int64
@@ -26,6 +27,12 @@ class LabelledRows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def known(self) -> LabelledRows:
+        """Those whose label was not taken back."""
+        known = self.labels != UNLABELLED
+        return self if known.all() else self.kept(known)
 
     def newest(self, count: int) -> LabelledRows:
         start = max(len(self) - count, 0)

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
+from edge_agent.learner.exact.moment import Moment
 from edge_agent.learner.exact.settings import RETIRED, ExactSettings
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Head, Statistics
-from headway.samples import Label, class_index
+from headway.samples import UNLABELLED, Label, class_index
 from headway.wire import PublishedHead
 
 CANDIDATE = "exact"
@@ -41,8 +42,8 @@ class ExactTrainer:
 
     @property
     def pending(self) -> int:
-        """Labels learned since the last refit."""
-        return len(self._knowledge.waiting)
+        """Labels learned since the last refit, without those taken back."""
+        return sum(label != UNLABELLED for _, label in self._knowledge.waiting)
 
     @property
     def labels(self) -> int:
@@ -63,23 +64,39 @@ class ExactTrainer:
         """Pseudo-labels learned and not withdrawn."""
         return len(self._knowledge.pseudo_labels)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those that are known, as statistics name them."""
+        return self._knowledge.buckets.total.classes
+
     def learn(self, codes: Int8, labels: Int64) -> None:
+        """As every trainer does. A label of -1 is one that was taken back: it has its number, and nothing else."""
         knowledge, settings = self._knowledge, self._settings
         for code, label in zip(codes, labels.tolist(), strict=True):
             solved_from = knowledge.buckets.labels
-            if not settings.few(solved_from):
+            if label != UNLABELLED and not settings.few(solved_from):
                 self._served.score(code, label)
             knowledge.add(code, label)
             if len(knowledge.waiting) >= settings.refit_interval(len(code), solved_from):
                 self._fold()
-            else:
+            elif label != UNLABELLED:
                 self._served.follow(code, label)
 
     def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
-        """Statistics change to the bit as if it had been so."""
-        self._fold()
+        """Statistics change to the bit as if it had been so; the row is evidence no more."""
         self._knowledge.change(number, code, class_index(before), None if after is None else class_index(after))
         self._refit()
+
+    def moment(self) -> Moment:
+        """Where it stands."""
+        return Moment(self._knowledge.copy(), self._served.ensemble.solved.temperatures, self._served.weights)
+
+    def go_back(self, moment: Moment) -> None:
+        """Stand where it stood then; the moment may be gone back to again. Pseudo-labels stay as they are."""
+        classes, self._knowledge = self.classes, moment.knowledge.copy()
+        if self.pseudo_labels:  # they may be of classes that came later
+            self._knowledge.with_classes(classes)
+        self._serve(moment.temperatures, moment.weights)
 
     def add_pseudo_label(self, code: Int8, label: int) -> None:
         """Learn a window by what was predicted for it; it counts as no label. code: int8 (1, d)."""
@@ -123,22 +140,23 @@ class ExactTrainer:
 
     def state(self) -> TrainerState:
         tensors, values = self._knowledge.state()
-        weights: dict[str, JsonValue] = dict(self._served.weights.logs)
-        temperatures: dict[str, JsonValue] = dict(self._served.ensemble.solved.temperatures)
-        return tensors, {**values, "temperatures": temperatures, "weights": weights}
+        return tensors, {**values, **_judged(self._served.ensemble.solved.temperatures, self._served.weights)}
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         self._knowledge.restore(tensors, values)
-        temperatures, weights = values.table("temperatures"), values.table("weights")
-        names = [*(recipe.name for recipe in self._settings.recipes), *RETIRED]
-        fitted = {name: temperatures.number(name, low=0.0) for name in names if temperatures.has(name)}
-        logs = {name: weights.number(name) for name in names if weights.has(name)}
-        for table in (temperatures, weights, values):
-            table.finish()
-        for name in RETIRED:
-            fitted.pop(name, None)
-            logs.pop(name, None)
-        self._serve(fitted, Weights(self._settings, logs))
+        self._serve(*self._judgement(values))
+        values.finish()
+
+    def moment_state(self, moment: Moment) -> TrainerState:
+        """As `state`, of an earlier moment, to be saved beside it: what both hold is saved once."""
+        tensors, values = moment.knowledge.state_beside(self._knowledge)
+        return tensors, {**values, **_judged(moment.temperatures, moment.weights)}
+
+    def moment_restored(self, tensors: Mapping[str, AnyArray], values: Fields) -> Moment:
+        """Inverse of `moment_state`, after `restore`. Raises StoreError."""
+        moment = Moment(self._knowledge.restored_beside(tensors, values), *self._judgement(values))
+        values.finish()
+        return moment
 
     @property
     def finishes_update(self) -> bool:
@@ -155,12 +173,25 @@ class ExactTrainer:
     def adopt(self, published: PublishedHead) -> None:
         """Nothing to do: the fleet's head is a candidate of its own."""
 
+    def _judgement(self, values: Fields) -> tuple[dict[str, float], Weights]:
+        """Inverse of `_judged`."""
+        temperatures, weights = values.table("temperatures"), values.table("weights")
+        names = [*(recipe.name for recipe in self._settings.recipes), *RETIRED]
+        fitted = {name: temperatures.number(name, low=0.0) for name in names if temperatures.has(name)}
+        logs = {name: weights.number(name) for name in names if weights.has(name)}
+        for table in (temperatures, weights):
+            table.finish()
+        for name in RETIRED:
+            fitted.pop(name, None)
+            logs.pop(name, None)
+        return fitted, Weights(self._settings, logs)
+
     def _fold(self) -> None:
         """Labels that wait become part of every expert."""
-        if not self.pending:
+        if not self._knowledge.waiting:
             return
         calibrations = self._settings.calibrations
-        before = calibrations(self.labels - self.pending)
+        before = calibrations(self._knowledge.buckets.labels)
         self._knowledge.fold()
         self._refit(calibrate=calibrations(self.labels) != before)
 
@@ -176,4 +207,11 @@ class ExactTrainer:
         ensemble = refit(self._knowledge, self._settings, temperatures, weights, calibrate=calibrate, judge=judge)
         self._served = ServedHeads(ensemble, self._settings)
         for code, label in self._knowledge.waiting:
-            self._served.follow(code, label)
+            if label != UNLABELLED:
+                self._served.follow(code, label)
+
+
+def _judged(temperatures: Mapping[str, float], weights: Weights) -> dict[str, JsonValue]:
+    fitted: dict[str, JsonValue] = dict(temperatures)
+    logs: dict[str, JsonValue] = dict(weights.logs)
+    return {"temperatures": fitted, "weights": logs}

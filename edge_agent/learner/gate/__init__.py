@@ -1,13 +1,14 @@
 """The gate: which head may serve, judged by labels it was not trained on."""
 
 from edge_agent.learner.gate.gate import FROZEN, ROWS, Decision, Gate
-from edge_agent.learner.gate.scoring import added, build_scorer
+from edge_agent.learner.gate.scoring import Scorer, added, build_scorer
 
 __all__ = [
     "FROZEN",
     "ROWS",
     "Decision",
     "Gate",
+    "Scorer",
     "added",
     "build_scorer",
 ]

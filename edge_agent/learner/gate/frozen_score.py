@@ -51,6 +51,11 @@ class FrozenScore:
         losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
         return losses
 
+    def forget(self, ago: int) -> None:
+        """Drop the sample after which `ago` others came."""
+        kept = np.arange(len(self._labels)) != len(self._labels) - 1 - ago
+        self._logits, self._labels = self._logits[kept], self._labels[kept]
+
     def state(self) -> tuple[dict[str, AnyArray], float, int]:
         return {"logits": self._logits, "labels": self._labels}, self._temperature, self._seen
 

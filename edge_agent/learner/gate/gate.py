@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float64
+from headway.arrays import AnyArray, Float64, Int64
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 
 FROZEN = "frozen"
 ROWS = 512
+# the tensor of label numbers in a saved state, beside those of candidates
+NUMBERS = "label numbers"
 SHARED_MIN = 4.0
 
 
@@ -33,7 +35,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A change of the serving head, with the evidence it rests on; `kind` is ``leave-one-out`` or ``prequential``."""
+    """A change of the serving head, with the evidence it rests on.
+
+    kind: ``leave-one-out``, ``prequential``, or ``correction`` of labels that had made another choice.
+    """
 
     before: str
     after: str
@@ -53,12 +58,14 @@ class Gate:
     def __init__(self, discount: float, margin: float, errors: float = 1.0) -> None:
         self._discount, self._margin, self._errors = discount, margin, errors
         self._losses: dict[str, Float64] = {FROZEN: np.zeros(0)}
+        self._numbers: Int64 = np.zeros(0, np.int64)
         # what each candidate ever saved against the frozen head: a run of one easy class does not wipe that out
         self._earned: dict[str, float] = {}
         self.serving = FROZEN
 
-    def record(self, losses: Mapping[str, float]) -> None:
-        """Score one labelled sample: each candidate's loss on it, from before anyone learned it."""
+    def record(self, losses: Mapping[str, float], number: int = 0) -> None:
+        """Score labelled sample `number`: each candidate's loss on it, from before anyone learned it."""
+        self._numbers = np.append(self._numbers, number)[-ROWS:]
         length = len(self._losses[FROZEN])
         for name, loss in losses.items():
             self._losses.setdefault(name, np.full(length, np.nan))
@@ -72,6 +79,28 @@ class Gate:
         kept[len(kept) - len(losses) :] = losses
         self._losses[name] = kept
 
+    def forget(self, number: int) -> int | None:
+        """Label `number` was wrong: nobody's loss on it counts. How many came after it; None when it is not kept."""
+        at = np.flatnonzero(self._numbers == number)
+        if not len(at):
+            return None
+        kept = self._numbers != number
+        for name, losses in self._losses.items():
+            saved = float(self._losses[FROZEN][at[0]] - losses[at[0]])
+            if name in self._earned and np.isfinite(saved):
+                self._earned[name] -= saved
+        self._numbers = self._numbers[kept]
+        self._losses = {name: losses[kept] for name, losses in self._losses.items()}
+        return len(self._numbers) - int(at[0])
+
+    def changed(self, before: str, evidence: Mapping[str, Float64], pending: int = 0) -> Decision | None:
+        """What labels that were put right have made of the choice: `before` served. None when that still does.
+
+        evidence, pending: as in `decide`.
+        """
+        rows = self._rows(evidence, pending)
+        return None if before == self.serving else self._decision(before, "correction", rows, bool(evidence))
+
     def decide(self, evidence: Mapping[str, Float64], pending: int = 0) -> Decision | None:
         """Replace the serving head if another one has earned it. None when nothing changes.
 
@@ -79,9 +108,7 @@ class Gate:
         solved without that sample, float64 (n,). They stand in for its prequential scores while labels are few.
         """
         rows = self._rows(evidence, pending)
-        length = len(rows[FROZEN])
-        discount = 1.0 if evidence else self._discount
-        weights: Float64 = np.power(discount, np.arange(length - 1, -1, -1, dtype=np.float64))
+        weights = self._weights(len(rows[FROZEN]), bool(evidence))
         best, best_lead = self._unless_frozen_is_as_good(rows, weights, bool(evidence)), 0.0
         incumbent = best
         # by name, not in the order of arrival: a restart restores the losses in another one, and a tie must fall alike
@@ -92,18 +119,18 @@ class Gate:
                 best, best_lead = name, lead
         if best == self.serving:
             return None
-        scores = {name: _score(losses, weights) for name, losses in rows.items()}
-        decision = Decision(self.serving, best, "leave-one-out" if evidence else "prequential", scores)
-        self.serving = best
-        return decision
+        before, self.serving = self.serving, best
+        return self._decision(before, "leave-one-out" if evidence else "prequential", rows, bool(evidence))
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""
         earned: dict[str, JsonValue] = dict(self._earned)
-        return dict(self._losses), {"serving": self.serving, "earned": earned}
+        return {**self._losses, NUMBERS: self._numbers}, {"serving": self.serving, "earned": earned}
 
-    def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
-        """Inverse of `state`. Raises StoreError."""
+    def restore(self, tensors: Mapping[str, AnyArray], values: Fields, labels: int = 0) -> None:
+        """Inverse of `state`. labels: learned so far, for states that know no numbers. Raises StoreError."""
+        tensors = dict(tensors)
+        numbers = tensors.pop(NUMBERS, None)
         self.serving = values.text("serving")
         earned = values.table("earned")
         self._earned = {name: earned.number(name) for name in tensors if earned.has(name)}
@@ -115,7 +142,21 @@ class Gate:
                 raise StoreError(f"saved scores of {name!r} are damaged")
         if FROZEN not in tensors:
             raise StoreError("saved scores lack the frozen head")
-        self._losses = dict(tensors)
+        # agents before corrections were learned anew numbered none
+        self._numbers = np.arange(labels - length, labels, dtype=np.int64) if numbers is None else numbers
+        if self._numbers.dtype != np.int64 or self._numbers.shape != (length,):
+            raise StoreError("saved numbers of scored labels are damaged")
+        self._losses = tensors
+
+    def _decision(self, before: str, kind: str, rows: Mapping[str, Float64], few: bool) -> Decision:
+        weights = self._weights(len(rows[FROZEN]), few)
+        return Decision(before, self.serving, kind, {name: _score(losses, weights) for name, losses in rows.items()})
+
+    def _weights(self, length: int, few: bool) -> Float64:
+        """Of each row, the newest last, float64 (n,)."""
+        discount = 1.0 if few else self._discount
+        weights: Float64 = np.power(discount, np.arange(length - 1, -1, -1, dtype=np.float64))
+        return weights
 
     def _unless_frozen_is_as_good(self, rows: Mapping[str, Float64], weights: Float64, few: bool) -> str:
         """The incumbent, or the frozen head once the incumbent's lead over it has melted away.

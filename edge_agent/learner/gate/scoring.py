@@ -48,6 +48,10 @@ class Scorer(Protocol):
         """
         ...
 
+    def forget(self, ago: int) -> None:
+        """Drop what is kept of the window after which `ago` others came: its label was wrong."""
+        ...
+
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         """How wrong one window's outputs were, 0 to 1; shapes as in `losses`."""
         ...
@@ -79,6 +83,9 @@ class ClassScorer:
         moved = self._frozen.add(frozen_logits, int(truth[0]))
         losses[FROZEN] = float(self._frozen.losses(frozen_logits.astype(np.float64), truth)[0])
         return losses, moved
+
+    def forget(self, ago: int) -> None:
+        self._frozen.forget(ago)
 
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         return float(int(outputs[0].argmax()) != int(truth[0]))
@@ -118,6 +125,10 @@ class LabelScorer:
         losses[FROZEN] = float(frozen[-1])
         return losses, frozen if refit else None
 
+    def forget(self, ago: int) -> None:
+        kept = np.arange(len(self._logits)) != len(self._logits) - 1 - ago
+        self._logits, self._truth = self._logits[kept], self._truth[kept]
+
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         known = ~np.isnan(truth[0])
         wrong = (outputs[0] >= LABEL_THRESHOLD) != (truth[0] > LABEL_THRESHOLD)
@@ -151,6 +162,9 @@ class ValueScorer:
     def __init__(self, class_count: int) -> None:
         self._known: Float64 = np.zeros(class_count)
         self._absolute: Float64 = np.zeros(class_count)
+
+    def forget(self, ago: int) -> None:
+        """The frozen head's error does not depend on labels alone; no row of it is kept."""
 
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         known = ~np.isnan(truth[0])

@@ -1,0 +1,168 @@
+"""Takes labels one by one: score every head, learn, watch for drift, decide; and anew where a label was wrong."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.config import LearnerSettings
+from edge_agent.learner.class_names import ClassNames
+from edge_agent.learner.drift import Drift, ErrorDrift
+from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, Scorer, build_scorer
+from edge_agent.learner.label_history import LabelHistory, LearnedLabel, Standing, forget_scores
+from edge_agent.learner.saved_parts import parts_of, under
+from edge_agent.learner.trainer import Trainer
+from headway.arrays import AnyArray, Float32, Int8
+from headway.bundle import Variant
+from headway.fields import Fields, JsonValue
+from headway.samples import UNLABELLED, Label, no_label
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a label brought about, if anything: another head in service; an alarm."""
+
+    decision: Decision | None
+    drift: Drift | None
+
+
+class Judging:
+    """Gate, scores, drift detector and history of one learner, and its trainer, which all change with every label.
+
+    exact: the trainer, where it can go back and learn again; else None.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        settings: LearnerSettings,
+        names: ClassNames,
+        trainer: Trainer,
+        exact: ExactTrainer | None,
+    ) -> None:
+        self._variant, self._settings, self._names = variant, settings, names
+        self._trainer, self._exact = trainer, exact
+        self.gate, self.scorer, self.drift = self._fresh()
+        self.history = LabelHistory()
+
+    def take(self, entry: LearnedLabel) -> Outcome:
+        """One more label."""
+        self.history.add(entry, lambda: self._standing(entry.number))
+        return self._take(entry)
+
+    def correct(self, number: int, codes: Int8, before: Label, after: Label | None) -> Outcome:
+        """Label `number` was wrong: all stands as if it had been `after`, or nothing, at once.
+
+        Scores on a label too old to go back to are dropped. Descent takes no step back. codes: int8 (1, d).
+        """
+        label = after if after is not None else UNLABELLED if isinstance(before, int) else np.full_like(before, np.nan)
+        serving, quiet_until, drift = self.gate.serving, self.drift.quiet_until, None
+        standing = self.history.relabel(number, label)
+        if standing is None or self._exact is None:
+            self._trainer.correct(number, codes, before, after)
+        if standing is None:
+            self.history.change(number, codes, before, label, self._names.wire_names)
+            forget_scores(self.gate, self.scorer, number)
+        else:
+            drift = self._learn_again(standing)
+        evidence, pending = self._trainer.leave_one_out(), self._trainer.pending
+        self.gate.decide(evidence, pending)
+        new_alarm = self.drift.quiet_until > quiet_until
+        return Outcome(self.gate.changed(serving, evidence, pending), drift if new_alarm else None)
+
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        gate_tensors, gate = self.gate.state()
+        scorer_tensors, scorer = self.scorer.state()
+        drift_tensors, drift = self.drift.state()
+        history_tensors, history = self.history.state(self._exact)
+        tensors = under("gate", gate_tensors) | under("frozen", scorer_tensors) | under("drift", drift_tensors)
+        return tensors | under("history", history_tensors), {
+            "gate": gate,
+            "scorer": scorer,
+            "drift": drift,
+            "history": history,
+        }
+
+    def restore(self, tensors: dict[str, AnyArray], fields: Fields) -> None:
+        """Inverse of `state`, once the trainer is restored. Raises StoreError."""
+        self.gate.restore(parts_of(tensors, "gate"), fields.table("gate"), self._trainer.labels)
+        self.scorer.restore(parts_of(tensors, "frozen"), fields.table("scorer"))
+        self.drift.restore(parts_of(tensors, "drift"), fields.table("drift"))
+        if fields.has("history"):  # agents before corrections were learned anew kept none
+            saved = parts_of(tensors, "history"), fields.table("history")
+            self.history.restore(*saved, self._fresh, self._exact, self._variant.training_statistics)
+
+    def _take(self, entry: LearnedLabel, *, again: bool = False) -> Outcome:
+        """Score first, then learn, then let the gate decide. again: only the exact learner learns."""
+        self._score(entry)
+        truth = np.asarray(entry.label)[None]
+        learns = not again or self._exact is not None
+        if learns:
+            self._trainer.learn(entry.codes, truth)
+        drift = self.drift.add(self.scorer.error(entry.served, truth), entry.number)
+        if drift is not None and learns:
+            self._trainer.drifted(drift.since)
+        evidence = self._trainer.leave_one_out()
+        if evidence and not learns:
+            return Outcome(None, drift)  # it is of now; the choice is made once all are taken
+        return Outcome(self.gate.decide(evidence, self._trainer.pending), drift)
+
+    def _score(self, entry: LearnedLabel) -> None:
+        """Every head on a labelled window that none has learned."""
+        width = len(self._names)
+        outputs = {name: widened(output, width) for name, output in entry.outputs.items()}
+        if self._exact is not None:
+            values = entry.codes.astype(np.float32)
+            for name, head in self._exact.candidates().items():
+                given = head.probabilities(values)
+                known = self._names.wire_names[: len(head.classes)]
+                as_known = head.classes == known and not self._names.removed
+                outputs[name] = widened(given, width) if as_known else self._names.spread(given, head.classes)
+        losses, recalibrated = self.scorer.losses(outputs, entry.frozen_logits, np.asarray(entry.label)[None])
+        self.gate.record(losses, entry.number)
+        if recalibrated is not None:
+            self.gate.rescore(FROZEN, recalibrated)
+
+    def _learn_again(self, standing: Standing) -> Drift | None:
+        """Go back, and take the labels since as they are now; the newest alarm on the way."""
+        self.gate, self.scorer = deepcopy(standing.gate), deepcopy(standing.scorer)
+        self.drift, newest = standing.drift.copy(), None
+        if self._exact is not None and standing.trainer is not None:
+            self._exact.go_back(standing.trainer)
+        for entry in self.history.since(standing):
+            number = entry.number
+            self._adopt_again(number, entry.width)
+            self.history.note(number, lambda number=number: self._standing(number))  # type: ignore[misc]
+            if not no_label(entry.label):
+                newest = self._take(entry, again=True).drift or newest
+            elif self._exact is not None:
+                self._exact.learn(entry.codes, np.array([UNLABELLED], np.int64))
+        self._adopt_again(self._trainer.labels, len(self._names))
+        return newest
+
+    def _adopt_again(self, number: int, classes: int) -> None:
+        """What came right before label `number`, when so many classes were known."""
+        if self._exact is None:
+            return
+        if classes > len(self._exact.classes):
+            self._exact.with_classes(self._names.wire_names[:classes])
+        statistics = self.history.adoption(number)
+        if statistics is not None and statistics is not self._exact.prior_statistics:
+            self._exact.adopt_prior(statistics)
+
+    def _standing(self, number: int) -> Standing:
+        moment = None if self._exact is None else self._exact.moment()
+        return Standing(number, deepcopy(self.gate), deepcopy(self.scorer), self.drift.copy(), moment)
+
+    def _fresh(self) -> tuple[Gate, Scorer, ErrorDrift]:
+        settings, classes = self._settings, len(self._variant.classes)
+        gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
+        return gate, build_scorer(self._variant.task, classes, ROWS), ErrorDrift(settings.drift)
+
+
+def widened(outputs: Float32, classes: int) -> Float32:
+    """Columns of zeros for classes that were not known when this was served. float32 (n, C') -> (n, C)."""
+    return np.pad(outputs, ((0, 0), (0, classes - outputs.shape[1])))
