@@ -47,27 +47,36 @@ class Judging:
         self._trainer, self._exact = trainer, exact
         self.gate, self.scorer, self.drift = self._fresh()
         self.history = LabelHistory()
+        # where corrections begin that are yet to be learned, and who served and until when it was quiet before them
+        self._due: tuple[Standing | None, str, int] | None = None
 
     def take(self, entry: LearnedLabel) -> Outcome:
         """One more label."""
         self.history.add(entry, lambda: self._standing(entry.number))
         return self._take(entry)
 
-    def correct(self, number: int, codes: Int8, before: Label, after: Label | None) -> Outcome:
-        """Label `number` was wrong: all stands as if it had been `after`, or nothing, at once.
+    def correct(self, number: int, codes: Int8, before: Label, after: Label | None) -> None:
+        """Label `number` was wrong: after `settle`, all stands as if it had been `after`, or nothing, at once.
 
         Scores on a label too old to go back to are dropped. Descent takes no step back. codes: int8 (1, d).
         """
         label = after if after is not None else UNLABELLED if isinstance(before, int) else np.full_like(before, np.nan)
-        serving, quiet_until, drift = self.gate.serving, self.drift.quiet_until, None
         standing = self.history.relabel(number, label)
         if standing is None or self._exact is None:
             self._trainer.correct(number, codes, before, after)
         if standing is None:
             self.history.change(number, codes, before, label, self._names.wire_names)
             forget_scores(self.gate, self.scorer, number)
-        else:
-            drift = self._learn_again(standing)
+            standing = self._due[0] if self._due else None
+        _, serving, quiet_until = self._due or (None, self.gate.serving, self.drift.quiet_until)
+        self._due = (standing, serving, quiet_until)
+
+    def settle(self) -> Outcome:
+        """Learn what was corrected; many corrections cost as much as the oldest of them."""
+        if self._due is None:
+            return Outcome(None, None)
+        (standing, serving, quiet_until), self._due = self._due, None
+        drift = None if standing is None else self._learn_again(standing)
         evidence, pending = self._trainer.leave_one_out(), self._trainer.pending
         self.gate.decide(evidence, pending)
         new_alarm = self.drift.quiet_until > quiet_until

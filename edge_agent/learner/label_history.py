@@ -99,6 +99,7 @@ class LabelHistory:
         self._entries[at] = replace(self._entries[at], label=label)
         # what stood later stood on the wrong label
         self._standings = [kept for kept in self._standings if kept.number <= number]
+        # where an older one waits for its turn, that is the last that is left
         return self._standings[-1]
 
     def since(self, standing: Standing) -> Iterator[LearnedLabel]:

@@ -56,8 +56,8 @@ class HeadLearner:
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
         repeatable = ExactTrainer(variant.training_statistics, exact) if self.kind == "exact" else None
-        self.trainer: Trainer = repeatable or GradientTrainer(variant, settings)
-        self._judging = Judging(variant, settings, self.names, self.trainer, repeatable)
+        self._trainer: Trainer = repeatable or GradientTrainer(variant, settings)
+        self._judging = Judging(variant, settings, self.names, self._trainer, repeatable)
         # what is answered by its heads on a label's window depends on the labels before
         self._learns_again = repeatable is not None
         self._fleet: PublishedHead | None = None
@@ -69,13 +69,21 @@ class HeadLearner:
         self.drifts: list[Drift] = []
 
     @property
+    def trainer(self) -> Trainer:
+        """What learns the candidates; corrected labels included."""
+        self._settle()
+        return self._trainer
+
+    @property
     def serving(self) -> str:
         """Name of the head in service."""
+        self._settle()
         return self._judging.gate.serving
 
     @property
     def drift(self) -> ErrorDrift:
         """The detector that watches the error of what is served."""
+        self._settle()
         return self._judging.drift
 
     @property
@@ -149,6 +157,10 @@ class HeadLearner:
         entry = LearnedLabel(self.trainer.labels, codes, label, served.probability, logits, outputs, classes)
         self._note(self._judging.take(entry))
 
+    def _settle(self) -> None:
+        """Learn labels that were corrected since the last question; when it is asked changes no answer."""
+        self._note(self._judging.settle())
+
     def _note(self, outcome: Outcome) -> None:
         if outcome.drift is not None:
             self.drifts.append(outcome.drift)
@@ -157,11 +169,13 @@ class HeadLearner:
 
     def take_decisions(self) -> list[Decision]:
         """What the gate decided since the last call."""
+        self._settle()
         decisions, self.decisions = self.decisions, []
         return decisions
 
     def take_drifts(self) -> list[Drift]:
         """What became worse since the last call."""
+        self._settle()
         drifts, self.drifts = self.drifts, []
         return drifts
 
@@ -176,10 +190,11 @@ class HeadLearner:
         of older ones for statistics, and scores on it are dropped. How often what was served was right stays as it was
         told; so do the steps of descent.
         """
-        self._note(self._judging.correct(number, features.codes, before, after))
+        self._judging.correct(number, features.codes, before, after)
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
+        self._settle()
         if self.task is not Task.CLASSIFICATION and name not in self.classes:
             raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
         if not self.names.add(name):
@@ -199,6 +214,7 @@ class HeadLearner:
         """
         if self.task is not Task.CLASSIFICATION:
             raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")
+        self._settle()
         self.names.check(changes)
         renames = self.names.rename(changes)
         if renames:
