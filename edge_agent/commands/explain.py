@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from edge_agent.config import AgentConfig
@@ -13,6 +14,7 @@ from headway.fields import JsonValue
 
 HEADER = ("when (device's clock)", "labels", "what", "evidence")
 IDS_SHOWN = 4
+DOUBT_COLUMNS = ("ids", "given", "instead", "numbers")
 
 
 def read_decisions(config: AgentConfig) -> list[dict[str, JsonValue]]:
@@ -56,10 +58,25 @@ def _words(name: str, detail: dict[str, JsonValue]) -> tuple[str, str]:
     if name == "drift":
         moved = f"mean shift {detail['mean_shift']}, spread {detail['spread']} of the source's"
         return f"drift of the features ({detail['by']})", f"{detail['before']} -> {detail['after']}; {moved}"
+    if name == "labels-doubted":
+        return "labels doubted", _first(doubts_in_words(detail))
     ids = detail.get("ids")
     names = [str(item) for item in ids] if isinstance(ids, list) else []
+    return "labels wanted", _first(names)
+
+
+def doubts_in_words(detail: Mapping[str, JsonValue]) -> list[str]:
+    """``w-17: walk, or rather run?`` for each doubted label of an event ``labels-doubted``."""
+    columns = [value if isinstance(value := detail.get(key), list) else [] for key in DOUBT_COLUMNS]
+    return [
+        f"{window_id or f'label {number}'}: {given}, or rather {instead}?"
+        for window_id, given, instead, number in zip(*columns, strict=True)
+    ]
+
+
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - IDS_SHOWN} more" if len(names) > IDS_SHOWN else ""
-    return "labels wanted", ", ".join(names[:IDS_SHOWN]) + more
+    return ", ".join(names[:IDS_SHOWN]) + more
 
 
 def _scores(scores: JsonValue) -> str:

@@ -6,10 +6,11 @@ import fcntl
 import os
 from pathlib import Path
 
+from edge_agent.commands.explain import doubts_in_words
 from edge_agent.condition import CONDITION_BYTES, DISK, LEARNING, LINK, DeviceCondition, moment
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
-from edge_agent.labels import WAITING
+from edge_agent.labels import WAITING, RememberedWindows, doubted
 from edge_agent.learner import HeadLearner
 from edge_agent.startup import restore_learner
 from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, RECOVERY, SQLiteStore
@@ -39,6 +40,8 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
     if sync is None:
         raise _nothing(path, "is empty", "the agent has not finished its first start yet")
     (rows, size), saved = store.outbox_size(), store.load()
+    windows = RememberedWindows(config.learner.horizon_rows)
+    windows.restore(store.windows() if learner.doubts else [])
     store.close()
     condition = _condition(config) if _is_running(config) else None
     return {
@@ -58,6 +61,7 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
         "served": learner.served_sums.summary(),
         "frozen": learner.frozen_sums.summary(),
         "recent": learner.recent_sums.summary(),
+        "doubted_labels": doubts_in_words(doubted(learner.doubts, learner.classes, windows)),
         "refused_steps": learner.refused_steps,
         "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
         "waiting_labels": sum(name.startswith(WAITING) for name in saved),

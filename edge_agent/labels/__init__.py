@@ -1,6 +1,6 @@
 """Labels on their way to the learner: with the window or late, corrected, waiting for their turn."""
 
-from edge_agent.labels.events import EventLog, log_line, read_records
+from edge_agent.labels.events import EventLog, doubted, log_line, read_records
 from edge_agent.labels.label_queue import WAITING
 from edge_agent.labels.labelling import UNBOUNDED, Labelling, rows_in_turn
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
@@ -17,6 +17,7 @@ __all__ = [
     "Policy",
     "RememberedWindows",
     "Window",
+    "doubted",
     "log_line",
     "read_records",
     "rows_in_turn",

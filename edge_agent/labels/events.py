@@ -1,4 +1,4 @@
-"""Turns what happens to the learner into events for people: head changes, drift, and which labels would help.
+"""Turns what happens to the learner into events for people: head changes, drift, labels that would help or are doubted.
 
 Everything goes out as an event, and the newest records are kept durably (``edge-agent explain``).
 """
@@ -6,11 +6,12 @@ Everything goes out as an event, and the newest records are kept durably (``edge
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 
 from edge_agent.labels.remembered import RememberedWindows
-from edge_agent.learner import HeadLearner
+from edge_agent.learner import Doubt, HeadLearner
 from edge_agent.learner.drift import Drift, FeatureShift, Shift
 from edge_agent.learner.gate import Decision
 from edge_agent.pipeline import Features
@@ -23,6 +24,7 @@ from headway.wire import Event
 RECORDS_MAX = 64
 RECORDS_BYTES_MAX = 4 << 20
 ASKED_MAX = 4096
+TOLD_MAX = 1024
 UNSENT_MAX = 1024
 DIGITS = 4
 
@@ -40,6 +42,8 @@ class EventLog:
         self._records: deque[JsonValue] = deque(maxlen=RECORDS_MAX)
         self._changed = False
         self._asked: deque[str] = deque(maxlen=ASKED_MAX)
+        # number and class of the labels that were told to be doubted: each is told once
+        self._told: deque[tuple[int, int]] = deque(maxlen=TOLD_MAX)
         self.alarms = 0
 
     def see(self, features: Features) -> None:
@@ -63,6 +67,7 @@ class EventLog:
         self.alarms += len(drifts)
         if drifts or shifts:
             self._ask(wall_s)
+        self._tell_doubts(wall_s)
 
     def take_events(self, wall_s: float) -> list[Event]:
         """Events since the last call."""
@@ -83,14 +88,15 @@ class EventLog:
         """
         saved: dict[str, bytes] = {}
         if self._changed or extent is Extent.EVERYTHING:
-            saved[RECORDS] = checked(canonical_json({"records": list(self._records)}))
+            saved[RECORDS] = checked(canonical_json({"records": list(self._records), "told": [*chain(*self._told)]}))
             self._changed = False
         if extent >= Extent.CHECKPOINT and self._shift is not None:
             saved[SHIFT] = self._shift.encode()
         return Saved(saved)
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
-        self._records = deque(read_records(saved), maxlen=RECORDS_MAX)
+        records, told = _read(saved)
+        self._records, self._told = deque(records, maxlen=RECORDS_MAX), deque(told, maxlen=TOLD_MAX)
         if self._shift is not None and SHIFT in saved:
             self._shift.restore(saved[SHIFT])
 
@@ -101,6 +107,13 @@ class EventLog:
             self._asked.extend(ids)
             self._note("labels-wanted", {"ids": [*ids]}, wall_s)
 
+    def _tell_doubts(self, wall_s: float) -> None:
+        """Labels that are probably wrong, once each, and once more what one is corrected to."""
+        new = [doubt for doubt in self._learner.doubts if (doubt.number, doubt.given) not in self._told]
+        if new:
+            self._told.extend((doubt.number, doubt.given) for doubt in new)
+            self._note("labels-doubted", doubted(new, self._learner.classes, self._windows), wall_s)
+
     def _note(self, name: str, detail: dict[str, JsonValue], wall_s: float) -> None:
         event = Event(name, detail | {"labels": self._learner.labels}, wall_s)
         self._unsent.append(event)
@@ -110,16 +123,34 @@ class EventLog:
 
 def read_records(saved: Mapping[str, bytes]) -> list[JsonValue]:
     """The records in a store, oldest first: tables of name, detail, wall_s. Raises StoreError."""
+    return _read(saved)[0]
+
+
+def doubted(doubts: Sequence[Doubt], classes: Sequence[str], windows: RememberedWindows) -> dict[str, JsonValue]:
+    """Doubts in words, a list each: ids of the windows, "" where one came without; the class that was given, and the one
+    that is thought instead; numbers of the labels."""
+    ids = windows.ids_of([doubt.number for doubt in doubts])
+    return {
+        "ids": [ids.get(doubt.number, "") for doubt in doubts],
+        "given": [classes[doubt.given] for doubt in doubts],
+        "instead": [classes[doubt.instead] for doubt in doubts],
+        "numbers": [doubt.number for doubt in doubts],
+    }
+
+
+def _read(saved: Mapping[str, bytes]) -> tuple[list[JsonValue], list[tuple[int, int]]]:
+    """Records, oldest first; and number and class of the labels that were told to be doubted."""
     if RECORDS not in saved:
-        return []
+        return [], []
     table = parse_json(unchecked(saved[RECORDS], "saved records"), "saved records", StoreError, RECORDS_BYTES_MAX)
     fields = Fields(table, "saved records", StoreError)
     records: list[JsonValue] = []
     for row in fields.tables("records", count_max=RECORDS_MAX):
         records.append({"name": row.text("name"), "detail": row.mapping("detail"), "wall_s": row.number("wall_s")})
         row.finish()
+    told = fields.integers("told", count_max=2 * TOLD_MAX, default=())  # agents before doubts told of none
     fields.finish()
-    return records
+    return records, list(zip(told[::2], told[1::2], strict=True))
 
 
 def log_line(event: Event) -> str:
@@ -130,6 +161,9 @@ def log_line(event: Event) -> str:
             return f"serving {detail['after']} instead of {detail['before']} ({detail['by']})"
         case "drift":
             return f"drift by {detail['by']}: {detail['before']} before, {detail['after']} since"
+        case "labels-doubted":
+            numbers = detail["numbers"]
+            return f"{len(numbers) if isinstance(numbers, list) else 0} labels are probably wrong"
         case _:
             ids = detail["ids"]
             return f"labels would help for {len(ids) if isinstance(ids, list) else 0} windows"

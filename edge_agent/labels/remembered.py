@@ -7,6 +7,7 @@ an hour later is scored against the prediction that was made then.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,6 +113,11 @@ class RememberedWindows:
             if no_label(window.label) and window_id not in without
         ]
         return [window_id for _, _, window_id in sorted(waiting)[:count]]
+
+    def ids_of(self, numbers: Collection[int]) -> dict[int, str]:
+        """Ids by label number, of the windows that were learned under these numbers."""
+        wanted = frozenset(numbers)
+        return {window.number: window_id for window_id, window in self._windows.items() if window.number in wanted}
 
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was learned with."""

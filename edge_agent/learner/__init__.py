@@ -1,5 +1,6 @@
 """The learner: predict, score, learn, gate, serve. No clock, no disk, no network."""
 
+from edge_agent.learner.doubts import Doubt
 from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner, Prediction
 from edge_agent.learner.operations import (
     COUNTED,
@@ -27,6 +28,7 @@ __all__ = [
     "Applied",
     "ChangeClasses",
     "CorrectLabel",
+    "Doubt",
     "HeadLearner",
     "LearnLabel",
     "Operation",

@@ -9,16 +9,17 @@ import numpy as np
 
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.class_names import ClassNames
+from edge_agent.learner.doubts import Doubts
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactTrainer
-from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, Scorer, build_scorer
+from edge_agent.learner.exact import CANDIDATE, ExactTrainer
+from edge_agent.learner.gate import FROZEN, ROWS, ClassScorer, Decision, Gate, Scorer, build_scorer
 from edge_agent.learner.label_history import LabelHistory, LearnedLabel, Standing, forget_scores
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.trainer import Trainer
-from headway.arrays import AnyArray, Float32, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.fields import Fields, JsonValue
-from headway.samples import UNLABELLED, Label, no_label
+from headway.samples import UNLABELLED, Label, class_index, no_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Judging:
         self._trainer, self._exact = trainer, exact
         self.gate, self.scorer, self.drift = self._fresh()
         self.history = LabelHistory()
+        self.doubts = Doubts()
         # where corrections begin that are yet to be learned, and who served and until when it was quiet before them
         self._due: tuple[Standing | None, str, int] | None = None
 
@@ -61,6 +63,7 @@ class Judging:
         Scores on a label too old to go back to are dropped. Descent takes no step back. codes: int8 (1, d).
         """
         label = after if after is not None else UNLABELLED if isinstance(before, int) else np.full_like(before, np.nan)
+        self.doubts.withdraw(number)
         standing = self.history.relabel(number, label)
         if standing is None or self._exact is None:
             self._trainer.correct(number, codes, before, after)
@@ -88,7 +91,7 @@ class Judging:
         drift_tensors, drift = self.drift.state()
         history_tensors, history = self.history.state(self._exact)
         tensors = under("gate", gate_tensors) | under("frozen", scorer_tensors) | under("drift", drift_tensors)
-        return tensors | under("history", history_tensors), {
+        return tensors | under("history", history_tensors | self.doubts.state()), {
             "gate": gate,
             "scorer": scorer,
             "drift": drift,
@@ -101,16 +104,21 @@ class Judging:
         self.scorer.restore(parts_of(tensors, "frozen"), fields.table("scorer"))
         self.drift.restore(parts_of(tensors, "drift"), fields.table("drift"))
         if fields.has("history"):  # agents before corrections were learned anew kept none
-            saved = parts_of(tensors, "history"), fields.table("history")
-            self.history.restore(*saved, self._fresh, self._exact, self._variant.training_statistics)
+            saved = parts_of(tensors, "history")
+            self.doubts.restore(saved, len(self._names))
+            self.history.restore(
+                saved, fields.table("history"), self._fresh, self._exact, self._variant.training_statistics
+            )
 
     def _take(self, entry: LearnedLabel, *, again: bool = False) -> Outcome:
         """Score first, then learn, then let the gate decide. again: only the exact learner learns."""
-        self._score(entry)
+        learned = self._score(entry)
         truth = np.asarray(entry.label)[None]
         learns = not again or self._exact is not None
         if learns:
             self._trainer.learn(entry.codes, truth)
+        if self._exact is not None:
+            self._doubt(entry, learned)
         drift = self.drift.add(self.scorer.error(entry.served, truth), entry.number)
         if drift is not None and learns:
             self._trainer.drifted(drift.since)
@@ -119,8 +127,8 @@ class Judging:
             return Outcome(None, drift)  # it is of now; the choice is made once all are taken
         return Outcome(self.gate.decide(evidence, self._trainer.pending), drift)
 
-    def _score(self, entry: LearnedLabel) -> None:
-        """Every head on a labelled window that none has learned."""
+    def _score(self, entry: LearnedLabel) -> dict[str, Float32]:
+        """Every head on a labelled window that none has learned. Their probabilities, float32 (1, C)."""
         width = len(self._names)
         outputs = {name: widened(output, width) for name, output in entry.outputs.items()}
         if self._exact is not None:
@@ -134,6 +142,33 @@ class Judging:
         self.gate.record(losses, entry.number)
         if recalibrated is not None:
             self.gate.rescore(FROZEN, recalibrated)
+        return outputs
+
+    def _doubt(self, entry: LearnedLabel, outputs: dict[str, Float32]) -> None:
+        """Labels are doubted by heads that did not learn them: each before it was learned, or left out of a refit."""
+        if self._exact is None or not isinstance(self.scorer, ClassScorer):
+            return
+        if not self._exact.few:
+            self._judge_labels([entry], np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64))
+        left_out = None if self._exact.pending else self._exact.left_out()
+        if left_out is not None:
+            newest = self.history.known[-len(left_out) :]
+            self._judge_labels(newest, left_out[len(left_out) - len(newest) :])
+
+    def _judge_labels(self, entries: list[LearnedLabel], learned: Float64) -> None:
+        if not entries or not isinstance(self.scorer, ClassScorer):
+            return
+        frozen = self.scorer.calibrated(np.concatenate([entry.frozen_logits for entry in entries]))
+        labels = np.array([class_index(entry.label) for entry in entries])
+        removed = np.array([name in self._names.removed for name in self._names.local_names[: learned.shape[1]]])
+        if removed.any():
+            thinkable = ~removed | (np.arange(len(removed)) == labels[:, None])
+            learned = np.where(thinkable, learned, -np.inf)
+        # without the only label of a class that the bundle does not know, nobody can tell it
+        met = np.bincount([class_index(entry.label) for entry in self.history.known], minlength=learned.shape[1])
+        judged = (labels < frozen.shape[1]) | (met[labels] > 1)
+        numbers = np.array([entry.number for entry in entries])
+        self.doubts.judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
 
     def _learn_again(self, standing: Standing) -> Drift | None:
         """Go back, and take the labels since as they are now; the newest alarm on the way."""

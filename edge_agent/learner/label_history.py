@@ -23,7 +23,7 @@ from headway.arrays import AnyArray, Float32, Int8
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics
-from headway.samples import Label
+from headway.samples import Label, no_label
 
 # between two moments; fewer would make a correction quicker, and what is held larger
 MOMENT_LABELS = 64
@@ -105,6 +105,11 @@ class LabelHistory:
     def since(self, standing: Standing) -> Iterator[LearnedLabel]:
         """The labels since then, to be learned anew. Moments on the way are to be noted again, see `note`."""
         yield from [entry for entry in self._entries if entry.number >= standing.number]
+
+    @property
+    def known(self) -> list[LearnedLabel]:
+        """The labels that are kept and were not taken back, in order."""
+        return [entry for entry in self._entries if not no_label(entry.label)]
 
     def note(self, number: int, standing: Callable[[], Standing]) -> None:
         """Label `number` is about to be learned anew."""

@@ -9,6 +9,7 @@ import numpy as np
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
+from edge_agent.learner.doubts import Doubt
 from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactSettings, ExactTrainer
 from edge_agent.learner.gate import FROZEN, Decision, added
@@ -95,6 +96,12 @@ class HeadLearner:
     def removed(self) -> frozenset[str]:
         """Classes that are never predicted any more."""
         return self.names.removed
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """The newest labels that are probably wrong, by number; of the exact learner."""
+        self._settle()
+        return self._judging.doubts.all
 
     @property
     def feature_size(self) -> int:

@@ -9,12 +9,13 @@ import pytest
 
 from edge_agent.cli import main
 from edge_agent.commands.explain import decisions_text, read_decisions
+from edge_agent.commands.status import read_status
 from edge_agent.config import read_config
 from edge_agent.labels.events import RECORDS_MAX
 from edge_agent.learner.drift.errors import Drift
 from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import SQLiteStore
-from tests.edge_agent.variants import pipeline, variant, windows
+from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 
 
 @pytest.fixture
@@ -52,6 +53,32 @@ def test_the_latest_decisions_survive_a_restart_and_are_told(config: Path, capsy
     assert any("labels wanted" in line and "and 12 more" in line for line in lines)
     assert main(["explain", str(config), "--json"]) == 0
     assert '"scores"' in capsys.readouterr().out
+
+
+def test_doubted_labels_are_shown_until_they_are_corrected(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = read_config(config)
+    store = SQLiteStore(settings.state_dir / "agent.sqlite")
+    agent = open_agent(settings, variant(), store)
+    x, right = windows(30, seed=3)
+    given = right.copy()
+    given[20] = (right[20] + 1) % 3
+    agent.process(pipeline().features(x), given, [f"w{row}" for row in range(30)])
+    agent.event_log.record(1_700_000_000.0)
+    store.commit(agent.changes())
+    doubt = f"w20: {CLASSES[given[20]]}, or rather {CLASSES[right[20]]}?"
+    assert main(["explain", str(config)]) == 0
+    assert re.search(rf"labels doubted +{re.escape(doubt)}$", capsys.readouterr().out, re.MULTILINE)
+    assert shown(config) == [doubt]
+    agent.label(["w20"], right[20:21])
+    store.commit(agent.changes())
+    store.close()
+    assert shown(config) == []
+
+
+def shown(config: Path) -> object:
+    settings = read_config(config)
+    variant().write(settings.bundle)
+    return read_status(settings)["doubted_labels"]
 
 
 def test_only_the_newest_are_kept(config: Path) -> None:

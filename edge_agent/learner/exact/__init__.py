@@ -3,9 +3,10 @@
 from edge_agent.learner.exact.moment import Moment
 from edge_agent.learner.exact.saved import packed, unpacked
 from edge_agent.learner.exact.settings import ExactSettings, Recipe
-from edge_agent.learner.exact.trainer import ExactTrainer
+from edge_agent.learner.exact.trainer import CANDIDATE, ExactTrainer
 
 __all__ = [
+    "CANDIDATE",
     "ExactSettings",
     "ExactTrainer",
     "Moment",

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.moment import Moment
@@ -20,7 +22,7 @@ from edge_agent.learner.exact.settings import RETIRED, ExactSettings
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
-from headway.maths import Head, Statistics
+from headway.maths import Head, Statistics, log_softmax
 from headway.samples import UNLABELLED, Label, class_index
 from headway.wire import PublishedHead
 
@@ -137,6 +139,22 @@ class ExactTrainer:
     def leave_one_out(self) -> Mapping[str, Float64]:
         losses = self._served.ensemble.left_out_losses
         return {} if losses is None else {CANDIDATE: losses}
+
+    def left_out(self) -> Float64 | None:
+        """Log-probabilities of the newest labels but those that wait, by the pool solved without each, float64 (n, C).
+
+        None where none were left out at the last refit.
+        """
+        solved, weights = self._served.ensemble.solved, self._served.ensemble.weights
+        if not solved.shared_rows:
+            return None
+        logs = [each[-solved.shared_rows :] for each in solved.left_out.values()]
+        return log_softmax(np.tensordot(weights.of(tuple(solved.left_out)), np.array(logs), axes=1))
+
+    @property
+    def few(self) -> bool:
+        """See `ExactSettings.few`."""
+        return self._knowledge.few
 
     def state(self) -> TrainerState:
         tensors, values = self._knowledge.state()

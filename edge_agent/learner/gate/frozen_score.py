@@ -12,7 +12,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Float32, Float64, Int64
 from headway.errors import StoreError
-from headway.maths import fit_temperature, scoring_loss, softmax
+from headway.maths import fit_temperature, log_softmax, scoring_loss, softmax
 
 REFIT_LABELS = 32
 # the largest scoring loss: wrong, and sure of it
@@ -50,6 +50,10 @@ class FrozenScore:
         probabilities = softmax((logits[known] / self._temperature).astype(np.float32))
         losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
         return losses
+
+    def calibrated(self, logits: Float32) -> Float64:
+        """Log-probabilities at the current temperature. float32 (n, C) -> float64 (n, C)."""
+        return log_softmax(logits.astype(np.float64) / self._temperature)
 
     def forget(self, ago: int) -> None:
         """Drop the sample after which `ago` others came."""

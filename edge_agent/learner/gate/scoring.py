@@ -84,6 +84,10 @@ class ClassScorer:
         losses[FROZEN] = float(self._frozen.losses(frozen_logits.astype(np.float64), truth)[0])
         return losses, moved
 
+    def calibrated(self, frozen_logits: Float32) -> Float64:
+        """Log-probabilities of the frozen head, calibrated on this device. float32 (n, C0) -> float64 (n, C0)."""
+        return self._frozen.calibrated(frozen_logits)
+
     def forget(self, ago: int) -> None:
         self._frozen.forget(ago)
 

@@ -1,0 +1,86 @@
+"""Which labels are doubted: heads that did not learn one, and the frozen head, together find another class probable.
+
+    log p(class) ~ log p of the learned pool without this label + log p of the calibrated frozen head
+
+A product of both, as two witnesses who saw the window apart: a wrong label convinces neither, and where one of them
+knows little, its calibrated probabilities are flat and the other decides. (Confident learning, Northcutt et al. 2021,
+finds label errors by held-out probabilities, too.) A doubted label is told to people and stays learned: they decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float64
+from headway.errors import StoreError
+from headway.maths import log_softmax
+
+# below this probability of the given class a label is doubted
+DOUBTED_BELOW = 0.1
+# the newest that are kept
+DOUBTS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Label `number` says class `given`; `instead` is the most probable one."""
+
+    number: int
+    given: int
+    instead: int
+
+
+class Doubts:
+    """The newest labels that are doubted now; judged again whenever there is newer evidence on them."""
+
+    def __init__(self) -> None:
+        self._doubts: dict[int, Doubt] = {}
+
+    @property
+    def all(self) -> list[Doubt]:
+        """By label number."""
+        return [self._doubts[number] for number in sorted(self._doubts)]
+
+    def judge(self, numbers: Sequence[int], labels: Sequence[int], learned: Float64, frozen: Float64) -> None:
+        """Labels `numbers`, which are of classes `labels`; both log-probabilities without them.
+
+        learned: float64 (n, C); frozen: float64 (n, C0), of the bundle's classes, which come first.
+        """
+        together = log_softmax(learned + _spread(frozen, learned.shape[1]))
+        instead = together.argmax(axis=1).tolist()
+        given = together[np.arange(len(labels)), labels]
+        for row, (number, label) in enumerate(zip(numbers, labels, strict=True)):
+            self._doubts.pop(number, None)
+            if instead[row] != label and given[row] < np.log(DOUBTED_BELOW):
+                self._doubts[number] = Doubt(number, label, instead[row])
+        for number in sorted(self._doubts)[:-DOUBTS_MAX]:
+            del self._doubts[number]
+
+    def withdraw(self, number: int) -> None:
+        """The label is another one now."""
+        self._doubts.pop(number, None)
+
+    def state(self) -> dict[str, AnyArray]:
+        rows = [[doubt.number, doubt.given, doubt.instead] for doubt in self.all]
+        return {"doubts": np.array(rows, np.int64).reshape(-1, 3)}
+
+    def restore(self, tensors: Mapping[str, AnyArray], classes: int) -> None:
+        """Inverse of `state`; agents before doubts saved none. Raises StoreError."""
+        rows = tensors.get("doubts", np.zeros((0, 3), np.int64))
+        if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype != np.int64 or len(rows) > DOUBTS_MAX:
+            raise StoreError("saved doubts are damaged")
+        if (rows < 0).any() or (rows[:, 1:] >= classes).any():
+            raise StoreError(f"saved doubts are of classes that are not among the {classes} known")
+        self._doubts = {number: Doubt(number, given, instead) for number, given, instead in rows.tolist()}
+
+
+def _spread(frozen: Float64, classes: int) -> Float64:
+    """A class that the frozen head does not know is as probable as any. float64 (n, C0) -> (n, C)."""
+    added = classes - frozen.shape[1]
+    if not added:
+        return frozen
+    known = frozen + np.log(frozen.shape[1] / classes)
+    return np.pad(known, ((0, 0), (0, added)), constant_values=-np.log(classes))
