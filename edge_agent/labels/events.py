@@ -127,7 +127,7 @@ def read_records(saved: Mapping[str, bytes]) -> list[JsonValue]:
 
 
 def doubted(doubts: Sequence[Doubt], classes: Sequence[str], windows: RememberedWindows) -> dict[str, JsonValue]:
-    """Doubts in words, a list each: ids of the windows, "" where one came without; the class that was given, and the one
+    """Doubts in words, a list each: ids of the windows, "" where one came without; the class that was given; the one
     that is thought instead; numbers of the labels."""
     ids = windows.ids_of([doubt.number for doubt in doubts])
     return {
