@@ -65,6 +65,9 @@ class ExactSettings:
     telling apart, and all of them can still be left out one by one at the cost of one more solve.
     evidence_rows (labels): the newest labels that stay as rows, to be left out of the heads that learned them. As many
     as are few, so that every one of the few is asked.
+    left_in_labels (labels of a class): so many make leave-one-out count as much as the fit with the row left in, see
+    `left_in`. Between one, which still leaves half of what one label brings unheard, and two, with which more devices
+    fare worse than their frozen head.
     remember_labels (labels): below it nothing is forgotten, unless after a drift: a short look-back would know some
     classes or conditions from a handful of labels.
 
@@ -100,6 +103,7 @@ class ExactSettings:
 
     few_labels: int = 128
     evidence_rows: int = 128
+    left_in_labels: float = 1.5
     remember_labels: int = 512
 
     class_labels_min: int = 3
