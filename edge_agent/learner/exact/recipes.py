@@ -57,7 +57,7 @@ def solve(
     start = head_start(knowledge.learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
-    fitted = dict(temperatures)
+    fitted = dict.fromkeys((recipe.name for recipe in settings.recipes), settings.usual_temperature) | temperatures
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, settings)
         if view is None:
@@ -75,9 +75,9 @@ def solve(
                 if there.any():
                     grid = np.array(settings.temperatures)
                     fitted[name] = fit_temperature(logits[there], labels[there], settings.temperature_log2, grid)
-                left_out[name] = log_softmax(logits / fitted.get(name, 1.0) + start)
+                left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
-            heads[name] = _served(head, fitted.get(name, 1.0), start)
+            heads[name] = _served(head, fitted[name], start)
     return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.total, settings))
 
 
@@ -109,12 +109,15 @@ class _View:
 
 
 def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _View | None:
-    """None while there is no such expert: it was given up, or there is no reason to forget.
+    """None while there is no such expert: it was given up, its classes are not as it wants them, or there is no reason
+    to forget.
 
     Reasons are many labels, or a drift that the look-back does not reach beyond.
     """
     buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
     if 0 < recipe.labels_max < buckets.labels:
+        return None
+    if recipe.every_class not in (None, bool(buckets.total.counts.all())):
         return None
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
