@@ -57,7 +57,7 @@ def solve(
     start = head_start(knowledge.learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
-    fitted = dict.fromkeys((recipe.name for recipe in settings.recipes), settings.usual_temperature) | temperatures
+    fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, settings)
         if view is None:
