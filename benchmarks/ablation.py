@@ -76,6 +76,7 @@ def variations() -> dict[str, Variation]:
     found["no pool: best alone"] = Variation(replace(full, few_rate=10.0, rate=10.0, share=1e-300))
     found["no pool: quick alone"] = _with(full.recipes[:1])
     found["no leave-one-out"] = Variation(replace(full, few_labels=0))
+    found["left out alone"] = Variation(replace(full, left_in_labels=0.0))
     return found
 
 

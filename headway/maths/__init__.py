@@ -7,7 +7,7 @@ from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, pre
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
-from headway.maths.posterior import Posterior, RunningPosterior, TrainingPrior
+from headway.maths.posterior import ABSENT, Posterior, RunningPosterior, TrainingPrior
 from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
@@ -17,6 +17,7 @@ from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, cl
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 
 __all__ = [
+    "ABSENT",
     "CODE_MAX",
     "DISCRIMINANT_LOG2",
     "LABEL_THRESHOLD",

@@ -17,8 +17,8 @@ from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
-from headway.arrays import Float64, Int64
-from headway.maths import Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
+from headway.arrays import Float64, Int8, Int64
+from headway.maths import ABSENT, Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Solved:
     temperatures: Mapping[str, float]
     everything: Posterior
     met: bool
+
+    def left_in(self, codes: Int8) -> dict[str, Float64]:
+        """Log-probabilities from the heads as they are, float64 (n, C), of those that `left_out` knows. int8 (n, d)."""
+        values = codes.astype(np.float32)
+        return {name: log_softmax(self.heads[name].logits(values).astype(np.float64)) for name in self.left_out}
 
     @property
     def shared_rows(self) -> int:
@@ -52,7 +57,7 @@ def solve(
     start = head_start(knowledge.learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
-    fitted = dict(temperatures)
+    fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, settings)
         if view is None:
@@ -64,11 +69,15 @@ def solve(
         if leave_out and len(view.evidence):
             codes, labels = view.evidence.codes, view.evidence.labels
             for name, logits in zip(names, solution.leave_one_out(codes, labels, local_priors), strict=True):
-                grid = np.array(settings.temperatures)
-                fitted[name] = fit_temperature(logits, labels, settings.temperature_log2, grid)
+                # without the only sample of a class that training never had nothing is left of it: no temperature mends
+                # that, and the largest would hide it best
+                there = logits[np.arange(len(labels)), labels] > ABSENT
+                if there.any():
+                    grid = np.array(settings.temperatures)
+                    fitted[name] = fit_temperature(logits[there], labels[there], settings.temperature_log2, grid)
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
-            heads[name] = _served(head, fitted.get(name, 1.0), start)
+            heads[name] = _served(head, fitted[name], start)
     return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.total, settings))
 
 
@@ -100,12 +109,15 @@ class _View:
 
 
 def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _View | None:
-    """None while there is no such expert: it was given up, or there is no reason to forget.
+    """None while there is no such expert: it was given up, its classes are not as it wants them, or there is no reason
+    to forget.
 
     Reasons are many labels, or a drift that the look-back does not reach beyond.
     """
     buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
     if 0 < recipe.labels_max < buckets.labels:
+        return None
+    if recipe.every_class not in (None, bool(buckets.total.counts.all())):
         return None
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels

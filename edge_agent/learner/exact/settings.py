@@ -6,6 +6,7 @@ They are no part of the configuration: chosen once, they hold for every model an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from headway.errors import LocalError
@@ -21,7 +22,8 @@ class Recipe:
     worth: what a class mean of the training data counts for, in samples. lookback_labels: the newest labels that it is
     solved from, 0 for all, `SINCE_DRIFT` for those since the last drift. local_priors: class priors from the device's
     own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
-    labels_max: given up beyond so many labels, 0 for never.
+    labels_max: given up beyond so many labels, 0 for never. every_class: True, only once every class has a label;
+    False, only until then; None, always.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Recipe:
     local_priors: bool = False
     ridge: bool = False
     labels_max: int = 0
+    every_class: bool | None = None
 
     @property
     def solution(self) -> tuple[bool, float, int]:
@@ -37,13 +40,15 @@ class Recipe:
         return self.ridge, self.worth, self.lookback_labels
 
 
-# while labels are few nobody knows how far to trust them, so that more cautious experts help; later they only cost
+# while labels are few nobody knows how far to trust them, so that experts help that trust them less or more; later they
+# only cost. Less is right while means that labels moved draw windows of the classes that have none.
 EARLY_LABELS = 256
 
 RECIPES = (
     Recipe("quick"),
     Recipe("quick-prior", local_priors=True),
-    Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
+    Recipe("steady", worth=10.0, labels_max=EARLY_LABELS, every_class=False),
+    Recipe("keen", worth=1.0, labels_max=EARLY_LABELS, every_class=True),
     Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("newest", lookback_labels=64),
@@ -65,6 +70,9 @@ class ExactSettings:
     telling apart, and all of them can still be left out one by one at the cost of one more solve.
     evidence_rows (labels): the newest labels that stay as rows, to be left out of the heads that learned them. As many
     as are few, so that every one of the few is asked.
+    left_in_labels (labels of a class): so many make leave-one-out count as much as the fit with the row left in, see
+    `left_in`. Between one, which still leaves half of what one label brings unheard, and two, with which more devices
+    fare worse than their frozen head.
     remember_labels (labels): below it nothing is forgotten, unless after a drift: a short look-back would know some
     classes or conditions from a handful of labels.
 
@@ -100,6 +108,7 @@ class ExactSettings:
 
     few_labels: int = 128
     evidence_rows: int = 128
+    left_in_labels: float = 1.5
     remember_labels: int = 512
 
     class_labels_min: int = 3
@@ -128,8 +137,14 @@ class ExactSettings:
     refit_labels: tuple[int, int, int] = (16, 64, 128)
 
     def __post_init__(self) -> None:
-        if not self.recipes or self.recipes[0].ridge or self.recipes[0].lookback_labels:
+        first = self.recipes[0] if self.recipes else Recipe("", ridge=True)
+        if first.ridge or first.lookback_labels or first.every_class is not None:
             raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
+
+    @property
+    def usual_temperature(self) -> float:
+        """That of an expert that no label has calibrated yet."""
+        return min(self.temperatures, key=lambda value: abs(math.log2(value) - self.temperature_log2))
 
     def few(self, labels: int) -> bool:
         """The one choice between two ways to judge heads by labels that they have not seen.
