@@ -192,6 +192,9 @@ class LearnerSettings:
         doc="Exact learner: learn a window with an id by its prediction, until its label comes, if the probability is "
         "at least this; never scored or sent to the fleet; 0: off.",
     )
+    persistence: bool = boolean(
+        True, doc="Answer with how long classes last, too, while labels show that it pays (edge_agent/persistence.py)."
+    )
     fleet_prior: bool = boolean(
         True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."
     )

@@ -59,6 +59,7 @@ def replay_recording(
         "recent": learner.recent_sums.summary(),
         "by_class": learner.served_sums.by_class(learner.classes),
         "serving": learner.serving,
+        "persistence": agent.persistence.serving,
         "served_by": {str(n): int(c) for n, c in zip(*np.unique(answer.served_by, return_counts=True), strict=True)},
         "clipped_share": features.clipped / features.codes.size,
         "missing_values": features.missing,
