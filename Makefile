@@ -38,7 +38,7 @@ check: $(READY) ## lint and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-fuzz: $(READY) ## mutated bundles, messages and spool files for FUZZ_SECONDS (60): only the named errors may come out
+fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
 
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it

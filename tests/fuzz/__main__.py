@@ -29,14 +29,14 @@ def main() -> int:
     while time.monotonic() < end:
         for target in attacked:
             try:
-                refused += attack(target, ROUND, random)
+                refused += attack(target, ROUND // target.cost, random)
             except Find as find:
                 path = Path(f"fuzz-find-{find.target.replace(' ', '-')}.bin")
                 path.write_bytes(find.payload)
                 traceback.print_exception(find.__cause__)
                 print(f"{find}; the input is in {path}, seed {seed}", file=sys.stderr)
                 return 1
-            tried += ROUND
+            tried += ROUND // target.cost
             if time.monotonic() > end:
                 break
     print(f"{tried:,} mutated inputs in {seconds:g} s, {refused:,} refused, nothing else came out (seed {seed})")
