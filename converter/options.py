@@ -26,6 +26,8 @@ PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "in
 MISSING = ("mean", "median", "last")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
+# what is inferred from the model and the data
+AUTO = "auto"
 # texts that travel in the bundle and are shown to people
 SHOWN = ("name", "version", "licence", "provenance")
 
@@ -81,10 +83,10 @@ class Options:
     allow_lambda: bool = boolean(
         False, key="--allow-lambda", doc="Open files with Lambda layers, whose code then runs on this machine."
     )
-    task: str = choice("auto", ("auto", *Task), key="--task", doc="What y means, where y and the head leave it open.")
+    task: str = choice(AUTO, (AUTO, *Task), key="--task", doc="What y means, where y and the head leave it open.")
     time_axis: str = choice(
-        "auto",
-        ("auto", *TimeAxis),
+        AUTO,
+        (AUTO, *TimeAxis),
         key="--time-axis",
         doc="Where time lies in a window: its first axis, its last (channels first), or as the model's layers show.",
     )

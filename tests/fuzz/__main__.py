@@ -6,6 +6,7 @@ FUZZ_TARGETS: only those whose names begin so ("spool").
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ def main() -> int:
     seconds = float(os.environ.get("FUZZ_SECONDS", "60"))
     seed = int(os.environ.get("FUZZ_SEED", datetime.date.today().toordinal()))
     random = np.random.default_rng(seed)
+    logging.disable()  # what is damaged is logged, a thousand times
     attacked = [target for target in targets() if target.name.startswith(os.environ.get("FUZZ_TARGETS", ""))]
     tried, refused, end = 0, 0, time.monotonic() + seconds
     while time.monotonic() < end:
