@@ -89,7 +89,7 @@ def watch() -> tuple[dict[tuple[int, int], tuple[Rows, Int64]], tuple[str, ...]]
 
 
 def speech(data: Path) -> tuple[dict[int, tuple[Rows, Int64]], tuple[str, ...]]:
-    """Person -> log-mel pictures float32 (n, 24, 16) of spoken words, and how often each was said before, int64 (n,)."""
+    """Person -> log-mel pictures of spoken words, float32 (n, 24, 16), and how often each was said before, int64."""
     with np.load(data / "fields" / "speech_commands_ar.npz", allow_pickle=False) as loaded:
         x = (loaded["x"].astype(np.float32) - 128) / 42
         y, person, repetition = (loaded[name].astype(np.int64) for name in ("word", "speaker", "rep"))
