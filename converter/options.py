@@ -129,7 +129,7 @@ class Options:
         REDUCED,
         key="--pca",
         high=FEATURES_MAX,
-        words={"auto": REDUCED},
+        words={AUTO: REDUCED},
         doc="Principal components of the embedding to keep; 0: keep the embedding; auto (-1 in Python): of one with "
         "more than 400 features as many as answer the given data as well.",
     )
@@ -141,7 +141,7 @@ class Options:
         BY_MODEL,
         key="--expand",
         high=FEATURES_MAX,
-        words={"auto": COMPARED, "by-model": BY_MODEL},
+        words={AUTO: COMPARED, "by-model": BY_MODEL},
         doc="Random ReLU features to add; auto (-1 in Python): chosen by time-ordered cross-validation; by-model (-2): "
         "auto where a model's input has one axis, as a row of sensor values has, else none.",
     )
