@@ -6,6 +6,7 @@ an hour later is scored against the prediction that was made then.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -14,9 +15,12 @@ import numpy as np
 from edge_agent.learner import Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int8
+from headway.durable import checked, unchecked_tensors
 from headway.errors import StoreError
 from headway.samples import UNLABELLED, Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
+
+log = logging.getLogger("edge-agent")
 
 ROW_BYTES_MAX = 16 << 20
 NOT_LEARNED = -1
@@ -56,12 +60,13 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return encode_tensors(tensors, [self.served_by, label, self.number, self.pseudo_label])
+        return checked(encode_tensors(tensors, [self.served_by, label, self.number, self.pseudo_label]))
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
         """Inverse of `encode`. Raises StoreError."""
-        tensors, meta = decode_tensors(payload, "saved window", StoreError, ROW_BYTES_MAX)
+        body = unchecked_tensors(payload, "saved window")
+        tensors, meta = decode_tensors(body, "saved window", StoreError, ROW_BYTES_MAX)
         targets = tensors.pop("targets", None)
         fits = isinstance(meta, list) and len(meta) in (3, 4) and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
@@ -138,8 +143,15 @@ class RememberedWindows:
         return saved, gone
 
     def restore(self, rows: list[tuple[str, bytes]]) -> None:
-        """Inverse of all `take_changes` so far; rows come oldest first. Raises StoreError."""
-        self._windows = OrderedDict((window_id, Window.decode(payload)) for window_id, payload in rows)
+        """Inverse of all `take_changes` so far; rows come oldest first. Damaged ones are forgotten: their labels, when
+        they come, are counted as unknown."""
+        self._windows = OrderedDict()
+        for window_id, payload in rows:
+            try:
+                self._windows[window_id] = Window.decode(payload)
+            except StoreError as error:
+                log.warning("window %r is forgotten: %s", window_id, error)
+                self._gone.add(window_id)
 
 
 def unlabelled(features: Features, served: Prediction, row: int) -> Window:

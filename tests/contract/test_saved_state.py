@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headway.stopping import STOP_SIGNALS
 from tests.golden.state.reading import (
     STATE,
     Ack,
@@ -51,7 +52,7 @@ ATOL = 1e-6
 @pytest.fixture(autouse=True)
 def _handlers_come_back() -> Iterator[None]:
     """A running agent takes the signals of its process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
