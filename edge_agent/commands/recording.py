@@ -18,7 +18,7 @@ from headway.arrays import AnyArray
 from headway.samples import Samples
 
 
-def features_of(samples: Samples, pipeline: Pipeline) -> Features:
+def recorded_features(samples: Samples, pipeline: Pipeline) -> Features:
     """Of all windows, one at least, to the bit as the service computes them. Raises DataError."""
     units = [pipeline.features(samples.windows(start, stop)) for start, stop in _units(len(samples))]
     return Features(

@@ -9,8 +9,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from edge_agent.agent import Agent
-from edge_agent.commands import recording, replay
-from edge_agent.commands.recording import UNIT_ROWS
+from edge_agent.commands import replay
+from edge_agent.commands.recording import UNIT_ROWS, process
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner import AdoptWindowMeans
@@ -208,4 +208,4 @@ def test_replay_goes_unit_by_unit_as_the_service_does(tmp_path: Path, monkeypatc
             assert_array_equal(probabilities[threshold][unit], answer.probability)
     assert not np.array_equal(probabilities[0.0], probabilities[0.6]), "self-training shows between labels"
     assert ExactSettings().pseudo_label_batch < UNIT_ROWS
-    assert len(recording.process(agent(), pipeline().features(x), None, None)) == 150
+    assert len(process(agent(), pipeline().features(x), None, None)) == 150
