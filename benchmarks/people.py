@@ -57,6 +57,7 @@ def few_labels(
     new_classes: int = 0,
     drawn: bool = False,
     windows: str = "",
+    draw: int = 0,
 ) -> Callable[[Path, int], Task]:
     """A task: every device gets its first `labels` windows of each class, and is scored on the later ones.
 
@@ -64,7 +65,7 @@ def few_labels(
     drawn by the seed, are not in the training data. drawn: the people who train the model are drawn by the seed.
     windows: the device sees its other windows before `People.later`, too, in time order between the labels, which are
     of windows drawn for each device: "all" of them, without a third of the classes ("missing"), or so few of the other
-    classes that one class makes 70 per cent ("uneven").
+    classes that one class makes 70 per cent ("uneven"). draw: another of the labelled windows, by the same people.
     """
 
     def task(data: Path, seed: int) -> Task:
@@ -76,6 +77,8 @@ def few_labels(
         training = joined([rows for person in sorted(order[: people.trained]) for rows, _ in people.devices[person]])
         training = Rows(training.x, places[training.y])
         devices = []
+        if draw:
+            random = np.random.default_rng((seed, draw))
         for person in sorted(order[people.trained :]):
             for side, (rows, position) in enumerate(people.devices[person]):
                 y = places[rows.y]
