@@ -19,7 +19,7 @@ EMBEDDING = 64
 
 
 def bundle(task: Task, seed: int) -> Variant:
-    """The task's model, trained with `seed`, as a device gets it: edge-convert with its defaults, and --standardise for rows."""
+    """The task's model, trained with `seed`, as a device gets it: with the converter's defaults, rows standardised."""
     path = CACHE / f"{task.model}-{seed}-{_fingerprint(task)}.hwb"
     if not path.exists():
         from converter import Options, convert
