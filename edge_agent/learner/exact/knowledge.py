@@ -121,11 +121,11 @@ class Knowledge:
 
         None of them, where labels of every class are as many as `class_labels_min` or some class has none.
         """
-        local, counts = self.local, self.class_labels
-        if not counts.all() or counts.min() >= self._settings.class_labels_min:
-            return np.zeros_like(local.class_sums)
+        fewest = self.class_labels.min()
+        if not 0 < fewest < self._settings.class_labels_min:
+            return np.zeros_like(self.window_means.class_sums)
         rows = self.evidence.plus(self._waiting_rows())
-        return guessed(self.prior.centre, local, rows, codes, self._settings)
+        return guessed(self.prior.centre, self.local, rows, codes, self._settings)
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
