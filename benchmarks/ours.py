@@ -39,6 +39,12 @@ class Headway:
         self.agent.label(ids, labels)
         self.agent.take_events(0.0)
 
+    def see(self, features: Features) -> None:
+        """Windows whose labels never come."""
+        ids = [str(self._seen + row) for row in range(len(features))]
+        self._seen += len(features)
+        self.agent.process(features, None, ids)
+
 
 def features_of(variant: Variant, x: Float32) -> Features:
     """Backbone and feature map over windows float32 (n, ...), once."""

@@ -37,6 +37,11 @@ TASKS: dict[str, Callable[[Path, int], Task]] = {
     "speech-5": few_labels(speech, 5, drawn=True),
     "speech-two": few_labels(speech, 5, labelled_classes=2, drawn=True),
     "speech-new": few_labels(speech, 1, new_classes=6, drawn=True),
+    **{
+        f"{name}-{labels}-windows-{windows}": few_labels(load, labels, drawn=True, windows=windows)
+        for name, load in (("watch-people", watch), ("speech", speech))
+        for labels, windows in ((1, "all"), (1, "missing"), (1, "uneven"), (3, "all"), (5, "all"))
+    },
     "occupancy": occupancy_stream,
     "rainfall": rainfall_stream,
     "digits": digits_stream,

@@ -125,7 +125,10 @@ class Agent:
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
-        return sum(self._change(operation) for operation in self.labelling.learn_waiting(count))
+        before = self.learner.trainer.labels
+        for operation in self.labelling.learn_waiting(count):
+            self._change(operation)
+        return self.learner.trainer.labels - before
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""

@@ -118,6 +118,10 @@ class RememberedWindows:
         ]
         return [window_id for _, _, window_id in sorted(waiting)[:count]]
 
+    def without_label(self) -> list[tuple[str, Window]]:
+        """Windows that nobody has labelled, with their ids, oldest first."""
+        return [(window_id, window) for window_id, window in self._windows.items() if no_label(window.label)]
+
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was learned with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)

@@ -104,6 +104,16 @@ class HeadLearner:
         return self.served_sums.samples
 
     @property
+    def labels_of_every_class(self) -> bool:
+        """Whether this device has labels of every class that it may predict, as the exact learner counts them.
+
+        Before that, a window of a class without a label is taken for one of the others, and surely so.
+        """
+        counts = self.trainer.class_labels
+        predicted = [name not in self.removed for name in self.classes]
+        return counts is not None and bool(counts[predicted].all())
+
+    @property
     def recent_sums(self) -> AnySums:
         """What was served, over the newest `recent_rows` labels."""
         return self._recent.sums(len(self.names))

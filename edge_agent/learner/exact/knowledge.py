@@ -15,7 +15,8 @@ from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.pseudo_labels import PseudoLabels
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
-from headway.arrays import AnyArray, Int8
+from edge_agent.learner.exact.window_means import WindowMeans, guessed
+from headway.arrays import AnyArray, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics
 
@@ -24,7 +25,7 @@ class Knowledge:
     """prior: what was known before any label; buckets: statistics of the device's labels by time.
 
     waiting: labels that came since the last `fold`, in no bucket yet; evidence: the newest labels in the buckets;
-    pseudo_labels: windows that the learner labelled itself.
+    pseudo_labels: windows that the learner labelled itself; window_means: where windows without a label seem to lie.
     """
 
     def __init__(self, training: Statistics, settings: ExactSettings) -> None:
@@ -37,6 +38,7 @@ class Knowledge:
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
         self.pseudo_labels = PseudoLabels(empty, settings.pseudo_label_batch)
+        self.window_means = WindowMeans(training.size, len(training.classes))
         # number of the first label since the last drift, and whether those since have yet to meet the classes of before
         self._drift: int | None = None
         self._awaiting_classes = False
@@ -46,6 +48,13 @@ class Knowledge:
         """Everything this device was taught, exactly."""
         total, waiting = self.buckets.total, self._waiting_rows()
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
+
+    @property
+    def class_labels(self) -> Int64:
+        """Labels of each class, int64 (C,); a tenth of what `local` costs."""
+        counts = self.buckets.total.counts.copy()
+        np.add.at(counts, [label for _, label in self.waiting], 1)
+        return counts
 
     @property
     def learned(self) -> Statistics:
@@ -107,9 +116,21 @@ class Knowledge:
         self._awaiting_classes = not covered
         return bool(covered)
 
+    def guess_windows(self, codes: Int8) -> Int64:
+        """Class sums of windows without a label, int64 (d + 1, C): see window_means.py. codes: int8 (n, d).
+
+        None of them, where labels of every class are as many as `class_labels_min` or some class has none.
+        """
+        fewest = self.class_labels.min()
+        if not 0 < fewest < self._settings.class_labels_min:
+            return np.zeros_like(self.window_means.class_sums)
+        rows = self.evidence.plus(self._waiting_rows())
+        return guessed(self.prior.centre, self.local, rows, codes, self._settings)
+
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
         self.pseudo_labels.with_classes(classes)
+        self.window_means.with_classes(len(classes))
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         self.buckets.renamed(renames)
@@ -120,7 +141,7 @@ class Knowledge:
         tensors, ranges = self.buckets.state()
         prior_tensors, values = self.prior.state()
         tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
-        tensors |= self.pseudo_labels.state() | prior_tensors
+        tensors |= self.pseudo_labels.state() | self.window_means.state() | prior_tensors
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
         return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **values}
@@ -133,6 +154,7 @@ class Knowledge:
         self.prior.restore(tensors, values)
         self.buckets.restore(tensors, ranges, self._drift or 0)
         self.pseudo_labels.restore(tensors)
+        self.window_means.restore(tensors)
         waiting = LabelledRows.restored(tensors, "pending", self._size)
         self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
         self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
