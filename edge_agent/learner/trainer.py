@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.config import LearnerSettings
-from headway.arrays import AnyArray, Float32, Float64, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import Variant
 from headway.errors import ConfigError
 from headway.fields import Fields, JsonValue
@@ -42,6 +42,11 @@ class Trainer(Protocol):
     @property
     def labels(self) -> int:
         """Labels taken in so far; the number the next one gets."""
+        ...
+
+    @property
+    def label_counts(self) -> Int64 | None:
+        """Labels of each class, int64 (C,); None for a trainer that does not count them."""
         ...
 
     @property

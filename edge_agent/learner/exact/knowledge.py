@@ -15,7 +15,7 @@ from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.pseudo_labels import PseudoLabels
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
-from headway.arrays import AnyArray, Int8
+from headway.arrays import AnyArray, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics
 
@@ -46,6 +46,14 @@ class Knowledge:
         """Everything this device was taught, exactly."""
         total, waiting = self.buckets.total, self._waiting_rows()
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
+
+    @property
+    def label_counts(self) -> Int64:
+        """Labels of each class, int64 (C,); pseudo-labels are none."""
+        counts = self.buckets.total.counts.astype(np.int64)
+        for _, label in self.waiting:
+            counts[label] += 1
+        return counts
 
     @property
     def learned(self) -> Statistics:

@@ -40,6 +40,10 @@ class ExactTrainer:
         return self._knowledge.local
 
     @property
+    def label_counts(self) -> Int64 | None:
+        return self._knowledge.label_counts
+
+    @property
     def pending(self) -> int:
         """Labels learned since the last refit."""
         return len(self._knowledge.waiting)

@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.gradient.rehearsal import Rehearsal
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
-from headway.arrays import AnyArray, Float32, Float64, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import (
     Variant,
     feature_energy,
@@ -87,6 +87,10 @@ class GradientTrainer:
         """codes: int8 (n, d); labels: int64 (n,) classes or float32 (n, C) targets, NaN where one is unknown."""
         for row in range(len(codes)):
             self._learn_one(codes[row : row + 1], labels[row : row + 1])
+
+    @property
+    def label_counts(self) -> Int64 | None:
+        return None
 
     @property
     def statistics(self) -> Statistics | None:
