@@ -56,11 +56,13 @@ def few_labels(
     labelled_classes: int = 0,
     new_classes: int = 0,
     drawn: bool = False,
+    draws: int = 1,
 ) -> Callable[[Path, int], Task]:
     """A task: every device gets its first `labels` windows of each class, and is scored on the later ones.
 
     labelled_classes: labels come of so many classes only, drawn for each device; 0 for all. new_classes: so many,
     drawn by the seed, are not in the training data. drawn: the people who train the model are drawn by the seed.
+    draws: so many devices of everybody, each with labels of other classes; the model is the same.
     """
 
     def task(data: Path, seed: int) -> Task:
@@ -75,19 +77,19 @@ def few_labels(
         for person in sorted(order[people.trained :]):
             for side, (rows, position) in enumerate(people.devices[person]):
                 y = places[rows.y]
-                seen = random.permutation(len(people.classes))[: labelled_classes or len(people.classes)]
-                taught = np.flatnonzero((position < labels) & np.isin(y, seen))
-                # round by round: the first window of every class, then the second ...
-                taught = taught[np.argsort(position[taught], kind="stable")]
                 later = position >= max(people.later, labels) + people.gap
-                devices.append(
-                    Device(
-                        f"{person}-{side}", Rows(rows.x[taught], y[taught]), {"later": Rows(rows.x[later], y[later])}
-                    )
-                )
+                tests = {"later": Rows(rows.x[later], y[later])}
+                for draw in range(draws):
+                    seen = random.permutation(len(people.classes))[: labelled_classes or len(people.classes)]
+                    taught = np.flatnonzero((position < labels) & np.isin(y, seen))
+                    # round by round: the first window of every class, then the second ...
+                    taught = taught[np.argsort(position[taught], kind="stable")]
+                    name = f"{person}-{side}" if draws == 1 else f"{person}-{side}, draw {draw}"
+                    devices.append(Device(name, Rows(rows.x[taught], y[taught]), tests))
         name = f"{people.name}, {labels} label{'s' if labels > 1 else ''} per class"
         if labelled_classes:
             name = f"{people.name}, {labels} of each of {labelled_classes} of {len(people.classes)} classes"
+            name += f", {draws} draws" if draws > 1 else ""
         if new_classes:
             name += f", {new_classes} of them new"
         if drawn:
