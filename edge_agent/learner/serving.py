@@ -20,9 +20,9 @@ from headway.errors import StoreError
 from headway.maths import LABEL_THRESHOLD, TEMPERATURES, Task, log_softmax
 from headway.samples import Label
 
-# of the probability where the frozen head names a class without a label: it decides unless the learned one is twice
-# as sure of something else
-FROZEN_SHARE = 2 / 3
+# of the probability where the frozen head names a class without a label: it decides unless the learned one is half as
+# sure again of something else
+FROZEN_SHARE = 0.6
 # each label counts for so much less than the next one: sensors change, and so does the head
 DISCOUNT = 0.99
 ROWS = 256

@@ -133,16 +133,16 @@ def test_a_temperature_goes_on_where_it_was_saved() -> None:
         restored.restore(damaged)
 
 
-def test_the_frozen_head_decides_on_what_nobody_labelled_unless_the_other_is_twice_as_sure() -> None:
+def test_the_frozen_head_decides_on_what_nobody_labelled_unless_the_other_is_surer_by_half() -> None:
     unlabelled = np.array([False, True, True])
     frozen = probabilities([0.2, 0.6, 0.2], [0.2, 0.6, 0.2], [0.8, 0.1, 0.1])
     learned = probabilities([0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [0.3, 0.7, 0.0])
     found = cautious(learned, frozen, unlabelled, NONE_ADDED)
     assert np.allclose(found.sum(axis=1), 1.0)
-    assert np.allclose(found[0], (learned[0] + 2 * frozen[0]) / 3)
+    assert np.allclose(found[0], 0.4 * learned[0] + 0.6 * frozen[0])
     assert found.argmax(axis=1).tolist() == [1, 2, 0]
     # the frozen head names a class that has labels: it counts for the share of those that have none
-    assert np.allclose(found[2], learned[2] + (frozen[2] - learned[2]) * 4 / 9)
+    assert np.allclose(found[2], learned[2] + (frozen[2] - learned[2]) * 0.4)
 
 
 def test_of_an_added_class_the_frozen_head_says_what_the_learned_one_says() -> None:
