@@ -1,4 +1,4 @@
-"""What is served: sure where that has proved right, and the frozen head's where nobody labelled; answers stay theirs."""
+"""What is served: as sure as it has proved right, and the frozen head's where nobody labelled; answers stay."""
 
 from __future__ import annotations
 
