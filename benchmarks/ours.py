@@ -31,6 +31,10 @@ class Headway:
         """Classes int64 (n,), by the head that serves now."""
         return self.agent.process(features, None).prediction
 
+    def probabilities(self, features: Features) -> Float32:
+        """What was served, float32 (n, C)."""
+        return self.agent.process(features, None).probability
+
     def learn(self, features: Features, labels: Int64) -> None:
         """A block that was predicted, and then got its labels."""
         ids = [str(self._seen + row) for row in range(len(labels))]

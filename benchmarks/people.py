@@ -58,6 +58,7 @@ def few_labels(
     drawn: bool = False,
     windows: str = "",
     draw: int = 0,
+    draws: int = 1,
 ) -> Callable[[Path, int], Task]:
     """A task: every device gets its first `labels` windows of each class, and is scored on the later ones.
 
@@ -66,6 +67,7 @@ def few_labels(
     windows: the device sees its other windows before `People.later`, too, in time order between the labels, which are
     of windows drawn for each device: "all" of them, without a third of the classes ("missing"), or so few of the other
     classes that one class makes 70 per cent ("uneven"). draw: another of the labelled windows, by the same people.
+    draws: so many devices of everybody, each with labels of other classes; the model is the same.
     """
 
     def task(data: Path, seed: int) -> Task:
@@ -82,28 +84,30 @@ def few_labels(
         for person in sorted(order[people.trained :]):
             for side, (rows, position) in enumerate(people.devices[person]):
                 y = places[rows.y]
-                seen = random.permutation(len(people.classes))[: labelled_classes or len(people.classes)]
-                if windows:
-                    early = np.flatnonzero(position < people.later)
-                    taught = np.concatenate([random.permutation(early[y[early] == c])[:labels] for c in seen])
-                    others = np.setdiff1d(early, taught)
-                    others = others[_kept(y[others], windows, len(people.classes), random)]
-                else:
-                    taught = np.flatnonzero((position < labels) & np.isin(y, seen))
-                # round by round: the first window of every class, then the second ...
-                taught = taught[np.argsort(position[taught], kind="stable")]
                 later = position >= max(people.later, labels) + people.gap
-                device = Device(
-                    f"{person}-{side}", Rows(rows.x[taught], y[taught]), {"later": Rows(rows.x[later], y[later])}
-                )
-                if windows:
-                    others = others[np.argsort(position[others], kind="stable")]
-                    before = np.searchsorted(position[taught], position[others]).astype(np.int64)
-                    device = replace(device, unlabelled=Rows(rows.x[others], y[others]), labels_before=before)
-                devices.append(device)
+                tests = {"later": Rows(rows.x[later], y[later])}
+                for turn in range(draws):
+                    seen = random.permutation(len(people.classes))[: labelled_classes or len(people.classes)]
+                    if windows:
+                        early = np.flatnonzero(position < people.later)
+                        taught = np.concatenate([random.permutation(early[y[early] == c])[:labels] for c in seen])
+                        others = np.setdiff1d(early, taught)
+                        others = others[_kept(y[others], windows, len(people.classes), random)]
+                    else:
+                        taught = np.flatnonzero((position < labels) & np.isin(y, seen))
+                    # round by round: the first window of every class, then the second ...
+                    taught = taught[np.argsort(position[taught], kind="stable")]
+                    name = f"{person}-{side}" if draws == 1 else f"{person}-{side}, draw {turn}"
+                    device = Device(name, Rows(rows.x[taught], y[taught]), tests)
+                    if windows:
+                        others = others[np.argsort(position[others], kind="stable")]
+                        before = np.searchsorted(position[taught], position[others]).astype(np.int64)
+                        device = replace(device, unlabelled=Rows(rows.x[others], y[others]), labels_before=before)
+                    devices.append(device)
         name = f"{people.name}, {labels} label{'s' if labels > 1 else ''} per class"
         if labelled_classes:
             name = f"{people.name}, {labels} of each of {labelled_classes} of {len(people.classes)} classes"
+            name += f", {draws} draws" if draws > 1 else ""
         if new_classes:
             name += f", {new_classes} of them new"
         if drawn:

@@ -32,7 +32,8 @@ class Window:
 
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as head `served_by` gave it.
     label: what it was learned with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
-    of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none.
+    of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none. temperature:
+    see `Prediction`.
     """
 
     codes: Int8
@@ -42,6 +43,7 @@ class Window:
     label: Label = UNLABELLED
     number: int = NOT_LEARNED
     pseudo_label: int = UNLABELLED
+    temperature: float = 1.0
 
     @property
     def features(self) -> Features:
@@ -49,7 +51,7 @@ class Window:
 
     @property
     def served(self) -> Prediction:
-        return Prediction(self.probability, self.served_by)
+        return Prediction(self.probability, self.served_by, self.temperature)
 
     def encode(self) -> bytes:
         tensors: dict[str, AnyArray] = {
@@ -60,7 +62,8 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return checked(encode_tensors(tensors, [self.served_by, label, self.number, self.pseudo_label]))
+        numbers = [label, self.number, self.pseudo_label, self.temperature]
+        return checked(encode_tensors(tensors, [self.served_by, *numbers]))
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
@@ -68,14 +71,25 @@ class Window:
         body = unchecked_tensors(payload, "saved window")
         tensors, meta = decode_tensors(body, "saved window", StoreError, ROW_BYTES_MAX)
         targets = tensors.pop("targets", None)
-        fits = isinstance(meta, list) and len(meta) in (3, 4) and set(tensors) == {"codes", "embedding", "probability"}
+        fits = isinstance(meta, list) and 3 <= len(meta) <= 5 and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
-        # agents before self-training saved three
-        served_by, label, number, pseudo_label = (*meta, UNLABELLED)[:4]
+        # agents before self-training saved three, those before served probabilities were calibrated four
+        served_by, label, number = meta[:3]
+        pseudo_label = meta[3] if len(meta) > 3 else UNLABELLED
+        temperature = meta[4] if len(meta) > 4 else 1.0
         learned: Label = int(label) if targets is None else targets
         codes, embedding, probability = tensors["codes"], tensors["embedding"], tensors["probability"]
-        return cls(codes, embedding, probability, str(served_by), learned, int(number), int(pseudo_label))
+        return cls(
+            codes,
+            embedding,
+            probability,
+            str(served_by),
+            learned,
+            int(number),
+            int(pseudo_label),
+            float(temperature),
+        )
 
 
 class RememberedWindows:
@@ -166,4 +180,5 @@ def unlabelled(features: Features, served: Prediction, row: int) -> Window:
         np.ascontiguousarray(features.embedding[here]),
         np.ascontiguousarray(served.probability[here]),
         served.served_by,
+        temperature=served.temperature,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.learner.learner import HeadLearner, Prediction
+from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner.serving import Prediction
 from edge_agent.learner.trainer import PendingUpdate
 from edge_agent.pipeline import Features
 from headway.arrays import Int64

@@ -45,13 +45,13 @@ class Trainer(Protocol):
         ...
 
     @property
-    def statistics(self) -> Statistics | None:
-        """Sums over every label this device learned, to the bit; None for a trainer that keeps none."""
+    def label_counts(self) -> Int64 | None:
+        """Labels of each class, int64 (C,); None for a trainer that does not count them."""
         ...
 
     @property
-    def class_labels(self) -> Int64 | None:
-        """Labels of each class that this device learned, int64 (C,); None for a trainer that does not count them."""
+    def statistics(self) -> Statistics | None:
+        """Sums over every label this device learned, to the bit; None for a trainer that keeps none."""
         ...
 
     @property

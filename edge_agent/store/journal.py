@@ -120,6 +120,8 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
             # a head may have learned of new classes within one entry, so the widths differ
             tensors[f"served.{number}"] = served.probability
             fields = _label_fields(tensors, number, label=label)
+            if served.temperature != 1.0:
+                fields["temperature"] = served.temperature
             return {"do": "taught", **fields, "source": served.served_by, "queued": queued}
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
@@ -155,7 +157,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
-        served = Prediction(probability, row.text("source"))
+        temperature = row.number("temperature", low=0.0) if row.has("temperature") else 1.0
+        served = Prediction(probability, row.text("source"), temperature)
         label = _label(row, "label", number, tensors)
         operation = LearnLabel(labels, _features(tensors, at), label, served, row.boolean("queued"))
     elif kind == "corrected":

@@ -50,9 +50,9 @@ class Knowledge:
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
-    def class_labels(self) -> Int64:
-        """Labels of each class, int64 (C,); a tenth of what `local` costs."""
-        counts = self.buckets.total.counts.copy()
+    def label_counts(self) -> Int64:
+        """Labels of each class, int64 (C,); pseudo-labels are none."""
+        counts = self.buckets.total.counts.astype(np.int64)
         np.add.at(counts, [label for _, label in self.waiting], 1)
         return counts
 
@@ -121,7 +121,7 @@ class Knowledge:
 
         None of them, where labels of every class are as many as `class_labels_min` or some class has none.
         """
-        fewest = self.class_labels.min()
+        fewest = self.label_counts.min()
         if not 0 < fewest < self._settings.class_labels_min:
             return np.zeros_like(self.window_means.class_sums)
         rows = self.evidence.plus(self._waiting_rows())

@@ -42,8 +42,8 @@ class ExactTrainer:
         return self._knowledge.local
 
     @property
-    def class_labels(self) -> Int64:
-        return self._knowledge.class_labels
+    def label_counts(self) -> Int64 | None:
+        return self._knowledge.label_counts
 
     @property
     def pending(self) -> int:

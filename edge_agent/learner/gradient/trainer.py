@@ -89,11 +89,11 @@ class GradientTrainer:
             self._learn_one(codes[row : row + 1], labels[row : row + 1])
 
     @property
-    def statistics(self) -> Statistics | None:
+    def label_counts(self) -> Int64 | None:
         return None
 
     @property
-    def class_labels(self) -> Int64 | None:
+    def statistics(self) -> Statistics | None:
         return None
 
     @property
