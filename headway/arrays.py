@@ -12,6 +12,7 @@ Float64 = NDArray[np.float64]
 Int8 = NDArray[np.int8]
 Int64 = NDArray[np.int64]
 Strings = NDArray[np.str_]
+Bools = NDArray[np.bool_]
 AnyArray = NDArray[Any]
 
 

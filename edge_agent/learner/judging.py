@@ -148,14 +148,16 @@ class Judging:
         """Labels are doubted by heads that did not learn them: each before it was learned, or left out of a refit."""
         if self._exact is None or not isinstance(self.scorer, ClassScorer):
             return
+        known = self.history.known(entry.number)
         if not self._exact.few:
-            self._judge_labels([entry], np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64))
+            self._judge_labels([entry], known, np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64))
         left_out = None if self._exact.pending else self._exact.left_out()
         if left_out is not None:
-            newest = self.history.known[-len(left_out) :]
-            self._judge_labels(newest, left_out[len(left_out) - len(newest) :])
+            newest = known[-len(left_out) :]
+            self._judge_labels(newest, known, left_out[len(left_out) - len(newest) :])
 
-    def _judge_labels(self, entries: list[LearnedLabel], learned: Float64) -> None:
+    def _judge_labels(self, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64) -> None:
+        """known: every label so far that is kept. learned: log-probabilities of `entries`, float64 (n, C)."""
         if not entries or not isinstance(self.scorer, ClassScorer):
             return
         frozen = self.scorer.calibrated(np.concatenate([entry.frozen_logits for entry in entries]))
@@ -165,7 +167,7 @@ class Judging:
             thinkable = ~removed | (np.arange(len(removed)) == labels[:, None])
             learned = np.where(thinkable, learned, -np.inf)
         # without the only label of a class that the bundle does not know, nobody can tell it
-        met = np.bincount([class_index(entry.label) for entry in self.history.known], minlength=learned.shape[1])
+        met = np.bincount([class_index(entry.label) for entry in known], minlength=learned.shape[1])
         judged = (labels < frozen.shape[1]) | (met[labels] > 1)
         numbers = np.array([entry.number for entry in entries])
         self.doubts.judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])

@@ -106,10 +106,9 @@ class LabelHistory:
         """The labels since then, to be learned anew. Moments on the way are to be noted again, see `note`."""
         yield from [entry for entry in self._entries if entry.number >= standing.number]
 
-    @property
-    def known(self) -> list[LearnedLabel]:
-        """The labels that are kept and were not taken back, in order."""
-        return [entry for entry in self._entries if not no_label(entry.label)]
+    def known(self, newest: int) -> list[LearnedLabel]:
+        """The labels up to number `newest` that are kept and were not taken back, in order."""
+        return [entry for entry in self._entries if entry.number <= newest and not no_label(entry.label)]
 
     def note(self, number: int, standing: Callable[[], Standing]) -> None:
         """Label `number` is about to be learned anew."""

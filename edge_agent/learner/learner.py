@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from edge_agent.config import LearnerSettings
@@ -17,9 +15,10 @@ from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.judging import Judging, Outcome, widened
 from edge_agent.learner.label_history import LearnedLabel
 from edge_agent.learner.saved_parts import parts_of, under
+from edge_agent.learner.serving import Prediction, ServedTemperatures, cautious, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
-from headway.arrays import Float32, Int64
+from headway.arrays import Bools, Float32
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
@@ -31,19 +30,6 @@ from headway.wire import FleetPrior, PublishedHead, succeeds
 
 FLEET = "fleet"
 STATE_BYTES_MAX = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What was served. probability: float32 (n, C), a regression's values; served_by: the head that made it."""
-
-    probability: Float32
-    served_by: str
-
-    @property
-    def classes(self) -> Int64:
-        """Most probable class per row, int64 (n,); of a classifier."""
-        return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
 
 
 class HeadLearner:
@@ -61,6 +47,7 @@ class HeadLearner:
         self._judging = Judging(variant, settings, self.names, self._trainer, repeatable)
         # what is answered by its heads on a label's window depends on the labels before
         self._learns_again = repeatable is not None
+        self._temperatures = ServedTemperatures(self.task)
         self._fleet: PublishedHead | None = None
         sums = SUMS[self.task]
         self.served_sums: AnySums = sums.empty(len(variant.classes))
@@ -123,6 +110,14 @@ class HeadLearner:
         return self.served_sums.samples
 
     @property
+    def labels_of_every_class(self) -> bool:
+        """Whether this device has labels of every class that it may predict, as the exact learner counts them.
+
+        Before that, a window of a class without a label is taken for one of the others, and surely so.
+        """
+        return self.trainer.label_counts is not None and not self._unlabelled.any()
+
+    @property
     def recent_sums(self) -> AnySums:
         """What was served, over the newest `recent_rows` labels."""
         return self._recent.sums(len(self.names))
@@ -142,9 +137,16 @@ class HeadLearner:
         return 0 if self._fleet is None else self._fleet.version
 
     def predict(self, features: Features) -> Prediction:
-        """Predict with the head in service. features: n windows."""
-        name = self.serving
-        return Prediction(self._apply(self._heads()[name], features), name)
+        """Predict with the head in service, as serving.py says. features: n windows."""
+        name, unlabelled, calibration = self.serving, self._unlabelled, self._judging.scorer.calibration
+        outputs = self._apply(self._heads()[name], features)
+        if name == FROZEN:
+            frozen = tempered(outputs, calibration.temperature, self.task)
+            return Prediction(with_missed(frozen, calibration.missed, self.names.added & self.names.predicted), name)
+        if unlabelled.any():
+            frozen = tempered(self._apply(self._frozen, features), calibration.temperature, self.task)
+            outputs = cautious(outputs, frozen, unlabelled, self.names.added)
+        return self._temperatures.prediction(outputs, name)
 
     def learn(self, features: Features, label: Label, served: Prediction) -> None:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
@@ -162,6 +164,8 @@ class HeadLearner:
         codes = features.codes.copy()
         logits = self._frozen.logits(features.embedding)
         entry = LearnedLabel(self.trainer.labels, codes, label, served.probability, logits, outputs, classes)
+        if served.served_by != FROZEN and served.served_by in self._heads():
+            self._temperatures.learn(entry.number, served, label)
         self._note(self._judging.take(entry))
 
     def _settle(self) -> None:
@@ -198,6 +202,7 @@ class HeadLearner:
         told; so do the steps of descent.
         """
         self._judging.correct(number, features.codes, before, after)
+        self._temperatures.correct(number, after)
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
@@ -282,6 +287,7 @@ class HeadLearner:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
         judged_tensors, judged_values = self._judging.state()
         tensors |= judged_tensors | under("recent", self._recent.state())
+        tensors |= under("served", self._temperatures.state())
         meta: dict[str, JsonValue] = {
             "kind": self.kind,
             "space": self._variant.space,
@@ -317,6 +323,7 @@ class HeadLearner:
             self.trainer.restore(parts_of(tensors, "trainer"), fields.table("trainer"))
             self._judging.restore(tensors, fields)
             self._recent.restore(parts_of(tensors, "recent"))
+            self._temperatures.restore(parts_of(tensors, "served"))
         except KeyError as error:
             raise StoreError(f"saved learner lacks tensor {error}") from error
         fields.finish()
@@ -337,6 +344,14 @@ class HeadLearner:
                     self.add_class(name)
         except DataError as error:
             raise RemoteError(f"{whose}: {error}") from error
+
+    @property
+    def _unlabelled(self) -> Bools:
+        """Classes that may be predicted and have no label here, bool (C,): no gate can judge what is said of them."""
+        counts = self.trainer.label_counts
+        if counts is None and isinstance(self.served_sums, ClassificationSums):
+            counts = self.served_sums.confusion.sum(axis=1)
+        return np.zeros(0, bool) if counts is None or counts.all() else (counts == 0) & self.names.predicted
 
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""

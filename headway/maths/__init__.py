@@ -1,6 +1,6 @@
 """The mathematics of a head: exact integer statistics, closed-form and gradient solutions, losses, metrics."""
 
-from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, scoring_loss
+from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
@@ -54,6 +54,7 @@ __all__ = [
     "calibrate_scale",
     "class_count_in",
     "fit_temperature",
+    "fit_temperatures",
     "fleet_head",
     "forgetting",
     "from_arrays",

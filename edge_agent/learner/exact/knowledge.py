@@ -16,7 +16,8 @@ from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.pseudo_labels import PseudoLabels
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
-from headway.arrays import AnyArray, Int8
+from edge_agent.learner.exact.window_means import WindowMeans, guessed
+from headway.arrays import AnyArray, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics
 from headway.samples import UNLABELLED
@@ -26,7 +27,8 @@ class Knowledge:
     """prior: what was known before any label; buckets: statistics of the device's labels by time.
 
     waiting: labels that came since the last `fold`, in no bucket yet; evidence: the newest labels in the buckets;
-    pseudo_labels: windows that the learner labelled itself. A label that was taken back keeps its number.
+    pseudo_labels: windows that the learner labelled itself; window_means: where windows without a label seem to lie. A
+    label that was taken back keeps its number.
     """
 
     def __init__(self, training: Statistics, settings: ExactSettings) -> None:
@@ -39,6 +41,7 @@ class Knowledge:
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
         self.pseudo_labels = PseudoLabels(empty, settings.pseudo_label_batch)
+        self.window_means = WindowMeans(training.size, len(training.classes))
         # number of the first label since the last drift, and whether those since have yet to meet the classes of before
         self._drift: int | None = None
         self._awaiting_classes = False
@@ -50,6 +53,13 @@ class Knowledge:
         """Everything this device was taught, exactly."""
         total, waiting = self.buckets.total, self._waiting_rows().known
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
+
+    @property
+    def label_counts(self) -> Int64:
+        """Labels of each class, int64 (C,); pseudo-labels are none."""
+        counts = self.buckets.total.counts.astype(np.int64)
+        np.add.at(counts, [label for _, label in self.waiting if label != UNLABELLED], 1)
+        return counts
 
     @property
     def learned(self) -> Statistics:
@@ -121,12 +131,30 @@ class Knowledge:
         return bool(covered)
 
     def copy(self) -> Knowledge:
-        """Another object that knows the same. Pseudo-labels stay common: they are as they are, whoever goes back."""
+        """Another object that knows the same. What was guessed stays common: it is as it is, whoever goes back."""
         return copy(self)._parted()
+
+    @property
+    def guesses(self) -> bool:
+        """Whether anything was guessed, of classes that may have come later than a moment to go back to."""
+        return len(self.pseudo_labels) > 0 or len(self.window_means) > 0
+
+    def guess_windows(self, codes: Int8) -> Int64:
+        """Class sums of windows without a label, int64 (d + 1, C): see window_means.py. codes: int8 (n, d).
+
+        None of them, where labels of every class are as many as `class_labels_min` or some class has none.
+        """
+        fewest = self.label_counts.min()
+        if not 0 < fewest < self._settings.class_labels_min:
+            return np.zeros_like(self.window_means.class_sums)
+        rows = self.evidence.plus(self._waiting_rows().known)
+        return guessed(self.prior.centre, self.local, rows, codes, self._settings)
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
         self.pseudo_labels.with_classes(classes)
+        if len(classes) > self.window_means.class_sums.shape[1]:  # where it was gone back, they may know more already
+            self.window_means.with_classes(len(classes))
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         self.pseudo_labels.renamed(renames)
@@ -140,13 +168,15 @@ class Knowledge:
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         tensors, values = self._state_of(self.buckets)
         prior_tensors, prior_values = self.prior.state()
-        return tensors | self.pseudo_labels.state() | prior_tensors, values | prior_values
+        guessed_tensors = self.pseudo_labels.state() | self.window_means.state()
+        return tensors | guessed_tensors | prior_tensors, values | prior_values
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError."""
         self.prior.restore(tensors, values)
         self._restore(tensors, values)
         self.pseudo_labels.restore(tensors)
+        self.window_means.restore(tensors)
 
     def state_beside(self, present: Knowledge) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """The state of an earlier moment, saved beside that of now: only what is not the very same there."""

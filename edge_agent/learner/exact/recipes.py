@@ -2,7 +2,9 @@
 
 Posterior LDA (headway/maths/posterior.py) with training means worth little or more, with uniform class priors or the
 device's own, over all labels or the newest; while labels are few also ridge regression (headway/maths/ridge.py), which
-errs elsewhere. One factorisation serves all recipes of the same solution.
+errs elsewhere, and a discriminant whose prior begins where windows without a label lie (window_means.py).
+
+One factorisation serves all recipes of the same solution.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from itertools import groupby
 import numpy as np
 
 from edge_agent.learner.exact.knowledge import Knowledge
-from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
 from headway.arrays import Float64, Int8, Int64
@@ -63,7 +64,7 @@ def solve(
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
-        solution = everything if of_all else _solution(recipes[0], knowledge.prior, view.statistics)
+        solution = everything if of_all else _solution(recipes[0], knowledge, settings, view.statistics)
         names = [recipe.name for recipe in recipes]
         local_priors = [recipe.local_priors and view.met for recipe in recipes]
         if leave_out and len(view.evidence):
@@ -119,6 +120,10 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
         return None
     if recipe.every_class not in (None, bool(buckets.total.counts.all())):
         return None
+    if recipe.window_means:
+        met = _all_met(buckets.total, settings)
+        # labels enough say better where the classes lie; and guesses are not learned beside what they begin from
+        return None if met or not len(knowledge.window_means) else _View(buckets.total, met, knowledge.evidence)
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
         return _View(knowledge.learned, _all_met(buckets.total, settings), knowledge.evidence)
@@ -133,10 +138,14 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
     return _View(recent, _all_met(recent, settings), knowledge.evidence.newest(lookback))
 
 
-def _solution(recipe: Recipe, prior: Prior, local: Statistics) -> Posterior | Ridge:
+def _solution(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings, local: Statistics) -> Posterior | Ridge:
+    prior = knowledge.prior
     if recipe.ridge:
         return Ridge(prior.statistics, local, recipe.worth)
-    return Posterior(prior.centre, local, recipe.worth)
+    centre = prior.centre
+    if recipe.window_means:
+        centre = knowledge.window_means.centre(centre, local.classes, settings.window_worth)
+    return Posterior(centre, local, recipe.worth)
 
 
 def _all_met(local: Statistics, settings: ExactSettings) -> bool:

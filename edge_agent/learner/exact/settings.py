@@ -23,7 +23,8 @@ class Recipe:
     solved from, 0 for all, `SINCE_DRIFT` for those since the last drift. local_priors: class priors from the device's
     own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
     labels_max: given up beyond so many labels, 0 for never. every_class: True, only once every class has a label;
-    False, only until then; None, always.
+    False, only until then; None, always. window_means: the prior's means are those of windows without a label
+    (window_means.py); while there are any, and some class has fewer than `class_labels_min` labels.
     """
 
     name: str
@@ -33,11 +34,12 @@ class Recipe:
     ridge: bool = False
     labels_max: int = 0
     every_class: bool | None = None
+    window_means: bool = False
 
     @property
-    def solution(self) -> tuple[bool, float, int]:
+    def solution(self) -> tuple[bool, float, int, bool]:
         """Recipes of which this is equal come from one factorisation."""
-        return self.ridge, self.worth, self.lookback_labels
+        return self.ridge, self.worth, self.lookback_labels, self.window_means
 
 
 # while labels are few nobody knows how far to trust them, so that experts help that trust them less or more; later they
@@ -50,6 +52,7 @@ RECIPES = (
     Recipe("steady", worth=10.0, labels_max=EARLY_LABELS, every_class=False),
     Recipe("keen", worth=1.0, labels_max=EARLY_LABELS, every_class=True),
     Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
+    Recipe("windows", window_means=True),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("newest", lookback_labels=64),
     Recipe("since-drift", lookback_labels=SINCE_DRIFT),
@@ -99,6 +102,10 @@ class ExactSettings:
     many of the newest are never merged. 64 is the shortest look-back; 32 buckets keep a state of some megabytes.
     pseudo_label_batch (windows): so many wait for one refit.
 
+    window_worth (samples): what a training mean counts for beside windows without a label.
+    window_sweeps: how often these are guessed anew; they hardly change after three.
+    window_shares: least and most share of the guesses that a class may have, in multiples of an even one.
+
     small_features (codes): up to here every label is worth a refit while labels are few.
     refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
     that solving all experts costs a label less than predicting it.
@@ -133,12 +140,16 @@ class ExactSettings:
     fine_buckets: int = 8
     pseudo_label_batch: int = 16
 
+    window_worth: float = 4.0
+    window_sweeps: int = 3
+    window_shares: tuple[float, float] = (0.35, 2.2)
+
     small_features: int = 128
     refit_labels: tuple[int, int, int] = (16, 64, 128)
 
     def __post_init__(self) -> None:
         first = self.recipes[0] if self.recipes else Recipe("", ridge=True)
-        if first.ridge or first.lookback_labels or first.every_class is not None:
+        if first.ridge or first.lookback_labels or first.window_means or first.every_class is not None:
             raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
 
     @property

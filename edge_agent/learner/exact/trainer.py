@@ -43,6 +43,10 @@ class ExactTrainer:
         return self._knowledge.local
 
     @property
+    def label_counts(self) -> Int64 | None:
+        return self._knowledge.label_counts
+
+    @property
     def pending(self) -> int:
         """Labels learned since the last refit, without those taken back."""
         return sum(label != UNLABELLED for _, label in self._knowledge.waiting)
@@ -96,7 +100,7 @@ class ExactTrainer:
     def go_back(self, moment: Moment) -> None:
         """Stand where it stood then; the moment may be gone back to again. Pseudo-labels stay as they are."""
         classes, self._knowledge = self.classes, moment.knowledge.copy()
-        if self.pseudo_labels:  # they may be of classes that came later
+        if self._knowledge.guesses:  # they may be of classes that came later
             self._knowledge.with_classes(classes)
         self._serve(moment.temperatures, moment.weights)
 
@@ -109,6 +113,15 @@ class ExactTrainer:
         """Undo `add_pseudo_label`, to the bit."""
         if self._knowledge.pseudo_labels.withdraw(code, label):
             self._refit()
+
+    def guess_windows(self, codes: Int8) -> Int64 | None:
+        """Changes nothing."""
+        sums = self._knowledge.guess_windows(codes)
+        return None if np.array_equal(sums, self._knowledge.window_means.class_sums) else sums
+
+    def adopt_window_means(self, class_sums: Int64) -> None:
+        self._knowledge.window_means.adopt(class_sums)
+        self._refit()
 
     def drifted(self, since: int) -> None:
         """From label `since` on things are different: look-backs that begin there or later become experts."""
