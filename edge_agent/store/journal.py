@@ -20,6 +20,7 @@ from edge_agent.learner import (
     AdoptPrior,
     ChangeClasses,
     CorrectLabel,
+    EndUpdate,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -114,6 +115,8 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
             return {"do": "corrected", "number": label_number, **fields}
+        case EndUpdate():
+            return {"do": "ended"}
         case AddPseudoLabel(_, label):
             return {"do": "guessed", "label": label, "withdrawn": False}
         case WithdrawPseudoLabel(_, label):
@@ -138,7 +141,7 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
 
 def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str, AnyArray]) -> Operation:
     """Row `number` of an entry. at: its row among the features; labels: learned before it."""
-    kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head", "prior"))
+    kind = row.choice("do", ("taught", "corrected", "ended", "guessed", "class", "classes", "head", "prior"))
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
@@ -148,6 +151,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
     elif kind == "corrected":
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
         operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after)
+    elif kind == "ended":
+        operation = EndUpdate()
     elif kind == "guessed":
         change = WithdrawPseudoLabel if row.boolean("withdrawn") else AddPseudoLabel
         operation = change(_features(tensors, at), row.integer("label"))
