@@ -31,7 +31,6 @@ from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
 from edge_agent.sync import (
     ALL_ROWS,
-    NOTICE_CHARACTERS_MAX,
     Branches,
     Downlink,
     Epochs,
@@ -177,9 +176,8 @@ class Agent:
         return True
 
     def _begin_run(self) -> None:
-        """This run of the program is about to change the learner. An update in the making ends before, so that a copy
-        of the disk that was made between two runs ends where an update does."""
-        if self.epochs.is_new_run and self.learner.trainer.unfinished and self._has_room:
+        """The learner is about to change. Each run begins an update of its own: the disk may have been copied before."""
+        if self.epochs.ends_update and self._has_room:
             self._change(EndUpdate())
         self.epochs.begin_run()
 
@@ -244,8 +242,7 @@ class Agent:
         """
         left = self.branches.leave(counter)
         problem = f"{reason}; was it copied, or restored from an older backup? A new epoch begins"
-        self.forked = "; ".join(filter(None, (problem, left.words)))[:NOTICE_CHARACTERS_MAX]
-        self.sync_state.notice = self.forked
+        self.forked = self.sync_state.note("; ".join(filter(None, (problem, left.words))))
         return self._enter_new_epoch(left.row)
 
     def begin_anew(self) -> Changes:

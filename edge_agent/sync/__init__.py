@@ -4,14 +4,13 @@ from edge_agent.sync.branches import ALL_ROWS, Branches
 from edge_agent.sync.downlink import Downlink
 from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
-from edge_agent.sync.history import NOTICE_CHARACTERS_MAX, SyncState
+from edge_agent.sync.history import SyncState
 from edge_agent.sync.outbox import Outbox, as_sent
 from edge_agent.sync.refusal import Refusal
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
     "ALL_ROWS",
-    "NOTICE_CHARACTERS_MAX",
     "Branches",
     "Downlink",
     "Epochs",

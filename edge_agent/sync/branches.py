@@ -71,7 +71,7 @@ class Branches:
             state.drop_update()
         if counter is None:
             # whatever is not acknowledged, at most
-            labels = max(0, state.counter - state.acked)
+            row, labels = ALL_ROWS, max(0, state.counter - state.acked)
         self._epochs.leave(counter)
         return _left(row, labels, "labels of updates that were not finished where the branches part")
 

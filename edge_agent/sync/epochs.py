@@ -37,9 +37,10 @@ class Epochs:
         return self.state.epoch, self.state.acked if self.exact else 0
 
     @property
-    def is_new_run(self) -> bool:
-        """Whether this run of the program has not changed anything yet, and another one has."""
-        return self.state.run_id not in (0, self._run_id)
+    def ends_update(self) -> bool:
+        """Whether another run of the program has begun an update, and this one has not changed anything yet."""
+        begun = self._learner.trainer.unfinished > 0 and self.state.queued >= 0
+        return begun and self.state.run_id not in (0, self._run_id)
 
     def begin_run(self) -> None:
         """Statistics, or the names in them, are about to change; the first time a run of the program begins here."""
@@ -81,8 +82,9 @@ class Epochs:
         at most so many, where it is not known where the branches part."""
         state, now = self.state, self._now()
         if now is None:
-            at = state.counter if counter is None else counter
-            state.begin_epoch(state.epoch_from(at, self._run_id), at, self._learner.labels, state.sequence)
+            # of updates that go over to the new epoch the numbers go on
+            at, sequence = (state.counter, 0) if counter is None else (counter, state.sequence)
+            state.begin_epoch(state.epoch_from(at, self._run_id), at, self._learner.labels, sequence)
             return 0
         parted = state.position if counter is None else state.base + counter
         moment, known = self._past.at(parted, now), self.baseline.statistics

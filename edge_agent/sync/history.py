@@ -56,7 +56,8 @@ class SyncState:
     begun, begun_rows: the spool file, after `consumed`, of which only the first rows are learned; 0 for none.
     run_id, earlier_runs, run_ends: see `headway.wire.messages.History`; sequence_ends: the last outbox row of each
     earlier run. before: labels that older epochs may have counted; base: changes counted under older epochs, so that
-    `position` goes on over them; queued: the position up to which a gradient learner's updates are made.
+    `position` goes on over them; queued: the position up to which a gradient learner's updates are made, -1 where an
+    agent before positions made them.
     notice: why this epoch began, until the aggregator has answered under it.
     """
 
@@ -115,13 +116,20 @@ class SyncState:
     def queue_update(self) -> Place:
         """One more outbox row: where in this history its update lies, in positions."""
         ends = tuple(end + self.base for end in self.run_ends)
-        place = Place(self.next_sequence(), self.queued, self.position, History(self.run_id, self.earlier_runs, ends))
+        place = Place(
+            self.next_sequence(), max(0, self.queued), self.position, History(self.run_id, self.earlier_runs, ends)
+        )
         self.queued = self.position
         return place
 
     def drop_update(self) -> None:
         """What was learned so far is in no update that is still to come."""
         self.queued = self.position
+
+    def note(self, notice: str) -> str:
+        """Why this epoch began, in words for people: told again after a start, until it surely has arrived."""
+        self.notice = notice[:NOTICE_CHARACTERS_MAX]
+        return self.notice
 
     def acknowledge(self, counter: int) -> bool:
         """The aggregator has durably stored everything up to `counter`; True when that is new."""
@@ -227,9 +235,10 @@ class SyncState:
         if not self.begun:
             # as agents before saved it, so that they can go on from it
             del values["begun"], values["begun_rows"]
-        for name in ("queued", "notice"):
-            if not values[name]:
-                del values[name]
+        if self.queued < 0:
+            del values["queued"]
+        if not self.notice:
+            del values["notice"]
         return canonical_json({SAVED_NAMES.get(name, name): value for name, value in values.items()})
 
     @classmethod
@@ -251,7 +260,7 @@ class SyncState:
             begun_rows=fields.integer("begun_rows", 0),
             sequence_ends=fields.integers("sequence_ends", count_max=RUNS_MAX, default=()),
             base=fields.integer("base", 0),
-            queued=fields.integer("queued", 0),
+            queued=fields.integer("queued") if fields.has("queued") else -1,
             notice=fields.text("notice", default="", length_max=NOTICE_CHARACTERS_MAX),
         )
         fields.finish()
