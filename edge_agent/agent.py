@@ -176,7 +176,7 @@ class Agent:
         return True
 
     def _begin_run(self) -> None:
-        """The learner is about to change. Each run begins an update of its own: the disk may have been copied before."""
+        """The learner is about to change. Each run begins an update of its own, as the disk may have been copied."""
         if self.epochs.ends_update and self._has_room:
             self._change(EndUpdate())
         self.epochs.begin_run()

@@ -171,14 +171,6 @@ class SkipsGaps(Aggregator):
         super()._on_update(device, payload, now)
 
 
-class JoinsBranches(Aggregator):
-    """Takes an update for the next one by its number alone, from whichever copy of a device it comes."""
-
-    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
-        update = replace(Update.decode(payload), counter=0)
-        super()._on_update(device, update.encode(), now)
-
-
 BUGS = {
     "ack before commit": Build(service=AcksBeforeTheCommit),
     "outbox emptied on PUBACK": Build(loop=DeletesOnPuback),
@@ -192,7 +184,6 @@ BUGS = {
     "epoch reused after a wipe": Build(open_agent=reuses_the_epoch),
     "update taken twice": Build(core=TakesUpdatesTwice),
     "gap in updates accepted": Build(core=SkipsGaps),
-    "updates of two copies joined": Build(core=JoinsBranches),
     "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
 }
