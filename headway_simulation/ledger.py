@@ -112,15 +112,16 @@ class Ledger:
     def took(self, key: Key, sequence: int, samples: int, delta: bytes) -> None:
         """The aggregator has taken an update. Raises Violation when nobody queued it, or a label of it was taken
         before."""
-        labels = self._of_update(key[0], sequence, samples, delta)
-        double = [label for known in self.taken.values() for label in known & labels]
+        known = set().union(*self.taken.values())
+        labels = self._of_update(key[0], sequence, samples, delta, known)
+        double = known & labels
         if double:
             raise Violation(f"{named(double)} is taken twice, the second time in update {sequence} of {key}")
         self.taken.setdefault(key, set()).update(labels)
 
     def averaged(self, device: str, sequence: int, samples: int, delta: bytes) -> None:
         """An update went into a head. Raises Violation when nobody queued it, or a label of it is in a head already."""
-        labels = self._of_update(device, sequence, samples, delta)
+        labels = self._of_update(device, sequence, samples, delta, self.in_heads)
         if labels & self.in_heads:
             raise Violation(f"{named(labels & self.in_heads)} is averaged twice, the second time in update {sequence}")
         self.in_heads |= labels
@@ -158,12 +159,18 @@ class Ledger:
                 f"out {branch.left_out}"
             )
 
-    def _of_update(self, device: str, sequence: int, samples: int, delta: bytes) -> set[LabelChange]:
-        """The labels of an update, whichever branch made it, and under whichever epoch it was sent."""
+    def _of_update(
+        self, device: str, sequence: int, samples: int, delta: bytes, known: set[LabelChange]
+    ) -> set[LabelChange]:
+        """The labels of an update, whichever branch made it, and under whichever epoch it was sent: where two branches
+        were given the same label, and made the same of it, one that is not `known`."""
+        found: list[set[LabelChange]] = []
         for branch in self.branches.get(device, []):
             for update in branch.updates:
                 if (update.sequence, update.stop - update.start, update.delta) == (sequence, samples, delta):
-                    return branch.learned(update.start, update.stop)
+                    found.append(branch.learned(update.start, update.stop))
+        if found:
+            return next((labels for labels in found if not labels & known), found[0])
         raise Violation(f"update {sequence} of {device} is not one that it committed")
 
     def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
