@@ -103,8 +103,16 @@ class Trainer(Protocol):
         """
         ...
 
-    def take_update(self) -> PendingUpdate | None:
-        """What was learned since the last update, for the fleet's average; None until labels enough came in."""
+    @property
+    def unfinished(self) -> int:
+        """Labels learned since the last update."""
+        ...
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
+        """What was learned since the last update, for the fleet's average; None until labels enough came in.
+
+        early: one label is enough.
+        """
         ...
 
     def adopt_prior(self, statistics: Statistics) -> None:

@@ -31,6 +31,17 @@ class Epochs:
         """Whether the learner has statistics, which tell what is counted; else updates do."""
         return self._learner.trainer.statistics is not None
 
+    @property
+    def acknowledged(self) -> tuple[int, int]:
+        """Epoch and counter whose statistics are acknowledged; a store behind them is an older copy."""
+        return self.state.epoch, self.state.acked if self.exact else 0
+
+    @property
+    def ends_update(self) -> bool:
+        """Whether another run of the program has begun an update, and this one has not changed anything yet."""
+        begun = self._learner.trainer.unfinished > 0 and self.state.queued >= 0
+        return begun and self.state.run_id not in (0, self._run_id)
+
     def begin_run(self) -> None:
         """Statistics, or the names in them, are about to change; the first time a run of the program begins here."""
         if self.state.run_id == self._run_id:
@@ -71,7 +82,9 @@ class Epochs:
         at most so many, where it is not known where the branches part."""
         state, now = self.state, self._now()
         if now is None:
-            state.begin_epoch(state.epoch_from(state.counter, self._run_id), state.counter, self._learner.labels)
+            # of updates that go over to the new epoch the numbers go on
+            at, sequence = (state.counter, 0) if counter is None else (counter, state.sequence)
+            state.begin_epoch(state.epoch_from(at, self._run_id), at, self._learner.labels, sequence)
             return 0
         parted = state.position if counter is None else state.base + counter
         moment, known = self._past.at(parted, now), self.baseline.statistics

@@ -159,7 +159,11 @@ class ExactTrainer:
     def finishes_update(self) -> bool:
         return False
 
-    def take_update(self) -> PendingUpdate | None:
+    @property
+    def unfinished(self) -> int:
+        return 0
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
         """None: statistics are reported instead."""
         return None
 
