@@ -1,7 +1,7 @@
 """Regressions and multi-label tasks of the benchmark: real streams, in time order, with every label a moment later.
 
 bikes     UCI 275, Fanaee-T & Gama 2013: fields/logistics_bikes.npz; rentals of the coming hour, and of members
-films     Dooms et al. 2013 (MovieTweetings): fields/recommender_movietweetings.npz; one user's ratings after the other's
+films     Dooms et al. 2013 (MovieTweetings): fields/recommender_movietweetings.npz; user after user
 scanner   LeCun et al. (MNIST), and UCI 80: fields/image_digits_drift.npz; yes-no questions about digits
 digits    scikit-learn package (UCI 80): the same questions, on a scanner that turns slowly and fades
 """

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import inspect
+import itertools
 import json
 import logging
 import os
@@ -214,7 +216,8 @@ def main() -> int:
 
 def bundle(task: TargetTask, seed: int) -> Variant:
     """The task's model, trained with `seed`, as a device gets it: edge-convert without an option."""
-    digest = hashlib.sha256(Path(__file__).read_bytes() + task.name.encode())
+    # changes with the training rows and with how they are used, so that a stale bundle is never taken
+    digest = hashlib.sha256(inspect.getsource(trained).encode() + task.name.encode())
     digest.update(task.x[task.training].tobytes() + task.y[task.training].tobytes())
     path = CACHE / f"targets-{seed}-{digest.hexdigest()[:12]}.hwb"
     if not path.exists():
@@ -275,7 +278,7 @@ def run(task: TargetTask, variant: Variant, *, ours_only: bool = False) -> dict[
 
 
 def drive(contender: Contender, task: Task, features: Features, truth: Float32) -> Float64:
-    """The error of each window, float64 (n,): mean over the known targets of |error|, or of wrong labels in per cent."""
+    """The error of each window, float64 (n,): mean over its known targets of |error|, or of wrong labels in %."""
     errors = np.full(len(truth), np.nan)
     for row in range(len(truth)):
         window, targets = features.rows(row, row + 1), truth[row : row + 1]
@@ -329,7 +332,7 @@ def differing_bits(task: TargetTask, variant: Variant) -> list[int]:
 
 def _bins(length: int) -> list[tuple[int, int]]:
     edges = [0, *(edge for edge in EDGES if edge < length), length]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def _mean(parts: list[Float64]) -> float:
