@@ -86,24 +86,24 @@ class TargetPosterior:
         self.names = tuple(centres)
         precision = prior.precision(level, slopes)
         shape = (len(self.names), len(prior.mean), local.cross.shape[1])
-        self._sums: Float64 = np.empty(shape)
+        sums: Float64 = np.empty(shape)
         for at, centre in enumerate(centres.values()):
-            self._sums[at] = precision @ centre + local.cross
+            sums[at] = precision @ centre + local.cross
+        self._weights: Float64 = np.empty(shape)
         # outputs that are known in the same samples: their columns, P + G, and its inverse
         self._groups: list[tuple[AnyArray, Float64, Float64]] = []
         for group in _known_alike(local):
             matrix = precision + local.gram_where_known(int(group[0]))
-            self._groups.append((group, matrix, definite_inverse(matrix)))
+            inverse = definite_inverse(matrix)
+            self._groups.append((group, matrix, inverse))
+            self._weights[:, :, group] = inverse @ sums[:, :, group]
         levels = np.stack([prior.mean @ centre for centre in centres.values()])
         self._levels: Float64 = (level * levels + local.cross[-1]) / (level + local.counts)
         self._slopes = slopes
 
     def weights(self) -> Float64:
-        """float64 (m, D, C), in the order of `names`."""
-        result = np.empty_like(self._sums)
-        for group, _, inverse in self._groups:
-            result[:, :, group] = inverse @ self._sums[:, :, group]
-        return result
+        """float64 (m, D, C), in the order of `names`; nobody else's array."""
+        return self._weights.copy()
 
     def leave_one_out(self, rows: Float64, steps: Float64) -> Float64:
         """Predictions of samples that the local tables hold, each by the solution without it, in steps.
@@ -111,7 +111,7 @@ class TargetPosterior:
         rows: u, float64 (n, D); steps: float64 (n, C), NaN where unknown -> float64 (m, n, C), by Sherman-Morrison:
         what is left out moves its own prediction by h / (1 - h) of the error, with h = u^T (P + G)^-1 u.
         """
-        predicted: Float64 = rows @ self.weights()
+        predicted: Float64 = rows @ self._weights
         known = np.isfinite(steps)
         for group, _, inverse in self._groups:
             leverage = np.einsum("nd,nd->n", rows @ inverse, rows)
@@ -121,16 +121,22 @@ class TargetPosterior:
         return predicted
 
     def add(self, row: Float64, steps: Float64) -> None:
-        """Take in a sample of which every target is known. row: u, float64 (D,); steps: float64 (C,)."""
-        self._sums += np.multiply.outer(row, steps)
-        for _, _, inverse in self._groups:
+        """Take in a sample of which every target is known, by recursive least squares (Sherman-Morrison).
+
+        row: u, float64 (D,); steps: float64 (C,). Rounding adds up slowly; whoever holds the tables makes a new
+        posterior after some hundred samples.
+        """
+        errors = steps - row @ self._weights
+        for group, _, inverse in self._groups:
             along = inverse @ row
-            inverse -= np.outer(along, along / (1.0 + row @ along))
+            gain = along / (1.0 + row @ along)
+            self._weights[:, :, group] += gain[:, None] * errors[:, None, group]
+            inverse -= np.multiply.outer(along, gain)
 
     def log_odds(self, codes: TargetCodes) -> tuple[Float64, Float64]:
         """How a prediction becomes log-odds, see `log_odds`: gain and shift, each float64 (m, C)."""
         gains, shifts = np.empty_like(self._levels), np.empty_like(self._levels)
-        weights = self.weights()
+        weights = self._weights
         for group, matrix, _ in self._groups:
             samples, sums = matrix[-1, -1], matrix[-1, :-1]
             covariance = (matrix[:-1, :-1] - np.outer(sums, sums) / samples) / (samples + self._slopes)
