@@ -19,9 +19,11 @@ from headway.arrays import AnyArray, Float32, Int64
 from headway.maths import Task
 
 QUARTER_HOURS, YEAR_HOURS = 90 * 24, 365 * 24
-FILM_USERS, FILM_RATINGS = 40, (40, 120)
+FILM_USERS, FILM_RATINGS = 20, (40, 120)
 QUESTIONS = {"even": (0, 2, 4, 6, 8), "above four": (5, 6, 7, 8, 9), "has a loop": (0, 6, 8, 9), "prime": (2, 3, 5, 7)}
 DIGITS_TRAINED = 600
+# hours of a stream: three months
+HOURS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def bikes(data: Path, seed: int, hours: int, *, unknown: float = 0.0) -> TargetT
     names: tuple[str, ...] = ("rentals", "members")
     if not unknown:
         y, names = y[:, :1], names[:1]
-    rest = np.arange(len(trained), len(x))
+    rest = np.arange(len(trained), len(trained) + HOURS)
     if unknown:
         hidden = np.random.default_rng(seed).random(y.shape) < unknown
         hidden[: len(trained)] = False
