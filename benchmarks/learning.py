@@ -2,7 +2,7 @@
 
 Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
 prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
-Headway runs with its default settings, the converter with --expand auto. Figures: mean and standard deviation over
+Headway and the converter run with their default settings. Figures: mean and standard deviation over
 seeds, in per cent; in brackets the worst device, and the share of devices that ended more than a point below their
 frozen head. Where a device lives in phases, also what it still knows of the earlier ones (benchmarks/phases.py).
 """
@@ -14,6 +14,7 @@ import importlib.util
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,12 @@ from benchmarks import ablation, datasets, phases
 from benchmarks.backbones import bundle, keras_model
 from benchmarks.full_network import FullNetwork
 from benchmarks.ours import Headway, features_of
-from benchmarks.peers import EPOCHS_OF_FEW, Contender, peers
+from benchmarks.peers import EPOCHS_OF_FEW, Contender, LastLabel, peers
 from benchmarks.rows import TASKS
 from benchmarks.tasks import Device, Task
 from edge_agent.config import LearnerSettings
 from edge_agent.pipeline import Features
+from headway.arrays import Int64
 
 OURS = ("Headway, exact", "Headway, gradient")
 MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
@@ -106,6 +108,8 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
         OURS[1]: lambda: Headway(variant, replace(LearnerSettings(), kind="gradient"), task.added),
     }
     others = peers(variant, source, epochs, len(task.added))
+    if task.prequential:
+        others["the last label again"] = LastLabel
     makers = {"frozen": others["frozen"], **({} if ours_only else others), **makers}
     absent = [name for name, module in MISSING.items() if importlib.util.find_spec(module) is None]
     results: dict[str, list[Scores]] = {}
@@ -137,7 +141,7 @@ def _drive(
     # where nothing is predicted in between, a peer may take several passes over all it was taught
     block = task.block if task.prequential or isinstance(contender, Headway | ablation.Alone) else len(taught)
     if task.prequential:
-        return {"prequential": _prequential(contender, device, taught, block)}
+        return {"prequential": _prequential(contender, device, taught, block, task.late)}
     lives: Scores = {}
     if device.phases:
         lives = phases.scores(phases.live(contender, device, taught, lived, block))
@@ -149,13 +153,16 @@ def _drive(
     return ends | lives
 
 
-def _prequential(contender: Contender, device: Device, taught: Features, block: int) -> float:
-    right = 0
+def _prequential(contender: Contender, device: Device, taught: Features, block: int, late: int) -> float:
+    """late: windows predicted before the label of the first of them comes, in whole blocks."""
+    right, waiting = 0, deque[tuple[Features, Int64]]()
     for start in range(0, len(taught), block):
         stop = min(start + block, len(taught))
         rows, labels = taught.rows(start, stop), device.taught.y[start:stop]
         right += int((contender.predict(rows) == labels).sum())
-        contender.learn(rows, labels)
+        waiting.append((rows, labels))
+        if len(waiting) > late // block:
+            contender.learn(*waiting.popleft())
     return right / len(taught)
 
 

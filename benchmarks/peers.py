@@ -47,6 +47,19 @@ class Frozen:
         """Never."""
 
 
+class LastLabel:
+    """No model: the newest label once more. Where states last and labels come at once, many models are worse."""
+
+    def __init__(self) -> None:
+        self._label = 0
+
+    def predict(self, features: Features) -> Int64:
+        return np.full(len(features), self._label, np.int64)
+
+    def learn(self, features: Features, labels: Int64) -> None:
+        self._label = int(labels[-1])
+
+
 class LastLayer:
     """Softmax regression on the embedding by SGD or Adam; with `source`, half of each batch is replayed from it.
 

@@ -97,6 +97,24 @@ def few_labels(
     return task
 
 
+def worn_in_turn(load: Callable[[Path], People]) -> Callable[[Path, int], Task]:
+    """One device that is used by person after person, drawn by the seed: a stream in order of recording.
+
+    What people do lasts, so that the label before is a strong guess, and with every person things change at once.
+    """
+
+    def task(data: Path, seed: int) -> Task:
+        people = load(data)
+        order = np.random.default_rng(seed).permutation(np.array(sorted(people.devices)))
+        training = joined([rows for person in sorted(order[: people.trained]) for rows, _ in people.devices[person]])
+        stream = joined([rows for person in order[people.trained :] for rows, _ in people.devices[person]])
+        device = Device("shared", stream, {})
+        name = f"{people.name}, used by person after person"
+        return Task(name, people.name, people.classes, training, (device,), prequential=True)
+
+    return task
+
+
 def _split(
     classes: tuple[str, ...], new: int, random: np.random.Generator
 ) -> tuple[tuple[str, ...], tuple[str, ...], Int64]:

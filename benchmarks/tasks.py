@@ -36,7 +36,8 @@ class Task:
     """training: what the shipped model was trained on; block: taught rows predicted before their labels come.
 
     prequential: the score is that of the predictions on `taught`; otherwise of `tests`. added: classes that the model
-    does not know and devices label; in labels they follow those of `classes`.
+    does not know and devices label; in labels they follow those of `classes`. late: of a
+    stream, how many windows are predicted before the label of the first of them comes.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     prequential: bool = False
     tabular: bool = False
     added: tuple[str, ...] = ()
+    late: int = 0
 
 
 def gas_stream(data: Path, seed: int, by_class: bool) -> Task:
