@@ -64,7 +64,7 @@ class Aggregator:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
         self._priors = Priors(fleet, model, policy, store, self._heads)
-        self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
+        self._registry = Registry(store, policy.limits, len(model.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -232,6 +232,7 @@ class Aggregator:
         problem = problem or classes.problem_with(device, report.epoch, report.statistics)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
+        self._model.check(report.statistics)
         epochs_max = self._policy.limits.epochs_per_device_max
         if known is None and self._store.epoch_count(device) >= epochs_max:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")

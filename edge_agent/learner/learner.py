@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from edge_agent.config import LearnerSettings
+from edge_agent.learner.building import build_trainer, statistics_row
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactSettings, ExactTrainer
+from edge_agent.learner.exact import ExactSettings
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
-from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.serving import Prediction, ServedTemperatures, cautious, tempered, with_missed
-from edge_agent.learner.trainer import Trainer, learner_kind
+from edge_agent.learner.trainer import learner_kind
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Bools, Float32
+from headway.arrays import AnyArray, Bools, Float32, Int8
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
@@ -40,11 +40,7 @@ class HeadLearner:
         self._frozen = variant.frozen_head
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
-        self.trainer: Trainer = (
-            ExactTrainer(variant.training_statistics, exact)
-            if self.kind == "exact"
-            else GradientTrainer(variant, settings)
-        )
+        self.trainer = build_trainer(variant, settings, self.kind, exact)
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
         self._temperatures = ServedTemperatures(self.task)
@@ -78,13 +74,18 @@ class HeadLearner:
         return self._variant.features.size
 
     @property
+    def statistics_size(self) -> int:
+        """Codes per row of statistics: those of a window, and of its targets where it has some."""
+        return self._variant.training_statistics.size
+
+    @property
     def space(self) -> str:
         return self._variant.space
 
     @property
     def training_statistics(self) -> Statistics:
-        """Of the data that the bundle's model was trained on; of no samples where it has none."""
-        return self._variant.training_statistics
+        """Of the features of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.feature_statistics
 
     @property
     def labels(self) -> int:
@@ -180,6 +181,10 @@ class HeadLearner:
         self.trainer.correct(number, features.codes, before, after)
         self._temperatures.correct(number, after)
 
+    def row_of(self, codes: Int8, label: Label) -> tuple[Int8, int]:
+        """What the statistics hold of a labelled window: see `statistics_row`."""
+        return statistics_row(self._variant, codes, label)
+
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
         if self.task is not Task.CLASSIFICATION and name not in self.classes:
@@ -234,9 +239,12 @@ class HeadLearner:
         check_prior(prior, self._variant)
         if not self.wants_prior or prior.samples <= self.prior_samples:
             return False
-        self._know(prior.statistics.classes, "the fleet's tables")
-        added = [name for name in prior.statistics.classes if name not in self._variant.classes]
-        self.trainer.adopt_prior(prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added]))
+        statistics = prior.statistics
+        if self.task is Task.CLASSIFICATION:
+            self._know(statistics.classes, "the fleet's tables")
+            added = [name for name in statistics.classes if name not in self._variant.classes]
+            statistics = statistics.renamed([(name, self.names.of_fleet(name)) for name in added])
+        self.trainer.adopt_prior(statistics)
         return True
 
     @property

@@ -161,5 +161,5 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
         case AdoptHead(payload, retained):
             return Applied(changed=learner.adopt(PublishedHead.decode(payload), retained))
         case AdoptPrior(payload):
-            return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.feature_size)))
+            return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.statistics_size)))
     return Applied()

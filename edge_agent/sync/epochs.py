@@ -22,7 +22,7 @@ class Epochs:
     def __init__(self, device: str, learner: HeadLearner, state: SyncState, run_id: int, ack_timeout_s: float) -> None:
         self._device, self._learner, self._run_id = device, learner, run_id
         self.state = state
-        self.baseline, self._past = Baseline(), Past()
+        self.baseline, self._past = Baseline(learner.row_of), Past(learner.row_of)
         self.older = OlderEpochs(ack_timeout_s)
         self.persisted: tuple[Persisted, ...] = (self.baseline, self._past, self.older)
 

@@ -11,7 +11,7 @@ part there once more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ from edge_agent.store import Extent, Saved
 from headway.arrays import Int8
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
-from headway.maths import Statistics, from_arrays, to_arrays
-from headway.samples import Label, class_index, no_label
+from headway.maths import WINDOWS, Statistics, from_arrays, to_arrays
+from headway.samples import Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import RUNS_MAX, Ack, History, RunPoint, branch_epoch
 
@@ -271,9 +271,13 @@ class SyncState:
 
 
 class Baseline:
-    """What older epochs may have counted: it is taken off the statistics that this epoch reports, to the bit."""
+    """What older epochs may have counted: it is taken off the statistics that this epoch reports, to the bit.
 
-    def __init__(self) -> None:
+    row_of: what the statistics hold of a labelled window, `HeadLearner.row_of`.
+    """
+
+    def __init__(self, row_of: Callable[[Int8, Label], tuple[Int8, int]]) -> None:
+        self._row_of = row_of
         self._statistics: Statistics | None = None
         self._changed = False
 
@@ -297,9 +301,14 @@ class Baseline:
         """
         if self._statistics is None:
             return
-        known = self._statistics.with_classes(classes)
-        changed = known - _one(code, before, known)
-        self.begin(changed if no_label(after) else changed + _one(code, after, known))
+        known = self._statistics if self._statistics.classes == WINDOWS else self._statistics.with_classes(classes)
+        changed = known - self._one(code, before, known)
+        self.begin(changed if no_label(after) else changed + self._one(code, after, known))
+
+    def _one(self, code: Int8, label: Label, like: Statistics) -> Statistics:
+        """Statistics of one labelled window."""
+        row, index = self._row_of(code, label)
+        return Statistics.of(row, np.array([index], np.int64), like.classes, like.space)
 
     def rename(self, renames: Sequence[tuple[str, str]]) -> None:
         """Classes got other names (old, new): in both alike."""
@@ -325,8 +334,3 @@ class Baseline:
             self._statistics = from_arrays(arrays, size, classes, space)
         except RemoteError as error:
             raise StoreError(f"saved baseline is damaged: {error}") from error
-
-
-def _one(code: Int8, label: Label, like: Statistics) -> Statistics:
-    """Statistics of one labelled window."""
-    return Statistics.of(code, np.array([class_index(label)], np.int64), like.classes, like.space)

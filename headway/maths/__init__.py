@@ -13,7 +13,9 @@ from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
+from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
+from headway.maths.target_posterior import TargetPosterior, TargetPrior, fleet_target_head, head_of, inputs_of
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "SCATTER_TOLERANCE",
     "SUMS",
     "TEMPERATURES",
+    "WINDOWS",
     "AnySums",
     "ClassificationSums",
     "Denoise",
@@ -46,6 +49,10 @@ __all__ = [
     "Ridge",
     "RunningPosterior",
     "Statistics",
+    "TargetCodes",
+    "TargetMoments",
+    "TargetPosterior",
+    "TargetPrior",
     "Task",
     "TimeAxis",
     "TrainingPrior",
@@ -56,8 +63,11 @@ __all__ = [
     "fit_temperature",
     "fit_temperatures",
     "fleet_head",
+    "fleet_target_head",
     "forgetting",
     "from_arrays",
+    "head_of",
+    "inputs_of",
     "link",
     "log_softmax",
     "merge",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows

@@ -74,6 +74,16 @@ class Buckets:
                 return
         raise LocalError(f"label {number} is in no bucket; {self.labels} were added")
 
+    def put_back(self, number: int, code: Int8, label: int) -> None:
+        """Count another sample (code int8 (1, d)) as label `number`, which `change` has taken out."""
+        added = self._of_one(code, label)
+        for index, bucket in enumerate(self._buckets):
+            if bucket.first <= number < bucket.end:
+                self._buckets[index] = Bucket(bucket.first, bucket.end, bucket.statistics + added)
+                self._total = self._total + added
+                return
+        raise LocalError(f"label {number} is in no bucket; {self.labels} were added")
+
     def begin_at(self, number: int, codes: Int8, labels: Int64) -> int:
         """Let a bucket begin at label `number`, and keep it so: buckets on either side are not merged.
 

@@ -1,13 +1,15 @@
 """The gate: which head may serve, judged by labels it was not trained on."""
 
 from edge_agent.learner.gate.gate import FROZEN, ROWS, Decision, Gate
-from edge_agent.learner.gate.scoring import added, build_scorer
+from edge_agent.learner.gate.scoring import ERROR_UNITS_MAX, added, build_scorer, label_losses
 
 __all__ = [
+    "ERROR_UNITS_MAX",
     "FROZEN",
     "ROWS",
     "Decision",
     "Gate",
     "added",
     "build_scorer",
+    "label_losses",
 ]
