@@ -47,7 +47,7 @@ def test_the_sum_is_exact_and_their_number_bounded() -> None:
 def test_recent_is_exactly_the_newest_labels(wanted: int) -> None:
     buckets = filled(600)
     codes, labels = samples(600)
-    recent = buckets.recent(wanted)
+    recent = buckets.recent(wanted).statistics("s")
     held = recent.samples
     assert held >= wanted
     assert recent == of(codes[600 - held :], labels[600 - held :])
@@ -55,7 +55,7 @@ def test_recent_is_exactly_the_newest_labels(wanted: int) -> None:
 
 
 def test_recent_of_more_than_there_is_is_everything() -> None:
-    assert filled(50).recent(1000) == filled(50).total
+    assert filled(50).recent(1000).statistics("s") == filled(50).total
 
 
 def test_a_label_is_taken_out_and_corrected_to_the_bit() -> None:
@@ -83,7 +83,7 @@ def test_state_round_trips_and_damage_is_refused() -> None:
     other = Buckets(EMPTY, 10, 12)
     other.restore(tensors, ranges)
     assert other.total == buckets.total
-    assert other.recent(40) == buckets.recent(40)
+    assert other.recent(40).statistics("s") == buckets.recent(40).statistics("s")
     with pytest.raises(StoreError, match="out of order"):
         Buckets(EMPTY, 10, 12).restore(tensors, [[5, 3], *ranges[1:]])
     broken = {**tensors, "bucket.0.gram": tensors["bucket.0.gram"][:-4]}

@@ -17,7 +17,7 @@ from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
 from headway.arrays import AnyArray, Int8
 from headway.fields import Fields, JsonValue
-from headway.maths import Statistics
+from headway.maths import FewRows, Statistics, SumOf, Sums
 
 
 class Knowledge:
@@ -32,7 +32,13 @@ class Knowledge:
         self.prior = Prior(training)
         self._size = training.size
         empty = Statistics.zeros(training.size, training.classes, training.space)
-        self.buckets = Buckets(empty, settings.bucket_labels, settings.buckets_max, settings.fine_buckets)
+        self.buckets = Buckets(
+            empty,
+            settings.bucket_labels,
+            settings.buckets_max,
+            settings.fine_buckets,
+            settings.longest_lookback_labels,
+        )
         # a list: taking in one row copies no other
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
@@ -48,10 +54,20 @@ class Knowledge:
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
 
     @property
-    def learned(self) -> Statistics:
+    def learned(self) -> Sums:
         """What heads over all labels are solved from: those in the buckets, and pseudo-labels."""
-        total, pseudo = self.buckets.total, self.pseudo_labels.statistics
-        return total + pseudo if pseudo.samples else total
+        everything, pseudo = self.buckets.everything, self.pseudo_labels.statistics
+        return SumOf((everything, pseudo)) if pseudo.samples else everything
+
+    @property
+    def few_rows(self) -> FewRows | None:
+        """What is learned as rows, where heads are solved from these; see `ExactSettings.from_rows`."""
+        if not self._settings.from_rows(self._size, self.buckets.labels) or self.pseudo_labels.statistics.samples:
+            return None
+        rows, centre = self.buckets.rows, self.prior.centre
+        if rows is None or not set(self.prior.statistics.classes) <= set(rows.classes):
+            return None
+        return FewRows.of(centre.spread.spectrum(), rows, centre.with_classes(rows.classes).means)
 
     @property
     def labels(self) -> int:
@@ -102,7 +118,7 @@ class Knowledge:
         since = self.buckets.labels - self._drift
         if since < self._settings.drift_labels_min:
             return False
-        counts = self.buckets.total.counts
+        counts = self.buckets.counts
         covered = counts[self.buckets.recent(since).counts > 0].sum() >= self._settings.drift_coverage * counts.sum()
         self._awaiting_classes = not covered
         return bool(covered)

@@ -18,7 +18,7 @@ from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
 from headway.arrays import Float64, Int64
-from headway.maths import Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
+from headway.maths import FewRows, Head, Posterior, Ridge, Sums, fit_temperature, log_softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,11 @@ def solve(
 
     leave_out: leave out the evidence, row by row, and fit temperatures to it; else logits keep their `temperatures`.
     """
-    everything = Posterior(knowledge.prior.centre, knowledge.learned, settings.recipes[0].worth)
-    start = head_start(knowledge.learned.counts, settings)
+    learned, few = knowledge.learned, knowledge.few_rows
+    if few is None:
+        knowledge.prior.centre.spread.forget_spectrum()
+    everything = Posterior(knowledge.prior.centre, learned, settings.recipes[0].worth, few=few)
+    start = head_start(learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
@@ -58,7 +61,7 @@ def solve(
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
-        solution = everything if of_all else _solution(recipes[0], knowledge.prior, view.statistics)
+        solution = everything if of_all else _solution(recipes[0], knowledge.prior, view.statistics, few)
         names = [recipe.name for recipe in recipes]
         local_priors = [recipe.local_priors and view.met for recipe in recipes]
         if leave_out and len(view.evidence):
@@ -69,7 +72,7 @@ def solve(
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted.get(name, 1.0), start)
-    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.total, settings))
+    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.counts, settings))
 
 
 def by_solution(recipes: tuple[Recipe, ...]) -> list[tuple[Recipe, ...]]:
@@ -94,7 +97,7 @@ def head_start(counts: Float64 | Int64, settings: ExactSettings) -> Float64:
 class _View:
     """What an expert looks at. met: labels of every class; evidence: rows that the statistics hold, to be left out."""
 
-    statistics: Statistics
+    statistics: Sums
     met: bool
     evidence: LabelledRows
 
@@ -109,7 +112,7 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
         return None
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
-        return _View(knowledge.learned, _all_met(buckets.total, settings), knowledge.evidence)
+        return _View(knowledge.learned, _all_met(buckets.counts, settings), knowledge.evidence)
     since = buckets.labels - drift if drift else 0
     if lookback == SINCE_DRIFT:
         lookback, reason = since, settings.drift_labels_min <= since <= settings.drift_labels_max
@@ -118,18 +121,19 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
     if not reason:
         return None
     recent = buckets.recent(lookback)
-    return _View(recent, _all_met(recent, settings), knowledge.evidence.newest(lookback))
+    return _View(recent, _all_met(recent.counts, settings), knowledge.evidence.newest(lookback))
 
 
-def _solution(recipe: Recipe, prior: Prior, local: Statistics) -> Posterior | Ridge:
+def _solution(recipe: Recipe, prior: Prior, local: Sums, few: FewRows | None) -> Posterior | Ridge:
+    few = None if few is None else few.newest(local.samples)
     if recipe.ridge:
-        return Ridge(prior.statistics, local, recipe.worth)
-    return Posterior(prior.centre, local, recipe.worth)
+        return Ridge(prior.statistics, local, recipe.worth, few)
+    return Posterior(prior.centre, local, recipe.worth, few=few)
 
 
-def _all_met(local: Statistics, settings: ExactSettings) -> bool:
+def _all_met(counts: Int64, settings: ExactSettings) -> bool:
     """Whether local labels say how often each class occurs; one that was never met may still come."""
-    return bool((local.counts >= settings.class_labels_min).all())
+    return bool((counts >= settings.class_labels_min).all())
 
 
 def _served(head: Head, temperature: float, start: Float64) -> Head:
