@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from headway.arrays import Float64, Int8
+from headway.arrays import Float64, Int8, large_zeros
 from headway.maths.sums import RowSums
 
 
@@ -53,8 +53,7 @@ class LowRankInverse:
     def __init__(self, axes: Float64, diagonal: Float64, rows: Float64) -> None:
         self._axes, self._scale = axes, 1.0 / diagonal
         self._rows = rows
-        self._across: Float64 = rows * self._scale
-        inner = self._across @ rows.T
+        inner = (rows * self._scale) @ rows.T
         inner[np.diag_indices(len(rows))] += 1.0
         self._inner: Float64 = np.asarray(np.linalg.inv(inner), np.float64)
 
@@ -63,7 +62,7 @@ class LowRankInverse:
 
     def times(self, vectors: Float64) -> Float64:
         result: Float64 = vectors * self._scale
-        result -= ((result @ self._rows.T) @ self._inner) @ self._across
+        result -= (((result @ self._rows.T) @ self._inner) @ self._rows) * self._scale
         return result
 
     def out(self, vectors: Float64) -> Float64:
@@ -80,7 +79,9 @@ class Spectrum:
     @classmethod
     def of(cls, matrix: Float64) -> Spectrum:
         values, axes = np.linalg.eigh(matrix)
-        return cls(np.asarray(axes, np.float64), np.asarray(values, np.float64))
+        kept = large_zeros(*matrix.shape)
+        kept[...] = axes
+        return cls(kept, np.asarray(values, np.float64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Posterior:
     ) -> None:
         prior = prior.with_classes(local.classes)
         self._classes, self._few = local.classes, few
-        counts, sums = local.counts.astype(np.float64), local.class_sums[:-1].astype(np.float64)
+        class_sums = local.class_sums.astype(np.float64)
+        counts, sums = class_sums[-1], class_sums[:-1]
         self._counts = counts
         weight = k * prior.seen
         # what a class mean rests on, in samples, float64 (C,)

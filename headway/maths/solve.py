@@ -14,7 +14,7 @@ import numpy as np
 from headway.arrays import Float64
 from headway.errors import LocalError
 from headway.maths.head import Head, HeadInput, HeadKind
-from headway.maths.statistics import PANEL_ROWS, Statistics, union_of_classes
+from headway.maths.statistics import Statistics, panel_rows, union_of_classes
 
 # below it a general inverse is as fast as products of small blocks
 INVERSE_LEAF = 64
@@ -76,9 +76,9 @@ def shrunk_covariance(scatter: Float64, freedom: float, shrinkage: float) -> Flo
 
 def add_product(total: Float64, left: Float64, right: Float64) -> None:
     """Add left @ right to `total`, in blocks of rows, so that no second matrix of its size is needed."""
-    for start in range(0, len(total), PANEL_ROWS):
-        rows = slice(start, start + PANEL_ROWS)
-        total[rows] += left[rows] @ right
+    rows = panel_rows(len(total))
+    for start in range(0, len(total), rows):
+        total[start : start + rows] += left[start : start + rows] @ right
 
 
 def definite_inverse(matrix: Float64) -> Float64:

@@ -18,15 +18,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.arrays import AnyArray, Int8, Int64, describe
+from headway.arrays import AnyArray, Int8, Int64, describe, is_large
 from headway.errors import LocalError, RemoteError, listed
 from headway.maths.features import CODE_MAX
 
 # 127^2 * 1024 < 2^24: a float32 matrix product of so many rows is still exact, and BLAS makes it fast
 EXACT_ROWS = 1024
 SAMPLES_MAX = 1 << 40
-# rows of a gram that are handed on together: some MB of a gram of thousands of codes, all of a small one
-PANEL_ROWS = 256
 # how far below zero, relative to the trace of the gram, rounding in float64 may put an eigenvalue of the scatter:
 # forming and factorising it errs by less than (C + d) 2^-52 of that trace
 SCATTER_TOLERANCE = 1e-11
@@ -93,8 +91,9 @@ class Statistics:
 
     def panels(self) -> Iterator[Panel]:
         """The upper part of the gram, in blocks of rows."""
-        for start in range(0, len(self.gram), PANEL_ROWS):
-            yield start, self.gram[start : start + PANEL_ROWS, start:]
+        rows = panel_rows(len(self.gram))
+        for start in range(0, len(self.gram), rows):
+            yield start, self.gram[start : start + rows, start:]
 
     def statistics(self, space: str) -> Statistics:
         """These, for who has them in any form (headway/maths/sums.py)."""
@@ -265,6 +264,11 @@ def union_of_classes(first: Sequence[str], second: Sequence[str]) -> tuple[str, 
     """Names of both, those of `first` in their order, then the new ones of `second`."""
     known = set(first)
     return tuple(first) + tuple(name for name in second if name not in known)
+
+
+def panel_rows(size: int) -> int:
+    """How many rows of a square matrix are handed on together: all of a small one, 2 MB of one of 1,280."""
+    return 256 if is_large(size) else size
 
 
 def with_columns(class_sums: Int64, classes: Sequence[str], names: Sequence[str]) -> Int64:

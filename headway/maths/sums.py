@@ -14,13 +14,13 @@ from typing import Protocol
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float64, Int8, Int64
+from headway.arrays import AnyArray, Float64, Int8, Int64, large_zeros
 from headway.maths.statistics import (
     EXACT_ROWS,
-    PANEL_ROWS,
     Panel,
     Statistics,
     pack,
+    panel_rows,
     renamed_columns,
     union_of_classes,
     with_columns,
@@ -88,8 +88,9 @@ class RowSums:
 
     def panels(self) -> Iterator[Panel]:
         for extended, _ in self._extended():
-            for start in range(0, self.size + 1, PANEL_ROWS):
-                yield start, extended[:, start : start + PANEL_ROWS].T @ extended[:, start:]
+            rows = panel_rows(self.size + 1)
+            for start in range(0, self.size + 1, rows):
+                yield start, extended[:, start : start + rows].T @ extended[:, start:]
 
     def with_classes(self, classes: Sequence[str]) -> RowSums:
         """As `Statistics.with_classes`."""
@@ -135,9 +136,8 @@ class HalfSums:
     @classmethod
     def zeros(cls, size: int, classes: Sequence[str]) -> HalfSums:
         full = size + 1
-        blocks = tuple(
-            np.zeros((min(PANEL_ROWS, full - start), full - start), np.int16) for start in range(0, full, PANEL_ROWS)
-        )
+        rows = panel_rows(full)
+        blocks = tuple(np.zeros((min(rows, full - start), full - start), np.int16) for start in range(0, full, rows))
         return cls(blocks, np.zeros((full, len(classes)), np.int64), tuple(classes))
 
     @classmethod
@@ -160,7 +160,7 @@ class HalfSums:
 
     def panels(self) -> Iterator[Panel]:
         for index, block in enumerate(self.blocks):
-            yield index * PANEL_ROWS, block
+            yield index * panel_rows(self.size + 1), block
 
     def plus(self, *parts: Sums, sign: int = 1) -> HalfSums:
         """These and all parts, of the same classes; `sign` -1 takes them out again."""
@@ -169,7 +169,7 @@ class HalfSums:
         for part in parts:
             class_sums = class_sums + sign * part.class_sums
             for start, panel in part.panels():
-                at = start // PANEL_ROWS
+                at = start // panel_rows(self.size + 1)
                 blocks[at] = _narrowest(blocks[at] + sign * panel.astype(np.int64))
         return HalfSums(tuple(blocks), class_sums, self.classes)
 
@@ -290,6 +290,6 @@ def pack_upper(sums: HalfSums) -> dict[str, AnyArray]:
 
 def matrix_of(sums: Sums) -> Float64:
     """The gram without the constant, float64 (d, d), exact."""
-    total = np.zeros((sums.size, sums.size))
+    total = large_zeros(sums.size, sums.size)
     add_panels(sums, total)
     return total

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.arrays import Float64
+from headway.arrays import Float64, is_large, large_zeros
 from headway.errors import LocalError
 from headway.maths.inverse import Spectrum
 from headway.maths.solve import add_product
@@ -29,16 +29,25 @@ class TrainingSpread:
         self.squares = squares_of(source)
         self.trace = self.squares - float(np.einsum("dc,dc,c->", self.means, self.means, counts))
         self._spectrum: Spectrum | None = None
+        # a small one is kept
+        self._covariance: Float64 | None = None
+        if not is_large(len(self.means)):
+            covariance = np.zeros((len(self.means), len(self.means)))
+            self.add_covariance(1.0, covariance)
+            self._covariance = covariance
 
     def add_covariance(self, times: float, total: Float64) -> None:
         """Add so many times the covariance. total: float64 (d, d)."""
+        if self._covariance is not None:
+            total += times * self._covariance
+            return
         self._add_scatter(times * (1.0 - SHRINKAGE) / self.freedom, total)
         total[np.diag_indices(len(total))] += times * self._shrunk_to
 
     def spectrum(self) -> Spectrum:
         """Of the scatter W; it is kept until `forget_spectrum`."""
         if self._spectrum is None:
-            scatter = np.zeros((len(self.means), len(self.means)))
+            scatter = large_zeros(len(self.means), len(self.means))
             self._add_scatter(1.0, scatter)
             self._spectrum = Spectrum.of(scatter)
         return self._spectrum

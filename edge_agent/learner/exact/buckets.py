@@ -101,9 +101,10 @@ class Buckets:
         self._lookback_labels = lookback_labels
         self._buckets: list[Bucket] = []
         self._border = 0
-        # what the buckets up to label `_summed` add up to, so that not all of them are summed for every solution
+        # what the buckets up to label `_summed` add up to: a cache, so that not all are summed for every solution
         self._old = HalfSums.zeros(empty.size, empty.classes)
         self._summed = 0
+        self._counts = empty.counts
 
     @property
     def total(self) -> Statistics:
@@ -113,7 +114,9 @@ class Buckets:
     @property
     def everything(self) -> Sums:
         """The same, in the form in which it costs least."""
-        return SumOf((self._old, self._newer())) if self._summed else self._newer()
+        self._sum_closed()
+        newer = self._sum_of([bucket for bucket in self._buckets if bucket.first >= self._summed])
+        return SumOf((self._old, newer)) if newer.samples else self._old
 
     @property
     def rows(self) -> RowSums | None:
@@ -124,7 +127,7 @@ class Buckets:
     @property
     def counts(self) -> Int64:
         """Labels of each class, int64 (C,)."""
-        return self.everything.counts
+        return self._counts
 
     @property
     def labels(self) -> int:
@@ -140,8 +143,9 @@ class Buckets:
         for start in range(0, len(codes), most):
             rows = RowSums(codes[start : start + most], labels[start : start + most], self._empty.classes)
             added = Bucket(self.labels, self.labels + rows.samples, rows)
+            self._counts = self._counts + rows.counts
             newest = self._buckets[-1] if self._buckets else None
-            if newest is None or newest.end - newest.first >= self._bucket_labels:
+            if newest is None or self._is_full(newest):
                 self._buckets.append(added)
                 self._merge_old()
             else:
@@ -153,6 +157,7 @@ class Buckets:
             if bucket.first <= number < bucket.end:
                 out, back = self._of_one(code, before), None if after is None else self._of_one(code, after)
                 self._buckets[index] = bucket.changed(number, out, back)
+                self._count_again()
                 if number < self._summed:
                     self._old = self._old.plus(out, sign=-1)
                     self._old = self._old if back is None else self._old.plus(back)
@@ -198,11 +203,13 @@ class Buckets:
         """Widen all statistics to `classes`."""
         self._empty, self._old = self._empty.with_classes(classes), self._old.with_classes(classes)
         self._buckets = [replace(bucket, sums=bucket.sums.with_classes(classes)) for bucket in self._buckets]
+        self._count_again()
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         """Give classes other names (old, new); they keep their places."""
         self._empty, self._old = self._empty.renamed(renames), self._old.renamed(renames)
         self._buckets = [replace(bucket, sums=bucket.sums.renamed(renames)) for bucket in self._buckets]
+        self._count_again()
 
     def state(self) -> tuple[dict[str, AnyArray], list[list[int]]]:
         """Rows or packed statistics by name, and the label range of each bucket."""
@@ -226,7 +233,7 @@ class Buckets:
             buckets.append(self._restored(tensors, f"bucket.{index}", first, end))
         self._buckets, self._border = buckets, border
         self._old, self._summed = HalfSums.zeros(self._empty.size, self._empty.classes), 0
-        self._sum_old()
+        self._count_again()
 
     def _restored(self, tensors: Mapping[str, AnyArray], name: str, first: int, end: int) -> Bucket:
         classes = self._empty.classes
@@ -245,7 +252,6 @@ class Buckets:
 
     def _merge_old(self) -> None:
         """Merge the neighbours that are smallest together, sparing the newest few; and all that are too old to tell."""
-        self._sum_old()
         while old := self._mergeable():
             at = min(old, key=lambda i: self._buckets[i + 1].end - self._buckets[i].first)
             forgotten = [i for i in old if self._too_old(self._buckets[i + 1])]
@@ -253,6 +259,7 @@ class Buckets:
                 at = forgotten[0]
             elif len(self._buckets) <= self._buckets_max:
                 break
+            self._sum_closed()
             self._buckets[at : at + 2] = [self._buckets[at].joined_with(self._buckets[at + 1])]
 
     def _mergeable(self) -> list[int]:
@@ -265,15 +272,19 @@ class Buckets:
     def _too_old(self, bucket: Bucket) -> bool:
         return 0 < self._lookback_labels <= self.labels - bucket.end
 
-    def _sum_old(self) -> None:
-        """All but the newest buckets, which are those that are never merged, are in the sum."""
-        for bucket in self._buckets[: max(len(self._buckets) - self._fine_buckets, 0)]:
-            if bucket.first >= self._summed:
-                self._old, self._summed = self._old.plus(bucket.sums), bucket.end
+    def _sum_closed(self) -> None:
+        """Every bucket that takes no further labels goes into the sum, once: all but the newest while it is open."""
+        closed = [bucket for bucket in self._buckets if bucket.first >= self._summed]
+        if closed and not self._is_full(closed[-1]):
+            del closed[-1]
+        for bucket in closed:
+            self._old, self._summed = self._old.plus(bucket.sums), bucket.end
 
-    def _newer(self) -> Sums:
-        """Those that are not in the sum."""
-        return self._sum_of([bucket for bucket in self._buckets if bucket.first >= self._summed])
+    def _count_again(self) -> None:
+        self._counts = np.asarray(sum((bucket.sums.counts for bucket in self._buckets), self._empty.counts), np.int64)
+
+    def _is_full(self, bucket: Bucket) -> bool:
+        return bucket.end - bucket.first >= self._bucket_labels
 
     def _sum_of(self, buckets: Sequence[Bucket]) -> Sums:
         """Rows together, as one product of all is cheaper than one of each."""

@@ -17,7 +17,7 @@ from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
-from headway.arrays import Float64, Int64
+from headway.arrays import Float64, Int64, is_large, return_freed_memory
 from headway.maths import FewRows, Head, Posterior, Ridge, Sums, fit_temperature, log_softmax
 
 
@@ -48,7 +48,8 @@ def solve(
 
     leave_out: leave out the evidence, row by row, and fit temperatures to it; else logits keep their `temperatures`.
     """
-    learned, few = knowledge.learned, knowledge.few_rows
+    few = knowledge.few_rows
+    learned: Sums = knowledge.learned if few is None else few.sums
     if few is None:
         knowledge.prior.centre.spread.forget_spectrum()
     everything = Posterior(knowledge.prior.centre, learned, settings.recipes[0].worth, few=few)
@@ -57,7 +58,7 @@ def solve(
     left_out: dict[str, Float64] = {}
     fitted = dict(temperatures)
     for recipes in by_solution(settings.recipes):
-        view = _view(recipes[0], knowledge, settings)
+        view = _view(recipes[0], knowledge, learned, settings)
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
@@ -72,6 +73,10 @@ def solve(
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted.get(name, 1.0), start)
+        # a large one is not kept while the next is made
+        del solution
+    if is_large(learned.size):
+        return_freed_memory()
     return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.counts, settings))
 
 
@@ -102,7 +107,7 @@ class _View:
     evidence: LabelledRows
 
 
-def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _View | None:
+def _view(recipe: Recipe, knowledge: Knowledge, learned: Sums, settings: ExactSettings) -> _View | None:
     """None while there is no such expert: it was given up, or there is no reason to forget.
 
     Reasons are many labels, or a drift that the look-back does not reach beyond.
@@ -112,7 +117,7 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
         return None
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
-        return _View(knowledge.learned, _all_met(buckets.counts, settings), knowledge.evidence)
+        return _View(learned, _all_met(buckets.counts, settings), knowledge.evidence)
     since = buckets.labels - drift if drift else 0
     if lookback == SINCE_DRIFT:
         lookback, reason = since, settings.drift_labels_min <= since <= settings.drift_labels_max
