@@ -48,4 +48,6 @@ def large_zeros(rows: int, columns: int) -> Float64:
     """
     if not is_large(min(rows, columns)):
         return np.zeros((rows, columns))
-    return np.frombuffer(mmap.mmap(-1, 8 * rows * columns, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.float64).reshape(rows, columns)
+    return np.frombuffer(mmap.mmap(-1, 8 * rows * columns, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.float64).reshape(
+        rows, columns
+    )

@@ -148,8 +148,10 @@ class Buckets:
             if newest is None or self._is_full(newest):
                 self._buckets.append(added)
                 self._merge_old()
-            else:
-                self._buckets[-1] = newest.joined_with(added)
+                continue
+            if newest.first < self._summed:  # it was full, until a drift divided it
+                self._old, self._summed = self._old.plus(newest.sums, sign=-1), newest.first
+            self._buckets[-1] = newest.joined_with(added)
 
     def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
         """Take label `number` (class `before`, code int8 (1, d)) out again, and put it back as `after` if given."""
