@@ -158,6 +158,22 @@ def test_a_state_of_sums_opens_and_learns_on() -> None:
     assert restored(buckets).total == of(codes, labels)
 
 
+def test_sums_of_an_earlier_version_become_rows_where_these_are_known() -> None:
+    codes, labels = samples(50)
+    tensors = packed(of(codes[:30], labels[:30]), "bucket.0") | packed(of(codes[30:], labels[30:]), "bucket.1")
+    other = (labels + 1) % 3
+    for rows, answers, expected in (
+        (codes, labels, [RowSums, RowSums]),
+        (codes, np.r_[labels[:30], other[30:]], [RowSums, HalfSums]),
+        (codes[1:], labels[1:], [HalfSums, HalfSums]),
+    ):
+        buckets = Buckets(EMPTY, 16, 12)
+        buckets.restore(tensors, [[0, 30], [30, 50]])
+        buckets.take_rows(rows, answers)
+        assert forms(buckets) == expected
+        assert buckets.total == of(codes, labels)
+
+
 ROW_SIZE = ExactSettings().row_features + 12
 FROM_SUMS = ExactSettings(row_features=1 << 20)
 

@@ -237,6 +237,20 @@ class Buckets:
         self._old, self._summed = HalfSums.zeros(self._empty.size, self._empty.classes), 0
         self._count_again()
 
+    def take_rows(self, codes: Int8, labels: Int64) -> None:
+        """Hold sums as rows again, where these are all labels that were ever added and make the same sums.
+
+        So a state of an earlier version, which saved sums, is solved from rows. codes: int8 (n, d); labels: int64 (n,).
+        """
+        if len(labels) != self.labels:
+            return
+        for index, bucket in enumerate(self._buckets):
+            here = slice(bucket.first, bucket.end)
+            rows = RowSums(codes[here], labels[here], self._empty.classes)
+            space, sums = self._empty.space, bucket.sums
+            if isinstance(sums, HalfSums) and rows.statistics(space) == sums.statistics(space):
+                self._buckets[index] = Bucket(bucket.first, bucket.end, rows)
+
     def _restored(self, tensors: Mapping[str, AnyArray], name: str, first: int, end: int) -> Bucket:
         classes = self._empty.classes
         if f"{name}.codes" not in tensors:

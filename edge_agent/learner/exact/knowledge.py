@@ -152,6 +152,7 @@ class Knowledge:
         waiting = LabelledRows.restored(tensors, "pending", self._size)
         self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
         self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
+        self.buckets.take_rows(self.evidence.codes, self.evidence.labels)
 
     def _waiting_rows(self) -> LabelledRows:
         return LabelledRows.of(self.waiting, self._size)
