@@ -19,7 +19,7 @@ EMBEDDING = 64
 
 
 def bundle(task: Task, seed: int) -> Variant:
-    """The task's model, trained with `seed`, as a device gets it: edge-convert --expand auto, no other choice."""
+    """The task's model, trained with `seed`, as a device gets it: with the converter's defaults, rows standardised."""
     path = CACHE / f"{task.model}-{seed}-{_fingerprint(task)}.hwb"
     if not path.exists():
         from converter import Options, convert
@@ -28,7 +28,7 @@ def bundle(task: Task, seed: int) -> Variant:
         model = trained(task, seed)
         model.save(path.with_suffix(".keras"))
         data = (task.training.x, task.training.y, task.classes)
-        convert(model, data, Options(name=task.model, expand=-1, standardise=task.tabular), out=path)
+        convert(model, data, Options(name=task.model, standardise=task.tabular), out=path)
     return read_variant(path)
 
 

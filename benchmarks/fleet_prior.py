@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.backbones import bundle
 from benchmarks.ours import Headway, accuracy, features_of
-from benchmarks.tasks import TASKS, Task
+from benchmarks.rows import TASKS
+from benchmarks.tasks import Task
 from headway.bundle import Variant
 from headway.maths import Statistics, merge
 from headway.wire import FleetPrior

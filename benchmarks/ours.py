@@ -18,11 +18,13 @@ from headway.bundle import Variant
 class Headway:
     """One device. Labels come after the whole block was predicted, by window id, as labels come in the field."""
 
-    def __init__(self, variant: Variant, settings: LearnerSettings | None = None) -> None:
+    def __init__(self, variant: Variant, settings: LearnerSettings | None = None, added: tuple[str, ...] = ()) -> None:
         settings = settings or LearnerSettings()
         learner = HeadLearner(variant, settings)
         windows = RememberedWindows(settings.horizon_rows)
         self.agent = Agent("benchmark", learner, SyncSettings(), SyncState(epoch=1), windows=windows)
+        for name in added:
+            self.agent.add_class(name)
         self._seen = 0
 
     def predict(self, features: Features) -> Int64:

@@ -47,6 +47,19 @@ class Frozen:
         """Never."""
 
 
+class LastLabel:
+    """No model: the newest label once more. Where states last and labels come at once, many models are worse."""
+
+    def __init__(self) -> None:
+        self._label = 0
+
+    def predict(self, features: Features) -> Int64:
+        return np.full(len(features), self._label, np.int64)
+
+    def learn(self, features: Features, labels: Int64) -> None:
+        self._label = int(labels[-1])
+
+
 class LastLayer:
     """Softmax regression on the embedding by SGD or Adam; with `source`, half of each batch is replayed from it.
 
@@ -54,9 +67,16 @@ class LastLayer:
     """
 
     def __init__(
-        self, variant: Variant, adam: bool, epochs: int = 1, source: tuple[Float32, Int64] | None = None, seed: int = 0
+        self,
+        variant: Variant,
+        adam: bool,
+        epochs: int = 1,
+        source: tuple[Float32, Int64] | None = None,
+        seed: int = 0,
+        added: int = 0,
     ) -> None:
-        self._weights = np.vstack([variant.head.kernel, variant.head.bias]).astype(np.float32)
+        weights = np.vstack([variant.head.kernel, variant.head.bias]).astype(np.float32)
+        self._weights = np.hstack([weights, np.zeros((len(weights), added), np.float32)])
         self._adam, self._epochs, self._source = adam, epochs, source
         self._first, self._second = np.zeros_like(self._weights), np.zeros_like(self._weights)
         self._steps = 0
@@ -135,14 +155,19 @@ class River:
             self._model.learn_one(row, label)
 
 
-def peers(variant: Variant, source: tuple[Float32, Int64], epochs: int) -> dict[str, Callable[[], Contender]]:
-    """Makers by name. source: embeddings float32 (n, e) of the training rows and their labels int64 (n,)."""
+def peers(
+    variant: Variant, source: tuple[Float32, Int64], epochs: int, added: int = 0
+) -> dict[str, Callable[[], Contender]]:
+    """Makers by name. source: embeddings float32 (n, e) of the training rows and their labels int64 (n,).
+
+    added: classes that devices label and the model does not know; the frozen head never names them.
+    """
     return {
         "frozen": lambda: Frozen(variant),
-        "SGD, last layer": lambda: LastLayer(variant, adam=False, epochs=epochs),
-        "Adam, last layer": lambda: LastLayer(variant, adam=True, epochs=epochs),
-        "Adam + source replay": lambda: LastLayer(variant, adam=True, epochs=epochs, source=source),
-        "scikit-learn partial_fit": lambda: ScikitLearn(source, len(variant.classes), min(epochs, 5)),
+        "SGD, last layer": lambda: LastLayer(variant, adam=False, epochs=epochs, added=added),
+        "Adam, last layer": lambda: LastLayer(variant, adam=True, epochs=epochs, added=added),
+        "Adam + source replay": lambda: LastLayer(variant, adam=True, epochs=epochs, source=source, added=added),
+        "scikit-learn partial_fit": lambda: ScikitLearn(source, len(variant.classes) + added, min(epochs, 5)),
         "river softmax": lambda: River(source, min(epochs, 5)),
     }
 

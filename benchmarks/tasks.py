@@ -5,7 +5,6 @@ Nothing here is specific to a learner, and no choice below was made by looking a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy as np
 from benchmarks import datasets
 from benchmarks.datasets import Rows
 
-FEW_LABELS = 8
 GAS_LABELS = 10
 RAINFALL_TRAINED, DIGITS_TRAINED = 1000, 600
 
@@ -37,7 +35,9 @@ class Device:
 class Task:
     """training: what the shipped model was trained on; block: taught rows predicted before their labels come.
 
-    prequential: the score is that of the predictions on `taught`; otherwise of `tests`.
+    prequential: the score is that of the predictions on `taught`; otherwise of `tests`. added: classes that the model
+    does not know and devices label; in labels they follow those of `classes`. late: of a
+    stream, how many windows are predicted before the label of the first of them comes.
     """
 
     name: str
@@ -48,6 +48,8 @@ class Task:
     block: int = 1
     prequential: bool = False
     tabular: bool = False
+    added: tuple[str, ...] = ()
+    late: int = 0
 
 
 def gas_stream(data: Path, seed: int, by_class: bool) -> Task:
@@ -83,29 +85,6 @@ def gas_few(data: Path, seed: int) -> Task:
     return Task("gas drift, 10 labels", "gas", datasets.GAS_CLASSES, batches[1], (device,), tabular=True)
 
 
-def watch_few(data: Path, seed: int, classes_seen: int = 7, draw_people: bool = False) -> Task:
-    """People 1 to 5, or a draw of five, train the model; both wrists of the others get 8 labels per class.
-
-    classes_seen: labels come of so many classes only, drawn for each wrist. The window that overlaps the last
-    labelled one is dropped.
-    """
-    wrists, classes = datasets.watch()
-    random = np.random.default_rng(seed)
-    people = random.permutation(np.arange(1, 11)) if draw_people else np.arange(1, 11)
-    training = joined([wrists[person, side][0] for person in sorted(people[:5]) for side in (0, 1)])
-    devices = []
-    for person in sorted(people[5:]):
-        for side in (0, 1):
-            rows, position = wrists[person, side]
-            seen = random.permutation(len(classes))[:classes_seen]
-            first = np.flatnonzero((position < FEW_LABELS) & np.isin(rows.y, seen))
-            # round by round: the first window of every class, then the second ...
-            first = first[np.argsort(position[first], kind="stable")]
-            devices.append(Device(f"{person}-{side}", rows[first], {"later": rows[position > FEW_LABELS]}))
-    name = "watch, 8 labels" if classes_seen == len(classes) else f"watch, {classes_seen} of 7 classes"
-    return Task(f"{name}, other people" if draw_people else name, "watch", classes, training, tuple(devices))
-
-
 def occupancy_stream(data: Path, seed: int) -> Task:
     """Trained on the part published for training; the other two, earlier and later weeks, as streams in time order."""
     training, earlier, later = datasets.occupancy(data)
@@ -131,20 +110,6 @@ def digits_stream(data: Path, seed: int) -> Task:
     device = Device("scanner", Rows(x.astype(np.float32), rest.y), {})
     names = tuple(map(str, range(10)))
     return Task("digits", "digits", names, rows[:DIGITS_TRAINED], (device,), prequential=True)
-
-
-TASKS: dict[str, Callable[[Path, int], Task]] = {
-    "gas": lambda data, seed: gas_stream(data, seed, by_class=False),
-    "gas-sorted": lambda data, seed: gas_stream(data, seed, by_class=True),
-    "gas-few": gas_few,
-    "watch": watch_few,
-    "watch-two": lambda data, seed: watch_few(data, seed, classes_seen=2),
-    "watch-people": lambda data, seed: watch_few(data, seed, draw_people=True),
-    "watch-people-two": lambda data, seed: watch_few(data, seed, classes_seen=2, draw_people=True),
-    "occupancy": occupancy_stream,
-    "rainfall": rainfall_stream,
-    "digits": digits_stream,
-}
 
 
 def joined(parts: list[Rows]) -> Rows:

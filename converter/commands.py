@@ -19,7 +19,7 @@ from headway.errors import INTERRUPTED, HeadwayError
 from headway.fields import readable_json
 from headway.logs import print_unexpected
 from headway.ports import SystemClock
-from headway.settings import Entry, Kind, entries, limits, plain
+from headway.settings import Entry, Kind, entries, limits, written
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -38,19 +38,21 @@ GROUPS = {
 }
 TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: file_path()}
 METAVARS = {
-    "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K", "select": "K",
-    "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...", "label_columns": "COLUMN,...",
-    "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...", "modules": "MODULE",
+    "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
+    "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
+    "label_columns": "COLUMN,...", "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...",
+    "modules": "MODULE",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none
 
 
-def _expansion(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    """A count of random features, or ``auto``, which `Options` calls -1."""
-    if value != "auto" and not value.isdecimal():
-        raise click.BadParameter(f"{value!r} must be a whole number or auto", ctx, param)
-    return -1 if value == "auto" else int(value)
+def _count(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """A whole number, or a word that stands for one in `Options`."""
+    words = dict(next(entry.setting.words for entry in entries(Options) if entry.name == param.name))
+    if value not in words and not value.isdecimal():
+        raise click.BadParameter(f"{value!r} must be a whole number or {' or '.join(words)}", ctx, param)
+    return words[value] if value in words else int(value)
 
 
 def _lengths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
@@ -120,7 +122,9 @@ def _declared(entry: Entry, group: str) -> Option:
     flag = setting.kind is Kind.BOOLEAN
     if isinstance(default, tuple):
         default = ",".join(default)
-    expansion, many = entry.name == "expand", entry.name == "modules"
+    named, many = bool(setting.words), entry.name == "modules"
+    if named:
+        default = str(written(setting, default))
     callbacks = {Kind.LENGTHS: _lengths, Kind.TEXTS: None if many else _texts}
     return Option(
         [*(("--id", "--name") if entry.name == "name" else (entry.key,)), entry.name],
@@ -129,10 +133,10 @@ def _declared(entry: Entry, group: str) -> Option:
         limits=_limits(entry),
         known=setting.choices,
         is_flag=flag,
-        type=str if expansion else TYPES.get(setting.kind, str),
-        callback=_expansion if expansion else callbacks.get(setting.kind),
+        type=str if named else TYPES.get(setting.kind, str),
+        callback=_count if named else callbacks.get(setting.kind),
         multiple=many,
-        default=None if entry.name == "formats" or many else str(default) if expansion else default,
+        default=None if entry.name == "formats" or many else default,
         default_elsewhere="by the model" if entry.name == "formats" else "",
         show_default=not flag and default not in ("", None),
         metavar=None
@@ -151,8 +155,6 @@ def _limits(entry: Entry) -> str:
             return ""
         case Kind.CHOICE:
             return f"one of {', '.join(entry.setting.choices)}"
-        case _ if entry.name == "expand":
-            return f"auto, or 0 to {plain(entry.setting.high)}"
         case _:
             return limits(entry.setting)
 

@@ -124,6 +124,7 @@ def convert(
         proofs=written.proofs,
         left_out=written.left_out,
         expansion=fitted.expansion_reason,
+        reduction=fitted.reduction_reason,
         labels=labels,
         notes=tuple(notes),
         input_shape=preprocessing.input_shape,

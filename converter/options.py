@@ -19,6 +19,7 @@ from headway.settings import (
     optional_path,
     text,
     texts,
+    written,
 )
 
 FORMATS = ("tflite", "onnx")
@@ -26,6 +27,9 @@ PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "in
 MISSING = ("mean", "median", "last")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
+# values of --pca and --expand that are no counts
+REDUCED = COMPARED = -1
+BY_MODEL = -2
 # texts that travel in the bundle and are shown to people
 SHOWN = ("name", "version", "licence", "provenance")
 
@@ -120,18 +124,24 @@ class Options:
         False, key="--standardise", doc="Zero mean and unit deviation per channel, if the model expects that."
     )
     pca: int = integer(
-        0, key="--pca", high=FEATURES_MAX, doc="Principal components of the embedding to keep; 0: keep the embedding."
+        REDUCED,
+        key="--pca",
+        high=FEATURES_MAX,
+        words={"auto": REDUCED},
+        doc="Principal components of the embedding to keep; 0: keep the embedding; auto (-1 in Python): of one with "
+        "more than 400 features as many as answer the given data as well.",
     )
     select: int = integer(0, key="--select", high=FEATURES_MAX, doc="Best features to keep; 0: keep all.")
     select_by: str = choice(
         "f-score", ("f-score", "mutual-information"), key="--select-by", doc="What makes a feature a good one."
     )
     expand: int = integer(
-        0,
+        BY_MODEL,
         key="--expand",
-        low=-1,
         high=FEATURES_MAX,
-        doc="Random ReLU features to add; auto (-1 in Python): chosen by time-ordered cross-validation.",
+        words={"auto": COMPARED, "by-model": BY_MODEL},
+        doc="Random ReLU features to add; auto (-1 in Python): chosen by time-ordered cross-validation; by-model (-2): "
+        "auto where a model's input has one axis, as a row of sensor values has, else none.",
     )
     expand_input: bool = boolean(
         False, key="--expand-input", doc="Expand the preprocessed input instead of the embedding."
@@ -160,13 +170,16 @@ class Options:
         for entry in entries(type(self)):
             if entry.name in SHOWN and not (value := getattr(self, entry.name)).isprintable():
                 raise ConfigError(f"{entry.key} {value[:40]!r} holds characters that cannot be shown; leave them out")
-        if self.pca and self.select:
+        if self.pca > 0 and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
 
 
 def chosen(options: Options) -> tuple[str, ...]:
     """What differs from the default, as ``name value``."""
     given = ((entry, getattr(options, entry.name)) for entry in entries(Options))
-    shown = ((entry, ",".join(map(str, value)) if isinstance(value, tuple) else value) for entry, value in given)
+    shown = (
+        (entry, ",".join(map(str, value)) if isinstance(value, tuple) else written(entry.setting, value))
+        for entry, value in given
+    )
     default = {entry.name: entry.default for entry in entries(Options)}
     return tuple(f"{entry.name} {text}" for entry, text in shown if getattr(options, entry.name) != default[entry.name])

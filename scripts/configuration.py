@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aggregator.config import Settings
 from converter.options import Options
 from edge_agent.config import AgentConfig
-from headway.settings import Entry, Kind, entries, limits, tables
+from headway.settings import Entry, Kind, entries, limits, tables, written
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -218,7 +218,7 @@ def _limits(entry: Entry) -> str:
 
 
 def _default(entry: Entry) -> str:
-    return "none" if entry.default in (None, "", (), {}) else toml(entry.default)
+    return "none" if entry.default in (None, "", (), {}) else toml(written(entry.setting, entry.default))
 
 
 def _comment(text: str) -> list[str]:

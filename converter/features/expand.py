@@ -66,7 +66,7 @@ def choose_expansion(
     """
     if data.targets is not None:
         raise ConfigError("--expand auto compares accuracies and needs one label per sample; give a number")
-    blocks, rows = _time_blocks(data.y)
+    blocks, rows = time_blocks(data.y)
     if rows is None:
         return Choice(0, False, f"none: a class has fewer than {2 * BLOCKS} windows, too few to compare expansions on")
     kept = replace(data, x=data.x[rows], y=data.y[rows])
@@ -113,8 +113,11 @@ def _named(count: int, of_input: bool) -> str:
     return f"{count} of the {'input' if of_input else 'embedding'}" if count else "none"
 
 
-def _time_blocks(labels: Int64) -> tuple[Int64, Int64 | None]:
-    """The block of each row kept, and which rows are kept, in time order; None where a class is too small."""
+def time_blocks(labels: Int64, of: Int64 | None = None) -> tuple[Int64, Int64 | None]:
+    """The block of each row kept, int64 (m,), and which rows are kept, in time order; None where a class is too small.
+
+    labels: int64 (n,). of: the rows that these are, where they are not all.
+    """
     per_class = max(ROWS_MAX // len(np.unique(labels)), 2 * BLOCKS)
     kept, blocks = [], []
     for label in np.unique(labels):
@@ -126,7 +129,7 @@ def _time_blocks(labels: Int64) -> tuple[Int64, Int64 | None]:
         blocks.append(np.arange(len(own)) * BLOCKS // len(own))
     rows = np.concatenate(kept)
     order = np.argsort(rows, kind="stable")
-    return np.concatenate(blocks)[order], rows[order]
+    return np.concatenate(blocks)[order], rows[order] if of is None else of[rows[order]]
 
 
 def _drifted(inputs: Float32, random: np.random.Generator) -> list[Float32]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from converter.features.data import TrainingData
 from converter.features.expand import Choice, Embed, choose_expansion, random_expansion
+from converter.features.reduction import Reduction, choose_reduction
 from converter.features.selection import principal_components, selected_components
-from converter.options import Options
+from converter.options import BY_MODEL, COMPARED, REDUCED, Options
 from headway.arrays import AnyArray, Float32, Int8, Int64
 from headway.bundle import FEATURES_MAX, TrainingRows
 from headway.errors import ConfigError, LocalError
@@ -34,13 +35,17 @@ EVALUATION_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """features and the codes int8 (n, d) they give; source tables, empty without one label per row; buffer."""
+    """features and the codes int8 (n, d) they give; source tables, empty without one label per row; buffer.
+
+    Reasons are those of choices that were left to the converter, in one line; empty where there was nothing to choose.
+    """
 
     features: FeatureMap
     codes: Int8
     statistics: Statistics
     buffer: TrainingRows | None
     expansion_reason: str = ""
+    reduction_reason: str = ""
 
 
 def fit_preprocessing(
@@ -90,15 +95,17 @@ def fit_features(
     embedding: float32 (n, e), from the written backbone; inputs: float32 (n, *input_shape), preprocessed;
     embed: runs that backbone again, on other inputs.
     """
+    reduction = _reduction(embedding, data, options)
+    options = replace(options, pca=reduction.count)
     mean, components = _projection(embedding, data, options)
     linear = raw_features(embedding, None, None, mean, components)
     choice = Choice(options.expand, options.expand_input, "")
-    if options.expand < 0:
+    if options.expand == COMPARED or (options.expand == BY_MODEL and _one_axis(inputs, data)):
         choice = choose_expansion(
             embedding, inputs, data, embed, lambda rows, its: _projection(rows, its, options), options.seed
         )
     expansion = None
-    if choice.count:
+    if choice.count > 0:
         expansion = random_expansion(linear, inputs, choice.count, choice.of_input, options.seed)
     scale = calibrate_scale(raw_features(embedding, inputs, expansion, mean, components))
     features = FeatureMap(embedding.shape[1], scale, expansion, mean, components)
@@ -110,7 +117,7 @@ def fit_features(
         statistics = Statistics.zeros(features.size, data.classes, space)
     rows = balanced_rows(data, options.buffer_per_class, BUFFER_ROWS_MAX, options.seed)
     buffer = _labelled(codes, data, rows) if len(rows) else None
-    return Fitted(features, codes, statistics, buffer, choice.reason)
+    return Fitted(features, codes, statistics, buffer, choice.reason, reduction.reason)
 
 
 def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> TrainingRows | None:
@@ -153,7 +160,7 @@ def _labelled(values: AnyArray, data: TrainingData, rows: Int64) -> TrainingRows
 
 def fits_embedding(options: Options, embedding_size: int) -> None:
     """Refuse options that this embedding cannot serve, before anything is exported. Raises ConfigError."""
-    kept = options.pca or options.select
+    kept = max(options.pca, 0) or options.select
     if kept > embedding_size:
         raise ConfigError(f"{kept} features were asked for, the embedding has {embedding_size}; give fewer")
     size = (kept or embedding_size) + max(options.expand, 0)
@@ -164,13 +171,23 @@ def fits_embedding(options: Options, embedding_size: int) -> None:
         )
 
 
+def _reduction(embedding: Float32, data: TrainingData, options: Options) -> Reduction:
+    if options.pca != REDUCED:
+        return Reduction(options.pca)
+    return Reduction(0) if options.select else choose_reduction(embedding, data)
+
+
+def _one_axis(inputs: Float32, data: TrainingData) -> bool:
+    """Rows of sensor values with one label each: what the backbone threw away of them is cheap to keep."""
+    return inputs.ndim == 2 and data.targets is None
+
+
 def _projection(embedding: Float32, data: TrainingData, options: Options) -> tuple[Float32 | None, Float32 | None]:
-    count = options.pca or options.select
-    if not count:
-        return None, None
     if options.pca:
-        return principal_components(embedding, count)
-    return selected_components(embedding, data, count, options.select_by)
+        return principal_components(embedding, options.pca)
+    if options.select:
+        return selected_components(embedding, data, options.select, options.select_by)
+    return None, None
 
 
 def _input_sha256(preprocessing: Preprocessing, backbone_sha256: str) -> str:

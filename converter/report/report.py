@@ -34,6 +34,7 @@ class Report:
     proofs: tuple[Proof, ...]
     left_out: tuple[str, ...]
     expansion: str = ""
+    reduction: str = ""
     proof_rows: int = 0
     difference_max: float = 1e-5
     labels: str = ""
@@ -95,6 +96,8 @@ class Report:
             summary["rounding"] = (
                 f"from the same model in float64 the backbone is {exact:.1e}, the source itself {own:.1e}"
             )
+        if self.reduction:
+            summary["reduction"] = self.reduction
         if self.expansion:
             summary["expansion"] = self.expansion
         lines = [f"  {name:<11}{text}" for name, text in summary.items()]
@@ -157,6 +160,7 @@ class Report:
             "source_accuracy": round(self.source_accuracy, 6),
             "exact_accuracy": round(self.exact_accuracy, 6),
             "expansion": self.expansion,
+            "reduction": self.reduction,
             "proofs": proofs,
             "left_out": list(self.left_out),
         }

@@ -22,6 +22,7 @@ from headway.settings.declaration import (
     tables,
     text,
     texts,
+    written,
 )
 from headway.settings.reading import check, read_toml, settings_from
 
@@ -50,4 +51,5 @@ __all__ = [
     "tables",
     "text",
     "texts",
+    "written",
 ]

@@ -48,7 +48,8 @@ class Setting:
     key: where the value stands, ``key`` or ``table.key``; the field's own name when empty. formerly: the key of the
     release before. example: shown where the default says nothing. length_max: characters of a text; count_max: texts
     in a list. settings: the class of a table. in_file: default of the file, where the field has none because required
-    ones follow it. formerly_here: in the release before, a relative path counted from the working directory.
+    ones follow it. formerly_here: in the release before, a relative path counted from the working directory. words:
+    values below zero that people write as a word.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Setting:
     settings: type[Any] | None = None
     in_file: str | None = None
     formerly_here: bool = False
+    words: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,19 @@ def number(
     return _declared(default, Setting(Kind.NUMBER, doc, key, formerly, low, high, unit))
 
 
-def integer(default: int, *, low: int = 0, high: int = INTEGER_MAX, doc: str, key: str = "", formerly: str = "") -> int:
-    return _declared(default, Setting(Kind.INTEGER, doc, key, formerly, low, high))
+def integer(
+    default: int,
+    *,
+    low: int = 0,
+    high: int = INTEGER_MAX,
+    doc: str,
+    key: str = "",
+    formerly: str = "",
+    words: Mapping[str, int] | None = None,
+) -> int:
+    named = tuple((words or {}).items())
+    low = min([low, *(value for _, value in named)])
+    return _declared(default, Setting(Kind.INTEGER, doc, key, formerly, low, high, words=named))
 
 
 def boolean(default: bool, *, doc: str, key: str = "", formerly: str = "", example: bool | None = None) -> bool:
@@ -202,6 +215,8 @@ def limits(setting: Setting) -> str:
     match setting.kind:
         case Kind.CHOICE | Kind.TEXTS if setting.choices:
             return ", ".join(f'"{known}"' for known in setting.choices)
+        case Kind.INTEGER if setting.words:
+            return f"{', '.join(word for word, _ in setting.words)}, or 0 to {plain(setting.high)}"
         case Kind.NUMBER | Kind.INTEGER if setting.high >= INTEGER_MAX:
             return f"{plain(setting.low)} or more"
         case Kind.NUMBER | Kind.INTEGER:
@@ -214,6 +229,11 @@ def limits(setting: Setting) -> str:
             return f"at most {setting.count_max} texts of at most {setting.length_max} characters"
         case _:
             return ""
+
+
+def written(setting: Setting, value: object) -> object:
+    """The value as people write it: a word where it has one."""
+    return next((word for word, meant in setting.words if meant == value), value)
 
 
 def plain(value: float) -> str:

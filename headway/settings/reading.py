@@ -59,7 +59,7 @@ def check(settings: DataclassInstance) -> None:
         value, setting = getattr(settings, entry.name), entry.setting
         match setting.kind:
             case Kind.INTEGER | Kind.NUMBER if not setting.low <= value <= setting.high:
-                raise ConfigError(f"{entry.key} {value} must be from {limits(setting)}")
+                raise ConfigError(f"{entry.key} {value} must be {'' if setting.words else 'from '}{limits(setting)}")
             case Kind.TEXT if len(value) > setting.length_max:
                 raise ConfigError(f"{entry.key} has {len(value)} characters; at most {setting.length_max} are taken")
             case Kind.CHOICE:

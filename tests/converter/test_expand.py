@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converter.features.data import TrainingData, training_data
-from converter.features.expand import _chosen, _drifted, _time_blocks, choose_expansion, random_expansion
+from converter.features.expand import _chosen, _drifted, choose_expansion, random_expansion, time_blocks
 from headway.errors import ConfigError
 from tests.arrays import assert_close, assert_same
 
@@ -33,7 +33,7 @@ def test_a_channel_that_never_moves_has_no_weight() -> None:
 
 def test_blocks_are_contiguous_in_time_within_each_class() -> None:
     labels = np.array([0, 1] * 50)
-    blocks, rows = _time_blocks(labels)
+    blocks, rows = time_blocks(labels)
     assert rows is not None
     np.testing.assert_array_less(rows[:-1], rows[1:])
     for label in (0, 1):

@@ -40,7 +40,8 @@ def test_the_help_shows_every_option_of_a_conversion_once_with_default_and_limit
         assert len(re.findall(rf"(?:^| ){re.escape(entry.key)}[ ,]", said)) >= 1, entry.key
     assert "[default: 0.5; 0 to 100 points]" in said
     assert "[default: none; one of none, median, ewma]" in said
-    assert "[default: 0; auto, or 0 to 65,536]" in said
+    assert "[default: by-model; auto, by-model, or 0 to 65,536]" in said
+    assert "[default: auto; auto, or 0 to 65,536]" in said
     groups = ("Commands:", "Needed:", "The bundle:", "Backbones:", "Preprocessing:", "Features:", "Options:")
     assert [said.index(group) for group in groups] == sorted(said.index(group) for group in groups)
 

@@ -1,0 +1,132 @@
+"""Fleets of people who did not train the model: each labels a few windows of each class and is scored on later ones.
+
+Two data sets, so that nothing is chosen by one and believed: exercises on the wrist (`datasets.watch`, both wrists of
+five people) and spoken words (`datasets.speech`, ten people).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import datasets
+from benchmarks.datasets import Rows
+from benchmarks.tasks import Device, Task, joined
+from headway.arrays import Int64
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """devices: person -> devices of that person, each rows and every row's position among those of its class, int64.
+
+    later: rows from this position on are never taught. gap: so many positions after the labelled ones are dropped,
+    because their windows overlap.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    devices: dict[int, list[tuple[Rows, Int64]]]
+    trained: int
+    later: int
+    gap: int
+
+
+def watch(data: Path) -> People:
+    """Ten people, two wrists each, seven exercises; windows overlap by half. The first five train the model."""
+    wrists, classes = datasets.watch()
+    devices: dict[int, list[tuple[Rows, Int64]]] = {}
+    for (person, _), device in wrists.items():
+        devices.setdefault(person, []).append(device)
+    return People("watch", classes, devices, trained=5, later=8, gap=1)
+
+
+def speech(data: Path) -> People:
+    """Thirty people, thirty words, each said ten times. The first twenty train the model."""
+    people, words = datasets.speech(data)
+    return People("speech", words, {person: [device] for person, device in people.items()}, trained=20, later=5, gap=0)
+
+
+def few_labels(
+    load: Callable[[Path], People],
+    labels: int,
+    *,
+    labelled_classes: int = 0,
+    new_classes: int = 0,
+    drawn: bool = False,
+) -> Callable[[Path, int], Task]:
+    """A task: every device gets its first `labels` windows of each class, and is scored on the later ones.
+
+    labelled_classes: labels come of so many classes only, drawn for each device; 0 for all. new_classes: so many,
+    drawn by the seed, are not in the training data. drawn: the people who train the model are drawn by the seed.
+    """
+
+    def task(data: Path, seed: int) -> Task:
+        people = load(data)
+        random = np.random.default_rng(seed)
+        everybody = np.array(sorted(people.devices))
+        order = random.permutation(everybody) if drawn else everybody
+        known, added, places = _split(people.classes, new_classes, random)
+        training = joined([rows for person in sorted(order[: people.trained]) for rows, _ in people.devices[person]])
+        training = Rows(training.x, places[training.y])
+        devices = []
+        for person in sorted(order[people.trained :]):
+            for side, (rows, position) in enumerate(people.devices[person]):
+                y = places[rows.y]
+                seen = random.permutation(len(people.classes))[: labelled_classes or len(people.classes)]
+                taught = np.flatnonzero((position < labels) & np.isin(y, seen))
+                # round by round: the first window of every class, then the second ...
+                taught = taught[np.argsort(position[taught], kind="stable")]
+                later = position >= max(people.later, labels) + people.gap
+                devices.append(
+                    Device(
+                        f"{person}-{side}", Rows(rows.x[taught], y[taught]), {"later": Rows(rows.x[later], y[later])}
+                    )
+                )
+        name = f"{people.name}, {labels} label{'s' if labels > 1 else ''} per class"
+        if labelled_classes:
+            name = f"{people.name}, {labels} of each of {labelled_classes} of {len(people.classes)} classes"
+        if new_classes:
+            name += f", {new_classes} of them new"
+        if drawn:
+            name += ", other people"
+        return Task(name, people.name, known, training[training.y < len(known)], tuple(devices), added=added)
+
+    return task
+
+
+def worn_in_turn(load: Callable[[Path], People]) -> Callable[[Path, int], Task]:
+    """One device that is used by person after person, drawn by the seed: a stream in order of recording.
+
+    What people do lasts, so that the label before is a strong guess, and with every person things change at once.
+    """
+
+    def task(data: Path, seed: int) -> Task:
+        people = load(data)
+        order = np.random.default_rng(seed).permutation(np.array(sorted(people.devices)))
+        training = joined([rows for person in sorted(order[: people.trained]) for rows, _ in people.devices[person]])
+        stream = joined([rows for person in order[people.trained :] for rows, _ in people.devices[person]])
+        device = Device("shared", stream, {})
+        name = f"{people.name}, used by person after person"
+        return Task(name, people.name, people.classes, training, (device,), prequential=True)
+
+    return task
+
+
+def _split(
+    classes: tuple[str, ...], new: int, random: np.random.Generator
+) -> tuple[tuple[str, ...], tuple[str, ...], Int64]:
+    """Classes that the model knows, those that it does not, and the place of every class among both, int64 (C,)."""
+    places = np.arange(len(classes), dtype=np.int64)
+    if not new:
+        return classes, (), places
+    added = sorted(random.permutation(len(classes))[:new].tolist())
+    order = [place for place in range(len(classes)) if place not in added] + added
+    places[order] = np.arange(len(classes))
+    return (
+        tuple(classes[place] for place in order[: len(classes) - new]),
+        tuple(classes[place] for place in added),
+        places,
+    )

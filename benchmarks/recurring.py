@@ -1,0 +1,43 @@
+"""Streams under conditions that come back: every other stretch the device is held the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.datasets import Rows
+from benchmarks.tasks import Device, Task
+from headway.arrays import Float32
+
+TURNED_AXES = (0, 1, 3, 4)
+
+
+def recurring(task: Task, turned: Callable[[Float32], Float32], every: int) -> Task:
+    """The stream of `task`, `turned` in every other stretch of `every` windows; the model never saw it so."""
+    (device,) = task.devices
+    x = device.taught.x.copy()
+    other = np.arange(len(x)) // every % 2 == 1
+    x[other] = turned(x[other])
+    changed = Device(device.name, Rows(x, device.taught.y), {})
+    return replace(task, name=f"{task.name}, upside down in turns of {every}", devices=(changed,))
+
+
+def shuffled(task: Task, seed: int) -> Task:
+    """The stream of `task` in an order drawn by `seed`, so that neither states nor people last."""
+    (device,) = task.devices
+    order = np.random.default_rng(seed).permutation(len(device.taught))
+    return replace(task, name=f"{task.name}, shuffled", devices=(replace(device, taught=device.taught[order]),))
+
+
+def watch_upside_down(x: Float32) -> Float32:
+    """Turned by 180 degrees about the third axis. x: float32 (n, time, 6), acceleration and rate of turn."""
+    signs = np.ones(x.shape[-1], np.float32)
+    signs[list(TURNED_AXES)] = -1
+    return x * signs
+
+
+def image_upside_down(x: Float32) -> Float32:
+    """x: float32 (n, height, width, 1)."""
+    return x[:, ::-1, ::-1]
