@@ -114,6 +114,18 @@ def test_a_full_bucket_that_a_drift_divides_takes_labels_again() -> None:
         assert buckets.total == of(codes[: row + 1], labels[: row + 1])
 
 
+def test_2000_labels_of_1280_features_rest_in_their_rows() -> None:
+    codes, labels = samples(2000, 1280)
+    buckets = Buckets(Statistics.zeros(1280, CLASSES, "s"), 64, 32)
+    for start in range(0, 2000, 250):
+        buckets.add(codes[start : start + 250], labels[start : start + 250])
+    held = [bucket.sums for bucket in buckets._buckets]
+    assert all(isinstance(sums, RowSums) for sums in held)
+    assert sum(sums.codes.nbytes for sums in held if isinstance(sums, RowSums)) == 2000 * 1280
+    tensors, _ = buckets.state()
+    assert sum(array.nbytes for array in tensors.values()) < 2000 * (1280 + 10)
+
+
 def test_beyond_the_longest_look_back_there_is_one_bucket() -> None:
     buckets = Buckets(EMPTY, 16, 60, lookback_labels=200)
     codes, labels = samples(2000)

@@ -240,9 +240,10 @@ class Buckets:
     def take_rows(self, codes: Int8, labels: Int64) -> None:
         """Hold sums as rows again, where these are all labels that were ever added and make the same sums.
 
-        So a state of an earlier version, which saved sums, is solved from rows. codes: int8 (n, d); labels: int64 (n,).
+        So a state of an earlier version, which saved sums, is solved from rows. Where labels are so few this version
+        would hold rows, so that nothing changes in a state of its own. codes: int8 (n, d); labels: int64 (n,).
         """
-        if len(labels) != self.labels:
+        if len(labels) != self.labels or self.labels > ROWS_PER_FEATURE * self._empty.size:
             return
         for index, bucket in enumerate(self._buckets):
             here = slice(bucket.first, bucket.end)
