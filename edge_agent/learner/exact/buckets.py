@@ -2,7 +2,7 @@
 
 A bucket holds a run of labels, as rows while these are smaller than their sums (headway/maths/sums.py). As buckets age
 they are merged, so that their number stays bounded and the newest past keeps the finest grain (as in the exponential
-histograms of Datar et al., 2002); beyond the longest look-back they become one.
+histograms of Datar et al., 2002); beyond the longest look-back they become one, but for a border where a drift began.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Bucket:
 class Buckets:
     """At most `buckets_max` buckets, the newest `fine_buckets` never merged; one is closed with `bucket_labels`.
 
-    lookback_labels: the longest look-back that anybody asks for; 0 for any.
+    lookback_labels: the longest look-back that anybody asks for, besides that to the last drift; 0 for any.
     """
 
     def __init__(

@@ -167,8 +167,8 @@ class ExactSettings:
 
     @property
     def longest_lookback_labels(self) -> int:
-        """Beyond so many labels nobody asks when a label came."""
-        return max(self.drift_labels_max, *(recipe.lookback_labels for recipe in self.recipes))
+        """Beyond so many labels nobody asks when a label came, but for whether it was before the last drift."""
+        return max(recipe.lookback_labels for recipe in self.recipes)
 
     def calibrations(self, labels: int) -> int:
         """Grows whenever temperatures are due: every `evidence_rows` labels, later less often."""
