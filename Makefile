@@ -13,7 +13,7 @@ WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test test-all simulate check fuzz tflite-env clean nightly slow coverage docs constraints
+.PHONY: help demo case-study test test-all test-second simulate check fuzz tflite-env clean nightly slow coverage docs constraints
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,14 @@ test: $(READY) ## unit, contract, architecture, real-broker and system tests
 test-all: ## the tests on each Python of PYTHONS (3.11 3.12 3.13) that is installed, in environments of their own
 	@scripts/test-all.sh $(PYTHONS)
 
+test-second: ## the tests that need no TensorFlow on a second Python of PYTHONS; passes where only one is installed
+	@scripts/test-all.sh --second $(PYTHONS)
+
+# in an environment that scripts/test-all.sh has made; what is left out here converts models or takes its time
+.PHONY: test-light
+test-light:
+	@$(RUN) -m pytest -q $(WORKERS) $(patsubst %,--ignore=tests/%,converter benchmarks system crash simulation network)
+
 simulate: $(READY) ## SEEDS (1000) seeds of the simulated fleet, about a second of one core each
 	@$(RUN) -m tests.simulation --runs $(SEEDS)
 
@@ -38,7 +46,7 @@ check: $(READY) ## lint and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-fuzz: $(READY) ## mutated bundles, messages and spool files for FUZZ_SECONDS (60): only the named errors may come out
+fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
 
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,11 @@ from headway.mqtt import MqttSettings
 from headway.settings import integer, path, read_toml, settings_from, table, text
 from headway.wire import checked_name
 
+log = logging.getLogger("headway.aggregator")
+
 DATABASE = "aggregator.sqlite"
+# with a relative file: an absolute one begins with a fourth slash, and ":memory:" and "file:" name no path of ours
+SQLITE_FILE = re.compile(r"(?P<driver>sqlite(?:\+\w+)?):///(?!/|:|file:)(?P<file>[^?]+)(?P<options>\?.*)?")
 # a fleet's acks leave in bursts: more may be in flight than a device ever needs; and one client makes no storm
 MQTT_DEFAULT = MqttSettings(receive_max=1000, reconnect_spread_s=0.5)
 
@@ -50,8 +56,8 @@ class Settings:
         "",
         key="storage.database_url",
         length_max=4096,
-        doc="SQLAlchemy URL of another database; empty: SQLite in state_dir. A relative file in a URL counts from the "
-        "folder in which the command runs.",
+        doc="SQLAlchemy URL of another database; empty: SQLite in state_dir. A relative file of SQLite counts from the "
+        "folder of this file.",
     )
     policy: Policy = table(Policy())
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
@@ -78,9 +84,29 @@ def read_settings(file: Path | None, given: Mapping[tuple[str, str], object] | N
     be.
     """
     found = {} if file is None else read_toml(file)
+    base = Path() if file is None else file.resolve().parent
+    storage = found.get("storage")
+    if isinstance(storage, dict) and isinstance(url := storage.get("database_url"), str):
+        storage["database_url"] = _counted_from(base, url)
     for (name, key), value in (given or {}).items():
         section = found.setdefault(name, {})
         if isinstance(section, dict):
             section[key] = value
-    base = Path() if file is None else file.resolve().parent
     return settings_from(Settings, Fields(found, "the options" if file is None else file.name, ConfigError), base=base)
+
+
+def _counted_from(base: Path, url: str) -> str:
+    """The URL with the file of an SQLite database as an absolute path; other URLs as they are."""
+    match = SQLITE_FILE.fullmatch(url)
+    if match is None:
+        return url
+    found, here = base / match["file"], Path(match["file"])
+    if here.exists() and not found.exists():
+        log.warning(
+            "database_url: %s does not exist, so %s is taken, as before; relative files count from the folder of the "
+            "configuration, and from the next release on from there alone: write the whole path",
+            found,
+            here.absolute(),
+        )
+        found = here.absolute()
+    return f"{match['driver']}:///{found}{match['options'] or ''}"

@@ -35,6 +35,13 @@ from headway.stopping import StopRequest
 from headway.wire import AGGREGATOR, ALL, Kind, Status, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
+
+# code of MQTT 5: its own advice, an id for each machine, is none for a server, whose id follows from the fleet's name
+SESSION_TAKEN_OVER = 142
+ONE_ALONE = (
+    ". One aggregator serves a fleet: stop the other, or bind client ids to users, so that nobody else can take its id "
+    "(docs/howto/mqtt.md)"
+)
 PUT_TIMEOUT_S = 0.5
 REFUSALS_LOGGED_MAX = 100
 
@@ -183,7 +190,7 @@ class Service:
             self._apply(effect)
         for event in events:
             if isinstance(event, Disconnected) and event.response is Response.PERSON:
-                raise TransportError(event.reason)
+                raise TransportError(event.reason + (ONE_ALONE if event.code == SESSION_TAKEN_OVER else ""))
 
     def _apply(self, effect: Effect) -> None:
         if isinstance(effect, Outgoing):

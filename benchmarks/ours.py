@@ -31,6 +31,10 @@ class Headway:
         """Classes int64 (n,), by the head that serves now."""
         return self.agent.process(features, None).prediction
 
+    def probabilities(self, features: Features) -> Float32:
+        """What was served, float32 (n, C)."""
+        return self.agent.process(features, None).probability
+
     def learn(self, features: Features, labels: Int64) -> None:
         """A block that was predicted, and then got its labels."""
         ids = [str(self._seen + row) for row in range(len(labels))]
@@ -38,6 +42,12 @@ class Headway:
         self.agent.process(features, None, ids)
         self.agent.label(ids, labels)
         self.agent.take_events(0.0)
+
+    def see(self, features: Features) -> None:
+        """Windows whose labels never come."""
+        ids = [str(self._seen + row) for row in range(len(features))]
+        self._seen += len(features)
+        self.agent.process(features, None, ids)
 
 
 def features_of(variant: Variant, x: Float32) -> Features:

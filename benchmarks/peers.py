@@ -43,6 +43,10 @@ class Frozen:
     def predict(self, features: Features) -> Int64:
         return np.asarray(self._head.logits(features.embedding).argmax(axis=1), np.int64)
 
+    def probabilities(self, features: Features) -> Float32:
+        """As sure as it was when it shipped; float32 (n, C)."""
+        return self._head.probabilities(features.embedding)
+
     def learn(self, features: Features, labels: Int64) -> None:
         """Never."""
 

@@ -10,6 +10,9 @@ from benchmarks.people import few_labels, speech, watch, worn_in_turn
 from benchmarks.recurring import image_upside_down, recurring, shuffled, watch_upside_down
 from benchmarks.tasks import Task, digits_stream, gas_few, gas_stream, occupancy_stream, rainfall_stream
 
+# of the two classes that get labels, for each device: which they are decides whether it gains
+DRAWS = 20
+
 TASKS: dict[str, Callable[[Path, int], Task]] = {
     "gas": lambda data, seed: gas_stream(data, seed, by_class=False),
     "gas-sorted": lambda data, seed: gas_stream(data, seed, by_class=True),
@@ -26,17 +29,22 @@ TASKS: dict[str, Callable[[Path, int], Task]] = {
     "watch-3": few_labels(watch, 3),
     "watch-5": few_labels(watch, 5),
     "watch": few_labels(watch, 8),
-    "watch-two": few_labels(watch, 8, labelled_classes=2),
+    "watch-two": few_labels(watch, 8, labelled_classes=2, draws=DRAWS),
     "watch-new": few_labels(watch, 1, new_classes=2),
     "watch-people-1": few_labels(watch, 1, drawn=True),
     "watch-people-3": few_labels(watch, 3, drawn=True),
     "watch-people": few_labels(watch, 8, drawn=True),
-    "watch-people-two": few_labels(watch, 8, labelled_classes=2, drawn=True),
+    "watch-people-two": few_labels(watch, 8, labelled_classes=2, draws=DRAWS, drawn=True),
     "speech-1": few_labels(speech, 1, drawn=True),
     "speech-3": few_labels(speech, 3, drawn=True),
     "speech-5": few_labels(speech, 5, drawn=True),
-    "speech-two": few_labels(speech, 5, labelled_classes=2, drawn=True),
+    "speech-two": few_labels(speech, 5, labelled_classes=2, draws=DRAWS, drawn=True),
     "speech-new": few_labels(speech, 1, new_classes=6, drawn=True),
+    **{
+        f"{name}-{labels}-windows-{windows}": few_labels(load, labels, drawn=True, windows=windows)
+        for name, load in (("watch-people", watch), ("speech", speech))
+        for labels, windows in ((1, "all"), (1, "missing"), (1, "uneven"), (3, "all"), (5, "all"))
+    },
     "occupancy": occupancy_stream,
     "rainfall": rainfall_stream,
     "digits": digits_stream,

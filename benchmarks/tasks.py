@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks import datasets
 from benchmarks.datasets import Rows
+from headway.arrays import Int64
 
 GAS_LABELS = 10
 RAINFALL_TRAINED, DIGITS_TRAINED = 1000, 600
@@ -21,6 +22,8 @@ RAINFALL_TRAINED, DIGITS_TRAINED = 1000, 600
 class Device:
     """taught: rows that get labels, in time order; tests: rows scored once all labels are in, by name.
 
+    unlabelled: rows that the device sees and nobody labels, in time order; labels_before: how many of `taught` came
+    before each, int64 (n,).
     phases: of a life in phases, how many of `taught` were in at the end of each (0 for what the model was trained on),
     and rows of that phase that are never taught; every phase is tested after each.
     """
@@ -29,6 +32,8 @@ class Device:
     taught: Rows
     tests: dict[str, Rows]
     phases: tuple[tuple[int, Rows], ...] = ()
+    unlabelled: Rows | None = None
+    labels_before: Int64 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from converter.features import (
 )
 from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
-from converter.options import Options, chosen
+from converter.options import AUTO, Options, chosen
 from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
@@ -49,8 +49,6 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle import Backbone, Variant
 from headway.errors import ConfigError, DataError, ModelError
 from headway.maths import Head, HeadInput, Preprocessing, Statistics, TimeAxis, fleet_head, link
-
-AUTO = "auto"
 
 
 def convert(

@@ -27,6 +27,8 @@ PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "in
 MISSING = ("mean", "median", "last")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
+# what is inferred from the model and the data
+AUTO = "auto"
 # values of --pca and --expand that are no counts
 REDUCED = COMPARED = -1
 BY_MODEL = -2
@@ -85,10 +87,10 @@ class Options:
     allow_lambda: bool = boolean(
         False, key="--allow-lambda", doc="Open files with Lambda layers, whose code then runs on this machine."
     )
-    task: str = choice("auto", ("auto", *Task), key="--task", doc="What y means, where y and the head leave it open.")
+    task: str = choice(AUTO, (AUTO, *Task), key="--task", doc="What y means, where y and the head leave it open.")
     time_axis: str = choice(
-        "auto",
-        ("auto", *TimeAxis),
+        AUTO,
+        (AUTO, *TimeAxis),
         key="--time-axis",
         doc="Where time lies in a window: its first axis, its last (channels first), or as the model's layers show.",
     )
@@ -127,7 +129,7 @@ class Options:
         REDUCED,
         key="--pca",
         high=FEATURES_MAX,
-        words={"auto": REDUCED},
+        words={AUTO: REDUCED},
         doc="Principal components of the embedding to keep; 0: keep the embedding; auto (-1 in Python): of one with "
         "more than 400 features as many as answer the given data as well.",
     )
@@ -139,7 +141,7 @@ class Options:
         BY_MODEL,
         key="--expand",
         high=FEATURES_MAX,
-        words={"auto": COMPARED, "by-model": BY_MODEL},
+        words={AUTO: COMPARED, "by-model": BY_MODEL},
         doc="Random ReLU features to add; auto (-1 in Python): chosen by time-ordered cross-validation; by-model (-2): "
         "auto where a model's input has one axis, as a row of sensor values has, else none.",
     )

@@ -26,6 +26,7 @@ from edge_agent.learner import (
     Prediction,
     apply,
 )
+from edge_agent.persistence import Persistence
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
 from edge_agent.sync import Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
@@ -68,6 +69,7 @@ class Agent:
         self.refusal = Refusal(settings.ack_timeout_s)
         self.event_log = EventLog(learner, self.windows)
         self.downlink = Downlink(learner)
+        self.persistence = Persistence(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
@@ -99,7 +101,8 @@ class Agent:
         for rows, label in rows_in_turn(labels, len(features)):
             part = features.rows(rows.start, rows.stop)
             served = self.learner.predict(part)
-            answers.append(served)
+            # what is learned, scored and journalled is the head's own answer: persistence forgets with every restart
+            answers.append(self.persistence.serve(part, served))
             for operation in self.labelling.take(part, label, None if ids is None else ids[rows], served):
                 self._change(operation)  # scores every head on the label, learns it, and lets the gate choose the head
             done = rows.stop
@@ -122,7 +125,10 @@ class Agent:
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
-        return sum(self._change(operation) for operation in self.labelling.learn_waiting(count))
+        before = self.learner.trainer.labels
+        for operation in self.labelling.learn_waiting(count):
+            self._change(operation)
+        return self.learner.trainer.labels - before
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
@@ -158,6 +164,8 @@ class Agent:
         if not applied.changed:
             return False
         self._checkpointer.note(operation)
+        if isinstance(operation, LearnLabel):
+            self.persistence.labelled(operation.features, operation.label)
         learner = self.learner
         if applied.update is not None:
             self.outbox.queue(applied.update, self.sync_state, learner.space, learner.names.wire_names)

@@ -189,8 +189,12 @@ class LearnerSettings:
         0.0,
         low=0.0,
         high=1.0,
-        doc="Exact learner: learn a window with an id by its prediction, until its label comes, if the probability is "
-        "at least this; never scored or sent to the fleet; 0: off.",
+        doc="Exact learner: once every class has a label, learn a window with an id by its prediction, until its "
+        "label comes, if the probability is at least this, and while labels are few start from where all such windows "
+        "lie (1: this alone); never scored or sent to the fleet; 0: off.",
+    )
+    persistence: bool = boolean(
+        True, doc="Answer with how long classes last, too, while labels show that it pays (edge_agent/persistence.py)."
     )
     fleet_prior: bool = boolean(
         True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."

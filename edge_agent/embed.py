@@ -30,7 +30,7 @@ from edge_agent.store import CHECKED_NAMES, Extent
 from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32
 from headway.bundle import Variant, read_variant
-from headway.durable import write_durably
+from headway.durable import checked, unchecked_tensors, write_durably
 from headway.errors import DataError, StoreError
 from headway.fields import nearest
 from headway.maths import SUMS, LabelSums, Task, ValueSums, predicted
@@ -193,7 +193,7 @@ class Learner:
         blobs |= core.event_log.take_changes(Extent.EVERYTHING).state
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
         meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
-        write_durably(Path(path), encode_tensors(tensors, meta))
+        write_durably(Path(path), checked(encode_tensors(tensors, meta)))
 
     def load(self, path: str | Path) -> Learner:
         """Take up what `save` wrote, for the same bundle. Raises StoreError."""
@@ -201,7 +201,8 @@ class Learner:
             payload = Path(path).read_bytes()
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-        tensors, meta = decode_tensors(payload, str(path), StoreError, STATE_BYTES_MAX)
+        body = unchecked_tensors(payload, str(path))
+        tensors, meta = decode_tensors(body, str(path), StoreError, STATE_BYTES_MAX)
         if not isinstance(meta, dict) or not {"learner", "sync"} <= set(tensors):
             raise StoreError(f"{path} was not written by Learner.save")
         self._core.learner.restore(tensors["learner"].tobytes())

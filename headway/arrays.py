@@ -14,6 +14,7 @@ Float64 = NDArray[np.float64]
 Int8 = NDArray[np.int8]
 Int64 = NDArray[np.int64]
 Strings = NDArray[np.str_]
+Bools = NDArray[np.bool_]
 AnyArray = NDArray[Any]
 
 # rows of a square matrix; as float64 it takes 2 MB

@@ -10,7 +10,9 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# SIGHUP says that a terminal is gone, or asks to read the configuration again. A clean end is right for both: systemd
+# starts the program anew, and that reads it
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
@@ -26,10 +28,14 @@ class StopRequest:
 
     @classmethod
     def on_signals(cls) -> StopRequest:
-        """Asked for by SIGTERM or SIGINT, from now on. Call it in the main thread."""
+        """Asked for by SIGTERM, SIGINT or SIGHUP, from now on. Call it in the main thread.
+
+        A SIGHUP that is ignored, as nohup has it, stays so.
+        """
         stop = cls()
         for number in STOP_SIGNALS:
-            signal.signal(number, stop._heard)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, stop._heard)
         return stop
 
     @property

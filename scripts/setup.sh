@@ -2,7 +2,7 @@
 # Make the virtual environment that every make target uses. Run by make; safe to run again, and by two at once.
 set -euo pipefail
 venv=${1:?usage: setup.sh VENV}
-extras='converter,litert,aggregator,demo,dev'
+extras=${EXTRAS:-converter,litert,aggregator,demo,dev}
 
 suitable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
@@ -37,7 +37,9 @@ if [ ! -x "$venv/bin/python" ] || ! suitable "$venv/bin/python"; then
 fi
 rm -f "$venv/.ready"
 touch "$venv/.installing" # older than what changes meanwhile, which is then installed the next time
-echo "==> installing Headway with [$extras] into $venv; TensorFlow is large, this takes a minute or more" >&2
+large=''
+case $extras in *converter*) large='; TensorFlow is large, this takes a minute or more' ;; esac
+echo "==> installing Headway with [$extras] into $venv$large" >&2
 if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e ".[$extras]" >"$venv.log" 2>&1; then
     tail -n 15 "$venv.log" >&2
     echo "error: pip could not install Headway; the whole log is in $venv.log" >&2

@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Run the tests on every Python of the given versions that is installed here, each in an environment of its own,
 # .cache/venv-3.x. Run by make test-all; fails when one of them does, or when none is installed.
+# With --second, run by make test-second: on the newest one that is not .venv's, in .cache/light-3.x, without TensorFlow
+# and what needs it; where there is no other, it says so and passes.
 set -uo pipefail
-versions=${*:?usage: test-all.sh 3.11 3.12 ...}
+second=''
+if [ "${1:-}" = --second ]; then
+    second=1
+    shift
+fi
+versions=${*:?usage: test-all.sh [--second] 3.11 3.12 ...}
 here=$(dirname "$0")
 tested=''
 failed=''
@@ -21,6 +28,29 @@ find_version() {
 
 is_version() { [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$2" ]; }
 
+run_light() {
+    PYTHON="$python" EXTRAS='litert,onnx,signing,aggregator,dev' "$here/setup.sh" "$1" &&
+        make --no-print-directory test-light VENV="$1" PYTHON="$python"
+}
+
+run_all() {
+    PYTHON="$python" "$here/setup.sh" "$1" && is_version "$1/bin/python" "$version" &&
+        make --no-print-directory test VENV="$1" PYTHON="$python"
+}
+
+if [ -n "$second" ]; then
+    for version in $(printf '%s\n' $versions | sort -rV); do
+        if is_version .venv/bin/python "$version" || ! python=$(find_version "$version"); then
+            continue
+        fi
+        echo "==> Python $version ($python), without what needs TensorFlow" >&2
+        run_light ".cache/light-$version"
+        exit
+    done
+    echo "==> no Python of $versions besides .venv's is installed; nothing to test on a second one" >&2
+    exit 0
+fi
+
 for version in $versions; do
     case $version in
         3.11 | 3.12 | 3.13) ;;
@@ -36,8 +66,7 @@ for version in $versions; do
     venv=".cache/venv-$version"
     echo "==> Python $version ($python)" >&2
     tested="$tested $version"
-    if ! { PYTHON="$python" "$here/setup.sh" "$venv" && is_version "$venv/bin/python" "$version" &&
-        make --no-print-directory test VENV="$venv" PYTHON="$python"; }; then
+    if ! run_all "$venv"; then
         failed="$failed $version"
     fi
 done

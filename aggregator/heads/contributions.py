@@ -53,6 +53,11 @@ class Contributions:
             if (row.device, row.epoch) not in self._quarantined:
                 self.sum.replace(row.device, None, report.statistics)
 
+    @property
+    def quarantined(self) -> frozenset[Key]:
+        """Device and epoch of what is set aside."""
+        return frozenset(self._quarantined)
+
     def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
         """`new` is stored in the place of `old`, None for nothing that could be read."""
         if (device, epoch) in self._quarantined:

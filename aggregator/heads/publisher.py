@@ -296,6 +296,7 @@ class HeadPublisher:
 
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         solved, notes = self._contributions.head(now.wall_s)
+        self.told.set_aside(self._contributions.quarantined)
         if solved is None:
             return None, notes
         head = self.classes.published(solved)

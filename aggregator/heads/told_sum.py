@@ -66,6 +66,8 @@ class ToldSum:
         self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
         self._samples: dict[Part, int] = {}
         self._ripe: set[Part] = set()
+        # newest reports with which there is no head: nothing of them is told, nor counted as new
+        self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.quarantined())
         # at the start: parts with classes of which it is not known yet whether they are published
         self._unsure: list[Part] = []
         self._parts: dict[str, list[Part]] | None = None
@@ -111,6 +113,7 @@ class ToldSum:
         if not self._wanted:
             return
         part = row.device, row.epoch
+        self._aside -= {part}
         entry = self._entries.get(part, NOTHING)
         self._samples[part] = new.samples
         if entry.counter == UNSEEN or (part not in self._entries and self._store.number(WARY)):
@@ -125,6 +128,25 @@ class ToldSum:
             self._ripe.discard(part)
             self._next.replace(part[0], old, self._kept(part) if entry.kept else None)
 
+    def set_aside(self, quarantined: frozenset[Part]) -> None:
+        """These parts, and no others, are in quarantine with the report that is stored of them."""
+        if not self._wanted:
+            return
+        came, went = quarantined - self._aside, self._aside - quarantined
+        self._aside = quarantined
+        for part in sorted(came & self._samples.keys()):
+            told, coming = self._tables_in_told(part), self._tables_in_next(part)
+            self._ripe.discard(part)
+            entry = self._entries.get(part, NOTHING)
+            if entry.told and not entry.kept:
+                self._lose(part)
+                self._told.replace(part[0], told, None)
+            self._next.replace(part[0], coming, self._tables_in_told(part))
+        for part in sorted(went & self._samples.keys()):
+            current = self._current(part)
+            if current is not None:
+                self._ripen(part, self._tables_in_told(part), current)
+
     def removed(self, device: str) -> None:
         """A device is about to be taken out of the fleet."""
         for part in [part for part in {*self._samples, *self._entries} if part[0] == device]:
@@ -133,6 +155,7 @@ class ToldSum:
                 self._store.put_number(WITHHELD, 1)
             self._samples.pop(part, None)
             self._ripe.discard(part)
+            self._aside -= {part}
             self._parts = None
             self._told.replace(device, told, None)
             self._next.replace(device, coming, None)
@@ -193,8 +216,10 @@ class ToldSum:
         return self._parts
 
     def _is_ripe(self, part: Part, new: Statistics) -> bool:
-        """Whether a part holds enough that is new, and no class that is not published."""
+        """Whether a part holds enough that is new, no class that is not published, and counts in the head."""
         entry = self._entries.get(part, NOTHING)
+        if part in self._aside:
+            return False
         fresh = abs(new.samples - entry.samples)
         if entry.counter == UNSEEN or fresh < self._policy.prior_device_labels_min:
             return False

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from converter.features.readers import Reading, read_csv, read_folder
+from converter.options import CLASSES_MAX
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.samples import UNLABELLED, labels_of, read_arrays
 
-CLASSES_MAX = 4096
 INFLATED_BYTES_MAX = 16 << 30
 
 

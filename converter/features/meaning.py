@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from converter.features.data import TrainingData, training_data
+from converter.options import AUTO
 from converter.sources import HeadWeights
 from headway.arrays import AnyArray, describe
 from headway.errors import DataError
 from headway.maths import HeadKind, Task
-
-AUTO = "auto"
 
 
 def settled(data: TrainingData, weights: HeadWeights, task: str = AUTO) -> tuple[TrainingData, str]:

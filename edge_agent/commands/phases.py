@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_agent.agent import Agent
+from edge_agent.commands.recording import process
 from edge_agent.effects import Answer
 from edge_agent.pipeline import Features
 from headway.arrays import Float64, Int64
@@ -59,12 +60,10 @@ def live(agent: Agent, features: Features, labels: Int64, ids: Sequence[str] | N
     for phase, part in enumerate(parts):
         stop = len(labels) if phase == count - 1 else int(part[-1]) + 1
         rows = features.rows(start, stop)
-        answers.append(agent.process(rows, learned[start:stop], None if ids is None else ids[start:stop]))
+        answers.append(process(agent, rows, learned[start:stop], None if ids is None else ids[start:stop]))
         start = stop
         accuracy[phase] = [_accuracy(agent, features, labels, rows) for rows in held]
-    columns = ("prediction", "probability", "served_by")
-    answer = Answer(*(np.concatenate([getattr(one, name) for one in answers]) for name in columns))
-    return Lived(answer, accuracy, sum(map(len, held)))
+    return Lived(Answer.joined(answers), accuracy, sum(map(len, held)))
 
 
 def _accuracy(agent: Agent, features: Features, labels: Int64, rows: Int64) -> float:

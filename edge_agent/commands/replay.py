@@ -10,6 +10,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
+from edge_agent.commands.recording import process, recorded_features
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
@@ -44,9 +45,9 @@ def replay_recording(
     pipeline = Pipeline(variant, open_runtime(variant))
     windows = RememberedWindows(settings.horizon_rows)
     agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
-    features = pipeline.features(samples.windows(0, len(samples)))
+    features = recorded_features(samples, pipeline)
     lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
-    answer = agent.process(features, samples.y, samples.ids) if lived is None else lived.answer
+    answer = process(agent, features, samples.y, samples.ids) if lived is None else lived.answer
     more = {} if lived is None else {"phase_accuracy": lived.accuracy}
     write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
     learner, events = agent.learner, Counter(event.name for event in agent.take_events(0.0))
@@ -59,6 +60,7 @@ def replay_recording(
         "recent": learner.recent_sums.summary(),
         "by_class": learner.served_sums.by_class(learner.classes),
         "serving": learner.serving,
+        "persistence": agent.persistence.serving,
         "served_by": {str(n): int(c) for n, c in zip(*np.unique(answer.served_by, return_counts=True), strict=True)},
         "clipped_share": features.clipped / features.codes.size,
         "missing_values": features.missing,

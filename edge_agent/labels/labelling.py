@@ -18,6 +18,7 @@ from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marke
 from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
 from edge_agent.learner import (
     AddPseudoLabel,
+    AdoptWindowMeans,
     CorrectLabel,
     HeadLearner,
     LearnLabel,
@@ -26,7 +27,7 @@ from edge_agent.learner import (
     WithdrawPseudoLabel,
 )
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Int8
+from headway.arrays import AnyArray, Float32, Int8
 from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label, same_label
 
 UNBOUNDED = 2**53
@@ -63,6 +64,11 @@ class Labelling:
 
         ids: of the windows; None when nobody will come back to them. served: the predictions for them.
         """
+        yield from self._and_guess(self._take(features, label, ids, served))
+
+    def _take(
+        self, features: Features, label: Label, ids: Sequence[str] | None, served: Prediction
+    ) -> Iterator[Operation]:
         if no_label(label):
             for row, window_id in enumerate(ids or ()):
                 yield from self._remember(window_id, unlabelled(features, served, row))
@@ -78,6 +84,9 @@ class Labelling:
 
         counts: what became of it is added there; a window that is no longer remembered is unknown.
         """
+        yield from self._and_guess(self._take_late(window_id, label, counts))
+
+    def _take_late(self, window_id: str, label: Label, counts: LabelCounts) -> Iterator[Operation]:
         known = self._windows.get(window_id)
         if known is None:
             counts.add(unknown=1)
@@ -95,8 +104,11 @@ class Labelling:
             self._windows.relabel(window_id, label, known.number)
             counts.add(corrected=1)
 
-    def learn_waiting(self, count: int) -> Iterator[LearnLabel]:
+    def learn_waiting(self, count: int) -> Iterator[Operation]:
         """At most `count` of the labels that wait, the oldest first."""
+        yield from self._and_guess(self._learn_waiting(count))
+
+    def _learn_waiting(self, count: int) -> Iterator[Operation]:
         learned = 0
         while learned < count and len(self.queue):
             number, waiting = self.queue.take()
@@ -122,7 +134,7 @@ class Labelling:
             yield LearnLabel(number, features, label, served)
         else:
             while len(self.queue) and (len(self.queue) >= self._rows_max or self.queue.size_bytes >= self._bytes_max):
-                yield from self.learn_waiting(1)  # none is lost, whatever the policy says
+                yield from self._learn_waiting(1)  # none is lost, whatever the policy says
             window = replace(unlabelled(features, served, 0), label=label)
             number = marker(self.queue.add(QueuedLabel(window_id, window)))
             self.drift_ahead |= self.queue.foresee(self._learner)
@@ -130,18 +142,50 @@ class Labelling:
             self._windows.relabel(window_id, label, number)
 
     def _remember(self, window_id: str, window: Window) -> Iterator[Operation]:
-        """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in.
+        """A window without a label: it may come later. Until then, a prediction beyond `self_training` stands in,
+        where every class has a label.
 
         The same window under the same id, delivered twice, keeps the label it has.
         """
         if self._delivered_again(window_id, window.codes):
             return
         self._windows.add(window_id, window)
-        threshold = self._learner.settings.self_training
-        if threshold and self._allowance > 0 and float(window.probability.max()) >= threshold:
-            label = int(window.probability[0].argmax())
+        if self._guesses and self._allowance > 0:
+            yield from self._guess(window_id, window, window.probability[0])
+
+    @property
+    def _guesses(self) -> bool:
+        """Whether windows may be learned by their own prediction."""
+        return self._learner.settings.self_training > 0 and self._learner.labels_of_every_class
+
+    def _guess(self, window_id: str, window: Window, probability: Float32) -> Iterator[Operation]:
+        """Learn a window by a prediction that is sure enough. probability: float32 (C,)."""
+        label = int(probability.argmax())
+        if float(probability[label]) >= self._learner.settings.self_training:
             yield AddPseudoLabel(window.features, label)
             self._windows.note_pseudo_label(window_id, label)
+
+    def _and_guess(self, operations: Iterator[Operation]) -> Iterator[Operation]:
+        """What follows a label; where every class has one, also what it says of the windows without."""
+        guessed, labelled = self._guesses, False
+        for operation in operations:
+            yield operation
+            labelled |= isinstance(operation, LearnLabel | CorrectLabel)
+        if not labelled or not self._learner.settings.self_training:
+            return
+        if self._guesses and not guessed:
+            yield from self._guess_remembered()
+        windows = [window.codes for _, window in self._windows.without_label()]
+        codes = np.concatenate(windows) if windows else np.zeros((0, self._learner.feature_size), np.int8)
+        class_sums = self._learner.trainer.guess_windows(codes)
+        if class_sums is not None:
+            yield AdoptWindowMeans(class_sums)
+
+    def _guess_remembered(self) -> Iterator[Operation]:
+        """Windows that came before every class had a label, by the head that there is now."""
+        for window_id, window in self._windows.without_label():
+            if window.pseudo_label == UNLABELLED:
+                yield from self._guess(window_id, window, self._learner.predict(window.features).probability[0])
 
     def _take_back(self, window_id: str, features: Features) -> Iterator[Operation]:
         """A labelled window: if it is delivered again, the label it had goes first, to the bit, so that it counts once.

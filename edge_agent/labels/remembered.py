@@ -6,6 +6,7 @@ an hour later is scored against the prediction that was made then.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -14,9 +15,12 @@ import numpy as np
 from edge_agent.learner import Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import AnyArray, Float32, Int8
+from headway.durable import checked, unchecked_tensors
 from headway.errors import StoreError
 from headway.samples import UNLABELLED, Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
+
+log = logging.getLogger("edge-agent")
 
 ROW_BYTES_MAX = 16 << 20
 NOT_LEARNED = -1
@@ -28,7 +32,8 @@ class Window:
 
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as head `served_by` gave it.
     label: what it was learned with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
-    of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none.
+    of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none. temperature:
+    see `Prediction`.
     """
 
     codes: Int8
@@ -38,6 +43,7 @@ class Window:
     label: Label = UNLABELLED
     number: int = NOT_LEARNED
     pseudo_label: int = UNLABELLED
+    temperature: float = 1.0
 
     @property
     def features(self) -> Features:
@@ -45,7 +51,7 @@ class Window:
 
     @property
     def served(self) -> Prediction:
-        return Prediction(self.probability, self.served_by)
+        return Prediction(self.probability, self.served_by, self.temperature)
 
     def encode(self) -> bytes:
         tensors: dict[str, AnyArray] = {
@@ -56,21 +62,34 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        return encode_tensors(tensors, [self.served_by, label, self.number, self.pseudo_label])
+        numbers = [label, self.number, self.pseudo_label, self.temperature]
+        return checked(encode_tensors(tensors, [self.served_by, *numbers]))
 
     @classmethod
     def decode(cls, payload: bytes) -> Window:
         """Inverse of `encode`. Raises StoreError."""
-        tensors, meta = decode_tensors(payload, "saved window", StoreError, ROW_BYTES_MAX)
+        body = unchecked_tensors(payload, "saved window")
+        tensors, meta = decode_tensors(body, "saved window", StoreError, ROW_BYTES_MAX)
         targets = tensors.pop("targets", None)
-        fits = isinstance(meta, list) and len(meta) in (3, 4) and set(tensors) == {"codes", "embedding", "probability"}
+        fits = isinstance(meta, list) and 3 <= len(meta) <= 5 and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
-        # agents before self-training saved three
-        served_by, label, number, pseudo_label = (*meta, UNLABELLED)[:4]
+        # agents before self-training saved three, those before served probabilities were calibrated four
+        served_by, label, number = meta[:3]
+        pseudo_label = meta[3] if len(meta) > 3 else UNLABELLED
+        temperature = meta[4] if len(meta) > 4 else 1.0
         learned: Label = int(label) if targets is None else targets
         codes, embedding, probability = tensors["codes"], tensors["embedding"], tensors["probability"]
-        return cls(codes, embedding, probability, str(served_by), learned, int(number), int(pseudo_label))
+        return cls(
+            codes,
+            embedding,
+            probability,
+            str(served_by),
+            learned,
+            int(number),
+            int(pseudo_label),
+            float(temperature),
+        )
 
 
 class RememberedWindows:
@@ -113,6 +132,10 @@ class RememberedWindows:
         ]
         return [window_id for _, _, window_id in sorted(waiting)[:count]]
 
+    def without_label(self) -> list[tuple[str, Window]]:
+        """Windows that nobody has labelled, with their ids, oldest first."""
+        return [(window_id, window) for window_id, window in self._windows.items() if no_label(window.label)]
+
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was learned with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
@@ -138,8 +161,15 @@ class RememberedWindows:
         return saved, gone
 
     def restore(self, rows: list[tuple[str, bytes]]) -> None:
-        """Inverse of all `take_changes` so far; rows come oldest first. Raises StoreError."""
-        self._windows = OrderedDict((window_id, Window.decode(payload)) for window_id, payload in rows)
+        """Inverse of all `take_changes` so far; rows come oldest first. Damaged ones are forgotten: their labels, when
+        they come, are counted as unknown."""
+        self._windows = OrderedDict()
+        for window_id, payload in rows:
+            try:
+                self._windows[window_id] = Window.decode(payload)
+            except StoreError as error:
+                log.warning("window %r is forgotten: %s", window_id, error)
+                self._gone.add(window_id)
 
 
 def unlabelled(features: Features, served: Prediction, row: int) -> Window:
@@ -150,4 +180,5 @@ def unlabelled(features: Features, served: Prediction, row: int) -> Window:
         np.ascontiguousarray(features.embedding[here]),
         np.ascontiguousarray(served.probability[here]),
         served.served_by,
+        temperature=served.temperature,
     )

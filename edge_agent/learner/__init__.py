@@ -1,12 +1,13 @@
 """The learner: predict, score, learn, gate, serve. No clock, no disk, no network."""
 
-from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner, Prediction
+from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner
 from edge_agent.learner.operations import (
     COUNTED,
     AddClass,
     AddPseudoLabel,
     AdoptHead,
     AdoptPrior,
+    AdoptWindowMeans,
     Applied,
     ChangeClasses,
     CorrectLabel,
@@ -15,6 +16,7 @@ from edge_agent.learner.operations import (
     WithdrawPseudoLabel,
     apply,
 )
+from edge_agent.learner.serving import Prediction
 from edge_agent.learner.trainer import PendingUpdate, Trainer
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "AddPseudoLabel",
     "AdoptHead",
     "AdoptPrior",
+    "AdoptWindowMeans",
     "Applied",
     "ChangeClasses",
     "CorrectLabel",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headway.arrays import Float32
+from headway.arrays import Bools, Float32
 from headway.class_changes import CLASS_NAME_MAX, ClassChanges, is_class_name
 from headway.errors import DataError, StoreError
 from headway.wire import CLASSES_MAX
@@ -33,6 +33,16 @@ class ClassNames:
     def wire_names(self) -> tuple[str, ...]:
         """The same classes as statistics, messages and heads name them."""
         return (*self._bundle, *self.local_names[len(self._bundle) :])
+
+    @property
+    def added(self) -> Bools:
+        """Classes that the bundle's own head does not know, bool (C,)."""
+        return np.arange(len(self.local_names)) >= len(self._bundle)
+
+    @property
+    def predicted(self) -> Bools:
+        """Classes that were not removed, bool (C,)."""
+        return np.array([name not in self.removed for name in self.local_names])
 
     def of_fleet(self, name: str) -> str:
         """What a class of the fleet is called here."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import ExactSettings, ExactTrainer
 from edge_agent.learner.gate import FROZEN, ROWS, Decision, Gate, added, build_scorer
 from edge_agent.learner.gradient import GradientTrainer
+from edge_agent.learner.serving import Prediction, ServedTemperatures, cautious, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Float32, Int64
+from headway.arrays import AnyArray, Bools, Float32
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
@@ -28,19 +28,6 @@ from headway.wire import FleetPrior, PublishedHead, succeeds
 
 FLEET = "fleet"
 STATE_BYTES_MAX = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What was served. probability: float32 (n, C), a regression's values; served_by: the head that made it."""
-
-    probability: Float32
-    served_by: str
-
-    @property
-    def classes(self) -> Int64:
-        """Most probable class per row, int64 (n,); of a classifier."""
-        return np.asarray(self.probability.argmax(axis=1), dtype=np.int64)
 
 
 class HeadLearner:
@@ -60,6 +47,7 @@ class HeadLearner:
         )
         self._gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
         self._scorer = build_scorer(self.task, len(variant.classes), ROWS)
+        self._temperatures = ServedTemperatures(self.task)
         self._fleet: PublishedHead | None = None
         sums = SUMS[self.task]
         self.served_sums: AnySums = sums.empty(len(variant.classes))
@@ -104,6 +92,14 @@ class HeadLearner:
         return self.served_sums.samples
 
     @property
+    def labels_of_every_class(self) -> bool:
+        """Whether this device has labels of every class that it may predict, as the exact learner counts them.
+
+        Before that, a window of a class without a label is taken for one of the others, and surely so.
+        """
+        return self.trainer.label_counts is not None and not self._unlabelled.any()
+
+    @property
     def recent_sums(self) -> AnySums:
         """What was served, over the newest `recent_rows` labels."""
         return self._recent.sums(len(self.names))
@@ -123,9 +119,16 @@ class HeadLearner:
         return 0 if self._fleet is None else self._fleet.version
 
     def predict(self, features: Features) -> Prediction:
-        """Predict with the head in service. features: n windows."""
-        name = self._gate.serving
-        return Prediction(self._apply(self._heads()[name], features), name)
+        """Predict with the head in service, as serving.py says. features: n windows."""
+        name, unlabelled, calibration = self._gate.serving, self._unlabelled, self._scorer.calibration
+        outputs = self._apply(self._heads()[name], features)
+        if name == FROZEN:
+            frozen = tempered(outputs, calibration.temperature, self.task)
+            return Prediction(with_missed(frozen, calibration.missed, self.names.added & self.names.predicted), name)
+        if unlabelled.any():
+            frozen = tempered(self._apply(self._frozen, features), calibration.temperature, self.task)
+            outputs = cautious(outputs, frozen, unlabelled, self.names.added)
+        return self._temperatures.prediction(outputs, name)
 
     def learn(self, features: Features, label: Label, served: Prediction) -> None:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide.
@@ -135,6 +138,8 @@ class HeadLearner:
         """
         truth = np.asarray(label)[None]
         self._score(features, truth, served)
+        if served.served_by != FROZEN and served.served_by in self._heads():
+            self._temperatures.learn(self.trainer.labels, served, label)
         self.trainer.learn(features.codes, truth)
         self._watch(self.error_of(served, label), self.trainer.labels - 1)
         decision = self._gate.decide(self.trainer.leave_one_out(), self.trainer.pending)
@@ -173,6 +178,7 @@ class HeadLearner:
         Scores stay as they were earned; what was served then was served to the label of then.
         """
         self.trainer.correct(number, features.codes, before, after)
+        self._temperatures.correct(number, after)
 
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
@@ -252,6 +258,7 @@ class HeadLearner:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
         gate_tensors, gate_values = self._gate.state()
         frozen_tensors, scorer_values = self._scorer.state()
+        tensors |= {f"served.{name}": array for name, array in self._temperatures.state().items()}
         drift_tensors, drift_values = self.drift.state()
         tensors |= {f"drift.{name}": array for name, array in drift_tensors.items()}
         tensors |= {f"gate.{name}": array for name, array in gate_tensors.items()}
@@ -293,6 +300,7 @@ class HeadLearner:
         try:
             self._gate.restore(_of(tensors, "gate."), fields.table("gate"))
             self._scorer.restore(_of(tensors, "frozen."), fields.table("scorer"))
+            self._temperatures.restore(_of(tensors, "served."))
             self.drift.restore(_of(tensors, "drift."), fields.table("drift"))
             self._recent.restore(_of(tensors, "recent."))
             self.trainer.restore(_of(tensors, "trainer."), fields.table("trainer"))
@@ -323,6 +331,14 @@ class HeadLearner:
                     self.add_class(name)
         except DataError as error:
             raise RemoteError(f"{whose}: {error}") from error
+
+    @property
+    def _unlabelled(self) -> Bools:
+        """Classes that may be predicted and have no label here, bool (C,): no gate can judge what is said of them."""
+        counts = self.trainer.label_counts
+        if counts is None and isinstance(self.served_sums, ClassificationSums):
+            counts = self.served_sums.confusion.sum(axis=1)
+        return np.zeros(0, bool) if counts is None or counts.all() else (counts == 0) & self.names.predicted
 
     def _apply(self, head: Head, features: Features) -> Float32:
         """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""

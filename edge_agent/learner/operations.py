@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.learner.learner import HeadLearner, Prediction
+from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner.serving import Prediction
 from edge_agent.learner.trainer import PendingUpdate
 from edge_agent.pipeline import Features
+from headway.arrays import Int64
 from headway.class_changes import ClassChanges
 from headway.samples import Label, no_label
 from headway.wire import FleetPrior, PublishedHead
@@ -57,6 +59,16 @@ class WithdrawPseudoLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptWindowMeans:
+    """Start from where windows without a label seem to lie, instead of any such before.
+
+    class_sums: int64 (d + 1, C), of the windows by the classes they are guessed to be; all zero for none.
+    """
+
+    class_sums: Int64
+
+
+@dataclass(frozen=True, slots=True)
 class AddClass:
     """Know a class more."""
 
@@ -89,7 +101,15 @@ class AdoptPrior:
 
 
 Operation = (
-    LearnLabel | CorrectLabel | AddPseudoLabel | WithdrawPseudoLabel | AddClass | ChangeClasses | AdoptHead | AdoptPrior
+    LearnLabel
+    | CorrectLabel
+    | AddPseudoLabel
+    | WithdrawPseudoLabel
+    | AdoptWindowMeans
+    | AddClass
+    | ChangeClasses
+    | AdoptHead
+    | AdoptPrior
 )
 
 # what the fleet must receive: other statistics, or other names
@@ -124,6 +144,8 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
             learner.trainer.add_pseudo_label(features.codes, label)
         case WithdrawPseudoLabel(features, label):
             learner.trainer.withdraw_pseudo_label(features.codes, label)
+        case AdoptWindowMeans(class_sums):
+            learner.trainer.adopt_window_means(class_sums)
         case AddClass(name):
             learner.add_class(name)
         case ChangeClasses(changes):

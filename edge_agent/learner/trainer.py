@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.config import LearnerSettings
-from headway.arrays import AnyArray, Float32, Float64, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import Variant
 from headway.errors import ConfigError
 from headway.fields import Fields, JsonValue
@@ -42,6 +42,11 @@ class Trainer(Protocol):
     @property
     def labels(self) -> int:
         """Labels taken in so far; the number the next one gets."""
+        ...
+
+    @property
+    def label_counts(self) -> Int64 | None:
+        """Labels of each class, int64 (C,); None for a trainer that does not count them."""
         ...
 
     @property
@@ -82,6 +87,20 @@ class Trainer(Protocol):
 
     def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
         """Undo `add_pseudo_label`, to the bit. Raises LocalError where it cannot."""
+        ...
+
+    def guess_windows(self, codes: Int8) -> Int64 | None:
+        """Where the classes lie, by windows without a label: int64 (d + 1, C), for `adopt_window_means`.
+
+        codes: int8 (n, d). None where that would change nothing.
+        """
+        ...
+
+    def adopt_window_means(self, class_sums: Int64) -> None:
+        """Begin from these sums of windows without a label, instead of any before; zeros for none.
+
+        class_sums: int64 (d + 1, C). Not counted, not reported. Raises LocalError where this cannot be undone.
+        """
         ...
 
     def take_update(self) -> PendingUpdate | None:

@@ -2,6 +2,7 @@
 
 from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import Entry, redo
+from edge_agent.store.memory import MemoryStore
 from edge_agent.store.persisted import CHECKED_NAMES, CORRECTIONS, EPOCH, MARK, RECORDS, SHIFT, Extent, Persisted, Saved
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import (
@@ -19,7 +20,7 @@ from edge_agent.store.recovery import (
 )
 from edge_agent.store.retrying import RetryingStore
 from edge_agent.store.standby import StandbyStore
-from edge_agent.store.store import ADVICE, Changes, Condition, MemoryStore, OutboxRow, SQLiteStore, Store, StoreFailure
+from edge_agent.store.store import ADVICE, Changes, Condition, OutboxRow, SQLiteStore, Store, StoreFailure
 
 __all__ = [
     "ACK_RECORD",

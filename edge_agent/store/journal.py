@@ -18,6 +18,7 @@ from edge_agent.learner import (
     AddPseudoLabel,
     AdoptHead,
     AdoptPrior,
+    AdoptWindowMeans,
     ChangeClasses,
     CorrectLabel,
     HeadLearner,
@@ -28,7 +29,7 @@ from edge_agent.learner import (
     apply,
 )
 from edge_agent.pipeline import Features
-from headway.arrays import AnyArray, Float32
+from headway.arrays import AnyArray, Float32, describe
 from headway.class_changes import ClassChanges
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
@@ -41,6 +42,7 @@ CHECK_BYTES = 4
 COMPRESSION = 1
 
 
+JOURNALLED = ("taught", "corrected", "guessed", "windows", "class", "classes", "head", "prior")
 WITH_FEATURES = (LearnLabel, CorrectLabel, AddPseudoLabel, WithdrawPseudoLabel)
 
 
@@ -90,6 +92,8 @@ def redo(learner: HeadLearner, operations: Sequence[Operation]) -> None:
     for operation in operations:
         if isinstance(operation, LearnLabel):
             _check_width(operation, len(learner.classes))
+        if isinstance(operation, AdoptWindowMeans):
+            _check_sums(operation.class_sums, learner)
         # the update that a label finished lies in the outbox already
         apply(learner, operation)
     # the events of then were sent then
@@ -104,12 +108,20 @@ def _check_width(operation: LearnLabel, classes: int) -> None:
         raise StoreError(f"the journal teaches class {label}; this learner knows {classes}")
 
 
+def _check_sums(class_sums: AnyArray, learner: HeadLearner) -> None:
+    expected = (learner.feature_size + 1, len(learner.classes))
+    if class_sums.dtype != np.int64 or class_sums.shape != expected:
+        raise StoreError(f"the journal holds window sums {describe(class_sums)}; this learner has int64 {expected}")
+
+
 def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> JsonValue:
     match operation:
         case LearnLabel(_, _, label, served, queued):
             # a head may have learned of new classes within one entry, so the widths differ
             tensors[f"served.{number}"] = served.probability
             fields = _label_fields(tensors, number, label=label)
+            if served.temperature != 1.0:
+                fields["temperature"] = served.temperature
             return {"do": "taught", **fields, "source": served.served_by, "queued": queued}
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
@@ -118,6 +130,9 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
             return {"do": "guessed", "label": label, "withdrawn": False}
         case WithdrawPseudoLabel(_, label):
             return {"do": "guessed", "label": label, "withdrawn": True}
+        case AdoptWindowMeans(class_sums):
+            tensors[f"windows.{number}"] = class_sums
+            return {"do": "windows"}
         case AddClass(name):
             return {"do": "class", "name": name}
         case ChangeClasses(changes):
@@ -138,11 +153,12 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
 
 def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str, AnyArray]) -> Operation:
     """Row `number` of an entry. at: its row among the features; labels: learned before it."""
-    kind = row.choice("do", ("taught", "corrected", "guessed", "class", "classes", "head", "prior"))
+    kind = row.choice("do", JOURNALLED)
     operation: Operation
     if kind == "taught":
         probability: Float32 = tensors[f"served.{number}"]
-        served = Prediction(probability, row.text("source"))
+        temperature = row.number("temperature", low=0.0) if row.has("temperature") else 1.0
+        served = Prediction(probability, row.text("source"), temperature)
         label = _label(row, "label", number, tensors)
         operation = LearnLabel(labels, _features(tensors, at), label, served, row.boolean("queued"))
     elif kind == "corrected":
@@ -151,6 +167,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
     elif kind == "guessed":
         change = WithdrawPseudoLabel if row.boolean("withdrawn") else AddPseudoLabel
         operation = change(_features(tensors, at), row.integer("label"))
+    elif kind == "windows":
+        operation = AdoptWindowMeans(tensors[f"windows.{number}"])
     elif kind == "class":
         operation = AddClass(row.text("name"))
     elif kind == "classes":

@@ -11,8 +11,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from edge_agent.store.memory import MemoryStore
 from edge_agent.store.recovery import BACKUP, DATABASE, position_of, read_backup
-from edge_agent.store.store import Changes, MemoryStore, SQLiteStore, StoreFailure
+from edge_agent.store.store import Changes, SQLiteStore, StoreFailure
 from headway.errors import StoreError
 
 log = logging.getLogger("edge-agent")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,7 +16,7 @@ from typing import Protocol
 
 from headway.errors import StoreError
 
-SCHEMA_VERSION = TAIL_VERSION = 4
+SCHEMA_VERSION, TAIL_VERSION, SUMS_VERSION = 5, 4, 5
 # what brings the schema from version i to i + 1; never edit one that has shipped
 MIGRATIONS = (
     """
@@ -37,6 +38,10 @@ DROP TABLE state_before;
     """
 CREATE TABLE checkpoint (covered INTEGER NOT NULL);
 INSERT INTO checkpoint VALUES (0);
+""",
+    # CRC-32 of the value; none beside what was saved before
+    """
+ALTER TABLE state ADD COLUMN check_sum INTEGER;
 """,
 )
 # of entries that are part of the checkpoint
@@ -173,7 +178,7 @@ class SQLiteStore:
 
     def load(self) -> dict[str, bytes]:
         with self._errors_named():
-            return dict(self._connection.execute("SELECT name, value FROM state"))
+            return self._values()
 
     def journal(self) -> list[bytes]:
         with self._errors_named():
@@ -202,8 +207,9 @@ class SQLiteStore:
             raise StoreFailure(Condition.DAMAGED, f"{problem}: {ADVICE[Condition.DAMAGED]}")
         with self._errors_named(), self._transaction() as run:
             run.executemany(
-                "INSERT INTO state (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                changes.state.items(),
+                "INSERT INTO state (name, value, check_sum) VALUES (?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value, check_sum = excluded.check_sum",
+                [(name, value, zlib.crc32(value)) for name, value in changes.state.items()],
             )
             run.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in changes.dropped])
             if changes.checkpoint:
@@ -233,11 +239,23 @@ class SQLiteStore:
     def close(self) -> None:
         self._connection.close()
 
+    def _version(self) -> int:
+        """Of the schema; a database that is only read may be of an older agent."""
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _values(self) -> dict[str, bytes]:
+        query = "name, value, check_sum" if self._version() >= SUMS_VERSION else "name, value, NULL"
+        values: dict[str, bytes] = {}
+        for name, value, check_sum in self._connection.execute(f"SELECT {query} FROM state"):  # noqa: S608
+            if not isinstance(value, bytes) or (check_sum is not None and zlib.crc32(value) != check_sum):
+                problem = f"{self._path}: saved {name} does not fit its check sum: {ADVICE[Condition.DAMAGED]}"
+                raise StoreFailure(Condition.DAMAGED, problem)
+            values[name] = value
+        return values
+
     def _entries(self, query: str) -> list[bytes]:
         """query: takes the number of the last entry that the checkpoint covers."""
-        run = self._connection
-        # a database that is only read may be of an agent before tails
-        version = int(run.execute("PRAGMA user_version").fetchone()[0])
+        run, version = self._connection, self._version()
         covered = run.execute("SELECT covered FROM checkpoint").fetchone()[0] if version >= TAIL_VERSION else 0
         return [row[0] for row in run.execute(query, (covered,))]
 
@@ -253,7 +271,7 @@ class SQLiteStore:
         run.execute("PRAGMA journal_mode=WAL")
         run.execute("PRAGMA synchronous=FULL")
         run.execute("PRAGMA busy_timeout=5000")
-        found = int(run.execute("PRAGMA user_version").fetchone()[0])
+        found = self._version()
         if found > SCHEMA_VERSION:
             raise StoreError(f"{self._path} has schema {found}, this agent knows {SCHEMA_VERSION}; upgrade the agent")
         for version in range(found, SCHEMA_VERSION):
@@ -288,61 +306,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-class MemoryStore:
-    """The same contract without a disk, for a replay and for tests."""
-
-    def __init__(self) -> None:
-        self._state: dict[str, bytes] = {}
-        self._rows: dict[int, bytes] = {}
-        self._windows: dict[str, bytes] = {}
-        self._journal: list[bytes] = []
-        self._tail: list[bytes] = []
-
-    def load(self) -> dict[str, bytes]:
-        return dict(self._state)
-
-    def journal(self) -> list[bytes]:
-        return list(self._journal)
-
-    def tail(self) -> list[bytes]:
-        return list(self._tail)
-
-    def outbox(self, after: int, rows_max: int) -> list[OutboxRow]:
-        waiting = sorted(sequence for sequence in self._rows if sequence > after)
-        return [OutboxRow(sequence, self._rows[sequence]) for sequence in waiting[:rows_max]]
-
-    def outbox_size(self) -> tuple[int, int]:
-        return len(self._rows), sum(map(len, self._rows.values()))
-
-    def windows(self) -> list[tuple[str, bytes]]:
-        return list(self._windows.items())
-
-    def commit(self, changes: Changes) -> None:
-        rows = {s: p for s, p in self._rows.items() if s > (changes.acknowledged or 0)}
-        taken = [row.sequence for row in changes.outbox if row.sequence in rows]
-        if taken:
-            raise StoreError(f"outbox sequence {taken[0]} is taken")
-        self._state |= changes.state
-        for name in changes.dropped:
-            self._state.pop(name, None)
-        if changes.checkpoint:
-            self._tail, self._journal = _newest([*self._tail, *self._journal]), []
-        self._journal += changes.journal
-        for window_id in changes.forgotten:
-            self._windows.pop(window_id, None)
-        self._windows |= changes.windows
-        self._rows = rows | {row.sequence: row.payload for row in changes.outbox}
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def _newest(entries: list[bytes]) -> list[bytes]:
-    """The last of them, at most TAIL_BYTES_MAX and one more."""
-    size, first = 0, len(entries)
-    while first and size < TAIL_BYTES_MAX:
-        first -= 1
-        size += len(entries[first])
-    return entries[first:]

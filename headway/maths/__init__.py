@@ -1,6 +1,6 @@
 """The mathematics of a head: exact integer statistics, closed-form and gradient solutions, losses, metrics."""
 
-from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, scoring_loss
+from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
@@ -12,7 +12,7 @@ from headway.maths.posterior import Posterior
 from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
-from headway.maths.running_posterior import RunningPosterior
+from headway.maths.running_posterior import ABSENT, RunningPosterior
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
 from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
@@ -21,6 +21,7 @@ from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 from headway.maths.training_prior import TrainingPrior
 
 __all__ = [
+    "ABSENT",
     "CODE_MAX",
     "DISCRIMINANT_LOG2",
     "LABEL_THRESHOLD",
@@ -62,6 +63,7 @@ __all__ = [
     "calibrate_scale",
     "class_count_in",
     "fit_temperature",
+    "fit_temperatures",
     "fleet_head",
     "forgetting",
     "from_arrays",

@@ -106,6 +106,10 @@ class FewRows:
         start = max(self.sums.samples - count, 0)
         return FewRows(self.spectrum, self.sums.newest(count), self.turned[start:], self.means)
 
+    def with_means(self, means: Float64) -> FewRows:
+        """Beside other means of a prior, float64 (d, C)."""
+        return FewRows(self.spectrum, self.sums, self.turned, means.T @ self.spectrum.axes)
+
     def within_classes(self) -> tuple[Float64, Float64]:
         """Each row less the mean of its class, float64 (n, d), and these means, float64 (C, d), 0 without rows."""
         labels, counts = self.sums.labels, self.sums.counts

@@ -41,6 +41,38 @@ def test_every_limit_can_be_set(tmp_path: Path) -> None:
     assert read_settings(path).policy.limits == Limits(*[7] * len(fields(Limits)))
 
 
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("sqlite:///fleet.sqlite", "sqlite:///{folder}/fleet.sqlite"),
+        ("sqlite+pysqlite:///data/fleet.sqlite?timeout=3", "sqlite+pysqlite:///{folder}/data/fleet.sqlite?timeout=3"),
+        ("sqlite:////var/fleet.sqlite", "sqlite:////var/fleet.sqlite"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://fleet@db/fleet", "postgresql://fleet@db/fleet"),
+    ],
+)
+def test_a_relative_database_counts_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, database: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "a.toml").write_text(MINIMAL + f'database_url = "{url}"\n')
+    assert read_settings(tmp_path / "a.toml").database == database.format(folder=tmp_path)
+    assert read_settings(Path("../a.toml")).database == database.format(folder=tmp_path)
+
+
+def test_a_database_that_is_only_in_the_working_directory_is_taken_for_one_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "fleet.sqlite").touch()
+    (tmp_path / "a.toml").write_text(MINIMAL + 'database_url = "sqlite:///fleet.sqlite"\n')
+    assert read_settings(tmp_path / "a.toml").database == f"sqlite:///{here}/fleet.sqlite"
+    assert f"{tmp_path}/fleet.sqlite does not exist, so {here}/fleet.sqlite is taken" in caplog.text
+
+
 def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(MINIMAL + '[mqtt]\nport = 1884\nhost = "broker"\n')

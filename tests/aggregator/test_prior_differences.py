@@ -14,6 +14,8 @@ from aggregator.policy import Limits, Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.sql import SqlStore
+from headway.maths.head import Head
+from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
 from headway.ports import Received
 from headway.wire.topics import ALL, Kind, topic
@@ -42,13 +44,19 @@ class Growing:
     def __init__(self, store: Store | None = None, policy: Policy = POLICY, names: tuple[str, ...] = NAMES) -> None:
         self.fleet = Fleet(policy, MemoryStore() if store is None else store)
         self.held = {name: Statistics.zeros(SIZE, CLASSES, SPACE) for name in names}
+        self.before = dict(self.held)
         self.counters = dict.fromkeys(names, 0)
         self.seed = 0
 
     def learn(self, name: str, count: int, classes: tuple[str, ...] = CLASSES) -> None:
         self.seed += 1
+        self.before[name] = self.held[name]
         self.held[name] = self.held[name] + tables(count, self.seed, classes)
         self.report(name)
+
+    def earlier(self, name: str) -> Statistics:
+        """What a device held before it last learned."""
+        return self.before[name]
 
     def report(self, name: str, retain: bool = False) -> None:
         self.counters[name] += not retain
@@ -370,3 +378,72 @@ def test_priors_that_are_turned_off_and_on_again_begin_anew() -> None:
     for name in NAMES:
         again.learn(name, 10)
     assert again.ask() == total(again)
+
+
+@pytest.fixture
+def no_head_beyond_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for a report with which there is no head."""
+
+    def solve(source: Statistics, devices: Statistics, shrinkage: float) -> Head:
+        if devices.samples > 500:
+            raise np.linalg.LinAlgError("Singular matrix")
+        return fleet_head(source, devices, shrinkage)
+
+    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", solve)
+
+
+@pytest.mark.usefixtures("no_head_beyond_500")
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_quarantined_device_is_not_told_and_is_none_of_those_that_are_new(store: Store, restarted: bool) -> None:
+    subject = Growing(store, names=("a", "b", "c", "bad"))
+    for name in ("a", "b"):
+        subject.learn(name, 20)
+    subject.learn("bad", 1000)
+    subject.fleet.pass_time()
+    with store.transaction():
+        assert [row.device for row in store.quarantined()] == ["bad"]
+    if restarted:
+        subject.fleet.restart()
+    assert subject.ask() is None, "two devices count, and three are the fewest that are told"
+    subject.learn("c", 20)
+    assert subject.ask() == total(subject, "bad")
+    for name in ("a", "b"):
+        subject.learn(name, 20)
+    assert subject.ask() == total(subject, "bad", "a", "b") + subject.earlier("a") + subject.earlier("b")
+    subject.held["bad"] = Statistics.zeros(SIZE, CLASSES, SPACE)
+    subject.learn("bad", 20)
+    assert subject.ask() == total(subject), "its next report is a good one"
+
+
+@pytest.mark.usefixtures("no_head_beyond_500")
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_set_aside_after_it_was_told_is_told_no_longer(store: Store, restarted: bool) -> None:
+    subject = Growing(store, names=("a", "b", "c", "bad"))
+    for name in ("a", "b"):
+        subject.learn(name, 20)
+    subject.learn("bad", 1000)
+    assert subject.ask() == total(subject), "no head was computed yet"
+    subject.fleet.pass_time()
+    if restarted:
+        subject.fleet.restart()
+    assert subject.ask() is None, "the difference to what was told would be one device's"
+    for name in ("a", "b", "c"):
+        subject.learn(name, 20)
+    assert subject.ask() == total(subject, "bad")
+
+
+@pytest.mark.usefixtures("no_head_beyond_500")
+def test_what_was_told_before_stays_told_when_a_later_report_is_set_aside(store: Store) -> None:
+    subject = Growing(store, names=("a", "b", "c", "bad"))
+    for name in ("a", "b", "bad"):
+        subject.learn(name, 20)
+    before = subject.ask()
+    assert before == total(subject)
+    subject.learn("bad", 1000)
+    subject.fleet.pass_time()
+    assert subject.ask() == before
+    for name in ("a", "b"):
+        subject.learn(name, 20)
+    assert subject.ask() == before, "two devices are new"
+    subject.learn("c", 20)
+    assert subject.ask() == total(subject, "bad") + subject.earlier("bad")

@@ -80,6 +80,14 @@ def test_a_broker_that_needs_a_person_ends_the_service_with_one_line() -> None:
     assert transport.stopped
 
 
+def test_an_aggregator_whose_session_is_taken_over_leaves_as_one_whom_the_broker_refuses_and_says_why() -> None:
+    line = "b:1883: Session taken over (142); another client uses this id; give each machine its own"
+    made, _ = service(Connected(False), Disconnected(line, Response.PERSON, 142))
+    with pytest.raises(TransportError, match=r"own\. One aggregator serves a fleet: stop the other") as raised:
+        made.run()
+    assert raised.value.exit_code == 9
+
+
 def test_who_is_told_to_stop_does_not_start_again_with_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     made, transport = service(Connected(False))
     monkeypatch.setattr(Aggregator, "superseded", True)

@@ -11,7 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState
 from headway.errors import StoreError
 from headway.wire.messages import Ack, Metrics, StatisticsReport, Update

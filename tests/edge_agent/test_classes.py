@@ -11,7 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.cli import main
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.maths.head import Head, HeadInput, HeadKind

@@ -16,7 +16,7 @@ from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.gradient.trainer import HURRIED_LABELS, HURRY, GradientTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState
 from headway.arrays import Float32, Int64
 from headway.errors import StoreError

@@ -9,6 +9,7 @@ import pytest
 import edge_agent
 from edge_agent import embed
 from edge_agent.config import LearnerSettings
+from headway.durable import CHECK_BYTES
 from headway.errors import DataError, StoreError
 from tests.arrays import assert_same
 from tests.edge_agent.variants import CLASSES, IdentityRuntime, variant, windows
@@ -56,6 +57,18 @@ def test_saved_and_loaded_it_goes_on_to_the_bit(tmp_path: Path) -> None:
     assert_same(second.predict_proba(x), straight.predict_proba(x))
     assert second.label(guess.id, int(y[0]))
     assert second.observe(x[1]).id == "#1"
+
+
+def test_a_saved_file_with_one_flipped_bit_is_refused_and_one_without_a_sum_is_taken(tmp_path: Path) -> None:
+    x, y = windows(30, drift=0.8)
+    path, learner = tmp_path / "state", edge_agent.Learner(variant())
+    learner.learn_many(x, y).save(path)
+    good = path.read_bytes()
+    path.write_bytes(good[CHECK_BYTES:])
+    assert_same(edge_agent.Learner(variant()).load(path).predict_proba(x), learner.predict_proba(x))
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(StoreError, match="state is damaged: its check sum does not fit"):
+        edge_agent.Learner(variant()).load(path)
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

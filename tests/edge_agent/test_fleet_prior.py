@@ -14,7 +14,7 @@ from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError

@@ -15,11 +15,11 @@ from edge_agent.labels.events import SHIFT
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
+from edge_agent.store import Changes, MemoryStore, SQLiteStore
 from edge_agent.store import checkpointer as checkpointer
 from edge_agent.store.journal import Entry
 from edge_agent.store.pieces import INDEX, PIECE, join, split
 from edge_agent.store.recovery import verify
-from edge_agent.store.store import Changes, MemoryStore, SQLiteStore
 from edge_agent.sync.history import SyncState
 from headway.bundle.head_weights import fold_frozen_head
 from headway.errors import StoreError

@@ -13,9 +13,10 @@ from edge_agent.labels.remembered import RememberedWindows, Window
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import Changes, MemoryStore
 from edge_agent.sync.history import SyncState
 from headway.class_changes import ClassChanges
+from headway.durable import CHECK_BYTES
 from headway.errors import DataError, StoreError
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.statistics import Statistics
@@ -118,6 +119,32 @@ def test_a_window_seen_again_is_the_newest_after_a_restart_too() -> None:
     second.windows.restore(store.windows())
     second.process(pipeline().features(x[:1]), None, ["d"])
     assert [window_id for window_id, _ in second.windows.all()] == ["a", "c", "d"]
+
+
+def test_a_damaged_window_is_forgotten_alone_and_for_good(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = windows(3)
+    store, first = MemoryStore(), agent(rows=3)
+    first.process(pipeline().features(x), None, ["a", "b", "c"])
+    store.commit(first.changes())
+    damaged = bytearray(dict(store.windows())["b"])
+    damaged[-1] ^= 1
+    store.commit(Changes({}, windows={"b": bytes(damaged)}))
+    second = agent(rows=3)
+    second.windows.restore(store.windows())
+    assert "window 'b' is forgotten: saved window is damaged: its check sum does not fit" in caplog.text
+    assert second.label(["a", "b", "c"], y).unknown == 1
+    store.commit(second.changes())
+    assert [window_id for window_id, _ in store.windows()] == ["a", "c"]
+
+
+def test_a_window_saved_without_a_check_sum_is_remembered() -> None:
+    x, _ = windows(1)
+    first = agent(rows=3)
+    first.process(pipeline().features(x), None, ["a"])
+    ((_, payload),) = first.windows.all()
+    found, known = Window.decode(payload[CHECK_BYTES:]), first.windows.get("a")
+    assert known is not None
+    assert_same(found.codes, known.codes)
 
 
 def test_a_corrected_label_serves_at_once() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent import file_at_hand, intake
+from edge_agent import file_at_hand, intake, persistence
 from edge_agent.answer_draft import AnswerDraft, write_answer
 from edge_agent.attempts import Attempts
 from edge_agent.effects import Answer
@@ -81,9 +81,10 @@ def power(monkeypatch: pytest.MonkeyPatch) -> Power:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_units() -> Iterator[None]:
-    """A file of `ROWS` rows is a large one."""
+    """A file of `ROWS` rows is a large one. How long classes last is off: a restart forgets it, on purpose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_at_hand, "UNIT_ROWS", UNIT_ROWS)
+        patch.setattr(persistence, "LEAD_MIN", float("inf"))
         yield
 
 

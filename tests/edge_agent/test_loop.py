@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Received, Response
 from headway.wire.messages import Ack, Reported, Update
 from headway.wire.topics import Kind, parse_topic, topic

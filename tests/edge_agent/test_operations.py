@@ -83,6 +83,9 @@ def test_what_cannot_be_undone_is_not_learned() -> None:
         trainer.add_pseudo_label(codes, 0)
     with pytest.raises(LocalError, match="self_training needs the exact learner"):
         trainer.withdraw_pseudo_label(codes, 0)
+    with pytest.raises(LocalError, match="self_training needs the exact learner"):
+        trainer.adopt_window_means(np.zeros((codes.shape[1] + 1, 3), np.int64))
+    assert trainer.guess_windows(codes) is None
 
 
 def test_a_finished_update_is_foreseen_by_the_label_before() -> None:

@@ -17,8 +17,8 @@ from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup.restore import resume
+from edge_agent.store import MemoryStore, SQLiteStore, Store
 from edge_agent.store.retrying import RetryingStore
-from edge_agent.store.store import MemoryStore, SQLiteStore, Store
 from edge_agent.sync.history import SyncState
 from edge_agent.training import Training
 from headway.errors import ConfigError

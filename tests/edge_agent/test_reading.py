@@ -10,6 +10,7 @@ import pytest
 
 from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import CANDIDATE, ExactTrainer
+from headway.arrays import Int8
 from headway.errors import StoreError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
@@ -41,6 +42,7 @@ def life(size: int, labels: int, seed: int) -> tuple[Statistics, list[Operation]
     operations: list[Operation] = []
 
     truth: list[int | None] = known.tolist()
+    seen = codes_of(np.arange(30) % 3)
     for row in range(labels):
         operations.append(partial(ExactTrainer.learn, codes=codes[row : row + 1], labels=known[row : row + 1]))
         kind, at = random.integers(0, 40), int(random.integers(0, row + 1))
@@ -56,10 +58,19 @@ def life(size: int, labels: int, seed: int) -> tuple[Statistics, list[Operation]
                 operations.append(partial(ExactTrainer.withdraw_pseudo_label, code=code, label=row % 3))
         elif kind == 6:
             operations.append(partial(ExactTrainer.drifted, since=max(0, row - 20)))
+        if row < 12:
+            operations.append(partial(see, codes=seen))
     operations.insert(len(operations) // 5, partial(ExactTrainer.adopt_prior, statistics=fleet))
     operations.insert(len(operations) // 3, partial(ExactTrainer.with_classes, classes=(*CLASSES, "d")))
     operations.insert(len(operations) // 2, partial(ExactTrainer.renamed, renames=[("d", "e")]))
     return training, operations
+
+
+def see(trainer: ExactTrainer, codes: Int8) -> None:
+    """Windows without a label, after a label."""
+    class_sums = trainer.guess_windows(codes)
+    if class_sums is not None:
+        trainer.adopt_window_means(class_sums)
 
 
 def bits(trainer: ExactTrainer) -> tuple[bytes, bytes, bytes]:

@@ -10,7 +10,7 @@ from edge_agent.learner.exact.recipes import head_start
 from edge_agent.learner.exact.settings import EARLY_LABELS, RECIPES, ExactSettings, Recipe
 from edge_agent.learner.exact.trainer import ExactTrainer
 from headway.errors import LocalError
-from tests.edge_agent.test_exact import labelled, trainer
+from tests.edge_agent.test_exact import CLASSES, labelled, trainer
 
 SETTINGS = ExactSettings()
 
@@ -27,9 +27,27 @@ def names(learner: ExactTrainer) -> set[str]:
 
 def test_early_experts_are_given_up_once_labels_are_many() -> None:
     early = {recipe.name for recipe in RECIPES if recipe.labels_max == EARLY_LABELS}
-    assert early == {"steady", "ridge"}
-    assert early <= names(taught(40))
+    assert early == {"steady", "keen", "ridge"}
+    assert early - names(taught(40)) == {"steady"}
     assert not early & names(taught(EARLY_LABELS + 200))
+
+
+def test_labels_are_trusted_less_until_every_class_has_one() -> None:
+    codes, labels = labelled(40, seed=2)
+    learner = trainer()
+    learner.learn(codes[labels != 2], labels[labels != 2])
+    assert {"steady", "keen"} & names(learner) == {"steady"}
+    third = np.flatnonzero(labels == 2)[:1]
+    learner.learn(codes[third], labels[third])
+    assert {"steady", "keen"} & names(learner) == {"keen"}
+    learner.with_classes((*CLASSES, "new"))
+    assert {"steady", "keen"} & names(learner) == {"steady"}
+
+
+def test_an_expert_that_no_label_has_calibrated_is_as_sure_as_they_usually_are() -> None:
+    assert SETTINGS.usual_temperature == 4.0
+    assert ExactSettings(temperatures=(1.0,)).usual_temperature == 1.0
+    assert set(trainer()._served.ensemble.solved.temperatures.values()) == {4.0}
 
 
 def test_a_class_without_a_label_has_a_head_start_that_fades() -> None:

@@ -131,7 +131,25 @@ def missing_wal(path: Path) -> None:
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("harm", [missing, empty, no_tables, no_rows, missing_beside_its_log, truncated])
+def one_digit(path: Path) -> None:
+    """A value that nothing but its check sum tells from a good one."""
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE state SET value = CAST('9' AS BLOB) WHERE name = 'release'")
+    connection.commit()
+    connection.close()
+
+
+def not_even_bytes(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE state SET value = 7, check_sum = NULL WHERE name = 'device'")
+    connection.commit()
+    connection.close()
+
+
+HARMS = [missing, empty, no_tables, no_rows, missing_beside_its_log, truncated, one_digit, not_even_bytes]
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_lost_database_beside_a_good_backup_is_a_recovery(
     tmp_path: Path, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from edge_agent.sync.refusal import DOUBLINGS_MAX
 from headway.ports import Connected, Received
 from headway.wire import Ack, Kind, Reported, parse_topic, topic

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.store.store import MIGRATIONS, Changes, MemoryStore, OutboxRow, SQLiteStore, Store
+from edge_agent.store import Changes, MemoryStore, OutboxRow, SQLiteStore, Store
+from edge_agent.store.store import MIGRATIONS
 from headway.errors import StoreError
 
 Open = Callable[[], Store]
@@ -83,7 +84,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="schema 99, this agent knows 4; upgrade"):
+    with pytest.raises(StoreError, match="schema 99, this agent knows 5; upgrade"):
         SQLiteStore(path)
 
 

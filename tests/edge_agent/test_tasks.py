@@ -16,7 +16,7 @@ from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.gate.gate import FROZEN
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
-from edge_agent.store.store import MemoryStore
+from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState
 from headway.arrays import AnyArray
 from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes

@@ -12,11 +12,12 @@ import numpy as np
 
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
-from headway.errors import BundleError, DataError, HeadwayError, RemoteError
+from headway.errors import BundleError, DataError, HeadwayError, RemoteError, StoreError
 from headway.fields import canonical_json, parse_json
 from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
 from tests.fuzz.spool import NAMES, SpoolFolder, arrays, packed, seeds
+from tests.fuzz.state import SavedLearner, StateFolder, in_place
 from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_messages import DECODE, MESSAGES
 
@@ -25,7 +26,10 @@ TENSORS = "tensors.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """seeds: valid inputs; parse raises `family` on bad ones; wrap turns a mutated part into the whole input."""
+    """seeds: valid inputs; parse raises `family` on bad ones; wrap turns a mutated part into the whole input.
+
+    cost: how many inputs of another target take as long as one of this.
+    """
 
     name: str
     seeds: tuple[bytes, ...]
@@ -33,11 +37,13 @@ class Target:
     family: type[HeadwayError]
     wrap: Callable[[bytes], bytes | None] = lambda part: part
     mutate: Callable[[bytes, Sequence[bytes], np.random.Generator], bytes] = mutated
+    cost: int = 1
 
 
 def targets() -> list[Target]:
     """All of them."""
     small, spool = decode_container(small_variant().encode()), SpoolFolder()
+    exact, gradient, learner = StateFolder("exact"), StateFolder("gradient"), SavedLearner()
 
     def with_manifest(part: bytes) -> bytes | None:
         """The mutated manifest in its canonical form, over the members as they are."""
@@ -69,6 +75,18 @@ def targets() -> list[Target]:
         Target("spool file", seeds(), spool.read, DataError),
         Target("spool array", arrays(), spool.read, DataError, packed),
         Target("spool name", NAMES, spool.take, DataError),
+        Target("state database", (exact.database,), exact.open_database, StoreError, cost=20),
+        Target("state backup", (exact.backup,), exact.open_backup, StoreError, cost=20),
+        Target("state value", exact.values, exact.open_value, StoreError, mutate=in_place, cost=20),
+        Target(
+            "state value of gradient learner",
+            gradient.values,
+            gradient.open_value,
+            StoreError,
+            mutate=in_place,
+            cost=20,
+        ),
+        Target("state file of a Learner", (learner.content,), learner.load, StoreError),
     ]
 
 

@@ -26,10 +26,22 @@ def stop() -> Iterator[StopRequest]:
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_both_signals_ask_to_stop(stop: StopRequest, number: int) -> None:
+def test_each_signal_asks_to_stop(stop: StopRequest, number: int) -> None:
     assert not stop.requested
     os.kill(os.getpid(), number)
     assert stop.requested
+
+
+def test_under_nohup_the_end_of_the_terminal_is_no_request() -> None:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stop = StopRequest.on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_second_signal_inside_the_handler_of_the_first_blocks_nobody(stop: StopRequest) -> None:

@@ -125,6 +125,10 @@ class Buckets:
         return joined([self._no_rows(), *rows]) if len(rows) == len(self._buckets) else None
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self._empty.classes
+
+    @property
     def counts(self) -> Int64:
         """Labels of each class, int64 (C,)."""
         return self._counts

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from edge_agent.learner.exact.knowledge import Knowledge
+from edge_agent.learner.exact.left_in import left_in_share, mixed
 from edge_agent.learner.exact.recipes import Solved, by_solution, head_start, solve
 from edge_agent.learner.exact.settings import ExactSettings
-from headway.arrays import Float32, Float64, Int8
+from headway.arrays import Float32, Float64, Int8, Int64
 from headway.maths import Head, RunningPosterior, log_softmax, scoring_loss
 
 
@@ -46,9 +48,8 @@ class Weights:
         return weights
 
     def judged(self, losses: Mapping[str, Float64]) -> Weights:
-        """What losses on the same rows say, and nothing before: log-losses in nats, float64 (n,) per expert."""
-        rate, most = self.settings.few_rate, self.settings.loss_max
-        totals = [-rate * float(np.minimum(loss, most).sum()) for loss in losses.values()]
+        """What losses on the same rows say, and nothing before: bounded log-losses in nats, float64 (n,) per expert."""
+        totals = [-self.settings.few_rate * float(loss.sum()) for loss in losses.values()]
         return self._settled(tuple(losses), np.array(totals))
 
     def scored(self, names: tuple[str, ...], losses: Float64) -> Weights:
@@ -68,7 +69,8 @@ class Ensemble:
     """The experts at one point: heads solved from what was known, and their weights. Only `refit` makes another.
 
     left_out_losses: what the gate compares (headway.maths.scoring_loss), of the pool, for the newest labels, each
-    predicted by experts solved without it, float64 (n,); None where leave-one-out does not judge.
+    predicted by experts solved without it and, where labels of its class are few, in part by those that learned it
+    (`left_in`), float64 (n,); None where leave-one-out does not judge.
     """
 
     solved: Solved
@@ -93,15 +95,34 @@ def refit(
     few = knowledge.few
     solved = solve(knowledge, settings, temperatures, leave_out=few or calibrate or judge)
     rows = solved.shared_rows
-    newest = knowledge.evidence.newest(rows).labels
+    newest = knowledge.evidence.newest(rows)
+    left_out = {name: logs[len(logs) - rows :] for name, logs in solved.left_out.items()}
+    left_in, share = solved.left_in(newest.codes), _left_in_share(knowledge, newest.labels, settings)
     if (few or judge) and rows >= (settings.drift_labels_min if knowledge.drift is not None else 1):
-        at = np.arange(rows)
-        weights = weights.judged({name: -logs[-rows:][at, newest] for name, logs in solved.left_out.items()})
+        loss = partial(_log_loss, labels=newest.labels, most=settings.loss_max)
+        weights = weights.judged({name: mixed(loss(left_out[name]), loss(left_in[name]), share) for name in left_out})
     if not few or not rows:
         return Ensemble(solved, weights, None)
-    parts = zip(weights.of(tuple(solved.left_out)), solved.left_out.values(), strict=True)
-    pooled = np.asarray(sum(weight * logs[-rows:] for weight, logs in parts))
-    return Ensemble(solved, weights, scoring_loss(np.exp(log_softmax(pooled)), newest))
+    of = weights.of(tuple(left_out))
+    left, kept = (scoring_loss(np.exp(_pooled(of, logs)), newest.labels) for logs in (left_out, left_in))
+    return Ensemble(solved, weights, mixed(left, kept, share))
+
+
+def _left_in_share(knowledge: Knowledge, labels: Int64, settings: ExactSettings) -> Float64:
+    taught = knowledge.buckets
+    trained = knowledge.prior.centre.with_classes(taught.classes).seen > 0
+    return left_in_share(labels, taught.counts, trained, settings)
+
+
+def _log_loss(logs: Float64, labels: Int64, most: float) -> Float64:
+    """Log-losses in nats, at most `most`, float64 (n,). logs: log-probabilities, float64 (n, C)."""
+    losses: Float64 = np.minimum(-logs[np.arange(len(labels)), labels], most)
+    return losses
+
+
+def _pooled(weights: Float64, logs: Mapping[str, Float64]) -> Float64:
+    """Log-probabilities of the pool, float64 (n, C), from those of the experts."""
+    return log_softmax(np.asarray(sum(weight * each for weight, each in zip(weights, logs.values(), strict=True))))
 
 
 class ServedHeads:

@@ -15,16 +15,17 @@ from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.pseudo_labels import PseudoLabels
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
-from headway.arrays import AnyArray, Int8
+from edge_agent.learner.exact.window_means import WindowMeans, guessed
+from headway.arrays import AnyArray, Int8, Int64
 from headway.fields import Fields, JsonValue
-from headway.maths import FewRows, Statistics, SumOf, Sums
+from headway.maths import FewRows, RowSums, Statistics, SumOf, Sums, joined
 
 
 class Knowledge:
     """prior: what was known before any label; buckets: statistics of the device's labels by time.
 
     waiting: labels that came since the last `fold`, in no bucket yet; evidence: the newest labels in the buckets;
-    pseudo_labels: windows that the learner labelled itself.
+    pseudo_labels: windows that the learner labelled itself; window_means: where windows without a label seem to lie.
     """
 
     def __init__(self, training: Statistics, settings: ExactSettings) -> None:
@@ -43,6 +44,7 @@ class Knowledge:
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
         self.pseudo_labels = PseudoLabels(empty, settings.pseudo_label_batch)
+        self.window_means = WindowMeans(training.size, len(training.classes))
         # number of the first label since the last drift, and whether those since have yet to meet the classes of before
         self._drift: int | None = None
         self._awaiting_classes = False
@@ -52,6 +54,13 @@ class Knowledge:
         """Everything this device was taught, exactly."""
         total, waiting = self.buckets.total, self._waiting_rows()
         return total + Statistics.of(waiting.codes, waiting.labels, total.classes, total.space)
+
+    @property
+    def label_counts(self) -> Int64:
+        """Labels of each class, int64 (C,); pseudo-labels are none."""
+        counts = self.buckets.counts.copy()
+        np.add.at(counts, [label for _, label in self.waiting], 1)
+        return counts
 
     @property
     def learned(self) -> Sums:
@@ -64,10 +73,7 @@ class Knowledge:
         """What is learned as rows, where heads are solved from these; see `ExactSettings.from_rows`."""
         if not self._settings.from_rows(self._size, self.buckets.labels) or self.pseudo_labels.statistics.samples:
             return None
-        rows, centre = self.buckets.rows, self.prior.centre
-        if rows is None or not set(self.prior.statistics.classes) <= set(rows.classes):
-            return None
-        return FewRows.of(centre.spread.spectrum(), rows, centre.with_classes(rows.classes).means)
+        return self._in_axes(self.buckets.rows)
 
     @property
     def labels(self) -> int:
@@ -123,9 +129,23 @@ class Knowledge:
         self._awaiting_classes = not covered
         return bool(covered)
 
+    def guess_windows(self, codes: Int8) -> Int64:
+        """Class sums of windows without a label, int64 (d + 1, C): see window_means.py. codes: int8 (n, d).
+
+        None of them, where labels of every class are as many as `class_labels_min` or some class has none.
+        """
+        fewest = self.label_counts.min()
+        if not 0 < fewest < self._settings.class_labels_min:
+            return np.zeros_like(self.window_means.class_sums)
+        rows = self.evidence.plus(self._waiting_rows())
+        few = self._in_axes(self._all_rows()) if self._settings.from_rows(self._size, self.labels) else None
+        taught = self.local if few is None else few.sums
+        return guessed(self.prior.centre, taught, rows, codes, self._settings, few)
+
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
         self.pseudo_labels.with_classes(classes)
+        self.window_means.with_classes(len(classes))
 
     def renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         self.buckets.renamed(renames)
@@ -136,7 +156,7 @@ class Knowledge:
         tensors, ranges = self.buckets.state()
         prior_tensors, values = self.prior.state()
         tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
-        tensors |= self.pseudo_labels.state() | prior_tensors
+        tensors |= self.pseudo_labels.state() | self.window_means.state() | prior_tensors
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
         return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **values}
@@ -149,10 +169,24 @@ class Knowledge:
         self.prior.restore(tensors, values)
         self.buckets.restore(tensors, ranges, self._drift or 0)
         self.pseudo_labels.restore(tensors)
+        self.window_means.restore(tensors)
         waiting = LabelledRows.restored(tensors, "pending", self._size)
         self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
         self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
         self.buckets.take_rows(self.evidence.codes, self.evidence.labels)
+
+    def _all_rows(self) -> RowSums | None:
+        """Those in the buckets and those that wait; None when some are no longer known."""
+        learned, waiting = self.buckets.rows, self._waiting_rows()
+        if learned is None:
+            return None
+        return joined([learned, RowSums(waiting.codes, waiting.labels, learned.classes)])
+
+    def _in_axes(self, rows: RowSums | None) -> FewRows | None:
+        centre = self.prior.centre
+        if rows is None or not set(self.prior.statistics.classes) <= set(rows.classes):
+            return None
+        return FewRows.of(centre.spread.spectrum(), rows, centre.with_classes(rows.classes).means)
 
     def _waiting_rows(self) -> LabelledRows:
         return LabelledRows.of(self.waiting, self._size)

@@ -2,7 +2,9 @@
 
 Posterior LDA (headway/maths/posterior.py) with training means worth little or more, with uniform class priors or the
 device's own, over all labels or the newest; while labels are few also ridge regression (headway/maths/ridge.py), which
-errs elsewhere. One factorisation serves all recipes of the same solution.
+errs elsewhere, and a discriminant whose prior begins where windows without a label lie (window_means.py).
+
+One factorisation serves all recipes of the same solution.
 """
 
 from __future__ import annotations
@@ -14,11 +16,10 @@ from itertools import groupby
 import numpy as np
 
 from edge_agent.learner.exact.knowledge import Knowledge
-from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
-from headway.arrays import Float64, Int64, is_large, return_freed_memory
-from headway.maths import FewRows, Head, Posterior, Ridge, Sums, fit_temperature, log_softmax
+from headway.arrays import Float64, Int8, Int64, is_large, return_freed_memory
+from headway.maths import ABSENT, FewRows, Head, Posterior, Ridge, Sums, fit_temperature, log_softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Solved:
     temperatures: Mapping[str, float]
     everything: Posterior
     met: bool
+
+    def left_in(self, codes: Int8) -> dict[str, Float64]:
+        """Log-probabilities from the heads as they are, float64 (n, C), of those that `left_out` knows. int8 (n, d)."""
+        values = codes.astype(np.float32)
+        return {name: log_softmax(self.heads[name].logits(values).astype(np.float64)) for name in self.left_out}
 
     @property
     def shared_rows(self) -> int:
@@ -56,23 +62,27 @@ def solve(
     start = head_start(learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
-    fitted = dict(temperatures)
+    fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, learned, settings)
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
-        solution = everything if of_all else _solution(recipes[0], knowledge.prior, view.statistics, few)
+        solution = everything if of_all else _solution(recipes[0], knowledge, settings, view.statistics, few)
         names = [recipe.name for recipe in recipes]
         local_priors = [recipe.local_priors and view.met for recipe in recipes]
         if leave_out and len(view.evidence):
             codes, labels = view.evidence.codes, view.evidence.labels
             for name, logits in zip(names, solution.leave_one_out(codes, labels, local_priors), strict=True):
-                grid = np.array(settings.temperatures)
-                fitted[name] = fit_temperature(logits, labels, settings.temperature_log2, grid)
+                # without the only sample of a class that training never had nothing is left of it: no temperature mends
+                # that, and the largest would hide it best
+                there = logits[np.arange(len(labels)), labels] > ABSENT
+                if there.any():
+                    grid = np.array(settings.temperatures)
+                    fitted[name] = fit_temperature(logits[there], labels[there], settings.temperature_log2, grid)
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
-            heads[name] = _served(head, fitted.get(name, 1.0), start)
+            heads[name] = _served(head, fitted[name], start)
         # a large one is not kept while the next is made
         del solution
     if is_large(learned.size):
@@ -108,13 +118,22 @@ class _View:
 
 
 def _view(recipe: Recipe, knowledge: Knowledge, learned: Sums, settings: ExactSettings) -> _View | None:
-    """None while there is no such expert: it was given up, or there is no reason to forget.
+    """None while there is no such expert: it was given up, its classes are not as it wants them, or there is no reason
+    to forget.
 
     Reasons are many labels, or a drift that the look-back does not reach beyond.
     """
     buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
     if 0 < recipe.labels_max < buckets.labels:
         return None
+    if recipe.every_class not in (None, bool(buckets.counts.all())):
+        return None
+    if recipe.window_means:
+        met = _all_met(buckets.counts, settings)
+        # labels enough say better where the classes lie; and guesses are not learned beside what they begin from
+        no_windows = met or not len(knowledge.window_means)
+        taught = buckets.everything if knowledge.pseudo_labels.statistics.samples else learned
+        return None if no_windows else _View(taught, met, knowledge.evidence)
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
         return _View(learned, _all_met(buckets.counts, settings), knowledge.evidence)
@@ -129,11 +148,18 @@ def _view(recipe: Recipe, knowledge: Knowledge, learned: Sums, settings: ExactSe
     return _View(recent, _all_met(recent.counts, settings), knowledge.evidence.newest(lookback))
 
 
-def _solution(recipe: Recipe, prior: Prior, local: Sums, few: FewRows | None) -> Posterior | Ridge:
+def _solution(
+    recipe: Recipe, knowledge: Knowledge, settings: ExactSettings, local: Sums, few: FewRows | None
+) -> Posterior | Ridge:
     few = None if few is None else few.newest(local.samples)
+    prior = knowledge.prior
     if recipe.ridge:
         return Ridge(prior.statistics, local, recipe.worth, few)
-    return Posterior(prior.centre, local, recipe.worth, few=few)
+    centre = prior.centre
+    if recipe.window_means:
+        centre = knowledge.window_means.centre(centre, local.classes, settings.window_worth)
+        few = None if few is None else few.with_means(centre.means)
+    return Posterior(centre, local, recipe.worth, few=few)
 
 
 def _all_met(counts: Int64, settings: ExactSettings) -> bool:

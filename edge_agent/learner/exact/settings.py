@@ -6,6 +6,7 @@ They are no part of the configuration: chosen once, they hold for every model an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from headway.errors import LocalError
@@ -21,7 +22,9 @@ class Recipe:
     worth: what a class mean of the training data counts for, in samples. lookback_labels: the newest labels that it is
     solved from, 0 for all, `SINCE_DRIFT` for those since the last drift. local_priors: class priors from the device's
     own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
-    labels_max: given up beyond so many labels, 0 for never.
+    labels_max: given up beyond so many labels, 0 for never. every_class: True, only once every class has a label;
+    False, only until then; None, always. window_means: the prior's means are those of windows without a label
+    (window_means.py); while there are any, and some class has fewer than `class_labels_min` labels.
     """
 
     name: str
@@ -30,21 +33,26 @@ class Recipe:
     local_priors: bool = False
     ridge: bool = False
     labels_max: int = 0
+    every_class: bool | None = None
+    window_means: bool = False
 
     @property
-    def solution(self) -> tuple[bool, float, int]:
+    def solution(self) -> tuple[bool, float, int, bool]:
         """Recipes of which this is equal come from one factorisation."""
-        return self.ridge, self.worth, self.lookback_labels
+        return self.ridge, self.worth, self.lookback_labels, self.window_means
 
 
-# while labels are few nobody knows how far to trust them, so that more cautious experts help; later they only cost
+# while labels are few nobody knows how far to trust them, so that experts help that trust them less or more; later they
+# only cost. Less is right while means that labels moved draw windows of the classes that have none.
 EARLY_LABELS = 256
 
 RECIPES = (
     Recipe("quick"),
     Recipe("quick-prior", local_priors=True),
-    Recipe("steady", worth=10.0, labels_max=EARLY_LABELS),
+    Recipe("steady", worth=10.0, labels_max=EARLY_LABELS, every_class=False),
+    Recipe("keen", worth=1.0, labels_max=EARLY_LABELS, every_class=True),
     Recipe("ridge", worth=1.0, ridge=True, labels_max=EARLY_LABELS),
+    Recipe("windows", window_means=True),
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("newest", lookback_labels=64),
     Recipe("since-drift", lookback_labels=SINCE_DRIFT),
@@ -65,6 +73,9 @@ class ExactSettings:
     telling apart, and all of them can still be left out one by one at the cost of one more solve.
     evidence_rows (labels): the newest labels that stay as rows, to be left out of the heads that learned them. As many
     as are few, so that every one of the few is asked.
+    left_in_labels (labels of a class): so many make leave-one-out count as much as the fit with the row left in, see
+    `left_in`. Between one, which still leaves half of what one label brings unheard, and two, with which more devices
+    fare worse than their frozen head.
     remember_labels (labels): below it nothing is forgotten, unless after a drift: a short look-back would know some
     classes or conditions from a handful of labels.
 
@@ -91,6 +102,10 @@ class ExactSettings:
     many of the newest are never merged. 64 is the shortest look-back; 32 buckets keep a state of some megabytes.
     pseudo_label_batch (windows): so many wait for one refit.
 
+    window_worth (samples): what a training mean counts for beside windows without a label.
+    window_sweeps: how often these are guessed anew; they hardly change after three.
+    window_shares: least and most share of the guesses that a class may have, in multiples of an even one.
+
     small_features (codes): up to here every label is worth a refit while labels are few.
     refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
     that solving all experts costs a label less than predicting it.
@@ -106,6 +121,7 @@ class ExactSettings:
 
     few_labels: int = 128
     evidence_rows: int = 128
+    left_in_labels: float = 1.5
     remember_labels: int = 512
 
     class_labels_min: int = 3
@@ -130,6 +146,10 @@ class ExactSettings:
     fine_buckets: int = 8
     pseudo_label_batch: int = 16
 
+    window_worth: float = 4.0
+    window_sweeps: int = 3
+    window_shares: tuple[float, float] = (0.35, 2.2)
+
     small_features: int = 128
     refit_labels: tuple[int, int, int] = (16, 64, 128)
     features_per_refit_label: int = 5
@@ -138,8 +158,14 @@ class ExactSettings:
     features_per_row: int = 4
 
     def __post_init__(self) -> None:
-        if not self.recipes or self.recipes[0].ridge or self.recipes[0].lookback_labels:
+        first = self.recipes[0] if self.recipes else Recipe("", ridge=True)
+        if first.ridge or first.lookback_labels or first.window_means or first.every_class is not None:
             raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
+
+    @property
+    def usual_temperature(self) -> float:
+        """That of an expert that no label has calibrated yet."""
+        return min(self.temperatures, key=lambda value: abs(math.log2(value) - self.temperature_log2))
 
     def few(self, labels: int) -> bool:
         """The one choice between two ways to judge heads by labels that they have not seen.

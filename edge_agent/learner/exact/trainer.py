@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.settings import RETIRED, ExactSettings
@@ -38,6 +40,10 @@ class ExactTrainer:
     def statistics(self) -> Statistics:
         """Everything this device was taught, exactly; pseudo-labels excepted."""
         return self._knowledge.local
+
+    @property
+    def label_counts(self) -> Int64 | None:
+        return self._knowledge.label_counts
 
     @property
     def pending(self) -> int:
@@ -90,6 +96,15 @@ class ExactTrainer:
         """Undo `add_pseudo_label`, to the bit."""
         if self._knowledge.pseudo_labels.withdraw(code, label):
             self._refit()
+
+    def guess_windows(self, codes: Int8) -> Int64 | None:
+        """Changes nothing."""
+        sums = self._knowledge.guess_windows(codes)
+        return None if np.array_equal(sums, self._knowledge.window_means.class_sums) else sums
+
+    def adopt_window_means(self, class_sums: Int64) -> None:
+        self._knowledge.window_means.adopt(class_sums)
+        self._refit()
 
     def drifted(self, since: int) -> None:
         """From label `since` on things are different: look-backs that begin there or later become experts."""

@@ -1,22 +1,38 @@
 """Scores the frozen head fairly: its confidence is calibrated on this device before it is compared.
 
 A network trained to the end is overconfident where its sensor has drifted. Without this the gate would leave it
-for any head that merely hedges, even where it is just as often right. What it serves stays untouched.
+for any head that merely hedges, even where it is just as often right. What it serves is calibrated by the same labels,
+under a prior that expects more of the overconfidence: the gate compares, people believe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Float64, Int64
 from headway.errors import StoreError
-from headway.maths import fit_temperature, scoring_loss, softmax
+from headway.fields import Fields, JsonValue
+from headway.maths import fit_temperatures, scoring_loss, softmax
 
 REFIT_LABELS = 32
 # the largest scoring loss: wrong, and sure of it
 MISSED_LOSS = 2.0
+# usual log2 of the temperature: for the gate, and for what is served, as networks are overconfident on new devices
+JUDGED_LOG2, SERVED_LOG2 = 0.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What this device's labels say about the frozen head: what its logits are divided by where it serves.
+
+    missed: share of the labels that were of a class that it does not know.
+    """
+
+    temperature: float = 1.0
+    missed: float = 0.0
 
 
 class FrozenScore:
@@ -27,7 +43,12 @@ class FrozenScore:
         self._logits: Float64 = np.zeros((0, class_count))
         self._labels: Int64 = np.zeros(0, np.int64)
         self._seen = 0
-        self._temperature = 1.0
+        self._temperature, self._served_temperature = 1.0, 1.0
+
+    @property
+    def calibration(self) -> Calibration:
+        missed = int((self._labels >= self._logits.shape[1]).sum())
+        return Calibration(self._served_temperature, missed / (len(self._labels) + 1))
 
     def add(self, logits: Float32, label: int) -> Float64 | None:
         """Take in one sample. Returns new losses of all kept samples, float64 (n,), when calibration moved them.
@@ -40,7 +61,9 @@ class FrozenScore:
         if self._seen > self._rows_max and self._seen % REFIT_LABELS:
             return None
         known = self._labels < self._logits.shape[1]
-        self._temperature = fit_temperature(self._logits[known], self._labels[known])
+        self._temperature, self._served_temperature = fit_temperatures(
+            self._logits[known], self._labels[known], (JUDGED_LOG2, SERVED_LOG2)
+        )
         return self.losses(self._logits, self._labels)
 
     def losses(self, logits: Float64, labels: Int64) -> Float64:
@@ -51,12 +74,23 @@ class FrozenScore:
         losses[known] = scoring_loss(probabilities.astype(np.float64), labels[known])
         return losses
 
-    def state(self) -> tuple[dict[str, AnyArray], float, int]:
-        return {"logits": self._logits, "labels": self._labels}, self._temperature, self._seen
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+        values: dict[str, JsonValue] = {
+            "temperature": self._temperature,
+            "served_temperature": self._served_temperature,
+            "seen": self._seen,
+        }
+        return {"logits": self._logits, "labels": self._labels}, values
 
-    def restore(self, tensors: Mapping[str, AnyArray], temperature: float, seen: int) -> None:
+    def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError."""
         logits, labels = tensors["logits"], tensors["labels"]
         if logits.shape != (len(labels), self._logits.shape[1]) or logits.dtype != np.float64:
             raise StoreError("saved logits of the frozen head are damaged")
-        self._logits, self._labels, self._temperature, self._seen = logits, labels, temperature, seen
+        self._logits, self._labels, self._seen = logits, labels, values.integer("seen")
+        self._temperature = values.number("temperature", low=0.0)
+        # agents before served probabilities were calibrated saved the gate's alone
+        self._served_temperature = (
+            values.number("served_temperature", low=0.0) if values.has("served_temperature") else self._temperature
+        )
+        values.finish()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edge_agent.learner.gate.frozen_score import REFIT_LABELS, FrozenScore
+from edge_agent.learner.gate.frozen_score import REFIT_LABELS, Calibration, FrozenScore
 from edge_agent.learner.gate.gate import FROZEN
 from headway.arrays import AnyArray, Float32, Float64
 from headway.errors import StoreError
@@ -37,6 +37,11 @@ TEMPERATURE_ROWS_MIN = 16
 
 class Scorer(Protocol):
     """Losses on one labelled window."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """How sure the frozen head may be where it serves."""
+        ...
 
     def losses(
         self, outputs: Mapping[str, Float32], frozen_logits: Float32, truth: AnyArray
@@ -72,6 +77,10 @@ class ClassScorer:
     def __init__(self, class_count: int, rows_max: int) -> None:
         self._frozen = FrozenScore(class_count, rows_max)
 
+    @property
+    def calibration(self) -> Calibration:
+        return self._frozen.calibration
+
     def losses(
         self, outputs: Mapping[str, Float32], frozen_logits: Float32, truth: AnyArray
     ) -> tuple[dict[str, float], Float64 | None]:
@@ -84,12 +93,10 @@ class ClassScorer:
         return float(int(outputs[0].argmax()) != int(truth[0]))
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
-        tensors, temperature, seen = self._frozen.state()
-        return tensors, {"temperature": temperature, "seen": seen}
+        return self._frozen.state()
 
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
-        self._frozen.restore(tensors, values.number("temperature", low=0.0), values.integer("seen"))
-        values.finish()
+        self._frozen.restore(tensors, values)
 
 
 class LabelScorer:
@@ -103,6 +110,10 @@ class LabelScorer:
         self._logits: Float64 = np.zeros((0, class_count))
         self._truth: Float64 = np.zeros((0, class_count))
         self._seen, self._temperature = 0, 1.0
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(self._temperature)
 
     def losses(
         self, outputs: Mapping[str, Float32], frozen_logits: Float32, truth: AnyArray
@@ -151,6 +162,10 @@ class ValueScorer:
     def __init__(self, class_count: int) -> None:
         self._known: Float64 = np.zeros(class_count)
         self._absolute: Float64 = np.zeros(class_count)
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration()
 
     def error(self, outputs: Float32, truth: AnyArray) -> float:
         known = ~np.isnan(truth[0])

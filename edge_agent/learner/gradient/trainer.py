@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.config import LearnerSettings
 from edge_agent.learner.gradient.rehearsal import Rehearsal
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
-from headway.arrays import AnyArray, Float32, Float64, Int8
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import (
     Variant,
     feature_energy,
@@ -89,6 +89,10 @@ class GradientTrainer:
             self._learn_one(codes[row : row + 1], labels[row : row + 1])
 
     @property
+    def label_counts(self) -> Int64 | None:
+        return None
+
+    @property
     def statistics(self) -> Statistics | None:
         return None
 
@@ -148,6 +152,12 @@ class GradientTrainer:
 
     def withdraw_pseudo_label(self, code: Int8, label: int) -> None:
         self.add_pseudo_label(code, label)
+
+    def guess_windows(self, codes: Int8) -> Int64 | None:
+        return None
+
+    def adopt_window_means(self, class_sums: Int64) -> None:
+        raise LocalError("descent starts from weights, not from means; self_training needs the exact learner")
 
     def adopt_prior(self, statistics: Statistics) -> None:
         """Nothing to do: descent starts from weights, not from statistics."""
