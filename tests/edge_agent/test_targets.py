@@ -191,7 +191,7 @@ def test_damaged_state_is_refused(task: Task) -> None:
     subject, other, pipeline = agent(task), agent(task), task_pipeline(task, exact=True)
     subject.process(pipeline.features(labelled(task, 30, seed=1)[0]), labelled(task, 30, seed=1)[1])
     blob = subject.learner.encode()
-    for tensor in ("trainer.evidence.rows", "trainer.bucket.0.gram"):
+    for tensor in ("trainer.evidence.rows", "trainer.bucket.0.codes"):
         with pytest.raises(StoreError):
             other.learner.restore(blob.replace(tensor.encode(), tensor[:-1].encode() + b"_"))
     with pytest.raises(StoreError):

@@ -147,4 +147,4 @@ def _view(recipe: TargetRecipe, knowledge: TargetKnowledge) -> tuple[Statistics,
         lookback = since
     elif not knowledge.may_forget(lookback):
         return None
-    return buckets.recent(lookback), knowledge.evidence.since(buckets.labels - lookback)
+    return buckets.recent(lookback).statistics(buckets.space), knowledge.evidence.since(buckets.labels - lookback)
