@@ -9,6 +9,7 @@ from __future__ import annotations
 from aggregator.effects import Refused
 from aggregator.heads import stored_report
 from aggregator.store import Store, StoredStatistics
+from aggregator.taken_updates import TakenUpdate
 from headway.wire import Parting, RunPoint, StatisticsChange, StatisticsReport, Update, epoch_position
 
 # branches that are remembered, and how often one is told where it parts before it counts as a refusal
@@ -22,8 +23,9 @@ class Branches:
         self._store, self._space = store, space
         # by device, epoch and run
         self._answers: dict[tuple[str, int, int], int] = {}
-        # whose updates are of another branch than those that were taken, likewise
+        # whose updates do not tell their place, and are of another branch than those that were taken, likewise
         self._others: dict[tuple[str, int, int], None] = {}
+        self._counted: dict[tuple[str, int, int], Update] = {}
 
     def parting(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> Parting | None:
         """Where the report's branch and the stored one part; None where one is part of the other."""
@@ -59,12 +61,46 @@ class Branches:
                     shared = RunPoint(run_id, until)
         return Parting(RunPoint(report.history.run_id, report.counter), shared) if shared.counter else None
 
-    def note_known(self, update: Update, known: int, run_id: int) -> None:
-        """An update whose sequence was taken already. known: the highest taken; run_id: of the run that sent that."""
+    def update_parting(self, update: Update) -> Parting | None:
+        """Where the branch of an update parts from that of the one taken last; None where it goes on from there, or is
+        part of it."""
+        taken, shared = TakenUpdate.stored(self._store, update.device, update.epoch), None
+        if not taken.counter or not update.counter or taken.counts(update):
+            return None
+        if not update.history.includes(taken.history.run_id, taken.counter):
+            shared = update.history.last_shared(update.counter, taken.history, taken.counter)
+        elif update.since < taken.counter or update.sequence <= self._store.sequence(update.device, update.epoch):
+            # a copy that was made while this update was in the making has told of the labels before
+            shared = RunPoint(taken.history.run_id, taken.counter)
+        return None if shared is None else Parting(RunPoint(update.run_id, update.counter), shared)
+
+    def is_taken(self, update: Update) -> bool:
+        """Whether what an update covers was taken before: in this update, or in those of a copy."""
+        known = self._store.sequence(update.device, update.epoch)
+        if TakenUpdate.stored(self._store, update.device, update.epoch).counts(update):
+            self._counted[update.device, update.epoch, update.run_id] = update
+            return True
+        run_id = self._store.sequence_run_id(update.device, update.epoch)
         if update.sequence == known and update.run_id and run_id not in (0, update.run_id):
             self._others[update.device, update.epoch, update.run_id] = None
             if len(self._others) > BRANCHES_MAX:
                 del self._others[next(iter(self._others))]
+        return update.sequence <= known
+
+    def follows(self, update: Update, known: int, expected: int) -> bool:
+        """Whether nothing is missing before an update, whose number should be `expected`. known: the highest taken."""
+        taken = TakenUpdate.stored(self._store, update.device, update.epoch)
+        if taken.counter and update.counter and expected == known + 1:
+            # numbers may be the same where a copy has ended an update elsewhere
+            return update.since == taken.counter
+        return update.sequence == expected
+
+    def take_counted(self) -> list[Update]:
+        """Updates since the last call that were taken before: the newest of each run. Their devices may not know what
+        was taken after them, from a copy, and are to hear of these."""
+        counted = [*self._counted.values()]
+        self._counted.clear()
+        return counted
 
     def check(self, update: Update) -> None:
         """Raises Refused for an update that follows on one that was never taken, because another branch of the device's
@@ -73,7 +109,7 @@ class Branches:
             problem = f"update {update.sequence} follows on one of a number that a copy of the device has used"
             raise Refused("conflict", f"{problem}; it begins a new epoch")
 
-    def answered(self, report: StatisticsReport | StatisticsChange) -> None:
+    def answered(self, report: StatisticsReport | StatisticsChange | Update) -> None:
         """A report is answered with where its branch parts. Raises Refused for one that goes on all the same."""
         branch = (report.device, report.epoch, report.history.run_id)
         answers = self._answers[branch] = self._answers.pop(branch, 0) + 1

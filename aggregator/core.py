@@ -25,6 +25,7 @@ from aggregator.policy import Policy
 from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.taken_updates import TakenUpdate
 from headway.errors import RemoteError
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
@@ -63,7 +64,7 @@ class Aggregator:
         self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
         self._heads = HeadPublisher(fleet, model, policy, store)
         self._priors = Priors(fleet, model, policy, store, self._heads)
-        self._registry = Registry(store, policy.limits, len(model.training_statistics.classes), model.task)
+        self._registry = Registry(store, policy.limits, len(model.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -109,6 +110,9 @@ class Aggregator:
             effects.append(self._acknowledgement(device, told.epoch, told=told))
         effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
+        for update in self._branches.take_counted():
+            counted = Ack(update.epoch, update.counter, update.sequence, self._policy.pace_s, update.run_id)
+            effects.append(Outgoing(topic(self._fleet, update.device, Kind.ACK), counted.encode()))
         return effects
 
     def due(self, now: Instant) -> bool:
@@ -228,6 +232,7 @@ class Aggregator:
         problem = problem or classes.problem_with(device, report.epoch, report.statistics)
         if problem is not None:
             raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
+        self._model.check(report.statistics)
         epochs_max = self._policy.limits.epochs_per_device_max
         if known is None and self._store.epoch_count(device) >= epochs_max:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
@@ -253,7 +258,7 @@ class Aggregator:
         """Whether a report comes from another branch than the stored one, which it is then answered."""
         return self._answered(report, self._branches.parting(report, known))
 
-    def _answered(self, report: StatisticsReport | StatisticsChange, parting: Parting | None) -> bool:
+    def _answered(self, report: StatisticsReport | StatisticsChange | Update, parting: Parting | None) -> bool:
         if parting is None:
             return False
         self._touched[report.device, report.epoch] = parting
@@ -273,20 +278,20 @@ class Aggregator:
         update = Update.decode(payload)
         self._admit(device, update.device, update.epoch, now)
         known = self._store.sequence(device, update.epoch)
-        if update.sequence <= known:
-            self._branches.note_known(update, known, self._store.sequence_run_id(device, update.epoch))
+        if self._answered(update, self._branches.update_parting(update)) or self._branches.is_taken(update):
             return
         self._branches.check(update)
         # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
         expected = max(known, update.acked) + 1
-        if update.sequence != expected:
+        if not self._branches.follows(update, known, expected):
             # acknowledging it would acknowledge the missing ones too, and the device would forget them
             raise Refused(
                 "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
             )
         if self._store.update_count() >= self._policy.limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id)
+        history = TakenUpdate.of(update).encode()
+        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         self._heads.check(update)
@@ -311,7 +316,8 @@ class Aggregator:
     ) -> Outgoing:
         """What the store holds of (device, epoch), whatever the last message was; and why one was refused."""
         known = self._store.statistics(device, epoch)
-        counter, sequence = 0 if known is None else known.counter, self._store.sequence(device, epoch)
+        sequence, taken = self._store.sequence(device, epoch), TakenUpdate.stored(self._store, device, epoch)
+        counter = taken.counter if known is None else known.counter
         run_id = (
             self._store.sequence_run_id(device, epoch)
             if known is None

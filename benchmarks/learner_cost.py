@@ -3,6 +3,7 @@
 one label learned, head refreshed   d = 321, 10 classes, a stream of labels; amortised, the solves included
 fit 1,024 rows                      d = 256, 16 classes; integer tables and one solve, against a grid of SGD fits
 state on disk                       d = 65, 10 classes, 30 time buckets
+with 1,280 features                 time of one label, growth of the process: `benchmarks.many_features`
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks import many_features
+from benchmarks.many_features import drifting
 from edge_agent.learner.exact import ExactTrainer
-from headway.arrays import Int8, Int64
+from headway.arrays import Int64
 from headway.maths import Posterior, Statistics, TrainingPrior
 from headway.tensors import encode_tensors
 
@@ -36,11 +39,12 @@ def main() -> int:
     _one_label()
     _fit()
     _state()
+    many_features.report()
     return 0
 
 
 def _one_label() -> None:
-    codes, labels, source = _data(STREAM_LABELS, 321, 10)
+    codes, labels, source = drifting(STREAM_LABELS, 321, 10)
     ours: list[float] = []
     for _ in range(ROUNDS):
         trainer = ExactTrainer(source)
@@ -88,7 +92,7 @@ def _sklearn(model: object, rows: object, labels: Int64) -> float:
 
 
 def _fit() -> None:
-    codes, labels, source = _data(1024, 256, 16)
+    codes, labels, source = drifting(1024, 256, 16)
     prior = TrainingPrior.of(source)
     ours: list[float] = []
     theirs: list[float] = []
@@ -121,26 +125,12 @@ def _sgd(rows: object, labels: Int64, rate: float) -> None:
 
 
 def _state() -> None:
-    codes, labels, source = _data(64 * 30, 65, 10)
+    codes, labels, source = drifting(64 * 30, 65, 10)
     trainer = ExactTrainer(source)
     trainer.learn(codes, labels)
     tensors, values = trainer.state()
     size = len(encode_tensors(tensors, values))
     print(f"learner state, d=65, 10 classes, 30 buckets                    {size / 1e6:7.3f} MB")
-
-
-def _data(count: int, size: int, classes: int) -> tuple[Int8, Int64, Statistics]:
-    """Codes of drifting Gaussian classes, and source tables of others from the same classes."""
-    random = np.random.default_rng(0)
-    centres = random.normal(0, 20, (classes, size))
-    labels = random.integers(0, classes, count)
-    drift = np.linspace(0, 10, count)[:, None] * random.normal(0, 1, size)
-    noise = random.normal(0, 25, (count, size))
-    codes = np.clip(np.rint(centres[labels] + drift + noise), -127, 127).astype(np.int8)
-    before = random.integers(0, classes, 2000)
-    clean = np.clip(np.rint(centres[before] + random.normal(0, 25, (2000, size))), -127, 127).astype(np.int8)
-    names = tuple(map(str, range(classes)))
-    return codes, labels, Statistics.of(clean, before, names, "s")
 
 
 def _median(values: list[float]) -> float:

@@ -105,7 +105,7 @@ def convert(
     progress("fitting feature scales and source statistics")
     sha256 = hashlib.sha256(backbone.payload).hexdigest()
     fitted = fit_features(
-        embedding, inputs, data, options, preprocessing, sha256, lambda rows: _embed(backbone, rows, options)
+        embedding, inputs, data, options, preprocessing, sha256, lambda rows: _embed(backbone, rows, options), head.kind
     )
     report = Report(
         bundle=out,
@@ -139,6 +139,7 @@ def convert(
         features=fitted.features,
         preprocessing=preprocessing,
         training_statistics=fitted.statistics,
+        targets=fitted.targets,
         probe_inputs=raw_windows(data.x[probes], preprocessing),
         probe_embedding=embedding[probes],
         report=report.figures(),

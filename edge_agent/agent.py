@@ -20,6 +20,7 @@ from edge_agent.learner import (
     AdoptPrior,
     ChangeClasses,
     CorrectLabel,
+    EndUpdate,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -29,14 +30,13 @@ from edge_agent.learner import (
 from edge_agent.persistence import Persistence
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
-from edge_agent.sync import Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
+from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
 from headway.samples import row_label
 from headway.wire import Ack, Event
 
-SEQUENCE_MAX = 2**53
 # epochs that acks may make one run begin: forged ones must not use up what an aggregator allows a device
 FORKS_MAX = 4
 
@@ -72,6 +72,7 @@ class Agent:
         self.persistence = Persistence(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
+        self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
@@ -156,10 +157,10 @@ class Agent:
 
     def _change(self, operation: Operation) -> bool:
         """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
-        if isinstance(operation, LearnLabel) and self._takes_update():
-            operation = replace(operation, takes_update=True)
         if isinstance(operation, (LearnLabel, CorrectLabel)):
-            self.epochs.begin_run()
+            self._begin_run()
+        if isinstance(operation, LearnLabel) and self.learner.trainer.finishes_update and self._has_room:
+            operation = replace(operation, takes_update=True)
         applied = apply(self.learner, operation)
         if not applied.changed:
             return False
@@ -167,11 +168,17 @@ class Agent:
         if isinstance(operation, LearnLabel):
             self.persistence.labelled(operation.features, operation.label)
         learner = self.learner
-        if applied.update is not None:
-            self.outbox.queue(applied.update, self.sync_state, learner.space, learner.names.wire_names)
         if isinstance(operation, COUNTED):
             self.epochs.count(operation, applied.renames)
+        if applied.update is not None:
+            self.outbox.queue(applied.update, self.sync_state, learner.space, learner.names.wire_names)
         return True
+
+    def _begin_run(self) -> None:
+        """The learner is about to change. Each run begins an update of its own, as the disk may have been copied."""
+        if self.epochs.ends_update and self._has_room:
+            self._change(EndUpdate())
+        self.epochs.begin_run()
 
     def changes(self, consumed: int | None = None) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
@@ -221,6 +228,7 @@ class Agent:
         those and the ones kept from before the last checkpoint, oldest first.
         """
         self._checkpointer.resume(pieces, journalled)
+        self.forked = sync_state.notice
         self.epochs.restore(sync_state, saved, newest)
         for part in self._persisted:
             part.restore(saved)
@@ -229,16 +237,12 @@ class Agent:
         """Begin a new epoch, because another branch of this device's history uses the old one's numbers. Commit it.
 
         counter: where the two part; None for here and now. What was learned before is left to the old epoch; so are
-        updates that wait.
+        updates that wait, but for those that hold nothing from before.
         """
-        left_out, what = self.epochs.leave(counter), "changes since then cannot be told any more, they"
-        if not self.epochs.exact:
-            # labels of an unfinished update may have been learned before the copy was made
-            self.learner.trainer.take_update()
-            left_out, what = self.outbox.waiting, "updates that waited are not sent any more, what they hold"
-        left = f"; {left_out} {what} stay on this device" if left_out else ""
-        self.forked = f"{reason}; was it copied, or restored from an older backup? A new epoch begins{left}"
-        return self._enter_new_epoch()
+        left = self.branches.leave(counter)
+        problem = f"{reason}; was it copied, or restored from an older backup? A new epoch begins"
+        self.forked = self.sync_state.note("; ".join(filter(None, (problem, left.words))))
+        return self._enter_new_epoch(left.row)
 
     def begin_anew(self) -> Changes:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
@@ -251,14 +255,14 @@ class Agent:
             f"what this device had told under epoch {epoch} was removed from the fleet on request; it keeps what "
             "it learned, and tells only what it learns from now on, under a new epoch"
         )
-        return self._enter_new_epoch()
+        return self._enter_new_epoch(ALL_ROWS)
 
-    def _enter_new_epoch(self) -> Changes:
+    def _enter_new_epoch(self, dropped: int) -> Changes:
         self.uplink.restart()
-        self.outbox.begin_epoch()
+        self.outbox.begin_epoch(dropped)
         # the journal cannot tell of an epoch that ends, a checkpoint can
         self._checkpointer.demand_checkpoint()
-        return replace(self.changes(), acknowledged=SEQUENCE_MAX)
+        return replace(self.changes(), acknowledged=dropped or None)
 
     def take_notices(self) -> list[tuple[str, str]]:
         """Why new epochs began since the last call: an event's name, and a line for people."""
@@ -296,9 +300,7 @@ class Agent:
         if ack.epoch != state.epoch:
             self.epochs.older.acknowledged(ack)
             return None
-        contradiction = state.contradiction(ack)
-        if contradiction is None and state.is_told_to_part(ack, self.uplink.sent_counter):
-            contradiction = "the aggregator counts a part of this under another epoch of this device already"
+        contradiction = self.branches.contradiction(ack)
         if contradiction is not None or ack.removed:
             return self._part(ack, contradiction)
         if ack.counter < state.acked or not self.uplink.awaiting:
@@ -310,22 +312,22 @@ class Agent:
         newer = state.acknowledge(ack.counter)
         if not newer and not ack.sequence:
             return None
-        self.outbox.acknowledged(ack.sequence)
-        return replace(self.changes(), acknowledged=ack.sequence or None)
+        # numbers of rows are no names: a copy may have ended an update elsewhere
+        taken = self.outbox.taken(state.base + ack.counter) if ack.counter else ack.sequence
+        self.outbox.acknowledged(taken)
+        return replace(self.changes(), acknowledged=taken or None)
 
     def _part(self, ack: Ack, contradiction: str | None) -> Changes | None:
         """An ack of this epoch is of another branch of this device's history, or tells that the epoch was removed."""
-        counter = None
-        if contradiction is not None and self.epochs.exact:
-            counter = self.sync_state.shared_with(ack, self.uplink.sent_counter)
-            if counter is None and self.uplink.repeat_unanswered():
-                # it answers another copy; the one that answers the next report tells where the branches part
-                return None
+        if contradiction is not None and not self.branches.tells_where(ack):
+            return None
         if self._forks >= FORKS_MAX:
             problem = contradiction or "an ack tells that this epoch was removed"
             raise RemoteError(f"{problem}; this run has begun {self._forks} epochs already, so it is not believed")
         self._forks += 1
-        return self.begin_anew() if contradiction is None else self.fork(contradiction, counter)
+        if contradiction is None:
+            return self.begin_anew()
+        return self.fork(contradiction, self.branches.parted_at(ack))
 
     def _refused(self, ack: Ack) -> None:
         """A report was refused: it goes out again, but not soon. Of other epochs nothing is sent any more."""
@@ -338,10 +340,10 @@ class Agent:
         """What happened since the last call that people should know."""
         return self.event_log.take_events(wall_s)
 
-    def _takes_update(self) -> bool:
-        """Whether the next label finishes an update that may wait in the outbox.
+    @property
+    def _has_room(self) -> bool:
+        """Whether an update more may wait in the outbox.
 
         Without room the delta goes on growing in the trainer: waiting updates merge instead of piling up.
         """
-        learner = self.learner
-        return learner.trainer.finishes_update and self.outbox.has_room(len(learner.classes), learner.feature_size)
+        return self.outbox.has_room(len(self.learner.classes), self.learner.feature_size)

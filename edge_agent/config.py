@@ -80,9 +80,8 @@ class LearnerSettings:
     kind: str = choice(
         "auto",
         ("auto", "exact", "gradient"),
-        doc='The learner: "exact" solves the head from integer statistics and forgets nothing (classifiers only); '
-        '"gradient" descends on the head with rehearsal, for fleets that average and for models with several labels '
-        'or values per window; "auto" is exact where it can be.',
+        doc='The learner: "exact" solves the head from integer statistics and forgets nothing; "gradient" descends '
+        'on the head with rehearsal, for fleets that average; "auto" is exact where the bundle has statistics.',
     )
     recent_rows: int = integer(
         256, low=1, high=1 << 16, doc='Newest labels that the figures called "recent" look back on.'

@@ -222,8 +222,7 @@ class DeviceLoop:
                     self._publish_condition()
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
-                    state = self._agent.sync_state
-                    self._store.note_acknowledged(state.epoch, state.acked, self._clock.monotonic_s())
+                    self._store.note_acknowledged(*self._agent.epochs.acknowledged, self._clock.monotonic_s())
                 self._publish_notices()
             elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
@@ -284,7 +283,7 @@ class DeviceLoop:
         waiting = self._store.outbox(0, 1)
         acked = waiting[0].sequence - 1 if waiting else agent.sync_state.sequence
         for row in self._store.outbox(agent.outbox.position(now_s), OUTBOX_ROWS_A_TURN):
-            if self._publish(Kind.UPDATE, as_sent(row, acked)) is None:
+            if self._publish(Kind.UPDATE, as_sent(row, acked, agent.sync_state)) is None:
                 return
             agent.outbox.sent(row.sequence, now_s)
 

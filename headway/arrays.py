@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,38 @@ Strings = NDArray[np.str_]
 Bools = NDArray[np.bool_]
 AnyArray = NDArray[Any]
 
+# rows of a square matrix; as float64 it takes 2 MB
+LARGE_ROWS = 512
+
 
 def describe(array: AnyArray) -> str:
     """Dtype and shape in the form every error message uses, e.g. ``float32 (40, 100, 6)``."""
     return f"{array.dtype} {tuple(array.shape)}"
+
+
+def is_large(rows: int) -> bool:
+    """Whether square matrices of so many rows are handled as what memory is spent on: in parts, and not kept."""
+    return rows > LARGE_ROWS
+
+
+def return_freed_memory() -> None:
+    """Let the C library's allocator give freed memory back to the operating system, where it can (glibc).
+
+    It keeps what arrays of some megabytes leave behind, in case they come again: tens of megabytes on a device.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def large_zeros(rows: int, columns: int) -> Float64:
+    """Zeros, float64 (rows, columns), in memory of their own where they are large.
+
+    It goes back to the operating system with the array. What the C library's allocator gets back it may keep, and a
+    matrix of thousands of features that is made now and then would be resident for ever.
+    """
+    if not is_large(min(rows, columns)):
+        return np.zeros((rows, columns))
+    return np.frombuffer(mmap.mmap(-1, 8 * rows * columns, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.float64).reshape(
+        rows, columns
+    )

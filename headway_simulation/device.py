@@ -30,8 +30,8 @@ from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
 
-# what a new epoch leaves out: changes of the tables or, of a gradient learner, updates
-LEFT_OUT = re.compile(r"; (\d+) (?:changes|updates) ")
+# what a new epoch leaves out: changes of the tables or, of a gradient learner, labels
+LEFT_OUT = re.compile(r"; (\d+) (?:changes|labels) ")
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ class SimulatedDevice(Machine):
         if event.name == "history-forked":
             problem = str(event.detail["problem"])
             left_out = LEFT_OUT.search(problem)
-            self.history.leave_out(int(left_out[1]) if left_out is not None else 0)
+            self.history.leave_out(int(left_out[1]) if left_out is not None else 0, problem)
             self.trace(f"forked: {problem}")
         elif event.name == "contribution-removed":
             self.trace("hears that it was removed")
@@ -206,6 +206,7 @@ class SimulatedDevice(Machine):
             self.spool.claims.clear()
             self.spool.answers.clear()
             return
+        epoch = self.history.epoch
         for payload in changes.journal:
             entry = Entry.decode(payload)
             self._saved(entry.sync)
@@ -226,6 +227,8 @@ class SimulatedDevice(Machine):
         for row in changes.outbox:
             update = Update.decode(row.payload)
             self.history.queued(update.epoch, row.sequence, update.samples, update.delta.tobytes())
+        if self.loop is not None and self.history.epoch != epoch and not self.loop.agent.epochs.exact:
+            self.history.dropped_unfinished(self.loop.agent.learner.trainer.unfinished)
 
     def _saved(self, sync: bytes) -> None:
         state = SyncState.decode(sync)

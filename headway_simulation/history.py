@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class QueuedUpdate:
-    """A gradient update: it covers the steps from `start` to before `stop`."""
+    """A gradient update: it covers the steps from `start` to before `stop`. It may be sent under a later epoch."""
 
     epoch: int
     sequence: int
@@ -81,19 +82,21 @@ class QueuedUpdate:
 
 @dataclass(slots=True)
 class Family:
-    """All branches of one disk: the first one, its copies, and copies of those.
-
-    unfinished: labels that were part of a gradient update in the making when a disk was copied. They are in the next
-    update of both branches, and nobody can take them out of either.
-    """
+    """All branches of one disk: the first one, its copies, and copies of those."""
 
     copied: bool = False
-    unfinished: set[LabelChange] = field(default_factory=set)
 
-    def copy(self, unfinished: set[LabelChange]) -> None:
+    def copy(self) -> None:
         """There is more than one branch now."""
         self.copied = True
-        self.unfinished |= unfinished
+
+
+class Turn(Enum):
+    """What a device goes through beside files and messages. NEW_RUN: its program has started again, and learns;
+    DROPPED: it dropped the gradient update in the making, because a copy may have told of its beginning."""
+
+    NEW_RUN = auto()
+    DROPPED = auto()
 
 
 @dataclass(slots=True)
@@ -103,8 +106,9 @@ class History:
     log: every label that came, in order. step_changes: places in the log of those that were learned, corrections to
     another class among them. applied: the files they came from; updates: gradient updates that were queued.
     course: files consumed, fleet heads and priors (messages) taken up, in that order, to do it all over again.
+    covered: steps that are in updates, or will be in none.
     excused, excused_steps: labels before this place in the log may be missing in the fleet, because the device was
-    removed on request; left_out: how many others may be, because the device told so. rows: of the file after
+    removed on request; told: what the device said about others, and left_out: how many. rows: of the file after
     `consumed`, that are learned.
     """
 
@@ -119,19 +123,21 @@ class History:
     counter: int = 0
     boot: int = 0
     epoch: int | None = None
+    run_id: int = 0
     covered: int = 0
     fleet_version: int = 0
     prior_samples: int = 0
     excused: int = 0
     excused_steps: int = 0
     left_out: int = 0
+    told: frozenset[str] = frozenset()
     log: list[LabelChange] = field(default_factory=list)
     step_changes: list[int] = field(default_factory=list)
     updates: list[QueuedUpdate] = field(default_factory=list)
     applied: dict[str, SensorFile] = field(default_factory=dict)
     dropped: dict[str, SensorFile] = field(default_factory=dict)
     claims: dict[int, SensorFile] = field(default_factory=dict)
-    course: list[SensorFile | Received] = field(default_factory=list)
+    course: list[SensorFile | Received | Turn] = field(default_factory=list)
     _tables_at: dict[tuple[int, int], Statistics] = field(default_factory=dict)
     _windows: OrderedDict[str, tuple[Window, Int8, int]] = field(default_factory=OrderedDict)
     rejected: dict[str, SensorFile] = field(default_factory=dict)
@@ -143,7 +149,7 @@ class History:
 
     def copy(self, claims: dict[int, SensorFile], rejected: dict[str, SensorFile]) -> History:
         """A branch that begins here, on another disk. claims, rejected: those of its spool."""
-        self.family.copy(self.learned(self.covered, self.steps))
+        self.family.copy()
         claims.update({number: file for number, file in self.claims.items() if number <= self.consumed})
         return replace(
             self,
@@ -169,6 +175,9 @@ class History:
             if removed:
                 self._told_to_forget()
         self.epoch = state.epoch
+        if self.run_id and state.run_id not in (0, self.run_id):
+            self.course.append(Turn.NEW_RUN)
+        self.run_id = state.run_id
         if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
             raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
         for sequence in range(self.consumed + 1, state.consumed + 1):
@@ -195,11 +204,17 @@ class History:
 
     def queued(self, epoch: int, sequence: int, samples: int, delta: bytes) -> None:
         """The device put an update of so many labels into its outbox. Raises Violation."""
-        known = [update.sequence for update in self.updates if update.epoch == epoch]
-        if sequence != max(known, default=0) + 1:
-            raise Violation(f"update {sequence} was queued after {max(known, default=0)}")
+        last = self.updates[-1] if self.updates else QueuedUpdate(epoch, 0, 0, 0, b"")
+        if sequence != last.sequence + 1 and (sequence != 1 or epoch == last.epoch):
+            raise Violation(f"update {sequence} was queued after {last.sequence}")
         start, self.covered = self.covered, self.covered + samples
         self.updates.append(QueuedUpdate(epoch, sequence, start, self.covered, delta))
+
+    def dropped_unfinished(self, unfinished: int) -> None:
+        """The device began a new epoch, and only so many steps are in the update in the making."""
+        if self.covered < self.steps - unfinished:
+            self.covered = self.steps - unfinished
+            self.course.append(Turn.DROPPED)
 
     def adopted_head(self, version: int, message: Received) -> None:
         """The device took this fleet head up, durably."""
@@ -211,9 +226,11 @@ class History:
         self.prior_samples = samples
         self.course.append(message)
 
-    def leave_out(self, count: int) -> None:
-        """The device told that a new epoch leaves out so many labels or updates."""
-        self.left_out += count
+    def leave_out(self, count: int, words: str) -> None:
+        """The device told, in these words, that a new epoch leaves out so many labels; it may tell so again."""
+        if words not in self.told:
+            self.left_out += count
+            self.told |= {words}
 
     def labelled(self, upto: int | None = None) -> list[Labelled]:
         """The windows that have a label after `upto` entries of the log (None: all), in the order of their first."""

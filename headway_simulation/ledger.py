@@ -38,8 +38,8 @@ class Ledger:
     commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
     fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
-    branch that it is on; branches: by device, all that ever were. in_heads: labels that were averaged, for the method
-    average.
+    branch that it is on; branches: by device, all that ever were. For the method average: taken: labels of the updates
+    that the aggregator holds or held; in_heads: those that were averaged.
     """
 
     commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Ledger:
     removed_epochs: set[Key] = field(default_factory=set)
     live: dict[str, History] = field(default_factory=dict)
     branches: dict[str, list[History]] = field(default_factory=dict)
+    taken: dict[Key, set[LabelChange]] = field(default_factory=dict)
     in_heads: set[LabelChange] = field(default_factory=set)
     _cuts: dict[tuple[int, int], int] = field(default_factory=dict)
 
@@ -94,6 +95,7 @@ class Ledger:
                 labels = self.counted.pop(key).labels.keys()
                 self.removed |= labels
                 self.ever_removed |= labels
+            self.ever_removed |= self.taken.get(key, set()) - self.in_heads
 
     def was_removed(self, branch: History) -> bool:
         """Whether what the branch had told under its epoch was taken out on request."""
@@ -107,20 +109,22 @@ class Ledger:
         for branch in self.live.values():
             self.removed -= {one.given for one in branch.labelled() if one.born >= branch.excused}
 
-    def averaged(self, key: tuple[str, int, int], samples: int, delta: bytes) -> None:
+    def took(self, key: Key, sequence: int, samples: int, delta: bytes) -> None:
+        """The aggregator has taken an update. Raises Violation when nobody queued it, or a label of it was taken
+        before."""
+        known = set().union(*self.taken.values())
+        labels = self._of_update(key[0], sequence, samples, delta, known)
+        double = known & labels
+        if double:
+            raise Violation(f"{named(double)} is taken twice, the second time in update {sequence} of {key}")
+        self.taken.setdefault(key, set()).update(labels)
+
+    def averaged(self, device: str, sequence: int, samples: int, delta: bytes) -> None:
         """An update went into a head. Raises Violation when nobody queued it, or a label of it is in a head already."""
-        device, epoch, sequence = key
-        for branch in self.branches.get(device, []):
-            for update in branch.updates:
-                same = (update.epoch, update.sequence, update.stop - update.start) == (epoch, sequence, samples)
-                if same and update.delta == delta:
-                    labels = branch.learned(update.start, update.stop)
-                    double = (labels & self.in_heads) - branch.family.unfinished
-                    if double:
-                        raise Violation(f"{named(double)} is averaged twice, the second time in update {key}")
-                    self.in_heads |= labels
-                    return
-        raise Violation(f"update {sequence} of {device} is not one that it committed")
+        labels = self._of_update(device, sequence, samples, delta, self.in_heads)
+        if labels & self.in_heads:
+            raise Violation(f"{named(labels & self.in_heads)} is averaged twice, the second time in update {sequence}")
+        self.in_heads |= labels
 
     def check_complete(self, branch: History) -> None:
         """Every label of a branch that spoke is counted somewhere. Raises Violation.
@@ -142,17 +146,32 @@ class Ledger:
             )
 
     def check_averaged(self, branch: History) -> None:
-        """The same, for labels in gradient updates."""
-        missing = [
-            update
-            for update in branch.updates
-            if update.start >= branch.excused_steps and branch.learned(update.start, update.stop) - self.in_heads
-        ]
+        """The same, for labels in gradient updates: all that are in no head are in the update in the making, or were
+        taken by a copy, or the device said that they are left out."""
+        taken = {label for (device, _), labels in self.taken.items() if device == branch.device for label in labels}
+        waiting = taken - self.in_heads - self.ever_removed
+        if waiting:
+            raise Violation(f"{named(waiting)} was taken, and is in no head")
+        missing = branch.learned(branch.excused_steps, branch.covered) - self.in_heads - self.ever_removed
         if len(missing) > branch.left_out:
             raise Violation(
-                f"{len(missing)} updates of {branch.device} are in no head: {missing[:3]}; it said that it leaves out "
-                f"{branch.left_out}"
+                f"{len(missing)} labels of {branch.device} are in no head: {named(missing)}; it said that it leaves "
+                f"out {branch.left_out}"
             )
+
+    def _of_update(
+        self, device: str, sequence: int, samples: int, delta: bytes, known: set[LabelChange]
+    ) -> set[LabelChange]:
+        """The labels of an update, whichever branch made it, and under whichever epoch it was sent: where two branches
+        were given the same label, and made the same of it, one that is not `known`."""
+        found: list[set[LabelChange]] = []
+        for branch in self.branches.get(device, []):
+            for update in branch.updates:
+                if (update.sequence, update.stop - update.start, update.delta) == (sequence, samples, delta):
+                    found.append(branch.learned(update.start, update.stop))
+        if found:
+            return next((labels for labels in found if not labels & known), found[0])
+        raise Violation(f"update {sequence} of {device} is not one that it committed")
 
     def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
         known = self.commits.get((*key, counter), [])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from aggregator.policy import Method
+from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
 from headway.maths import fleet_head
+from headway.ports import Received
 from headway.wire import ALL, Kind, PublishedHead, topic
 from headway_simulation.clock import Scheduler, SimulatedClock
 from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
-from headway_simulation.history import SensorFile, Violation
+from headway_simulation.history import SensorFile, Turn, Violation
 from headway_simulation.invariants import Invariants, same
 from headway_simulation.power import Power
 from headway_simulation.server import SimulatedServer
@@ -87,15 +90,24 @@ def _repeat(device: SimulatedDevice) -> None:
     place, scheduler, power = device.place, Scheduler(0), Power()
     spool, store = SimulatedSpool(power, scheduler.chance(""), len(place.model.classes)), MemoryStore()
     config = replace(device.config, sensor=replace(device.config.sensor, poll_interval_s=0.0))
-    variant = place.model.variant
-    agent = open_agent(config, variant, store, lambda bits: 1)
-    opened = Opened(variant, place.model.pipeline, store, None, agent)
-    loop = build_device(config, SimulatedClock(scheduler), opened, spool)
+    variant, numbers = place.model.variant, itertools.count(1)
+
+    def start() -> DeviceLoop:
+        agent = open_agent(config, variant, store, lambda bits: next(numbers))
+        opened = Opened(variant, place.model.pipeline, store, None, agent)
+        return build_device(config, SimulatedClock(scheduler), opened, spool)
+
+    loop = start()
     for step in device.history.course:
-        if isinstance(step, SensorFile):
+        if step is Turn.NEW_RUN:
+            loop.stop()
+            loop = start()
+        elif step is Turn.DROPPED:
+            loop.agent.learner.trainer.take_update(early=True)
+        elif isinstance(step, SensorFile):
             spool.drop(step)
             loop.turn()
-        else:
+        elif isinstance(step, Received):
             loop.handle(step)
-    if agent.learner.encode() != device.loop.agent.learner.encode():
+    if loop.agent.learner.encode() != device.loop.agent.learner.encode():
         raise Violation(f"{device.name} learned something else than its own history, repeated, teaches")

@@ -15,7 +15,7 @@ from headway.errors import BundleError, StoreError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
-from headway.wire import StatisticsReport
+from headway.wire import StatisticsReport, Update
 from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
@@ -154,6 +154,10 @@ class SimulatedServer(Machine):
         for key, row in kept.statistics.items():
             tables = StatisticsReport.decode_stored(row.payload).statistics
             self._ledger.stored(key, row.counter, tables.with_classes(self.place.model.all_classes))
+        for taken in kept.updates:
+            update = Update.decode(taken.payload)
+            key = taken.device, taken.epoch
+            self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
         self.kept.add_course(kept)
         self.news += [(head, kept) for head in kept.heads]
         if kept.statistics or kept.sequences or kept.heads:

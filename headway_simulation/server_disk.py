@@ -21,11 +21,12 @@ class Kept:
     heads: list[StoredHead] = field(default_factory=list)
     averaged: list[StoredUpdate] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    updates: list[StoredUpdate] = field(default_factory=list)
 
     @property
     def anything(self) -> bool:
         """Whether there is something to lose."""
-        return bool(self.statistics or self.sequences or self.heads or self.removed)
+        return bool(self.statistics or self.sequences or self.heads or self.removed or self.updates)
 
     def copy(self) -> Kept:
         """What there is now, for a copy of the disk."""
@@ -109,9 +110,13 @@ class ServerStore(MemoryStore):
         super().put_statistics(row)
         self._kept.statistics[row.device, row.epoch] = row
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
-        super().put_sequence(device, epoch, sequence, run_id)
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
+        super().put_sequence(device, epoch, sequence, run_id, history)
         self._kept.sequences[device, epoch] = sequence
+
+    def put_update(self, row: StoredUpdate) -> None:
+        super().put_update(row)
+        self._kept.updates.append(row)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         super().put_head(row, kept_max)

@@ -74,7 +74,7 @@ class World:
             device.name: Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
             for device in self.devices
         }
-        by_lot = self.method is Method.EXACT and self.scheduler.chance("copied").random() < COPIED_SHARE
+        by_lot = self.scheduler.chance("copied").random() < COPIED_SHARE
         self._copied = by_lot if copies is None else copies
         self._stage = Stage(self.scheduler, self.broker, self.link, self.devices, self.server, self.duration_s)
 

@@ -2,9 +2,10 @@
 
 from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.contributions import stored_report
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.heads.publisher import HeadPublisher
 from aggregator.heads.weighing import weighed
 
 __all__ = [

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from aggregator.effects import Effect, Note
-from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.fleet_sum import FleetSum, Solve
 from aggregator.policy import Policy
 from aggregator.store import EventRow, QuarantineRow, Store, StoredStatistics
 from headway.errors import RemoteError
 from headway.fields import canonical_json
-from headway.maths import Head, Statistics
+from headway.maths import Head, Statistics, fleet_head
 from headway.wire import StatisticsReport
 
 # (device, epoch)
@@ -28,6 +28,7 @@ class Contributions:
     """Keeps the running sum of what counts. Every method must run inside a transaction of the store.
 
     found: is told of each stored report that can be read, when the program starts.
+    solve: makes the head, see `FleetSum`.
     """
 
     def __init__(
@@ -36,13 +37,14 @@ class Contributions:
         policy: Policy,
         store: Store,
         found: Callable[[StoredStatistics, Statistics], None],
+        solve: Solve = fleet_head,
     ) -> None:
         self._nothing = Statistics.zeros(source.size, source.classes, source.space)
         self._store, self._events_max = store, policy.limits.events_max
         self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.quarantined()}
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
-        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted)
+        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted, solve)
         self._unreadable: list[Key] = []
         for row in store.every_statistics(source.space):
             report = stored_report(row)

@@ -17,18 +17,27 @@ from aggregator.policy import Weighing
 from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head
 
+Solve = Callable[[Statistics, Statistics, float], Head]
+
 
 class FleetSum:
     """The sum over all (device, epoch) pairs, in the feature space of one bundle.
 
     stored: the sum of what is stored of a device and counts, over its epochs; asked only where a device is over the
-    bound, or comes to be on its other side. Before `replace` is called the store holds what it tells.
+    bound, or comes to be on its other side. Before `replace` is called the store holds what it tells. solve: makes the
+    head of the source's statistics, the fleet's and the shrinkage.
     """
 
     def __init__(
-        self, source: Statistics, shrinkage: float, weighing: Weighing, stored: Callable[[str], Statistics]
+        self,
+        source: Statistics,
+        shrinkage: float,
+        weighing: Weighing,
+        stored: Callable[[str], Statistics],
+        solve: Solve = fleet_head,
     ) -> None:
         self._source, self._shrinkage, self._weighing, self._stored = source, shrinkage, weighing, stored
+        self._solve = solve
         # of everybody; of devices within the bound; per sample, of those over it
         self._total = self._within = self._units = Statistics.zeros(source.size, source.classes, source.space)
         self._samples: dict[str, int] = {}
@@ -103,11 +112,11 @@ class FleetSum:
         self._weighed = None
 
     def head(self) -> Head:
-        """LDA over the source and the fleet, over int8 codes. Raises numpy.linalg.LinAlgError where there is none."""
+        """The head of source and fleet, over int8 codes. Raises numpy.linalg.LinAlgError where there is none."""
         counted = self.weighed
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-                return fleet_head(self._source, counted, self._shrinkage)
+                return self._solve(self._source, counted, self._shrinkage)
         except LocalError as error:  # weights that are not finite make no head
             raise np.linalg.LinAlgError(str(error)) from error
 

@@ -7,7 +7,8 @@ no rounding.
 from __future__ import annotations
 
 from aggregator.effects import Effect, Instant, Refused
-from aggregator.heads.publisher import FleetModel, HeadPublisher
+from aggregator.heads.fleet_model import FleetModel
+from aggregator.heads.publisher import HeadPublisher
 from aggregator.places import HOUR_S
 from aggregator.policy import Method, Policy
 from aggregator.rates import Rates

@@ -6,7 +6,6 @@ Versions only grow, also over a lost store: the retained head on the broker show
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -15,18 +14,17 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.averaging import Contribution, merged, moved, weights_of
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import AveragingPolicy, Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
-from headway.arrays import Float32
-from headway.bundle import Variant, fold_frozen_head, head_over_codes, target_scale, weights_over_unit_codes
+from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
 from headway.ports import Outgoing
 from headway.wire import (
     ALL,
-    MESSAGE_BYTES_MAX,
     TENSORS_TYPE,
     VERSION_MAX,
     VERSION_STEP_MAX,
@@ -37,42 +35,12 @@ from headway.wire import (
     topic,
 )
 
-HEAD_OVERHEAD_BYTES = 8 * 1024
 VERSION_FLOOR = "version_floor"
 AVERAGED_SAMPLES = "averaged_samples"
 # devices that a line of the log names
 NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class FleetModel:
-    """What the aggregator needs of a bundle.
-
-    training_statistics: of the original training data; start: the frozen head over codes, where averaging begins.
-    task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.bundle.head_weights`).
-    """
-
-    training_statistics: Statistics
-    start: Head
-    task: Task = Task.CLASSIFICATION
-    scale: Float32 | None = None
-
-    @classmethod
-    def of(cls, variant: Variant) -> FleetModel:
-        """The model of a bundle."""
-        start = fold_frozen_head(variant.frozen_head, variant.features)
-        return cls(variant.training_statistics, start, variant.task, target_scale(variant))
-
-    @property
-    def space(self) -> str:
-        """Fingerprint of the feature space."""
-        return self.training_statistics.space
-
-    def classes_max(self) -> int:
-        """Classes for which a head still fits one message: d + 1 float32 each."""
-        return (MESSAGE_BYTES_MAX - HEAD_OVERHEAD_BYTES) // (4 * (self.training_statistics.size + 1))
 
 
 class WaitingUpdates:
@@ -121,7 +89,7 @@ class HeadPublisher:
         self.told = ToldSum(model.training_statistics, policy, store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
-        self._contributions = Contributions(model.training_statistics, policy, store, self._found)
+        self._contributions = Contributions(model.training_statistics, policy, store, self._found, model.solve)
         self.told.settle()
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = {row.device for row in store.updates(model.space)}
@@ -130,10 +98,13 @@ class HeadPublisher:
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
-        if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION:
-            raise BundleError(f"this bundle is a {model.task} model; it has no exact statistics; set method = average")
-        if len(model.training_statistics.classes) > model.classes_max():
-            raise BundleError(f"a head of {len(model.training_statistics.classes)} classes does not fit one message")
+        if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION and model.targets is None:
+            raise BundleError(
+                f"this bundle is a {model.task} model without statistics of its targets; convert it again, or set "
+                "method = average"
+            )
+        if len(model.classes) > model.classes_max():
+            raise BundleError(f"a head of {len(model.classes)} classes does not fit one message")
 
     @property
     def version(self) -> int:
@@ -176,13 +147,13 @@ class HeadPublisher:
 
     def check(self, update: Update) -> None:
         """Raises Refused for an update that no round can take in."""
-        source = self._model.training_statistics
-        shape = (len(source.classes), source.size + 1)
+        model = self._model
+        shape = (len(model.classes), len(model.start.kernel) + 1)
         if self._policy.method is not Method.AVERAGE:
             raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
-        if update.space != source.space:
-            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {source.space[:12]}")
-        if update.classes != source.classes or update.delta.shape != shape:
+        if update.space != model.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {model.space[:12]}")
+        if update.classes != model.classes or update.delta.shape != shape:
             raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
         if update.base_version > self.version:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
@@ -299,7 +270,7 @@ class HeadPublisher:
         self.told.set_aside(self._contributions.quarantined)
         if solved is None:
             return None, notes
-        head = self.classes.published(solved)
+        head = solved if self._model.targets is not None else self.classes.published(solved)
         devices, samples = self._store.contributor_count(self._model.space), self.sum.weighed.samples
         return PublishedHead(version, "exact", self._model.space, devices, samples, head), notes
 

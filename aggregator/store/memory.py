@@ -24,6 +24,9 @@ from aggregator.store.protocol import (
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 
+# number, run and place in the device's history of an epoch without updates
+NO_SEQUENCE = (0, 0, "")
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
@@ -33,7 +36,7 @@ class _Rows:
     devices: dict[str, DeviceRow] = field(default_factory=dict)
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
     told: dict[tuple[str, int], ToldStatistics] = field(default_factory=dict)
-    sequences: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    sequences: dict[tuple[str, int], tuple[int, int, str]] = field(default_factory=dict)
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
     parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
     heads: list[StoredHead] = field(default_factory=list)
@@ -141,13 +144,16 @@ class MemoryStore:
         return next(iter(self._rows.parts))[:2]
 
     def sequence(self, device: str, epoch: int) -> int:
-        return self._rows.sequences.get((device, epoch), (0, 0))[0]
+        return self._rows.sequences.get((device, epoch), NO_SEQUENCE)[0]
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        return self._rows.sequences.get((device, epoch), (0, 0))[1]
+        return self._rows.sequences.get((device, epoch), NO_SEQUENCE)[1]
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
-        self._rows.sequences[device, epoch] = sequence, run_id
+    def sequence_history(self, device: str, epoch: int) -> str:
+        return self._rows.sequences.get((device, epoch), NO_SEQUENCE)[2]
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
+        self._rows.sequences[device, epoch] = sequence, run_id, history
 
     def put_update(self, row: StoredUpdate) -> None:
         self._rows.updates[row.device, row.epoch, row.sequence] = row

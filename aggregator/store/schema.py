@@ -1,12 +1,15 @@
-"""The database schema, version 2, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
+"""The database schema, version 3, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA = 2
+SCHEMA = 3
 # what brings schema i + 1 to i + 2; never edit one that has shipped
-MIGRATIONS = ("ALTER TABLE sequences ADD COLUMN life BIGINT NOT NULL DEFAULT 0",)
+MIGRATIONS = (
+    "ALTER TABLE sequences ADD COLUMN life BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE sequences ADD COLUMN history TEXT NOT NULL DEFAULT ''",
+)
 
 metadata = MetaData()
 
@@ -62,6 +65,7 @@ sequences = Table(
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, nullable=False),
     Column("life", BigInteger, nullable=False, server_default="0"),
+    Column("history", Text, nullable=False, server_default=""),
 )
 
 updates = Table(

@@ -155,19 +155,17 @@ class SqlStore:
 
     def part_indices(self, device: str, epoch: int) -> PartIndices | None:
         column = schema.parts.c
-        query = select(column.counter, column.sha256, column.part)
-        rows = self._run(query.where(column.device == device, column.epoch == epoch)).all()
+        query = select(column.counter, column.sha256, column.part).where(_of(schema.parts, device, epoch))
+        rows = self._run(query).all()
         return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
 
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
-        column = schema.parts.c
-        query = select(*(column[name] for name in StoredPart.__dataclass_fields__))
-        query = query.where(column.device == device, column.epoch == epoch).order_by(column.part)
+        query = select(*(schema.parts.c[name] for name in StoredPart.__dataclass_fields__))
+        query = query.where(_of(schema.parts, device, epoch)).order_by(schema.parts.c.part)
         return [StoredPart(**row) for row in self._run(query).mappings()]
 
     def remove_parts(self, device: str, epoch: int) -> None:
-        column = schema.parts.c
-        self._run(delete(schema.parts).where(column.device == device, column.epoch == epoch))
+        self._run(delete(schema.parts).where(_of(schema.parts, device, epoch)))
 
     def unfinished_epochs(self, device: str) -> list[int]:
         column = schema.parts.c
@@ -183,17 +181,17 @@ class SqlStore:
         return str(row[0]), int(row[1])
 
     def sequence(self, device: str, epoch: int) -> int:
-        column = schema.sequences.c
-        value = self._value(select(column.sequence).where(column.device == device, column.epoch == epoch))
-        return 0 if value is None else int(value)
+        return int(self._value(select(schema.sequences.c.sequence).where(_of(schema.sequences, device, epoch))) or 0)
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        column = schema.sequences.c
-        value = self._value(select(column.life).where(column.device == device, column.epoch == epoch))
-        return 0 if value is None else int(value)
+        return int(self._value(select(schema.sequences.c.life).where(_of(schema.sequences, device, epoch))) or 0)
 
-    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0) -> None:
-        self._put(schema.sequences, {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id})
+    def sequence_history(self, device: str, epoch: int) -> str:
+        return str(self._value(select(schema.sequences.c.history).where(_of(schema.sequences, device, epoch))) or "")
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
+        row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
+        self._put(schema.sequences, row)
 
     def put_update(self, row: StoredUpdate) -> None:
         self._put(schema.updates, asdict(row))
@@ -268,8 +266,7 @@ class SqlStore:
         self._put(schema.quarantined, asdict(row))
 
     def remove_quarantined(self, device: str, epoch: int) -> None:
-        column = schema.quarantined.c
-        self._run(delete(schema.quarantined).where(column.device == device, column.epoch == epoch))
+        self._run(delete(schema.quarantined).where(_of(schema.quarantined, device, epoch)))
 
     def deliveries(self) -> list[DeliveryRow]:
         rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
@@ -296,8 +293,7 @@ class SqlStore:
         self._run(delete(schema.clearings).where(schema.clearings.c.topic == topic))
 
     def is_removed(self, device: str, epoch: int) -> bool:
-        column = schema.removed_epochs.c
-        return bool(self._count(schema.removed_epochs, and_(column.device == device, column.epoch == epoch)))
+        return bool(self._count(schema.removed_epochs, _of(schema.removed_epochs, device, epoch)))
 
     def remove_device(self, device: str) -> None:
         for table in (schema.statistics, schema.sequences):
@@ -348,3 +344,7 @@ class SqlStore:
         if self._active is None:
             raise LocalError("the aggregator's store was used outside a transaction")
         return self._active.execute(statement, values)
+
+
+def _of(table: Table, device: str, epoch: int) -> ColumnElement[bool]:
+    return and_(table.c.device == device, table.c.epoch == epoch)

@@ -19,9 +19,12 @@ from headway.fields import canonical_json
 from headway.maths import (
     Denoise,
     FeatureMap,
+    HeadKind,
     Missing,
     Preprocessing,
     Statistics,
+    TargetCodes,
+    Task,
     TimeAxis,
     calibrate_scale,
     raw_features,
@@ -31,12 +34,15 @@ from headway.maths import (
 PROBES = 8
 BUFFER_ROWS_MAX = 4096
 EVALUATION_BYTES_MAX = 1 << 20
+# 256 labels or 170 values a window; more have no statistics, and learn by descent
+TARGETS_WIDTH_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """features and the codes int8 (n, d) they give; source tables, empty without one label per row; buffer.
+    """features and the codes int8 (n, d) they give; source tables; buffer.
 
+    targets: how targets are coded in the tables, None for a classifier, or too many: the tables are empty then.
     Reasons are those of choices that were left to the converter, in one line; empty where there was nothing to choose.
     """
 
@@ -46,6 +52,7 @@ class Fitted:
     buffer: TrainingRows | None
     expansion_reason: str = ""
     reduction_reason: str = ""
+    targets: TargetCodes | None = None
 
 
 def fit_preprocessing(
@@ -89,11 +96,12 @@ def fit_features(
     preprocessing: Preprocessing,
     backbone_sha256: str,
     embed: Embed,
+    link: HeadKind = HeadKind.LINEAR,
 ) -> Fitted:
     """Projection, expansion, scales, codes, tables and buffer of the training data.
 
     embedding: float32 (n, e), from the written backbone; inputs: float32 (n, *input_shape), preprocessed;
-    embed: runs that backbone again, on other inputs.
+    embed: runs that backbone again, on other inputs. link: of the head, which tells labels of 0 or 1 from values.
     """
     reduction = _reduction(embedding, data, options)
     options = replace(options, pca=reduction.count)
@@ -111,13 +119,25 @@ def fit_features(
     features = FeatureMap(embedding.shape[1], scale, expansion, mean, components)
     codes, _ = features.codes(embedding, inputs)
     space = features.fingerprint(_input_sha256(preprocessing, backbone_sha256))
+    targets: TargetCodes | None = None
     if data.targets is None:
         statistics = Statistics.of(codes, data.y, data.classes, space)
     else:
-        statistics = Statistics.zeros(features.size, data.classes, space)
+        targets = _target_codes(data.targets, features.size, link)
+        if targets is None:
+            statistics = Statistics.zeros(features.size, data.classes, space)
+        else:
+            statistics = targets.statistics(codes, data.targets, targets.space(space))
     rows = balanced_rows(data, options.buffer_per_class, BUFFER_ROWS_MAX, options.seed)
     buffer = _labelled(codes, data, rows) if len(rows) else None
-    return Fitted(features, codes, statistics, buffer, choice.reason, reduction.reason)
+    return Fitted(features, codes, statistics, buffer, choice.reason, reduction.reason, targets)
+
+
+def _target_codes(targets: Float32, features: int, link: HeadKind) -> TargetCodes | None:
+    """How targets are coded in the statistics; None where so many would make these too large to travel."""
+    task = Task.MULTI_LABEL if link is HeadKind.SIGMOID else Task.REGRESSION
+    codes = TargetCodes.fit(targets, task)
+    return codes if codes.width <= TARGETS_WIDTH_MAX and features + codes.width <= FEATURES_MAX else None
 
 
 def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: Options) -> TrainingRows | None:

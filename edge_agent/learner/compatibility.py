@@ -25,7 +25,10 @@ def check_head(published: PublishedHead, variant: Variant) -> None:
 def check_prior(prior: FleetPrior, variant: Variant) -> None:
     """Tables must be of the bundle's feature space, and hold something."""
     statistics = prior.statistics
-    if (statistics.space, statistics.size) != (variant.space, variant.features.size):
+    if (statistics.space, statistics.size) != (variant.space, variant.training_statistics.size):
         raise RemoteError("the fleet's tables are of another feature space; same bundle everywhere?")
     if not statistics.samples:
         raise RemoteError("the fleet's tables hold no sample")
+    problem = None if variant.targets is None else variant.targets.inconsistency(statistics)
+    if problem is not None:
+        raise RemoteError(f"the fleet's tables are refused: {problem}")

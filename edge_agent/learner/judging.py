@@ -19,6 +19,7 @@ from edge_agent.learner.trainer import Trainer
 from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.fields import Fields, JsonValue
+from headway.maths import Statistics
 from headway.samples import UNLABELLED, Label, class_index, no_label
 
 
@@ -33,29 +34,30 @@ class Outcome:
 class Judging:
     """Gate, scores, drift detector and history of one learner, and its trainer, which all change with every label.
 
-    exact: the trainer, where it can go back and learn again; else None.
+    decisions, drifts: what came of labels, until somebody takes it.
     """
 
-    def __init__(
-        self,
-        variant: Variant,
-        settings: LearnerSettings,
-        names: ClassNames,
-        trainer: Trainer,
-        exact: ExactTrainer | None,
-    ) -> None:
-        self._variant, self._settings, self._names = variant, settings, names
-        self._trainer, self._exact = trainer, exact
+    def __init__(self, variant: Variant, settings: LearnerSettings, names: ClassNames, trainer: Trainer) -> None:
+        self._variant, self._settings, self._names, self._trainer = variant, settings, names, trainer
+        # None of one that cannot go back and learn again
+        self._exact = trainer if isinstance(trainer, ExactTrainer) else None
         self.gate, self.scorer, self.drift = self._fresh()
         self.history = LabelHistory()
         self.doubts = Doubts()
+        self.decisions: list[Decision] = []
+        self.drifts: list[Drift] = []
         # where corrections begin that are yet to be learned, and who served and until when it was quiet before them
         self._due: tuple[Standing | None, str, int] | None = None
 
-    def take(self, entry: LearnedLabel) -> Outcome:
+    @property
+    def learns_again(self) -> bool:
+        """Whether the trainer's heads on a label's window follow from the labels before, so that none is kept."""
+        return self._exact is not None
+
+    def take(self, entry: LearnedLabel) -> None:
         """One more label."""
         self.history.add(entry, lambda: self._standing(entry.number))
-        return self._take(entry)
+        self._note(self._take(entry))
 
     def correct(self, number: int, codes: Int8, before: Label, after: Label | None) -> None:
         """Label `number` was wrong: after `settle`, all stands as if it had been `after`, or nothing, at once.
@@ -74,16 +76,35 @@ class Judging:
         _, serving, quiet_until = self._due or (None, self.gate.serving, self.drift.quiet_until)
         self._due = (standing, serving, quiet_until)
 
-    def settle(self) -> Outcome:
-        """Learn what was corrected; many corrections cost as much as the oldest of them."""
+    def settle(self) -> None:
+        """Learn what was corrected: when somebody asks, so that many cost as much as the oldest of them."""
         if self._due is None:
-            return Outcome(None, None)
+            return
         (standing, serving, quiet_until), self._due = self._due, None
         drift = None if standing is None else self._learn_again(standing)
         evidence, pending = self._trainer.leave_one_out(), self._trainer.pending
         self.gate.decide(evidence, pending)
         new_alarm = self.drift.quiet_until > quiet_until
-        return Outcome(self.gate.changed(serving, evidence, pending), drift if new_alarm else None)
+        self._note(Outcome(self.gate.changed(serving, evidence, pending), drift if new_alarm else None))
+
+    def take_decisions(self) -> list[Decision]:
+        self.settle()
+        decisions, self.decisions = self.decisions, []
+        return decisions
+
+    def take_drifts(self) -> list[Drift]:
+        self.settle()
+        drifts, self.drifts = self.drifts, []
+        return drifts
+
+    def adopted(self, statistics: Statistics) -> None:
+        """The trainer has taken up what other devices learned."""
+        if self._exact is not None:
+            self.history.adopted(self._exact.labels, statistics)
+
+    def _note(self, outcome: Outcome) -> None:
+        self.drifts += [outcome.drift] if outcome.drift is not None else []
+        self.decisions += [outcome.decision] if outcome.decision is not None else []
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         gate_tensors, gate = self.gate.state()
@@ -196,7 +217,7 @@ class Judging:
         if classes > len(self._exact.classes):
             self._exact.with_classes(self._names.wire_names[:classes])
         statistics = self.history.adoption(number)
-        if statistics is not None and statistics is not self._exact.prior_statistics:
+        if statistics is not None:
             self._exact.adopt_prior(statistics)
 
     def _standing(self, number: int) -> Standing:

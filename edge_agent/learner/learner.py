@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from edge_agent.config import LearnerSettings
+from edge_agent.learner.building import build_trainer, statistics_row
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.doubts import Doubt
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactSettings, ExactTrainer
+from edge_agent.learner.exact import ExactSettings
 from edge_agent.learner.gate import FROZEN, Decision, added
-from edge_agent.learner.gradient import GradientTrainer
-from edge_agent.learner.judging import Judging, Outcome, widened
+from edge_agent.learner.judging import Judging, widened
 from edge_agent.learner.label_history import LearnedLabel
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.serving import Prediction, ServedTemperatures, cautious, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
-from headway.arrays import Bools, Float32
+from headway.arrays import Bools, Float32, Int8
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
@@ -42,36 +42,31 @@ class HeadLearner:
         self._frozen = variant.frozen_head
         self.names = ClassNames(variant.classes)
         self.kind = learner_kind(variant, settings)
-        repeatable = ExactTrainer(variant.training_statistics, exact) if self.kind == "exact" else None
-        self._trainer: Trainer = repeatable or GradientTrainer(variant, settings)
-        self._judging = Judging(variant, settings, self.names, self._trainer, repeatable)
-        # what is answered by its heads on a label's window depends on the labels before
-        self._learns_again = repeatable is not None
+        self._trainer = build_trainer(variant, settings, self.kind, exact)
+        self._judging = Judging(variant, settings, self.names, self._trainer)
         self._temperatures = ServedTemperatures(self.task)
         self._fleet: PublishedHead | None = None
         sums = SUMS[self.task]
         self.served_sums: AnySums = sums.empty(len(variant.classes))
         self.frozen_sums: AnySums = sums.empty(len(variant.classes))
         self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
-        self.decisions: list[Decision] = []
-        self.drifts: list[Drift] = []
 
     @property
     def trainer(self) -> Trainer:
         """What learns the candidates; corrected labels included."""
-        self._settle()
+        self._judging.settle()
         return self._trainer
 
     @property
     def serving(self) -> str:
         """Name of the head in service."""
-        self._settle()
+        self._judging.settle()
         return self._judging.gate.serving
 
     @property
     def drift(self) -> ErrorDrift:
         """The detector that watches the error of what is served."""
-        self._settle()
+        self._judging.settle()
         return self._judging.drift
 
     @property
@@ -87,7 +82,7 @@ class HeadLearner:
     @property
     def doubts(self) -> list[Doubt]:
         """The newest labels that are probably wrong, by number; of the exact learner."""
-        self._settle()
+        self._judging.settle()
         return self._judging.doubts.all
 
     @property
@@ -96,13 +91,18 @@ class HeadLearner:
         return self._variant.features.size
 
     @property
+    def statistics_size(self) -> int:
+        """Codes per row of statistics: those of a window, and of its targets where it has some."""
+        return self._variant.training_statistics.size
+
+    @property
     def space(self) -> str:
         return self._variant.space
 
     @property
     def training_statistics(self) -> Statistics:
-        """Of the data that the bundle's model was trained on; of no samples where it has none."""
-        return self._variant.training_statistics
+        """Of the features of the data that the bundle's model was trained on; of no samples where it has none."""
+        return self._variant.feature_statistics
 
     @property
     def labels(self) -> int:
@@ -155,7 +155,7 @@ class HeadLearner:
         `correct` finds it again, is `trainer.labels` before it.
         """
         truth, classes = np.asarray(label)[None], len(self.names)
-        repeated = self.trainer.candidates() if self._learns_again else ()
+        repeated = self.trainer.candidates() if self._judging.learns_again else ()
         outputs = {name: self._apply(head, features) for name, head in self._heads().items() if name not in repeated}
         given = widened(served.probability, classes)
         self.served_sums = added(self.served_sums, given, truth)
@@ -166,29 +166,15 @@ class HeadLearner:
         entry = LearnedLabel(self.trainer.labels, codes, label, served.probability, logits, outputs, classes)
         if served.served_by != FROZEN and served.served_by in self._heads():
             self._temperatures.learn(entry.number, served, label)
-        self._note(self._judging.take(entry))
-
-    def _settle(self) -> None:
-        """Learn labels that were corrected since the last question; when it is asked changes no answer."""
-        self._note(self._judging.settle())
-
-    def _note(self, outcome: Outcome) -> None:
-        if outcome.drift is not None:
-            self.drifts.append(outcome.drift)
-        if outcome.decision is not None:
-            self.decisions.append(outcome.decision)
+        self._judging.take(entry)
 
     def take_decisions(self) -> list[Decision]:
         """What the gate decided since the last call."""
-        self._settle()
-        decisions, self.decisions = self.decisions, []
-        return decisions
+        return self._judging.take_decisions()
 
     def take_drifts(self) -> list[Drift]:
         """What became worse since the last call."""
-        self._settle()
-        drifts, self.drifts = self.drifts, []
-        return drifts
+        return self._judging.take_drifts()
 
     def error_of(self, served: Prediction, label: Label) -> float:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
@@ -204,9 +190,13 @@ class HeadLearner:
         self._judging.correct(number, features.codes, before, after)
         self._temperatures.correct(number, after)
 
+    def row_of(self, codes: Int8, label: Label) -> tuple[Int8, int]:
+        """What the statistics hold of a labelled window: see `statistics_row`."""
+        return statistics_row(self._variant, codes, label)
+
     def add_class(self, name: str) -> None:
         """A class the bundle does not know; it is learned from local labels alone."""
-        self._settle()
+        self._judging.settle()
         if self.task is not Task.CLASSIFICATION and name not in self.classes:
             raise DataError(f"class {name!r} cannot be added: a {self.task} model has the outputs it was built with")
         if not self.names.add(name):
@@ -226,7 +216,7 @@ class HeadLearner:
         """
         if self.task is not Task.CLASSIFICATION:
             raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")
-        self._settle()
+        self._judging.settle()
         self.names.check(changes)
         renames = self.names.rename(changes)
         if renames:
@@ -261,11 +251,13 @@ class HeadLearner:
         check_prior(prior, self._variant)
         if not self.wants_prior or prior.samples <= self.prior_samples:
             return False
-        self._know(prior.statistics.classes, "the fleet's tables")
-        added = [name for name in prior.statistics.classes if name not in self._variant.classes]
-        statistics = prior.statistics.renamed([(name, self.names.of_fleet(name)) for name in added])
+        statistics = prior.statistics
+        if self.task is Task.CLASSIFICATION:
+            self._know(statistics.classes, "the fleet's tables")
+            added = [name for name in statistics.classes if name not in self._variant.classes]
+            statistics = statistics.renamed([(name, self.names.of_fleet(name)) for name in added])
         self.trainer.adopt_prior(statistics)
-        self._judging.history.adopted(self.trainer.labels, statistics)
+        self._judging.adopted(statistics)
         return True
 
     @property
@@ -286,8 +278,7 @@ class HeadLearner:
         if self._fleet is not None:
             tensors["fleet"] = np.frombuffer(self._fleet.encode(), np.uint8)
         judged_tensors, judged_values = self._judging.state()
-        tensors |= judged_tensors | under("recent", self._recent.state())
-        tensors |= under("served", self._temperatures.state())
+        tensors |= under("recent", self._recent.state()) | under("served", self._temperatures.state()) | judged_tensors
         meta: dict[str, JsonValue] = {
             "kind": self.kind,
             "space": self._variant.space,

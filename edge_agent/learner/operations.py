@@ -43,6 +43,11 @@ class CorrectLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class EndUpdate:
+    """What was learned since the last update goes into the outbox, though it is less than usual."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddPseudoLabel:
     """Learn a window without a label by its own prediction, a class index."""
 
@@ -103,6 +108,7 @@ class AdoptPrior:
 Operation = (
     LearnLabel
     | CorrectLabel
+    | EndUpdate
     | AddPseudoLabel
     | WithdrawPseudoLabel
     | AdoptWindowMeans
@@ -120,7 +126,7 @@ COUNTED = (LearnLabel, CorrectLabel, ChangeClasses)
 class Applied:
     """What an operation brought about. changed: False where a message from the fleet brought nothing new.
 
-    update: what `LearnLabel` took out for the outbox; renames: classes (old, new) whose statistics got other names.
+    update: what was taken out for the outbox; renames: classes (old, new) whose statistics got other names.
     """
 
     changed: bool = True
@@ -140,6 +146,8 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
             return Applied(update=learner.trainer.take_update() if takes_update else None)
         case CorrectLabel(number, features, before, after):
             learner.correct(number, features, before, None if no_label(after) else after)
+        case EndUpdate():
+            return Applied(update=learner.trainer.take_update(early=True))
         case AddPseudoLabel(features, label):
             learner.trainer.add_pseudo_label(features.codes, label)
         case WithdrawPseudoLabel(features, label):
@@ -153,5 +161,5 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
         case AdoptHead(payload, retained):
             return Applied(changed=learner.adopt(PublishedHead.decode(payload), retained))
         case AdoptPrior(payload):
-            return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.feature_size)))
+            return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.statistics_size)))
     return Applied()

@@ -103,8 +103,16 @@ class Trainer(Protocol):
         """
         ...
 
-    def take_update(self) -> PendingUpdate | None:
-        """What was learned since the last update, for the fleet's average; None until labels enough came in."""
+    @property
+    def unfinished(self) -> int:
+        """Labels learned since the last update."""
+        ...
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
+        """What was learned since the last update, for the fleet's average; None until labels enough came in.
+
+        early: one label is enough.
+        """
         ...
 
     def adopt_prior(self, statistics: Statistics) -> None:
@@ -149,9 +157,15 @@ def learner_kind(variant: Variant, settings: LearnerSettings) -> str:
     one_class = variant.task is Task.CLASSIFICATION
     if one_class and len(variant.classes) < 2:
         raise ConfigError(f"bundle {variant.name} knows one class only; there is nothing to tell apart")
-    if settings.kind == "exact" and not one_class:
-        raise ConfigError(f'bundle {variant.name} is a {variant.task} model; set kind = "gradient" or "auto"')
-    kind = settings.kind if settings.kind != "auto" else "exact" if one_class else "gradient"
-    if settings.self_training and kind != "exact":
-        raise ConfigError("self_training needs the exact learner, which can undo a pseudo-label; set it to 0")
+    solvable = one_class or variant.targets is not None
+    if settings.kind == "exact" and not solvable:
+        raise ConfigError(
+            f"bundle {variant.name} is a {variant.task} model without statistics of its targets; convert it again, "
+            'or set kind = "gradient" or "auto"'
+        )
+    kind = settings.kind if settings.kind != "auto" else "exact" if solvable else "gradient"
+    if settings.self_training and (kind != "exact" or not one_class):
+        raise ConfigError(
+            "self_training needs the exact learner of a classifier, which can undo a pseudo-label; set it to 0"
+        )
     return kind

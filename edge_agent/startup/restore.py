@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from edge_agent.agent import Agent
 from edge_agent.learner import HeadLearner
-from edge_agent.store import BLOB, INDEX, PIECE, RECOVERED, Entry, Store, join, redo
+from edge_agent.store import BLOB, INDEX, PIECE, RECOVERED, Entry, OutboxRow, Store, join, redo
 from edge_agent.sync import SyncState
 from headway.errors import DataError, RemoteError, StoreError
 
 log = logging.getLogger("edge-agent")
+
+OUTBOX_ROWS_A_TIME = 20
 
 
 def restore_learner(store: Store, learner: HeadLearner) -> SyncState | None:
@@ -41,7 +44,16 @@ def resume(agent: Agent, store: Store) -> None:
         journal = store.journal()
         newest = [*_readable(store.tail()), *map(Entry.decode, journal)]
         agent.restore(state, saved, frozenset(kept), len(journal), newest)
+        agent.outbox.resume(_outbox(store))
     agent.windows.restore(store.windows())
+
+
+def _outbox(store: Store) -> Iterator[OutboxRow]:
+    """Every row that waits, a few of them in memory at a time."""
+    rows = store.outbox(0, OUTBOX_ROWS_A_TIME)
+    while rows:
+        yield from rows
+        rows = store.outbox(rows[-1].sequence, OUTBOX_ROWS_A_TIME)
 
 
 def _readable(tail: list[bytes]) -> list[Entry]:

@@ -21,6 +21,7 @@ from edge_agent.learner import (
     AdoptWindowMeans,
     ChangeClasses,
     CorrectLabel,
+    EndUpdate,
     HeadLearner,
     LearnLabel,
     Operation,
@@ -42,7 +43,7 @@ CHECK_BYTES = 4
 COMPRESSION = 1
 
 
-JOURNALLED = ("taught", "corrected", "guessed", "windows", "class", "classes", "head", "prior")
+JOURNALLED = ("taught", "corrected", "ended", "guessed", "windows", "class", "classes", "head", "prior")
 WITH_FEATURES = (LearnLabel, CorrectLabel, AddPseudoLabel, WithdrawPseudoLabel)
 
 
@@ -126,6 +127,8 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
         case CorrectLabel(label_number, _, before, after):
             fields = _label_fields(tensors, number, before=before, after=after)
             return {"do": "corrected", "number": label_number, **fields}
+        case EndUpdate():
+            return {"do": "ended"}
         case AddPseudoLabel(_, label):
             return {"do": "guessed", "label": label, "withdrawn": False}
         case WithdrawPseudoLabel(_, label):
@@ -164,6 +167,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
     elif kind == "corrected":
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
         operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after)
+    elif kind == "ended":
+        operation = EndUpdate()
     elif kind == "guessed":
         change = WithdrawPseudoLabel if row.boolean("withdrawn") else AddPseudoLabel
         operation = change(_features(tensors, at), row.integer("label"))

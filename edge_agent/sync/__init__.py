@@ -1,5 +1,6 @@
 """The device's side of the wire: reports up, heads and priors down, the outbox, the device's history."""
 
+from edge_agent.sync.branches import ALL_ROWS, Branches
 from edge_agent.sync.downlink import Downlink
 from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
@@ -9,6 +10,8 @@ from edge_agent.sync.refusal import Refusal
 from edge_agent.sync.uplink import Uplink
 
 __all__ = [
+    "ALL_ROWS",
+    "Branches",
     "Downlink",
     "Epochs",
     "ErrorFeedback",

@@ -21,15 +21,28 @@ class Epochs:
 
     def __init__(self, device: str, learner: HeadLearner, state: SyncState, run_id: int, ack_timeout_s: float) -> None:
         self._device, self._learner, self._run_id = device, learner, run_id
+        # asked once: making them takes tens of milliseconds where features are many, and this is asked with every label
+        self._exact = learner.trainer.statistics is not None
         self.state = state
-        self.baseline, self._past = Baseline(), Past()
+        self.baseline, self._past = Baseline(learner.row_of), Past(learner.row_of)
         self.older = OlderEpochs(ack_timeout_s)
         self.persisted: tuple[Persisted, ...] = (self.baseline, self._past, self.older)
 
     @property
     def exact(self) -> bool:
         """Whether the learner has statistics, which tell what is counted; else updates do."""
-        return self._learner.trainer.statistics is not None
+        return self._exact
+
+    @property
+    def acknowledged(self) -> tuple[int, int]:
+        """Epoch and counter whose statistics are acknowledged; a store behind them is an older copy."""
+        return self.state.epoch, self.state.acked if self.exact else 0
+
+    @property
+    def ends_update(self) -> bool:
+        """Whether another run of the program has begun an update, and this one has not changed anything yet."""
+        begun = self._learner.trainer.unfinished > 0 and self.state.queued >= 0
+        return begun and self.state.run_id not in (0, self._run_id)
 
     def begin_run(self) -> None:
         """Statistics, or the names in them, are about to change; the first time a run of the program begins here."""
@@ -71,7 +84,9 @@ class Epochs:
         at most so many, where it is not known where the branches part."""
         state, now = self.state, self._now()
         if now is None:
-            state.begin_epoch(state.epoch_from(state.counter, self._run_id), state.counter, self._learner.labels)
+            # of updates that go over to the new epoch the numbers go on
+            at, sequence = (state.counter, 0) if counter is None else (counter, state.sequence)
+            state.begin_epoch(state.epoch_from(at, self._run_id), at, self._learner.labels, sequence)
             return 0
         parted = state.position if counter is None else state.base + counter
         moment, known = self._past.at(parted, now), self.baseline.statistics

@@ -11,8 +11,9 @@ part there once more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,10 +21,10 @@ from edge_agent.store import Extent, Saved
 from headway.arrays import Int8
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
-from headway.maths import Statistics, from_arrays, to_arrays
-from headway.samples import Label, class_index, no_label
+from headway.maths import WINDOWS, Statistics, from_arrays, to_arrays
+from headway.samples import Label, no_label
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire import RUNS_MAX, Ack, History, branch_epoch
+from headway.wire import RUNS_MAX, Ack, History, RunPoint, branch_epoch
 
 # name in the store
 BASELINE = "baseline"
@@ -32,6 +33,17 @@ BASELINE_BYTES_MAX = 256 << 20
 SAVED_NAMES = {"run_id": "life", "earlier_runs": "earlier", "run_ends": "ends"}
 # of a run whose last outbox row is not known
 UNKNOWN_SEQUENCE = 2**53
+NOTICE_CHARACTERS_MAX = 4096
+
+
+class Place(NamedTuple):
+    """Where an update lies in the device's history: after position `since`, up to `position`; `history` is of then,
+    its ends as positions."""
+
+    sequence: int
+    since: int
+    position: int
+    history: History
 
 
 @dataclass(slots=True)
@@ -44,7 +56,9 @@ class SyncState:
     begun, begun_rows: the spool file, after `consumed`, of which only the first rows are learned; 0 for none.
     run_id, earlier_runs, run_ends: see `headway.wire.messages.History`; sequence_ends: the last outbox row of each
     earlier run. before: labels that older epochs may have counted; base: changes counted under older epochs, so that
-    `position` goes on over them.
+    `position` goes on over them; queued: the position up to which a gradient learner's updates are made, -1 where an
+    agent before positions made them.
+    notice: why this epoch began, until the aggregator has answered under it.
     """
 
     epoch: int
@@ -61,6 +75,8 @@ class SyncState:
     begun_rows: int = 0
     sequence_ends: tuple[int, ...] = ()
     base: int = 0
+    queued: int = 0
+    notice: str = ""
 
     @property
     def position(self) -> int:
@@ -97,10 +113,31 @@ class SyncState:
         self.sequence += 1
         return self.sequence
 
+    def queue_update(self) -> Place:
+        """One more outbox row: where in this history its update lies, in positions."""
+        ends = tuple(end + self.base for end in self.run_ends)
+        place = Place(
+            self.next_sequence(), max(0, self.queued), self.position, History(self.run_id, self.earlier_runs, ends)
+        )
+        self.queued = self.position
+        return place
+
+    def drop_update(self) -> None:
+        """What was learned so far is in no update that is still to come."""
+        self.queued = self.position
+
+    def note(self, notice: str) -> str:
+        """Why this epoch began, in words for people: told again after a start, until it surely has arrived."""
+        self.notice = notice[:NOTICE_CHARACTERS_MAX]
+        return self.notice
+
     def acknowledge(self, counter: int) -> bool:
         """The aggregator has durably stored everything up to `counter`; True when that is new."""
-        newer = counter > self.acked
+        newer = counter > self.acked or (bool(counter) and bool(self.notice))
         self.acked = max(self.acked, counter)
+        if counter:
+            # what was said on this connection before has arrived, too
+            self.notice = ""
         return newer
 
     def begin_boot(self, boot: int, consumed: int) -> None:
@@ -118,8 +155,11 @@ class SyncState:
             self.sequence_ends = (*known, self.sequence)[-RUNS_MAX:]
         self.run_id = run_id
 
-    def begin_epoch(self, epoch: int, counter: int, labels: int) -> None:
-        """What came up to `counter`, `labels` labels, is left to the old epoch; this one counts from there on."""
+    def begin_epoch(self, epoch: int, counter: int, labels: int, sequence: int = 0) -> None:
+        """What came up to `counter`, `labels` labels, is left to the old epoch; this one counts from there on.
+
+        sequence: of the last outbox row, where rows go over to this epoch.
+        """
         runs = [
             (run, end - counter) for run, end in zip(self.earlier_runs, self.run_ends, strict=True) if end > counter
         ]
@@ -130,7 +170,7 @@ class SyncState:
         self.epoch, self.before = epoch, labels
         self.base += counter
         self.counter -= counter
-        self.acked = self.sequence = 0
+        self.acked, self.sequence = 0, sequence
 
     def epoch_from(self, counter: int, run_id: int) -> int:
         """The epoch of the branch that leaves this one at `counter`: the same for all copies that have it in common.
@@ -149,7 +189,7 @@ class SyncState:
 
     def contradiction(self, ack: Ack) -> str | None:
         """Why an ack of this epoch cannot be of this history; None when it can."""
-        if ack.counter > self.counter or ack.sequence > self.sequence:
+        if ack.counter > self.counter or (not ack.counter and ack.sequence > self.sequence):
             return (
                 f"the aggregator holds counter {ack.counter}, sequence {ack.sequence}; this device is only at "
                 f"{self.counter}, {self.sequence}"
@@ -167,10 +207,23 @@ class SyncState:
         sent_counter: of the report that was sent last.
         """
         if self.is_told_to_part(ack, sent_counter) and ack.parting is not None:
-            return min(ack.parting.shared.counter, self.counter)
-        ends = {**dict(zip(self.earlier_runs, self.run_ends, strict=True)), self.run_id: self.counter}
+            return self.end_of(ack.parting.shared)
+        ends = self._ends
         known = ack.run_id and ack.run_id in ends and ack.counter
         return min(ack.counter, ends[ack.run_id]) if known else None
+
+    def includes(self, point: RunPoint) -> bool:
+        """Whether a point is part of this history."""
+        return point.counter <= self.counter and self.history.includes(*point)
+
+    def end_of(self, shared: RunPoint) -> int:
+        """The counter at which this history leaves one that shares it up to there."""
+        return min(shared.counter, self._ends.get(shared.run_id, self.counter))
+
+    @property
+    def _ends(self) -> dict[int, int]:
+        """The counter at which each run ended."""
+        return {**dict(zip(self.earlier_runs, self.run_ends, strict=True)), self.run_id: self.counter}
 
     def is_told_to_part(self, ack: Ack, sent_counter: int) -> bool:
         """Whether an ack says that the report sent last is of another branch; what copies of this device are told comes
@@ -182,6 +235,10 @@ class SyncState:
         if not self.begun:
             # as agents before saved it, so that they can go on from it
             del values["begun"], values["begun_rows"]
+        if self.queued < 0:
+            del values["queued"]
+        if not self.notice:
+            del values["notice"]
         return canonical_json({SAVED_NAMES.get(name, name): value for name, value in values.items()})
 
     @classmethod
@@ -203,6 +260,8 @@ class SyncState:
             begun_rows=fields.integer("begun_rows", 0),
             sequence_ends=fields.integers("sequence_ends", count_max=RUNS_MAX, default=()),
             base=fields.integer("base", 0),
+            queued=fields.integer("queued") if fields.has("queued") else -1,
+            notice=fields.text("notice", default="", length_max=NOTICE_CHARACTERS_MAX),
         )
         fields.finish()
         # agents before branches saved no ends of sequences
@@ -212,9 +271,13 @@ class SyncState:
 
 
 class Baseline:
-    """What older epochs may have counted: it is taken off the statistics that this epoch reports, to the bit."""
+    """What older epochs may have counted: it is taken off the statistics that this epoch reports, to the bit.
 
-    def __init__(self) -> None:
+    row_of: what the statistics hold of a labelled window, `HeadLearner.row_of`.
+    """
+
+    def __init__(self, row_of: Callable[[Int8, Label], tuple[Int8, int]]) -> None:
+        self._row_of = row_of
         self._statistics: Statistics | None = None
         self._changed = False
 
@@ -238,9 +301,14 @@ class Baseline:
         """
         if self._statistics is None:
             return
-        known = self._statistics.with_classes(classes)
-        changed = known - _one(code, before, known)
-        self.begin(changed if no_label(after) else changed + _one(code, after, known))
+        known = self._statistics if self._statistics.classes == WINDOWS else self._statistics.with_classes(classes)
+        changed = known - self._one(code, before, known)
+        self.begin(changed if no_label(after) else changed + self._one(code, after, known))
+
+    def _one(self, code: Int8, label: Label, like: Statistics) -> Statistics:
+        """Statistics of one labelled window."""
+        row, index = self._row_of(code, label)
+        return Statistics.of(row, np.array([index], np.int64), like.classes, like.space)
 
     def rename(self, renames: Sequence[tuple[str, str]]) -> None:
         """Classes got other names (old, new): in both alike."""
@@ -266,8 +334,3 @@ class Baseline:
             self._statistics = from_arrays(arrays, size, classes, space)
         except RemoteError as error:
             raise StoreError(f"saved baseline is damaged: {error}") from error
-
-
-def _one(code: Int8, label: Label, like: Statistics) -> Statistics:
-    """Statistics of one labelled window."""
-    return Statistics.of(code, np.array([class_index(label)], np.int64), like.classes, like.space)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from edge_agent.config import SyncSettings
 from edge_agent.learner import PendingUpdate
 from edge_agent.store import OutboxRow
@@ -11,7 +15,18 @@ from headway.wire import Update
 
 NEVER_S = -1e9
 # of an update: float32 weights, and room for names and numbers
-WEIGHT_BYTES, HEADER_BYTES = 4, 2048
+WEIGHT_BYTES, HEADER_BYTES = 4, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingUpdate:
+    """A row of the store: it covers `samples` labels, learned after position `since` and up to `position`
+    (`SyncState.position`). position 0: it is of an agent that did not note it."""
+
+    sequence: int
+    since: int
+    position: int
+    samples: int
 
 
 class Outbox:
@@ -25,6 +40,7 @@ class Outbox:
         self._pace_s = 0.0
         # made since the last commit
         self._new: list[OutboxRow] = []
+        self._waiting: deque[WaitingUpdate] = deque()
         self.feedback = ErrorFeedback()
         self._sent = self._acked = 0
         self._progress = False
@@ -37,27 +53,39 @@ class Outbox:
         self._bytes_left = self._settings.outbox_bytes_max - size_bytes
 
     @property
-    def waiting(self) -> int:
-        """Rows that are not acknowledged, as far as `note_stored` and `queue` tell."""
-        return self._settings.outbox_rows_max - self._rows_left
+    def unplaced(self) -> bool:
+        """Whether the row that is to be acknowledged next does not tell where it lies in the device's history."""
+        return bool(self._waiting) and not self._waiting[0].position
+
+    def resume(self, rows: Iterable[OutboxRow]) -> None:
+        """Go on with the rows that the store holds."""
+        self._waiting.clear()
+        for row in rows:
+            update = Update.decode(row.payload)
+            self._waiting.append(WaitingUpdate(row.sequence, update.since, update.counter, update.samples))
 
     def queue(self, update: PendingUpdate, state: SyncState, space: str, classes: tuple[str, ...]) -> None:
         """Make an update a row of the next commit. classes: names of its rows, as the fleet has them."""
-        precision = self._settings.update_precision
+        precision, place = self._settings.update_precision, state.queue_update()
         message = Update(
             self._device,
             state.epoch,
-            state.next_sequence(),
+            place.sequence,
             update.base_version,
             update.samples,
             space,
             classes,
             self.feedback.added(update.delta, precision),
-            state.run_id,
+            place.history.run_id,
             precision,
+            since=place.since,
+            counter=place.position,
+            earlier_runs=place.history.earlier_runs,
+            run_ends=place.history.run_ends,
         )
         row = OutboxRow(message.sequence, message.encode())
         self._new.append(row)
+        self._waiting.append(WaitingUpdate(place.sequence, place.since, place.position, update.samples))
         self._rows_left -= 1
         self._bytes_left -= len(row.payload)
 
@@ -91,18 +119,35 @@ class Outbox:
             self._waits_since_s = now_s
         self._sent, self._batch_at_s = sequence, now_s
 
+    def taken(self, position: int) -> int:
+        """The row up to which everything was learned up to `position`; 0 for none."""
+        return max((row.sequence for row in self._waiting if 0 < row.position <= position), default=0)
+
     def acknowledged(self, sequence: int) -> None:
         """The aggregator has the rows up to `sequence`."""
+        while self._waiting and self._waiting[0].sequence <= sequence:
+            self._waiting.popleft()
         if sequence > self._acked:
             self._progress, self._acked = True, sequence
+
+    def leave(self, parted: int) -> tuple[int, int]:
+        """Another branch of the device's history has told what was learned up to position `parted`: rows that begin
+        before go. Returns the last one's sequence, 0 for none, and how many labels from after that they hold."""
+        last = labels = 0
+        while self._waiting and (not self._waiting[0].position or self._waiting[0].since < parted):
+            row = self._waiting.popleft()
+            last, labels = row.sequence, labels + min(row.samples, max(0, row.position - parted))
+        return last, labels
 
     def restart(self) -> None:
         """Begin again with the lowest row: the connection is new, or the numbers are."""
         self._sent, self._acked, self._progress, self._waits_since_s = 0, 0, False, NEVER_S
 
-    def begin_epoch(self) -> None:
-        """The numbers are new: rows that were not committed go."""
-        self._new.clear()
+    def begin_epoch(self, dropped: int) -> None:
+        """Rows up to `dropped` go, those that were not committed, too; the others are sent under the new epoch."""
+        self._new = [row for row in self._new if row.sequence > dropped]
+        while self._waiting and self._waiting[0].sequence <= dropped:
+            self._waiting.popleft()
         self.restart()
 
     def has_room(self, classes: int, size: int) -> bool:
@@ -110,6 +155,6 @@ class Outbox:
         return self._rows_left > 0 and self._bytes_left >= classes * (size + 1) * WEIGHT_BYTES + HEADER_BYTES
 
 
-def as_sent(row: OutboxRow, acked: int) -> bytes:
-    """A row as it leaves now; acked: the sequence up to which rows were acknowledged and deleted."""
-    return Update.with_acked(row.payload, acked)
+def as_sent(row: OutboxRow, acked: int, state: SyncState) -> bytes:
+    """A row as it leaves now; acked: the sequence up to which rows were deleted."""
+    return Update.stamped(row.payload, acked, state.epoch, state.base)

@@ -8,20 +8,22 @@ moments at which a run of the program began to learn: where a copy of a stopped 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_agent.learner import CorrectLabel, LearnLabel, Operation
 from edge_agent.store import CORRECTIONS, MARK, Extent, Saved
-from headway.arrays import Int8
+from headway.arrays import AnyArray, Int8
 from headway.durable import checked, unchecked
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics, from_arrays, to_arrays
-from headway.samples import UNLABELLED, class_index
+from headway.samples import UNLABELLED, Label
 from headway.tensors import decode_tensors, encode_tensors
+
+RowOf = Callable[[Int8, Label], tuple[Int8, int]]
 
 STEPS_MAX, STEP_BYTES_MAX = 1024, 2 << 20
 MARKS_MAX, CORRECTIONS_MAX = 4, 4096
@@ -39,13 +41,17 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change: label `number` is class `after` instead of `before`; UNLABELLED for none. code: int8 (1, d)."""
+    """One change: label `number` is class `after` instead of `before`; UNLABELLED for none.
+
+    code: its row of the statistics, int8 (1, d); replacement: the row with `after`, where it is another one.
+    """
 
     position: int
     number: int
     code: Int8
     before: int
     after: int
+    replacement: Int8 | None = None
 
     @property
     def is_new(self) -> bool:
@@ -54,9 +60,13 @@ class Step:
 
 
 class Past:
-    """One device's past. Positions grow by one with each change of the statistics."""
+    """One device's past. Positions grow by one with each change of the statistics.
 
-    def __init__(self) -> None:
+    row_of: what the statistics hold of a labelled window, `HeadLearner.row_of`.
+    """
+
+    def __init__(self, row_of: RowOf) -> None:
+        self._row_of = row_of
         self._steps: deque[Step] = deque()
         # the steps are all that happened after this position
         self._since = 0
@@ -71,7 +81,7 @@ class Past:
     def follow(self, operation: Operation, position: int) -> None:
         """The statistics were changed, to what they are at `position`."""
         self._position = position
-        step = _step(operation, position)
+        step = self._step(operation, position)
         if step is not None:
             self._keep(step)
             self._keep_correction(step)
@@ -138,7 +148,7 @@ class Past:
                 self._steps.clear()
                 self._since = start
             for number, operation in enumerate(operations):
-                step = _step(operation, start + number + 1)
+                step = self._step(operation, start + number + 1)
                 if step is not None:
                     self._keep(step)
                     if step.position > self._position:
@@ -148,6 +158,19 @@ class Past:
             self._steps.clear()
             self._since = position
         self._position = position
+
+    def _step(self, operation: Operation, position: int) -> Step | None:
+        """The change that an operation made; None for one that only gave other names to the same sums."""
+        match operation:
+            case LearnLabel(number, features, label):
+                row, index = self._row_of(features.codes, label)
+                return Step(position, number, row, UNLABELLED, index)
+            case CorrectLabel(number, features, before, after):
+                row, index = self._row_of(features.codes, before)
+                replacement, new = self._row_of(features.codes, after)
+                same = new == UNLABELLED or np.array_equal(row, replacement)
+                return Step(position, number, row, index, new, None if same else replacement)
+        return None
 
     def _keep(self, step: Step) -> None:
         self._steps.append(step)
@@ -170,20 +193,14 @@ class Past:
         self._corrections, self._corrected = kept, self._corrected or len(kept) < len(self._corrections)
 
 
-def _step(operation: Operation, position: int) -> Step | None:
-    """The change that an operation made; None for one that only gave other names to the same sums."""
-    match operation:
-        case LearnLabel(number, features, label):
-            return Step(position, number, features.codes, UNLABELLED, class_index(label))
-        case CorrectLabel(number, features, before, after):
-            return Step(position, number, features.codes, class_index(before), class_index(after))
-    return None
-
-
 def _sum_of(steps: Iterable[Step], like: Statistics) -> Statistics:
     """What the steps changed together, with the classes of `like`."""
     total = Statistics.zeros(like.size, like.classes, like.space)
-    added = [(step.code, step.after) for step in steps if step.after != UNLABELLED]
+    added = [
+        (step.code if step.replacement is None else step.replacement, step.after)
+        for step in steps
+        if step.after != UNLABELLED
+    ]
     taken = [(step.code, step.before) for step in steps if step.before != UNLABELLED]
     if added:
         total = total + _statistics(added, like)
@@ -217,7 +234,11 @@ def _decoded(payload: bytes) -> Moment:
 def _encoded_steps(steps: Sequence[Step], position: int) -> bytes:
     rows = np.array([(s.position, s.number, s.before, s.after) for s in steps], np.int64).reshape(-1, 4)
     codes = np.concatenate([step.code for step in steps]) if steps else np.zeros((0, 1), np.int8)
-    return checked(encode_tensors({"rows": rows, "codes": codes}, {"position": position}))
+    tensors: dict[str, AnyArray] = {"rows": rows, "codes": codes}
+    if any(step.replacement is not None for step in steps):  # of targets; classes have none
+        replacements = [step.code if step.replacement is None else step.replacement for step in steps]
+        tensors["replacements"] = np.concatenate(replacements)
+    return checked(encode_tensors(tensors, {"position": position}))
 
 
 def _decoded_steps(payload: bytes) -> tuple[list[Step], int]:
@@ -229,8 +250,11 @@ def _decoded_steps(payload: bytes) -> tuple[list[Step], int]:
     rows, codes = arrays.get("rows"), arrays.get("codes")
     if rows is None or codes is None or rows.ndim != 2 or rows.shape[1] != 4 or len(rows) != len(codes):
         raise StoreError("saved corrections are damaged")
+    replacements = arrays.get("replacements", codes)
+    if replacements.shape != codes.shape:
+        raise StoreError("saved corrections are damaged")
     steps = [
-        Step(at, number, code[None], before, after)
-        for (at, number, before, after), code in zip(rows.tolist(), codes, strict=True)
+        Step(at, number, code[None], before, after, None if replacements is codes else new[None])
+        for (at, number, before, after), code, new in zip(rows.tolist(), codes, replacements, strict=True)
     ]
     return steps, position

@@ -46,7 +46,7 @@ def target_scale(variant: Variant) -> Float32:
 
 def feature_energy(variant: Variant) -> float:
     """Mean squared length of codes / 127 with the 1 for the bias, over the training data; d + 1 when unknown."""
-    source, buffer = variant.training_statistics, variant.buffer
+    source, buffer = variant.feature_statistics, variant.buffer
     if source.samples:
         return 1.0 + float(np.trace(source.gram[:-1, :-1])) / source.samples / CODE_MAX**2
     if buffer is not None and len(buffer.values):

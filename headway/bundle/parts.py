@@ -12,7 +12,17 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.bundle.container import Container
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.fields import Fields
-from headway.maths import Denoise, Expansion, FeatureMap, Missing, Preprocessing, Statistics, TimeAxis, from_arrays
+from headway.maths import (
+    Denoise,
+    Expansion,
+    FeatureMap,
+    Missing,
+    Preprocessing,
+    Statistics,
+    TargetCodes,
+    TimeAxis,
+    from_arrays,
+)
 from headway.tensors import TensorTable
 
 RUNTIMES = {"ai-edge-litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
@@ -124,6 +134,17 @@ def read_feature_map(tensors: TensorTable, embedding_size: int, expansion_of: st
         expansion = Expansion(weights, bias, expansion_of == "input")
     mean, components = tensors.optional("features.mean"), tensors.optional("features.components")
     return FeatureMap(embedding_size, tensors.float32("features.scale", (-1,)), expansion, mean, components)
+
+
+def read_targets(tensors: TensorTable, outputs: int, digits: int) -> TargetCodes | None:
+    """How the targets in the statistics are coded; None where they hold none."""
+    offset = tensors.optional("targets.offset")
+    if offset is None:
+        return None
+    scale = tensors.float32("targets.scale", (outputs,))
+    if offset.shape != scale.shape:
+        raise BundleError(f"tensor targets.offset must be finite float32 ({outputs},), got {describe(offset)}")
+    return TargetCodes(offset, scale, digits)
 
 
 def read_source(packed: dict[str, AnyArray], size: int, classes: tuple[str, ...], space: str) -> Statistics:

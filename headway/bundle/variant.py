@@ -23,12 +23,25 @@ from headway.bundle.parts import (
     read_preprocessing,
     read_rows,
     read_source,
+    read_targets,
 )
 from headway.bundle.signing import verify_signature
 from headway.durable import write_durably
 from headway.errors import BundleError, LocalError, RemoteError, listed
 from headway.fields import Fields, JsonValue
-from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics, Task, TimeAxis, to_arrays
+from headway.maths import (
+    WINDOWS,
+    FeatureMap,
+    Head,
+    HeadInput,
+    HeadKind,
+    Preprocessing,
+    Statistics,
+    TargetCodes,
+    Task,
+    TimeAxis,
+    to_arrays,
+)
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
 
 __all__ = ["FEATURES_MAX", "Backbone", "TrainingRows", "Variant", "decode_variant", "read_variant"]
@@ -45,7 +58,9 @@ class Variant:
 
     probe_inputs float32 (k, *input_shape) and probe_embedding float32 (k, e): raw training windows and what the
     source model's backbone makes of them; a device checks its own runtime against them before it serves.
-    training_statistics: of the training data; of no samples at all where the model is not a one-label classifier.
+    training_statistics: of the training data; of no samples at all where the model is not a one-label classifier and
+    there are no `targets`. targets: how the targets of a regression, or several labels, are coded in them; their rows
+    are wider than the features by `targets.width` then.
     buffer: int8 codes of a class-balanced draw of the training data; evaluation: raw windows to score heads on.
     """
 
@@ -61,16 +76,21 @@ class Variant:
     probe_embedding: Float32
     report: Mapping[str, JsonValue] = field(default_factory=dict)
     sha256: str = ""
+    targets: TargetCodes | None = None
     buffer: TrainingRows | None = None
     evaluation: TrainingRows | None = None
     licence: str = ""
     provenance: str = ""
 
     def __post_init__(self) -> None:
-        if self.training_statistics.size != self.features.size:
+        width = 0 if self.targets is None else self.targets.width
+        if self.training_statistics.size != self.features.size + width:
             raise LocalError(
-                f"source statistics have d={self.training_statistics.size}, the feature map {self.features.size}"
+                f"source statistics have d={self.training_statistics.size}, the feature map and targets "
+                f"{self.features.size} + {width}"
             )
+        if self.targets is not None:
+            self._check_targets(self.targets)
         if self.head.input is not HeadInput.EMBEDDING or len(self.head.kernel) != self.features.embedding_size:
             raise LocalError(f"the frozen head must take the embedding, float32 (n, {self.features.embedding_size})")
         if self.features.size > FEATURES_MAX:
@@ -84,6 +104,15 @@ class Variant:
                 f"checks itself against 1 to {PROBES_MAX} pairs"
             )
 
+    def _check_targets(self, targets: TargetCodes) -> None:
+        if targets.outputs != len(self.classes):
+            raise LocalError(f"target codes of {targets.outputs} outputs, the head has {len(self.classes)}")
+        if targets.digits != (1 if self.head.kind is HeadKind.SIGMOID else 2) or self.head.kind is HeadKind.SOFTMAX:
+            raise LocalError(f"targets of {targets.digits} digits do not fit a head with a {self.head.kind} link")
+        problem = targets.inconsistency(self.training_statistics)
+        if problem is not None:
+            raise LocalError(f"source statistics refused: {problem}")
+
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
@@ -94,7 +123,8 @@ class Variant:
 
         A linear output over classes is a classifier's logits (trained with from_logits=True).
         """
-        one_label = self.training_statistics.samples > 0 or (self.buffer is not None and self.buffer.labels is not None)
+        tables = self.training_statistics.samples > 0 and self.targets is None
+        one_label = tables or (self.buffer is not None and self.buffer.labels is not None)
         if self.head.kind is HeadKind.SOFTMAX or one_label:
             return Task.CLASSIFICATION
         return Task.MULTI_LABEL if self.head.kind is HeadKind.SIGMOID else Task.REGRESSION
@@ -109,6 +139,12 @@ class Variant:
     def space(self) -> str:
         """Fingerprint of the feature space; tables and heads fit only where it is the same."""
         return self.training_statistics.space
+
+    @property
+    def feature_statistics(self) -> Statistics:
+        """Of the training data's features alone, without targets; of no samples where there are no statistics."""
+        statistics = self.training_statistics
+        return statistics if self.targets is None else self.targets.features_of(statistics)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -179,6 +215,8 @@ class Variant:
         if self.features.expansion is not None:
             optional["expansion.weights"] = self.features.expansion.weights
             optional["expansion.bias"] = self.features.expansion.bias
+        if self.targets is not None:
+            optional |= {"targets.offset": self.targets.offset, "targets.scale": self.targets.scale}
         for name, rows in (("buffer", self.buffer), ("evaluation", self.evaluation)):
             if rows is not None:
                 optional[f"{name}.values"] = rows.values
@@ -240,10 +278,11 @@ def _decoded(container: Container) -> Variant:
         raise BundleError(f"the bundle holds members {listed(container.members)}, its manifest uses {listed(used)}")
     loaded, _ = decode_tensors(container.members[TENSORS], TENSORS, BundleError, TENSORS_BYTES_MAX)
     tensors = TensorTable(loaded, BundleError)
+    link = HeadKind(fields.choice("link", tuple(HeadKind)))
     head = Head(
         tensors.float32("head.kernel", (embedding_size, len(classes))),
         tensors.float32("head.bias", (len(classes),)),
-        HeadKind(fields.choice("link", tuple(HeadKind))),
+        link,
         classes,
         HeadInput.EMBEDDING,
     )
@@ -251,6 +290,8 @@ def _decoded(container: Container) -> Variant:
     if features.size > FEATURES_MAX:  # before its Gram is allocated
         raise BundleError(f"{features.size} features; a device holds at most {FEATURES_MAX}")
     packed = {name: tensors.take(f"source.{name}") for name in ("gram", "class_sums")}
+    targets = read_targets(tensors, len(classes), 1 if link is HeadKind.SIGMOID else 2)
+    size, of = (features.size, classes) if targets is None else (features.size + targets.width, WINDOWS)
     variant = Variant(
         name=fields.text("name"),
         version=fields.text("version", length_max=64),
@@ -259,11 +300,12 @@ def _decoded(container: Container) -> Variant:
         head=head,
         features=features,
         preprocessing=read_preprocessing(tensors, fields.table("preprocessing"), input_shape),
-        training_statistics=read_source(packed, features.size, classes, space),
+        training_statistics=read_source(packed, size, of, space),
         probe_inputs=tensors.float32("probe.inputs", (-1, *input_shape)),
         probe_embedding=tensors.float32("probe.embedding", (-1, embedding_size)),
         report=fields.mapping("report"),
         sha256=container.sha256,
+        targets=targets,
         buffer=read_rows(tensors, "buffer", np.dtype(np.int8), (features.size,), len(classes)),
         evaluation=read_rows(tensors, "evaluation", np.dtype(np.float32), input_shape, len(classes)),
         licence=fields.text("licence", "", length_max=4096),

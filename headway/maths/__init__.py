@@ -4,17 +4,23 @@ from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_tempe
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
+from headway.maths.inverse import FewRows
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
-from headway.maths.posterior import ABSENT, Posterior, RunningPosterior, TrainingPrior
+from headway.maths.posterior import Posterior
 from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
+from headway.maths.running_posterior import ABSENT, RunningPosterior
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
+from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
+from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
+from headway.maths.target_posterior import TargetPosterior, TargetPrior, fleet_target_head, head_of, inputs_of
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
+from headway.maths.training_prior import TrainingPrior
 
 __all__ = [
     "ABSENT",
@@ -26,6 +32,7 @@ __all__ = [
     "SCATTER_TOLERANCE",
     "SUMS",
     "TEMPERATURES",
+    "WINDOWS",
     "AnySums",
     "ClassificationSums",
     "Denoise",
@@ -33,6 +40,8 @@ __all__ = [
     "DescentSettings",
     "Expansion",
     "FeatureMap",
+    "FewRows",
+    "HalfSums",
     "Head",
     "HeadInput",
     "HeadKind",
@@ -44,8 +53,15 @@ __all__ = [
     "Preprocessing",
     "Recent",
     "Ridge",
+    "RowSums",
     "RunningPosterior",
     "Statistics",
+    "SumOf",
+    "Sums",
+    "TargetCodes",
+    "TargetMoments",
+    "TargetPosterior",
+    "TargetPrior",
     "Task",
     "TimeAxis",
     "TrainingPrior",
@@ -56,11 +72,16 @@ __all__ = [
     "fit_temperature",
     "fit_temperatures",
     "fleet_head",
+    "fleet_target_head",
     "forgetting",
     "from_arrays",
+    "head_of",
+    "inputs_of",
+    "joined",
     "link",
     "log_softmax",
     "merge",
+    "pack_upper",
     "predicted",
     "predicted_class",
     "raw_features",

@@ -6,7 +6,7 @@ resulting heads multiply int8 codes directly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from headway.arrays import Float64
 from headway.errors import LocalError
 from headway.maths.head import Head, HeadInput, HeadKind
-from headway.maths.statistics import Statistics, union_of_classes
+from headway.maths.statistics import Statistics, panel_rows, union_of_classes
 
 # below it a general inverse is as fast as products of small blocks
 INVERSE_LEAF = 64
@@ -74,48 +74,64 @@ def shrunk_covariance(scatter: Float64, freedom: float, shrinkage: float) -> Flo
     return result
 
 
-def definite_inverse(matrix: Float64) -> Float64:
-    """Inverse of a symmetric positive definite matrix, float64 (d, d).
+def add_product(total: Float64, left: Float64, right: Float64) -> None:
+    """Add left @ right to `total`, in blocks of rows, so that no second matrix of its size is needed."""
+    rows = panel_rows(len(total))
+    for start in range(0, len(total), rows):
+        total[start : start + rows] += left[start : start + rows] @ right
 
-    By halves where that is exact enough, else the general way: products of halves lose about three digits more, which
-    is nothing up to condition numbers of 1e8 and everything at 1e12 (measured in the tests). One product with a fixed
-    vector tells. Raises numpy.linalg.LinAlgError for a singular matrix.
+
+def definite_inverse(matrix: Float64) -> Float64:
+    """Inverse of a symmetric positive definite matrix, float64 (d, d); `matrix` stays as it is.
+
+    Raises numpy.linalg.LinAlgError for a singular matrix.
     """
-    inverse = _inverse_by_halves(matrix)
+    return inverse_of_built(matrix.copy)
+
+
+def inverse_of_built(build: Callable[[], Float64]) -> Float64:
+    """Inverse of the symmetric positive definite matrix that `build` makes, float64 (d, d), in that matrix's memory.
+
+    By halves where that is exact enough, else the general way, for which the matrix is built once more: products of
+    halves lose about three digits more, which is nothing up to condition numbers of 1e8 and everything at 1e12
+    (measured in the tests). One product with a fixed vector tells.
+    Raises numpy.linalg.LinAlgError for a singular matrix.
+    """
+    matrix = build()
     # signs without a pattern that the matrix could share
     probe = np.where(np.sin(np.arange(1.0, len(matrix) + 1) ** 2) < 0, -1.0, 1.0)
-    residual = float(np.abs(matrix @ (inverse @ probe) - probe).max())
-    if residual <= RESIDUAL_MAX:
-        return inverse
-    general: Float64 = np.asarray(np.linalg.inv(matrix), np.float64)
-    return general
+    image = matrix @ probe
+    _invert_by_halves(matrix)
+    if float(np.abs(matrix @ image - probe).max()) <= RESIDUAL_MAX:
+        return matrix
+    del matrix
+    return np.asarray(np.linalg.inv(build()), np.float64)
 
 
-def _inverse_by_halves(matrix: Float64) -> Float64:
+def _invert_by_halves(matrix: Float64) -> None:
     """With A = [[E, F], [F', G]] and the Schur complement S = G - F' E^-1 F,
 
-    A^-1 = [[E^-1 + E^-1 F S^-1 F' E^-1, -E^-1 F S^-1], [., S^-1]]. Nearly all work is in matrix products, some times
-    faster than a general inverse; no pivoting is needed where all parts are definite (Higham, Accuracy and Stability
-    of Numerical Algorithms, 2nd ed., chapters 10 and 14). Each part is made exactly symmetric again: without that,
-    errors grow with the square of the condition number.
+    A^-1 = [[E^-1 + E^-1 F S^-1 F' E^-1, -E^-1 F S^-1], [., S^-1]], written over A. Nearly all work is in matrix
+    products, some times faster than a general inverse; no pivoting is needed where all parts are definite (Higham,
+    Accuracy and Stability of Numerical Algorithms, 2nd ed., chapters 10 and 14). Each part is made exactly symmetric
+    again: without that, errors grow with the square of the condition number.
     """
     size = len(matrix)
     if size <= INVERSE_LEAF:
-        inverse: Float64 = np.asarray(np.linalg.inv(matrix), np.float64)
-        return 0.5 * (inverse + inverse.T)
+        inverse = np.linalg.inv(matrix)
+        matrix[...] = 0.5 * (inverse + inverse.T)
+        return
     half = size // 2
-    first = _inverse_by_halves(matrix[:half, :half])
-    border = matrix[:half, half:]
+    first, border, second = matrix[:half, :half], matrix[:half, half:], matrix[half:, half:]
+    _invert_by_halves(first)
     across = first @ border
-    second = _inverse_by_halves(matrix[half:, half:] - border.T @ across)
+    second -= border.T @ across
+    _invert_by_halves(second)
     shared = across @ second
-    result = np.empty_like(matrix)
-    corner = first + shared @ across.T
-    result[:half, :half] = 0.5 * (corner + corner.T)
-    result[:half, half:] = -shared
-    result[half:, :half] = -shared.T
-    result[half:, half:] = second
-    return result
+    first += shared @ across.T
+    first[...] = 0.5 * (first + first.T)
+    np.negative(shared, out=border)
+    matrix[half:, :half] = border.T
 
 
 def lda_head(covariance: Float64, means: Float64, priors: Float64, classes: tuple[str, ...]) -> Head:

@@ -13,12 +13,12 @@ to the bit. Sources: Fed3R (Fani et al., ICML 2024), AFL (He et al., CVPR 2025),
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.arrays import AnyArray, Int8, Int64, describe
+from headway.arrays import AnyArray, Int8, Int64, describe, is_large
 from headway.errors import LocalError, RemoteError, listed
 from headway.maths.features import CODE_MAX
 
@@ -28,6 +28,9 @@ SAMPLES_MAX = 1 << 40
 # how far below zero, relative to the trace of the gram, rounding in float64 may put an eigenvalue of the scatter:
 # forming and factorising it errs by less than (C + d) 2^-52 of that trace
 SCATTER_TOLERANCE = 1e-11
+
+# rows of the gram from `start` on, each from column `start` on: (start, whole numbers (b, D - start))
+Panel = tuple[int, AnyArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +89,16 @@ class Statistics:
         counts: Int64 = self.class_sums[-1]
         return counts
 
+    def panels(self) -> Iterator[Panel]:
+        """The upper part of the gram, in blocks of rows."""
+        rows = panel_rows(len(self.gram))
+        for start in range(0, len(self.gram), rows):
+            yield start, self.gram[start : start + rows, start:]
+
+    def statistics(self, space: str) -> Statistics:
+        """These, for who has them in any form (headway/maths/sums.py)."""
+        return self if space == self.space else replace(self, space=space)
+
     def __add__(self, other: Statistics) -> Statistics:
         left, right = _aligned(self, other)
         return Statistics(left.gram + right.gram, left.class_sums + right.class_sums, left.classes, left.space)
@@ -106,6 +119,14 @@ class Statistics:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def require_same_space(self, other: Statistics) -> None:
+        """Raises LocalError where the two are of different features, so that their sum would mean nothing."""
+        if self.space != other.space or self.size != other.size:
+            raise LocalError(
+                f"statistics of feature spaces {self.space[:12]} (d={self.size}) and {other.space[:12]} "
+                f"(d={other.size}) cannot be combined"
+            )
+
     def same_sums(self, other: Statistics) -> bool:
         """Whether both hold the same, whatever the order of their classes and those without samples."""
         difference = self - other
@@ -116,14 +137,11 @@ class Statistics:
 
         Classes that come to have one name become one, in the place of the first.
         """
-        names = dict(renames)
-        every = [names.get(name, name) for name in self.classes]
-        classes = tuple(dict.fromkeys(every))
-        if len(classes) == len(every):
+        classes, columns = renamed_columns(self.classes, renames)
+        if len(classes) == len(self.classes):
             return replace(self, classes=classes)
         class_sums = np.zeros((self.size + 1, len(classes)), np.int64)
-        for index, name in enumerate(every):
-            class_sums[:, classes.index(name)] += self.class_sums[:, index]
+        np.add.at(class_sums.T, columns, self.class_sums.T)
         return replace(self, class_sums=class_sums, classes=classes)
 
     def with_classes(self, classes: Sequence[str]) -> Statistics:
@@ -134,14 +152,7 @@ class Statistics:
         names = tuple(classes)
         if names == self.classes:
             return self
-        column = {name: index for index, name in enumerate(names)}
-        class_sums = np.zeros((self.size + 1, len(names)), np.int64)
-        for index, name in enumerate(self.classes):
-            if name in column:
-                class_sums[:, column[name]] = self.class_sums[:, index]
-            elif self.class_sums[:, index].any():
-                raise LocalError(f"class {name!r} holds {int(self.counts[index])} samples and cannot be left out")
-        return Statistics(self.gram, class_sums, names, self.space)
+        return Statistics(self.gram, with_columns(self.class_sums, self.classes, names), names, self.space)
 
     def inconsistency(self) -> str | None:
         """Why no set of int8 samples with one label each could have made these tables; None when one could.
@@ -255,12 +266,36 @@ def union_of_classes(first: Sequence[str], second: Sequence[str]) -> tuple[str, 
     return tuple(first) + tuple(name for name in second if name not in known)
 
 
+def panel_rows(size: int) -> int:
+    """How many rows of a square matrix are handed on together: all of a small one, 2 MB of one of 1,280."""
+    return 256 if is_large(size) else size
+
+
+def with_columns(class_sums: Int64, classes: Sequence[str], names: Sequence[str]) -> Int64:
+    """Columns of `classes` put under `names`, int64 (D, len(names)).
+
+    Raises LocalError when a class that holds samples is missing from `names`.
+    """
+    column = {name: index for index, name in enumerate(names)}
+    result = np.zeros((len(class_sums), len(names)), np.int64)
+    for index, name in enumerate(classes):
+        if name in column:
+            result[:, column[name]] = class_sums[:, index]
+        elif class_sums[:, index].any():
+            raise LocalError(f"class {name!r} holds {int(class_sums[-1, index])} samples and cannot be left out")
+    return result
+
+
+def renamed_columns(classes: Sequence[str], renames: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], Int64]:
+    """Names after `renames` (old, new), each once, and the column that each of `classes` comes to, int64 (C,)."""
+    names = dict(renames)
+    every = [names.get(name, name) for name in classes]
+    after = tuple(dict.fromkeys(every))
+    return after, np.array([after.index(name) for name in every], np.int64)
+
+
 def _aligned(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
-    if left.space != right.space or left.size != right.size:
-        raise LocalError(
-            f"statistics of feature spaces {left.space[:12]} (d={left.size}) and {right.space[:12]} "
-            f"(d={right.size}) cannot be combined"
-        )
+    left.require_same_space(right)
     classes = union_of_classes(left.classes, right.classes)
     return left.with_classes(classes), right.with_classes(classes)
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headway.arrays import Float32
 from headway.errors import RemoteError, listed
 from headway.fields import JsonValue, canonical_json
 from headway.maths import AnySums, Head, HeadInput, HeadKind, class_count_in, sums_from_json
-from headway.tensors import decode_tensors, encode_tensors
+from headway.tensors import encode_tensors
 from headway.wire.codec import (
     CLASSES_MAX,
     CODES_MAX,
@@ -30,7 +29,6 @@ from headway.wire.codec import (
     read_classes,
     tensor_fields,
 )
-from headway.wire.precision import Precision, dequantise, quantise
 from headway.wire.statistics_change import StatisticsChange, change_between, is_change
 from headway.wire.statistics_report import (
     NO_HISTORY,
@@ -42,6 +40,7 @@ from headway.wire.statistics_report import (
     join_report,
     split_report,
 )
+from headway.wire.update import Update
 
 __all__ = [
     "CLASSES_MAX",
@@ -154,61 +153,6 @@ class Metrics:
     def class_count(self) -> int:
         """Classes or outputs that the sums are over."""
         return class_count_in(self.served.to_json())
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A gradient learner's progress: a weight delta, float32 (C, d + 1), in units of `weights_over_unit_codes`.
-
-    It covers what was learned since the update before it (or since head `base_version` was taken up, 0 for the
-    frozen head). Sequences count 1, 2, 3, ... within an epoch and are sent in that order.
-    acked: the sequence up to which the aggregator's acks have come, when this is sent.
-    """
-
-    device: str
-    epoch: int
-    sequence: int
-    base_version: int
-    samples: int
-    space: str
-    classes: tuple[str, ...]
-    delta: Float32
-    run_id: int = 0
-    precision: Precision = Precision.FLOAT32
-    acked: int = 0
-
-    def encode(self) -> bytes:
-        names = ("device", "epoch", "sequence", "base_version", "samples", "space", "acked")
-        head = {name: getattr(self, name) for name in names}
-        meta = {"schema": SCHEMA, "kind": "update", **head, "life": self.run_id, "classes": list(self.classes)}
-        return encode_tensors(quantise(self.delta, self.precision), meta)
-
-    @staticmethod
-    def with_acked(payload: bytes, acked: int) -> bytes:
-        """An encoded update with another `acked`, its tensors untouched."""
-        arrays, meta = decode_tensors(payload, "update", RemoteError, MESSAGE_BYTES_MAX)
-        return encode_tensors(arrays, {**meta, "acked": acked} if isinstance(meta, dict) else meta)
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Update:
-        arrays, fields = tensor_fields(payload, "update")
-        delta = dequantise(arrays)
-        update = cls(
-            fields.text("device"),
-            fields.integer("epoch"),
-            fields.integer("sequence", low=1),
-            fields.integer("base_version"),
-            fields.integer("samples", low=1),
-            fields.text("space", length_max=64),
-            read_classes(fields),
-            delta,
-            fields.integer("life"),
-            Precision(arrays["delta"].dtype.name),
-            fields.integer("acked"),
-        )
-        if len(delta) != len(update.classes):
-            raise RemoteError(f"update has {len(delta)} rows for {len(update.classes)} classes")
-        return finished(fields, update)
 
 
 @dataclass(frozen=True, slots=True)

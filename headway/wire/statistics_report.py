@@ -74,6 +74,11 @@ class History:
         starts = [ends[0][1] if self._forgets else 0, *(end for _, end in ends)]
         return {run_id: (start, end) for start, (run_id, end) in zip(starts, ends, strict=False)}
 
+    def since(self, base: int) -> History:
+        """The same with counters that begin at `base`, without the runs that had ended by then."""
+        later = [(run, end - base) for run, end in self._ends(base)[:-1] if end > base]
+        return History(self.run_id, tuple(run for run, _ in later), tuple(end for _, end in later))
+
     @property
     def _forgets(self) -> bool:
         return len(self.earlier_runs) >= RUNS_MAX

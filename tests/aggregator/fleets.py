@@ -9,7 +9,7 @@ import numpy as np
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant, Note
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import Policy
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store

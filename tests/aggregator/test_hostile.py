@@ -303,7 +303,7 @@ def test_a_fleet_that_cannot_be_solved_keeps_its_last_head(monkeypatch: pytest.M
     def fails(*_: object) -> Head:
         raise np.linalg.LinAlgError("Singular matrix")
 
-    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", fails)
+    monkeypatch.setattr("aggregator.heads.fleet_model.fleet_head", fails)
     fleet.send(statistics_message("a", 1, 2, tables(51, 3)))
     (note,) = [effect for effect in fleet.pass_time(10.0) if isinstance(effect, Note)]
     assert note.warning

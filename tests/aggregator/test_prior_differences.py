@@ -389,7 +389,7 @@ def no_head_beyond_500(monkeypatch: pytest.MonkeyPatch) -> None:
             raise np.linalg.LinAlgError("Singular matrix")
         return fleet_head(source, devices, shrinkage)
 
-    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", solve)
+    monkeypatch.setattr("aggregator.heads.fleet_model.fleet_head", solve)
 
 
 @pytest.mark.usefixtures("no_head_beyond_500")

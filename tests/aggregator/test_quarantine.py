@@ -51,7 +51,7 @@ def no_head_of_poison(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         head = fleet_head(source, devices, shrinkage)
         return replace(head, bias=head.bias * np.float32(np.nan))
 
-    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", solve)
+    monkeypatch.setattr("aggregator.heads.fleet_model.fleet_head", solve)
 
 
 def set_aside(fleet: Fleet) -> list[tuple[str, int]]:
@@ -143,7 +143,7 @@ def test_without_any_head_the_last_one_stays(monkeypatch: pytest.MonkeyPatch) ->
     def fails(*_: object) -> Head:
         raise np.linalg.LinAlgError("Singular matrix")
 
-    monkeypatch.setattr("aggregator.heads.fleet_sum.fleet_head", fails)
+    monkeypatch.setattr("aggregator.heads.fleet_model.fleet_head", fails)
     fleet.send(statistics_message("a", 1, 2, tables(41, 1)))
     effects = fleet.pass_time(1.0)
     assert heads(effects) == []

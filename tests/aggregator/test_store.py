@@ -169,7 +169,8 @@ def test_parts_are_kept_in_order_per_device_and_epoch(store: Store) -> None:
 def test_a_sequence_remembers_which_life_told_it(store: Store) -> None:
     with store.transaction():
         assert store.sequence_run_id("a", 1) == 0
-        store.put_sequence("a", 1, 5, 2**47)
+        store.put_sequence("a", 1, 5, 2**47, "place")
+        assert store.sequence_history("a", 1) == "place"
         assert (store.sequence("a", 1), store.sequence_run_id("a", 1)) == (5, 2**47)
 
 
@@ -246,6 +247,7 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     with first.transaction():
         first.put_sequence("a", 1, 5)
         first._run(text("ALTER TABLE sequences DROP COLUMN life"))
+        first._run(text("ALTER TABLE sequences DROP COLUMN history"))
         first._run(text("DROP TABLE parts"))
         first.put_number("schema", 1)
     first.close()
@@ -254,7 +256,8 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         with store.transaction():
             assert (store.sequence("a", 1), store.sequence_run_id("a", 1)) == (5, 0)
             assert store.part_count() == 0
-            assert store.number("schema") == 2
+            assert store.sequence_history("a", 1) == ""
+            assert store.number("schema") == 3
         store.close()
 
 

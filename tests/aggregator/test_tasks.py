@@ -7,7 +7,7 @@ import pytest
 
 from aggregator.commands.devices import as_table, summarise
 from aggregator.effects import Effect
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import AveragingPolicy, Method, Policy
 from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import BundleError
@@ -48,8 +48,8 @@ def test_a_round_moves_the_head_by_the_weighted_mean_in_the_outputs_units(task: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_exact_merging_is_refused_at_the_start(task: Task) -> None:
-    with pytest.raises(BundleError, match="method = average"):
+def test_exact_merging_without_statistics_is_refused_at_the_start(task: Task) -> None:
+    with pytest.raises(BundleError, match="convert it again, or set method = average"):
         fleet(task, Policy(Method.EXACT))
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aggregator.heads import FleetModel
 from edge_agent.sync import past
+from headway.arrays import AnyArray
 from headway.maths import Statistics
+from headway.samples import Label
 from headway.wire import RUNS_MAX, Ack, History, Kind, RunPoint, StatisticsReport, branch_epoch, epoch_position
 from tests.aggregator.fleets import Fleet
 from tests.contract.test_history import Device, new_fleet
@@ -326,10 +329,9 @@ def test_the_number_of_a_branch_tells_where_it_begins() -> None:
 class Lives:
     """Devices that are copied, restored and corrected at random, and an aggregator that is set back."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, fleet: Fleet, device: Device, nothing: Statistics) -> None:
         self._chance, self._seed, self._batches = random.Random(seed), seed, 0
-        self.fleet, self.devices = new_fleet(), [Device()]
-        self.total = Statistics.zeros(variant().training_statistics.size, variant().classes, variant().space)
+        self.fleet, self.devices, self.total = fleet, [device], nothing
         self._backups: list[object] = []
         self._stores: list[object] = []
 
@@ -351,15 +353,15 @@ class Lives:
                 device.agent.reconnected(session_present=chance.random() < 0.5)
                 device.sync(self.fleet, deliver=False)
             case 5 if len(self.devices) < 7:
-                self.devices.append(Device(device.backup()))
+                self.devices.append(type(device)(device.backup()))
             case 6:
                 self._backups.append(device.backup())
                 if len(self.devices) < 7:
-                    self.devices.append(Device(copy.deepcopy(chance.choice(self._backups))))
+                    self.devices.append(type(device)(copy.deepcopy(chance.choice(self._backups))))
             case 7:
                 self._stores.append(copy.deepcopy(self.fleet.store))
             case 8 if self._stores:
-                self.fleet = restored(chance.choice(self._stores))
+                self.fleet = replace(self.fleet, store=copy.deepcopy(chance.choice(self._stores)), effects=[])
 
     def _correct(self, device: Device) -> None:
         learned = [i for i, window in device.agent.windows.all() if device.agent.windows.get(i) is not None]
@@ -367,13 +369,18 @@ class Lives:
             window_id = self._chance.choice(learned)
             known = device.agent.windows.get(window_id)
             assert known is not None
-            device.agent.label([window_id], np.array([(int(known.label) + 1) % 3]))
+            device.agent.label([window_id], self.other_label(known.label))
             device.store.commit(device.agent.changes())
+
+    def other_label(self, label: Label) -> AnyArray:
+        """What a label is corrected to."""
+        return np.array([(int(label) + 1) % 3])
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_copied_restored_or_set_back_every_label_counts_once(seed: int) -> None:
-    lives = Lives(seed)
+    nothing = Statistics.zeros(variant().training_statistics.size, variant().classes, variant().space)
+    lives = Lives(seed, new_fleet(), Device(), nothing)
     for _ in range(STEPS):
         lives.step()
     everybody_speaks(lives.fleet, *lives.devices)

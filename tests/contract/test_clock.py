@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.effects import Effect, Instant
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from headway.ports import Connected, Outgoing, Received
 from headway.wire.messages import Event
 from headway.wire.topics import Kind

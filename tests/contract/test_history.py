@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
@@ -16,6 +16,7 @@ from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.startup.restore import resume
 from edge_agent.store import MemoryStore
+from edge_agent.sync import as_sent
 from edge_agent.sync.history import SyncState
 from headway.maths.statistics import Statistics
 from headway.ports import Received
@@ -76,7 +77,9 @@ class Device:
         for _ in range(5):
             self.now_s += DAY_S
             sends = [(send.kind, send.payload) for send in self.agent.due(self.now_s, connected=True)]
-            sends += [(Kind.UPDATE, row.payload) for row in self.store.outbox(0, 100)]
+            rows = self.store.outbox(0, 100)
+            acked = rows[0].sequence - 1 if rows else 0
+            sends += [(Kind.UPDATE, as_sent(row, acked, self.agent.sync_state)) for row in rows]
             for kind, payload in sends:
                 for ack in acks(fleet.send(Received(topic(FLEET, "pump", kind), payload))).get("pump", []):
                     if deliver:
@@ -264,33 +267,3 @@ def test_an_aggregator_restored_from_a_backup_catches_up_and_suspects_nobody() -
     device.connect(fleet)
     assert fleet.core.statistics == total
     assert device.agent.forked == ""
-
-
-def test_a_restored_gradient_learner_begins_a_new_epoch() -> None:
-    fleet, device = new_fleet(), Device(kind="gradient")
-    device.connect(fleet)
-    device.learn(4, 0)
-    backup = device.backup()
-    device.learn(40, 1)
-    device.sync(fleet)
-    restored = Device(backup, kind="gradient")
-    restored.connect(fleet)
-    restored.learn(8, 2)
-    assert "sequence" in restored.agent.forked
-    restored.sync(fleet)
-    with fleet.store.transaction():
-        assert fleet.store.sequence("pump", restored.agent.sync_state.epoch) == 2
-
-
-def test_a_copy_of_a_gradient_learner_that_has_come_further_does_not_take_the_originals_answers_for_its_own() -> None:
-    fleet, device = new_fleet(), Device(kind="gradient")
-    device.connect(fleet)
-    device.learn(8, 0)
-    device.sync(fleet)
-    clone = Device(device.backup(), kind="gradient")
-    device.learn(8, 1)
-    device.sync(fleet)
-    clone.learn(24, 2)
-    clone.connect(fleet)
-    assert "of a run that ended here at 2" in clone.agent.forked
-    assert "6 updates that waited are not sent any more" in clone.agent.forked

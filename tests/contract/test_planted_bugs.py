@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from aggregator.assembly import Assemblies
+from aggregator.branches import Branches
 from aggregator.core import Aggregator
 from aggregator.heads import HeadPublisher
 from aggregator.store import MemoryStore as ServerMemory
 from aggregator.store import engine
+from aggregator.taken_updates import TakenUpdate
 from converter.keys import generate_key
 from edge_agent.config import SensorSettings
 from edge_agent.delivery import selftest
@@ -24,7 +26,7 @@ from edge_agent.learner.gate import gate
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import spool
 from edge_agent.store import Changes, MemoryStore, recovery
-from edge_agent.sync import past
+from edge_agent.sync import Epochs, Outbox, past
 from edge_agent.sync.history import Baseline, SyncState
 from headway.class_changes import ClassChanges
 from headway.errors import HeadwayError
@@ -33,6 +35,7 @@ from headway.ports import Connected, Received, SystemClock
 from headway.wire import Ack, History, Kind, ReportPart, statistics_report, topic
 from tests.aggregator.fleets import FLEET, Fleet, heads, statistics_message, tables
 from tests.aggregator.test_core import removed_fleet
+from tests.contract import test_gradient_branches as gradient
 from tests.contract.test_branches import everybody_speaks
 from tests.contract.test_history import Device, new_fleet
 from tests.device import Device as DeviceOnDisk
@@ -40,6 +43,44 @@ from tests.edge_agent.variants import variant
 
 Check = Callable[[Path, pytest.MonkeyPatch], None]
 Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def updates_of_two_branches(_: Path, __: pytest.MonkeyPatch) -> None:
+    """Updates of two copies wait in the broker together, and one that was lost comes again: each counts once."""
+    gradient.test_updates_of_two_branches_that_wait_together_do_not_follow_on_each_other()
+
+
+def numbers_of_updates(_: Path, __: pytest.MonkeyPatch) -> None:
+    """A copy's update ended in the middle of one that was lost: the one behind that does not follow on it."""
+    fleet, original = gradient.averaging_fleet(), gradient.gradient_device()
+    original.learn(6, 0)
+    clone = gradient.gradient_device(original.backup())
+    clone.learn(1, 1)
+    clone.connect(fleet)
+    original.learn(6, 2)
+    fleet.send(gradient.messages(original)[2])
+    original.connect(fleet)
+    assert gradient.samples_taken(fleet) + gradient.left_out(original) == 6 + 6
+
+
+def updates_over_a_parting(_: Path, __: pytest.MonkeyPatch) -> None:
+    """What a live copy has told of an update in the making is counted once."""
+    gradient.test_what_a_live_copy_has_told_of_an_update_in_the_making_is_left_out_and_said()
+
+
+def updates_of_one_run(_: Path, __: pytest.MonkeyPatch) -> None:
+    """Labels of an update in the making are told once by all cold copies together."""
+    gradient.test_an_update_in_the_making_ends_with_its_run_so_that_its_copies_count_it_once()
+
+
+def updates_that_copies_told(_: Path, __: pytest.MonkeyPatch) -> None:
+    """An update that a copy has told, and more after it, is answered to the original, too."""
+    gradient.test_updates_that_another_copy_has_told_are_let_go()
+
+
+def notices_after_a_start(_: Path, __: pytest.MonkeyPatch) -> None:
+    """A device that stops before its event has arrived tells it again."""
+    gradient.test_the_event_is_told_again_until_the_aggregator_has_answered_under_the_new_epoch()
 
 
 def relabel(device: Device, window_id: str) -> Statistics:
@@ -332,6 +373,38 @@ def backs_up_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "read_backup", short)
 
 
+def joins_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Branches, "update_parting", lambda self, update: None)
+    monkeypatch.setattr(TakenUpdate, "counts", lambda self, update: False)
+    follows_numbers(monkeypatch)
+
+
+def follows_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Branches, "follows", lambda self, update, known, expected: update.sequence == expected)
+
+
+def keeps_what_lies_over_a_parting(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = Outbox.leave
+
+    def careless(self: Outbox, parted: int) -> tuple[int, int]:
+        begun = [row.since for row in self._waiting if row.position > parted]
+        return leave(self, min([parted, *begun]))
+
+    monkeypatch.setattr(Outbox, "leave", careless)
+
+
+def goes_on_with_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Epochs, "ends_update", False)
+
+
+def answers_with_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Branches, "take_counted", lambda self: [])
+
+
+def forgets_its_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SyncState, "note", lambda self, notice: notice)
+
+
 @dataclass(frozen=True, slots=True)
 class Planted:
     """A mistake, and the check that finds it."""
@@ -344,6 +417,14 @@ BUGS = {
     "a new epoch begins one label early": Planted(begins_one_label_early, labels_around_a_fork),
     "a new epoch begins one label late": Planted(begins_one_label_late, labels_around_a_fork),
     "corrections of labels from before an epoch are told": Planted(tells_of_older_labels, labels_around_a_fork),
+    "updates of two copies are joined by number": Planted(joins_branches, updates_of_two_branches),
+    "an update follows by its number, not by its place": Planted(follows_numbers, numbers_of_updates),
+    "an update that lies over a parting is kept": Planted(keeps_what_lies_over_a_parting, updates_over_a_parting),
+    "an update in the making goes on in the next run": Planted(goes_on_with_an_update, updates_of_one_run),
+    "an update that a copy told is answered with what the copy told last": Planted(
+        answers_with_the_newest, updates_that_copies_told
+    ),
+    "the event of a fork is lost with the power": Planted(forgets_its_notice, notices_after_a_start),
     "the journal of a postponed checkpoint is lost in a later merge": Planted(
         forgets_a_postponed_journal, merged_transactions
     ),

@@ -122,12 +122,22 @@ def test_the_space_names_everything_before_the_codes() -> None:
     assert fit(Options(expand=4)).statistics.space == fit(Options(expand=4)).statistics.space
 
 
-def test_values_have_no_tables_but_a_buffer() -> None:
+def test_values_have_tables_of_their_targets_and_a_buffer() -> None:
     targets = RANDOM.normal(size=(60, 3)).astype(np.float32)
     fitted = fit(Options(), y=np.full(60, -1), targets=targets)
-    assert fitted.statistics.samples == 0
+    assert fitted.targets is not None
+    assert fitted.statistics == fitted.targets.statistics(fitted.codes, targets, fitted.statistics.space)
+    assert fitted.targets.digits == 2
     assert fitted.buffer is not None
     assert fitted.buffer.targets is not None
+
+
+def test_more_values_than_statistics_can_hold_have_a_buffer_only() -> None:
+    targets = RANDOM.normal(size=(60, 200)).astype(np.float32)
+    fitted = fit(Options(), y=np.full(60, -1), targets=targets)
+    assert fitted.targets is None
+    assert fitted.statistics.samples == 0
+    assert fitted.buffer is not None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from aggregator.config import sqlite_url
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
-from aggregator.heads.publisher import FleetModel
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import Policy
 from aggregator.store.sql import SqlStore
 from edge_agent import file_at_hand, intake

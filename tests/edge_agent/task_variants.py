@@ -11,6 +11,7 @@ from headway.maths.features import FeatureMap, calibrate_scale
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.preprocessing import Preprocessing
 from headway.maths.statistics import Statistics
+from headway.maths.target_codes import TargetCodes
 from headway.maths.task import Task
 from tests.edge_agent.variants import IdentityRuntime
 
@@ -36,13 +37,19 @@ def labelled(task: Task, count: int, *, drift: float = 0.0, seed: int = 1) -> tu
     return x, ((scores + random.normal(0, 0.1, scores.shape)) * SCALE).astype(np.float32)
 
 
-def task_variant(task: Task) -> Variant:
-    """Trained without drift. It has no integer tables, and a buffer with targets, as the converter makes it."""
+def task_variant(task: Task, *, exact: bool = False) -> Variant:
+    """Trained without drift, with a buffer of targets. exact: with integer tables of them, too, as the converter makes
+    it now; without any, as earlier ones did."""
     x, targets = labelled(task, 300, seed=99)
     feature_map = FeatureMap(SIZE, calibrate_scale(x))
     codes, _ = feature_map.codes(x)
     sharp = 4.0 if task is Task.MULTI_LABEL else SCALE
     kernel = (rule(0.0) * sharp).astype(np.float32)
+    space = feature_map.fingerprint("identity")
+    statistics, coded = Statistics.zeros(SIZE, OUTPUTS, space), None
+    if exact:
+        coded = TargetCodes.fit(targets, task)
+        statistics = coded.statistics(codes, targets, coded.space(space))
     kind = HeadKind.SIGMOID if task is Task.MULTI_LABEL else HeadKind.LINEAR
     return Variant(
         name="room",
@@ -52,12 +59,13 @@ def task_variant(task: Task) -> Variant:
         head=Head(kernel, np.zeros(len(OUTPUTS), np.float32), kind, OUTPUTS, HeadInput.EMBEDDING),
         features=feature_map,
         preprocessing=Preprocessing((SIZE,), np.zeros(SIZE, np.float32)),
-        training_statistics=Statistics.zeros(SIZE, OUTPUTS, feature_map.fingerprint("identity")),
+        training_statistics=statistics,
+        targets=coded,
         probe_inputs=x[:4],
         probe_embedding=x[:4],
         buffer=TrainingRows(codes[:60], targets=targets[:60]),
     )
 
 
-def task_pipeline(task: Task) -> Pipeline:
-    return Pipeline(task_variant(task), IdentityRuntime())
+def task_pipeline(task: Task, *, exact: bool = False) -> Pipeline:
+    return Pipeline(task_variant(task, exact=exact), IdentityRuntime())

@@ -47,7 +47,7 @@ def test_the_sum_is_exact_and_their_number_bounded() -> None:
 def test_recent_is_exactly_the_newest_labels(wanted: int) -> None:
     buckets = filled(600)
     codes, labels = samples(600)
-    recent = buckets.recent(wanted)
+    recent = buckets.recent(wanted).statistics("s")
     held = recent.samples
     assert held >= wanted
     assert recent == of(codes[600 - held :], labels[600 - held :])
@@ -55,7 +55,7 @@ def test_recent_is_exactly_the_newest_labels(wanted: int) -> None:
 
 
 def test_recent_of_more_than_there_is_is_everything() -> None:
-    assert filled(50).recent(1000) == filled(50).total
+    assert filled(50).recent(1000).statistics("s") == filled(50).total
 
 
 def test_a_label_is_taken_out_and_corrected_to_the_bit() -> None:
@@ -83,7 +83,7 @@ def test_state_round_trips_and_damage_is_refused() -> None:
     other = Buckets(EMPTY, 10, 12)
     other.restore(tensors, ranges)
     assert other.total == buckets.total
-    assert other.recent(40) == buckets.recent(40)
+    assert other.recent(40).statistics("s") == buckets.recent(40).statistics("s")
     with pytest.raises(StoreError, match="out of order"):
         Buckets(EMPTY, 10, 12).restore(tensors, [[5, 3], *ranges[1:]])
     broken = {**tensors, "bucket.0.gram": tensors["bucket.0.gram"][:-4]}
@@ -131,3 +131,17 @@ def test_heads_do_not_depend_on_when_the_state_was_saved() -> None:
             saved.restore(tensors, Fields(json.loads(json.dumps(values)), "trainer", StoreError))
             for name, head in straight.candidates().items():
                 assert head.kernel.tobytes() == saved.candidates()[name].kernel.tobytes(), (row, name)
+
+
+@pytest.mark.parametrize(("count", "number"), [(6, 3), (200, 3), (200, 197)])
+def test_a_label_that_was_taken_out_can_be_put_back_as_another_sample(count: int, number: int) -> None:
+    """Of rows and of sums: what they add up to is that of the other sample in its place, also after more labels."""
+    codes, labels = samples(count + 30)
+    other = np.full((1, 5), 77, np.int8)
+    buckets = Buckets(EMPTY, 10, 12)
+    buckets.add(codes[:count], labels[:count])
+    buckets.change(number, codes[number : number + 1], int(labels[number]), None)
+    buckets.put_back(number, other, int(labels[number]))
+    buckets.add(codes[count:], labels[count:])
+    codes[number] = other[0]
+    assert buckets.total == of(codes, labels)

@@ -175,10 +175,14 @@ def test_buckets_divide_to_the_bit_and_keep_the_border() -> None:
     before = subject.total
     assert subject.begin_at(275, codes[200:300], y[200:300]) == 275
     assert subject.total == before
-    assert subject.recent(25) == Statistics.of(codes[275:300], y[275:300], source.classes, source.space)
+    assert subject.recent(25).statistics(source.space) == Statistics.of(
+        codes[275:300], y[275:300], source.classes, source.space
+    )
     for row in range(300, 1200):
         subject.add(codes[row : row + 1], y[row : row + 1])
-    assert subject.recent(925) == Statistics.of(codes[275:], y[275:], source.classes, source.space)
+    assert subject.recent(925).statistics(source.space) == Statistics.of(
+        codes[275:], y[275:], source.classes, source.space
+    )
     assert len(subject) <= 12
 
 

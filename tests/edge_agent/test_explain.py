@@ -81,12 +81,13 @@ def shown(config: Path) -> object:
     return read_status(settings)["doubted_labels"]
 
 
-def test_only_the_newest_are_kept(config: Path) -> None:
+def test_only_the_newest_are_kept(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read_config(config)
     store = SQLiteStore(settings.state_dir / "agent.sqlite")
     agent = open_agent(settings, variant(), store)
     for seed in range(2 * RECORDS_MAX):
-        agent.learner.drifts.append(Drift(seed, seed, 0.1, 0.4))
+        drift = Drift(seed, seed, 0.1, 0.4)
+        monkeypatch.setattr(agent.learner, "take_drifts", lambda drift=drift: [drift])
         agent.event_log.record(float(seed))
     store.commit(agent.changes())
     store.close()

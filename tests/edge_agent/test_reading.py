@@ -18,6 +18,8 @@ from headway.tensors import encode_tensors
 
 CLASSES = ("a", "b", "c")
 FEW, SMALL = ExactSettings().few_labels, ExactSettings().small_features
+# so many codes that up to 67 labels are solved from their rows
+ROWS = ExactSettings().row_features + 12
 Operation = Callable[[ExactTrainer], None]
 
 
@@ -86,7 +88,8 @@ def look(trainer: ExactTrainer, random: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "labels"), [*((10, n) for n in (15, FEW - 1, FEW, FEW + 1, 600)), *((SMALL + 12, n) for n in (FEW, 200))]
+    ("size", "labels"),
+    [*((10, n) for n in (15, FEW - 1, FEW, FEW + 1, 600)), *((SMALL + 12, n) for n in (FEW, 200)), (ROWS, 100)],
 )
 def test_reading_in_between_changes_no_bit(size: int, labels: int) -> None:
     training, operations = life(size, labels, seed=labels)
@@ -100,7 +103,7 @@ def test_reading_in_between_changes_no_bit(size: int, labels: int) -> None:
     assert bits(quiet) == bits(read)
 
 
-@pytest.mark.parametrize(("size", "labels"), [(10, 300), (SMALL + 12, 160)])
+@pytest.mark.parametrize(("size", "labels"), [(10, 300), (SMALL + 12, 160), (ROWS, 100)])
 def test_nor_does_a_restart(size: int, labels: int) -> None:
     training, operations = life(size, labels, seed=3)
     straight, restarted = ExactTrainer(training), ExactTrainer(training)

@@ -68,7 +68,7 @@ def test_from_a_keras_model_to_learned_answers(task: Task, tmp_path: Path) -> No
     measure = "label_accuracy" if task is Task.MULTI_LABEL else "r2"
     assert replayed["task"] == str(task)
     assert replayed["recent"][measure] > replayed["frozen"][measure] + 0.05
-    assert replayed["serving"] == "gradient"
+    assert replayed["serving"] == "exact"
 
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -82,7 +82,7 @@ def test_from_a_keras_model_to_learned_answers(task: Task, tmp_path: Path) -> No
     np.savez(spool / "late.npz", id=np.arange(150), y=y[150:])
     program("run", "--once", str(tmp_path / "agent.toml"))
     status = json.loads(program("status", "--json", str(tmp_path / "agent.toml")))
-    assert (status["task"], status["learner"], status["labels"]) == (str(task), "gradient", 300)
+    assert (status["task"], status["learner"], status["labels"]) == (str(task), "exact", 300)
     assert status["served"]["samples"] == 300
     with np.load(tmp_path / "predictions" / "a.npz") as answer:
         assert answer["prediction"].shape == (150, 2)

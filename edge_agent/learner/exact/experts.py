@@ -109,7 +109,7 @@ def refit(
 
 
 def _left_in_share(knowledge: Knowledge, labels: Int64, settings: ExactSettings) -> Float64:
-    taught = knowledge.buckets.total
+    taught = knowledge.buckets
     trained = knowledge.prior.centre.with_classes(taught.classes).seen > 0
     return left_in_share(labels, taught.counts, trained, settings)
 

@@ -19,7 +19,7 @@ from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.window_means import WindowMeans, guessed
 from headway.arrays import AnyArray, Int8, Int64
 from headway.fields import Fields, JsonValue
-from headway.maths import Statistics
+from headway.maths import FewRows, RowSums, Statistics, SumOf, Sums, joined
 from headway.samples import UNLABELLED
 
 
@@ -36,7 +36,13 @@ class Knowledge:
         self.prior = Prior(training)
         self._size = training.size
         empty = Statistics.zeros(training.size, training.classes, training.space)
-        self.buckets = Buckets(empty, settings.bucket_labels, settings.buckets_max, settings.fine_buckets)
+        self.buckets = Buckets(
+            empty,
+            settings.bucket_labels,
+            settings.buckets_max,
+            settings.fine_buckets,
+            settings.longest_lookback_labels,
+        )
         # a list: taking in one row copies no other
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
@@ -57,15 +63,22 @@ class Knowledge:
     @property
     def label_counts(self) -> Int64:
         """Labels of each class, int64 (C,); pseudo-labels are none."""
-        counts = self.buckets.total.counts.astype(np.int64)
+        counts = self.buckets.counts.copy()
         np.add.at(counts, [label for _, label in self.waiting if label != UNLABELLED], 1)
         return counts
 
     @property
-    def learned(self) -> Statistics:
+    def learned(self) -> Sums:
         """What heads over all labels are solved from: those in the buckets, and pseudo-labels."""
-        total, pseudo = self.buckets.total, self.pseudo_labels.statistics
-        return total + pseudo if pseudo.samples else total
+        everything, pseudo = self.buckets.everything, self.pseudo_labels.statistics
+        return SumOf((everything, pseudo)) if pseudo.samples else everything
+
+    @property
+    def few_rows(self) -> FewRows | None:
+        """What is learned as rows, where heads are solved from these; see `ExactSettings.from_rows`."""
+        if not self._settings.from_rows(self._size, self.buckets.labels) or self.pseudo_labels.statistics.samples:
+            return None
+        return self._in_axes(self.buckets.rows)
 
     @property
     def labels(self) -> int:
@@ -125,7 +138,7 @@ class Knowledge:
         since = self.buckets.labels - self._drift
         if since < self._settings.drift_labels_min:
             return False
-        counts = self.buckets.total.counts
+        counts = self.buckets.counts
         covered = counts[self.buckets.recent(since).counts > 0].sum() >= self._settings.drift_coverage * counts.sum()
         self._awaiting_classes = not covered
         return bool(covered)
@@ -148,7 +161,9 @@ class Knowledge:
         if not 0 < fewest < self._settings.class_labels_min:
             return np.zeros_like(self.window_means.class_sums)
         rows = self.evidence.plus(self._waiting_rows().known)
-        return guessed(self.prior.centre, self.local, rows, codes, self._settings)
+        few = self._in_axes(self._all_rows()) if self._settings.from_rows(self._size, self.labels) else None
+        taught = self.local if few is None else few.sums
+        return guessed(self.prior.centre, taught, rows, codes, self._settings, few)
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
@@ -177,14 +192,15 @@ class Knowledge:
         self._restore(tensors, values)
         self.pseudo_labels.restore(tensors)
         self.window_means.restore(tensors)
+        self.buckets.take_rows(self.evidence.codes, self.evidence.labels)
 
     def state_beside(self, present: Knowledge) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """The state of an earlier moment, saved beside that of now: only what is not the very same there."""
         own, shared = self.buckets.apart_from(present.buckets)
         tensors, values = self._state_of(own)
         places: list[JsonValue] = [*shared]
-        values |= {"shared": places, "classes": len(self.buckets.total.classes)}
-        if self.prior.fleet is present.prior.fleet:
+        values |= {"shared": places, "classes": len(self.buckets.classes)}
+        if self.prior.is_of(present.prior):
             return tensors, values | {"prior": "same"}
         prior_tensors, prior_values = self.prior.state()
         return tensors | prior_tensors, values | prior_values | {"prior": "other"}
@@ -192,7 +208,7 @@ class Knowledge:
     def restored_beside(self, tensors: Mapping[str, AnyArray], values: Fields) -> Knowledge:
         """Inverse of `state_beside`, from what is known now. Raises StoreError."""
         earlier = self.copy()
-        classes = self.buckets.total.classes[: values.integer("classes")]
+        classes = self.buckets.classes[: values.integer("classes")]
         earlier.buckets.restore({}, [])
         earlier.buckets.with_classes(classes)
         shared = values.integers("shared", count_max=1 << 12, low=-1)
@@ -224,6 +240,19 @@ class Knowledge:
         waiting = LabelledRows.restored(tensors, "pending", self._size)
         self.waiting = list(zip(waiting.codes, waiting.labels.tolist(), strict=True))
         self.evidence = LabelledRows.restored(tensors, "evidence", self._size)
+
+    def _all_rows(self) -> RowSums | None:
+        """Those in the buckets and those that wait; None when some are no longer known."""
+        learned, waiting = self.buckets.rows, self._waiting_rows().known
+        if learned is None:
+            return None
+        return joined([learned, RowSums(waiting.codes, waiting.labels, learned.classes)])
+
+    def _in_axes(self, rows: RowSums | None) -> FewRows | None:
+        centre = self.prior.centre
+        if rows is None or not set(self.prior.statistics.classes) <= set(rows.classes):
+            return None
+        return FewRows.of(centre.spread.spectrum(), rows, centre.with_classes(rows.classes).means)
 
     def _waiting_rows(self) -> LabelledRows:
         return LabelledRows.of(self.waiting, self._size)

@@ -21,7 +21,7 @@ class Moment:
 
     def change(self, number: int, code: Int8, before: int, after: int, classes: tuple[str, ...]) -> None:
         """A label that was learned before was class `after`, or -1 for none. code: int8 (1, d); classes: of now."""
-        known = len(self.knowledge.buckets.total.classes)
+        known = len(self.knowledge.buckets.classes)
         if after >= known:
             self.knowledge.with_classes(classes[: after + 1])
         self.knowledge.change(number, code, before, None if after == UNLABELLED else after)

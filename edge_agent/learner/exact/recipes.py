@@ -18,8 +18,8 @@ import numpy as np
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import SINCE_DRIFT, ExactSettings, Recipe
-from headway.arrays import Float64, Int8, Int64
-from headway.maths import ABSENT, Head, Posterior, Ridge, Statistics, fit_temperature, log_softmax
+from headway.arrays import Float64, Int8, Int64, is_large, return_freed_memory
+from headway.maths import ABSENT, FewRows, Head, Posterior, Ridge, Sums, fit_temperature, log_softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,21 @@ def solve(
 
     leave_out: leave out the evidence, row by row, and fit temperatures to it; else logits keep their `temperatures`.
     """
-    everything = Posterior(knowledge.prior.centre, knowledge.learned, settings.recipes[0].worth)
-    start = head_start(knowledge.learned.counts, settings)
+    few = knowledge.few_rows
+    learned: Sums = knowledge.learned if few is None else few.sums
+    if few is None:
+        knowledge.prior.centre.spread.forget_spectrum()
+    everything = Posterior(knowledge.prior.centre, learned, settings.recipes[0].worth, few=few)
+    start = head_start(learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
     for recipes in by_solution(settings.recipes):
-        view = _view(recipes[0], knowledge, settings)
+        view = _view(recipes[0], knowledge, learned, settings)
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
-        solution = everything if of_all else _solution(recipes[0], knowledge, settings, view.statistics)
+        solution = everything if of_all else _solution(recipes[0], knowledge, settings, view.statistics, few)
         names = [recipe.name for recipe in recipes]
         local_priors = [recipe.local_priors and view.met for recipe in recipes]
         if leave_out and len(view.evidence):
@@ -79,7 +83,11 @@ def solve(
                 left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted[name], start)
-    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.total, settings))
+        # a large one is not kept while the next is made
+        del solution
+    if is_large(learned.size):
+        return_freed_memory()
+    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.counts, settings))
 
 
 def by_solution(recipes: tuple[Recipe, ...]) -> list[tuple[Recipe, ...]]:
@@ -104,12 +112,12 @@ def head_start(counts: Float64 | Int64, settings: ExactSettings) -> Float64:
 class _View:
     """What an expert looks at. met: labels of every class; evidence: rows that the statistics hold, to be left out."""
 
-    statistics: Statistics
+    statistics: Sums
     met: bool
     evidence: LabelledRows
 
 
-def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _View | None:
+def _view(recipe: Recipe, knowledge: Knowledge, learned: Sums, settings: ExactSettings) -> _View | None:
     """None while there is no such expert: it was given up, its classes are not as it wants them, or there is no reason
     to forget.
 
@@ -118,15 +126,17 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
     buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
     if 0 < recipe.labels_max < buckets.labels:
         return None
-    if recipe.every_class not in (None, bool(buckets.total.counts.all())):
+    if recipe.every_class not in (None, bool(buckets.counts.all())):
         return None
     if recipe.window_means:
-        met = _all_met(buckets.total, settings)
+        met = _all_met(buckets.counts, settings)
         # labels enough say better where the classes lie; and guesses are not learned beside what they begin from
-        return None if met or not len(knowledge.window_means) else _View(buckets.total, met, knowledge.evidence)
+        no_windows = met or not len(knowledge.window_means)
+        taught = buckets.everything if knowledge.pseudo_labels.statistics.samples else learned
+        return None if no_windows else _View(taught, met, knowledge.evidence)
     if not lookback:
         # how often a class occurs is for labels to say, not for pseudo-labels
-        return _View(knowledge.learned, _all_met(buckets.total, settings), knowledge.evidence)
+        return _View(learned, _all_met(buckets.counts, settings), knowledge.evidence)
     since = buckets.labels - drift if drift else 0
     if lookback == SINCE_DRIFT:
         lookback, reason = since, settings.drift_labels_min <= since <= settings.drift_labels_max
@@ -135,22 +145,26 @@ def _view(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings) -> _Vie
     if not reason:
         return None
     recent = buckets.recent(lookback)
-    return _View(recent, _all_met(recent, settings), knowledge.evidence.newest(lookback))
+    return _View(recent, _all_met(recent.counts, settings), knowledge.evidence.newest(lookback))
 
 
-def _solution(recipe: Recipe, knowledge: Knowledge, settings: ExactSettings, local: Statistics) -> Posterior | Ridge:
+def _solution(
+    recipe: Recipe, knowledge: Knowledge, settings: ExactSettings, local: Sums, few: FewRows | None
+) -> Posterior | Ridge:
+    few = None if few is None else few.newest(local.samples)
     prior = knowledge.prior
     if recipe.ridge:
-        return Ridge(prior.statistics, local, recipe.worth)
+        return Ridge(prior.statistics, local, recipe.worth, few)
     centre = prior.centre
     if recipe.window_means:
         centre = knowledge.window_means.centre(centre, local.classes, settings.window_worth)
-    return Posterior(centre, local, recipe.worth)
+        few = None if few is None else few.with_means(centre.means)
+    return Posterior(centre, local, recipe.worth, few=few)
 
 
-def _all_met(local: Statistics, settings: ExactSettings) -> bool:
+def _all_met(counts: Int64, settings: ExactSettings) -> bool:
     """Whether local labels say how often each class occurs; one that was never met may still come."""
-    return bool((local.counts >= settings.class_labels_min).all())
+    return bool((counts >= settings.class_labels_min).all())
 
 
 def _served(head: Head, temperature: float, start: Float64) -> Head:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from headway.arrays import AnyArray
 from headway.errors import RemoteError, StoreError
-from headway.maths import Statistics, from_arrays, to_arrays
+from headway.maths import HalfSums, Statistics, from_arrays, pack_upper, to_arrays
 
 
-def packed(statistics: Statistics, name: str) -> dict[str, AnyArray]:
+def packed(statistics: Statistics | HalfSums, name: str) -> dict[str, AnyArray]:
     """The tensors of one set of statistics, under `name`."""
-    return {f"{name}.{part}": array for part, array in to_arrays(statistics).items()}
+    arrays = pack_upper(statistics) if isinstance(statistics, HalfSums) else to_arrays(statistics)
+    return {f"{name}.{part}": array for part, array in arrays.items()}
 
 
 def unpacked(tensors: Mapping[str, AnyArray], name: str, like: Statistics, classes: tuple[str, ...]) -> Statistics:

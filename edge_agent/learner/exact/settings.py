@@ -109,6 +109,12 @@ class ExactSettings:
     small_features (codes): up to here every label is worth a refit while labels are few.
     refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
     that solving all experts costs a label less than predicting it.
+    features_per_refit_label (codes): of many more, one label more for so many, as solving grows with their cube and
+    following a label with their square.
+
+    row_features, features_per_row (codes): with more features than that, and so many for each label, heads are solved
+    from the labelled rows in the axes of the training data's scatter instead of from sums: systems of a size of the
+    labels, not of the features.
     """
 
     recipes: tuple[Recipe, ...] = RECIPES
@@ -146,6 +152,10 @@ class ExactSettings:
 
     small_features: int = 128
     refit_labels: tuple[int, int, int] = (16, 64, 128)
+    features_per_refit_label: int = 5
+
+    row_features: int = 256
+    features_per_row: int = 4
 
     def __post_init__(self) -> None:
         first = self.recipes[0] if self.recipes else Recipe("", ridge=True)
@@ -174,7 +184,17 @@ class ExactSettings:
         """Labels between two refits, of `size` codes each, once `labels` are known."""
         if self.few(labels):
             return 1 if size <= self.small_features else 1 + labels // 8
-        return self.refit_labels[min(2, (size - 1) // self.small_features)]
+        least = self.refit_labels[min(2, (size - 1) // self.small_features)]
+        return max(least, size // self.features_per_refit_label) if size > 2 * self.small_features else least
+
+    def from_rows(self, size: int, labels: int) -> bool:
+        """Whether so many labels of `size` codes each are solved from their rows."""
+        return size > self.row_features and labels * self.features_per_row <= size
+
+    @property
+    def longest_lookback_labels(self) -> int:
+        """Beyond so many labels nobody asks when a label came, but for whether it was before the last drift."""
+        return max(recipe.lookback_labels for recipe in self.recipes)
 
     def calibrations(self, labels: int) -> int:
         """Grows whenever temperatures are due: every `evidence_rows` labels, later less often."""

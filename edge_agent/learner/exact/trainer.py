@@ -73,7 +73,7 @@ class ExactTrainer:
     @property
     def classes(self) -> tuple[str, ...]:
         """Those that are known, as statistics name them."""
-        return self._knowledge.buckets.total.classes
+        return self._knowledge.buckets.classes
 
     def learn(self, codes: Int8, labels: Int64) -> None:
         """As every trainer does. A label of -1 is one that was taken back: it has its number, and nothing else."""
@@ -193,7 +193,11 @@ class ExactTrainer:
     def finishes_update(self) -> bool:
         return False
 
-    def take_update(self) -> PendingUpdate | None:
+    @property
+    def unfinished(self) -> int:
+        return 0
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
         """None: statistics are reported instead."""
         return None
 

@@ -21,7 +21,7 @@ from edge_agent.learner.exact.rows import LabelledRows
 from edge_agent.learner.exact.settings import ExactSettings
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.errors import StoreError
-from headway.maths import Posterior, Statistics, TrainingPrior, log_softmax, scoring_loss
+from headway.maths import FewRows, Posterior, Sums, TrainingPrior, log_softmax, scoring_loss
 
 # what they are called in a saved state
 SAVED = "windows.class_sums"
@@ -71,20 +71,26 @@ def centred(prior: TrainingPrior, class_sums: Int64, worth: float) -> TrainingPr
 
 
 def guessed(
-    prior: TrainingPrior, labels: Statistics, rows: LabelledRows, codes: Int8, settings: ExactSettings
+    prior: TrainingPrior,
+    labels: Sums,
+    rows: LabelledRows,
+    codes: Int8,
+    settings: ExactSettings,
+    few: FewRows | None = None,
 ) -> Int64:
     """Class sums of windows by the classes that they seem to have, int64 (d + 1, C); zeros where a rule forbids it.
 
-    labels: of every class; rows: labels contained in them, which judge; codes: int8 (n, d), the windows. A pure
-    function of integers.
+    labels: of every class; rows: labels contained in them, which judge; codes: int8 (n, d), the windows. few: the
+    labels as rows, where heads are solved from these. A pure function of integers.
     """
     prior, worth = prior.with_classes(labels.classes), settings.recipes[0].worth
     inputs = codes.astype(np.float32)
-    before = after = Posterior(prior, labels, worth)
+    before = after = Posterior(prior, labels, worth, few=few)
     none = sums = np.zeros_like(labels.class_sums)
     for _ in range(settings.window_sweeps if len(codes) else 0):
         sums = _class_sums(codes, after.head().logits(inputs).argmax(axis=1), sums.shape[1])
-        after = Posterior(centred(prior, sums, settings.window_worth), labels, worth)
+        moved = centred(prior, sums, settings.window_worth)
+        after = Posterior(moved, labels, worth, few=None if few is None else few.with_means(moved.means))
     least, most = settings.window_shares
     shares = sums[-1] * sums.shape[1] / max(len(codes), 1)
     if shares.min() < least or shares.max() > most or not len(rows):

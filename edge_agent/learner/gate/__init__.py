@@ -1,9 +1,10 @@
 """The gate: which head may serve, judged by labels it was not trained on."""
 
 from edge_agent.learner.gate.gate import FROZEN, ROWS, Decision, Gate
-from edge_agent.learner.gate.scoring import ClassScorer, Scorer, added, build_scorer
+from edge_agent.learner.gate.scoring import ERROR_UNITS_MAX, ClassScorer, Scorer, added, build_scorer, label_losses
 
 __all__ = [
+    "ERROR_UNITS_MAX",
     "FROZEN",
     "ROWS",
     "ClassScorer",
@@ -12,4 +13,5 @@ __all__ = [
     "Scorer",
     "added",
     "build_scorer",
+    "label_losses",
 ]

@@ -139,9 +139,13 @@ class GradientTrainer:
     def candidates(self) -> Mapping[str, Head]:
         return {CANDIDATE: head_over_codes(self._descent.weights, self._classes, self._task.link, self._scale)}
 
-    def take_update(self) -> PendingUpdate | None:
+    @property
+    def unfinished(self) -> int:
+        return self._since_base
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
         """The delta since the last one, once enough labels came in; the next starts where this one ends."""
-        if self._since_base < self._settings.update_labels:
+        if self._since_base < (1 if early else self._settings.update_labels):
             return None
         update = PendingUpdate(self._base_version, self._since_base, self._descent.weights - self._base)
         self._base, self._since_base = self._descent.weights.copy(), 0
