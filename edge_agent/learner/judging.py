@@ -67,14 +67,23 @@ class Judging:
         label = after if after is not None else UNLABELLED if isinstance(before, int) else np.full_like(before, np.nan)
         self.doubts.withdraw(number)
         standing = self.history.relabel(number, label)
-        if standing is None or self._exact is None:
+        if self._exact is None:
             self._trainer.correct(number, codes, before, after)
+        elif standing is None:
+            self._exact.change(number, codes, class_index(before), class_index(label))
         if standing is None:
             self.history.change(number, codes, before, label, self._names.wire_names)
             forget_scores(self.gate, self.scorer, number)
             standing = self._due[0] if self._due else None
         _, serving, quiet_until = self._due or (None, self.gate.serving, self.drift.quiet_until)
         self._due = (standing, serving, quiet_until)
+
+    def correct_tables(self, number: int, codes: Int8, before: Label, after: Label | None) -> None:
+        """As agents corrected before they learned labels again: what their journals hold leads where it led."""
+        self.settle()
+        self.doubts.withdraw(number)
+        self._trainer.correct(number, codes, before, after)
+        self.history = LabelHistory()
 
     def settle(self) -> None:
         """Learn what was corrected: when somebody asks, so that many cost as much as the oldest of them."""

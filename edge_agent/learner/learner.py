@@ -180,14 +180,15 @@ class HeadLearner:
         """How wrong what was served turned out to be, 0 to 1: see `Scorer.error`."""
         return self._judging.scorer.error(served.probability, np.asarray(label)[None])
 
-    def correct(self, number: int, features: Features, before: Label, after: Label | None) -> None:
-        """Label `number` was wrong: it is `after`, or nothing, and the learner stands as if it had been so at once.
+    def correct(
+        self, number: int, features: Features, before: Label, after: Label | None, *, again: bool = True
+    ) -> None:
+        """Label `number` was wrong: the learner stands, to the bit, as if it had been `after`, or nothing, at once.
 
-        Of the newest labels that holds for all that the exact learner, scores, drift and gate made of it, to the bit;
-        of older ones for statistics, and scores on it are dropped. How often what was served was right stays as it was
-        told; so do the steps of descent.
+        Of one too old to go back to that holds for statistics, as with again=False. Sums of what was served stay.
         """
-        self._judging.correct(number, features.codes, before, after)
+        correct = self._judging.correct if again else self._judging.correct_tables
+        correct(number, features.codes, before, after)
         self._temperatures.correct(number, after)
 
     def row_of(self, codes: Int8, label: Label) -> tuple[Int8, int]:
@@ -210,9 +211,8 @@ class HeadLearner:
     def change_classes(self, changes: ClassChanges) -> tuple[tuple[str, str], ...]:
         """Rename, add and remove classes by name; returns the renames (old, new) that all statistics must follow.
 
-        A removed class is never predicted any more; its samples stay in the statistics, where they shape the shared
-        covariance. A renamed one keeps all it has learned; one of the bundle is called so on this device alone.
-        Raises DataError, and then nothing has changed.
+        A removed class is never predicted; its samples stay in the statistics, where they shape the shared covariance.
+        A renamed one keeps all it has learned. Raises DataError, and then nothing has changed.
         """
         if self.task is not Task.CLASSIFICATION:
             raise DataError(f"classes cannot be changed: a {self.task} model has the outputs it was built with")

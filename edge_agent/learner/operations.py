@@ -34,12 +34,16 @@ class LearnLabel:
 
 @dataclass(frozen=True, slots=True)
 class CorrectLabel:
-    """Label `number` was `before` and is `after`; -1 or nothing but NaN for none. features: its one window."""
+    """Label `number` was `before` and is `after`; -1 or nothing but NaN for none. features: its one window.
+
+    again: labels since are learned again; False from journals of agents that did not.
+    """
 
     number: int
     features: Features
     before: Label
     after: Label
+    again: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +148,8 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
         case LearnLabel(_, features, label, served, takes_update):
             learner.learn(features, label, served)
             return Applied(update=learner.trainer.take_update() if takes_update else None)
-        case CorrectLabel(number, features, before, after):
-            learner.correct(number, features, before, None if no_label(after) else after)
+        case CorrectLabel(number, features, before, after, again):
+            learner.correct(number, features, before, None if no_label(after) else after, again=again)
         case EndUpdate():
             return Applied(update=learner.trainer.take_update(early=True))
         case AddPseudoLabel(features, label):

@@ -124,9 +124,9 @@ def _row(operation: Operation, number: int, tensors: dict[str, AnyArray]) -> Jso
             if served.temperature != 1.0:
                 fields["temperature"] = served.temperature
             return {"do": "taught", **fields, "source": served.served_by, "queued": queued}
-        case CorrectLabel(label_number, _, before, after):
+        case CorrectLabel(label_number, _, before, after, again):
             fields = _label_fields(tensors, number, before=before, after=after)
-            return {"do": "corrected", "number": label_number, **fields}
+            return {"do": "corrected", "number": label_number, "again": again, **fields}
         case EndUpdate():
             return {"do": "ended"}
         case AddPseudoLabel(_, label):
@@ -166,7 +166,8 @@ def _operation(row: Fields, number: int, at: int, labels: int, tensors: dict[str
         operation = LearnLabel(labels, _features(tensors, at), label, served, row.boolean("queued"))
     elif kind == "corrected":
         before, after = (_label(row, key, number, tensors) for key in ("before", "after"))
-        operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after)
+        again = row.boolean("again", False)
+        operation = CorrectLabel(row.integer("number"), _features(tensors, at), before, after, again)
     elif kind == "ended":
         operation = EndUpdate()
     elif kind == "guessed":

@@ -56,7 +56,7 @@ def test_it_recovers_from_drift(kind: str) -> None:
     assert before < 0.5
     assert accuracy(subject, tested, truth) > 0.9
     assert subject.serving != FROZEN
-    assert next(d.before for d in subject.decisions) == FROZEN
+    assert next(d.before for d in subject.take_decisions()) == FROZEN
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,6 +122,12 @@ class Knowledge:
             self.evidence = self.evidence.kept(np.arange(len(self.evidence)) != same[-1])
             self._gap = max(self._gap, number)
 
+    def begin_evidence_after(self, number: int, code: Int8) -> None:
+        """Label `number` and those before it are evidence no more. code: int8 (1, d)."""
+        at = len(self.evidence) - (self.labels - number)
+        if at >= 0 and np.array_equal(self.evidence.codes[at], code[0]):
+            self.evidence = self.evidence.kept(np.arange(len(self.evidence)) > at)
+
     def drifted(self, since: int) -> None:
         """From label `since` on things are different."""
         unbroken = self.evidence.newest(self.buckets.labels - 1 - self._gap)

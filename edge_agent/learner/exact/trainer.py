@@ -89,8 +89,15 @@ class ExactTrainer:
                 self._served.follow(code, label)
 
     def correct(self, number: int, code: Int8, before: Label, after: Label | None) -> None:
-        """Statistics change to the bit as if it had been so; the row is evidence no more."""
-        self._knowledge.change(number, code, class_index(before), None if after is None else class_index(after))
+        """Statistics change to the bit as if it had been so; evidence begins after it, and nothing is learned again."""
+        self._fold()
+        self._knowledge.begin_evidence_after(number, code)
+        self._knowledge.buckets.change(number, code, class_index(before), None if after is None else class_index(after))
+        self._refit()
+
+    def change(self, number: int, code: Int8, before: int, after: int) -> None:
+        """The same of a label too old to go back to, -1 for none; of the evidence only its row is gone."""
+        self._knowledge.change(number, code, before, None if after == UNLABELLED else after)
         self._refit()
 
     def moment(self) -> Moment:
