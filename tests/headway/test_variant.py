@@ -256,7 +256,6 @@ def test_a_public_key_for_which_anybody_can_sign_is_refused(y: int, sign_of_x: i
 
 
 def test_points_of_order_8_double_to_those_of_order_4() -> None:
-    d = -121665 * pow(
-        121666, -1, CURVE_MODULUS
-    )  # of the curve -x^2 + y^2 = 1 + d x^2 y^2; doubled, y is 0 if y^2 = -x^2
+    # the curve is -x^2 + y^2 = 1 + d x^2 y^2; a doubled point has y = 0 where y^2 = -x^2
+    d = -121665 * pow(121666, -1, CURVE_MODULUS)
     assert (d * ORDER_8_Y**4 + 2 * ORDER_8_Y**2 - 1) % CURVE_MODULUS == 0
