@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     stop = StopRequest.on_signals()
     config, clock = read_config(options.config), SystemClock()
     while Daemon(config, clock, stop=stop).run(once=options.once):
-        logging.getLogger("edge-agent").info("starting again with another bundle")
+        logging.getLogger("edge-agent").info("starting again")
     return 0
 
 

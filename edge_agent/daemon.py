@@ -183,7 +183,9 @@ def write_condition(lock: int, text: str, detail: bytes = b"") -> None:
     try:
         os.pwrite(lock, (line + detail).ljust(CONDITION_FILE_BYTES), 0)
     except OSError as error:
-        log.warning("cannot leave the condition for `edge-agent status`: %s", error.strerror)
+        # a folder is locked where no file could be made, see `_lock_file`
+        problem = "the state folder cannot be written" if error.errno == errno.EBADF else error.strerror
+        log.warning("cannot leave the condition for `edge-agent status`: %s", problem)
 
 
 def _lock(state_dir: Path) -> int:

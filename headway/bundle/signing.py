@@ -13,12 +13,17 @@ from headway.errors import BundleError, ConfigError
 
 PUBLIC_KEY_BYTES = 32
 PUBLIC_KEY_PREFIX = "headway-ed25519 "
+# The y coordinates of the curve's points of small order (RFC 8032, 5.1: modulus and curve). With such a key, all zeros
+# among them, anybody can write a signature that fits.
+CURVE_MODULUS = 2**255 - 19
+ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER_Y = frozenset({0, 1, CURVE_MODULUS - 1, ORDER_8_Y, CURVE_MODULUS - ORDER_8_Y})
 
 
 def read_public_key(path: Path) -> bytes:
     """The 32 bytes of a public key file: one line, ``headway-ed25519`` and 64 hexadecimal digits.
 
-    Raises ConfigError when the file cannot be read or is something else.
+    Raises ConfigError when the file cannot be read, is something else, or holds a key for which anybody can sign.
     """
     try:
         text = path.read_text(encoding="ascii").strip()
@@ -32,6 +37,12 @@ def read_public_key(path: Path) -> bytes:
         key = b""
     if not text.startswith(PUBLIC_KEY_PREFIX) or len(key) != PUBLIC_KEY_BYTES:
         raise ConfigError(f"{path} is not a public key: expected '{PUBLIC_KEY_PREFIX}' and 64 hexadecimal digits")
+    # the top bit is the sign of x; what is left may be written as y or as y plus the modulus
+    if (int.from_bytes(key, "little") & (2**255 - 1)) % CURVE_MODULUS in SMALL_ORDER_Y:
+        raise ConfigError(
+            f"{path} holds {key.hex()[:16]}..., a key for which anybody can sign; "
+            "give the .pub file that edge-convert keygen wrote"
+        )
     return key
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge_agent.config import AgentConfig, SensorSettings
-from edge_agent.daemon import Daemon
+from edge_agent.daemon import Daemon, write_condition
 from edge_agent.delivery.slots import Slots
 from edge_agent.startup import active_bundle as opening
 from edge_agent.startup.active_bundle import open_bundle
@@ -172,3 +172,14 @@ def test_two_agents_on_a_read_only_disk_are_one_too_many(read_only: AgentConfig)
     with pytest.raises(ConfigError, match="another agent"):
         Daemon(read_only, SystemClock())
     os.close(daemon._lock)
+
+
+def test_a_condition_that_cannot_be_left_says_that_the_folder_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        write_condition(folder, "good")
+    finally:
+        os.close(folder)
+    assert caplog.messages == ["cannot leave the condition for `edge-agent status`: the state folder cannot be written"]

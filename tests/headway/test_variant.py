@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headway.bundle.container import decode_container, encode_container, manifest_with_members
-from headway.bundle.signing import read_public_key
+from headway.bundle.signing import CURVE_MODULUS, ORDER_8_Y, SMALL_ORDER_Y, read_public_key
 from headway.bundle.variant import Backbone, TrainingRows, Variant, decode_variant, read_variant
 from headway.errors import BundleError, ConfigError, LocalError
 from headway.maths.features import FeatureMap
@@ -244,3 +244,18 @@ def test_a_variant_is_checked_when_built() -> None:
         TrainingRows(np.zeros((2, 3)))
     with pytest.raises(LocalError, match="2 probe inputs and 0 probe"):
         replace(small_variant(), probe_embedding=np.zeros((0, 3), np.float32))
+
+
+@pytest.mark.parametrize("sign_of_x", [0, 1])
+@pytest.mark.parametrize("y", [*sorted(SMALL_ORDER_Y), CURVE_MODULUS, CURVE_MODULUS + 1])
+def test_a_public_key_for_which_anybody_can_sign_is_refused(y: int, sign_of_x: int, tmp_path: Path) -> None:
+    path = tmp_path / "weak.pub"
+    path.write_text(f"headway-ed25519 {(y | sign_of_x << 255).to_bytes(32, 'little').hex()}\n")
+    with pytest.raises(ConfigError, match="anybody can sign"):
+        read_public_key(path)
+
+
+def test_points_of_order_8_double_to_those_of_order_4() -> None:
+    # the curve is -x^2 + y^2 = 1 + d x^2 y^2; a doubled point has y = 0 where y^2 = -x^2
+    d = -121665 * pow(121666, -1, CURVE_MODULUS)
+    assert (d * ORDER_8_Y**4 + 2 * ORDER_8_Y**2 - 1) % CURVE_MODULUS == 0
