@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +96,13 @@ class MqttSettings:
             raise ConfigError("password_file needs username beside it")
         if self.websocket_path and not self.websocket_path.startswith("/"):
             raise ConfigError(f"websocket_path {self.websocket_path!r} must start with '/', for example '/mqtt'")
+
+    def readable_by_everybody(self) -> list[Path]:
+        """Files with secrets that any user of this machine may open; of one that is missing others tell."""
+        secrets = [
+            path.absolute() for path in (self.password_file, self.key_file) if path is not None and path.exists()
+        ]
+        return [path for path in secrets if path.stat().st_mode & stat.S_IROTH]
 
     def password(self) -> str | None:
         """The broker password, from a file so that it never shows in a process list or a log. Raises ConfigError."""

@@ -96,6 +96,8 @@ class MqttTransport:
 
     def start(self) -> None:
         """Start the network thread. Connection failures arrive as `Disconnected` events; it never gives up."""
+        for path in self._settings.readable_by_everybody():
+            log.warning("%s can be read by everybody on this machine; chmod 640 it, or hide its folder", path)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 

@@ -129,3 +129,13 @@ def test_an_empty_password_file_and_a_key_with_a_passphrase_are_named(tmp_path: 
     key.write_bytes(locked)
     with pytest.raises(ConfigError, match="key_file needs a passphrase, and nobody is there to type it"):
         tls_context(read(tls=True, cert_file=str(certificate), key_file=str(key)))
+
+
+def test_secrets_that_everybody_may_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    settings = read(username="u", password_file=str(tmp_path / "password"))
+    for mode, named in ((0o644, [tmp_path / "password"]), (0o640, []), (0o600, [])):
+        (tmp_path / "password").chmod(mode)
+        assert settings.readable_by_everybody() == named
+    (tmp_path / "password").unlink()
+    assert settings.readable_by_everybody() == []
