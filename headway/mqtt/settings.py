@@ -99,10 +99,8 @@ class MqttSettings:
 
     def readable_by_everybody(self) -> list[Path]:
         """Files with secrets that any user of this machine may open; of one that is missing others tell."""
-        secrets = [
-            path.absolute() for path in (self.password_file, self.key_file) if path is not None and path.exists()
-        ]
-        return [path for path in secrets if path.stat().st_mode & stat.S_IROTH]
+        secrets = [path.absolute() for path in (self.password_file, self.key_file) if path is not None]
+        return [path for path in secrets if os.access(path, os.R_OK) and path.stat().st_mode & stat.S_IROTH]
 
     def password(self) -> str | None:
         """The broker password, from a file so that it never shows in a process list or a log. Raises ConfigError."""
