@@ -159,14 +159,15 @@ class River:
     """river: StandardScaler | LinearRegression or LogisticRegression of each output, one sample at a time."""
 
     def __init__(self, task: Task, embedding: Float32, targets: Float32) -> None:
-        from river import linear_model, optim, preprocessing
+        from river import compose, linear_model, optim, preprocessing
 
         self._values = task is Task.REGRESSION
         self._centre = targets.mean(axis=0) if self._values else np.zeros(targets.shape[1])
         self._spread = targets.std(axis=0) if self._values else np.ones(targets.shape[1])
         model = linear_model.LinearRegression if self._values else linear_model.LogisticRegression
         self._models: list[Any] = [
-            preprocessing.StandardScaler() | model(optim.SGD(RIVER_RATE)) for _ in range(targets.shape[1])
+            preprocessing.StandardScaler() | compose.FuncTransformer(_bounded) | model(optim.SGD(RIVER_RATE))
+            for _ in range(targets.shape[1])
         ]
         self._fit(embedding, targets)
 
@@ -356,6 +357,11 @@ def _mean(parts: list[Float64]) -> float:
 
 def _extended(embedding: Float32) -> Float64:
     return np.concatenate([embedding, np.ones((len(embedding), 1))], axis=1).astype(np.float64)
+
+
+def _bounded(row: dict[int, float]) -> dict[int, float]:
+    """Standardised features of one sample, bounded as for scikit-learn."""
+    return {name: max(-DEVIATIONS_MAX, min(value, DEVIATIONS_MAX)) for name, value in row.items()}
 
 
 def _dicts(embedding: Float32) -> list[dict[int, float]]:
