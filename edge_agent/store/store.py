@@ -293,9 +293,16 @@ class SQLiteStore:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it found on the disk, and Python's module cannot even read that
+            words = f"{self._path}: its schema is no text: {ADVICE[Condition.DAMAGED]}"
+            raise StoreFailure(Condition.DAMAGED, words) from error
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            condition = CONDITIONS.get(code, Condition.FAILING)
+            code = getattr(error, "sqlite_errorcode", None)
+            condition = CONDITIONS.get((code or 0) & 0xFF, Condition.FAILING)
+            if code is None and isinstance(error, sqlite3.OperationalError):
+                # not SQLite's own: Python could not read a text that SQLite gave it
+                condition = Condition.DAMAGED
             raise StoreFailure(condition, f"{self._path}: {error}: {ADVICE[condition]}") from error
 
 

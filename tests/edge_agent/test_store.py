@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.store import Changes, MemoryStore, OutboxRow, SQLiteStore, Store
-from edge_agent.store.store import MIGRATIONS
+from edge_agent.store.store import MIGRATIONS, Condition, StoreFailure
 from headway.errors import StoreError
 
 Open = Callable[[], Store]
@@ -104,3 +104,28 @@ def test_commits_are_fully_synchronous(tmp_path: Path) -> None:
     run = store._connection.execute
     assert run("PRAGMA journal_mode").fetchone() == ("wal",)
     assert run("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_schema_that_is_no_text_is_damage_and_not_the_end(tmp_path: Path) -> None:
+    """SQLite says what it read on the disk, in bytes that are no text, so that its own message cannot be read."""
+    path = tmp_path / "agent.sqlite"
+    SQLiteStore(path).close()
+    content = path.read_bytes()
+    content = content.replace(b"CREATE TABLE journal", b"XREATE TABLE journal").replace(b"journal", b"j\xba\xbarnal")
+    path.write_bytes(content)
+    with pytest.raises(UnicodeDecodeError):
+        sqlite3.connect(path).execute("PRAGMA journal_mode=WAL")
+    with pytest.raises(StoreFailure) as caught:
+        SQLiteStore(path)
+    assert caught.value.condition is Condition.DAMAGED
+
+
+def test_a_name_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    store = SQLiteStore(path)
+    store.commit(Changes(state={"learner": b"x"}))
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE state SET name = CAST(x'ba' AS TEXT)")
+    with pytest.raises(StoreFailure) as caught:
+        store.load()
+    assert caught.value.condition is Condition.DAMAGED
