@@ -104,7 +104,7 @@ def test_an_order_that_cannot_be_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     variant().write(tmp_path / "new.hwb")
-    (tmp_path / "key.pub").write_text("headway-ed25519 " + "0" * 64)
+    (tmp_path / "key.pub").write_text("headway-ed25519 " + "5a" * 32)
     assert main(["deliver", *arguments, "--state-dir", str(state_dir)]) == code
     error = capsys.readouterr().err
     assert message in error
