@@ -44,7 +44,7 @@ from tests.golden.state.reading import (
     unpacked,
 )
 
-VERSIONS = ("v0.1",)
+VERSIONS = ("v0.1", "v0.2")
 AGENTS = [(version, name) for version in VERSIONS for name in ("agent-exact", "agent-forked", "agent-gradient")]
 SERVERS = [(version, name) for version in VERSIONS for name in ("server-exact", "server-average")]
 ATOL = 1e-6
@@ -216,11 +216,8 @@ def test_a_saved_exact_fleet_goes_on_with_its_devices(
     assert [row[:5] for row in known["devices"] if row[0] not in ("wrist", "gone")] == others
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_saved_averaging_fleet_makes_its_next_head_of_the_updates_that_waited(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    want = expected(version, "server-average")
+def send_what_hand_kept(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The saved agent that averages sends what was in its outbox to the saved fleet; what that knows afterwards."""
     folder = unpacked(STATE / version / "server-average.zip", tmp_path / "s")
     hand = unpacked(STATE / version / "agent-gradient.zip", tmp_path / "a")
     payloads = run_agent(hand).of(Kind.UPDATE)
@@ -230,10 +227,29 @@ def test_a_saved_averaging_fleet_makes_its_next_head_of_the_updates_that_waited(
         sent = server.tell(*(Received(place, payload) for payload in payloads))
         (ack,) = [Ack.decode(message.payload) for message in sent if message.topic.endswith(f"/{Kind.ACK}")]
         assert ack.sequence == expected(version, "agent-gradient")["sequence"]
-    known = describe_server(folder)
-    assert known["head_version"] == want["head_version"] + 1
+    return describe_server(folder)
+
+
+def test_a_saved_averaging_fleet_makes_its_next_head_of_the_updates_that_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In v0.1 updates of another device wait; with those of this one they make a round."""
+    want = expected("v0.1", "server-average")
     assert want["updates_waiting"]
+    known = send_what_hand_kept("v0.1", tmp_path, monkeypatch)
+    assert known["head_version"] == want["head_version"] + 1
     assert known["updates_waiting"] == []
+
+
+def test_an_update_of_a_saved_agent_waits_for_that_of_another_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In v0.2 none waits, since a round has one contribution of each device; this one begins the next."""
+    want = expected("v0.2", "server-average")
+    assert want["updates_waiting"] == []
+    known = send_what_hand_kept("v0.2", tmp_path, monkeypatch)
+    assert known["head_version"] == want["head_version"]
+    assert {device for device, _ in known["updates_waiting"]} == {"hand"}
 
 
 # where a table of a configuration file is found in what is read; a key has its own place where it differs
@@ -258,6 +274,9 @@ AGGREGATOR_PLACES = {
     "publish.interval_s": "policy.publish_interval_s",
     "publish.shrinkage": "policy.shrinkage",
     "publish.prior_devices_min": "policy.prior_devices_min",
+    "publish.prior_labels_min": "policy.prior_labels_min",
+    "publish.prior_device_labels_min": "policy.prior_device_labels_min",
+    "weighing": "policy.weighing",
     "sync.pace_s": "policy.pace_s",
     "averaging": "policy.averaging",
     "delivery": "policy.delivery",
@@ -265,10 +284,13 @@ AGGREGATOR_PLACES = {
 }
 
 
-def settings(path: Path) -> list[tuple[str, str, object]]:
-    """Every (table, key, value) of a configuration file."""
-    tables = tomllib.loads(path.read_text())
-    return [(table, key, value) for table, keys in tables.items() for key, value in keys.items()]
+def settings(name: str) -> list[tuple[str, str, str, object]]:
+    """Every (version, table, key, value) of one program's configuration files."""
+    found = []
+    for version in VERSIONS:
+        tables = tomllib.loads((STATE / version / name).read_text())
+        found += [(version, table, key, value) for table, keys in tables.items() for key, value in keys.items()]
+    return found
 
 
 def found_in(config: object, places: dict[str, str], table: str, key: str) -> object:
@@ -278,16 +300,18 @@ def found_in(config: object, places: dict[str, str], table: str, key: str) -> ob
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "value"), settings(STATE / "v0.1" / "agent.toml"), ids=lambda value: str(value)[:30]
+    ("version", "table", "key", "value"), settings("agent.toml"), ids=lambda value: str(value)[:30]
 )
-def test_every_key_of_an_older_agents_configuration_arrives(table: str, key: str, value: object) -> None:
-    config = read_config(STATE / "v0.1" / "agent.toml")
+def test_every_key_of_an_older_agents_configuration_arrives(version: str, table: str, key: str, value: object) -> None:
+    config = read_config(STATE / version / "agent.toml")
     assert found_in(config, AGENT_PLACES, table, key) == value
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "value"), settings(STATE / "v0.1" / "aggregator.toml"), ids=lambda value: str(value)[:30]
+    ("version", "table", "key", "value"), settings("aggregator.toml"), ids=lambda value: str(value)[:30]
 )
-def test_every_key_of_an_older_aggregators_configuration_arrives(table: str, key: str, value: object) -> None:
-    config = read_settings(STATE / "v0.1" / "aggregator.toml")
+def test_every_key_of_an_older_aggregators_configuration_arrives(
+    version: str, table: str, key: str, value: object
+) -> None:
+    config = read_settings(STATE / version / "aggregator.toml")
     assert found_in(config, AGGREGATOR_PLACES, table, key) == value
