@@ -185,7 +185,7 @@ class HeadLearner:
     ) -> None:
         """Label `number` was wrong: the learner stands, to the bit, as if it had been `after`, or nothing, at once.
 
-        Of one too old to go back to that holds for statistics, as with again=False. Sums of what was served stay.
+        Of one too old to go back to that holds for statistics, as with again=False. What was served stays as it was.
         """
         correct = self._judging.correct if again else self._judging.correct_tables
         correct(number, features.codes, before, after)

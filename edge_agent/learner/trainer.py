@@ -1,4 +1,4 @@
-"""Defines what both trainers have in common: they take labelled codes and offer candidate heads."""
+"""Defines what all trainers have in common: they take labelled codes and offer candidate heads."""
 
 from __future__ import annotations
 
@@ -150,6 +150,29 @@ class Trainer(Protocol):
     def restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         """Inverse of `state`. Raises StoreError on anything inconsistent."""
         ...
+
+
+class ReportsStatistics:
+    """What a trainer that reports statistics has to say of gradient updates: there are none."""
+
+    @property
+    def finishes_update(self) -> bool:
+        return False
+
+    @property
+    def unfinished(self) -> int:
+        return 0
+
+    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
+        """None: statistics are reported instead."""
+        return None
+
+    @property
+    def refused_steps(self) -> int:
+        return 0
+
+    def adopt(self, published: PublishedHead) -> None:
+        """Nothing to do: the fleet's head is a candidate of its own."""
 
 
 def learner_kind(variant: Variant, settings: LearnerSettings) -> str:

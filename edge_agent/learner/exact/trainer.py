@@ -19,17 +19,16 @@ from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.moment import Moment
 from edge_agent.learner.exact.settings import RETIRED, ExactSettings
-from edge_agent.learner.trainer import PendingUpdate, TrainerState
+from edge_agent.learner.trainer import ReportsStatistics, TrainerState
 from headway.arrays import AnyArray, Float64, Int8, Int64
 from headway.fields import Fields, JsonValue
 from headway.maths import Head, Statistics, log_softmax
 from headway.samples import UNLABELLED, Label, class_index
-from headway.wire import PublishedHead
 
 CANDIDATE = "exact"
 
 
-class ExactTrainer:
+class ExactTrainer(ReportsStatistics):
     """training: statistics of the data that the model was trained on, of at least one sample."""
 
     def __init__(self, training: Statistics, settings: ExactSettings | None = None) -> None:
@@ -195,25 +194,6 @@ class ExactTrainer:
         moment = Moment(self._knowledge.restored_beside(tensors, values), *self._judgement(values))
         values.finish()
         return moment
-
-    @property
-    def finishes_update(self) -> bool:
-        return False
-
-    @property
-    def unfinished(self) -> int:
-        return 0
-
-    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
-        """None: statistics are reported instead."""
-        return None
-
-    @property
-    def refused_steps(self) -> int:
-        return 0
-
-    def adopt(self, published: PublishedHead) -> None:
-        """Nothing to do: the fleet's head is a candidate of its own."""
 
     def _judgement(self, values: Fields) -> tuple[dict[str, float], Weights]:
         """Inverse of `_judged`."""

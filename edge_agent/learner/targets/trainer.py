@@ -16,19 +16,18 @@ from edge_agent.learner.exact import ExactSettings, Weights
 from edge_agent.learner.targets.experts import NOT_CALIBRATED, Calibration, ServedTargets
 from edge_agent.learner.targets.knowledge import TargetKnowledge
 from edge_agent.learner.targets.recipes import RECIPES, SHIPPED, Model, centres_of
-from edge_agent.learner.trainer import PendingUpdate, TrainerState
+from edge_agent.learner.trainer import ReportsStatistics, TrainerState
 from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import Variant, fold_frozen_head
 from headway.errors import ConfigError, LocalError, StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import Head, Statistics, TargetPrior
 from headway.samples import Label
-from headway.wire import PublishedHead
 
 CANDIDATE = "exact"
 
 
-class TargetTrainer:
+class TargetTrainer(ReportsStatistics):
     """Raises ConfigError for a bundle without statistics of targets."""
 
     def __init__(self, variant: Variant, settings: ExactSettings | None = None) -> None:
@@ -155,25 +154,6 @@ class TargetTrainer:
         if units is not None and (units.dtype != np.float64 or units.shape != (self._model.codes.outputs,)):
             raise StoreError("saved units of the experts' errors are damaged")
         self._serve(Calibration(fitted, units), Weights(self._settings, logs))
-
-    @property
-    def finishes_update(self) -> bool:
-        return False
-
-    @property
-    def unfinished(self) -> int:
-        return 0
-
-    def take_update(self, *, early: bool = False) -> PendingUpdate | None:
-        """None: statistics are reported instead."""
-        return None
-
-    @property
-    def refused_steps(self) -> int:
-        return 0
-
-    def adopt(self, published: PublishedHead) -> None:
-        """Nothing to do: the fleet's head is a candidate of its own."""
 
     def _row(self, code: Int8, label: Label) -> Int8:
         """The row of statistics of one labelled window. code: int8 (1, d) -> int8 (1, d + width)."""
