@@ -268,8 +268,7 @@ class HeadLearner:
     @property
     def prior_samples(self) -> int:
         """Samples of other devices that this one started from."""
-        statistics = self.trainer.prior_statistics
-        return 0 if statistics is None else statistics.samples
+        return self.trainer.prior_samples
 
     def encode(self) -> bytes:
         """Everything `restore` needs, as one blob."""

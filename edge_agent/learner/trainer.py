@@ -60,6 +60,11 @@ class Trainer(Protocol):
         ...
 
     @property
+    def prior_samples(self) -> int:
+        """Samples in `prior_statistics`, which are costly to make where features are many."""
+        ...
+
+    @property
     def wants_prior(self) -> bool:
         """Whether statistics of other devices may still help: labels of its own are few."""
         ...

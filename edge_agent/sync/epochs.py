@@ -21,8 +21,6 @@ class Epochs:
 
     def __init__(self, device: str, learner: HeadLearner, state: SyncState, run_id: int, ack_timeout_s: float) -> None:
         self._device, self._learner, self._run_id = device, learner, run_id
-        # asked once: making them takes tens of milliseconds where features are many, and this is asked with every label
-        self._exact = learner.trainer.statistics is not None
         self.state = state
         self.baseline, self._past = Baseline(learner.row_of), Past(learner.row_of)
         self.older = OlderEpochs(ack_timeout_s)
@@ -31,7 +29,7 @@ class Epochs:
     @property
     def exact(self) -> bool:
         """Whether the learner has statistics, which tell what is counted; else updates do."""
-        return self._exact
+        return self._learner.kind == "exact"
 
     @property
     def acknowledged(self) -> tuple[int, int]:

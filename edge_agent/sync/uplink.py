@@ -108,7 +108,7 @@ class Uplink:
                 return self._parts(self._upload, now_s)
             self._upload = None
         # updates are acknowledged on their own, and do not tell of the metrics
-        acked = state.acked if learner.trainer.statistics is not None else 0
+        acked = state.acked if learner.kind == "exact" else 0
         if not self._time_has_come(state, acked, now_s):
             return []
         in_order = not self._doubted and state.acked == self._sent_counter

@@ -24,6 +24,11 @@ class Prior:
         """Those of other devices, None without any."""
         return None if self._fleet is None else self._fleet.statistics(self._training.space)
 
+    @property
+    def fleet_samples(self) -> int:
+        """Samples of other devices."""
+        return 0 if self._fleet is None else self._fleet.samples
+
     def adopt(self, fleet: Statistics) -> None:
         """Count these statistics of other devices instead of any before. They hold nothing this device was taught."""
         self._training.require_same_space(fleet)

@@ -60,6 +60,10 @@ class ExactTrainer(ReportsStatistics):
         return self._knowledge.few
 
     @property
+    def prior_samples(self) -> int:
+        return self._knowledge.prior.fleet_samples
+
+    @property
     def prior_statistics(self) -> Statistics | None:
         """Those of other devices that the prior counts besides the training data's, if there are any."""
         return self._knowledge.prior.fleet

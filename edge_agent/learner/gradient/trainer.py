@@ -97,6 +97,10 @@ class GradientTrainer:
         return None
 
     @property
+    def prior_samples(self) -> int:
+        return 0
+
+    @property
     def prior_statistics(self) -> Statistics | None:
         return None
 

@@ -65,6 +65,10 @@ class TargetTrainer(ReportsStatistics):
         return self._knowledge.few
 
     @property
+    def prior_samples(self) -> int:
+        return 0 if self._knowledge.fleet is None else self._knowledge.fleet.samples
+
+    @property
     def prior_statistics(self) -> Statistics | None:
         """Those of other devices that the prior counts besides the training data's, if there are any."""
         return self._knowledge.fleet
