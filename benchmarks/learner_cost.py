@@ -24,12 +24,16 @@ import numpy as np
 
 from benchmarks import many_features
 from benchmarks.many_features import drifting
+from benchmarks.stream import Stream
+from edge_agent.config import LearnerSettings
+from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact import ExactTrainer
 from headway.arrays import Int64
 from headway.maths import Posterior, Statistics, TrainingPrior
 from headway.tensors import encode_tensors
 
 STREAM_LABELS = 4096
+WHOLE_LABELS = 2048
 ROUNDS = 5
 SGD_GRID = (0.01, 0.1, 1.0)
 
@@ -37,6 +41,7 @@ SGD_GRID = (0.01, 0.1, 1.0)
 def main() -> int:
     print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, one thread; medians")
     _one_label()
+    _whole_label()
     _fit()
     _state()
     many_features.report()
@@ -81,6 +86,20 @@ def _one_label() -> None:
             softmax.learn_one(sample, label)
         taken_ms = 1e3 * (time.perf_counter() - start) / 200
         print(f"  river SoftmaxRegression.learn_one (no solve)                 {taken_ms:7.3f} ms")
+
+
+def _whole_label() -> None:
+    """All that a device does with a label, but for its store: predict, score every head, learn, gate, doubt."""
+    stream = Stream(321, 10)
+    x, labels = stream.windows(WHOLE_LABELS, 1)
+    features = stream.features(x)
+    learner = HeadLearner(stream.variant, LearnerSettings())
+    start = time.perf_counter()
+    for row, label in enumerate(labels.tolist()):
+        one = features.rows(row, row + 1)
+        learner.learn(one, label, learner.predict(one))
+    taken_ms = 1e3 * (time.perf_counter() - start) / WHOLE_LABELS
+    print(f"  predicted, scored, learned and gated, first {WHOLE_LABELS} labels          {taken_ms:7.3f} ms")
 
 
 def _sklearn(model: object, rows: object, labels: Int64) -> float:
