@@ -86,11 +86,14 @@ def default_plan(canaries: Iterable[str] = ()) -> Plan:
 
 
 def members(stage: Stage, devices: Iterable[str], salt: str) -> list[str]:
-    """Who is in a stage, in the order in which they begin: of the whole fleet by a draw that `salt` decides."""
+    """Who is in a stage, in the order in which they begin: of the whole fleet by a draw that `salt` decides.
+
+    A share is of at least `devices_min` devices: fewer would never decide anything.
+    """
     known = sorted(devices, key=lambda device: hashlib.sha256(f"{salt}/{device}".encode()).digest())
     if stage.devices:
         return [device for device in known if device in stage.devices]
-    return known[: math.ceil(stage.share * len(known))]
+    return known[: max(math.ceil(stage.share * len(known)), stage.devices_min)]
 
 
 def _plan(fields: Fields) -> Plan:

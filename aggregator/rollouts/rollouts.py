@@ -185,7 +185,7 @@ class Rollouts:
             elif row.state == DeviceState.WAITING and free > 0 and place < begun:
                 self._deliver(rollout, row, TRIAL, DeviceState.ORDERED, now)
                 free -= 1
-        verdict = fleet.verdict(plan.criteria(rollout.stage))
+        verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))
         told = f"stage {rollout.stage + 1}: {verdict.why}"
         if verdict.outcome is Outcome.FAILED:
             self._halt(rollout, State.HALTED, told, now)
@@ -281,9 +281,11 @@ class _Fleet:
         """How many more may load or switch."""
         return plan.max_at_once - sum(row.state in BUSY for row in self.rows)
 
-    def verdict(self, criteria: Criteria) -> Verdict:
-        """On the trials of those that have not switched: frozen and served heads must both be no worse."""
-        trials = [self.said[row.device].trial for row in self.rows if not self.said[row.device].there]
+    def verdict(self, stage: int, criteria: Criteria) -> Verdict:
+        """On the trials of a stage, those of the stages before included where it has too few devices of its own: frozen
+        and served heads must both be no worse."""
+        own = [row for row in self.rows if row.stage == stage]
+        trials = [self.said[row.device].trial for row in (own if len(own) >= criteria.devices_min else self.rows)]
         told = [trial for trial in trials if trial is not None]
         found = {
             "frozen": judged(compared([trial.frozen for trial in told]), criteria),
