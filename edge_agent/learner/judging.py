@@ -19,7 +19,7 @@ from edge_agent.learner.trainer import Trainer
 from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.fields import Fields, JsonValue
-from headway.maths import Statistics
+from headway.maths import Statistics, Task
 from headway.samples import UNLABELLED, Label, class_index, no_label
 
 
@@ -53,6 +53,13 @@ class Judging:
     def learns_again(self) -> bool:
         """Whether the trainer's heads on a label's window follow from the labels before, so that none is kept."""
         return self._exact is not None
+
+    @property
+    def frozen_share(self) -> float:
+        """What the frozen head's say is beside the learned one in service, see `Gate.frozen_share`."""
+        if self._variant.task is not Task.CLASSIFICATION:
+            return 0.0
+        return self.gate.frozen_share(self._trainer.leave_one_out(), self._trainer.pending)
 
     def take(self, entry: LearnedLabel) -> None:
         """One more label."""

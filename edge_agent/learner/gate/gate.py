@@ -9,6 +9,7 @@ had never learned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ ROWS = 512
 # the tensor of label numbers in a saved state, beside those of candidates
 NUMBERS = "label numbers"
 SHARED_MIN = 4.0
+# of what few labels tell for a learned head, so much is believed: they are the earliest ones, and later windows differ
+BELIEVED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,18 @@ class Gate:
             return None
         before, self.serving = self.serving, best
         return self._decision(before, "leave-one-out" if evidence else "prequential", rows, bool(evidence))
+
+    def frozen_share(self, evidence: Mapping[str, Float64], pending: int = 0) -> float:
+        """How probable it still is that the frozen head is at least as good as the one in service, 0 to 1/2.
+
+        What few labels leave open, by the normal tail of the advantage in standard errors, of which `BELIEVED` is
+        believed. 0 once labels are many. evidence, pending: as in `decide`.
+        """
+        if self.serving not in evidence:
+            return 0.0
+        rows = self._rows(evidence, pending)
+        lead, error, _ = _advantage(rows[self.serving], rows[FROZEN], self._weights(len(rows[FROZEN]), True))
+        return 0.5 * math.erfc(lead / error * math.sqrt(BELIEVED / 2.0)) if error and lead > 0 else 0.0
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""
