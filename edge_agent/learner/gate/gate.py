@@ -26,6 +26,8 @@ NUMBERS = "label numbers"
 SHARED_MIN = 4.0
 # of what few labels tell for a learned head, so much is believed: they are the earliest ones, and later windows differ
 BELIEVED = 0.3
+# the frozen head is not asked for less: it would change no answer, and cost time
+SHARE_MIN = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,11 @@ class Gate:
         """
         if self.serving not in evidence:
             return 0.0
-        rows = self._rows(evidence, pending)
-        lead, error, _ = _advantage(rows[self.serving], rows[FROZEN], self._weights(len(rows[FROZEN]), True))
-        return 0.5 * math.erfc(lead / error * math.sqrt(BELIEVED / 2.0)) if error and lead > 0 else 0.0
+        losses, end = evidence[self.serving], len(self._losses[FROZEN]) - pending
+        frozen = self._losses[FROZEN][max(0, end - len(losses)) : end]
+        lead, error, _ = _advantage(losses[len(losses) - len(frozen) :], frozen, np.ones(len(frozen)))
+        share = 0.5 * math.erfc(max(lead, 0.0) / error * math.sqrt(BELIEVED / 2.0)) if error else 0.0
+        return share if share >= SHARE_MIN else 0.0
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""
