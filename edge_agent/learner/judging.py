@@ -12,7 +12,7 @@ from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.doubts import Doubts
 from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import CANDIDATE, ExactTrainer
-from edge_agent.learner.gate import FROZEN, ROWS, ClassScorer, Decision, Gate, Scorer, build_scorer
+from edge_agent.learner.gate import FROZEN, ROWS, SCORED_MIN, ClassScorer, Decision, Gate, Scorer, build_scorer
 from edge_agent.learner.label_history import LabelHistory, LearnedLabel, Standing, forget_scores
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.trainer import Trainer
@@ -21,6 +21,9 @@ from headway.bundle import Variant
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics, Task
 from headway.samples import UNLABELLED, Label, class_index, no_label
+
+# one of each of two classes; of values so few tell nothing
+CLASS_LABELS_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,8 @@ class Judging:
 
     def _fresh(self) -> tuple[Gate, Scorer, ErrorDrift]:
         settings, classes = self._settings, len(self._variant.classes)
-        gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
+        least = CLASS_LABELS_MIN if self._variant.task is Task.CLASSIFICATION else SCORED_MIN
+        gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors, least)
         return gate, build_scorer(self._variant.task, classes, ROWS), ErrorDrift(settings.drift)
 
 

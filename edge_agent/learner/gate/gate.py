@@ -23,7 +23,8 @@ FROZEN = "frozen"
 ROWS = 512
 # the tensor of label numbers in a saved state, beside those of candidates
 NUMBERS = "label numbers"
-SHARED_MIN = 4.0
+# labels on which a head must have been scored beside the one in service
+SCORED_MIN = 4
 # of what few labels tell for a learned head, so much is believed: they are the earliest ones, and later windows differ
 BELIEVED = 0.3
 # the frozen head is not asked for less: it would change no answer, and cost time
@@ -58,10 +59,12 @@ class Gate:
     margin: how much smaller the sum of losses must be at least; a loss is 0 to 2
     (headway.maths.calibration.scoring_loss).
     errors: how many standard errors of the paired difference the advantage must exceed.
+    left_out_min: labels that a head must have been left out of; each judges one that has learned all the others.
     """
 
-    def __init__(self, discount: float, margin: float, errors: float = 1.0) -> None:
+    def __init__(self, discount: float, margin: float, errors: float = 1.0, left_out_min: int = SCORED_MIN) -> None:
         self._discount, self._margin, self._errors = discount, margin, errors
+        self._left_out_min = left_out_min
         self._losses: dict[str, Float64] = {FROZEN: np.zeros(0)}
         self._numbers: Int64 = np.zeros(0, np.int64)
         # what each candidate ever saved against the frozen head: a run of one easy class does not wipe that out
@@ -119,7 +122,8 @@ class Gate:
         # by name, not in the order of arrival: a restart restores the losses in another one, and a tie must fall alike
         for name in sorted(rows):
             lead, error, shared = _advantage(rows[name], rows.get(incumbent, rows[FROZEN]), weights)
-            earned = shared >= SHARED_MIN and lead > max(self._margin, self._errors * error)
+            least = self._left_out_min if name in evidence else SCORED_MIN
+            earned = shared >= least and lead > max(self._margin, self._errors * error)
             if name != incumbent and earned and lead > best_lead:
                 best, best_lead = name, lead
         if best == self.serving:
