@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from aggregator.commands.place import Place
 from aggregator.commands.tables import print_table
 from aggregator.registry import UNKNOWN_DEVICE
-from aggregator.store import DeviceRow, QuarantineRow, RefusalRow, Store
+from aggregator.store import DeviceRow, RefusalRow, Store
+from aggregator.store.rows import QUARANTINED, QuarantineRow
 from headway.errors import ConfigError
 from headway.fields import readable_json
 from headway.maths import AnySums, LabelSums, ValueSums
@@ -61,7 +62,7 @@ class DeviceSummary:
 def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
     """``edge-fleet devices``."""
     with store.transaction():
-        refusals, quarantined = store.refusals(), store.quarantined()
+        refusals, quarantined = store.refusals(), store.rows(QUARANTINED).all()
         summaries = [summarise(row, refusals, quarantined) for row in store.devices()]
     now_s = clock.wall_s()
     if in_json:
@@ -87,9 +88,9 @@ def readmit_device(name: str, place: Place) -> None:
     device = checked_name(name, "device")
     store = place.store()
     with store.transaction():
-        rows = [row for row in store.quarantined() if row.device == device]
+        rows = store.rows(QUARANTINED).all(device)
         for row in rows:
-            store.remove_quarantined(row.device, row.epoch)
+            store.rows(QUARANTINED).remove(row.device, row.epoch)
     if not rows:
         raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
     print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")

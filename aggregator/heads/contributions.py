@@ -14,7 +14,8 @@ import numpy as np
 from aggregator.effects import Effect, Note
 from aggregator.heads.fleet_sum import FleetSum, Solve
 from aggregator.policy import Policy
-from aggregator.store import EventRow, QuarantineRow, Store, StoredStatistics
+from aggregator.store import EventRow, Store, StoredStatistics
+from aggregator.store.rows import QUARANTINED, QuarantineRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import Head, Statistics, fleet_head
@@ -41,7 +42,7 @@ class Contributions:
     ) -> None:
         self._nothing = Statistics.zeros(source.size, source.classes, source.space)
         self._store, self._events_max = store, policy.limits.events_max
-        self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.quarantined()}
+        self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.rows(QUARANTINED).all()}
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
         self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted, solve)
@@ -79,7 +80,7 @@ class Contributions:
 
     def readmit(self) -> bool:
         """Count again what an operator took out of quarantine; whether there was anything."""
-        free = self._quarantined - {(row.device, row.epoch) for row in self._store.quarantined()}
+        free = self._quarantined - {(row.device, row.epoch) for row in self._store.rows(QUARANTINED).all()}
         for key in sorted(free):
             self._put_back([key])
             self._unproven[key] = None
@@ -149,7 +150,7 @@ class Contributions:
     def _set_aside(self, key: Key, problem: str, wall_s: float) -> Note:
         device, epoch = key
         self._unproven.pop(key, None)
-        self._store.put_quarantined(QuarantineRow(device, epoch, problem[:400], wall_s))
+        self._store.rows(QUARANTINED).put(QuarantineRow(device, epoch, problem[:400], wall_s))
         detail = canonical_json({"epoch": epoch, "problem": problem[:400]}).decode()
         self._store.add_event(EventRow(device, "quarantined", detail, wall_s), self._events_max)
         return Note(
@@ -160,7 +161,7 @@ class Contributions:
 
     def _release(self, key: Key) -> None:
         self._quarantined.discard(key)
-        self._store.remove_quarantined(*key)
+        self._store.rows(QUARANTINED).remove(*key)
 
     def _tables(self, key: Key) -> Statistics | None:
         row = self._store.statistics(*key)

@@ -22,6 +22,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
+from aggregator.store.rows import QUARANTINED
 from headway.errors import RemoteError
 from headway.maths import Statistics, merge
 from headway.wire import StatisticsReport
@@ -67,7 +68,7 @@ class ToldSum:
         self._samples: dict[Part, int] = {}
         self._ripe: set[Part] = set()
         # newest reports with which there is no head: nothing of them is told, nor counted as new
-        self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.quarantined())
+        self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.rows(QUARANTINED).all())
         # at the start: parts with classes of which it is not known yet whether they are published
         self._unsure: list[Part] = []
         self._parts: dict[str, list[Part]] | None = None

@@ -1,11 +1,11 @@
 """The aggregator's store: the protocol, an implementation in memory, and one on SQL (`sql`, imported by path)."""
 
+from aggregator.store.collection import Collection, Rows
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
-    QuarantineRow,
     RefusalRow,
     Store,
     StoredHead,
@@ -16,12 +16,13 @@ from aggregator.store.protocol import (
 )
 
 __all__ = [
+    "Collection",
     "DeliveryRow",
     "DeviceRow",
     "EventRow",
     "MemoryStore",
-    "QuarantineRow",
     "RefusalRow",
+    "Rows",
     "Store",
     "StoredHead",
     "StoredPart",

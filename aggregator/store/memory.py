@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from aggregator.store.collection import Collection, Rows
+from aggregator.store.collection import Row as CollectedRow
+from aggregator.store.memory_rows import KeptCollections, MemoryRows
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
-    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
@@ -20,6 +22,7 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.rows import EVERY
 
 Key = TypeVar("Key")
 Row = TypeVar("Row")
@@ -42,11 +45,11 @@ class _Rows:
     heads: list[StoredHead] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
-    quarantined: dict[tuple[str, int], QuarantineRow] = field(default_factory=dict)
     requests: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
     clearings: dict[str, None] = field(default_factory=dict)
+    collections: KeptCollections = field(default_factory=KeptCollections)
 
 
 class MemoryStore:
@@ -64,6 +67,9 @@ class MemoryStore:
         except BaseException:
             self._rows = before
             raise
+
+    def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
+        return MemoryRows(self._rows.collections, collection)
 
     def number(self, name: str) -> int:
         return self._rows.numbers.get(name, 0)
@@ -201,15 +207,6 @@ class MemoryStore:
     def refusals(self) -> list[RefusalRow]:
         return [self._rows.refusals[key] for key in sorted(self._rows.refusals)]
 
-    def quarantined(self) -> list[QuarantineRow]:
-        return [self._rows.quarantined[key] for key in sorted(self._rows.quarantined)]
-
-    def put_quarantined(self, row: QuarantineRow) -> None:
-        self._rows.quarantined[row.device, row.epoch] = row
-
-    def remove_quarantined(self, device: str, epoch: int) -> None:
-        self._rows.quarantined.pop((device, epoch), None)
-
     def deliveries(self) -> list[DeliveryRow]:
         return [self._rows.deliveries[name] for name in sorted(self._rows.deliveries)]
 
@@ -242,11 +239,11 @@ class MemoryStore:
         _drop(rows.updates, lambda key, _: key[0] == device)
         _drop(rows.parts, lambda key, _: key[0] == device)
         _drop(rows.refusals, lambda key, _: key[0] == device)
-        _drop(rows.quarantined, lambda key, _: key[0] == device)
         rows.events[:] = [row for row in rows.events if row.device != device]
         rows.devices.pop(device, None)
         rows.deliveries.pop(device, None)
         rows.requests.pop(device, None)
+        rows.collections.remove_device(device, EVERY)
 
 
 def _drop(table: dict[Key, Row], unwanted: Callable[[Key, Row], bool]) -> None:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from aggregator.store.collection import Collection, Row, Rows
+
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:
@@ -126,16 +128,6 @@ class RefusalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantineRow:
-    """A stored report that does not count in the head. problem: with it there is none; since_s: wall clock."""
-
-    device: str
-    epoch: int
-    problem: str
-    since_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryRow:
     """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
 
@@ -158,6 +150,10 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, durable at the end. Not nestable."""
+        ...
+
+    def rows(self, collection: Collection[Row]) -> Rows[Row]:
+        """The rows of one collection (`aggregator.store.rows`)."""
         ...
 
     def number(self, name: str) -> int:
@@ -301,16 +297,6 @@ class Store(Protocol):
         ...
 
     def refusals(self) -> list[RefusalRow]: ...
-
-    def quarantined(self) -> list[QuarantineRow]:
-        """Reports that are stored and do not count, by device and epoch."""
-        ...
-
-    def put_quarantined(self, row: QuarantineRow) -> None:
-        """Insert, or replace the row of the same (device, epoch)."""
-        ...
-
-    def remove_quarantined(self, device: str, epoch: int) -> None: ...
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""

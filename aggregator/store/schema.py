@@ -121,15 +121,6 @@ refusals = Table(
     Column("last_s", Float, nullable=False),
 )
 
-quarantined = Table(
-    "quarantined",
-    metadata,
-    Column("device", String(64), primary_key=True),
-    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
-    Column("problem", Text, nullable=False),
-    Column("since_s", Float, nullable=False),
-)
-
 deliveries = Table(
     "deliveries",
     metadata,

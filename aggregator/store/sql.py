@@ -19,18 +19,17 @@ from sqlalchemy import (
     insert,
     select,
     text,
-    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
+from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import open_engine, reason_of
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
-    QuarantineRow,
     RefusalRow,
     StoredHead,
     StoredPart,
@@ -38,7 +37,12 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.rows import EVERY
+from aggregator.store.sql_rows import SqlRows, put, table_of
 from headway.errors import LocalError, StoreError
+
+# tables of the collections, by name
+COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
 
 
 class SqlStore:
@@ -75,6 +79,9 @@ class SqlStore:
             raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
+
+    def rows(self, collection: Collection[Row]) -> Rows[Row]:
+        return SqlRows(self._run, COLLECTIONS[collection.name], collection)
 
     def number(self, name: str) -> int:
         value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
@@ -257,17 +264,6 @@ class SqlStore:
         rows = self._run(select(schema.refusals).order_by(column.device, column.reason)).mappings()
         return [RefusalRow(**row) for row in rows]
 
-    def quarantined(self) -> list[QuarantineRow]:
-        column = schema.quarantined.c
-        rows = self._run(select(schema.quarantined).order_by(column.device, column.epoch)).mappings()
-        return [QuarantineRow(**row) for row in rows]
-
-    def put_quarantined(self, row: QuarantineRow) -> None:
-        self._put(schema.quarantined, asdict(row))
-
-    def remove_quarantined(self, device: str, epoch: int) -> None:
-        self._run(delete(schema.quarantined).where(_of(schema.quarantined, device, epoch)))
-
     def deliveries(self) -> list[DeliveryRow]:
         rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
         return [DeliveryRow(**row) for row in rows]
@@ -305,13 +301,15 @@ class SqlStore:
             schema.updates,
             schema.parts,
             schema.refusals,
-            schema.quarantined,
             schema.events,
             schema.devices,
             schema.deliveries,
             schema.removal_requests,
         ):
             self._run(delete(table).where(table.c.device == device))
+        for collection in EVERY:
+            if collection.of_devices:
+                self.rows(collection).remove(device)
 
     def _check_schema(self) -> None:
         known = self.number("schema")
@@ -324,14 +322,7 @@ class SqlStore:
             self.put_number("schema", version + 1)
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
-        """Insert, or replace by primary key. With one writer two statements are as good as one, and portable."""
-        key = [column == values[column.name] for column in table.primary_key]
-        rest = {n: v for n, v in values.items() if not table.c[n].primary_key}
-        if rest and self._run(update(table).where(*key).values(rest)).rowcount:
-            return
-        if not rest and self._count(table, and_(*key)):
-            return
-        self._run(insert(table), values)
+        put(self._run, table, values)
 
     def _count(self, table: Table, condition: ColumnElement[bool] | None = None) -> int:
         query = select(func.count()).select_from(table)

@@ -115,25 +115,35 @@ def unpack_tables(packed: AnyArray, size: int, classes: int) -> tuple[Int64, Int
 
 
 class _Left:
-    """What is known so far explains this much of the rows below, and leaves that of the diagonal."""
+    """What is known so far explains this much of the rows below, and leaves that of the diagonal.
+
+    What is explained is a sum of outer products, and a row of it is only asked for once: products are kept as their two
+    factors (float64 (products, d) each), and summed row by row, in order.
+    """
 
     def __init__(self, diagonal: Int64, class_sums: Int64) -> None:
         self._diagonal: Float64 = diagonal.astype(np.float64)
         self._left = self._diagonal.copy()
-        self._explained: Float64 = np.zeros((len(diagonal), len(diagonal)))
-        for sums in class_sums.T.astype(np.float64):
-            if sums[-1] > 0:
-                share = sums[:-1] / sums[-1]
-                self._explained += np.multiply.outer(sums[:-1], share)
-                self._left -= sums[:-1] * share
-        self._pivots = 0
+        size, counts = len(diagonal), class_sums[-1].astype(np.float64)
+        sums = class_sums[:-1, counts > 0].T.astype(np.float64)
+        self._products = len(sums)
+        self._products_max = self._products + min(PIVOTS_MAX, size)
+        self._factors: Float64 = np.zeros((self._products_max, size))
+        self._shares: Float64 = np.zeros((self._products_max, size))
+        self._factors[: len(sums)] = sums
+        self._shares[: len(sums)] = sums / counts[counts > 0, None]
+        for factor, share in zip(sums, self._shares, strict=False):
+            self._left -= factor * share
+        self._explained: Float64 = np.zeros(0)
 
     def guess(self, row: int) -> Int64:
         """Prediction of the row's values right of the diagonal, int64 (d - row - 1,)."""
-        explained = self._explained[row, row + 1 :]
-        if not (np.abs(explained) < VALUE_MAX).all():
+        products = self._factors[: self._products, row, None] * self._shares[: self._products, row + 1 :]
+        # over the outer axis NumPy adds one row after the other, so the order is that of the products
+        self._explained = np.add.reduce(products, axis=0)
+        if not (np.abs(self._explained) < VALUE_MAX).all():
             raise RemoteError("packed tables predict values out of range")
-        return np.rint(explained).astype(np.int64)
+        return np.rint(self._explained).astype(np.int64)
 
     def scales(self, row: int) -> Int64:
         """8 log2 of the size that the row's values may have: the root of what is left in row and column."""
@@ -141,16 +151,16 @@ class _Left:
         return np.asarray((eighths[0] + eighths[1:]) // 2, np.int64)
 
     def know(self, row: int, values: Int64) -> None:
-        """Carry a row forward, now that it is known."""
+        """Carry a row forward, now that it is known, after `guess` of it."""
         pivot = float(self._left[row])
-        if self._pivots >= PIVOTS_MAX or pivot < PIVOT_MIN or pivot < PIVOT_SHARE * self._diagonal[row]:
+        if self._products >= self._products_max or pivot < PIVOT_MIN or pivot < PIVOT_SHARE * self._diagonal[row]:
             return
-        self._pivots += 1
         below = slice(row + 1, None)
-        news = values.astype(np.float64) - self._explained[row, below]
-        share = news / pivot
-        self._explained[below, below] += np.multiply.outer(news, share)
-        self._left[below] -= news * share
+        factor, share = self._factors[self._products], self._shares[self._products]
+        factor[below] = values.astype(np.float64) - self._explained
+        share[below] = factor[below] / pivot
+        self._left[below] -= factor[below] * share[below]
+        self._products += 1
 
 
 def _eighths(values: Float64) -> Int64:

@@ -13,6 +13,7 @@ import pytest
 from aggregator.policy import Limits, Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
+from aggregator.store.rows import QUARANTINED
 from aggregator.store.sql import SqlStore
 from headway.maths.head import Head
 from headway.maths.solve import fleet_head
@@ -401,7 +402,7 @@ def test_a_quarantined_device_is_not_told_and_is_none_of_those_that_are_new(stor
     subject.learn("bad", 1000)
     subject.fleet.pass_time()
     with store.transaction():
-        assert [row.device for row in store.quarantined()] == ["bad"]
+        assert [row.device for row in store.rows(QUARANTINED).all()] == ["bad"]
     if restarted:
         subject.fleet.restart()
     assert subject.ask() is None, "two devices count, and three are the fewest that are told"

@@ -12,6 +12,7 @@ from aggregator.cli import main
 from aggregator.config import sqlite_url
 from aggregator.policy import Method, Policy
 from aggregator.store import StoredHead
+from aggregator.store.rows import QUARANTINED
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head
 from headway.ports import Received
@@ -56,7 +57,7 @@ def no_head_of_poison(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 def set_aside(fleet: Fleet) -> list[tuple[str, int]]:
     with fleet.store.transaction():
-        return [(row.device, row.epoch) for row in fleet.store.quarantined()]
+        return [(row.device, row.epoch) for row in fleet.store.rows(QUARANTINED).all()]
 
 
 def test_the_newest_report_without_which_there_is_a_head_is_set_aside_and_the_others_count() -> None:

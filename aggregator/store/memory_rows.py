@@ -1,0 +1,52 @@
+"""Keeps collections in memory: a dictionary by key for each."""
+
+from __future__ import annotations
+
+from typing import Any, Generic
+
+from aggregator.store.collection import Collection, Row, Value
+
+
+class KeptCollections(dict[str, dict[tuple[Value, ...], Any]]):
+    """Rows by key, by collection."""
+
+    def copy(self) -> KeptCollections:
+        """Another one with the same rows, which are immutable."""
+        return KeptCollections({name: dict(rows) for name, rows in self.items()})
+
+    def remove_device(self, device: str, collections: tuple[Collection[Any], ...]) -> None:
+        """Forget what belongs to a device."""
+        for collection in collections:
+            if collection.of_devices:
+                MemoryRows(self, collection).remove(device)
+
+
+class MemoryRows(Generic[Row]):
+    """Implements `aggregator.store.collection.Rows`."""
+
+    def __init__(self, kept: KeptCollections, collection: Collection[Row]) -> None:
+        self._rows = kept.setdefault(collection.name, {})
+        self._collection = collection
+
+    def get(self, *key: Value) -> Row | None:
+        return self._rows.get(key)
+
+    def put(self, row: Row) -> None:
+        self._rows[self._collection.key_of(row)] = row
+
+    def remove(self, *leading: Value) -> int:
+        keys = [key for key in self._rows if key[: len(leading)] == leading]
+        for key in keys:
+            del self._rows[key]
+        return len(keys)
+
+    def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
+        keys = sorted(key for key in self._rows if key[: len(leading)] == leading and (not after or key > after))
+        return [self._rows[key] for key in keys[:count_max]]
+
+    def where(self, **equal: Value) -> list[Row]:
+        wanted = equal.items()
+        return [row for row in self.all() if all(getattr(row, name) == value for name, value in wanted)]
+
+    def count(self, *leading: Value) -> int:
+        return sum(key[: len(leading)] == leading for key in self._rows)

@@ -1,0 +1,94 @@
+"""Keeps collections in a database: a table for each, made from the fields of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Generic
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.types import TypeEngine
+
+from aggregator.store.collection import Collection, Row, Value
+
+Run = Callable[..., Any]
+
+# keys sort by code point in every store; PostgreSQL sorts by the language of the database unless told
+CODE_POINTS = Text().with_variant(Text(collation="C"), "postgresql")
+COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
+    str: CODE_POINTS, int: BigInteger(), float: Double(), bool: Boolean(), bytes: LargeBinary()
+}  # fmt: skip
+
+
+def table_of(collection: Collection[Any], metadata: MetaData) -> Table:
+    """The table of a collection, added to `metadata`."""
+    columns = [
+        Column(name, COLUMN_TYPES[kind], primary_key=name in collection.key, nullable=False, autoincrement=False,
+               index=name in collection.indexed)
+        for name, kind in collection.columns().items()
+        if kind is not None
+    ]  # fmt: skip
+    return Table(collection.name, metadata, *columns)
+
+
+def put(run: Run, table: Table, values: dict[str, Any]) -> None:
+    """Insert, or replace by primary key. With one writer two statements are as good as one, and portable."""
+    same = and_(*(column == values[column.name] for column in table.primary_key))
+    rest = {name: value for name, value in values.items() if not table.c[name].primary_key}
+    if rest and run(update(table).where(same).values(rest)).rowcount:
+        return
+    if not rest and run(select(func.count()).select_from(table).where(same)).scalar():
+        return
+    run(insert(table), values)
+
+
+class SqlRows(Generic[Row]):
+    """Implements `aggregator.store.collection.Rows`. run: executes a statement in the open transaction."""
+
+    def __init__(self, run: Run, table: Table, collection: Collection[Row]) -> None:
+        self._run, self._table, self._collection = run, table, collection
+        self._key = [table.c[name] for name in collection.key]
+
+    def get(self, *key: Value) -> Row | None:
+        row = self._run(select(self._table).where(self._begins(key))).mappings().first()
+        return None if row is None else self._collection.row(**row)
+
+    def put(self, row: Row) -> None:
+        put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
+
+    def remove(self, *leading: Value) -> int:
+        return int(self._run(delete(self._table).where(self._begins(leading))).rowcount)
+
+    def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
+        query = select(self._table).where(self._begins(leading)).order_by(*self._key).limit(count_max)
+        if after:
+            query = query.where(tuple_(*self._key) > tuple_(*after))
+        return [self._collection.row(**row) for row in self._run(query).mappings()]
+
+    def where(self, **equal: Value) -> list[Row]:
+        same = and_(*(self._table.c[name] == value for name, value in equal.items()))
+        query = select(self._table).where(same).order_by(*self._key)
+        return [self._collection.row(**row) for row in self._run(query).mappings()]
+
+    def count(self, *leading: Value) -> int:
+        return int(self._run(select(func.count()).select_from(self._table).where(self._begins(leading))).scalar())
+
+    def _begins(self, leading: tuple[Value, ...]) -> ColumnElement[bool]:
+        return and_(True, *(column == value for column, value in zip(self._key, leading, strict=False)))

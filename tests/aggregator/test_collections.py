@@ -1,0 +1,119 @@
+"""One conformance suite for collections of rows, in memory and on a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregator.store import Collection, MemoryStore, Store
+from aggregator.store.collection import TYPES
+from aggregator.store.rows import EVERY
+from aggregator.store.sql import SqlStore
+
+SAMPLES: dict[str, tuple[Any, ...]] = {
+    "str": ("", "Zürich\n\u202e'; --", "a"),
+    "int": (0, 2**53, 7),
+    "float": (0.0, 1.5e300, -2.5),
+    "bool": (False, True, True),
+    "bytes": (b"", b"\0\xff", b"x"),
+}
+COLLECTIONS = pytest.mark.parametrize("collection", EVERY, ids=lambda collection: collection.name)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        yield database
+        database.close()
+
+
+def samples(collection: Collection[Any]) -> list[Any]:
+    """Three rows of different keys, the middle one with values that are hard to keep."""
+    return [
+        collection.row(**{field.name: SAMPLES[str(field.type)][index] for field in fields(collection.row)})
+        for index in range(3)
+    ]
+
+
+@COLLECTIONS
+def test_what_was_put_comes_back_by_key(store: Store, collection: Collection[Any]) -> None:
+    rows = samples(collection)
+    with store.transaction():
+        for row in [*rows, *rows]:
+            store.rows(collection).put(row)
+    with store.transaction():
+        kept = store.rows(collection)
+        assert [kept.get(*collection.key_of(row)) for row in rows] == rows
+        assert kept.count() == 3
+        assert kept.all() == sorted(rows, key=collection.key_of)
+        assert kept.all(after=collection.key_of(kept.all()[0]), count_max=1) == kept.all()[1:2]
+        assert kept.where(**{collection.key[0]: getattr(rows[1], collection.key[0])}) == [rows[1]]
+        assert kept.remove(*collection.key_of(rows[1])) == 1
+        assert kept.get(*collection.key_of(rows[1])) is None
+        assert kept.remove() == 2
+
+
+@COLLECTIONS
+def test_a_failed_transaction_takes_its_rows_along(store: Store, collection: Collection[Any]) -> None:
+    first, second, _ = samples(collection)
+    with store.transaction():
+        store.rows(collection).put(first)
+
+    def fail_before_the_commit() -> None:
+        with store.transaction():
+            store.rows(collection).put(second)
+            store.rows(collection).remove(*collection.key_of(first))
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail_before_the_commit()
+    with store.transaction():
+        assert store.rows(collection).all() == [first]
+
+
+@COLLECTIONS
+def test_rows_of_a_device_go_with_it(store: Store, collection: Collection[Any]) -> None:
+    mine, *others = samples(collection)
+    mine = replace(mine, **{collection.key[0]: "d1"}) if collection.of_devices else mine
+    with store.transaction():
+        for row in (mine, *others):
+            store.rows(collection).put(row)
+        store.remove_device("d1")
+        assert (store.rows(collection).get(*collection.key_of(mine)) is None) == collection.of_devices
+        assert store.rows(collection).count() == 3 - collection.of_devices
+
+
+def test_rows_are_found_by_the_first_of_several_keys(store: Store) -> None:
+    several = next((collection for collection in EVERY if len(collection.key) > 1), None)
+    if several is None:
+        pytest.skip("no collection has a key of several fields")
+    first, second, third = samples(several)
+    third = replace(third, **{several.key[0]: getattr(second, several.key[0])})
+    with store.transaction():
+        kept = store.rows(several)
+        for row in (first, second, third):
+            kept.put(row)
+        shared = getattr(second, several.key[0])
+        assert kept.all(shared) == sorted([second, third], key=several.key_of)
+        assert kept.count(shared) == 2
+        assert kept.remove(shared) == 2
+        assert kept.all() == [first]
+
+
+@dataclass(frozen=True)
+class Odd:
+    name: str
+    values: list[int]
+
+
+def test_a_field_that_no_database_holds_is_named() -> None:
+    with pytest.raises(TypeError, match="collection odd: field values is none of str, int"):
+        Collection("odd", Odd, ("name",))
+    assert set(TYPES) == set(SAMPLES)
