@@ -8,7 +8,8 @@ finds label errors by held-out probabilities, too.) A doubted label is told to p
 
 How improbable a label must be depends on how many are wrong: calibrated to labels of which 40 % are, no head finds one
 impossible, and where none is, every doubt is a mistake. So the threshold follows the share of the newest labels that
-both heads together would have given to another class.
+both heads together would have given to another class before they learned them: what later labels make of a label does
+not count, so that it comes out the same when labels are learned again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OF_DISAGREEMENT = 0.5
 NEWEST, USUAL_LABELS, USUAL_DISAGREEMENT = 128, 10, 0.05
 # a label can be gone back to for so many: their shares must come out as they did
 REMEMBERED = 3 * NEWEST
-# before so many labels for each class heads know too little of the device to doubt anybody
+# before so many labels for each class heads know too little of the device to doubt anybody, or to be counted
 LABELS_PER_CLASS = 2
 # the newest that are kept
 DOUBTS_MAX = 64
@@ -66,8 +67,6 @@ class Doubts:
         together = log_softmax(learned + _spread(frozen, learned.shape[1]))
         instead = together.argmax(axis=1).tolist()
         given = together[np.arange(len(labels)), labels]
-        for number, label, other in zip(numbers, labels, instead, strict=True):
-            self._disagreed[number] = other != label
         newest = max(numbers)
         below = self._threshold(newest) if newest + 1 >= LABELS_PER_CLASS * learned.shape[1] else 0.0
         for row, (number, label) in enumerate(zip(numbers, labels, strict=True)):
@@ -76,8 +75,14 @@ class Doubts:
                 self._doubts[number] = Doubt(number, label, instead[row])
         for number in sorted(self._doubts)[:-DOUBTS_MAX]:
             del self._doubts[number]
-        for number in [number for number in self._disagreed if number <= newest - REMEMBERED]:
-            del self._disagreed[number]
+
+    def count(self, numbers: Sequence[int], labels: Sequence[int], learned: Float64, frozen: Float64) -> None:
+        """New labels, before they are learned, as in `judge`: would the heads have given them?"""
+        instead = (learned + _spread(frozen, learned.shape[1])).argmax(axis=1).tolist()
+        for number, label, other in zip(numbers, labels, instead, strict=True):
+            if number >= LABELS_PER_CLASS * learned.shape[1]:
+                self._disagreed[number] = other != label
+            self._disagreed.pop(number - REMEMBERED, None)
 
     def _threshold(self, newest: int) -> float:
         """Of the labels up to `newest`, 0 to 1/2."""

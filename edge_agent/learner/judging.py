@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from headway.samples import UNLABELLED, Label, class_index, no_label
 
 # one of each of two classes; of values so few tell nothing
 CLASS_LABELS_MIN = 2
+# numbers, classes given, log-probabilities of both heads: `Doubts.judge` and `Doubts.count`
+JudgeLabels = Callable[[Sequence[int], Sequence[int], Float64, Float64], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +192,18 @@ class Judging:
         if self._exact is None or not isinstance(self.scorer, ClassScorer):
             return
         known = self.history.known(entry.number)
+        before = np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64)
+        self._judge_labels(self.doubts.count, [entry], known, before)
         if not self._exact.few:
-            self._judge_labels([entry], known, np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64))
+            self._judge_labels(self.doubts.judge, [entry], known, before)
         left_out = None if self._exact.pending else self._exact.left_out()
         if left_out is not None:
             newest = known[-len(left_out) :]
-            self._judge_labels(newest, known, left_out[len(left_out) - len(newest) :])
+            self._judge_labels(self.doubts.judge, newest, known, left_out[len(left_out) - len(newest) :])
 
-    def _judge_labels(self, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64) -> None:
+    def _judge_labels(
+        self, judge: JudgeLabels, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64
+    ) -> None:
         """known: every label so far that is kept. learned: log-probabilities of `entries`, float64 (n, C)."""
         if not entries or not isinstance(self.scorer, ClassScorer):
             return
@@ -210,7 +217,7 @@ class Judging:
         met = np.bincount([class_index(entry.label) for entry in known], minlength=learned.shape[1])
         judged = (labels < frozen.shape[1]) | (met[labels] > 1)
         numbers = np.array([entry.number for entry in entries])
-        self.doubts.judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
+        judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
 
     def _learn_again(self, standing: Standing) -> Drift | None:
         """Go back, and take the labels since as they are now; the newest alarm on the way."""

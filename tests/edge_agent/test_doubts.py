@@ -101,6 +101,7 @@ def judged(share_wrong: float, *, classes: int = 2) -> Doubts:
     sure[0, 0] = np.log(0.9)
     for number in range(100):
         label = int(number % 10 < 10 * share_wrong)
+        doubts.count([number], [label], sure, np.zeros((1, classes)))
         doubts.judge([number], [label], sure, np.zeros((1, classes)))
     return doubts
 
