@@ -170,7 +170,7 @@ class Conditions:
         if not self._sums:
             return
         if number < self._runs[0][0]:
-            self.restart()
+            self.restart(len(self._waiting))
             return
         at = self._condition_of(number)
         self._sums[at] = self._sums[at].plus(self._row(code, before), sign=-1)
@@ -181,10 +181,10 @@ class Conditions:
         """How strange this label was counts no more. code: int8 (1, d)."""
         self._newest = [one for one in self._newest if one.label != label or not np.array_equal(one.code, code[0])]
 
-    def restart(self) -> None:
-        """All labels are of one condition again."""
+    def restart(self, waiting: int) -> None:
+        """All labels are of one condition, so many of them wait."""
         self._sums, self._visited, self._belief = [], [], np.ones(1)
-        self._waiting, self._runs = [0] * len(self._waiting), [(0, 0)]
+        self._waiting, self._runs = [0] * waiting, [(0, 0)]
         self._newest, self._before = [], []
 
     def copy(self) -> Conditions:

@@ -209,6 +209,7 @@ class Knowledge:
         """Inverse of `state`. Raises StoreError."""
         self.prior.restore(tensors, values)
         self._restore(tensors, values)
+        self.conditions.restart(len(self.waiting))
         self.conditions.restore(tensors, values, self._like)
         self.pseudo_labels.restore(tensors)
         self.window_means.restore(tensors)
@@ -237,7 +238,7 @@ class Knowledge:
             earlier.prior.restore(tensors, values)
         earlier._restore(tensors, values)
         earlier.buckets.joined_with(self.buckets, shared)
-        earlier.conditions = Conditions(self._size, self._settings)
+        earlier.conditions.restart(len(earlier.waiting))
         earlier.conditions.restore(tensors, values, earlier._like, self.conditions)
         return earlier
 
