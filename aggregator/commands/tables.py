@@ -10,6 +10,13 @@ from headway.printable import printable, printable_lines
 STYLES = {"yes": "green", "no": "dim", "there": "green", "has not reported": "dim", "-": "dim"}
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart, for `print_table`."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str, right: frozenset[str]) -> None:
     """Print `rows`, or the `plain` text where the output is not a terminal. right: columns of numbers."""
     if not sys.stdout.isatty():

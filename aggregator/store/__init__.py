@@ -14,6 +14,7 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.registry_row import RegistryQuery, RegistryRow, RegistryTable
 
 __all__ = [
     "Collection",
@@ -22,6 +23,9 @@ __all__ = [
     "EventRow",
     "MemoryStore",
     "RefusalRow",
+    "RegistryQuery",
+    "RegistryRow",
+    "RegistryTable",
     "Rows",
     "Store",
     "StoredHead",

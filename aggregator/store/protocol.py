@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aggregator.store.collection import Collection, Row, Rows
+from aggregator.store.registry_row import RegistryTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,11 @@ class Store(Protocol):
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         """The rows of one collection (`aggregator.store.rows`)."""
+        ...
+
+    @property
+    def registry(self) -> RegistryTable:
+        """What is known of each device, typed; filters look into it."""
         ...
 
     def number(self, name: str) -> int:

@@ -37,12 +37,14 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
 from aggregator.store.sql_rows import SqlRows, put, table_of
 from headway.errors import LocalError, StoreError
 
 # tables of the collections, by name
 COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
+REGISTRY = registry_table(schema.metadata)
 
 
 class SqlStore:
@@ -82,6 +84,10 @@ class SqlStore:
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         return SqlRows(self._run, COLLECTIONS[collection.name], collection)
+
+    @property
+    def registry(self) -> SqlRegistry:
+        return SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
 
     def number(self, name: str) -> int:
         value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
@@ -305,6 +311,7 @@ class SqlStore:
             schema.devices,
             schema.deliveries,
             schema.removal_requests,
+            REGISTRY,
         ):
             self._run(delete(table).where(table.c.device == device))
         for collection in EVERY:
