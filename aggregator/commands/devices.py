@@ -19,8 +19,7 @@ from aggregator.registry import (
     groups_of,
     list_page,
 )
-from aggregator.store import RefusalRow, RegistryRow, Store
-from aggregator.store.registry_row import ONLINE, UNKNOWN
+from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import QUARANTINED, DayRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, readable_json

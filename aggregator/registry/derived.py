@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from aggregator.store import DeviceRow, RegistryRow, Store
-from aggregator.store.registry_row import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM
+from aggregator.store import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM, DeviceRow, RegistryRow, Store
 from aggregator.store.rows import DayRow
 from headway.maths import AnySums, LabelSums, ValueSums
 from headway.wire import Metrics, Reported

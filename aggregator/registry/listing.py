@@ -11,8 +11,7 @@ from aggregator.filters import All, Comparison, Field, Quantity
 from aggregator.registry.derived import backfill
 from aggregator.registry.groups import resolved
 from aggregator.registry.vocabulary import VOCABULARY
-from aggregator.store import RegistryQuery, RegistryRow, Store
-from aggregator.store.registry_row import ONLINE
+from aggregator.store import ONLINE, RegistryQuery, RegistryRow, Store
 from aggregator.store.rows import (
     DAYS,
     GROUPS,

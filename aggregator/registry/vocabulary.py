@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.filters import Field, Quantity, Vocabulary
-from aggregator.store.registry_row import DEGRADED, GOOD, OFFLINE, ON, ONLINE, PAUSED, PROBLEM, UNKNOWN
+from aggregator.store import DEGRADED, GOOD, OFFLINE, ON, ONLINE, PAUSED, PROBLEM, UNKNOWN
 from aggregator.store.rows import ATTRIBUTE, NOTE, TAG
 
 _FIELDS = (

@@ -14,9 +14,29 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
-from aggregator.store.registry_row import RegistryQuery, RegistryRow, RegistryTable
+from aggregator.store.registry_row import (
+    DEGRADED,
+    GOOD,
+    OFFLINE,
+    ON,
+    ONLINE,
+    PAUSED,
+    PROBLEM,
+    UNKNOWN,
+    RegistryQuery,
+    RegistryRow,
+    RegistryTable,
+)
 
 __all__ = [
+    "DEGRADED",
+    "GOOD",
+    "OFFLINE",
+    "ON",
+    "ONLINE",
+    "PAUSED",
+    "PROBLEM",
+    "UNKNOWN",
     "Collection",
     "DeliveryRow",
     "DeviceRow",
