@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from aggregator.commands.place import Place
-from aggregator.commands.tables import aligned, print_table
+from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import (
     UNKNOWN_DEVICE,
     DeviceView,
@@ -43,7 +43,7 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
         page = list_page(store, request, now_s)
         refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
-        print(readable_json([as_plain(view) for view in page.devices]))
+        print_json_rows([as_plain(view) for view in page.devices])
     elif page.devices:
         rows = [_line(view.row, now_s) for view in page.devices]
         print_table(HEADER, rows, as_table([view.row for view in page.devices], now_s), NUMBERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from aggregator.filters import All, Comparison, Field, Quantity
 from aggregator.registry.derived import backfill
@@ -32,7 +32,9 @@ ASKED_ONE_BY_ONE_MAX = 100
 CURSOR_BYTES_MAX = 2000
 # columns of the row that only serve to go on counting
 INNER = ("bundle_and_version", "served_right", "frozen_right", "recent_weight")
-INNER_PREFIX = "day"
+SHOWN = [
+    column.name for column in fields(RegistryRow) if column.name not in INNER and not column.name.startswith("day")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +123,7 @@ def days_of(store: Store, row: RegistryRow, count_max: int) -> list[DayRow]:
 
 def as_plain(view: DeviceView) -> dict[str, JsonValue]:
     """Plain values, for JSON. ``online`` and ``source`` are `link` and `head` under the names of earlier releases."""
-    row: dict[str, JsonValue] = {
-        name: value
-        for name, value in asdict(view.row).items()
-        if name not in INNER and not name.startswith(INNER_PREFIX)
-    }
+    row: dict[str, JsonValue] = {name: getattr(view.row, name) for name in SHOWN}
     row |= {"online": view.row.link == ONLINE, "source": view.row.head, "quarantined": view.quarantined}
     return row | {"tags": {**view.tags}, "attributes": {**view.attributes}, "note": view.note}
 

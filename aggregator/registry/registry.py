@@ -60,8 +60,7 @@ class Registry:
         if device not in self._rows:
             row = self._store.device(device)
             if row is None:
-                self.flush(now)
-                self._places.take(contributes, now)
+                self._places.take(contributes, now, self.flush)
                 row = DeviceRow(device, first_seen_s=now.wall_s, last_seen_s=now.wall_s)
                 self._store.put_device(row)
                 self._typed[device] = RegistryRow(device, now.wall_s, now.wall_s)
@@ -87,8 +86,7 @@ class Registry:
             typed = self._known_typed(device)
             if typed is not None:
                 self._typed[device] = with_bytes(self._today(typed, now), count)
-        for row in self._rows.values():
-            self._store.put_device(row)
+        self._store.put_devices([*self._rows.values()])
         self._store.registry.put([*self._typed.values()])
         self._rows.clear()
         self._typed.clear()

@@ -90,6 +90,9 @@ class MemoryStore:
     def put_device(self, row: DeviceRow) -> None:
         self._rows.devices[row.device] = row
 
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        self._rows.devices.update({row.device: row for row in rows})
+
     def devices(self) -> list[DeviceRow]:
         return [self._rows.devices[name] for name in sorted(self._rows.devices)]
 

@@ -172,6 +172,10 @@ class Store(Protocol):
 
     def put_device(self, row: DeviceRow) -> None: ...
 
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        """The same for many at once."""
+        ...
+
     def devices(self) -> list[DeviceRow]:
         """Every device, by name."""
         ...

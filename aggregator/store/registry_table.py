@@ -18,10 +18,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     and_,
-    delete,
+    bindparam,
     false,
     func,
-    insert,
     literal,
     not_,
     or_,
@@ -33,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 from aggregator.filters import All, Any, Comparison, Condition, Flagged, InGroup, Not, Property, bound_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow
 from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED
-from aggregator.store.sql_rows import CODE_POINTS, Run
+from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
 
 TYPES: Mapping[str, TypeEngine[Anything]] = {
     "str": CODE_POINTS, "int": BigInteger(), "float": Double(), "float | None": Double(),
@@ -41,7 +40,6 @@ TYPES: Mapping[str, TypeEngine[Anything]] = {
 }  # fmt: skip
 FLAGS = {"quarantined": QUARANTINED.name}
 COLUMNS = [field.name for field in fields(RegistryRow)]
-ROWS_AT_ONCE = 500
 POSITION = {"sqlite": "instr"}
 
 
@@ -65,19 +63,17 @@ class SqlRegistry:
 
     def __init__(self, run: Run, table: Table, collections: Mapping[str, Table], dialect: str) -> None:
         self._run, self._table, self._collections = run, table, collections
+        # made once: a statement costs more to make than to run
+        self._get = select(table).where(table.c.device == bindparam("name"))
         # the place of a text in another, from 1; LIKE would be blind to case on one database and not on the other
         self._position: Callable[..., ColumnElement[int]] = getattr(func, POSITION.get(dialect, "strpos"))
 
     def get(self, device: str) -> RegistryRow | None:
-        row = self._run(select(self._table).where(self._table.c.device == device)).first()
+        row = self._run(self._get, {"name": device}).first()
         return None if row is None else RegistryRow(*row)
 
     def put(self, rows: Sequence[RegistryRow]) -> None:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            some = rows[start : start + ROWS_AT_ONCE]
-            # one writer: two statements are as good as one, and the same on every database
-            self._run(delete(self._table).where(self._table.c.device.in_([row.device for row in some])))
-            self._run(insert(self._table), [{name: getattr(row, name) for name in COLUMNS} for row in some])
+        put_all(self._run, self._table, [{name: getattr(row, name) for name in COLUMNS} for row in rows])
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         statement = select(self._table)

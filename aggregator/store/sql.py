@@ -39,7 +39,7 @@ from aggregator.store.protocol import (
 )
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, table_of
+from aggregator.store.sql_rows import SqlRows, put, put_all, table_of
 from headway.errors import LocalError, StoreError
 
 # tables of the collections, by name
@@ -58,6 +58,7 @@ class SqlStore:
         self._active: Connection | None = None
         try:
             self._engine = open_engine(url)
+            self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
             with self.transaction():
@@ -85,10 +86,6 @@ class SqlStore:
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         return SqlRows(self._run, COLLECTIONS[collection.name], collection)
 
-    @property
-    def registry(self) -> SqlRegistry:
-        return SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
-
     def number(self, name: str) -> int:
         value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
         return 0 if value is None else int(value)
@@ -102,6 +99,9 @@ class SqlStore:
 
     def put_device(self, row: DeviceRow) -> None:
         self._put(schema.devices, asdict(row))
+
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        put_all(self._run, schema.devices, [asdict(row) for row in rows])
 
     def devices(self) -> list[DeviceRow]:
         rows = self._run(select(schema.devices).order_by(schema.devices.c.device)).mappings()
