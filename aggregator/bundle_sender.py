@@ -17,9 +17,10 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.rates import Rates
 from aggregator.store import DeliveryRow, Store
+from aggregator.store.rows import ORDER_MODES
 from headway.errors import RemoteError, StoreError
 from headway.ports import Outgoing
-from headway.wire import AGGREGATOR, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
+from headway.wire import AGGREGATOR, SWITCH, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
 
 EVERYBODY = ""
 NOT_DEVICES = (EVERYBODY, AGGREGATOR)
@@ -145,7 +146,9 @@ class BundleSender:
                 break
             device, _none = self._unannounced.popitem(last=False)
             order = self._orders[device]
-            desired = Desired(order.sha256, order.size, order.name, order.version, order.release)
+            mode = self._store.rows(ORDER_MODES).get(device)
+            meant = SWITCH if mode is None else mode.mode
+            desired = Desired(order.sha256, order.size, order.name, order.version, order.release, meant)
             payload = desired.encode() if order.sha256 else b""
             effects.append(Outgoing(topic(self._fleet, device, Kind.DESIRED), payload, retain=True))
             if not order.done:

@@ -24,6 +24,7 @@ from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.rollouts import Rollouts
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from headway.errors import RemoteError
@@ -73,13 +74,12 @@ class Aggregator:
         self._tidied_at_s = float("-inf")
         self._clearings = Clearings(fleet, store)
         self._deliveries = deliveries
+        self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
-            Kind.STATUS: self._registry.on_status,
-            Kind.REPORTED: self._registry.on_reported,
-            Kind.METRICS: self._registry.on_metrics,
-            Kind.EVENT: self._registry.on_event,
+            **self._registry.handlers,
+            Kind.TRIAL: self._rollouts.on_trial,
         }
 
     @property
@@ -127,6 +127,7 @@ class Aggregator:
             for device in self._store.removal_requests():
                 effects += self._remove(device)
             self._heads.readmit()
+            effects += self._rollouts.tick(now)
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):

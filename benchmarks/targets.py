@@ -44,7 +44,9 @@ from headway.bundle import Variant, read_variant
 from headway.maths import Head, Task, link
 
 EDGES = (1, 8, 32, 128, 512)
-SGD_RATE, RIVER_RATE = 0.01, 0.01
+SGD_RATE = 0.01
+# river's steps: its linear regression diverges on values at 0.003
+RIVER_RATES = {Task.REGRESSION: 0.001, Task.MULTI_LABEL: 0.01}
 DEVIATIONS_MAX = 8.0
 SHRINKAGE = 0.02
 DEVICES = (1, 7, 100, 1000)
@@ -166,7 +168,7 @@ class River:
         self._spread = targets.std(axis=0) if self._values else np.ones(targets.shape[1])
         model = linear_model.LinearRegression if self._values else linear_model.LogisticRegression
         self._models: list[Any] = [
-            preprocessing.StandardScaler() | compose.FuncTransformer(_bounded) | model(optim.SGD(RIVER_RATE))
+            preprocessing.StandardScaler() | compose.FuncTransformer(_bounded) | model(optim.SGD(RIVER_RATES[task]))
             for _ in range(targets.shape[1])
         ]
         self._fit(embedding, targets)

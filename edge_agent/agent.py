@@ -27,7 +27,7 @@ from edge_agent.learner import (
     Prediction,
     apply,
 )
-from edge_agent.persistence import Persistence
+from edge_agent.persistence import persistence_of
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
 from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
@@ -69,7 +69,7 @@ class Agent:
         self.refusal = Refusal(settings.ack_timeout_s)
         self.event_log = EventLog(learner, self.windows)
         self.downlink = Downlink(learner)
-        self.persistence = Persistence(learner.task, learner.settings.persistence)
+        self.persistence = persistence_of(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)

@@ -131,7 +131,7 @@ class DeviceLoop:
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
         details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
-        lasting = ", with how long classes last" if self._agent.persistence.serving else ""
+        lasting = f", {self._agent.persistence.name}" if self._agent.persistence.serving else ""
         return ", ".join([f"good: {self._agent.learner.serving} serves{lasting}", *filter(None, details)])
 
     @property

@@ -5,7 +5,7 @@ Rows changed by a batch are held until `flush`, so that a chatty device costs on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,10 @@ from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import SUMS, Task
-from headway.wire import Event, Metrics, Reported, Status
+from headway.wire import Event, Kind, Metrics, Reported, Status
 
 UNKNOWN_DEVICE = ""
+Handler = Callable[[str, bytes, Instant], None]
 DRIFT = "drift"
 DAYS_KEPT = 400
 # days beyond them that are looked for when a day ends; each takes away more than it brings
@@ -51,6 +52,16 @@ class Registry:
         self._places = Places(store, limits)
         self._events = Rates(limits.events_per_device_hour, HOUR_S)
         backfill(store)
+
+    @property
+    def handlers(self) -> dict[Kind, Handler]:
+        """What takes in each kind of message that tells of a device."""
+        return {
+            Kind.STATUS: self.on_status,
+            Kind.REPORTED: self.on_reported,
+            Kind.METRICS: self.on_metrics,
+            Kind.EVENT: self.on_event,
+        }
 
     def admit(self, device: str, now: Instant, contributes: bool = False) -> DeviceRow:
         """The device's row, a fresh one for a new device. Raises Refused when there is no place for it.

@@ -8,6 +8,7 @@ from headway.maths.inverse import FewRows
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
+from headway.maths.paired_loss import PAIRED_STEP, PairedLoss
 from headway.maths.posterior import Posterior
 from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
@@ -28,6 +29,7 @@ __all__ = [
     "DISCRIMINANT_LOG2",
     "LABEL_THRESHOLD",
     "MEDIAN_WIDTH_MAX",
+    "PAIRED_STEP",
     "SAMPLES_MAX",
     "SCATTER_TOLERANCE",
     "SUMS",
@@ -49,6 +51,7 @@ __all__ = [
     "Loss",
     "Missing",
     "Optimizer",
+    "PairedLoss",
     "Posterior",
     "Preprocessing",
     "Recent",

@@ -1,6 +1,6 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
-from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
@@ -45,6 +45,7 @@ from headway.wire.topics import (
     parse_topic,
     topic,
 )
+from headway.wire.trial import TrialReport
 
 __all__ = [
     "AGGREGATOR",
@@ -58,8 +59,11 @@ __all__ = [
     "PREFIX",
     "PROBLEM_CHARACTERS_MAX",
     "REPORT_BYTES_MAX",
+    "ROLL_BACK",
     "RUNS_MAX",
+    "SWITCH",
     "TENSORS_TYPE",
+    "TRIAL",
     "VERSION_MAX",
     "VERSION_STEP_MAX",
     "Ack",
@@ -82,6 +86,7 @@ __all__ = [
     "StatisticsChange",
     "StatisticsReport",
     "Status",
+    "TrialReport",
     "Update",
     "aggregator_subscriptions",
     "branch_epoch",

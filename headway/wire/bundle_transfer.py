@@ -19,20 +19,27 @@ from headway.wire.messages import MESSAGE_BYTES_MAX, SCHEMA
 CHUNK_BYTES_MAX = 96 * 1024
 BUNDLE_BYTES_MAX = 512 << 20
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# how an order is meant: switch to it; only try it beside what runs; leave it for the bundle before
+SWITCH, TRIAL, ROLL_BACK = "switch", "trial", "roll-back"
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The bundle a device should run. Retained. sha256: of the whole file; size: its bytes."""
+    """The bundle a device should run. Retained. sha256: of the whole file; size: its bytes.
+
+    mode: SWITCH, TRIAL or ROLL_BACK; the first is not written, so that devices which know no other read it.
+    """
 
     sha256: str
     size: int
     name: str
     version: str
     release: int
+    mode: str = SWITCH
 
     def encode(self) -> bytes:
-        return canonical_json({"schema": SCHEMA, **{n: getattr(self, n) for n in self.__dataclass_fields__}})
+        table = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != "mode" or self.mode != SWITCH}
+        return canonical_json({"schema": SCHEMA, **table})
 
     @classmethod
     def decode(cls, payload: bytes) -> Desired:
@@ -43,6 +50,7 @@ class Desired:
             fields.text("name"),
             fields.text("version", length_max=64),
             fields.integer("release"),
+            fields.choice("mode", (TRIAL, ROLL_BACK)) if fields.has("mode") else SWITCH,
         )
         fields.finish()
         return desired

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     STATISTICS = "statistics"
     UPDATE = "update"
     EVENT = "event"
+    TRIAL = "trial"
     DESIRED = "desired"
     ACK = "ack"
     REQUEST = "request"
@@ -40,6 +41,7 @@ FROM_DEVICES = (
     Kind.STATISTICS,
     Kind.UPDATE,
     Kind.EVENT,
+    Kind.TRIAL,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )

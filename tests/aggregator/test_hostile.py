@@ -23,6 +23,7 @@ from headway.tensors import encode_tensors
 from headway.wire.fleet_prior import PriorRequest
 from headway.wire.messages import Event, Metrics, PublishedHead, Reported, Status
 from headway.wire.topics import FROM_DEVICES, Kind, topic
+from headway.wire.trial import TrialReport
 from tests.aggregator.fleets import (
     CLASSES,
     FLEET,
@@ -234,6 +235,7 @@ GENUINE = {
     Kind.REPORTED: Reported("b", "1", SPACE, "exact", "litert", "0", "x", 1, "lda").encode(),
     Kind.METRICS: Metrics(1, 1, *[ClassificationSums.empty(len(CLASSES))] * 2).encode(),
     Kind.EVENT: Event("drift", {"x": 1}).encode(),
+    Kind.TRIAL: TrialReport("", 0, "none").encode(),
     Kind.REQUEST: b"{}",
     Kind.PRIOR_REQUEST: PriorRequest(SPACE, 0).encode(),
 }

@@ -8,7 +8,8 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.config import LearnerSettings, SyncSettings
 from edge_agent.learner import HeadLearner, Prediction
-from edge_agent.persistence import WINDOWS_MAX, Persistence
+from edge_agent.persistence import Persistence, persistence_of
+from edge_agent.persistence.states import WINDOWS_MAX, LastingStates
 from edge_agent.pipeline import Features
 from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32, Int64
@@ -48,7 +49,7 @@ def answers(
 @pytest.mark.parametrize(("every", "late"), [(1, 0), (10, 0), (5, 3)])
 def test_classes_that_last_are_told_apart_better_than_by_single_windows(every: int, late: int) -> None:
     probability, y = stream(1500, lasting=40)
-    said, serving = answers(Persistence(Task.CLASSIFICATION, True), probability, y, every, late)
+    said, serving = answers(LastingStates(), probability, y, every, late)
     alone = (probability.argmax(axis=1) == y)[750:].mean()
     assert (said == y)[750:].mean() > alone + 0.1
     assert serving[750:].all()
@@ -57,7 +58,7 @@ def test_classes_that_last_are_told_apart_better_than_by_single_windows(every: i
 @pytest.mark.parametrize("seed", range(4))
 def test_a_shuffled_stream_is_served_as_the_head_answers(seed: int) -> None:
     probability, y = stream(1500, lasting=1, seed=seed)
-    said, serving = answers(Persistence(Task.CLASSIFICATION, True), probability, y)
+    said, serving = answers(LastingStates(), probability, y)
     # chance may begin it, and then the filter has learned that nothing lasts
     assert serving.mean() < 0.4
     assert (said == y).mean() >= (probability.argmax(axis=1) == y).mean() - 0.002
@@ -67,14 +68,14 @@ def test_it_ends_when_the_order_stops_to_mean_anything() -> None:
     lasting, of_lasting = stream(800, lasting=40)
     mixed, of_mixed = stream(1600, lasting=1, seed=1)
     probability, y = np.concatenate([lasting, mixed]), np.concatenate([of_lasting, of_mixed])
-    _, serving = answers(Persistence(Task.CLASSIFICATION, True), probability, y)
+    _, serving = answers(LastingStates(), probability, y)
     assert serving[700:800].all()
     assert not serving[-800:].any()
 
 
 def test_without_a_label_nothing_changes_what_is_served() -> None:
     probability, _ = stream(500, lasting=50)
-    persistence = Persistence(Task.CLASSIFICATION, True)
+    persistence = LastingStates()
     for row in range(len(probability)):
         served = Prediction(probability[row : row + 1], "exact")
         assert persistence.serve(features(row), served) is served
@@ -82,7 +83,7 @@ def test_without_a_label_nothing_changes_what_is_served() -> None:
 
 def test_other_tasks_and_switched_off_devices_are_served_as_they_are() -> None:
     probability, y = stream(400, lasting=50)
-    for persistence in (Persistence(Task.REGRESSION, True), Persistence(Task.CLASSIFICATION, False)):
+    for persistence in (persistence_of(Task.MULTI_LABEL, True), persistence_of(Task.CLASSIFICATION, False)):
         said, serving = answers(persistence, probability, y)
         assert not serving.any()
         np.testing.assert_array_equal(said, probability.argmax(axis=1))
@@ -90,7 +91,7 @@ def test_other_tasks_and_switched_off_devices_are_served_as_they_are() -> None:
 
 def test_a_label_for_a_window_long_ago_or_of_an_unknown_class_tells_nothing() -> None:
     probability, y = stream(WINDOWS_MAX + 50, lasting=50)
-    persistence = Persistence(Task.CLASSIFICATION, True)
+    persistence = LastingStates()
     for row in range(len(y)):
         persistence.serve(features(row), Prediction(probability[row : row + 1], "exact"))
     persistence.labelled(features(3), int(y[3]))
@@ -100,7 +101,7 @@ def test_a_label_for_a_window_long_ago_or_of_an_unknown_class_tells_nothing() ->
 
 def test_a_new_class_begins_it_anew_and_values_that_are_not_finite_change_nothing() -> None:
     probability, y = stream(600, lasting=40)
-    persistence = Persistence(Task.CLASSIFICATION, True)
+    persistence = LastingStates()
     answers(persistence, probability, y)
     assert persistence.serving
     broken = persistence.serve(features(9000), Prediction(np.full((1, CLASSES), np.nan, np.float32), "exact"))

@@ -17,6 +17,7 @@ from headway.arrays import Float32
 from headway.errors import RemoteError
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.metrics import BINS, ClassificationSums
+from headway.maths.paired_loss import PairedLoss
 from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
 from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
@@ -36,6 +37,7 @@ from headway.wire.messages import (
     Update,
 )
 from headway.wire.precision import Precision
+from headway.wire.trial import TrialReport
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
 CLASSES = ("idle", "walk")
@@ -111,6 +113,10 @@ MESSAGES: dict[str, Message] = {
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "statistics-change.safetensors": StatisticsChange("wrist-1", 7, 15, 12, SHA256, small_tables(), HISTORY),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11, acked=2),
+    "trial-none.json": TrialReport("", 0, "none"),
+    "trial.json": TrialReport(
+        SHA256, 7, "running", PairedLoss(40, -65536, 655360000), PairedLoss(38, 3000, 90000000), 1.5, 2.25
+    ),
     "event.json": Event("head-changed", {"before": "frozen", "after": "lda/source"}, 1800000000.5),
     "update-int8.safetensors": Update("wrist-1", 7, 4, 41, 16, SPACE, CLASSES, DELTA8, 11, Precision.INT8),
     "ack.json": Ack(281474976710655, 12, 3, 2.5, 70368744177664, 13, 2),
@@ -118,6 +124,7 @@ MESSAGES: dict[str, Message] = {
     "ack-refused.json": Ack(281474976710655, 12, 3, refused="limit", problem="too many updates wait for a head"),
     "head.safetensors": PublishedHead(42, "exact", SPACE, 10, 480, small_head()),
     "desired.json": Desired(SHA256, 250_000, "watch", "2.0.0", 4),
+    "desired-trial.json": Desired(SHA256, 250_000, "watch", "2.0.0", 4, "trial"),
     "request.json": RangeRequest(SHA256, 98_304, 98_304),
     "prior-request.json": PriorRequest(SPACE, 480),
     "prior.safetensors": FleetPrior(9, wide_tables()),
@@ -137,12 +144,15 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics-change.safetensors": StatisticsChange.decode,
     "update.safetensors": Update.decode,
     "update-int8.safetensors": Update.decode,
+    "trial-none.json": TrialReport.decode,
+    "trial.json": TrialReport.decode,
     "event.json": Event.decode,
     "ack.json": Ack.decode,
     "ack-removed.json": Ack.decode,
     "ack-refused.json": Ack.decode,
     "head.safetensors": PublishedHead.decode,
     "desired.json": Desired.decode,
+    "desired-trial.json": Desired.decode,
     "request.json": RangeRequest.decode,
     "prior-request.json": PriorRequest.decode,
     "prior.safetensors": FleetPrior.decode,
@@ -197,7 +207,7 @@ def test_json_with_a_key_too_many_or_too_few_is_refused(name: str) -> None:
     table = json.loads(MESSAGES[name].encode())
     with pytest.raises(RemoteError, match="unknown key"):
         DECODE[name](json.dumps({**table, "extra": 1}).encode())
-    optional = {"detail", "removed"} | ({"refused", "problem"} if name.startswith("ack") else set())
+    optional = {"detail", "removed", "mode"} | ({"refused", "problem"} if name.startswith("ack") else set())
     for key in set(table) - optional:
         with pytest.raises(RemoteError):
             DECODE[name](json.dumps({k: v for k, v in table.items() if k != key}).encode())

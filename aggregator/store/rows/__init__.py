@@ -22,9 +22,34 @@ from aggregator.store.rows.registry import (
     PropertyRow,
     ScoredEpochRow,
 )
+from aggregator.store.rows.rollouts import (
+    ORDER_MODES,
+    ROLLOUT_ACTS,
+    ROLLOUT_DEVICES,
+    ROLLOUTS,
+    TRIALS,
+    OrderModeRow,
+    RolloutActRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    TrialRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
-EVERY: tuple[Collection[Any], ...] = (AUDIT, QUARANTINED, PROPERTIES, GROUPS, MEMBERS, DAYS, SCORED_EPOCHS)
+EVERY: tuple[Collection[Any], ...] = (
+    AUDIT,
+    DAYS,
+    GROUPS,
+    MEMBERS,
+    ORDER_MODES,
+    PROPERTIES,
+    QUARANTINED,
+    ROLLOUTS,
+    ROLLOUT_ACTS,
+    ROLLOUT_DEVICES,
+    SCORED_EPOCHS,
+    TRIALS,
+)
 
 __all__ = [
     "ATTRIBUTE",
@@ -34,14 +59,24 @@ __all__ = [
     "GROUPS",
     "MEMBERS",
     "NOTE",
+    "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
+    "ROLLOUTS",
+    "ROLLOUT_ACTS",
+    "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
     "TAG",
+    "TRIALS",
     "DayRow",
     "GroupRow",
     "MemberRow",
+    "OrderModeRow",
     "PropertyRow",
     "QuarantineRow",
+    "RolloutActRow",
+    "RolloutDeviceRow",
+    "RolloutRow",
     "ScoredEpochRow",
+    "TrialRow",
 ]

@@ -9,8 +9,6 @@ A head looks at one window at a time, so that its answers flicker. The forward f
 The probabilities of staying are counted from labels, and from windows of which the head alone is sure. The filter
 answers only while labels show that it pays: each label is compared with what the head alone and what the filter said of
 its window before the label came. In a stream whose order means nothing that does not happen.
-
-All of it is volatile: a restart begins anew, and nothing of it is in tables, journal or messages.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ import numpy as np
 from edge_agent.learner import Prediction
 from edge_agent.pipeline import Features
 from headway.arrays import Float32, Float64, Int8
-from headway.maths import Task
 from headway.samples import Label
 
 # newest windows that a label may still be compared with
@@ -58,11 +55,12 @@ class _Window:
         self.state, self.labelled = state, labelled
 
 
-class Persistence:
-    """Of one device; for classifiers, others are served as they are. enabled: False serves everything as it is."""
+class LastingStates:
+    """Implements `edge_agent.persistence.Persistence` for classifiers."""
 
-    def __init__(self, task: Task, enabled: bool) -> None:
-        self._enabled = enabled and task is Task.CLASSIFICATION
+    name = "with how long classes last"
+
+    def __init__(self) -> None:
         self._windows: deque[_Window] = deque(maxlen=WINDOWS_MAX)
         self._leads: deque[float] = deque(maxlen=WINDOWS_MAX)
         self._belief: Float64 = np.zeros(0)
@@ -71,9 +69,6 @@ class Persistence:
         self.serving = False
 
     def serve(self, features: Features, served: Prediction) -> Prediction:
-        """What to answer for windows that follow those of the last call, in time order. served: by the head alone."""
-        if not self._enabled:
-            return served
         classes = served.probability.shape[1]
         if classes != len(self._belief):
             self._begin(classes)
@@ -83,9 +78,6 @@ class Persistence:
         return Prediction(np.array(filtered, np.float32).reshape(served.probability.shape), served.served_by)
 
     def labelled(self, features: Features, label: Label) -> None:
-        """The label of one window has come, a class index. One that was not among the newest tells nothing here."""
-        if not self._enabled or not self._windows:
-            return
         codes = _hash(features.codes[0])
         place = next((at for at in range(len(self._windows) - 1, -1, -1) if self._windows[at].codes == codes), None)
         if place is None or self._windows[place].labelled or int(label) >= len(self._belief):

@@ -1,0 +1,315 @@
+"""Runs the rollouts: who is ordered what and when, which stage has passed, and when everything stops.
+
+    stage:  order on trial -> devices try it beside the old one -> verdict -> switch -> soak -> next stage
+                                                                     |        |
+                                                                   halted   halted (and back, when asked)
+
+No device of a stage switches before the verdict on that stage. Everything is decided from the store, so that a restart
+at any moment goes on: orders are rows that the bundle sender announces, and what devices confirmed are rows, too.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from aggregator.bundle_sender import order
+from aggregator.effects import Effect, Instant, Note
+from aggregator.rollouts.plan import Plan, members, stored_plan
+from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
+from aggregator.rollouts.verdict import Criteria, Outcome, Verdict, compared, judged
+from aggregator.store import DeliveryRow, EventRow, Store
+from aggregator.store.rows import (
+    ORDER_MODES,
+    ROLLOUT_ACTS,
+    ROLLOUT_DEVICES,
+    ROLLOUTS,
+    TRIALS,
+    OrderModeRow,
+    RolloutActRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    TrialRow,
+)
+from headway.fields import canonical_json
+from headway.wire import ROLL_BACK, SWITCH, TRIAL, TrialReport
+
+INTERVAL_S = 1.0
+# a fleet of 10,000 is looked at every ten seconds
+DEVICES_PER_S = 1000
+DEVICES_TIMED_MIN = 3
+NOBODY = "_rollouts"
+
+
+class State(StrEnum):
+    """Of a rollout."""
+
+    RUNNING = "running"
+    WAITS = "waits-for-approval"
+    PAUSED = "paused"
+    HALTED = "halted"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    DONE = "done"
+
+
+class Phase(StrEnum):
+    """Of a stage."""
+
+    TRIAL = "trial"
+    SWITCH = "switch"
+
+
+class Act(StrEnum):
+    """What an operator may want."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    HALT = "halt"
+    ROLL_BACK = "roll-back"
+
+
+OPEN = (State.RUNNING, State.WAITS, State.PAUSED, State.ROLLING_BACK)
+# which acts a state takes
+TAKES: dict[State, tuple[Act, ...]] = {
+    State.RUNNING: (Act.PAUSE, Act.HALT, Act.ROLL_BACK),
+    State.WAITS: (Act.APPROVE, Act.PAUSE, Act.HALT, Act.ROLL_BACK),
+    State.PAUSED: (Act.RESUME, Act.APPROVE, Act.HALT, Act.ROLL_BACK),
+    State.HALTED: (Act.ROLL_BACK,),
+    State.DONE: (Act.ROLL_BACK,),
+    State.ROLLING_BACK: (),
+    State.ROLLED_BACK: (),
+}
+
+
+class Rollouts:
+    """The rollouts of one fleet. Construct it, and call every method, inside a transaction of the store.
+
+    admit: makes sure that a device is known. events_max: events that the store keeps.
+    """
+
+    def __init__(self, store: Store, admit: Callable[[str, Instant], object], events_max: int) -> None:
+        self._store, self._admit, self._events_max = store, admit, events_max
+        self._due_at_s = float("-inf")
+        self._notes: list[Effect] = []
+
+    def on_trial(self, device: str, payload: bytes, now: Instant) -> None:
+        """A device tells how a bundle on trial does. Raises RemoteError."""
+        report = TrialReport.decode(payload)
+        self._admit(device, now)
+        row = self._store.rows(TRIALS).get(device)
+        if row is not None and row.payload != payload:
+            known = TrialReport.decode(row.payload)
+            if known.sha256 == report.sha256 and known.counter > report.counter:
+                return  # an older one, late
+        self._store.rows(TRIALS).put(TrialRow(device, payload, now.wall_s))
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Whatever acts, devices and time have brought."""
+        if now.monotonic_s < self._due_at_s:
+            return []
+        self._due_at_s = now.monotonic_s + INTERVAL_S
+        for act in self._store.rows(ROLLOUT_ACTS).all():
+            self._take(act, now)
+            self._store.rows(ROLLOUT_ACTS).remove(act.number)
+        for state in (State.RUNNING, State.ROLLING_BACK):
+            for rollout in self._store.rows(ROLLOUTS).where(state=str(state)):
+                self._advance(rollout, stored_plan(rollout.plan), now)
+        notes, self._notes = self._notes, []
+        return notes
+
+    def _take(self, act: RolloutActRow, now: Instant) -> None:
+        rollout = self._store.rows(ROLLOUTS).get(act.rollout)
+        if rollout is None or Act(act.act) not in TAKES[State(rollout.state)]:
+            return  # the state has changed since it was asked for
+        said = f"{act.act} by {act.who}" + (f": {act.remark}" if act.remark else "")
+        match Act(act.act):
+            case Act.PAUSE:
+                self._set(rollout, State.PAUSED, said, now)
+            case Act.RESUME:
+                self._set(replace(rollout, phase_since_s=now.wall_s), State.RUNNING, said, now)
+            case Act.APPROVE:
+                self._go_on(rollout, said, now)
+            case Act.HALT:
+                self._halt(rollout, State.HALTED, said, now)
+            case Act.ROLL_BACK:
+                self._halt(rollout, State.ROLLING_BACK, said, now)
+
+    def _advance(self, rollout: RolloutRow, plan: Plan, now: Instant) -> None:
+        known = {row.device: row for row in self._store.devices()}
+        self._due_at_s = now.monotonic_s + max(INTERVAL_S, len(known) / DEVICES_PER_S)
+        told = {row.device: row for row in self._store.rows(TRIALS).all()}
+        fleet = _Fleet([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()})
+        for row in self._joined(rollout, plan, known, now):
+            if row.device in fleet.said:
+                fleet.rows.append(self._put(row, *fleet.said[row.device].moved(DeviceState(row.state)), now))
+        if rollout.state == State.ROLLING_BACK:
+            self._return(rollout, fleet, now)
+            return
+        problem = fleet.problem(plan)
+        if problem:
+            self._halt(rollout, State.HALTED, problem, now)
+        elif rollout.phase == Phase.TRIAL:
+            self._try(rollout, plan, fleet, now)
+        else:
+            self._switch(rollout, plan, fleet, now)
+
+    def _joined(
+        self, rollout: RolloutRow, plan: Plan, known: Iterable[str], now: Instant
+    ) -> Iterable[RolloutDeviceRow]:
+        """The devices of this stage and those before it; new ones of the fleet come in with the last stage."""
+        kept = {row.device: row for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name)}
+        if rollout.state == State.RUNNING and (rollout.phase == Phase.TRIAL or rollout.stage == len(plan.stages) - 1):
+            for device in members(plan.stages[rollout.stage], known, f"{rollout.name}/{rollout.number}"):
+                if device not in kept:
+                    kept[device] = RolloutDeviceRow(
+                        rollout.name, device, rollout.stage, DeviceState.WAITING, "", now.wall_s
+                    )
+                    self._store.rows(ROLLOUT_DEVICES).put(kept[device])
+        return kept.values()
+
+    def _try(self, rollout: RolloutRow, plan: Plan, fleet: _Fleet, now: Instant) -> None:
+        stage = plan.stages[rollout.stage]
+        waited_s = now.wall_s - rollout.phase_since_s
+        # at random times: the order of devices is drawn
+        begun = len(fleet.rows) if not plan.start_within_s else waited_s / plan.start_within_s * len(fleet.rows)
+        free = fleet.free(plan)
+        for place, row in enumerate(fleet.rows):
+            if row.state == DeviceState.WAITING and not fleet.said[row.device].tries:
+                self._put(row, DeviceState.UNTRIED, "", now)
+            elif row.state == DeviceState.WAITING and free > 0 and place < begun:
+                self._deliver(rollout, row, TRIAL, DeviceState.ORDERED, now)
+                free -= 1
+        verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))
+        told = f"stage {rollout.stage + 1}: {verdict.why}"
+        if verdict.outcome is Outcome.FAILED:
+            self._halt(rollout, State.HALTED, told, now)
+        elif verdict.outcome is Outcome.PASSED and waited_s >= stage.soak_s:
+            if stage.approve:
+                self._set(rollout, State.WAITS, told, now)
+            else:
+                self._go_on(rollout, told, now)
+        elif waited_s >= max(plan.patience_s, stage.soak_s):
+            self._set(rollout, State.PAUSED, f"undecided, {told}", now)
+
+    def _switch(self, rollout: RolloutRow, plan: Plan, fleet: _Fleet, now: Instant) -> None:
+        if not plan.hours or datetime.fromtimestamp(now.wall_s, UTC).hour in plan.hours:
+            due = [row for row in fleet.rows if row.state == DeviceState.TRYING or row.state in NOT_BEGUN]
+            for row in due[: max(fleet.free(plan), 0)]:
+                self._deliver(rollout, row, SWITCH, DeviceState.SENT, now)
+        states = Counter(row.state for row in fleet.rows)
+        there, failed = states[DeviceState.THERE], states[DeviceState.FAILED]
+        waited_s, soak_s = now.wall_s - rollout.phase_since_s, plan.stages[rollout.stage].soak_s
+        if there and there + failed == len(fleet.rows) and waited_s >= soak_s:
+            self._go_on(rollout, f"stage {rollout.stage + 1}: {there} devices run it, {failed} failed", now)
+        elif waited_s >= max(plan.patience_s, soak_s):
+            counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            self._set(rollout, State.PAUSED, f"stage {rollout.stage + 1} does not end: {counts}", now)
+
+    def _go_on(self, rollout: RolloutRow, why: str, now: Instant) -> None:
+        """From a trial to the switch, from a stage to the next, from the last one to the end."""
+        after = replace(rollout, phase_since_s=now.wall_s)
+        if rollout.phase == Phase.TRIAL:
+            self._set(replace(after, phase=str(Phase.SWITCH)), State.RUNNING, why, now)
+        elif rollout.stage < len(stored_plan(rollout.plan).stages) - 1:
+            self._set(replace(after, phase=str(Phase.TRIAL), stage=rollout.stage + 1), State.RUNNING, why, now)
+        else:
+            # the bundle is the fleet's: devices that join get it, and the aggregator serves it
+            order(self._store, _delivery(rollout, now), [], everybody=True, known=list)
+            self._set(after, State.DONE, why, now)
+
+    def _halt(self, rollout: RolloutRow, state: State, why: str, now: Instant) -> None:
+        """Who has not switched drops the bundle; who has keeps it until an operator rolls it back."""
+        for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name):
+            if row.state == DeviceState.TRYING or row.state in BUSY:
+                self._store.rows(ORDER_MODES).remove(row.device)
+                nothing = DeliveryRow(row.device, "", 0, "", "", 0, "", now.wall_s)
+                order(self._store, nothing, [row.device], everybody=False, known=list)
+                self._put(row, DeviceState.WAITING, "", now)
+        self._set(rollout, state, why, now)
+
+    def _return(self, rollout: RolloutRow, fleet: _Fleet, now: Instant) -> None:
+        """Everybody goes back to the bundle before, those too that switched while the halt was on its way."""
+        back = [row for row in fleet.rows if fleet.said[row.device].there]
+        for row in back:
+            if row.state != DeviceState.RETURNING:
+                self._deliver(rollout, row, ROLL_BACK, DeviceState.RETURNING, now)
+        if not back:
+            count = sum(row.state == DeviceState.ROLLED_BACK for row in fleet.rows)
+            self._set(rollout, State.ROLLED_BACK, f"{count} devices went back", now)
+
+    def _deliver(self, rollout: RolloutRow, row: RolloutDeviceRow, mode: str, state: DeviceState, now: Instant) -> None:
+        if mode == SWITCH:
+            self._store.rows(ORDER_MODES).remove(row.device)
+        else:
+            self._store.rows(ORDER_MODES).put(OrderModeRow(row.device, mode))
+        order(self._store, _delivery(rollout, now), [row.device], everybody=False, known=list)
+        self._put(row, state, "", now)
+
+    def _put(self, row: RolloutDeviceRow, state: DeviceState, problem: str, now: Instant) -> RolloutDeviceRow:
+        if row.state == state and (row.problem == problem or not problem):
+            return row
+        moved = replace(row, state=str(state), problem=problem[:400], since_s=now.wall_s)
+        self._store.rows(ROLLOUT_DEVICES).put(moved)
+        return moved
+
+    def _set(self, rollout: RolloutRow, state: State, why: str, now: Instant) -> None:
+        """The one place in which a rollout changes; told in an event and in the log."""
+        since_s = rollout.state_since_s if rollout.state == state else now.wall_s
+        moved = replace(rollout, state=str(state), why=why[:1000], state_since_s=since_s)
+        self._store.rows(ROLLOUTS).put(moved)
+        at = {"rollout": moved.name, "state": str(state), "stage": moved.stage + 1, "phase": moved.phase}
+        detail = canonical_json({**at, "why": why[:600]}).decode()
+        self._store.add_event(EventRow(NOBODY, "rollout", detail, now.wall_s), self._events_max)
+        warns = state in (State.HALTED, State.PAUSED, State.ROLLING_BACK)
+        self._notes.append(Note(f"rollout {moved.name}, stage {moved.stage + 1}: {state}: {why}", warning=warns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """The devices of a rollout at one moment, in the order in which they begin; said: of all devices of the fleet."""
+
+    rows: list[RolloutDeviceRow]
+    said: dict[str, Said]
+
+    def free(self, plan: Plan) -> int:
+        """How many more may load or switch."""
+        return plan.max_at_once - sum(row.state in BUSY for row in self.rows)
+
+    def verdict(self, stage: int, criteria: Criteria) -> Verdict:
+        """On the trials of a stage, those of the stages before included where it has too few devices of its own: frozen
+        and served heads must both be no worse."""
+        own = [row for row in self.rows if row.stage == stage]
+        trials = [self.said[row.device].trial for row in (own if len(own) >= criteria.devices_min else self.rows)]
+        told = [trial for trial in trials if trial is not None]
+        found = {
+            "frozen": judged(compared([trial.frozen for trial in told]), criteria),
+            "served": judged(compared([trial.served for trial in told]), criteria),
+        }
+        outcomes = {verdict.outcome for verdict in found.values()}
+        outcome = next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
+        return Verdict(outcome, "; ".join(f"{heads} heads: {verdict.why}" for heads, verdict in found.items()))
+
+    def problem(self, plan: Plan) -> str:
+        """What ends a rollout whatever labels say: devices on which the bundle failed, windows that take too long."""
+        failed = [row for row in self.rows if row.state == DeviceState.FAILED]
+        begun = sum(row.state not in NOT_BEGUN for row in self.rows)
+        if len(failed) > plan.failures_share_max * begun:
+            return f"it failed on {len(failed)} of {begun} devices, on {failed[0].device}: {failed[0].problem}"
+        trials = [one.trial for one in self.said.values() if one.trial is not None]
+        ratios = [t.latency_new_ms / t.latency_old_ms for t in trials if t.latency_old_ms > 0 and t.latency_new_ms > 0]
+        ratio = statistics.median(ratios) if len(ratios) >= DEVICES_TIMED_MIN else 0.0
+        if plan.latency_ratio_max and ratio > plan.latency_ratio_max:
+            return f"a window takes {ratio:.2f} times as long, latency_ratio_max is {plan.latency_ratio_max:g}"
+        return ""
+
+
+def _delivery(rollout: RolloutRow, now: Instant) -> DeliveryRow:
+    return DeliveryRow(
+        "", rollout.sha256, rollout.size, rollout.bundle, rollout.version, rollout.release, rollout.space, now.wall_s
+    )

@@ -1,0 +1,93 @@
+"""Judges a stage of a rollout: is the new bundle no worse than the old one on labels of the stage's devices?
+
+Each device sums how much worse the new bundle is on its own labelled windows (`headway.maths.PairedLoss`). Over the
+devices of a stage, with counts n_i and sums t_i,
+
+    D  = sum t_i / sum n_i                            mean paired loss, new minus old
+    SE = sqrt(m / (m - 1) * sum (t_i - n_i D)^2) / N   its standard error, devices as clusters (Liang & Zeger 1986),
+
+and no less than if all windows were independent: windows of one device are alike, and few devices vary little by
+chance. A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
+Devices without labels are unknown: they count for nothing, least of all as success.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headway.maths import PAIRED_STEP, PairedLoss
+
+
+class Outcome(StrEnum):
+    """What is known of a stage."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """devices: with labels; windows: theirs; mean: paired loss, new minus old; error: its standard error, infinite
+    where it cannot be told."""
+
+    devices: int
+    windows: int
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """margin: loss that the new bundle may be worse by (0 to 2; 1 is a wrong answer for every window). errors: k, in
+    standard errors. windows_min, devices_min: fewest labelled windows, and devices that have some."""
+
+    margin: float
+    errors: float
+    windows_min: int
+    devices_min: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """outcome, and why in words for people."""
+
+    outcome: Outcome
+    why: str
+
+
+def compared(sums: Iterable[PairedLoss]) -> Comparison:
+    """sums: of each device of a stage."""
+    labelled = [one for one in sums if one.count]
+    windows = sum(one.count for one in labelled)
+    if not windows:
+        return Comparison(0, 0, 0.0, math.inf)
+    total, squares = sum(one.total for one in labelled), sum(one.squares for one in labelled)
+    mean = total / windows
+    if len(labelled) < 2 or windows < 2:
+        return Comparison(len(labelled), windows, mean * PAIRED_STEP, math.inf)
+    clusters = sum((one.total - one.count * mean) ** 2 for one in labelled) * len(labelled) / (len(labelled) - 1)
+    independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
+    return Comparison(
+        len(labelled), windows, mean * PAIRED_STEP, math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
+    )
+
+
+def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
+    """The verdict on a stage so far; more labels may turn an undecided one."""
+    said = (
+        f"paired loss {comparison.mean:+.4f} +- {comparison.error:.4f} on {comparison.windows} labelled windows of "
+        f"{comparison.devices} devices, margin {criteria.margin:g}"
+    )
+    if comparison.windows < criteria.windows_min or comparison.devices < criteria.devices_min:
+        wanted = f"{criteria.windows_min} windows of {criteria.devices_min} devices are needed"
+        return Verdict(Outcome.UNDECIDED, f"{said}; {wanted}")
+    slack = criteria.errors * comparison.error
+    if comparison.mean - slack > criteria.margin:
+        return Verdict(Outcome.FAILED, said)
+    if comparison.mean + slack <= criteria.margin:
+        return Verdict(Outcome.PASSED, said)
+    return Verdict(Outcome.UNDECIDED, said)

@@ -1,0 +1,391 @@
+"""Rollouts go stage by stage, stop at a bad bundle while hardly anybody has it, and survive what happens between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.bundle_sender import BundleSender
+from aggregator.effects import Instant, Note
+from aggregator.policy import DeliveryPolicy
+from aggregator.rollouts import Act, Plan, Rollouts, State, default_plan, read_plan
+from aggregator.rollouts.beginning import ask, begin, forecast
+from aggregator.rollouts.plan import stored_plan
+from aggregator.store import DeliveryRow, DeviceRow, MemoryStore, Store
+from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, TRIALS
+from aggregator.store.sql import SqlStore
+from headway.errors import ConfigError, StoreError
+from headway.maths import PairedLoss
+from headway.ports import Outgoing
+from headway.wire import Desired, Reported, TrialReport, parse_topic
+
+HOUR_S = 3600.0
+SHA256 = hashlib.sha256(b"new").hexdigest()
+BUNDLE = DeliveryRow("", SHA256, 3, "watch", "2.0.0", 2, "2" * 64, 0.0)
+
+
+class Shelf:
+    def read(self, sha256: str, offset: int, length: int) -> bytes:
+        raise StoreError("nobody asks here")
+
+
+@dataclass
+class Device:
+    """What a device does with orders. worse: loss of the new bundle on its labels more than the old one's; labels: an
+    hour; fails: says that the bundle does not work here; tries: it can try bundles."""
+
+    name: str
+    worse: float = 0.0
+    labels: int = 10
+    fails: str = ""
+    tries: bool = True
+    slow: float = 1.0
+    online: bool = True
+    release: int = 1
+    delivery: str = ""
+    order: Desired | None = None
+    counter: int = 0
+    sums: PairedLoss = field(default_factory=PairedLoss)
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+
+    def hour(self) -> None:
+        order = self.order
+        if order is None or not self.online:
+            return
+        if self.fails and order.mode != "roll-back":
+            self.delivery = f"release {order.release} failed here before: {self.fails}"
+        elif order.mode == "trial":
+            old = self.random.uniform(0, 1, self.labels)
+            self.sums += PairedLoss.of(old + self.worse + 0.3 * self.random.normal(size=self.labels), old)
+            self.counter += 1
+        elif order.mode == "roll-back":
+            self.release, self.delivery = 1, "rolled back to release 1: asked to"
+        else:
+            self.release, self.delivery = order.release, ""
+
+    @property
+    def reported(self) -> bytes:
+        return Reported("watch", "1", "1" * 64, "exact", "r", "0", "m", 100, "frozen", "", self.release,
+                        self.delivery).encode()  # fmt: skip
+
+    @property
+    def trial(self) -> bytes:
+        if not self.counter:
+            return TrialReport("", 0, "none").encode()
+        latencies = {"latency_old_ms": 2.0, "latency_new_ms": 2.0 * self.slow}
+        return TrialReport(SHA256, self.counter, "running", self.sums, self.sums, **latencies).encode()
+
+
+@dataclass
+class Fleet:
+    """A fleet of such devices, the rollouts and the bundle sender over one store, hour by hour."""
+
+    devices: dict[str, Device]
+    store: Store = field(default_factory=MemoryStore)
+    now_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    most_busy: int = 0
+
+    def __post_init__(self) -> None:
+        self.restart()
+        self.hear()
+
+    def restart(self) -> None:
+        with self.store.transaction():
+            self.rollouts = Rollouts(self.store, lambda device, now: None, 1000)
+            policy = DeliveryPolicy(bytes_per_s=1e9, devices_per_s=10_000.0)
+            self.sender = BundleSender("plant", self.store, Shelf(), policy)
+
+    @property
+    def instant(self) -> Instant:
+        return Instant(self.now_s, 1_800_000_000.0 + self.now_s)
+
+    def hear(self) -> None:
+        with self.store.transaction():
+            for device in self.devices.values():
+                if device.online:
+                    seen = self.instant.wall_s
+                    self.store.put_device(DeviceRow(device.name, seen - 10 * HOUR_S, seen, reported=device.reported))
+                    if device.tries:
+                        self.rollouts.on_trial(device.name, device.trial, self.instant)
+
+    def hour(self, restart: bool = False) -> None:
+        self.now_s += HOUR_S
+        with self.store.transaction():
+            effects = [*self.rollouts.tick(self.instant), *self.sender.tick(self.instant)]
+        if restart:
+            self.restart()
+            self.sender.again()
+        self.now_s += 60.0
+        with self.store.transaction():
+            effects += self.sender.tick(self.instant)
+            states = Counter(row.state for row in self.store.rows(ROLLOUT_DEVICES).all())
+        self.most_busy = max(self.most_busy, states["ordered"] + states["sent"])
+        for effect in effects:
+            if isinstance(effect, Outgoing):
+                device = self.devices[parse_topic(effect.topic).device]
+                device.order = Desired.decode(effect.payload) if effect.payload else None
+            elif isinstance(effect, Note):
+                self.notes.append(effect.text)
+        for one in self.devices.values():
+            one.hour()
+        self.hear()
+
+    def begin(self, plan: Plan, name: str = "two") -> None:
+        with self.store.transaction():
+            begin(self.store, name, plan, BUNDLE, self.instant.wall_s)
+
+    def ask(self, act: Act, remark: str = "") -> None:
+        with self.store.transaction():
+            ask(self.store, "two", act, "ada", remark, self.instant.wall_s)
+
+    def until(self, *states: State, hours: int = 400, restarts: bool = False) -> str:
+        """The state it came to."""
+        for number in range(hours):
+            self.hour(restart=restarts and number % 3 == 0)
+            if self.state in states:
+                return self.state
+        pytest.fail(f"after {hours} hours it is {self.state}: {self.why}")
+
+    @property
+    def state(self) -> str:
+        with self.store.transaction():
+            row = self.store.rows(ROLLOUTS).get("two")
+        assert row is not None
+        return row.state
+
+    @property
+    def why(self) -> str:
+        with self.store.transaction():
+            row = self.store.rows(ROLLOUTS).get("two")
+        assert row is not None
+        return row.why
+
+    @property
+    def switched(self) -> list[str]:
+        return [device.name for device in self.devices.values() if device.release == 2]
+
+
+def fleet(count: int, **changes: object) -> Fleet:
+    return Fleet({f"d{at}": Device(f"d{at}", random=np.random.default_rng(at), **changes) for at in range(count)})  # type: ignore[arg-type]
+
+
+LONG = default_plan()
+PLAN = replace(LONG, stages=tuple(replace(stage, soak_s=6 * HOUR_S) for stage in LONG.stages), patience_s=40 * HOUR_S)
+
+
+def test_a_good_bundle_goes_through_every_stage_to_every_device() -> None:
+    good = fleet(200, worse=-0.05)
+    good.begin(PLAN)
+    shares = set()
+    while good.state != State.DONE:
+        good.hour()
+        shares.add(len(good.switched))
+        assert good.now_s < 100 * 24 * HOUR_S
+    assert {0, 10, 50, 200} <= shares
+    assert good.most_busy <= PLAN.max_at_once
+    assert sum("passed" in note or "paired loss" in note for note in good.notes) >= 3
+    # who joins later gets it, too
+    good.devices["new"] = Device("new")
+    good.hear()
+    with good.store.transaction():
+        good.sender.seen("new")
+    good.hour()
+    assert good.devices["new"].release == 2
+
+
+@pytest.mark.parametrize("worse", [0.2, 0.5, 1.5])
+def test_a_bad_bundle_is_stopped_before_anybody_has_switched(worse: float) -> None:
+    bad = fleet(200, worse=worse)
+    bad.begin(PLAN)
+    assert bad.until(State.HALTED) == State.HALTED
+    assert bad.switched == []
+    assert "paired loss" in bad.why
+    touched = [name for name, device in bad.devices.items() if device.counter]
+    assert len(touched) <= 0.05 * 200
+    bad.hour()
+    assert all(device.order is None for device in bad.devices.values())
+
+
+def test_a_bundle_that_does_not_work_is_stopped_in_the_first_stage() -> None:
+    broken = fleet(200)
+    for device in broken.devices.values():
+        device.fails = "cannot be opened"
+    broken.begin(PLAN)
+    broken.until(State.HALTED)
+    assert "cannot be opened" in broken.why
+    assert broken.switched == []
+
+
+def test_a_bundle_that_fails_later_on_stops_where_it_is_and_goes_back_everywhere() -> None:
+    later = fleet(200, worse=-0.1)
+    later.begin(PLAN)
+    while len(later.switched) < 30:
+        later.hour()
+    for device in later.devices.values():
+        if device.release == 1:
+            device.fails = "3 starts came to nothing"
+    later.until(State.HALTED)
+    there = len(later.switched)
+    assert 30 <= there <= 50
+    later.hour()
+    assert len(later.switched) == there
+    # one is away while all are sent back
+    away = later.devices[later.switched[0]]
+    away.online = False
+    later.ask(Act.ROLL_BACK, "seen on the line")
+    for _ in range(5):
+        later.hour()
+    assert later.switched == [away.name]
+    assert later.state == State.ROLLING_BACK
+    away.online = True
+    later.until(State.ROLLED_BACK)
+    assert later.switched == []
+
+
+def test_without_labels_a_stage_never_counts_as_passed() -> None:
+    silent = fleet(60, labels=0)
+    silent.begin(PLAN)
+    assert silent.until(State.PAUSED) == State.PAUSED
+    assert "undecided" in silent.why
+    assert "windows of 3 devices are needed" in silent.why
+    assert silent.switched == []
+    silent.ask(Act.APPROVE, "checked by hand")
+    silent.until(State.PAUSED, State.RUNNING)
+    silent.hour()
+    assert len(silent.switched) == 3
+
+
+def test_devices_that_cannot_try_a_bundle_switch_with_their_stage_and_decide_nothing() -> None:
+    mixed = fleet(100, worse=-0.05)
+    for device in list(mixed.devices.values())[::2]:
+        device.tries = False
+    mixed = Fleet(mixed.devices)
+    mixed.begin(PLAN)
+    mixed.until(State.DONE)
+    assert len(mixed.switched) == 100
+    assert not any(device.counter for device in mixed.devices.values() if not device.tries)
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_a_fleet_of_a_few_devices_goes_through_all_stages_too(count: int) -> None:
+    few = fleet(count, worse=-0.1)
+    few.begin(PLAN)
+    few.until(State.DONE)
+    assert len(few.switched) == count
+
+
+def test_a_slow_bundle_is_stopped() -> None:
+    slow = fleet(100, worse=-0.2, slow=5.0)
+    slow.begin(PLAN)
+    slow.until(State.HALTED)
+    assert "5.00 times as long" in slow.why
+
+
+def test_it_waits_for_approval_and_for_the_hours_of_the_window() -> None:
+    plan = replace(PLAN, stages=tuple(replace(s, approve=True) for s in PLAN.stages[:1]) + PLAN.stages[1:], hours=(3,))
+    waiting = fleet(100, worse=-0.05)
+    waiting.begin(plan)
+    waiting.until(State.WAITS)
+    for _ in range(30):
+        waiting.hour()
+    assert waiting.switched == []
+    waiting.ask(Act.APPROVE)
+    hours = []
+    for _ in range(60):
+        before = len(waiting.switched)
+        waiting.hour()
+        if len(waiting.switched) > before:
+            hours.append(int((waiting.instant.wall_s - 60.0) // HOUR_S) % 24)
+    assert waiting.switched
+    assert set(hours) == {3}
+
+
+def test_paused_it_does_nothing_and_resumed_it_goes_on() -> None:
+    paused = fleet(100, worse=-0.05)
+    paused.begin(PLAN)
+    paused.hour()
+    paused.ask(Act.PAUSE, "lunch")
+    paused.hour()
+    for _ in range(48):
+        paused.hour()
+    assert (paused.state, paused.switched) == (State.PAUSED, [])
+    assert "lunch" in paused.why
+    paused.ask(Act.RESUME)
+    paused.until(State.DONE)
+
+
+def test_a_service_that_is_killed_all_the_time_comes_to_the_same_end(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    killed = Fleet(fleet(40, worse=-0.05).devices, store)
+    killed.begin(PLAN)
+    killed.until(State.DONE, restarts=True)
+    assert len(killed.switched) == 40
+    store.close()
+
+
+def test_an_older_trial_report_does_not_replace_a_newer_one() -> None:
+    one = fleet(1)
+    newer, older = (TrialReport(SHA256, counter, "running") for counter in (7, 6))
+    with one.store.transaction():
+        for report in (newer, older):
+            one.rollouts.on_trial("d0", report.encode(), one.instant)
+        kept = one.store.rows(TRIALS).get("d0")
+    assert kept is not None
+    assert TrialReport.decode(kept.payload).counter == 7
+
+
+def test_a_forecast_names_devices_labels_and_time() -> None:
+    some = fleet(100)
+    with some.store.transaction():
+        stages = forecast(some.store, "two", PLAN, some.instant.wall_s)
+    assert [len(stage.devices) for stage in stages] == [5, 20, 75]
+    assert len({device for stage in stages for device in stage.devices}) == 100
+    # 100 labels in ten hours each
+    assert stages[0].labels_per_hour == pytest.approx(50.0)
+    assert stages[0].hours == pytest.approx(1.0)
+
+
+def test_begin_and_acts_refuse_what_makes_no_sense() -> None:
+    one = fleet(10)
+    with one.store.transaction(), pytest.raises(ConfigError, match="no device 'nobody'"):
+        begin(one.store, "two", default_plan(["nobody"]), BUNDLE, 0.0)
+    one.begin(PLAN)
+    with one.store.transaction(), pytest.raises(ConfigError, match="rollout 'two' is running"):
+        begin(one.store, "three", PLAN, BUNDLE, 0.0)
+    with one.store.transaction(), pytest.raises(ConfigError, match="takes no approve; it takes pause, halt, roll-back"):
+        ask(one.store, "two", Act.APPROVE, "ada", "", 0.0)
+    with one.store.transaction(), pytest.raises(ConfigError, match="no rollout 'four'; known: two"):
+        ask(one.store, "four", Act.HALT, "ada", "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "has no stage"),
+        ("[[stages]]\n", "either devices or a share"),
+        ("[[stages]]\nshare = 0.5\ndevices = ['a']\n", "either devices or a share"),
+        ("[[stages]]\nshare = 0.5\n[[stages]]\nshare = 0.1\n", "must grow, they are 0.5, 0.1"),
+        ("[[stages]]\nshare = 1.5\n", "from 0 to 1"),
+        ("[[stages]]\nshare = 0.5\nsoak = 3\n", "unknown key"),
+        ("marge = 0.1\n[[stages]]\nshare = 0.5\n", "unknown key"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        read_plan(file)
+
+
+def test_a_plan_is_stored_and_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(
+        "margin = 0.02\nhours = [2, 3]\n[[stages]]\ndevices = ['a']\napprove = true\n[[stages]]\nshare = 1\n"
+    )
+    assert stored_plan(read_plan(file).encode()) == read_plan(file)

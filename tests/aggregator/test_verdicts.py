@@ -1,0 +1,94 @@
+"""A stage passes when its devices' labels say that the new bundle is no worse, and unknown devices never say so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
+from headway.maths import PAIRED_STEP, PairedLoss
+from headway.maths.paired_loss import COUNT_MAX
+
+CRITERIA = Criteria(margin=0.05, errors=2.0, windows_min=50, devices_min=3)
+
+
+def fleet(worse: float, devices: int, windows: int, seed: int, spread: float = 0.1) -> dict[str, PairedLoss]:
+    """Devices whose new bundle loses `worse` more a window on average, each by its own amount."""
+    random = np.random.default_rng(seed)
+    sums = {}
+    for device in range(devices):
+        own = worse + spread * random.normal()
+        old = random.uniform(0, 1, windows)
+        new = np.clip(old + own + 0.4 * random.normal(size=windows), 0, 2)
+        sums[f"d{device}"] = PairedLoss.of(new, old)
+    return sums
+
+
+def share(outcome: Outcome, worse: float, devices: int = 20, windows: int = 30, criteria: Criteria = CRITERIA) -> float:
+    verdicts = [
+        judged(compared(fleet(worse, devices, windows, seed).values()), criteria).outcome for seed in range(200)
+    ]
+    return verdicts.count(outcome) / len(verdicts)
+
+
+def test_a_bad_bundle_hardly_ever_passes_and_a_good_one_hardly_ever_fails() -> None:
+    assert share(Outcome.FAILED, 0.4) == 1.0
+    assert share(Outcome.PASSED, 0.15) == 0.0
+    assert share(Outcome.PASSED, -0.2) > 0.98
+    assert share(Outcome.FAILED, -0.05) == 0.0
+
+
+def test_devices_that_differ_are_no_more_evidence_for_having_many_windows_each() -> None:
+    few, many = (compared(fleet(0.0, 8, windows, 1, spread=0.3).values()).error for windows in (30, 3000))
+    assert many > 0.5 * few
+
+
+def test_without_labels_nothing_is_decided() -> None:
+    unknown = {f"d{device}": PairedLoss() for device in range(1000)}
+    assert compared(unknown.values()) == Comparison(0, 0, 0.0, np.inf)
+    assert judged(compared(unknown.values()), CRITERIA).outcome is Outcome.UNDECIDED
+    # neither do a thousand devices without labels beside two that have many
+    two = unknown | fleet(-0.5, 2, 500, 1)
+    assert judged(compared(two.values()), CRITERIA).outcome is Outcome.UNDECIDED
+    assert "50 windows of 3 devices are needed" in judged(compared(two.values()), CRITERIA).why
+    assert judged(compared((unknown | fleet(-0.5, 3, 500, 1)).values()), CRITERIA).outcome is Outcome.PASSED
+
+
+def test_one_device_alone_tells_no_error() -> None:
+    one = Criteria(margin=0.05, errors=2.0, windows_min=1, devices_min=1)
+    assert judged(compared(fleet(-0.5, 1, 500, 1).values()), one).outcome is Outcome.UNDECIDED
+    assert judged(compared(fleet(1.5, 1, 500, 1).values()), one).outcome is Outcome.UNDECIDED
+
+
+def test_the_same_differences_on_every_window_are_certain() -> None:
+    same = {name: PairedLoss.of(np.full(50, 0.75), np.full(50, 0.5)) for name in "abc"}
+    assert compared(same.values()) == Comparison(3, 150, 0.25, 0.0)
+    assert judged(compared(same.values()), CRITERIA).outcome is Outcome.FAILED
+
+
+def test_sums_add_in_any_order_and_differences_are_bounded() -> None:
+    random = np.random.default_rng(0)
+    new, old = random.uniform(0, 2, 60), random.uniform(0, 2, 60)
+    parts = [PairedLoss.of(new[at : at + 7], old[at : at + 7]) for at in range(0, 60, 7)]
+    total = PairedLoss()
+    for part in reversed(parts):
+        total += part
+    assert total == PairedLoss.of(new, old)
+    assert total.total * PAIRED_STEP == pytest.approx((new - old).sum(), abs=60 * PAIRED_STEP)
+    assert PairedLoss.of(np.array([1e9]), np.zeros(1)) == PairedLoss.of(np.array([4.0]), np.zeros(1))
+    assert not total.inconsistency()
+
+
+@pytest.mark.parametrize(
+    "sums",
+    [
+        PairedLoss(-1, 0, 0),
+        PairedLoss(COUNT_MAX + 1, 0, 0),
+        PairedLoss(1, 1 << 20, 1 << 40),
+        PairedLoss(2, 10, -1),
+        PairedLoss(0, 0, 1),
+        PairedLoss(4, 100, 2499),
+    ],
+)
+def test_sums_that_no_windows_can_have_made_are_told(sums: PairedLoss) -> None:
+    assert sums.inconsistency()
