@@ -8,7 +8,7 @@ from dataclasses import replace
 from aggregator.store import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM, DeviceRow, RegistryRow, Store
 from aggregator.store.rows import DayRow
 from headway.maths import AnySums, LabelSums, ValueSums
-from headway.wire import Metrics, Reported
+from headway.wire import Health, Metrics, Reported
 
 DAY_S = 86_400
 # labels after which one counts half in the recent accuracy
@@ -83,6 +83,19 @@ def with_metrics(row: RegistryRow, metrics: Metrics, before: tuple[int, int, int
         recent_served_accuracy=_share(recent_served),
         recent_frozen_accuracy=_share(recent_frozen),
         recent_accuracy_gain=_share(recent_served) - _share(recent_frozen),
+    )
+
+
+def with_health(row: RegistryRow, health: Health, now_s: float) -> RegistryRow:
+    """How the machine is, and whether labels are learned."""
+    since_s = row.learning_since_s if health.learning == row.learning else now_s
+    return replace(
+        row,
+        learning=health.learning,
+        learning_since_s=since_s,
+        disk_free_bytes=health.disk_free_bytes,
+        memory_free_bytes=health.memory_free_bytes,
+        temperature_c=health.temperature_c,
     )
 
 

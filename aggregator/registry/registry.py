@@ -18,16 +18,18 @@ from aggregator.registry.derived import (
     on_day,
     typed_row,
     with_bytes,
+    with_health,
     with_metrics,
     with_reported,
     with_status,
 )
+from aggregator.registry.properties import replace_attributes
 from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import SUMS, Task
-from headway.wire import Event, Kind, Metrics, Reported, Status
+from headway.wire import Event, Health, Kind, Metrics, Reported, Status
 
 UNKNOWN_DEVICE = ""
 Handler = Callable[[str, bytes, Instant], None]
@@ -61,6 +63,7 @@ class Registry:
             Kind.REPORTED: self.on_reported,
             Kind.METRICS: self.on_metrics,
             Kind.EVENT: self.on_event,
+            Kind.HEALTH: self.on_health,
         }
 
     def admit(self, device: str, now: Instant, contributes: bool = False) -> DeviceRow:
@@ -145,6 +148,12 @@ class Registry:
         self._record(device, event.name, event.detail, now)
         if event.name == DRIFT:
             self._derive(device, drift_alarms=self._typed[device].drift_alarms + 1, drift_s=now.wall_s)
+
+    def on_health(self, device: str, payload: bytes, now: Instant) -> None:
+        health = Health.decode(payload)
+        self.change(device, now)
+        self._typed[device] = with_health(self._typed[device], health, now.wall_s)
+        replace_attributes(self._store, device, health.attributes)
 
     def refuse(self, device: str, error: RemoteError, now: Instant) -> Note | None:
         """Count a refusal; record it and give a line for the log when the count reaches a power of two.
