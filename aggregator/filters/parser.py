@@ -24,7 +24,7 @@ from aggregator.filters.conditions import (
     Not,
     Property,
 )
-from aggregator.filters.tokens import Sort, Token, refused, tokens_of
+from aggregator.filters.tokens import SHOWN_CHARACTERS, Sort, Token, refused, tokens_of
 from aggregator.filters.vocabulary import UNITS, Field, Quantity, Vocabulary
 from headway.errors import ConfigError
 from headway.fields import nearest
@@ -110,7 +110,7 @@ class _Parser:
         excluded = self._take("not")
         operator = self._now
         if not self._take("in") or not self._take("("):
-            raise self._refused("a list is missing", f'write {field.written} in ("a", "b")')
+            raise self._refused("a list is missing", f'write {field.shown} in ("a", "b")')
         parts = [self._compared(field, operator, self._value())]
         while self._take(","):
             self._comparisons += 1
@@ -128,7 +128,7 @@ class _Parser:
             self._place += 1
             return value
         if value.sort is Sort.WORD:
-            raise self._refused("a text without quotes", f'write "{value.written}"')
+            raise self._refused("a text without quotes", f'write "{value.shown}"')
         raise self._refused("a value is missing", 'write a number, a "text" or unknown')
 
     def _alone(self, field: Token) -> Condition:
@@ -138,7 +138,7 @@ class _Parser:
         if field.written in self._vocabulary.plain or name:
             return Property(family, name, KNOWN, "")
         raise self._refused(
-            f"{field.written} is compared with nothing", f"write {field.written} == ... or another operator"
+            f"{field.shown} is compared with nothing", f"write {field.shown} == ... or another operator"
         )
 
     def _compared(self, field: Token, operator: Token, value: Token) -> Condition:
@@ -148,9 +148,7 @@ class _Parser:
         family, _, name = field.written.partition(".")
         if field.written in self._vocabulary.flags:
             if sign != EQUAL or value.written not in ("true", "false"):
-                raise self._at(
-                    value, f"{field.written} holds or does not", f"write {field.written} or not {field.written}"
-                )
+                raise self._at(value, f"{field.shown} holds or does not", f"write {field.shown} or not {field.shown}")
             return Flagged(field.written) if value.written == "true" else Not(Flagged(field.written))
         if sign in (*ORDER, CONTAINS) and value.written == "unknown" and value.sort is Sort.WORD:
             raise self._at(operator, f"{sign} with unknown", "write == unknown or != unknown")
@@ -182,11 +180,11 @@ class _Parser:
             if sign in ORDER:
                 raise self._at(operator, f"{field.name} is a text, which has no order", "write ==, !=, in or contains")
             if value.sort is not Sort.TEXT:
-                raise self._at(value, f"{field.name} is a text", f'write "{value.written}"')
+                raise self._at(value, f"{field.name} is a text", f'write "{value.shown}"')
             text = str(value.value)
             if field.choices and sign == EQUAL and text not in field.choices:
                 known = ", ".join(f'"{choice}"' for choice in field.choices)
-                raise self._at(value, f"{field.name} is never {value.written}", f"it is one of {known}")
+                raise self._at(value, f"{field.name} is never {value.shown}", f"it is one of {known}")
             return Comparison(field, sign, text)
         if sign == CONTAINS:
             raise self._at(operator, f"{field.name} is {field.quantity}", "write ==, !=, <, <=, > or >=")
@@ -200,7 +198,11 @@ class _Parser:
             return number
         units = UNITS.get(field.quantity, {})
         if value.unit not in units:
-            raise self._at(value, f"{value.unit!r} is no unit of {field.name}", "write a number" + _with_units(field))
+            raise self._at(
+                value,
+                f"{value.unit[:SHOWN_CHARACTERS]!r} is no unit of {field.name}",
+                "write a number" + _with_units(field),
+            )
         return number * units[value.unit]
 
     def _check_field(self, field: Token) -> None:
@@ -212,8 +214,8 @@ class _Parser:
             return
         if written in vocabulary.families:
             raise self._at(field, f"{written} needs a name", f'write for example {written}.site == "north"')
-        hint = nearest(written, vocabulary.words).removeprefix("; ")
-        raise self._at(field, f"there is no field {written}", hint)
+        hint = nearest(field.shown, vocabulary.words).removeprefix("; ")
+        raise self._at(field, f"there is no field {field.shown}", hint)
 
     @property
     def _now(self) -> Token:

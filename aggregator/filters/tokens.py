@@ -21,6 +21,7 @@ PATTERN = re.compile(
 )
 NUMBER_MAX = 2.0**63
 EXCERPT_CHARACTERS = 24
+SHOWN_CHARACTERS = 40
 # what people write who know another language
 FOREIGN: Mapping[str, str] = {
     "=": "write == to compare",
@@ -56,6 +57,11 @@ class Token:
     at: int
     value: str | float = ""
     unit: str = ""
+
+    @property
+    def shown(self) -> str:
+        """For messages, which stay short whatever was written."""
+        return self.written[:SHOWN_CHARACTERS]
 
 
 def refused(text: str, at: int, what: str, fix: str) -> ConfigError:
