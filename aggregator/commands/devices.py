@@ -46,7 +46,7 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
         print_json_rows([as_plain(view) for view in page.devices])
     elif page.devices:
         rows = [_line(view.row, now_s) for view in page.devices]
-        print_table(HEADER, rows, as_table([view.row for view in page.devices], now_s), NUMBERS)
+        print_table(HEADER, rows, aligned([HEADER, *rows]), NUMBERS)
         for view in page.devices:
             if view.row.problem:
                 print(printable(f"{view.row.device}: {view.row.problem}"))

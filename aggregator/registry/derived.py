@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from aggregator.store import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM, DeviceRow, RegistryRow, Store
 from aggregator.store.rows import DayRow
+from headway.errors import RemoteError
 from headway.maths import AnySums, LabelSums, ValueSums
-from headway.wire import Health, Metrics, Reported
+from headway.wire import PROBLEM_CHARACTERS_MAX, Health, Metrics, Reported
 
 DAY_S = 86_400
 # labels after which one counts half in the recent accuracy
@@ -128,12 +129,16 @@ def typed_row(row: DeviceRow) -> RegistryRow:
     typed, _ = on_day(typed, row.last_seen_s)
     if row.boot or row.online:
         typed = with_status(typed, row.online, row.last_seen_s)
-    if row.reported:
-        typed = with_reported(typed, Reported.decode(row.reported), row.last_seen_s)
-    if row.metrics:
-        metrics = Metrics.decode(row.metrics, row.class_count)
-        totals = metrics.served.samples, _right(metrics.served), _right(metrics.frozen)
-        typed = with_metrics(typed, metrics, totals)  # all of it was scored on days that nobody counted
+    try:
+        if row.reported:
+            typed = with_reported(typed, Reported.decode(row.reported), row.last_seen_s)
+        if row.metrics:
+            metrics = Metrics.decode(row.metrics, row.class_count)
+            totals = metrics.served.samples, _right(metrics.served), _right(metrics.frozen)
+            typed = with_metrics(typed, metrics, totals)  # all of it was scored on days that nobody counted
+    except RemoteError as error:
+        # no reason to keep the service from its start: the device's next message takes its place
+        typed = replace(typed, problem=f"what is stored of it cannot be read: {error}"[:PROBLEM_CHARACTERS_MAX])
     return typed
 
 

@@ -184,6 +184,16 @@ def test_devices_of_an_earlier_releases_store_get_their_rows() -> None:
     assert row_of(fleet).day_labels == 1
 
 
+def test_a_stored_message_that_cannot_be_read_keeps_no_service_from_its_start() -> None:
+    fleet = Fleet()
+    with fleet.store.transaction():
+        fleet.store.put_device(DeviceRow("a", 0.0, 1.0, reported=b"{", metrics=b"?"))
+    fleet.restart()
+    assert row_of(fleet).problem.startswith("what is stored of it cannot be read: reported is not valid JSON")
+    fleet.send(message(Kind.REPORTED, REPORTED.encode()))
+    assert (row_of(fleet).problem, row_of(fleet).bundle) == ("", "watch")
+
+
 def test_rows_are_replaced_and_a_failed_transaction_leaves_none(store: Store) -> None:
     with store.transaction():
         store.registry.put([RegistryRow("a", 1.0, 2.0), RegistryRow("b", 1.0, 2.0)])
