@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 import headway
-from aggregator.commands.place import STATE_DIR, Place
+from aggregator.commands.place import Place
+from aggregator.commands.place_options import with_place
+from aggregator.commands.registry_program import REGISTRY_COMMANDS
 from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
@@ -31,17 +33,6 @@ def edge_fleet(log_level: str) -> None:
     log_to_stderr(log_level, "%(levelname)s %(name)s %(message)s")
 
 
-def _with_place(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where the store is."""
-    config = option("--config", group="Place", type=file_path(), metavar="FILE", help="aggregator.toml")
-    state_dir = option(
-        "--state-dir", group="Place", type=click.Path(), metavar="DIR", default_elsewhere=STATE_DIR,
-        help="Where the store is",
-    )  # fmt: skip
-    made: Callable[..., Any] = config(state_dir(command))
-    return made
-
-
 def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[Any], Any]:
     """An option that wins over a setting of the file (``table.key``), whose sentence, default and limits it shows."""
     entry = SETTINGS[place]
@@ -52,7 +43,7 @@ def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[
 
 
 @edge_fleet.command("serve")
-@_with_place
+@with_place
 @_overruling("bundle.path", "--bundle", group="Fleet", type=click.Path(), metavar="FILE")
 @_overruling("fleet.name", "--fleet", group="Fleet", metavar="NAME")
 @_overruling("mqtt.host", "--host", group="Broker", metavar="NAME")
@@ -69,18 +60,12 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-@edge_fleet.command("devices")
-@_with_place
-@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
-def _devices(config: Path | None, state_dir: str | None, as_json: bool) -> None:
-    """List the fleet's devices."""
-    from aggregator.commands.devices import list_devices
-
-    list_devices(Place(config, state_dir).store(), SystemClock(), as_json)
+for _command in REGISTRY_COMMANDS:
+    edge_fleet.add_command(_command)
 
 
 @edge_fleet.command("remove")
-@_with_place
+@with_place
 @click.argument("device", metavar="DEVICE")
 def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     """Subtract what a device contributed and forget the device."""
@@ -90,7 +75,7 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
 
 
 @edge_fleet.command("readmit")
-@_with_place
+@with_place
 @click.argument("device", metavar="DEVICE")
 def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
@@ -129,7 +114,7 @@ class _Deliver(Command):
 
 
 @edge_fleet.command("deliver", cls=_Deliver)
-@_with_place
+@with_place
 @click.argument("bundle", type=file_path(), required=False, metavar="[BUNDLE]")
 @option("--devices", group="Order", multiple=True, metavar="DEVICE...", help="Who should run it")
 @option("--all", "everybody", group="Order", is_flag=True, help="Every device, those that join later, the aggregator")
@@ -150,7 +135,7 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
 
 
 @edge_fleet.command("deliveries")
-@_with_place
+@with_place
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what is ordered and how far it is."""

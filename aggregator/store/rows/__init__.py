@@ -7,6 +7,21 @@ from typing import Any
 from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
+from aggregator.store.rows.registry import (
+    ATTRIBUTE,
+    DAYS,
+    GROUPS,
+    MEMBERS,
+    NOTE,
+    PROPERTIES,
+    SCORED_EPOCHS,
+    TAG,
+    DayRow,
+    GroupRow,
+    MemberRow,
+    PropertyRow,
+    ScoredEpochRow,
+)
 from aggregator.store.rows.rollouts import (
     ORDER_MODES,
     ROLLOUT_ACTS,
@@ -22,22 +37,46 @@ from aggregator.store.rows.rollouts import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
-    AUDIT, ORDER_MODES, QUARANTINED, ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, TRIALS
-)  # fmt: skip
+    AUDIT,
+    DAYS,
+    GROUPS,
+    MEMBERS,
+    ORDER_MODES,
+    PROPERTIES,
+    QUARANTINED,
+    ROLLOUTS,
+    ROLLOUT_ACTS,
+    ROLLOUT_DEVICES,
+    SCORED_EPOCHS,
+    TRIALS,
+)
 
 __all__ = [
+    "ATTRIBUTE",
     "AUDIT",
+    "DAYS",
     "EVERY",
+    "GROUPS",
+    "MEMBERS",
+    "NOTE",
     "ORDER_MODES",
+    "PROPERTIES",
     "QUARANTINED",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
+    "SCORED_EPOCHS",
+    "TAG",
     "TRIALS",
+    "DayRow",
+    "GroupRow",
+    "MemberRow",
     "OrderModeRow",
+    "PropertyRow",
     "QuarantineRow",
     "RolloutActRow",
     "RolloutDeviceRow",
     "RolloutRow",
+    "ScoredEpochRow",
     "TrialRow",
 ]
