@@ -116,6 +116,10 @@ def run(task: Task, seed: int, *, full: bool = False, ours_only: bool = False) -
         for name, threshold in SELF_TRAINING.items():
             settings = replace(LearnerSettings(), self_training=threshold)
             makers[name] = partial(Headway, variant, settings, task.added)
+    if task.recurring:
+        makers["Headway, exact, conditions"] = partial(
+            Headway, variant, replace(LearnerSettings(), conditions=True), task.added
+        )
     others = peers(variant, source, epochs, len(task.added))
     if task.prequential:
         others["the last label again"] = LastLabel

@@ -35,7 +35,7 @@ def recurring(task: Task, turned: Callable[[Float32], Float32], every: int) -> T
     other = np.arange(len(x)) // every % 2 == 1
     x[other] = turned(x[other])
     changed = Device(device.name, Rows(x, device.taught.y), {})
-    return replace(task, name=f"{task.name}, upside down in turns of {every}", devices=(changed,))
+    return replace(task, name=f"{task.name}, upside down in turns of {every}", devices=(changed,), recurring=True)
 
 
 def shuffled(task: Task, seed: int) -> Task:

@@ -42,7 +42,7 @@ class Task:
 
     prequential: the score is that of the predictions on `taught`; otherwise of `tests`. added: classes that the model
     does not know and devices label; in labels they follow those of `classes`. late: of a
-    stream, how many windows are predicted before the label of the first of them comes.
+    stream, how many windows are predicted before the label of the first of them comes. recurring: conditions come back.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Task:
     tabular: bool = False
     added: tuple[str, ...] = ()
     late: int = 0
+    recurring: bool = False
 
 
 def gas_stream(data: Path, seed: int, by_class: bool) -> Task:

@@ -194,9 +194,10 @@ class LearnerSettings:
         "lie (1: this alone); never scored or sent to the fleet; 0: off.",
     )
     persistence: bool = boolean(
-        True,
-        doc="Answer with how long classes last, and with errors of values that last, too, while labels show that it "
-        "pays; until a restart.",
+        True, doc="Answer with what lasts, classes or errors of values, while labels show that it pays."
+    )
+    conditions: bool = boolean(
+        False, doc="Exact learner, up to 512 features: keep conditions that come back apart, and answer for the newest."
     )
     fleet_prior: bool = boolean(
         True, doc="Exact learner: while this device has fewer than 128 labels, start from what others learned."

@@ -18,7 +18,8 @@ def build_trainer(variant: Variant, settings: LearnerSettings, kind: str, exact:
     if kind != "exact":
         return GradientTrainer(variant, settings)
     if variant.task is Task.CLASSIFICATION:
-        return ExactTrainer(variant.training_statistics, exact)
+        numbers = exact or ExactSettings(conditions=settings.conditions)
+        return ExactTrainer(variant.training_statistics, numbers)
     return TargetTrainer(variant, exact)
 
 

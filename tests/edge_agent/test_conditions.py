@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from headway.maths import Statistics
 
 SIZE, CLASSES, TURN = 12, 3, 150
 SPACE = "c" * 64
+ON = ExactSettings(conditions=True)
 NAMES = tuple(f"class {label}" for label in range(CLASSES))
 
 
@@ -57,9 +56,9 @@ def saved(trainer: ExactTrainer) -> tuple[dict[str, bytes], object]:
     return {name: array.tobytes() for name, array in tensors.items()}, values
 
 
-def restored(trainer: ExactTrainer, settings: ExactSettings | None = None) -> ExactTrainer:
+def restored(trainer: ExactTrainer) -> ExactTrainer:
     tensors, values = trainer.state()
-    other = ExactTrainer(training(), settings)
+    other = ExactTrainer(training(), ON)
     other.restore({name: array.copy() for name, array in tensors.items()}, Fields(values, "state", StoreError))
     return other
 
@@ -71,9 +70,9 @@ def count(trainer: ExactTrainer) -> int:
 @pytest.mark.parametrize("conditions", [2, 3])
 def test_a_condition_that_comes_back_is_known_again(conditions: int) -> None:
     codes, labels = recurring(9, conditions)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     hits = right(trainer, codes, labels)
-    alone = right(ExactTrainer(training(), replace(ExactSettings(), condition_features_max=0)), codes, labels)
+    alone = right(ExactTrainer(training()), codes, labels)
     later = slice(4 * TURN, None)
     assert count(trainer) == conditions
     assert hits[later].mean() > alone[later].mean() + 0.1
@@ -84,7 +83,7 @@ def test_a_condition_that_comes_back_is_known_again(conditions: int) -> None:
 
 def test_sums_of_all_conditions_are_those_of_all_labels() -> None:
     codes, labels = recurring(7, 3)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes, labels)
     conditions = trainer._knowledge.conditions
     total = trainer._knowledge.buckets.total
@@ -98,8 +97,8 @@ def test_sums_of_all_conditions_are_those_of_all_labels() -> None:
 
 def test_one_condition_only_opens_no_other() -> None:
     codes, labels = recurring(8, conditions=1)
-    trainer = ExactTrainer(training())
-    same = ExactTrainer(training(), replace(ExactSettings(), condition_features_max=0))
+    trainer = ExactTrainer(training(), ON)
+    same = ExactTrainer(training())
     for one in (trainer, same):
         one.learn(codes, labels)
     assert count(trainer) == 1
@@ -110,7 +109,7 @@ def test_one_condition_only_opens_no_other() -> None:
 @pytest.mark.parametrize("at", [100, 290, 299, 310, 437, 900])
 def test_a_restart_at_any_label_goes_on_to_the_bit(at: int) -> None:
     codes, labels = recurring(7, 3)
-    whole = ExactTrainer(training())
+    whole = ExactTrainer(training(), ON)
     whole.learn(codes[:at], labels[:at])
     other = restored(whole)
     assert saved(other) == saved(whole)
@@ -121,7 +120,7 @@ def test_a_restart_at_any_label_goes_on_to_the_bit(at: int) -> None:
 
 def test_what_is_predicted_in_between_changes_nothing() -> None:
     codes, labels = recurring(5)
-    asked, silent = ExactTrainer(training()), ExactTrainer(training())
+    asked, silent = ExactTrainer(training(), ON), ExactTrainer(training(), ON)
     right(asked, codes, labels)
     for row in range(len(codes)):
         silent.learn(codes[row : row + 1], labels[row : row + 1])
@@ -130,7 +129,7 @@ def test_what_is_predicted_in_between_changes_nothing() -> None:
 
 def test_there_are_never_more_than_the_most_that_are_kept() -> None:
     codes, labels = recurring(24, conditions=8)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes, labels)
     assert count(trainer) == ExactSettings().conditions_max
     assert sum(sums.samples for sums in trainer._knowledge.conditions._sums) == len(codes) - trainer.pending
@@ -138,7 +137,7 @@ def test_there_are_never_more_than_the_most_that_are_kept() -> None:
 
 def test_a_label_that_is_corrected_moves_in_the_sums_of_its_condition() -> None:
     codes, labels = recurring(5)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes, labels)
     number = TURN + 60
     after = (int(labels[number]) + 1) % CLASSES
@@ -154,7 +153,7 @@ def test_a_label_that_is_corrected_moves_in_the_sums_of_its_condition() -> None:
 
 def test_a_moment_is_gone_back_to_with_its_conditions() -> None:
     codes, labels = recurring(6, 3)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes[:400], labels[:400])
     before, moment = saved(trainer), trainer.moment()
     trainer.learn(codes[400:], labels[400:])
@@ -167,7 +166,7 @@ def test_a_moment_is_gone_back_to_with_its_conditions() -> None:
 
 def test_a_moment_is_saved_beside_what_is_known_now() -> None:
     codes, labels = recurring(6, 3)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes[:700], labels[:700])
     moment = trainer.moment()
     trainer.learn(codes[700:], labels[700:])
@@ -183,7 +182,7 @@ def test_a_moment_is_saved_beside_what_is_known_now() -> None:
 
 def test_new_classes_and_new_names_come_into_every_condition() -> None:
     codes, labels = recurring(5)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes, labels)
     trainer.with_classes((*NAMES, "fourth"))
     trainer.renamed([("fourth", "4th")])
@@ -195,7 +194,7 @@ def test_new_classes_and_new_names_come_into_every_condition() -> None:
 
 
 def restored_with(trainer: ExactTrainer, names: tuple[str, ...]) -> ExactTrainer:
-    other = ExactTrainer(training())
+    other = ExactTrainer(training(), ON)
     other.with_classes((*NAMES, "fourth"))
     other.renamed([("fourth", "4th")])
     assert other.classes == names
@@ -207,10 +206,29 @@ def restored_with(trainer: ExactTrainer, names: tuple[str, ...]) -> ExactTrainer
 @pytest.mark.parametrize("part", ["belief", "waiting", "numbers", "distances"])
 def test_damaged_conditions_are_refused(part: str) -> None:
     codes, labels = recurring(5)
-    trainer = ExactTrainer(training())
+    trainer = ExactTrainer(training(), ON)
     trainer.learn(codes[:700], labels[:700])
     tensors, values = trainer.state()
     name = f"conditions.{part}"
     damaged = np.append(tensors[name], 9).astype(tensors[name].dtype)
     with pytest.raises(StoreError):
-        ExactTrainer(training()).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
+        ExactTrainer(training(), ON).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
+
+
+def test_switched_off_it_forgets_the_conditions_and_goes_on() -> None:
+    codes, labels = recurring(5)
+    trainer, never = ExactTrainer(training(), ON), ExactTrainer(training())
+    for one in (trainer, never):
+        one.learn(codes, labels)
+    tensors, values = trainer.state()
+    off = ExactTrainer(training())
+    off.restore(dict(tensors), Fields(values, "state", StoreError))
+    assert count(off) == 1
+    assert off.statistics == never.statistics
+    off.learn(codes[:200], labels[:200])
+    back = ExactTrainer(training(), ON)
+    tensors, values = off.state()
+    back.restore(dict(tensors), Fields(values, "state", StoreError))
+    back.learn(codes, labels)
+    assert back.labels == 2 * len(codes) + 200
+    assert restored(back).statistics == back.statistics

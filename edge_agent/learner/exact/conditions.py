@@ -16,9 +16,11 @@ goes on to the bit; and the sums of all conditions are those of all labels, whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -199,7 +201,10 @@ class Conditions:
         self._sums = [sums.renamed(renames) for sums in self._sums]
 
     def state(self, beside: Conditions | None = None) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
-        """beside: saved with it, so that sums which are the very same there are not saved again."""
+        """beside: saved with it, so that sums which are the very same there are not saved again. Nothing where no
+        conditions are kept."""
+        if not self._settings.keeps_conditions(self._size):
+            return {}, {}
         tensors: dict[str, AnyArray] = {
             "conditions.belief": self._belief,
             "conditions.before": np.array(self._before),
@@ -221,13 +226,17 @@ class Conditions:
     def restore(
         self, tensors: Mapping[str, AnyArray], values: Fields, like: Statistics, beside: Conditions | None = None
     ) -> None:
-        """Inverse of `state`; of a state without conditions, nothing. like: has size, space and classes. Raises
-        StoreError."""
+        """Inverse of `state`; of a state without conditions, or where none are kept, nothing.
+
+        like: has size, space and classes. Raises StoreError.
+        """
         if "conditions.belief" not in tensors:
             return
         runs = [item.integers("run", count_max=2) for item in values.tables("runs", count_max=RUNS_MAX)]
         shared = values.integers("shared_conditions", low=-1)
         visited = values.integers("visited")
+        if not self._settings.keeps_conditions(self._size):
+            return
         sums = [
             beside._sums[there] if there >= 0 and beside is not None else
             HalfSums.of(unpacked(tensors, f"condition.{at}", like, like.classes))
@@ -278,13 +287,14 @@ class Conditions:
         """Whether the newest labels lie far from where labels lay before."""
         if len(self._newest) < self._settings.condition_labels or len(self._before) < self._settings.condition_usual[0]:
             return False
-        before = np.array(self._before)
-        usual = float(np.median(before))
-        # of the median of so many, where they are spread as those before
-        error = SPREAD * float(np.median(np.abs(before - usual))) * MEDIAN_ERROR / np.sqrt(len(self._newest))
-        newest = float(np.median([one.distance for one in self._newest]))
+        # asked with every label: sorting so few numbers is quicker than NumPy's median of them
         ratio, errors = self._settings.condition_distance
-        return bool(newest > max(ratio * usual, usual + errors * error))
+        newest, usual = median([one.distance for one in self._newest]), median(self._before)
+        if newest <= ratio * usual:
+            return False
+        # of the median of so many, where they are spread as those before
+        spread = SPREAD * median([abs(distance - usual) for distance in self._before])
+        return newest > usual + errors * spread * MEDIAN_ERROR / math.sqrt(len(self._newest))
 
     def _condition_of(self, number: int) -> int:
         return next(condition for first, condition in reversed(self._runs) if first <= number)

@@ -109,6 +109,7 @@ class ExactSettings:
     window_sweeps: how often these are guessed anew; they hardly change after three.
     window_shares: least and most share of the guesses that a class may have, in multiples of an even one.
 
+    conditions: whether conditions that come back are kept apart (conditions.py).
     conditions_max (conditions): kept apart at most.
     condition_labels (labels): so many newest ones, far from all conditions by their median, are the first of a new one.
     condition_distance: how far that is, in multiples of the median distance of the labels before, and in standard
@@ -162,6 +163,7 @@ class ExactSettings:
     window_sweeps: int = 3
     window_shares: tuple[float, float] = (0.35, 2.2)
 
+    conditions: bool = False
     conditions_max: int = 4
     condition_labels: int = 16
     condition_distance: tuple[float, float] = (2.0, 5.0)
@@ -216,6 +218,10 @@ class ExactSettings:
     def from_rows(self, size: int, labels: int) -> bool:
         """Whether so many labels of `size` codes each are solved from their rows."""
         return size > self.row_features and labels * self.features_per_row <= size
+
+    def keeps_conditions(self, size: int) -> bool:
+        """Whether labels of `size` codes are kept apart by condition."""
+        return self.conditions and size <= self.condition_features_max
 
     @property
     def longest_lookback_labels(self) -> int:

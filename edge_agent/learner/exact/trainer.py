@@ -206,7 +206,7 @@ class ExactTrainer(ReportsStatistics):
     def _see_condition(self, code: Int8, label: int) -> bool:
         """Whether another condition holds from this label on, or a new one has to begin. code: int8 (d,)."""
         knowledge = self._knowledge
-        if label == UNLABELLED or len(code) > self._settings.condition_features_max:
+        if label == UNLABELLED or not self._settings.keeps_conditions(len(code)):
             knowledge.conditions.skip()
             return False
         if self._places is None:
