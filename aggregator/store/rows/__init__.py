@@ -6,6 +6,7 @@ from typing import Any
 
 from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT
+from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.rollouts import (
     ORDER_MODES,
@@ -22,18 +23,22 @@ from aggregator.store.rows.rollouts import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
-    AUDIT, ORDER_MODES, QUARANTINED, ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, TRIALS
+    AUDIT, CERTIFICATES, JOIN_CODES, ORDER_MODES, QUARANTINED, ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, TRIALS
 )  # fmt: skip
 
 __all__ = [
     "AUDIT",
+    "CERTIFICATES",
     "EVERY",
+    "JOIN_CODES",
     "ORDER_MODES",
     "QUARANTINED",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "TRIALS",
+    "CertificateRow",
+    "JoinCodeRow",
     "OrderModeRow",
     "QuarantineRow",
     "RolloutActRow",
