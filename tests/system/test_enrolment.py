@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,7 @@ from headway.wire import ALL, FROM_DEVICES, TO_DEVICES, TO_EVERY_DEVICE, topic
 from headway.wire.topics import AGGREGATOR, Kind
 from testbed.broker import die_with_parent, free_port
 from testbed.mosquitto import find_or_fetch
+from tests.project.files import ROOT
 
 pytestmark = [
     pytest.mark.broker,
@@ -43,6 +45,7 @@ pytestmark = [
 ]
 
 FLEET = "plant"
+AGGREGATOR_TOML = "aggregator.toml"
 CLOCK = SystemClock()
 PATIENCE_S = 20.0
 
@@ -65,7 +68,7 @@ class Site:
         return config
 
     def fleet(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return program("aggregator.cli", *arguments, "--config", str(self.folder / "aggregator.toml"))
+        return program("aggregator.cli", *arguments, "--config", str(self.folder / AGGREGATOR_TOML))
 
 
 def program(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +83,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     mqtt_port, join_port = free_port(), free_port()
     identity, pid = folder / "state" / "authority" / "aggregator.pem", folder / "broker.pid"
-    (folder / "aggregator.toml").write_text(
+    (folder / AGGREGATOR_TOML).write_text(
         f"""
 fleet.name = "{FLEET}"
 bundle.path = "model.hwb"
@@ -91,7 +94,7 @@ enrolment = {{listen = "127.0.0.1", port = {join_port}, broker_port = {mqtt_port
     broker_reload = ["sh", "-c", "kill -HUP $(cat {pid})"]}}
 """.replace(",\n    ", ", ")
     )
-    settings = read_settings(folder / "aggregator.toml")
+    settings = read_settings(folder / AGGREGATOR_TOML)
     (folder / "data").mkdir()
     user = "root" if os.geteuid() == 0 else "mosquitto"
     write_broker_config(settings, CLOCK, folder / "broker", (), user, folder / "data")
@@ -102,7 +105,7 @@ enrolment = {{listen = "127.0.0.1", port = {join_port}, broker_port = {mqtt_port
             preexec_fn=die_with_parent, stderr=subprocess.DEVNULL,
         ),
         subprocess.Popen(
-            [sys.executable, "-m", "aggregator.cli", "join-server", "--config", str(folder / "aggregator.toml")],
+            [sys.executable, "-m", "aggregator.cli", "join-server", "--config", str(folder / AGGREGATOR_TOML)],
             preexec_fn=die_with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ),
     ]  # fmt: skip
@@ -365,6 +368,33 @@ def test_what_is_no_request_is_answered_with_a_reason(site: Site, payload: bytes
     server = JoinServer.first_met(site.url, code.authority_sha256)
     with pytest.raises((TransportError, RemoteError), match=r"localhost:\d+: .{10,}"):
         server.ask(JOIN_PATH, payload)
+
+
+@pytest.mark.parametrize("page", ["enrol.md", "lost-device.md"])
+def test_the_commands_of_the_pages_work(site: Site, tmp_path: Path, page: str) -> None:
+    """Each, in order, with this site's places in place of the page's."""
+    if page == "lost-device.md":
+        site.join("wrist-1")
+    places = {
+        "/etc/headway-broker": str(tmp_path / "broker"),
+        "/etc/headway/aggregator.toml": str(site.folder / AGGREGATOR_TOML),
+        "/etc/headway/agent.toml": str(tmp_path / "agent.toml"), "https://server.example:8884": site.url,
+    }  # fmt: skip
+    ran, code = [], ""
+    for line in re.findall(r"^ *(edge-.+)$", (ROOT / "docs" / "howto" / page).read_text(), re.MULTILINE):
+        name, command, *rest = (places.get(word, code if word == "CODE" else word) for word in line.split())
+        ran.append(f"{name} {command}")
+        if command in ("join-server", "remove"):  # it runs already; nobody has reported
+            continue
+        more = ["--user", "root"] if command == "broker-config" and os.geteuid() == 0 else []
+        module = {"edge-fleet": "aggregator.cli", "edge-agent": "edge_agent.cli"}[name]
+        done = program(module, command, *rest, *more)
+        assert done.returncode == 0, (line, done.stderr)
+        if command == "enroll" and not code:
+            code = done.stdout.strip()
+    fleet = ["edge-fleet broker-config", "edge-fleet join-server", "edge-fleet enroll", "edge-fleet enroll"]
+    device = ["edge-agent join", "edge-agent renew", "edge-fleet certificates"]
+    assert ran == {"enrol.md": [*fleet, *device], "lost-device.md": ["edge-fleet revoke", "edge-fleet remove"]}[page]
 
 
 @pytest.mark.slow
