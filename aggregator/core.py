@@ -78,10 +78,7 @@ class Aggregator:
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
-            Kind.STATUS: self._registry.on_status,
-            Kind.REPORTED: self._registry.on_reported,
-            Kind.METRICS: self._registry.on_metrics,
-            Kind.EVENT: self._registry.on_event,
+            **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
         }
 
@@ -105,7 +102,7 @@ class Aggregator:
         effects: list[Effect] = []
         for message in batch:
             effects += self._receive_one(message, now)
-        self._registry.flush()
+        self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
         effects += self._clearings.take()
@@ -173,6 +170,7 @@ class Aggregator:
             if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
                 raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
             device = address.device
+            self._registry.received(device, len(message.topic) + len(message.payload))
             if address.kind is Kind.REQUEST and self._deliveries is not None:
                 return self._deliveries.on_request(device, message.payload, now)
             if address.kind is Kind.PRIOR_REQUEST:

@@ -9,6 +9,8 @@ first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aggregator.effects import Instant, Refused
 from aggregator.policy import Limits
 from aggregator.store import Store
@@ -30,10 +32,11 @@ class Places:
         self._look_again_at_s = float("-inf")
         self._forgotten: list[str] = []
 
-    def take(self, contributes: bool, now: Instant) -> None:
+    def take(self, contributes: bool, now: Instant, write_pending: Callable[[Instant], None]) -> None:
         """Find a place for a new id; every known one is in the store. Raises Refused.
 
-        contributes: it came with statistics or updates that can be read.
+        contributes: it came with statistics or updates that can be read. write_pending: brings the store up to date;
+        called only before somebody is looked for who gives way.
         """
         free = self._limits.devices_max - self._store.device_count()
         if self._hour_began_s is None or now.monotonic_s - self._hour_began_s >= HOUR_S:
@@ -41,6 +44,7 @@ class Places:
         if free > 0 and self._left_this_hour > 0:
             self._left_this_hour -= 1
             return
+        write_pending(now)
         stranger = self._gives_way(contributes, now)
         if stranger is not None:
             self._store.remove_device(stranger)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,19 @@ from benchmarks.tasks import Device, Task
 from headway.arrays import Float32
 
 TURNED_AXES = (0, 1, 3, 4)
+
+
+def tilted_digits(data: Path, seed: int) -> Task:
+    """Digits of many writers (MNIST), trained on upright ones; a stream of tilted ones, in a drawn order."""
+    with np.load(data / "fields" / "image_digits_drift.npz", allow_pickle=False) as loaded:
+        parts = [loaded[name].astype(np.float32)[..., None] for name in ("train_x", "tilt_x")]
+        labels = [loaded[name].astype(np.int64) for name in ("train_y", "tilt_y")]
+    training = Rows(parts[0] / max(float(parts[0].max()), 1.0) * 16, labels[0])
+    stream = Rows(parts[1] / max(float(parts[1].max()), 1.0) * 16, labels[1])
+    order = np.random.default_rng(seed).permutation(len(stream))
+    device = Device("camera", stream[order], {})
+    names = tuple(map(str, range(10)))
+    return Task("tilted digits", "digits", names, training, (device,), prequential=True)
 
 
 def recurring(task: Task, turned: Callable[[Float32], Float32], every: int) -> Task:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.people import few_labels, speech, watch, worn_in_turn
-from benchmarks.recurring import image_upside_down, recurring, shuffled, watch_upside_down
+from benchmarks.recurring import image_upside_down, recurring, shuffled, tilted_digits, watch_upside_down
 from benchmarks.tasks import Task, digits_stream, gas_few, gas_stream, occupancy_stream, rainfall_stream
 
 # of the two classes that get labels, for each device: which they are decides whether it gains
@@ -25,6 +25,7 @@ TASKS: dict[str, Callable[[Path, int], Task]] = {
         shuffled(worn_in_turn(watch)(data, seed), seed), watch_upside_down, 200
     ),
     "digits-upside": lambda data, seed: recurring(digits_stream(data, seed), image_upside_down, 100),
+    "tilted-upside": lambda data, seed: recurring(tilted_digits(data, seed), image_upside_down, 250),
     "watch-1": few_labels(watch, 1),
     "watch-3": few_labels(watch, 3),
     "watch-5": few_labels(watch, 5),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.health_settings import HealthSettings
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.maths import Loss, Optimizer
@@ -330,6 +331,7 @@ class AgentConfig:
     mqtt: MqttSettings | None = optional_table(
         MqttSettings, "mqtt", doc="How to reach the broker; leave this table out to work offline."
     )
+    health: HealthSettings = table(HealthSettings())
 
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")

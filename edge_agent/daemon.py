@@ -18,6 +18,7 @@ from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCo
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
+from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.sensors import Spool
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
@@ -83,6 +84,7 @@ class Daemon:
             installer=self._installer,
             stop=self._stop,
             folder=self._slots.store_dir,
+            health=HealthReports(config.health, LinuxMachineHealth(config.state_dir)),
         )
 
     def run(self, *, once: bool = False) -> bool:

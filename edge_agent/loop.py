@@ -23,6 +23,7 @@ from edge_agent.attempts import Attempts
 from edge_agent.condition import DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
+from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
@@ -62,6 +63,7 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
+    health: tells of the machine; None tells nothing.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class DeviceLoop:
         replace_database: Callable[[Store], Store] | None = None,
         stop: StopRequest | None = None,
         folder: Path | None = None,
+        health: HealthReports | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
@@ -106,6 +109,7 @@ class DeviceLoop:
         self._messenger = (
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
+        self._health = health
         self._connected = False
         self._notes = notes
         self.refused = 0
@@ -176,6 +180,8 @@ class DeviceLoop:
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
+                if self._health is not None:
+                    self._health.reconnected()
                 self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -256,6 +262,11 @@ class DeviceLoop:
         self._announcer.disk_and_learning(store.problem, training.status_detail, paused)
         if self._announcer.take_news():
             self._publish(Kind.REPORTED, self._reported().encode())
+        health = None
+        if self._health is not None and self._connected:
+            health = self._health.due(self._clock.monotonic_s(), paused)
+        if health is not None:
+            self._publish(Kind.HEALTH, health)
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent

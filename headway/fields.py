@@ -170,6 +170,14 @@ def readable_json(value: object) -> str:
     return json.dumps(_without_nan(value), indent=2, allow_nan=False)
 
 
+def json_line(value: object) -> str:
+    """The same in one line."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False)
+
+
 def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int = 1 << 20) -> object:
     """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, bounded depth, and only
     texts that can be written again (an escaped half of a surrogate pair cannot)."""

@@ -1,83 +1,81 @@
-"""Implements `edge-fleet devices`: one line per device, or the same as JSON."""
+"""Implements `edge-fleet devices` and `edge-fleet device`: a line per device, one in full, or the same as JSON."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 
 from aggregator.commands.place import Place
-from aggregator.commands.tables import print_table
-from aggregator.registry import UNKNOWN_DEVICE
-from aggregator.store import DeviceRow, RefusalRow, Store
-from aggregator.store.rows import QUARANTINED, QuarantineRow
+from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.registry import (
+    UNKNOWN_DEVICE,
+    DeviceView,
+    Request,
+    as_plain,
+    days_of,
+    device_view,
+    groups_of,
+    list_page,
+)
+from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
+from aggregator.store.rows import QUARANTINED, DayRow
 from headway.errors import ConfigError
-from headway.fields import readable_json
-from headway.maths import AnySums, LabelSums, ValueSums
+from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import Metrics, Reported, checked_name
+from headway.wire import checked_name
 
-NO_REPORT = Reported("", "", "", "", "", "", "", 0, "")
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
+DAY_HEADER = ("DAY", "LABELS", "SERVED", "FROZEN", "BYTES")
+DAY_NUMBERS = frozenset({"LABELS", "SERVED", "FROZEN", "BYTES"})
+EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceSummary:
-    """served_accuracy, frozen_accuracy: prequential since the epoch began, 0..1, None before the first label; of a
-    multi-label model the share of windows with every label right. served_r2, frozen_r2: of a regression.
-    source: name of the head that serves; last_seen_s: the aggregator's wall clock, seconds since 1970.
-    refused: messages of the device that were refused; refused_reason, refused_problem, refused_s: the last one.
-    quarantined: why what it reported is stored and does not count; empty when it counts.
-    """
-
-    device: str
-    online: bool
-    epoch: int
-    counter: int
-    labels: int
-    scored: int
-    served_accuracy: float | None
-    frozen_accuracy: float | None
-    served_r2: float | None
-    frozen_r2: float | None
-    source: str
-    learner: str
-    bundle: str
-    bundle_version: str
-    problem: str
-    last_seen_s: float
-    refused: int = 0
-    refused_reason: str = ""
-    refused_problem: str = ""
-    refused_s: float | None = None
-    quarantined: str = ""
-
-
-def list_devices(store: Store, clock: Clock, in_json: bool) -> None:
-    """``edge-fleet devices``."""
-    with store.transaction():
-        refusals, quarantined = store.refusals(), store.rows(QUARANTINED).all()
-        summaries = [summarise(row, refusals, quarantined) for row in store.devices()]
+def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) -> None:
+    """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
+    with store.transaction():
+        page = list_page(store, request, now_s)
+        refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
-        print(readable_json(as_json(summaries)))
-    elif summaries:
-        rows = [_line(summary, now_s) for summary in summaries]
-        print_table(HEADER, rows, as_table(summaries, now_s), NUMBERS)
-        for summary in summaries:
-            if summary.problem:
-                print(printable(f"{summary.device}: {summary.problem}"))
+        print_json_rows([as_plain(view) for view in page.devices])
+    elif page.devices:
+        rows = [_line(view.row, now_s) for view in page.devices]
+        print_table(HEADER, rows, aligned([HEADER, *rows]), NUMBERS)
+        for view in page.devices:
+            if view.row.problem:
+                print(printable(f"{view.row.device}: {view.row.problem}"))
     else:
-        print("no device has reported yet")
+        print("no device is like that" if request.filter or request.after else "no device has reported yet")
     if not in_json:
-        for line in remarks(summaries, refusals, now_s):
+        for line in remarks(page.devices, refusals, now_s):
             print(line, file=sys.stderr)  # beside the table, which programs may cut up
+    if page.next:
+        print(f"there are more: --after {page.next}", file=sys.stderr)
+
+
+def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: bool) -> None:
+    """``edge-fleet device``. Raises ConfigError when no such device is known."""
+    device, now_s = checked_name(name, "device"), clock.wall_s()
+    with store.transaction():
+        view = device_view(store, device)
+        groups, days = groups_of(store, device, now_s), days_of(store, view.row, days_max)
+    if in_json:
+        plain = as_plain(view) | {"groups": [*groups], "days": [_plain_day(day, view.row) for day in days]}
+        print(readable_json(plain))
+        return
+    for title, text in _about(view, groups, now_s):
+        print(printable(f"{title:<10} {text}"))
+    print()
+    lines = [_day_line(day, view.row) for day in days]
+    print_table(DAY_HEADER, lines, aligned([DAY_HEADER, *lines]), DAY_NUMBERS)
+    for line in remarks([view], [], now_s):
+        print(line, file=sys.stderr)
 
 
 def readmit_device(name: str, place: Place) -> None:
@@ -88,10 +86,8 @@ def readmit_device(name: str, place: Place) -> None:
     device = checked_name(name, "device")
     store = place.store()
     with store.transaction():
-        rows = store.rows(QUARANTINED).all(device)
-        for row in rows:
-            store.rows(QUARANTINED).remove(row.device, row.epoch)
-    if not rows:
+        count = store.rows(QUARANTINED).remove(device)
+    if not count:
         raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
     print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
 
@@ -118,24 +114,26 @@ def remove_device(name: str, place: Place, clock: Clock) -> None:
     print(f"noted: {device} will be removed when the aggregator runs")
 
 
-def remarks(summaries: Sequence[DeviceSummary], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
-    """What an operator should know, a line for each device that was refused or set aside; printable."""
+def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
+    """What an operator should know, a line for each device that was refused or set aside; printable.
+
+    refusals: of senders that are not in the fleet.
+    """
     lines = [
-        f"{summary.device}: what it reported is set aside and does not count: {summary.quarantined}. It ends with the "
-        f"device's next report; to count it again: edge-fleet readmit {summary.device}"
-        for summary in summaries
-        if summary.quarantined
+        f"{view.row.device}: what it reported is set aside and does not count: {view.quarantined}. It ends with the "
+        f"device's next report; to count it again: edge-fleet readmit {view.row.device}"
+        for view in views
+        if view.quarantined
     ]
     lines += [
-        f"{summary.device}: refused {summary.refused} times, last {_age(now_s - summary.refused_s)} "
-        f"({summary.refused_reason}): {summary.refused_problem}"
-        for summary in summaries
-        if summary.refused_s is not None
+        f"{view.row.device}: refused {view.row.refused} times, last {_age(now_s - view.row.refused_s)} "
+        f"({view.row.refused_reason}): {view.row.refused_problem}"
+        for view in views
+        if view.row.refused_s is not None
     ]
-    strangers = [row for row in refusals if row.device == UNKNOWN_DEVICE]
-    if strangers:
-        last = max(strangers, key=lambda row: row.last_s)
-        count = sum(row.count for row in strangers)
+    if refusals:
+        last = max(refusals, key=lambda row: row.last_s)
+        count = sum(row.count for row in refusals)
         lines.append(
             f"senders that are not in the fleet: refused {count} times, last {_age(now_s - last.last_s)} "
             f"({last.reason}): {last.problem}"
@@ -143,79 +141,113 @@ def remarks(summaries: Sequence[DeviceSummary], refusals: Sequence[RefusalRow], 
     return list(map(printable, lines))
 
 
-def summarise(
-    row: DeviceRow, refusals: Sequence[RefusalRow] = (), quarantined: Sequence[QuarantineRow] = ()
-) -> DeviceSummary:
-    """Decode what a device last said; refusals, quarantined: of all devices."""
-    refused = [refusal for refusal in refusals if refusal.device == row.device]
-    last = max(refused, key=lambda refusal: refusal.last_s, default=None)
-    aside = [place.problem for place in quarantined if place.device == row.device]
-    reported = Reported.decode(row.reported) if row.reported else NO_REPORT
-    metrics = Metrics.decode(row.metrics, row.class_count) if row.metrics else None
-    scored = metrics.served.samples if metrics is not None else 0
-    return DeviceSummary(
-        device=row.device,
-        online=row.online,
-        epoch=row.epoch,
-        counter=row.counter,
-        labels=reported.labels,
-        scored=scored,
-        served_accuracy=None if metrics is None else _accuracy(metrics.served),
-        frozen_accuracy=None if metrics is None else _accuracy(metrics.frozen),
-        served_r2=None if metrics is None else _r2(metrics.served),
-        frozen_r2=None if metrics is None else _r2(metrics.frozen),
-        source=reported.source,
-        learner=reported.learner,
-        bundle=reported.bundle,
-        bundle_version=reported.bundle_version,
-        problem=reported.problem,
-        last_seen_s=row.last_seen_s,
-        refused=sum(refusal.count for refusal in refused),
-        refused_reason="" if last is None else last.reason,
-        refused_problem="" if last is None else last.problem,
-        refused_s=None if last is None else last.last_s,
-        quarantined="; ".join(dict.fromkeys(aside)),
-    )
-
-
-def as_json(summaries: Sequence[DeviceSummary]) -> list[dict[str, object]]:
-    """Plain values, for JSON; the keys are `DeviceSummary`'s fields."""
-    return [asdict(summary) for summary in summaries]
-
-
-def as_table(summaries: Sequence[DeviceSummary], now_s: float) -> str:
+def as_table(rows: Sequence[RegistryRow], now_s: float) -> str:
     """Aligned columns, one line per device. now_s: wall clock, for the ages."""
-    lines = [HEADER, *(_line(summary, now_s) for summary in summaries)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(line.rstrip() for line in padded)
+    return aligned([HEADER, *(_line(row, now_s) for row in rows)])
 
 
-def _line(summary: DeviceSummary, now_s: float) -> tuple[str, ...]:
+def _line(row: RegistryRow, now_s: float) -> tuple[str, ...]:
     cells = (
-        summary.device,
-        "yes" if summary.online else "no",
-        f"{summary.epoch:x}"[-6:],
-        str(summary.counter),
-        str(summary.labels),
-        _quality(summary.served_accuracy, summary.served_r2),
-        _quality(summary.frozen_accuracy, summary.frozen_r2),
-        summary.source or "-",
-        _age(now_s - summary.last_seen_s),
-        f"{summary.bundle} {summary.bundle_version}".strip() or "-",
+        row.device,
+        "yes" if row.link == ONLINE else "no",
+        f"{row.epoch:x}"[-6:],
+        str(row.counter),
+        str(row.labels),
+        _quality(row.served_accuracy, row.served_r2),
+        _quality(row.frozen_accuracy, row.frozen_r2),
+        row.head or "-",
+        _age(now_s - row.last_seen_s),
+        row.bundle_and_version or "-",
     )
     return tuple(map(printable, cells))  # a device chooses what it calls its bundle
 
 
-def _accuracy(sums: AnySums) -> float | None:
-    if not sums.samples or isinstance(sums, ValueSums):
-        return None
-    return sums.subset_accuracy if isinstance(sums, LabelSums) else sums.accuracy
+def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[str, str]]:
+    """Title and text of each line about one device; without what nobody knows."""
+    row = view.row
+
+    def state(name: str, since_s: float | None) -> str:
+        return name if since_s is None or name == UNKNOWN else f"{name}, since {_age(now_s - since_s)}"
+
+    recent = _pair(row.recent_served_accuracy, None, row.recent_frozen_accuracy, None)
+    bundle = f"{row.bundle_and_version}, release {row.release}; {row.delivery}".removesuffix("; ")
+    machine = [row.machine, row.runtime, f"edge-agent {row.agent_version}" if row.agent_version else ""]
+    measured = [
+        _measured("disk free", row.disk_free_bytes),
+        _measured("memory free", row.memory_free_bytes),
+        "" if row.temperature_c is None else f"{row.temperature_c:.1f} degrees Celsius",
+        _measured("a day received", row.bytes_per_day),
+    ]
+    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {_age(now_s - row.drift_s)}"
+    lines = [
+        ("device", row.device),
+        ("seen", f"{_age(now_s - row.last_seen_s)}, first {_age(now_s - row.first_seen_s)}"),
+        ("link", state(row.link, row.link_since_s)),
+        ("health", state(row.health, row.health_since_s)),
+        ("learning", state(row.learning, row.learning_since_s)),
+        ("problem", row.problem),
+        ("bundle", bundle if row.bundle else ""),
+        ("head", f"{row.head} ({row.learner})" if row.head else ""),
+        ("labels", str(row.labels)),
+        ("accuracy", _pair(row.served_accuracy, row.served_r2, row.frozen_accuracy, row.frozen_r2)),
+        ("recently", recent),
+        ("drift", drift),
+        ("machine", ", ".join(filter(None, machine))),
+        ("measured", ", ".join(filter(None, measured))),
+        ("tags", _named(view.tags)),
+        ("attributes", _named(view.attributes)),
+        ("groups", ", ".join(groups)),
+        ("note", view.note),
+    ]
+    return [(title, text) for title, text in lines if text]
 
 
-def _r2(sums: AnySums) -> float | None:
-    """None, too, while the targets have not varied."""
-    return sums.r2 if isinstance(sums, ValueSums) and not math.isnan(sums.r2) else None
+def _named(texts: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in texts.items())
+
+
+def _measured(what: str, count_bytes: float | None) -> str:
+    return "" if count_bytes is None else f"{_size(count_bytes)} {what}"
+
+
+def _size(count_bytes: float) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count_bytes >= length:
+            return f"{count_bytes / length:.1f} {unit}"
+    return f"{count_bytes:.0f} B"
+
+
+def _pair(served: float | None, served_r2: float | None, frozen: float | None, frozen_r2: float | None) -> str:
+    if served is None and served_r2 is None:
+        return ""
+    return f"{_quality(served, served_r2)} served, {_quality(frozen, frozen_r2)} frozen"
+
+
+def _plain_day(day: DayRow, row: RegistryRow) -> JsonValue:
+    served, frozen = _day_accuracies(day, row)
+    return {
+        "day": _date(day.day),
+        "labels": day.labels,
+        "served_accuracy": served,
+        "frozen_accuracy": frozen,
+        "bytes": day.bytes,
+    }
+
+
+def _day_line(day: DayRow, row: RegistryRow) -> tuple[str, ...]:
+    served, frozen = _day_accuracies(day, row)
+    return _date(day.day), str(day.labels), _quality(served, None), _quality(frozen, None), str(day.bytes)
+
+
+def _day_accuracies(day: DayRow, row: RegistryRow) -> tuple[float | None, float | None]:
+    """Of the served and the frozen head; none on a day without labels, or where the device has no accuracy."""
+    if day.labels <= 0 or row.served_accuracy is None:
+        return None, None
+    return day.served_right / day.labels, day.frozen_right / day.labels
+
+
+def _date(day: int) -> str:
+    return (EPOCH_BEGAN + timedelta(days=day)).strftime("%Y-%m-%d")
 
 
 def _quality(accuracy: float | None, r2: float | None) -> str:

@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 import headway
-from aggregator.commands.place import STATE_DIR, Place
+from aggregator.commands.enrolment_program import ENROLMENT_COMMANDS
+from aggregator.commands.place import Place
+from aggregator.commands.place_options import with_place
+from aggregator.commands.registry_program import REGISTRY_COMMANDS
 from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
@@ -31,17 +34,6 @@ def edge_fleet(log_level: str) -> None:
     log_to_stderr(log_level, "%(levelname)s %(name)s %(message)s")
 
 
-def _with_place(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where the store is."""
-    config = option("--config", group="Place", type=file_path(), metavar="FILE", help="aggregator.toml")
-    state_dir = option(
-        "--state-dir", group="Place", type=click.Path(), metavar="DIR", default_elsewhere=STATE_DIR,
-        help="Where the store is",
-    )  # fmt: skip
-    made: Callable[..., Any] = config(state_dir(command))
-    return made
-
-
 def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[Any], Any]:
     """An option that wins over a setting of the file (``table.key``), whose sentence, default and limits it shows."""
     entry = SETTINGS[place]
@@ -52,7 +44,7 @@ def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[
 
 
 @edge_fleet.command("serve")
-@_with_place
+@with_place
 @_overruling("bundle.path", "--bundle", group="Fleet", type=click.Path(), metavar="FILE")
 @_overruling("fleet.name", "--fleet", group="Fleet", metavar="NAME")
 @_overruling("mqtt.host", "--host", group="Broker", metavar="NAME")
@@ -69,18 +61,12 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-@edge_fleet.command("devices")
-@_with_place
-@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
-def _devices(config: Path | None, state_dir: str | None, as_json: bool) -> None:
-    """List the fleet's devices."""
-    from aggregator.commands.devices import list_devices
-
-    list_devices(Place(config, state_dir).store(), SystemClock(), as_json)
+for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS):
+    edge_fleet.add_command(_command)
 
 
 @edge_fleet.command("remove")
-@_with_place
+@with_place
 @click.argument("device", metavar="DEVICE")
 def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     """Subtract what a device contributed and forget the device."""
@@ -90,7 +76,7 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
 
 
 @edge_fleet.command("readmit")
-@_with_place
+@with_place
 @click.argument("device", metavar="DEVICE")
 def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
@@ -129,7 +115,7 @@ class _Deliver(Command):
 
 
 @edge_fleet.command("deliver", cls=_Deliver)
-@_with_place
+@with_place
 @click.argument("bundle", type=file_path(), required=False, metavar="[BUNDLE]")
 @option("--devices", group="Order", multiple=True, metavar="DEVICE...", help="Who should run it")
 @option("--all", "everybody", group="Order", is_flag=True, help="Every device, those that join later, the aggregator")
@@ -150,79 +136,10 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
 
 
 @edge_fleet.command("deliveries")
-@_with_place
+@with_place
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what is ordered and how far it is."""
     from aggregator.commands.deliver import list_deliveries
 
     list_deliveries(Place(config, state_dir).store(), as_json)
-
-
-@edge_fleet.command("enroll")
-@_with_place
-@click.argument("device", required=False, metavar="[NAME]")
-@option("--groups", group="Code", default="", metavar="A,B", help="Groups that the device belongs to")
-@option("--reusable", group="Code", is_flag=True, help="For several devices, which name themselves")
-@option("--count-max", group="Code", type=int, default=1, show_default=True, metavar="N", help="How many devices")
-@option(
-    "--expires",
-    group="Code",
-    default="24h",
-    show_default=True,
-    metavar="TIME",
-    help="When it ends: 30m, 24h or 7d from now",
-)
-def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
-    """Print a code with which a device joins.
-
-    A code for NAME can be used once; with --reusable instead of a name, by --count-max devices.
-    """
-    from aggregator.commands.enrolment import enroll
-
-    enroll(Place(config, state_dir).configured(), SystemClock(), **given)
-
-
-@edge_fleet.command("revoke")
-@_with_place
-@click.argument("device", metavar="NAME")
-def _revoke(config: Path | None, state_dir: str | None, device: str) -> None:
-    """Shut a lost device out, now and for good."""
-    from aggregator.commands.enrolment import revoke
-
-    revoke(device, Place(config, state_dir).configured(), SystemClock())
-
-
-@edge_fleet.command("certificates")
-@_with_place
-@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
-def _certificates(config: Path | None, state_dir: str | None, as_json: bool) -> None:
-    """List which devices have joined, and until when their certificates are good."""
-    from aggregator.commands.enrolment import list_certificates
-
-    list_certificates(Place(config, state_dir).store(), SystemClock(), as_json)
-
-
-@edge_fleet.command("join-server")
-@_with_place
-def _join_server(config: Path | None, state_dir: str | None) -> int:
-    """Serve the address at which devices join."""
-    from aggregator.commands.join_server import serve_joins
-
-    return serve_joins(Place(config, state_dir).configured(), SystemClock())
-
-
-@edge_fleet.command("broker-config")
-@_with_place
-@click.argument("folder", type=file_path(), metavar="DIR")
-@option("--name", "hosts", group="Broker", multiple=True, metavar="NAME", help="Name or address by which it is reached")
-@option("--user", group="Broker", default="mosquitto", show_default=True, help="The user as whom mosquitto runs")
-@option(
-    "--persistence", group="Broker", type=file_path(), default="/var/lib/mosquitto", show_default=True, metavar="DIR",
-    help="Where it keeps its messages",
-)  # fmt: skip
-def _broker_config(config: Path | None, state_dir: str | None, **given: Any) -> None:
-    """Write a configuration of mosquitto for this fleet into DIR."""
-    from aggregator.commands.enrolment import write_broker_config
-
-    write_broker_config(Place(config, state_dir).configured(), SystemClock(), **given)

@@ -5,9 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from headway.fields import JsonValue, json_line
 from headway.printable import printable, printable_lines
 
 STYLES = {"yes": "green", "no": "dim", "there": "green", "has not reported": "dim", "-": "dim"}
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart, for `print_table`."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def print_json_rows(rows: Sequence[JsonValue]) -> None:
+    """A JSON list with each row on a line of its own, which programs may cut up."""
+    print("[" + ",\n ".join(map(json_line, rows)) + "]")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str, right: frozenset[str]) -> None:

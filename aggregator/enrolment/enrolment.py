@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.enrolment.authority import Authority, Issued, Role, key_sha256, requested_key, signed_by
+from aggregator.registry import put_list_group
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from headway.errors import ConfigError, RemoteError
@@ -47,11 +48,10 @@ class Enrolment:
             raise ConfigError(f"a code for {count_max} devices: give 1 to {CODE_COUNT_MAX:,}")
         if not lasts_s > 0:
             raise ConfigError(f"a code that lasts {lasts_s:g} s is of no use; give a longer time")
-        for group in groups:
-            checked_name(group, "group")
         code = JoinCode.new(self._authority.sha256)
         names = json.dumps(sorted(set(groups)))
         with self._store.transaction():
+            self._put_into(json.loads(names), (), now_s)
             row = JoinCodeRow(code.sha256, device, names, 0, count_max, now_s, now_s + lasts_s)
             self._store.rows(JOIN_CODES).put(row)
         return code
@@ -82,6 +82,10 @@ class Enrolment:
                     f"a device named {device} has joined before; give another --name, or ask for a code of its own: "
                     f"edge-fleet enroll {device}"
                 )
+            try:
+                self._put_into(json.loads(code.groups), (device,), now_s)
+            except ConfigError as error:
+                raise JoinRefused(str(error)) from error
             codes.put(replace(code, used=code.used + 1))
             issued = self._authority.issue(device, key, Role.CLIENT, now_s, self._days)
             return self._answer(self._record(issued, device, code.groups, code.sha256, digest, now_s))
@@ -132,6 +136,10 @@ class Enrolment:
         with self._store.transaction():
             rows = self._store.rows(CERTIFICATES).all()
         return [(row.serial, row.revoked_s) for row in rows if row.revoked_s and row.expires_s > now_s]
+
+    def _put_into(self, groups: Sequence[str], devices: Sequence[str], now_s: float) -> None:
+        for group in groups:
+            put_list_group(self._store, group, devices, (), now_s)
 
     @staticmethod
     def _device(asked: str, code: JoinCodeRow) -> str:

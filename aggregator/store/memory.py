@@ -22,6 +22,8 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.registry_memory import MemoryRegistry
+from aggregator.store.registry_row import RegistryRow
 from aggregator.store.rows import EVERY
 
 Key = TypeVar("Key")
@@ -49,6 +51,7 @@ class _Rows:
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
     removed: set[tuple[str, int]] = field(default_factory=set)
     clearings: dict[str, None] = field(default_factory=dict)
+    registry: dict[str, RegistryRow] = field(default_factory=dict)
     collections: KeptCollections = field(default_factory=KeptCollections)
 
 
@@ -71,6 +74,10 @@ class MemoryStore:
     def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
         return MemoryRows(self._rows.collections, collection)
 
+    @property
+    def registry(self) -> MemoryRegistry:
+        return MemoryRegistry(self._rows.registry, self._rows.collections)
+
     def number(self, name: str) -> int:
         return self._rows.numbers.get(name, 0)
 
@@ -82,6 +89,9 @@ class MemoryStore:
 
     def put_device(self, row: DeviceRow) -> None:
         self._rows.devices[row.device] = row
+
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        self._rows.devices.update({row.device: row for row in rows})
 
     def devices(self) -> list[DeviceRow]:
         return [self._rows.devices[name] for name in sorted(self._rows.devices)]
@@ -242,6 +252,7 @@ class MemoryStore:
         rows.events[:] = [row for row in rows.events if row.device != device]
         rows.devices.pop(device, None)
         rows.deliveries.pop(device, None)
+        rows.registry.pop(device, None)
         rows.requests.pop(device, None)
         rows.collections.remove_device(device, EVERY)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aggregator.store.collection import Collection, Row, Rows
+from aggregator.store.registry_row import RegistryTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,11 @@ class Store(Protocol):
         """The rows of one collection (`aggregator.store.rows`)."""
         ...
 
+    @property
+    def registry(self) -> RegistryTable:
+        """What is known of each device, typed; filters look into it."""
+        ...
+
     def number(self, name: str) -> int:
         """A named number (boot count, version floor); 0 before it was put."""
         ...
@@ -165,6 +171,10 @@ class Store(Protocol):
     def device(self, device: str) -> DeviceRow | None: ...
 
     def put_device(self, row: DeviceRow) -> None: ...
+
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        """The same for many at once."""
+        ...
 
     def devices(self) -> list[DeviceRow]:
         """Every device, by name."""

@@ -37,12 +37,14 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
+from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, table_of
+from aggregator.store.sql_rows import SqlRows, put, put_all, table_of
 from headway.errors import LocalError, StoreError
 
 # tables of the collections, by name
 COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
+REGISTRY = registry_table(schema.metadata)
 
 
 class SqlStore:
@@ -56,6 +58,7 @@ class SqlStore:
         self._active: Connection | None = None
         try:
             self._engine = open_engine(url)
+            self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
             with self.transaction():
@@ -96,6 +99,9 @@ class SqlStore:
 
     def put_device(self, row: DeviceRow) -> None:
         self._put(schema.devices, asdict(row))
+
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        put_all(self._run, schema.devices, [asdict(row) for row in rows])
 
     def devices(self) -> list[DeviceRow]:
         rows = self._run(select(schema.devices).order_by(schema.devices.c.device)).mappings()
@@ -305,6 +311,7 @@ class SqlStore:
             schema.devices,
             schema.deliveries,
             schema.removal_requests,
+            REGISTRY,
         ):
             self._run(delete(table).where(table.c.device == device))
         for collection in EVERY:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Generic
 
@@ -29,6 +29,7 @@ from sqlalchemy.types import TypeEngine
 from aggregator.store.collection import Collection, Row, Value
 
 Run = Callable[..., Any]
+ROWS_AT_ONCE = 500
 
 # keys sort by code point in every store; PostgreSQL sorts by the language of the database unless told
 CODE_POINTS = Text().with_variant(Text(collation="C"), "postgresql")
@@ -57,6 +58,17 @@ def put(run: Run, table: Table, values: dict[str, Any]) -> None:
     if not rest and run(select(func.count()).select_from(table).where(same)).scalar():
         return
     run(insert(table), values)
+
+
+def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """The same for many rows at once, of a table whose key is one column; of each key the last row counts."""
+    (key,) = table.primary_key
+    newest = {row[key.name]: row for row in rows}
+    names = list(newest)
+    for start in range(0, len(names), ROWS_AT_ONCE):
+        some = names[start : start + ROWS_AT_ONCE]
+        run(delete(table).where(key.in_(some)))
+        run(insert(table), [newest[name] for name in some])
 
 
 class SqlRows(Generic[Row]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -12,15 +13,20 @@ from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.doubts import Doubts
 from edge_agent.learner.drift import Drift, ErrorDrift
 from edge_agent.learner.exact import CANDIDATE, ExactTrainer
-from edge_agent.learner.gate import FROZEN, ROWS, ClassScorer, Decision, Gate, Scorer, build_scorer
+from edge_agent.learner.gate import FROZEN, ROWS, SCORED_MIN, ClassScorer, Decision, Gate, Scorer, build_scorer
 from edge_agent.learner.label_history import LabelHistory, LearnedLabel, Standing, forget_scores
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.trainer import Trainer
 from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.fields import Fields, JsonValue
-from headway.maths import Statistics
+from headway.maths import Statistics, Task
 from headway.samples import UNLABELLED, Label, class_index, no_label
+
+# one of each of two classes; of values so few tell nothing
+CLASS_LABELS_MIN = 2
+# numbers, classes given, log-probabilities of both heads: `Doubts.judge` and `Doubts.count`
+JudgeLabels = Callable[[Sequence[int], Sequence[int], Float64, Float64], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,13 @@ class Judging:
     def learns_again(self) -> bool:
         """Whether the trainer's heads on a label's window follow from the labels before, so that none is kept."""
         return self._exact is not None
+
+    @property
+    def frozen_share(self) -> float:
+        """What the frozen head's say is beside the learned one in service, see `Gate.frozen_share`."""
+        if self._variant.task is not Task.CLASSIFICATION:
+            return 0.0
+        return self.gate.frozen_share(self._trainer.leave_one_out(), self._trainer.pending)
 
     def take(self, entry: LearnedLabel) -> None:
         """One more label."""
@@ -179,14 +192,18 @@ class Judging:
         if self._exact is None or not isinstance(self.scorer, ClassScorer):
             return
         known = self.history.known(entry.number)
+        before = np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64)
+        self._judge_labels(self.doubts.count, [entry], known, before)
         if not self._exact.few:
-            self._judge_labels([entry], known, np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64))
+            self._judge_labels(self.doubts.judge, [entry], known, before)
         left_out = None if self._exact.pending else self._exact.left_out()
         if left_out is not None:
             newest = known[-len(left_out) :]
-            self._judge_labels(newest, known, left_out[len(left_out) - len(newest) :])
+            self._judge_labels(self.doubts.judge, newest, known, left_out[len(left_out) - len(newest) :])
 
-    def _judge_labels(self, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64) -> None:
+    def _judge_labels(
+        self, judge: JudgeLabels, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64
+    ) -> None:
         """known: every label so far that is kept. learned: log-probabilities of `entries`, float64 (n, C)."""
         if not entries or not isinstance(self.scorer, ClassScorer):
             return
@@ -200,7 +217,7 @@ class Judging:
         met = np.bincount([class_index(entry.label) for entry in known], minlength=learned.shape[1])
         judged = (labels < frozen.shape[1]) | (met[labels] > 1)
         numbers = np.array([entry.number for entry in entries])
-        self.doubts.judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
+        judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
 
     def _learn_again(self, standing: Standing) -> Drift | None:
         """Go back, and take the labels since as they are now; the newest alarm on the way."""
@@ -235,7 +252,8 @@ class Judging:
 
     def _fresh(self) -> tuple[Gate, Scorer, ErrorDrift]:
         settings, classes = self._settings, len(self._variant.classes)
-        gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors)
+        least = CLASS_LABELS_MIN if self._variant.task is Task.CLASSIFICATION else SCORED_MIN
+        gate = Gate(settings.gate_discount, settings.gate_margin, settings.gate_errors, least)
         return gate, build_scorer(self._variant.task, classes, ROWS), ErrorDrift(settings.drift)
 
 

@@ -15,7 +15,7 @@ from edge_agent.learner.gate import FROZEN, Decision, added
 from edge_agent.learner.judging import Judging, widened
 from edge_agent.learner.label_history import LearnedLabel
 from edge_agent.learner.saved_parts import parts_of, under
-from edge_agent.learner.serving import Prediction, ServedTemperatures, cautious, tempered, with_missed
+from edge_agent.learner.serving import Prediction, ServedTemperatures, beside, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.pipeline import Features
 from headway.arrays import Bools, Float32, Int8
@@ -143,10 +143,11 @@ class HeadLearner:
         if name == FROZEN:
             frozen = tempered(outputs, calibration.temperature, self.task)
             return Prediction(with_missed(frozen, calibration.missed, self.names.added & self.names.predicted), name)
-        if unlabelled.any():
-            frozen = tempered(self._apply(self._frozen, features), calibration.temperature, self.task)
-            outputs = cautious(outputs, frozen, unlabelled, self.names.added)
-        return self._temperatures.prediction(outputs, name)
+        share = self._judging.frozen_share
+        if share or unlabelled.any():
+            frozen = tempered(self._apply(self._frozen, features), calibration.judged, self.task)
+            outputs = beside(outputs, frozen, share, unlabelled, self.names.added)
+        return self._temperatures.prediction(outputs, name, float(unlabelled.mean()) if len(unlabelled) else 0.0)
 
     def learn(self, features: Features, label: Label, served: Prediction) -> None:
         """One labelled window: score every candidate on it first, then learn it, then let the gate decide.

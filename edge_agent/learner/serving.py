@@ -67,21 +67,29 @@ def tempered(probability: Float32, temperature: float, task: Task) -> Float32:
     return _answering((power / power.sum(axis=1, keepdims=True)).astype(np.float32), probability)
 
 
-def cautious(learned: Float32, frozen: Float32, unlabelled: Bools, added: Bools) -> Float32:
-    """A learned head's probabilities where some classes have no label on this device; float32 (n, C).
+def beside(learned: Float32, frozen: Float32, share: float, unlabelled: Bools, added: Bools) -> Float32:
+    """A learned head's probabilities where the frozen head still has a say; float32 (n, C).
 
-    Where the frozen head names a class without a label, the two are averaged, the frozen one at `FROZEN_SHARE`.
-    Where it names another, the window may still be of one: it has that share times the share of such classes.
-    unlabelled: bool (C,), of the classes that may be predicted; added: bool (C,), those that the frozen head does not
-    know, of which it says what the learned one says.
+    share: what it has everywhere, see `Gate.frozen_share`; the weighted mean of both heads' log-probabilities, which
+    leaves the answer to the one that is surer. Where it names a class without a label, the two are averaged, the frozen
+    one at `FROZEN_SHARE`. Where it names another, the window may still be of one: it has that share times the share of
+    such classes.
+    frozen: float32 (n, C); unlabelled: bool (C,), of the classes that may be predicted; added: bool (C,), those that
+    the frozen head does not know, of which it says what the learned one says.
     """
-    chances = np.where(unlabelled[frozen.argmax(axis=1)], 1.0, unlabelled.mean())
-    share = (FROZEN_SHARE * chances)[:, None].astype(np.float32)
     others = learned[:, added]
-    whole = frozen * (1.0 - others.sum(axis=1, keepdims=True))
+    # a sum that rounding made more than one leaves nothing
+    whole: Float32 = frozen * np.maximum(1.0 - others.sum(axis=1, keepdims=True), 0.0)
     whole[:, added] = others
-    mixed: Float32 = (1.0 - share) * learned + share * whole
-    return mixed
+    mixed = learned
+    if share:
+        product = np.power(learned.astype(np.float64), 1.0 - share) * np.power(whole.astype(np.float64), share)
+        mixed = (product / product.sum(axis=1, keepdims=True)).astype(np.float32)
+    if not unlabelled.any():
+        return mixed
+    chances = np.where(unlabelled[frozen.argmax(axis=1)], 1.0, unlabelled.mean())
+    weight = (FROZEN_SHARE * chances)[:, None].astype(np.float32)
+    return np.asarray((1.0 - weight) * mixed + weight * whole)
 
 
 def with_missed(frozen: Float32, share: float, added: Bools) -> Float32:
@@ -160,11 +168,14 @@ class ServedTemperatures:
         self._labels: dict[str, ServedLabels] = {}
         self._found: dict[str, float] = {}
 
-    def prediction(self, probability: Float32, head: str) -> Prediction:
-        """Serve what `head` says, float32 (n, C), at its temperature."""
+    def prediction(self, probability: Float32, head: str, unlabelled: float = 0.0) -> Prediction:
+        """Serve what `head` says, float32 (n, C), at its temperature; the less surely the more classes no label judges.
+
+        unlabelled: share of classes without a label here.
+        """
         if head not in self._found:
             self._found[head] = self._labels.get(head, ServedLabels.none()).temperature
-        temperature = self._found[head]
+        temperature = self._found[head] * 2.0 ** (TEMPERATURE_LOG2_DEVIATION * unlabelled)
         return Prediction(tempered(probability, temperature, self._task), head, temperature)
 
     def learn(self, number: int, served: Prediction, label: Label) -> None:

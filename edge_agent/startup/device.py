@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer
+from edge_agent.health import HealthReports
 from edge_agent.labels import LinuxMachineState, MachineState, Policy
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import Sensor
@@ -28,11 +29,13 @@ def build_device(
     loop: type[DeviceLoop] = DeviceLoop,
     stop: StopRequest | None = None,
     folder: Path | None = None,
+    health: HealthReports | None = None,
 ) -> DeviceLoop:
     """A device that is ready to start, on an opened bundle and store.
 
     connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
-    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder: as for `DeviceLoop`.
+    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder, health: as for
+    `DeviceLoop`.
     Raises ConfigError for a policy that this machine cannot follow.
     """
     store, backup = opened.store, opened.backup
@@ -56,5 +59,6 @@ def build_device(
         replace_database=None if backup is None else backup.replace_database,
         stop=stop,
         folder=folder,
+        health=health,
         notes=[(name, text) for name, text in notes if text],
     )

@@ -18,19 +18,22 @@ def fit_temperature(logits: Float64, labels: Int64, usual_log2: float = 0.0, gri
     A handful of rows moves it, many rows decide: argmin of sum of log-losses + (log2 T - usual)^2 / 2.
     logits: float64 (n, C) of samples the head was not trained on; labels: int64 (n,). 1 without any row.
     """
-    return fit_temperatures(logits, labels, (usual_log2,), grid)[0]
+    return fit_temperatures(logits, labels, ((usual_log2, 1.0),), grid)[0]
 
 
 def fit_temperatures(
-    logits: Float64, labels: Int64, usual_log2: tuple[float, ...], grid: Float64 = TEMPERATURES
+    logits: Float64, labels: Int64, priors: tuple[tuple[float, float], ...], grid: Float64 = TEMPERATURES
 ) -> tuple[float, ...]:
-    """`fit_temperature` for several priors at the price of one."""
+    """`fit_temperature` for several priors at the price of one.
+
+    priors: (usual log2 T, what a row's loss counts for) each.
+    """
     if not len(labels):
-        return (1.0,) * len(usual_log2)
+        return (1.0,) * len(priors)
     rows = np.arange(len(labels))
     surprises = -log_softmax(logits / grid[:, None, None])[:, rows, labels].sum(axis=1)
-    priors = (0.5 * (np.log2(grid) - usual) ** 2 for usual in usual_log2)
-    return tuple(float(grid[int(np.argmin(surprises + prior))]) for prior in priors)
+    totals = (counts * surprises + 0.5 * (np.log2(grid) - usual) ** 2 for usual, counts in priors)
+    return tuple(float(grid[int(np.argmin(total))]) for total in totals)
 
 
 def scoring_loss(probabilities: Float64, labels: Int64) -> Float64:

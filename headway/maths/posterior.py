@@ -140,6 +140,11 @@ class Posterior:
             result[rows[alone], labels[alone]] = ABSENT
         return results
 
+    def times(self, vectors: Float64) -> Float64:
+        """S^-1 times vectors, float64 (m, d): the metric in which distances to a class are counted."""
+        axes = self._inverse
+        return self._scale * axes.out(axes.times(axes.into(vectors)))
+
     def running(self) -> RunningPosterior:
         """The same posterior, ready to take in single samples."""
         return RunningPosterior(

@@ -4,6 +4,7 @@ from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRI
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
+from headway.wire.health import Health, checked_attributes
 from headway.wire.messages import (
     CLASSES_MAX,
     JSON_TYPE,
@@ -76,6 +77,7 @@ __all__ = [
     "Event",
     "FileRange",
     "FleetPrior",
+    "Health",
     "History",
     "Kind",
     "Metrics",
@@ -95,6 +97,7 @@ __all__ = [
     "aggregator_subscriptions",
     "branch_epoch",
     "change_between",
+    "checked_attributes",
     "checked_name",
     "dequantise",
     "device_subscriptions",

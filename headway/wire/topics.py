@@ -25,6 +25,7 @@ class Kind(StrEnum):
     UPDATE = "update"
     EVENT = "event"
     TRIAL = "trial"
+    HEALTH = "health"
     DESIRED = "desired"
     ACK = "ack"
     REQUEST = "request"
@@ -42,6 +43,7 @@ FROM_DEVICES = (
     Kind.UPDATE,
     Kind.EVENT,
     Kind.TRIAL,
+    Kind.HEALTH,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )

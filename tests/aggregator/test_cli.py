@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
-from aggregator.commands.devices import as_table, summarise
+from aggregator.commands.devices import as_table
 from aggregator.config import sqlite_url
+from aggregator.registry import typed_row
 from aggregator.store.protocol import DeviceRow
 from aggregator.store.sql import SqlStore
 from headway.maths.metrics import ClassificationSums
@@ -38,7 +39,7 @@ def state_dir(tmp_path: Path) -> Path:
 
 
 def test_the_table_lines_up() -> None:
-    assert as_table([summarise(BUSY), summarise(SILENT)], 1007.0).splitlines() == [
+    assert as_table([typed_row(BUSY), typed_row(SILENT)], 1007.0).splitlines() == [
         "DEVICE   ONLINE  EPOCH   COUNTER  LABELS  SERVED  FROZEN  HEAD        SEEN     BUNDLE",
         "wrist-1  yes     012345  3        12      83.3 %  50.0 %  lda/source  7 s ago  watch 1.2.0",
         "wrist-2  no      0       0        0       -       -       -           3 d ago  -",
@@ -199,7 +200,7 @@ def test_a_terminal_gets_a_table_in_which_names_are_no_markup(
 def test_what_a_device_says_can_neither_forge_a_line_nor_act_on_the_terminal() -> None:
     acting = "\x1b]0;owned\x07\x1b[2Jgood\nother-device  yes"
     reported = Reported(acting, "1", "s", "exact", "litert", "0", "x", 1, "exact\x1b[8m")
-    shown = as_table([summarise(replace(BUSY, reported=reported.encode()))], 1007.0)
+    shown = as_table([typed_row(replace(BUSY, reported=reported.encode()))], 1007.0)
     assert len(shown.splitlines()) == 2, "the header and one device"
     assert is_printable("".join(shown.splitlines()))
     assert "\\x1b]0;owned\\x07\\x1b[2Jgood\\nother-device  yes 1" in shown

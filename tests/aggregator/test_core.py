@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregator.commands.devices import summarise
 from aggregator.core import BOOT
 from aggregator.effects import Effect
 from aggregator.policy import Limits, Method, Policy
+from aggregator.registry import typed_row
 from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics
 from headway.ports import Outgoing, Received
@@ -307,7 +307,7 @@ def test_metrics_over_more_classes_than_the_bundles_are_kept_and_shown() -> None
     fleet.send(Received(topic(FLEET, "a", Kind.METRICS), metrics.encode()))
     assert fleet.refusals == {}
     (row,) = fleet.store.devices()
-    summary = summarise(row)
+    summary = typed_row(row)
     assert summary.served_accuracy == 1.0
 
 

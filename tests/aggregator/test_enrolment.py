@@ -18,9 +18,10 @@ from cryptography.x509.oid import NameOID
 from aggregator.config import sqlite_url
 from aggregator.enrolment.authority import FOLDER, KEY, Authority, Role, private_pem
 from aggregator.enrolment.enrolment import Broker, Enrolment, JoinRefused
+from aggregator.registry import put_filter_group
 from aggregator.store import Store
 from aggregator.store.memory import MemoryStore
-from aggregator.store.rows import JOIN_CODES
+from aggregator.store.rows import JOIN_CODES, MEMBERS, MemberRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, RemoteError, StoreError
 from headway.joining import JoinCode, JoinRequest, RenewRequest
@@ -77,6 +78,17 @@ def test_a_code_for_one_device_is_used_once(enrolment: Enrolment, store: Store) 
     certificate = x509.load_pem_x509_certificate(answer.certificate.encode())
     assert certificate.subject.rfc4514_string() == "CN=wrist-1"
     assert json.loads(enrolment.certificates()[0].groups) == ["gym"]
+    with store.transaction():
+        assert store.rows(MEMBERS).where(group_name="gym") == [MemberRow("wrist-1", "gym")]
+
+
+def test_a_group_must_be_a_list(enrolment: Enrolment, store: Store) -> None:
+    with store.transaction():
+        put_filter_group(store, "busy", "labels > 5", NOW_S)
+    with pytest.raises(ConfigError, match="busy"):
+        enrolment.new_code("a", ["busy"], 1, NOW_S, DAY_S)
+    with pytest.raises(ConfigError, match="group"):
+        enrolment.new_code("a", ["b/c"], 1, NOW_S, DAY_S)
 
 
 def test_a_reusable_code_is_counted(enrolment: Enrolment, store: Store) -> None:

@@ -21,6 +21,7 @@ from headway.maths.statistics import Statistics, pack, to_arrays
 from headway.ports import Outgoing, Received
 from headway.tensors import encode_tensors
 from headway.wire.fleet_prior import PriorRequest
+from headway.wire.health import Health
 from headway.wire.messages import Event, Metrics, PublishedHead, Reported, Status
 from headway.wire.topics import FROM_DEVICES, Kind, topic
 from headway.wire.trial import TrialReport
@@ -236,6 +237,7 @@ GENUINE = {
     Kind.METRICS: Metrics(1, 1, *[ClassificationSums.empty(len(CLASSES))] * 2).encode(),
     Kind.EVENT: Event("drift", {"x": 1}).encode(),
     Kind.TRIAL: TrialReport("", 0, "none").encode(),
+    Kind.HEALTH: Health("on", 10, 10, 40.5, {"site": "north"}).encode(),
     Kind.REQUEST: b"{}",
     Kind.PRIOR_REQUEST: PriorRequest(SPACE, 0).encode(),
 }

@@ -79,6 +79,9 @@ def test_devices_are_replaced_and_listed_by_name(store: Store) -> None:
         assert store.device("b") == newer
         assert store.device_count() == 2
         assert [row.device for row in store.devices()] == ["a", "b"]
+        store.put_devices([DeviceRow("c", 1.0, 2.0), newer, DeviceRow("b", 1.0, 3.0)])
+        store.put_devices([])
+        assert [(row.device, row.last_seen_s) for row in store.devices()] == [("a", 2.0), ("b", 3.0), ("c", 2.0)]
 
 
 def test_statistics_are_kept_per_device_and_epoch_and_found_by_space(store: Store) -> None:

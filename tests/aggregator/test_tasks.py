@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.commands.devices import as_table, summarise
+from aggregator.commands.devices import as_table
 from aggregator.effects import Effect
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import AveragingPolicy, Method, Policy
+from aggregator.registry import typed_row
 from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import BundleError
 from headway.maths.metrics import ClassificationSums
@@ -66,7 +67,7 @@ def test_metrics_of_another_task_are_refused_and_the_right_ones_shown() -> None:
         assert subject.refusals == {("", "malformed"): 1} or subject.refusals == {("a", "malformed"): 1}
         subject.send(Received(topic(FLEET, "a", Kind.METRICS), Metrics(1, 2, sums, sums).encode()))
         with subject.store.transaction():
-            rows = [summarise(row) for row in subject.store.devices()]
+            rows = [typed_row(row) for row in subject.store.devices()]
         assert rows[0].scored == 50
         shown[task] = (rows[0].served_accuracy, rows[0].served_r2, as_table(rows, 0.0))
     assert shown[Task.MULTI_LABEL][0] == 1.0

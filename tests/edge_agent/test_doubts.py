@@ -95,6 +95,42 @@ def test_the_only_label_of_a_class_that_training_never_had_is_not_doubted() -> N
     assert 20 not in [doubt.number for doubt in subject.learner.doubts]
 
 
+def judged(share_wrong: float, *, classes: int = 2) -> Doubts:
+    """A hundred labels, a share of which both heads give to another class, at odds of nine to one."""
+    doubts, sure = Doubts(), np.log(np.full((1, classes), 0.1 / (classes - 1)))
+    sure[0, 0] = np.log(0.9)
+    for number in range(100):
+        label = int(number % 10 < 10 * share_wrong)
+        doubts.count([number], [label], sure, np.zeros((1, classes)))
+        doubts.judge([number], [label], sure, np.zeros((1, classes)))
+    return doubts
+
+
+def test_the_more_labels_heads_disagree_with_the_less_improbable_must_a_doubted_one_be() -> None:
+    assert judged(0.1).all == [], "one in ten at odds of nine to one is what heads expect themselves"
+    assert len(judged(0.4).all) > 20
+
+
+def test_nobody_is_doubted_while_there_are_hardly_labels() -> None:
+    doubts, sure = Doubts(), np.log([[0.999, 0.001]])
+    doubts.judge([0, 1, 2], [0, 0, 1], np.repeat(sure, 3, axis=0), np.repeat(sure, 3, axis=0))
+    assert doubts.all == []
+    doubts.judge([3], [1], sure, sure)
+    assert [doubt.number for doubt in doubts.all] == [3]
+
+
+def test_thresholds_are_the_same_after_a_restart() -> None:
+    subject, restored = judged(0.3), Doubts()
+    restored.restore(subject.state(), 2)
+    row = np.log([[0.85, 0.15]])
+    for each in (subject, restored):
+        each.judge([100], [1], row, np.zeros((1, 2)))
+    assert restored.all == subject.all
+    assert Doubts().state()["judged"].shape == (0, 2)
+    with pytest.raises(StoreError, match="judgements"):
+        Doubts().restore({"judged": np.array([[1, 2]])}, 2)
+
+
 def test_only_the_newest_doubts_are_kept() -> None:
     doubts = Doubts()
     count = DOUBTS_MAX + 10

@@ -46,7 +46,7 @@ class Running:
 def served(weights: Weights = NOBODY, *, after: Any = None, temperatures: Mapping[str, float] = {}) -> ServedHeads:
     """after: the running posterior that the first head follows."""
     everything: Any = SimpleNamespace(running=lambda: after)
-    solved = Solved({"good": head(1), "bad": head(2)}, {}, temperatures, everything, met=True)
+    solved = Solved({"good": head(1), "bad": head(2)}, {}, temperatures, everything, everything, met=True)
     return ServedHeads(Ensemble(solved, weights, None), SETTINGS)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent import file_at_hand, intake, persistence
+from edge_agent import file_at_hand, intake
 from edge_agent.answer_draft import AnswerDraft, write_answer
 from edge_agent.attempts import Attempts
 from edge_agent.effects import Answer
 from edge_agent.loop import ATTEMPTS, DRAFT
+from edge_agent.persistence import states
 from edge_agent.sensors.spool import Spool
 from edge_agent.store.retrying import RETRY_S
 from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
@@ -84,7 +85,7 @@ def small_units() -> Iterator[None]:
     """A file of `ROWS` rows is a large one. How long classes last is off: a restart forgets it, on purpose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_at_hand, "UNIT_ROWS", UNIT_ROWS)
-        patch.setattr(persistence, "LEAD_MIN", float("inf"))
+        patch.setattr(states, "LEAD_MIN", float("inf"))
         yield
 
 

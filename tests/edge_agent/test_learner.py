@@ -172,6 +172,27 @@ def test_gate_judges_by_leave_one_out_while_there_is_any() -> None:
     assert (decision.after, decision.kind) == ("new", "leave-one-out")
 
 
+@pytest.mark.parametrize(("labels", "chosen"), [(1, FROZEN), (2, "exact")])
+def test_one_label_of_each_of_two_classes_may_be_enough(labels: int, chosen: str) -> None:
+    gate = Gate(discount=0.9, margin=1.0, left_out_min=2)
+    for _ in range(labels):
+        gate.record({FROZEN: 1.5, "exact": 1.5, "fleet": 0.0})
+    gate.decide({"exact": np.full(labels, 0.2)})
+    assert gate.serving == chosen
+
+
+def test_the_frozen_head_keeps_the_share_that_few_labels_leave_open() -> None:
+    gate = Gate(discount=0.9, margin=1.0)
+    for loss in (1.2, 0.1) * 6:
+        gate.record({FROZEN: loss, "exact": 2.0})
+    unsure, sure = np.array([0.1, 0.2] * 6), np.array([0.1, 0.05] * 6)
+    assert gate.frozen_share({"exact": unsure}) == 0.0, "it serves itself"
+    gate.decide({"exact": unsure})
+    assert gate.serving == "exact"
+    assert 0.5 > gate.frozen_share({"exact": unsure}) > gate.frozen_share({"exact": sure}) > 0.0
+    assert gate.frozen_share({}) == 0.0, "labels are many"
+
+
 def test_gate_returns_to_frozen_when_the_served_head_fails() -> None:
     gate = Gate(discount=0.9, margin=0.5)
     for _ in range(5):

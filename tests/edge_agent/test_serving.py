@@ -11,7 +11,8 @@ from edge_agent.config import LearnerSettings
 from edge_agent.labels.remembered import Window
 from edge_agent.learner import HeadLearner, LearnLabel, Prediction
 from edge_agent.learner.gate import FROZEN
-from edge_agent.learner.serving import ServedTemperatures, cautious, tempered, with_missed
+from edge_agent.learner.gate.frozen_score import FrozenScore
+from edge_agent.learner.serving import ServedTemperatures, beside, tempered, with_missed
 from edge_agent.store.journal import Entry
 from headway.arrays import Float32, Int64
 from headway.class_changes import ClassChanges
@@ -137,7 +138,7 @@ def test_the_frozen_head_decides_on_what_nobody_labelled_unless_the_other_is_sur
     unlabelled = np.array([False, True, True])
     frozen = probabilities([0.2, 0.6, 0.2], [0.2, 0.6, 0.2], [0.8, 0.1, 0.1])
     learned = probabilities([0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [0.3, 0.7, 0.0])
-    found = cautious(learned, frozen, unlabelled, NONE_ADDED)
+    found = beside(learned, frozen, 0.0, unlabelled, NONE_ADDED)
     assert np.allclose(found.sum(axis=1), 1.0)
     assert np.allclose(found[0], 0.4 * learned[0] + 0.6 * frozen[0])
     assert found.argmax(axis=1).tolist() == [1, 2, 0]
@@ -145,11 +146,46 @@ def test_the_frozen_head_decides_on_what_nobody_labelled_unless_the_other_is_sur
     assert np.allclose(found[2], learned[2] + (frozen[2] - learned[2]) * 0.4)
 
 
+def test_the_frozen_head_has_its_share_of_every_answer_and_the_surer_of_two_heads_decides() -> None:
+    all_labelled = np.zeros(3, bool)
+    learned, frozen = probabilities([0.5, 0.45, 0.05], [0.98, 0.01, 0.01]), probabilities([0.1, 0.8, 0.1])
+    found = beside(learned, np.repeat(frozen, 2, axis=0), 0.25, all_labelled, NONE_ADDED)
+    assert np.allclose(found.sum(axis=1), 1.0)
+    assert np.allclose(np.log(found[0, 1] / found[0, 0]), 0.75 * np.log(0.45 / 0.5) + 0.25 * np.log(8.0))
+    assert found.argmax(axis=1).tolist() == [1, 0]
+    assert beside(learned, frozen, 0.0, all_labelled, NONE_ADDED) is learned
+
+
+def test_a_class_that_is_never_predicted_gets_nothing_from_either_head() -> None:
+    learned, frozen = probabilities([0.0, 0.4, 0.6]), probabilities([0.0, 1.0, 0.0])
+    found = beside(learned, frozen, 0.2, np.zeros(3, bool), np.array([False, False, True]))
+    assert found[0, 0] == 0.0
+    assert np.isfinite(found).all()
+
+
 def test_of_an_added_class_the_frozen_head_says_what_the_learned_one_says() -> None:
     added, unlabelled = np.array([False, False, True]), np.array([False, True, False])
-    found = cautious(probabilities([0.1, 0.0, 0.9]), probabilities([0.3, 0.7, 0.0]), unlabelled, added)
+    found = beside(probabilities([0.1, 0.0, 0.9]), probabilities([0.3, 0.7, 0.0]), 0.0, unlabelled, added)
     assert found.argmax() == 2
     assert found[0, 2] == pytest.approx(0.9)
+
+
+def test_the_fewer_classes_have_a_label_the_less_sure_is_what_is_served() -> None:
+    subject, given = ServedTemperatures(Task.CLASSIFICATION), probabilities([0.7, 0.2, 0.1])
+    of_all, of_some = subject.prediction(given, "exact"), subject.prediction(given, "exact", unlabelled=0.5)
+    assert of_all.temperature == 1.0
+    assert of_some.temperature == pytest.approx(2.0**0.25)
+    assert of_some.probability.max() < of_all.probability.max()
+
+
+def test_labels_of_some_classes_hardly_make_the_frozen_head_surer_of_the_others() -> None:
+    sure = np.array([[3.0, 0.0, 0.0]], np.float32)
+    of_one, of_every = FrozenScore(3, 512), FrozenScore(3, 512)
+    for row in range(12):
+        of_one.add(sure, 0)
+        of_every.add(np.roll(sure, row % 3, axis=1), row % 3)
+    assert of_one.calibration.judged == of_every.calibration.judged
+    assert of_one.calibration.temperature > of_every.calibration.temperature
 
 
 def test_classes_that_the_frozen_head_cannot_name_make_it_less_sure_and_change_no_answer() -> None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aggregator.filters import parse_filter
+from aggregator.registry import VOCABULARY
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
-from headway.errors import BundleError, DataError, HeadwayError, RemoteError, StoreError
+from headway.errors import BundleError, ConfigError, DataError, HeadwayError, RemoteError, StoreError
 from headway.fields import canonical_json, parse_json
 from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
@@ -22,6 +24,11 @@ from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_messages import DECODE, MESSAGES
 
 TENSORS = "tensors.safetensors"
+FILTERS = (
+    b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
+    b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',
+    b"disk_free < 500MB or note contains \"x\" or link == 'online' or temperature == unknown",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ def targets() -> list[Target]:
         Target("bundle", tuple(golden_bundles().values()), _variant, BundleError),
         Target("bundle manifest", (small.manifest_bytes,), _variant, BundleError, with_manifest, exchanged),
         Target("bundle tensors", (small.members[TENSORS],), _variant, BundleError, with_tensors),
+        Target("filter", FILTERS, _filter, ConfigError),
         Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
         *messages,
         Target("spool file", seeds(), spool.read, DataError),
@@ -92,6 +100,10 @@ def targets() -> list[Target]:
 
 def _variant(payload: bytes) -> object:
     return decode_variant(decode_container(payload))
+
+
+def _filter(payload: bytes) -> object:
+    return parse_filter(payload.decode("utf-8", "replace"), VOCABULARY)
 
 
 def _topic(payload: bytes) -> object:

@@ -22,6 +22,7 @@ from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
 from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
+from headway.wire.health import Health
 from headway.wire.messages import (
     MESSAGE_BYTES_MAX,
     Ack,
@@ -127,6 +128,8 @@ MESSAGES: dict[str, Message] = {
     "desired-trial.json": Desired(SHA256, 250_000, "watch", "2.0.0", 4, "trial"),
     "request.json": RangeRequest(SHA256, 98_304, 98_304),
     "prior-request.json": PriorRequest(SPACE, 480),
+    "health.json": Health("on", 2_500_000_000, 310_000_000, 41.5, {"room": "cellar-2", "site": "Göteborg"}),
+    "health-silent.json": Health("paused"),
     "prior.safetensors": FleetPrior(9, wide_tables()),
     "file.safetensors": FileRange(SHA256, 98_304, 250_000, 1.5, b"part of a bundle"),
     "file-later.safetensors": FileRange(SHA256, 98_304, 250_000, 90.0, b""),
@@ -155,6 +158,8 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "desired-trial.json": Desired.decode,
     "request.json": RangeRequest.decode,
     "prior-request.json": PriorRequest.decode,
+    "health.json": Health.decode,
+    "health-silent.json": Health.decode,
     "prior.safetensors": FleetPrior.decode,
     "file.safetensors": FileRange.decode,
     "file-later.safetensors": FileRange.decode,
@@ -207,7 +212,8 @@ def test_json_with_a_key_too_many_or_too_few_is_refused(name: str) -> None:
     table = json.loads(MESSAGES[name].encode())
     with pytest.raises(RemoteError, match="unknown key"):
         DECODE[name](json.dumps({**table, "extra": 1}).encode())
-    optional = {"detail", "removed", "mode"} | ({"refused", "problem"} if name.startswith("ack") else set())
+    measured = {"attributes", "disk_free_bytes", "memory_free_bytes", "temperature_c"}
+    optional = {"detail", "removed", "mode"} | measured | ({"refused", "problem"} if name.startswith("ack") else set())
     for key in set(table) - optional:
         with pytest.raises(RemoteError):
             DECODE[name](json.dumps({k: v for k, v in table.items() if k != key}).encode())

@@ -166,7 +166,7 @@ def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path:
     subscriptions = device_subscriptions("plant", "wrist-1")
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
-        for kind in (Kind.STATUS, Kind.STATISTICS, Kind.UPDATE, Kind.REPORTED, Kind.METRICS, Kind.EVENT, Kind.REQUEST):
+        for kind in (Kind.STATUS, Kind.STATISTICS, Kind.UPDATE, Kind.REPORTED, Kind.METRICS, Kind.HEALTH, Kind.REQUEST):
             transport.publish(Outgoing(topic("plant", "wrist-1", kind), b"x"))
             assert not events.wait_for(Delivered).refused  # type: ignore[union-attr]
         for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from headway.ports import Outgoing, Received, TransportEvent
 from headway.wire.messages import PublishedHead
 from headway.wire.topics import ALL, Kind, topic
 from testbed.broker import Broker
-from tests.system.conftest import Device, wait_until
+from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
 
 pytestmark = [pytest.mark.system, pytest.mark.broker]
@@ -60,12 +61,20 @@ def solved_in_one_place(bundle: Path, x: np.ndarray, y: np.ndarray) -> bytes:
     return head.kernel.tobytes() + head.bias.tobytes()
 
 
+def listed(state_dir: Path, wanted: str) -> list[str]:
+    """What ``edge-fleet devices --filter`` finds beside the running service."""
+    command = [str(BIN / "edge-fleet"), "devices", "--state-dir", str(state_dir), "--filter", wanted, "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [row["device"] for row in json.loads(found)]
+
+
 def test_everything_is_killed_in_turn_and_every_label_counts_once(
-    new_device: NewDevice, aggregator: StartAggregator, fresh_broker: Broker, bundle: Path
+    new_device: NewDevice, aggregator: StartAggregator, fresh_broker: Broker, bundle: Path, tmp_path: Path
 ) -> None:
     broker = fresh_broker
     server = aggregator(broker)
-    devices = [new_device(f"d{number}", broker) for number in range(3)]
+    attributes = '[device.attributes]\nroom = "cellar"\n'
+    devices = [new_device(f"d{number}", broker, extra=attributes) for number in range(3)]
     x, y = data(3 * 40, seed=8)
     for device in devices:
         device.start()
@@ -100,6 +109,10 @@ def test_everything_is_killed_in_turn_and_every_label_counts_once(
         feed(4)
         wait_until(lambda: counted() == 120, "all 120 samples")
         found = head()
+        wanted = (
+            'learning == "on" and disk_free > 1MB and attribute.room == "cellar" and scored == 40 and not refused > 9'
+        )
+        wait_until(lambda: listed(tmp_path / "aggregator", wanted) == ["d0", "d1", "d2"], "what the registry says")
     assert found is not None
     assert (found.samples, found.devices) == (120, 3)
     assert found.head.kernel.tobytes() + found.head.bias.tobytes() == solved_in_one_place(bundle, x, y)

@@ -8,6 +8,21 @@ from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
+from aggregator.store.rows.registry import (
+    ATTRIBUTE,
+    DAYS,
+    GROUPS,
+    MEMBERS,
+    NOTE,
+    PROPERTIES,
+    SCORED_EPOCHS,
+    TAG,
+    DayRow,
+    GroupRow,
+    MemberRow,
+    PropertyRow,
+    ScoredEpochRow,
+)
 from aggregator.store.rows.rollouts import (
     ORDER_MODES,
     ROLLOUT_ACTS,
@@ -23,26 +38,52 @@ from aggregator.store.rows.rollouts import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
-    AUDIT, CERTIFICATES, JOIN_CODES, ORDER_MODES, QUARANTINED, ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, TRIALS
-)  # fmt: skip
+    AUDIT,
+    CERTIFICATES,
+    DAYS,
+    GROUPS,
+    JOIN_CODES,
+    MEMBERS,
+    ORDER_MODES,
+    PROPERTIES,
+    QUARANTINED,
+    ROLLOUTS,
+    ROLLOUT_ACTS,
+    ROLLOUT_DEVICES,
+    SCORED_EPOCHS,
+    TRIALS,
+)
 
 __all__ = [
+    "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
+    "DAYS",
     "EVERY",
+    "GROUPS",
     "JOIN_CODES",
+    "MEMBERS",
+    "NOTE",
     "ORDER_MODES",
+    "PROPERTIES",
     "QUARANTINED",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
+    "SCORED_EPOCHS",
+    "TAG",
     "TRIALS",
     "CertificateRow",
+    "DayRow",
+    "GroupRow",
     "JoinCodeRow",
+    "MemberRow",
     "OrderModeRow",
+    "PropertyRow",
     "QuarantineRow",
     "RolloutActRow",
     "RolloutDeviceRow",
     "RolloutRow",
+    "ScoredEpochRow",
     "TrialRow",
 ]

@@ -12,6 +12,7 @@ from copy import copy
 import numpy as np
 
 from edge_agent.learner.exact.buckets import Buckets
+from edge_agent.learner.exact.conditions import Conditions
 from edge_agent.learner.exact.prior import Prior
 from edge_agent.learner.exact.pseudo_labels import PseudoLabels
 from edge_agent.learner.exact.rows import LabelledRows
@@ -43,6 +44,7 @@ class Knowledge:
             settings.fine_buckets,
             settings.longest_lookback_labels,
         )
+        self.conditions = Conditions(training.size, settings)
         # a list: taking in one row copies no other
         self.waiting: list[tuple[Int8, int]] = []
         self.evidence = self._waiting_rows()
@@ -86,6 +88,11 @@ class Knowledge:
         return self.buckets.labels + len(self.waiting)
 
     @property
+    def unbroken(self) -> int:
+        """How many labels in the buckets came since the newest one that was taken back."""
+        return self.buckets.labels - 1 - self._gap
+
+    @property
     def few(self) -> bool:
         """See `ExactSettings.few`."""
         return self._settings.few(self.buckets.labels)
@@ -108,14 +115,18 @@ class Knowledge:
             self.buckets.change(self._gap, waiting.codes[at : at + 1], 0, None)
         self.evidence = self.evidence.plus(waiting.known).newest(self._settings.evidence_rows)
         self.waiting = []
+        self.conditions.fold(waiting)
+        self.conditions.open_if_strange(self.buckets.everything)
 
     def change(self, number: int, code: Int8, before: int, after: int | None) -> None:
         """Label `number` is class `after` instead of `before`, or none, and evidence no more. code: int8 (1, d)."""
         at = number - self.buckets.labels
         if at >= 0:
+            self.conditions.forget(code, before)
             self.waiting[at] = (self.waiting[at][0], UNLABELLED if after is None else after)
             return
         self.buckets.change(number, code, before, after)
+        self.conditions.change(number, code, before, after)
         same = np.flatnonzero((self.evidence.labels == before) & (self.evidence.codes == code).all(axis=1))
         if len(same):
             # evidence may only hold what the buckets hold; a row like it says the same
@@ -130,7 +141,7 @@ class Knowledge:
 
     def drifted(self, since: int) -> None:
         """From label `since` on things are different."""
-        unbroken = self.evidence.newest(self.buckets.labels - 1 - self._gap)
+        unbroken = self.evidence.newest(self.unbroken)
         self._drift = self.buckets.begin_at(since, unbroken.codes, unbroken.labels)
         self._awaiting_classes = True
 
@@ -173,6 +184,7 @@ class Knowledge:
 
     def with_classes(self, classes: tuple[str, ...]) -> None:
         self.buckets.with_classes(classes)
+        self.conditions.with_classes(classes)
         self.pseudo_labels.with_classes(classes)
         if len(classes) > self.window_means.class_sums.shape[1]:  # where it was gone back, they may know more already
             self.window_means.with_classes(len(classes))
@@ -184,10 +196,11 @@ class Knowledge:
     def tables_renamed(self, renames: Sequence[tuple[str, str]]) -> None:
         """`renamed`, but for pseudo-labels."""
         self.buckets.renamed(renames)
+        self.conditions.renamed(renames)
         self.prior.renamed(renames)
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
-        tensors, values = self._state_of(self.buckets)
+        tensors, values = self._state_of(self.buckets, None)
         prior_tensors, prior_values = self.prior.state()
         guessed_tensors = self.pseudo_labels.state() | self.window_means.state()
         return tensors | guessed_tensors | prior_tensors, values | prior_values
@@ -196,6 +209,8 @@ class Knowledge:
         """Inverse of `state`. Raises StoreError."""
         self.prior.restore(tensors, values)
         self._restore(tensors, values)
+        self.conditions.restart(len(self.waiting))
+        self.conditions.restore(tensors, values, self._like)
         self.pseudo_labels.restore(tensors)
         self.window_means.restore(tensors)
         self.buckets.take_rows(self.evidence.codes, self.evidence.labels)
@@ -203,7 +218,7 @@ class Knowledge:
     def state_beside(self, present: Knowledge) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """The state of an earlier moment, saved beside that of now: only what is not the very same there."""
         own, shared = self.buckets.apart_from(present.buckets)
-        tensors, values = self._state_of(own)
+        tensors, values = self._state_of(own, present.conditions)
         places: list[JsonValue] = [*shared]
         values |= {"shared": places, "classes": len(self.buckets.classes)}
         if self.prior.is_of(present.prior):
@@ -223,19 +238,30 @@ class Knowledge:
             earlier.prior.restore(tensors, values)
         earlier._restore(tensors, values)
         earlier.buckets.joined_with(self.buckets, shared)
+        earlier.conditions.restart(len(earlier.waiting))
+        earlier.conditions.restore(tensors, values, earlier._like, self.conditions)
         return earlier
 
     def _parted(self) -> Knowledge:
         self.buckets, self.prior, self.waiting = self.buckets.copy(), copy(self.prior), list(self.waiting)
+        self.conditions = self.conditions.copy()
         return self
 
-    def _state_of(self, buckets: Buckets) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
+    @property
+    def _like(self) -> Statistics:
+        return Statistics.zeros(self._size, self.buckets.classes, self.buckets.space)
+
+    def _state_of(
+        self, buckets: Buckets, beside: Conditions | None
+    ) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         tensors, ranges = buckets.state()
         tensors |= self._waiting_rows().state("pending") | self.evidence.state("evidence")
         pairs: list[JsonValue] = [{"range": list(pair)} for pair in ranges]
         drift: dict[str, JsonValue] = {"drift": self._drift, "narrow": self._awaiting_classes}
         gap: dict[str, JsonValue] = {"gap": self._gap} if self._gap >= 0 else {}
-        return tensors, {"ranges": pairs, **(drift if self._drift is not None else {}), **gap}
+        condition_tensors, conditions = self.conditions.state(beside)
+        drifted = drift if self._drift is not None else {}
+        return tensors | condition_tensors, {"ranges": pairs, **drifted, **gap, **conditions}
 
     def _restore(self, tensors: Mapping[str, AnyArray], values: Fields) -> None:
         ranges = [list(item.integers("range", count_max=2)) for item in values.tables("ranges")]

@@ -27,13 +27,15 @@ class Solved:
     """Heads by recipe, in the order of `ExactSettings.recipes`; temperatures: what their logits were divided by.
 
     left_out: log-probabilities of the newest evidence rows, each from a head solved without that row, float64 (n, C),
-    where that was asked for. everything: the posterior over all labels; met: every class has local labels.
+    where that was asked for. everything: the posterior over all labels; condition: over those of the condition that
+    holds, the same where there is one only; met: every class has local labels.
     """
 
     heads: Mapping[str, Head]
     left_out: Mapping[str, Float64]
     temperatures: Mapping[str, float]
     everything: Posterior
+    condition: Posterior
     met: bool
 
     def left_in(self, codes: Int8) -> dict[str, Float64]:
@@ -63,12 +65,15 @@ def solve(
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
     fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
+    condition = everything
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, learned, settings)
         if view is None:
             continue
         of_all = recipes[0].solution == settings.recipes[0].solution
         solution = everything if of_all else _solution(recipes[0], knowledge, settings, view.statistics, few)
+        if recipes[0].condition and isinstance(solution, Posterior):
+            condition = solution
         names = [recipe.name for recipe in recipes]
         local_priors = [recipe.local_priors and view.met for recipe in recipes]
         if leave_out and len(view.evidence):
@@ -80,14 +85,16 @@ def solve(
                 if there.any():
                     grid = np.array(settings.temperatures)
                     fitted[name] = fit_temperature(logits[there], labels[there], settings.temperature_log2, grid)
-                left_out[name] = log_softmax(logits / fitted[name] + start)
+                # labels of one condition are too few to be those that all experts are judged by
+                if not recipes[0].condition:
+                    left_out[name] = log_softmax(logits / fitted[name] + start)
         for name, head in zip(names, solution.heads(local_priors), strict=True):
             heads[name] = _served(head, fitted[name], start)
         # a large one is not kept while the next is made
         del solution
     if is_large(learned.size):
         return_freed_memory()
-    return Solved(heads, left_out, fitted, everything, _all_met(knowledge.buckets.counts, settings))
+    return Solved(heads, left_out, fitted, everything, condition, _all_met(knowledge.buckets.counts, settings))
 
 
 def by_solution(recipes: tuple[Recipe, ...]) -> list[tuple[Recipe, ...]]:
@@ -126,6 +133,11 @@ def _view(recipe: Recipe, knowledge: Knowledge, learned: Sums, settings: ExactSe
     buckets, drift, lookback = knowledge.buckets, knowledge.drift, recipe.lookback_labels
     if 0 < recipe.labels_max < buckets.labels:
         return None
+    if recipe.condition:
+        if knowledge.few:
+            return None
+        sums, since = knowledge.conditions.sums, min(knowledge.conditions.since(buckets.labels), knowledge.unbroken)
+        return None if sums is None else _View(sums, _all_met(sums.counts, settings), knowledge.evidence.newest(since))
     if recipe.every_class not in (None, bool(buckets.counts.all())):
         return None
     if recipe.window_means:

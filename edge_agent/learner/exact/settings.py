@@ -24,7 +24,8 @@ class Recipe:
     own labels instead of uniform ones, once it has met every class. ridge: ridge regression instead of a discriminant.
     labels_max: given up beyond so many labels, 0 for never. every_class: True, only once every class has a label;
     False, only until then; None, always. window_means: the prior's means are those of windows without a label
-    (window_means.py); while there are any, and some class has fewer than `class_labels_min` labels.
+    (window_means.py); while there are any, and some class has fewer than `class_labels_min` labels. condition: solved
+    from the labels of the condition that holds (conditions.py), once there are several.
     """
 
     name: str
@@ -35,11 +36,12 @@ class Recipe:
     labels_max: int = 0
     every_class: bool | None = None
     window_means: bool = False
+    condition: bool = False
 
     @property
-    def solution(self) -> tuple[bool, float, int, bool]:
+    def solution(self) -> tuple[bool, float, int, bool, bool]:
         """Recipes of which this is equal come from one factorisation."""
-        return self.ridge, self.worth, self.lookback_labels, self.window_means
+        return self.ridge, self.worth, self.lookback_labels, self.window_means, self.condition
 
 
 # while labels are few nobody knows how far to trust them, so that experts help that trust them less or more; later they
@@ -56,6 +58,7 @@ RECIPES = (
     Recipe("long-prior", lookback_labels=1024, local_priors=True),
     Recipe("newest", lookback_labels=64),
     Recipe("since-drift", lookback_labels=SINCE_DRIFT),
+    Recipe("condition", condition=True),
 )
 
 # experts that a state of an earlier version may know; those that are left share their weight
@@ -106,6 +109,15 @@ class ExactSettings:
     window_sweeps: how often these are guessed anew; they hardly change after three.
     window_shares: least and most share of the guesses that a class may have, in multiples of an even one.
 
+    conditions_max (conditions): kept apart at most.
+    condition_labels (labels): so many newest ones, far from all conditions by their median, are the first of a new one.
+    condition_distance: how far that is, in multiples of the median distance of the labels before, and in standard
+    errors. Within a condition the ratio stays near 1; a watch or an image upside down makes it 1.8 to 7.
+    condition_usual (labels): fewest and most labels before that say what is usual.
+    condition_stay: probability that the condition holds from one label to the next.
+    condition_temperature: what distances are divided by, as windows that follow each other are alike.
+    condition_features_max (codes): with more features there are no conditions; their sums would cost too much memory.
+
     small_features (codes): up to here every label is worth a refit while labels are few.
     refit_labels (labels): between two refits later, for up to `small_features`, up to twice as many, and more: so many
     that solving all experts costs a label less than predicting it.
@@ -150,6 +162,14 @@ class ExactSettings:
     window_sweeps: int = 3
     window_shares: tuple[float, float] = (0.35, 2.2)
 
+    conditions_max: int = 4
+    condition_labels: int = 16
+    condition_distance: tuple[float, float] = (2.0, 5.0)
+    condition_usual: tuple[int, int] = (64, 128)
+    condition_stay: float = 0.99
+    condition_temperature: float = 4.0
+    condition_features_max: int = 512
+
     small_features: int = 128
     refit_labels: tuple[int, int, int] = (16, 64, 128)
     features_per_refit_label: int = 5
@@ -159,7 +179,13 @@ class ExactSettings:
 
     def __post_init__(self) -> None:
         first = self.recipes[0] if self.recipes else Recipe("", ridge=True)
-        if first.ridge or first.lookback_labels or first.window_means or first.every_class is not None:
+        if (
+            first.ridge
+            or first.lookback_labels
+            or first.window_means
+            or first.condition
+            or first.every_class is not None
+        ):
             raise LocalError("the first recipe must be a discriminant over all labels: it follows every label at once")
 
     @property

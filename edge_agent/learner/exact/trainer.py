@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edge_agent.learner.exact.conditions import Places
 from edge_agent.learner.exact.experts import ServedHeads, Weights, refit
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.moment import Moment
@@ -34,6 +35,8 @@ class ExactTrainer(ReportsStatistics):
     def __init__(self, training: Statistics, settings: ExactSettings | None = None) -> None:
         self._settings = settings or ExactSettings()
         self._knowledge = Knowledge(training, self._settings)
+        # where the conditions have their classes, until the next refit
+        self._places: Places | None = None
         self._serve({}, Weights(self._settings, {}))
 
     @property
@@ -85,8 +88,9 @@ class ExactTrainer(ReportsStatistics):
             solved_from = knowledge.buckets.labels
             if label != UNLABELLED and not settings.few(solved_from):
                 self._served.score(code, label)
+            turned = self._see_condition(code, label)
             knowledge.add(code, label)
-            if len(knowledge.waiting) >= settings.refit_interval(len(code), solved_from):
+            if turned or len(knowledge.waiting) >= settings.refit_interval(len(code), solved_from):
                 self._fold()
             elif label != UNLABELLED:
                 self._served.follow(code, label)
@@ -199,6 +203,17 @@ class ExactTrainer(ReportsStatistics):
         values.finish()
         return moment
 
+    def _see_condition(self, code: Int8, label: int) -> bool:
+        """Whether another condition holds from this label on, or a new one has to begin. code: int8 (d,)."""
+        knowledge = self._knowledge
+        if label == UNLABELLED or len(code) > self._settings.condition_features_max:
+            knowledge.conditions.skip()
+            return False
+        if self._places is None:
+            solved, centre = self._served.ensemble.solved, knowledge.prior.centre
+            self._places = knowledge.conditions.places(knowledge.buckets.everything, centre, solved.condition)
+        return knowledge.conditions.see(code, label, self.labels, self._places)
+
     def _judgement(self, values: Fields) -> tuple[dict[str, float], Weights]:
         """Inverse of `_judged`."""
         temperatures, weights = values.table("temperatures"), values.table("weights")
@@ -231,7 +246,7 @@ class ExactTrainer(ReportsStatistics):
     ) -> None:
         """The one place in which heads become others, and all that was made of the old ones is dropped."""
         ensemble = refit(self._knowledge, self._settings, temperatures, weights, calibrate=calibrate, judge=judge)
-        self._served = ServedHeads(ensemble, self._settings)
+        self._served, self._places = ServedHeads(ensemble, self._settings), None
         for code, label in self._knowledge.waiting:
             if label != UNLABELLED:
                 self._served.follow(code, label)

@@ -2,7 +2,8 @@
 
 A network trained to the end is overconfident where its sensor has drifted. Without this the gate would leave it
 for any head that merely hedges, even where it is just as often right. What it serves is calibrated by the same labels,
-under a prior that expects more of the overconfidence: the gate compares, people believe.
+under a prior that expects more of the overconfidence: the gate compares, people believe. Where labels came of some
+classes only, people are told less surely: what these labels say of the others is little.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ REFIT_LABELS = 32
 MISSED_LOSS = 2.0
 # usual log2 of the temperature: for the gate, and for what is served, as networks are overconfident on new devices
 JUDGED_LOG2, SERVED_LOG2 = 0.0, 1.0
+# of what labels tell how sure it may be, so much is believed where they are of some classes only
+BELIEVED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What this device's labels say about the frozen head: what its logits are divided by where it serves.
 
-    missed: share of the labels that were of a class that it does not know.
+    missed: share of the labels that were of a class that it does not know. judged: the gate's temperature, at which it
+    has its say beside a learned head.
     """
 
     temperature: float = 1.0
     missed: float = 0.0
+    judged: float = 1.0
 
 
 class FrozenScore:
@@ -48,7 +53,7 @@ class FrozenScore:
     @property
     def calibration(self) -> Calibration:
         missed = int((self._labels >= self._logits.shape[1]).sum())
-        return Calibration(self._served_temperature, missed / (len(self._labels) + 1))
+        return Calibration(self._served_temperature, missed / (len(self._labels) + 1), self._temperature)
 
     def add(self, logits: Float32, label: int) -> Float64 | None:
         """Take in one sample. Returns new losses of all kept samples, float64 (n,), when calibration moved them.
@@ -61,9 +66,10 @@ class FrozenScore:
         if self._seen > self._rows_max and self._seen % REFIT_LABELS:
             return None
         known = self._labels < self._logits.shape[1]
-        self._temperature, self._served_temperature = fit_temperatures(
-            self._logits[known], self._labels[known], (JUDGED_LOG2, SERVED_LOG2)
-        )
+        labels = self._labels[known]
+        of_every_class = len(np.unique(labels)) == self._logits.shape[1]
+        priors = (JUDGED_LOG2, 1.0), (SERVED_LOG2, 1.0 if of_every_class else BELIEVED)
+        self._temperature, self._served_temperature = fit_temperatures(self._logits[known], labels, priors)
         return self.losses(self._logits, self._labels)
 
     def losses(self, logits: Float64, labels: Int64) -> Float64:

@@ -9,6 +9,7 @@ had never learned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,7 +23,12 @@ FROZEN = "frozen"
 ROWS = 512
 # the tensor of label numbers in a saved state, beside those of candidates
 NUMBERS = "label numbers"
-SHARED_MIN = 4.0
+# labels on which a head must have been scored beside the one in service
+SCORED_MIN = 4
+# of what few labels tell for a learned head, so much is believed: they are the earliest ones, and later windows differ
+BELIEVED = 0.3
+# the frozen head is not asked for less: it would change no answer, and cost time
+SHARE_MIN = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,12 @@ class Gate:
     margin: how much smaller the sum of losses must be at least; a loss is 0 to 2
     (headway.maths.calibration.scoring_loss).
     errors: how many standard errors of the paired difference the advantage must exceed.
+    left_out_min: labels that a head must have been left out of; each judges one that has learned all the others.
     """
 
-    def __init__(self, discount: float, margin: float, errors: float = 1.0) -> None:
+    def __init__(self, discount: float, margin: float, errors: float = 1.0, left_out_min: int = SCORED_MIN) -> None:
         self._discount, self._margin, self._errors = discount, margin, errors
+        self._left_out_min = left_out_min
         self._losses: dict[str, Float64] = {FROZEN: np.zeros(0)}
         self._numbers: Int64 = np.zeros(0, np.int64)
         # what each candidate ever saved against the frozen head: a run of one easy class does not wipe that out
@@ -114,13 +122,28 @@ class Gate:
         # by name, not in the order of arrival: a restart restores the losses in another one, and a tie must fall alike
         for name in sorted(rows):
             lead, error, shared = _advantage(rows[name], rows.get(incumbent, rows[FROZEN]), weights)
-            earned = shared >= SHARED_MIN and lead > max(self._margin, self._errors * error)
+            least = self._left_out_min if name in evidence else SCORED_MIN
+            earned = shared >= least and lead > max(self._margin, self._errors * error)
             if name != incumbent and earned and lead > best_lead:
                 best, best_lead = name, lead
         if best == self.serving:
             return None
         before, self.serving = self.serving, best
         return self._decision(before, "leave-one-out" if evidence else "prequential", rows, bool(evidence))
+
+    def frozen_share(self, evidence: Mapping[str, Float64], pending: int = 0) -> float:
+        """How probable it still is that the frozen head is at least as good as the one in service, 0 to 1/2.
+
+        What few labels leave open, by the normal tail of the advantage in standard errors, of which `BELIEVED` is
+        believed. 0 once labels are many. evidence, pending: as in `decide`.
+        """
+        if self.serving not in evidence:
+            return 0.0
+        losses, end = evidence[self.serving], len(self._losses[FROZEN]) - pending
+        frozen = self._losses[FROZEN][max(0, end - len(losses)) : end]
+        lead, error, _ = _advantage(losses[len(losses) - len(frozen) :], frozen, np.ones(len(frozen)))
+        share = 0.5 * math.erfc(max(lead, 0.0) / error * math.sqrt(BELIEVED / 2.0)) if error else 0.0
+        return share if share >= SHARE_MIN else 0.0
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""

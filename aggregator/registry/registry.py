@@ -1,11 +1,11 @@
-"""Keeps one row per device: whether it is online, what it reports, and what was refused from it.
+"""Keeps two rows per device, in one transaction: its newest messages as they came, and what they say, typed.
 
 Rows changed by a batch are held until `flush`, so that a chatty device costs one write per transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,31 @@ from aggregator.effects import Instant, Note, Refused
 from aggregator.places import HOUR_S, Places
 from aggregator.policy import Limits
 from aggregator.rates import Rates
-from aggregator.store import DeviceRow, EventRow, RefusalRow, Store
+from aggregator.registry.derived import (
+    backfill,
+    on_day,
+    typed_row,
+    with_bytes,
+    with_health,
+    with_metrics,
+    with_reported,
+    with_status,
+)
+from aggregator.registry.properties import replace_attributes
+from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow, Store
+from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import SUMS, Task
-from headway.wire import Event, Metrics, Reported, Status
+from headway.wire import Event, Health, Kind, Metrics, Reported, Status
 
 UNKNOWN_DEVICE = ""
+Handler = Callable[[str, bytes, Instant], None]
+DRIFT = "drift"
+DAYS_KEPT = 400
+# days beyond them that are looked for when a day ends; each takes away more than it brings
+DAYS_LOOKED_AT = 8
+SCORED_EPOCHS_MAX = 64
 
 
 class Registry:
@@ -31,8 +49,22 @@ class Registry:
         self._class_count, self._task = class_count, task
         self._classes_max = limits.classes_max if task is Task.CLASSIFICATION else class_count
         self._rows: dict[str, DeviceRow] = {}
+        self._typed: dict[str, RegistryRow] = {}
+        self._bytes: dict[str, int] = {}
         self._places = Places(store, limits)
         self._events = Rates(limits.events_per_device_hour, HOUR_S)
+        backfill(store)
+
+    @property
+    def handlers(self) -> dict[Kind, Handler]:
+        """What takes in each kind of message that tells of a device."""
+        return {
+            Kind.STATUS: self.on_status,
+            Kind.REPORTED: self.on_reported,
+            Kind.METRICS: self.on_metrics,
+            Kind.EVENT: self.on_event,
+            Kind.HEALTH: self.on_health,
+        }
 
     def admit(self, device: str, now: Instant, contributes: bool = False) -> DeviceRow:
         """The device's row, a fresh one for a new device. Raises Refused when there is no place for it.
@@ -42,10 +74,10 @@ class Registry:
         if device not in self._rows:
             row = self._store.device(device)
             if row is None:
-                self.flush()
-                self._places.take(contributes, now)
+                self._places.take(contributes, now, self.flush)
                 row = DeviceRow(device, first_seen_s=now.wall_s, last_seen_s=now.wall_s)
                 self._store.put_device(row)
+                self._typed[device] = RegistryRow(device, now.wall_s, now.wall_s)
             self._rows[device] = row
         return self._rows[device]
 
@@ -55,26 +87,39 @@ class Registry:
 
     def change(self, device: str, now: Instant, **values: Any) -> None:
         """Set columns of an admitted device's row."""
-        self._rows[device] = replace(self.admit(device, now), last_seen_s=now.wall_s, **values)
+        self._rows[device] = row = replace(self.admit(device, now), last_seen_s=now.wall_s, **values)
+        self._derive(device, last_seen_s=now.wall_s, epoch=row.epoch, counter=row.counter)
 
-    def flush(self) -> None:
+    def received(self, device: str, count_bytes: int) -> None:
+        """A message of a device has so many bytes, topic included; of strangers nothing is kept."""
+        self._bytes[device] = self._bytes.get(device, 0) + count_bytes
+
+    def flush(self, now: Instant) -> None:
         """Write the changed rows."""
-        for row in self._rows.values():
-            self._store.put_device(row)
+        for device, count in self._bytes.items():
+            typed = self._known_typed(device)
+            if typed is not None:
+                self._typed[device] = with_bytes(self._today(typed, now), count)
+        self._store.put_devices([*self._rows.values()])
+        self._store.registry.put([*self._typed.values()])
         self._rows.clear()
+        self._typed.clear()
+        self._bytes.clear()
 
     def on_status(self, device: str, payload: bytes, now: Instant) -> None:
         status = Status.decode(payload)
         # the last will of a dead connection can arrive after the greeting of the process that followed it
         if status.online or status.boot >= self.admit(device, now).boot:
             self.change(device, now, online=status.online, boot=status.boot)
+            self._typed[device] = with_status(self._typed[device], status.online, now.wall_s)
 
     def on_reported(self, device: str, payload: bytes, now: Instant) -> None:
         # what is stored was checked when it came, and devices repeat themselves
         row = self._known(device)
-        if row is None or payload != row.reported:
-            Reported.decode(payload)
+        reported = None if row is not None and payload == row.reported else Reported.decode(payload)
         self.change(device, now, reported=payload)
+        if reported is not None:
+            self._typed[device] = with_reported(self._typed[device], reported, now.wall_s)
 
     def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
         stored = self._known(device)
@@ -91,6 +136,8 @@ class Registry:
         epoch, counter = metrics.epoch, metrics.counter
         sums = {"metrics": payload, "metrics_epoch": epoch, "metrics_counter": counter}
         self.change(device, now, **sums, class_count=metrics.class_count)
+        before = self._scored_before(device, row.metrics_epoch, epoch)
+        self._typed[device] = with_metrics(self._today(self._typed[device], now), metrics, before)
 
     def on_event(self, device: str, payload: bytes, now: Instant) -> None:
         event = Event.decode(payload)
@@ -99,6 +146,14 @@ class Registry:
             limit = self._limits.events_per_device_hour
             raise Refused("rate", f"{device} sends more than {limit} events an hour; {event.name!r} is not kept")
         self._record(device, event.name, event.detail, now)
+        if event.name == DRIFT:
+            self._derive(device, drift_alarms=self._typed[device].drift_alarms + 1, drift_s=now.wall_s)
+
+    def on_health(self, device: str, payload: bytes, now: Instant) -> None:
+        health = Health.decode(payload)
+        self.change(device, now)
+        self._typed[device] = with_health(self._typed[device], health, now.wall_s)
+        replace_attributes(self._store, device, health.attributes)
 
     def refuse(self, device: str, error: RemoteError, now: Instant) -> Note | None:
         """Count a refusal; record it and give a line for the log when the count reaches a power of two.
@@ -109,6 +164,15 @@ class Registry:
         known = self._known(device) is not None
         counted_as, problem = device if known else UNKNOWN_DEVICE, str(error)[:400]
         count = self._store.count_refusal(RefusalRow(counted_as, reason, 1, problem, now.wall_s))
+        typed = self._known_typed(device) if known else None
+        if typed is not None:
+            self._typed[device] = replace(
+                typed,
+                refused=typed.refused + 1,
+                refused_reason=reason,
+                refused_problem=problem,
+                refused_s=now.wall_s,
+            )
         if count & (count - 1):
             return None
         self._record(counted_as, f"refused-{reason}", {"problem": problem, "count": count}, now)
@@ -121,6 +185,41 @@ class Registry:
 
     def _known(self, device: str) -> DeviceRow | None:
         return self._rows.get(device) or self._store.device(device)
+
+    def _known_typed(self, device: str) -> RegistryRow | None:
+        return self._typed.get(device) or self._store.registry.get(device)
+
+    def _derive(self, device: str, **values: Any) -> None:
+        """Set columns of the typed row of an admitted device."""
+        self._typed[device] = replace(self._known_typed(device) or typed_row(self._rows[device]), **values)
+
+    def _today(self, row: RegistryRow, now: Instant) -> RegistryRow:
+        """The row with its counts of today; a day that is over is kept, the oldest beyond `DAYS_KEPT` go."""
+        row, over = on_day(row, now.wall_s)
+        if over is not None and (over.labels or over.bytes):
+            days = self._store.rows(DAYS)
+            days.put(over)
+            for old in days.all(row.device, count_max=DAYS_LOOKED_AT):
+                if old.day <= row.day - DAYS_KEPT:
+                    days.remove(old.device, old.day)
+        return row
+
+    def _scored_before(self, device: str, epoch: int, next_epoch: int) -> tuple[int, int, int]:
+        """What was scored of `next_epoch` so far, and had right by both heads. epoch: of the metrics until now.
+
+        A device may come back to an epoch, from the trial of a bundle, and what it scored then counts once.
+        """
+        row = self._typed[device]
+        totals = row.scored, row.served_right, row.frozen_right
+        if epoch == next_epoch:
+            return totals
+        others = self._store.rows(SCORED_EPOCHS)
+        found = others.get(device, next_epoch)
+        if epoch:
+            if others.count(device) >= SCORED_EPOCHS_MAX:
+                others.remove(device)
+            others.put(ScoredEpochRow(device, epoch, *totals))
+        return (0, 0, 0) if found is None else (found.labels, found.served_right, found.frozen_right)
 
     def _record(self, device: str, name: str, detail: Mapping[str, object], now: Instant) -> None:
         text = canonical_json(detail).decode()

@@ -1,0 +1,135 @@
+"""The commands of ``edge-fleet`` that find, mark and group devices; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aggregator.commands.place import Place
+from aggregator.commands.place_options import with_place
+from headway.command_line import Command, Group, option
+from headway.errors import ConfigError
+from headway.ports import SystemClock
+
+FILTER_HELP = """Only devices like that: 'labels > 50 and tag.site == "north"' (docs/howto/find-devices.md)"""
+
+
+@click.command("devices", cls=Command)
+@with_place
+@option("--filter", "wanted", group="Which", default="", metavar="FILTER", help=FILTER_HELP)
+@option("--sort", group="Which", default="", metavar="FIELD", help="By this field; -FIELD: from the largest")
+@option("--limit", group="Which", type=click.IntRange(1, 100_000), metavar="N", help="At most so many")
+@option("--after", group="Which", default="", metavar="CURSOR", help="Go on where a list with --limit ended")
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
+def _devices(
+    config: Path | None, state_dir: str | None, wanted: str, sort: str, limit: int | None, after: str, as_json: bool
+) -> None:
+    """List the fleet's devices."""
+    from aggregator.commands.devices import list_devices
+    from aggregator.registry import Request
+
+    list_devices(Place(config, state_dir).store(), SystemClock(), Request(wanted, sort, after, limit), as_json)
+
+
+@click.command("device", cls=Command)
+@with_place
+@click.argument("name", metavar="DEVICE")
+@option(
+    "--days", type=click.IntRange(0, 400), default=7, show_default=True, metavar="N", help="Days to show, the last ones"
+)
+@option("--json", "as_json", is_flag=True, help="Print JSON")
+def _device(config: Path | None, state_dir: str | None, name: str, days: int, as_json: bool) -> None:
+    """Show everything about one device."""
+    from aggregator.commands.devices import show_device
+
+    show_device(name, Place(config, state_dir).store(), SystemClock(), days, as_json)
+
+
+@click.command("tag", cls=Command)
+@with_place
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...")
+@option("--filter", "wanted", group="Which", default="", metavar="FILTER", help=FILTER_HELP)
+@option(
+    "--set", "given", group="Tags", multiple=True, metavar="NAME=VALUE", help="Set a tag; NAME alone: without a value"
+)
+@option("--unset", group="Tags", multiple=True, metavar="NAME", help="Take a tag away")
+def _tag(
+    config: Path | None,
+    state_dir: str | None,
+    devices: tuple[str, ...],
+    wanted: str,
+    given: tuple[str, ...],
+    unset: tuple[str, ...],
+) -> None:
+    """Set tags of devices, or take tags away."""
+    from aggregator.commands.marks import tag_devices
+
+    named = dict(_named(text) for text in given)
+    tag_devices(Place(config, state_dir).store(), SystemClock(), devices, wanted, named, unset)
+
+
+@click.command("note", cls=Command)
+@with_place
+@click.argument("name", metavar="DEVICE")
+@click.argument("text", metavar="TEXT")
+def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> None:
+    """Put a note on a device in place of the one before; an empty TEXT takes it away."""
+    from aggregator.commands.marks import note_device
+
+    note_device(Place(config, state_dir).store(), name, text)
+
+
+@click.group("groups", cls=Group, no_args_is_help=False, invoke_without_command=True)
+@with_place
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
+@click.pass_context
+def _groups(context: click.Context, config: Path | None, state_dir: str | None, as_json: bool) -> None:
+    """List groups; make, change and delete them with the commands below."""
+    from aggregator.commands.marks import list_groups
+
+    if context.invoked_subcommand is None:
+        list_groups(Place(config, state_dir).store(), SystemClock(), as_json)
+
+
+@_groups.command("save")
+@with_place
+@click.argument("name", metavar="GROUP")
+@click.argument("wanted", metavar="FILTER")
+def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) -> None:
+    """Save a filter under a name: a device belongs to the group while it is like that."""
+    from aggregator.commands.marks import save_group
+
+    save_group(Place(config, state_dir).store(), SystemClock(), name, wanted)
+
+
+@_groups.command("list")
+@with_place
+@click.argument("name", metavar="GROUP")
+@option("--add", group="Devices", multiple=True, metavar="DEVICE", help="Put a device on the list")
+@option("--remove", group="Devices", multiple=True, metavar="DEVICE", help="Take a device off the list")
+def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+    """Make a group that is a list of devices, or change one."""
+    from aggregator.commands.marks import change_list
+
+    change_list(Place(config, state_dir).store(), SystemClock(), name, add, remove)
+
+
+@_groups.command("delete")
+@with_place
+@click.argument("name", metavar="GROUP")
+def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
+    """Forget a group; its devices stay."""
+    from aggregator.commands.marks import forget_group
+
+    forget_group(Place(config, state_dir).store(), name)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise ConfigError(f"--set {text!r} names no tag; write --set NAME=VALUE")
+    return name, value
+
+
+REGISTRY_COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups)

@@ -1,0 +1,43 @@
+"""One small language in which an operator says which devices he means: ``labels > 50 and tag.site == "north"``.
+
+A text is parsed to a condition (`conditions`); the stores look for the rows that meet it, a database in SQL with every
+value bound, the one in memory with `matches`. Which fields there are is the caller's business (`Vocabulary`).
+"""
+
+from aggregator.filters.conditions import (
+    All,
+    Any,
+    Comparison,
+    Condition,
+    Flagged,
+    InGroup,
+    Not,
+    Property,
+    bound_of,
+    groups_in,
+    with_groups,
+)
+from aggregator.filters.matching import Facts, matches
+from aggregator.filters.parser import CHARACTERS_MAX, parse_filter
+from aggregator.filters.vocabulary import Field, Quantity, Vocabulary
+
+__all__ = [
+    "CHARACTERS_MAX",
+    "All",
+    "Any",
+    "Comparison",
+    "Condition",
+    "Facts",
+    "Field",
+    "Flagged",
+    "InGroup",
+    "Not",
+    "Property",
+    "Quantity",
+    "Vocabulary",
+    "bound_of",
+    "groups_in",
+    "matches",
+    "parse_filter",
+    "with_groups",
+]

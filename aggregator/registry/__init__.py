@@ -1,0 +1,52 @@
+"""What the server knows of each device: rows that follow from messages, and how people find, mark and group devices."""
+
+from aggregator.registry.derived import backfill, typed_row
+from aggregator.registry.groups import (
+    GroupKind,
+    delete_group,
+    group_kind,
+    group_size,
+    put_filter_group,
+    put_list_group,
+    resolved,
+)
+from aggregator.registry.listing import (
+    DeviceView,
+    Page,
+    Request,
+    as_plain,
+    days_of,
+    device_names,
+    device_view,
+    groups_of,
+    list_page,
+)
+from aggregator.registry.properties import set_note, set_tags
+from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
+from aggregator.registry.vocabulary import VOCABULARY
+
+__all__ = [
+    "UNKNOWN_DEVICE",
+    "VOCABULARY",
+    "DeviceView",
+    "GroupKind",
+    "Page",
+    "Registry",
+    "Request",
+    "as_plain",
+    "backfill",
+    "days_of",
+    "delete_group",
+    "device_names",
+    "device_view",
+    "group_kind",
+    "group_size",
+    "groups_of",
+    "list_page",
+    "put_filter_group",
+    "put_list_group",
+    "resolved",
+    "set_note",
+    "set_tags",
+    "typed_row",
+]
