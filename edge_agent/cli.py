@@ -97,7 +97,7 @@ def _join(options: argparse.Namespace) -> int:
 def _renew(options: argparse.Namespace) -> int:
     from edge_agent.enrolment import renew_certificate
 
-    print(printable_lines(renew_certificate(options.config, options.url, SystemClock(), at_once=options.at_once)))
+    print(printable_lines(renew_certificate(options.config, SystemClock(), url=options.url, at_once=options.at_once)))
     return 0
 
 
@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 
     renew = commands.add_parser("renew", help="renew the certificate, if it ends soon")
     renew.add_argument("config", type=Path, help="agent.toml")
-    renew.add_argument("--url", required=True, help="where devices join, https://HOST:8884")
+    renew.add_argument("--url", default="", help="where devices join, if no longer where this one did")
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
 

@@ -16,7 +16,8 @@ from headway.joining import JoinAnswer
 
 # systemd/headway.sysusers: the service runs in it, under a user that systemd makes up
 GROUP = "headway"
-JOINED_WITH = "joined with code "
+# PEM files may hold lines of text before what they are for
+JOINED_WITH, JOINED_AT = "joined with code ", "joined at "
 
 TOML = """\
 # Written by edge-agent join. Every further setting: docs/configuration.md, systemd/agent.toml.
@@ -89,9 +90,18 @@ class IdentityFiles:
         """Whether the identity that is here came with this code."""
         return self.identity.exists() and self.identity.read_bytes().startswith(_headline(code_sha256))
 
-    def write_identity(self, key: bytes, answer: JoinAnswer, code_sha256: str = "") -> None:
+    def joined_at(self) -> str:
+        """The address at which the device joined; empty where the identity does not say. Raises StoreError."""
+        try:
+            lines = self.identity.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot read {self.identity}: {error}") from error
+        return next((line.removeprefix(JOINED_AT) for line in lines if line.startswith(JOINED_AT)), "")
+
+    def write_identity(self, key: bytes, answer: JoinAnswer, url: str, code_sha256: str = "") -> None:
         """Key and certificate, by one rename, for the service's group where there is one."""
-        write_private(self.identity, _headline(code_sha256) + key.rstrip() + b"\n" + answer.certificate.encode())
+        head = _headline(code_sha256) + f"{JOINED_AT}{url}\n".encode()
+        write_private(self.identity, head + key.rstrip() + b"\n" + answer.certificate.encode())
 
     def write_config(self, answer: JoinAnswer) -> bool:
         """agent.toml, unless there is one, which stays as it is; whether what is there names this identity."""

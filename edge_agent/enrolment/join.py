@@ -33,7 +33,7 @@ def join_fleet(url: str, code_text: str, name: str, config: Path) -> str:
         raise TransportError(f"{server.host}:{server.port} answers with the certificate of another authority")
     write_durably(files.authority, answer.authority.encode())
     if not repeated:
-        files.write_identity(files.made_next_key(), answer, code.sha256)
+        files.write_identity(files.made_next_key(), answer, url, code.sha256)
     files.next_key.unlink(missing_ok=True)
     written = files.write_config(answer)
     place = f"this device is {answer.device} in fleet {answer.fleet}; its certificate is in {files.identity}"

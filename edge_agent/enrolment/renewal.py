@@ -24,9 +24,10 @@ DAY_S = 86_400
 LAST_PART = 1 / 3
 
 
-def renew_certificate(config: Path, url: str, clock: Clock, *, at_once: bool = False) -> str:
+def renew_certificate(config: Path, clock: Clock, *, url: str = "", at_once: bool = False) -> str:
     """Renew in the last third of the certificate's time, or at once; what was done, in words.
 
+    url: where the device joined, if that has moved.
     Raises ConfigError, TransportError, RemoteError, StoreError; the old certificate is then still in place.
     """
     settings, files = read_config(config), IdentityFiles(config)
@@ -41,6 +42,7 @@ def renew_certificate(config: Path, url: str, clock: Clock, *, at_once: bool = F
         return f"the certificate of {settings.device} is good for {left_s / DAY_S:.0f} more days; nothing to do"
     serial = serial_of(files.identity)
     files.make_next_key(f"renews {serial}")
+    url = url or files.joined_at()
     host, port = address(url)
     try:
         server = JoinServer(host, port, files.authority.read_text(encoding="ascii"))
@@ -49,16 +51,16 @@ def renew_certificate(config: Path, url: str, clock: Clock, *, at_once: bool = F
     text = certificate_request(files.next_key, settings.device)
     request = RenewRequest(serial, text, signature(files.identity, text.encode()))
     answer = server.ask(RENEW_PATH, request.encode())
-    _replace_once_proven(files, mqtt, answer)
+    _replace_once_proven(files, mqtt, answer, url)
     return f"the certificate of {settings.device} is renewed; the service takes it at its next connection"
 
 
-def _replace_once_proven(files: IdentityFiles, mqtt: MqttSettings, answer: JoinAnswer) -> None:
+def _replace_once_proven(files: IdentityFiles, mqtt: MqttSettings, answer: JoinAnswer, url: str) -> None:
     tried = files.identity.with_name("identity.next.pem")
     key = files.made_next_key()
     write_private(tried, key + answer.certificate.encode())
     check_accepted(replace(mqtt, cert_file=tried, key_file=tried))
-    files.write_identity(key, answer)
+    files.write_identity(key, answer, url)
     files.next_key.unlink()
     tried.unlink()
 

@@ -318,16 +318,16 @@ def test_a_lost_device_is_out_within_five_seconds(site: Site) -> None:
     assert again.returncode == 0, again.stderr
     assert "(0 certificates revoked now)" in again.stdout
     with pytest.raises(TransportError, match="is revoked"):
-        renew_certificate(lost, site.url, CLOCK, at_once=True)
+        renew_certificate(lost, CLOCK, at_once=True)
 
 
 def test_a_certificate_is_renewed_while_the_session_lives(site: Site) -> None:
     config = site.join("renewed")
     identity = config.with_name("identity.pem")
     before = identity.read_bytes()
-    assert "nothing to do" in renew_certificate(config, site.url, CLOCK)
+    assert "nothing to do" in renew_certificate(config, CLOCK)
     with Client(device_mqtt(config), "renewed") as client:
-        assert "is renewed" in renew_certificate(config, site.url, CLOCK, at_once=True)
+        assert "is renewed" in renew_certificate(config, CLOCK, at_once=True)
         assert client.allowed(topic(FLEET, "renewed", Kind.STATUS))
         assert not [event for event in client.events.queue if isinstance(event, Disconnected)]
     after = identity.read_bytes()
@@ -349,15 +349,49 @@ def test_a_certificate_that_the_broker_refuses_replaces_nothing(site: Site, monk
     with monkeypatch.context() as patched:
         patched.setattr(renewal, "check_accepted", refused)
         with pytest.raises(TransportError, match="does not accept"):
-            renew_certificate(config, site.url, CLOCK, at_once=True)
+            renew_certificate(config, CLOCK, at_once=True)
     assert config.with_name("identity.pem").read_bytes() == before
     with Client(device_mqtt(config), "careful") as client:
         assert client.allowed(topic(FLEET, "careful", Kind.STATUS))
-    renew_certificate(config, site.url, CLOCK, at_once=True)  # goes on with the key that was asked for
+    renew_certificate(config, CLOCK, at_once=True)  # goes on with the key that was asked for
     store = SqlStore(site.settings.database)
     with store.transaction():
         assert len(store.rows(CERTIFICATES).where(device="careful")) == 2
     store.close()
+
+
+@pytest.mark.parametrize("step", ["ask", "answered", "try", "replace", "replaced"])
+def test_a_renewal_that_is_killed_leaves_one_that_works(site: Site, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    import edge_agent.enrolment.renewal as renewal
+
+    device = f"renewal-{step}"
+    config = site.join(device)
+    asked = renewal.JoinServer.ask
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_after_the_answer(*given: object) -> None:
+        asked(*given)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    owner, name, what = {
+        "ask": (renewal.JoinServer, "ask", killed),
+        "answered": (renewal.JoinServer, "ask", killed_after_the_answer),
+        "try": (renewal, "check_accepted", killed),
+        "replace": (renewal.IdentityFiles, "write_identity", killed),
+        "replaced": (Path, "unlink", killed),
+    }[step]
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, what)
+        with pytest.raises(KeyboardInterrupt):
+            renew_certificate(config, CLOCK, at_once=True)
+    with Client(device_mqtt(config), device) as client:
+        assert client.allowed(topic(FLEET, device, Kind.STATUS))
+    renew_certificate(config, CLOCK, at_once=True)
+    assert sorted(file.name for file in config.parent.iterdir()) == ["agent.toml", "ca.pem", "identity.pem"]
+    with Client(device_mqtt(config), device) as client:
+        assert client.allowed(topic(FLEET, device, Kind.STATUS))
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"{}", b'{"secret": 1}', b"x" * 20_000, b"\xff"])
