@@ -75,7 +75,7 @@ def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.
     store = place.store()
     row = DeliveryRow(EVERYBODY, "", 0, "", "", 0, "", clock.wall_s())
     if wanted.bundle is not None:
-        row = _shelve(wanted.bundle, place.folder(), wanted.public_key, clock)
+        row = shelve(wanted.bundle, place.folder(), wanted.public_key, clock)
     with store.transaction():
         unknown = [name for name in wanted.devices if store.device(name) is None]
         if unknown:
@@ -149,7 +149,7 @@ def _line(row: DeliveryRow, payload: bytes) -> dict[str, str]:
     return {"device": row.device, "ordered": ordered, "runs": runs, "state": state}
 
 
-def _shelve(bundle: Path, state_dir: Path, public_key: Path | None, clock: Clock) -> DeliveryRow:
+def shelve(bundle: Path, state_dir: Path, public_key: Path | None, clock: Clock) -> DeliveryRow:
     """Check a bundle as a device would, and keep a copy to hand out."""
     key = None if public_key is None else read_public_key(public_key)
     variant = read_variant(bundle, public_key=key)

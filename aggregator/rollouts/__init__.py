@@ -1,6 +1,22 @@
 """Rollouts: a new bundle reaches the fleet in stages, each judged by what it does on the devices' own labels."""
 
-from aggregator.rollouts.plan import Plan, default_plan, read_plan
+from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
+from aggregator.rollouts.plan import Plan, default_plan, read_plan, stored_plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
 
-__all__ = ["OPEN", "TAKES", "Act", "Phase", "Plan", "Rollouts", "State", "default_plan", "read_plan"]
+__all__ = [
+    "OPEN",
+    "TAKES",
+    "Act",
+    "Phase",
+    "Plan",
+    "Rollouts",
+    "StageForecast",
+    "State",
+    "ask",
+    "begin",
+    "default_plan",
+    "forecast",
+    "read_plan",
+    "stored_plan",
+]

@@ -77,7 +77,7 @@ class Act(StrEnum):
 OPEN = (State.RUNNING, State.WAITS, State.PAUSED, State.ROLLING_BACK)
 # which acts a state takes
 TAKES: dict[State, tuple[Act, ...]] = {
-    State.RUNNING: (Act.PAUSE, Act.HALT, Act.ROLL_BACK),
+    State.RUNNING: (Act.PAUSE, Act.APPROVE, Act.HALT, Act.ROLL_BACK),
     State.WAITS: (Act.APPROVE, Act.PAUSE, Act.HALT, Act.ROLL_BACK),
     State.PAUSED: (Act.RESUME, Act.APPROVE, Act.HALT, Act.ROLL_BACK),
     State.HALTED: (Act.ROLL_BACK,),

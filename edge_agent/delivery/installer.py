@@ -18,7 +18,7 @@ from typing import Protocol
 from edge_agent.config import DeliverySettings
 from edge_agent.delivery.slots import Slots
 from headway.fields import JsonValue
-from headway.wire import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, Desired, FileRange, RangeRequest
 
 ATTEMPTS_MAX = 3
 DISK_PAUSE_S = 600.0
@@ -104,6 +104,9 @@ class Installer:
         desired = Desired.decode(payload) if payload else None
         if desired is None or (self._wanted is not None and desired != self._wanted):
             self._give_up()
+        if desired is not None and desired.mode != SWITCH:
+            self._go_back(desired)
+            return
         if not self._slots.pointer.confirmed:
             self._later = payload
             return
@@ -172,6 +175,17 @@ class Installer:
             self._slots.uncount_test()
         if not self.restart:
             self._slots.stopped_well(now_s - self._began_s)
+
+    def _go_back(self, desired: Desired) -> None:
+        """The bundle that runs is not to run any more. Another that does is left alone, and nothing is only tried."""
+        if desired.mode != ROLL_BACK or desired.sha256 != self._sha256 or self.restart:
+            return
+        problem = self._slots.go_back(f"release {desired.release} was rolled back on request", *self._counted())
+        if problem:
+            self._refusal = f"release {desired.release} cannot be rolled back: {problem}"
+            self._note("delivery-refused", desired, problem=problem)
+        else:
+            self.restart = True
 
     def _resume(self) -> None:
         """Go on after a start: from the last range that is whole, or from the self-test."""

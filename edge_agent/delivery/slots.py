@@ -242,6 +242,19 @@ class Slots:
         active = replace(pointer, active=pointer.previous, confirmed=True, starts=0, healthy_s=0.0, rolled_back=reason)
         self._write(replace(active, refused=_remembered(pointer.refused, sha256, reason)))
 
+    def go_back(self, reason: str, boot: int, consumed: int) -> str:
+        """Back to the bundle before, although this one was confirmed; returns why that cannot be, or nothing.
+
+        boot, consumed: what the agent has counted, so that the other store does not count it again.
+        """
+        pointer = self.pointer
+        before = self._path(pointer.previous)
+        if pointer.previous == pointer.active or not before.exists():
+            return "the bundle before it is no longer here"
+        self._write(replace(pointer, boot=boot, consumed=consumed))
+        self.roll_back(reason)
+        return ""
+
     def roll_back_reported(self) -> None:
         """People know of the roll-back now."""
         self._write(replace(self.pointer, rolled_back=""))

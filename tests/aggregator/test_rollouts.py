@@ -358,8 +358,11 @@ def test_begin_and_acts_refuse_what_makes_no_sense() -> None:
     one.begin(PLAN)
     with one.store.transaction(), pytest.raises(ConfigError, match="rollout 'two' is running"):
         begin(one.store, "three", PLAN, BUNDLE, 0.0)
-    with one.store.transaction(), pytest.raises(ConfigError, match="takes no approve; it takes pause, halt, roll-back"):
-        ask(one.store, "two", Act.APPROVE, "ada", "", 0.0)
+    with (
+        one.store.transaction(),
+        pytest.raises(ConfigError, match="takes no resume; it takes pause, approve, halt, roll-back"),
+    ):
+        ask(one.store, "two", Act.RESUME, "ada", "", 0.0)
     with one.store.transaction(), pytest.raises(ConfigError, match="no rollout 'four'; known: two"):
         ask(one.store, "four", Act.HALT, "ada", "", 0.0)
 
@@ -389,3 +392,12 @@ def test_a_plan_is_stored_and_read_back(tmp_path: Path) -> None:
         "margin = 0.02\nhours = [2, 3]\n[[stages]]\ndevices = ['a']\napprove = true\n[[stages]]\nshare = 1\n"
     )
     assert stored_plan(read_plan(file).encode()) == read_plan(file)
+
+
+def test_the_plan_on_the_page_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "roll-out.md").read_text()
+    file = tmp_path / "plan.toml"
+    file.write_text(page.partition("```toml\n")[2].partition("```")[0])
+    plan = read_plan(file)
+    assert [len(stage.devices) or stage.share for stage in plan.stages] == [3, 0.25, 1.0]
+    assert plan.hours == (2, 3, 4)

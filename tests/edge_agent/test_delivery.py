@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -519,3 +519,51 @@ def test_a_damaged_pointer_is_one_line(device: Device) -> None:
 def test_the_pointer_survives_its_encoding() -> None:
     pointer = Pointer("b", "a", False, 2, 12.5, 9, 4, 8, 1, "why", {"e" * 64: "bad"}, {"factory": "1" * 64})
     assert Pointer.decode(pointer.encode()) == pointer
+
+
+def rolled_back() -> bytes:
+    return replace(desired(), mode="roll-back").encode()
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_it_goes_back_when_it_is_told_to(device: Device, confirmed: bool) -> None:
+    device.deliver()
+    device.boot()
+    if confirmed:
+        device.turn(61.0)
+        assert device.slots.pointer.confirmed
+    device.delivery.desired(rolled_back())
+    assert device.delivery.restart
+    device.boot()
+    assert device.running == OLD
+    assert (device.slots.pointer.boot, device.slots.pointer.consumed) == (5, 7)
+    device.turn()
+    assert device.delivery.state == "rolled back to release 1: release 2 was rolled back on request"
+    assert "delivery-rolled-back" in device.news
+    # the broker retains the wish, and the order may come again
+    device.delivery.desired(rolled_back())
+    device.delivery.desired(desired().encode())
+    assert not device.delivery.restart
+    assert device.turn() is None
+
+
+def test_a_wish_to_go_back_from_a_bundle_that_does_not_run_changes_nothing(device: Device) -> None:
+    device.delivery.desired(rolled_back())
+    assert not device.delivery.restart
+    assert device.running == OLD
+
+
+def test_where_the_bundle_before_is_gone_it_says_so_and_goes_on(device: Device) -> None:
+    device.deliver()
+    device.boot()
+    device.turn(61.0)
+    (device.folder / "factory.hwb").unlink()
+    device.delivery.desired(rolled_back())
+    assert not device.delivery.restart
+    assert device.running == NEW
+    assert device.delivery.state == "release 2 cannot be rolled back: the bundle before it is no longer here"
+
+
+def test_a_bundle_that_is_only_to_be_tried_is_not_fetched(device: Device) -> None:
+    device.delivery.desired(replace(desired(), mode="trial").encode())
+    assert device.turn() is None
