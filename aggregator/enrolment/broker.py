@@ -79,8 +79,12 @@ def write_broker(place: BrokerPlace, authority: Authority, fleet: str, revoked: 
     folder = place.folder.absolute()
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not place.persistence.exists():
+            place.persistence.mkdir(mode=0o700, parents=True)
+            if owner is not None:
+                os.chown(place.persistence, *owner)
     except OSError as error:
-        raise StoreError(f"cannot make {folder}: {error.strerror or error}") from error
+        raise StoreError(f"cannot make {error.filename}: {error.strerror or error}") from error
     key, issued = authority.issue_with_key(BROKER_NAME, Role.SERVER, now_s, SERVER_DAYS, tuple(place.hosts))
     words = {
         "folder": folder, "configuration": CONFIGURATION, "revoked": REVOKED, "access_list": ACCESS_LIST,

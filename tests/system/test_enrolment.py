@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,8 +80,14 @@ def program(module: str, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
+def site() -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="headway-site-") as made:
+        # as on Debian the broker gives up root, and must then still reach its files
+        Path(made).chmod(0o755)
+        yield from running_site(Path(made))
+
+
+def running_site(folder: Path) -> Iterator[Site]:
     mqtt_port, join_port = free_port(), free_port()
     identity, pid = folder / "state" / "authority" / "aggregator.pem", folder / "broker.pid"
     (folder / AGGREGATOR_TOML).write_text(
@@ -95,8 +102,7 @@ enrolment = {{listen = "127.0.0.1", port = {join_port}, broker_port = {mqtt_port
 """.replace(",\n    ", ", ")
     )
     settings = read_settings(folder / AGGREGATOR_TOML)
-    (folder / "data").mkdir()
-    user = "root" if os.geteuid() == 0 else "mosquitto"
+    user = "nobody" if os.geteuid() == 0 else "mosquitto"
     write_broker_config(settings, CLOCK, folder / "broker", (), user, folder / "data")
     mosquitto = find_or_fetch()
     started = [
