@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -157,7 +157,7 @@ def requested_key(request: str) -> ec.EllipticCurvePublicKey:
         read = x509.load_pem_x509_csr(request.encode())
         key = read.public_key()
         good = read.is_signature_valid
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise RemoteError("the certificate request cannot be read; it must be PEM, as openssl req writes it") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RemoteError("the certificate request is not of an EC P-256 key; other keys are not signed")
