@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.enrolment import EnrolmentSettings
 from aggregator.policy import Policy
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -62,6 +63,9 @@ class Settings:
     policy: Policy = table(Policy())
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
+    enrolment: EnrolmentSettings = table(
+        EnrolmentSettings(), "enrolment", doc="Where devices join, and what the broker needs for it."
+    )
 
     def __post_init__(self) -> None:
         checked_name(self.fleet, "fleet")

@@ -86,6 +86,21 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _join(options: argparse.Namespace) -> int:
+    from edge_agent.enrolment import join_fleet
+
+    code = sys.stdin.readline() if options.code == "-" else options.code
+    print(printable_lines(join_fleet(options.url, code, options.name, options.config)))
+    return 0
+
+
+def _renew(options: argparse.Namespace) -> int:
+    from edge_agent.enrolment import renew_certificate
+
+    print(printable_lines(renew_certificate(options.config, SystemClock(), url=options.url, at_once=options.at_once)))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-agent", description="Keeps a neural network's head learning on a device."
@@ -117,6 +132,20 @@ def _parser() -> argparse.ArgumentParser:
     names = ("OLD", "NEW")
     classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="call it so from now on")
     classes.set_defaults(run=_classes)
+
+    join = commands.add_parser("join", help="join a fleet with a code: key, certificate and agent.toml")
+    join.add_argument("url", metavar="URL", help="where devices join, https://HOST:8884")
+    join.add_argument("--code", required=True, help="what edge-fleet enroll printed; - reads it from stdin")
+    join.add_argument("--name", default="", help="name of this device, where the code is for several")
+    toml = Path("/etc/headway/agent.toml")
+    join.add_argument("--config", type=Path, default=toml, help=f"where to write it, certificates beside it ({toml})")
+    join.set_defaults(run=_join)
+
+    renew = commands.add_parser("renew", help="renew the certificate, if it ends soon")
+    renew.add_argument("config", type=Path, help="agent.toml")
+    renew.add_argument("--url", default="", help="where devices join, if no longer where this one did")
+    renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
+    renew.set_defaults(run=_renew)
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")

@@ -45,6 +45,13 @@ class Place:
         }
         return read_settings(self.config, {place: value for place, value in given.items() if value is not None})
 
+    def configured(self) -> Settings:
+        """The configuration file, which commands that act for the fleet need. Raises ConfigError."""
+        if self.config is None:
+            raise ConfigError("give --config FILE, the aggregator.toml of the fleet")
+        given = {} if self._given_state_dir is None else {("storage", "state_dir"): self._given_state_dir}
+        return read_settings(self.config, given)
+
     def folder(self) -> Path:
         """The state folder of the service."""
         return self._url_and_folder()[1]

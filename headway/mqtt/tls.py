@@ -9,8 +9,11 @@ from headway.errors import ConfigError
 from headway.mqtt.settings import MqttSettings
 
 
-def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
+def tls_context(settings: MqttSettings, *, checked_in_handshake: bool = False) -> ssl.SSLContext | None:
     """TLS 1.2 or newer, the server's certificate and name checked; None without TLS. Reads the files anew each time.
+
+    checked_in_handshake: TLS 1.2, whose handshake ends only when the server has checked our certificate; in TLS 1.3 the
+    client is done before.
 
     Raises ConfigError, which names the file.
     """
@@ -29,6 +32,8 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
         raise ConfigError(f"cannot use {file} for TLS: {error.strerror or error}; PEM files are needed") from error
     context.sslsocket_class = _ClosedOnFailure
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if checked_in_handshake:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
     return context

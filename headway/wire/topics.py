@@ -47,6 +47,8 @@ FROM_DEVICES = (
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR)
+TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def checked_name(text: str, what: str) -> str:
 
 def device_subscriptions(fleet: str, device: str) -> tuple[str, ...]:
     """What a device listens to."""
-    own = tuple(topic(fleet, device, kind) for kind in (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR))
-    return (*own, topic(fleet, ALL, Kind.HEAD), topic(fleet, ALL, Kind.DESIRED))
+    own = (topic(fleet, device, kind) for kind in TO_DEVICES)
+    return (*own, *(topic(fleet, ALL, kind) for kind in TO_EVERY_DEVICE))
 
 
 def aggregator_subscriptions(fleet: str) -> tuple[str, ...]:

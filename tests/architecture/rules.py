@@ -14,6 +14,12 @@ LINES_MAX = 350
 # modules that the face of their room leaves out, with the reason: they are imported by path
 BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
+    "headway.mqtt.tls": "loads ssl",
+    "aggregator.enrolment.authority": "loads cryptography",
+    "aggregator.enrolment.broker": "loads cryptography",
+    "aggregator.enrolment.enrolment": "loads cryptography",
+    "aggregator.enrolment.revocation": "loads cryptography",
+    "aggregator.enrolment.endpoint": "loads FastAPI",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",

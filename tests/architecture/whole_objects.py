@@ -64,7 +64,14 @@ FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
         "session options of ONNX Runtime",
         frozenset({"options.inter_op_num_threads", "options.intra_op_num_threads"}),
     ),
-    "headway/mqtt/tls.py": ("an SSL context", frozenset({"context.minimum_version", "context.sslsocket_class"})),
+    "headway/mqtt/tls.py": (
+        "an SSL context",
+        frozenset({"context.maximum_version", "context.minimum_version", "context.sslsocket_class"}),
+    ),
+    "headway/tls.py": (
+        "an SSL context",
+        frozenset({"context.check_hostname", "context.verify_flags", "context.verify_mode"}),
+    ),
     "headway/mqtt/transport.py": (
         "client and properties of paho",
         frozenset(

@@ -10,20 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aggregator.enrolment.authority import requested_key
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
 from headway.errors import BundleError, ConfigError, DataError, HeadwayError, RemoteError, StoreError
 from headway.fields import canonical_json, parse_json
+from headway.joining import JoinCode
 from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
 from tests.fuzz.spool import NAMES, SpoolFolder, arrays, packed, seeds
 from tests.fuzz.state import SavedLearner, StateFolder, in_place
 from tests.headway.bundles import golden_bundles, small_variant
+from tests.headway.test_joining import CODE
+from tests.headway.test_joining import DECODE as JOINING_DECODE
+from tests.headway.test_joining import GOLDEN as JOINING_FOLDER
+from tests.headway.test_joining import MESSAGES as JOINING
 from tests.headway.test_messages import DECODE, MESSAGES
 
 TENSORS = "tensors.safetensors"
+CERTIFICATE_REQUEST = (JOINING_FOLDER / "certificate-request.pem").read_bytes()
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
     b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',
@@ -73,6 +80,10 @@ def targets() -> list[Target]:
     messages = [
         Target(f"message {name}", (MESSAGES[name].encode(),), DECODE[name], RemoteError) for name in sorted(MESSAGES)
     ]
+    joining = [
+        Target(f"joining {name}", (message.encode(),), JOINING_DECODE[name], RemoteError)
+        for name, message in sorted(JOINING.items())
+    ]
     return [
         Target("bundle", tuple(golden_bundles().values()), _variant, BundleError),
         Target("bundle manifest", (small.manifest_bytes,), _variant, BundleError, with_manifest, exchanged),
@@ -80,6 +91,9 @@ def targets() -> list[Target]:
         Target("filter", FILTERS, _filter, ConfigError),
         Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
         *messages,
+        *joining,
+        Target("join code", (CODE.text.encode(),), _code, ConfigError),
+        Target("certificate request", (CERTIFICATE_REQUEST,), _request, RemoteError),
         Target("spool file", seeds(), spool.read, DataError),
         Target("spool array", arrays(), spool.read, DataError, packed),
         Target("spool name", NAMES, spool.take, DataError),
@@ -104,6 +118,14 @@ def _variant(payload: bytes) -> object:
 
 def _filter(payload: bytes) -> object:
     return parse_filter(payload.decode("utf-8", "replace"), VOCABULARY)
+
+
+def _code(payload: bytes) -> object:
+    return JoinCode.parse(payload.decode("utf-8", "replace"))
+
+
+def _request(payload: bytes) -> object:
+    return requested_key(payload.decode("utf-8", "replace"))
 
 
 def _topic(payload: bytes) -> object:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT
+from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -38,8 +39,10 @@ from aggregator.store.rows.rollouts import (
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
+    CERTIFICATES,
     DAYS,
     GROUPS,
+    JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
     PROPERTIES,
@@ -54,9 +57,11 @@ EVERY: tuple[Collection[Any], ...] = (
 __all__ = [
     "ATTRIBUTE",
     "AUDIT",
+    "CERTIFICATES",
     "DAYS",
     "EVERY",
     "GROUPS",
+    "JOIN_CODES",
     "MEMBERS",
     "NOTE",
     "ORDER_MODES",
@@ -68,8 +73,10 @@ __all__ = [
     "SCORED_EPOCHS",
     "TAG",
     "TRIALS",
+    "CertificateRow",
     "DayRow",
     "GroupRow",
+    "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
     "PropertyRow",
