@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.audit import NAMES_MAX, local_user, record
 from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.commands.count import Count
 from aggregator.commands.place import Place
@@ -87,6 +88,11 @@ def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.
             everybody=wanted.everybody,
             known=lambda: [found.device for found in store.devices()],
         )
+        told = ["all"] if wanted.everybody else targets[:NAMES_MAX]
+        record(
+            store, local_user(), "deliver" if row.sha256 else "withdraw", row.sha256, clock.wall_s(),
+            devices=[*told], count=len(targets), name=row.name, version=row.version, release=row.release
+        )  # fmt: skip
     later = " and every device that joins" if wanted.everybody else ""
     what = f"{row.name} {row.version}, release {row.release}" if row.sha256 else "no bundle"
     print(f"ordered {what} for {len(targets)} device{'' if len(targets) == 1 else 's'}{later}", flush=True)

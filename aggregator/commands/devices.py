@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from aggregator.audit import local_user, record
 from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import (
@@ -78,7 +79,7 @@ def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: b
         print(line, file=sys.stderr)
 
 
-def readmit_device(name: str, place: Place) -> None:
+def readmit_device(name: str, place: Place, clock: Clock) -> None:
     """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again.
 
     Raises ConfigError when nothing of such a device is set aside.
@@ -87,6 +88,8 @@ def readmit_device(name: str, place: Place) -> None:
     store = place.store()
     with store.transaction():
         count = store.rows(QUARANTINED).remove(device)
+        if count:
+            record(store, local_user(), "readmit", device, clock.wall_s(), reports=count)
     if not count:
         raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
     print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
@@ -103,6 +106,7 @@ def remove_device(name: str, place: Place, clock: Clock) -> None:
         if store.device(device) is None:
             raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
         store.request_removal(device, clock.wall_s())
+        record(store, local_user(), "remove", device, clock.wall_s())
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         with store.transaction():

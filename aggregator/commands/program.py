@@ -83,7 +83,7 @@ def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
     from aggregator.commands.devices import readmit_device
 
-    readmit_device(device, Place(config, state_dir))
+    readmit_device(device, Place(config, state_dir), SystemClock())
 
 
 @edge_fleet.command(
@@ -144,3 +144,14 @@ def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> No
     from aggregator.commands.deliver import list_deliveries
 
     list_deliveries(Place(config, state_dir).store(), as_json)
+
+
+@edge_fleet.command("audit")
+@with_place
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table, to be kept elsewhere")
+@option("--verify", is_flag=True, help="Check that no entry was changed, added or taken away")
+def _audit(config: Path | None, state_dir: str | None, as_json: bool, verify: bool) -> None:
+    """Show who did what to the fleet."""
+    from aggregator.commands.audit import show_audit
+
+    show_audit(Place(config, state_dir).store(), as_json, verify)

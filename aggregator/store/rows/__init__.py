@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
-from aggregator.store.rows.audit import AUDIT
+from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
@@ -73,6 +73,7 @@ __all__ = [
     "SCORED_EPOCHS",
     "TAG",
     "TRIALS",
+    "AuditRow",
     "CertificateRow",
     "DayRow",
     "GroupRow",
