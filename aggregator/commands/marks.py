@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aggregator.audit import NAMES_MAX, local_user, record
 from aggregator.commands.tables import aligned, print_table
 from aggregator.registry import (
     Request,
@@ -19,7 +20,7 @@ from aggregator.registry import (
 from aggregator.store import Store
 from aggregator.store.rows import GROUPS
 from headway.errors import ConfigError
-from headway.fields import readable_json
+from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
 from headway.wire import checked_name
@@ -39,14 +40,18 @@ def tag_devices(
     with store.transaction():
         names = _known(store, devices) if devices else device_names(store, Request(wanted), clock.wall_s())
         set_tags(store, names, given, unset)
+        tags: dict[str, JsonValue] = dict(given)
+        detail: dict[str, JsonValue] = {"devices": [*names[:NAMES_MAX]], "set": tags, "unset": list(unset)}
+        record(store, local_user(), "tag", counted(len(names)), clock.wall_s(), **detail)
     print(f"tagged {counted(len(names))}")
 
 
-def note_device(store: Store, name: str, text: str) -> None:
+def note_device(store: Store, clock: Clock, name: str, text: str) -> None:
     """``edge-fleet note``. Raises ConfigError for a device that is not known."""
     with store.transaction():
         (device,) = _known(store, [name])
         set_note(store, device, text)
+        record(store, local_user(), "note", device, clock.wall_s(), text=text)
     print(f"noted on {device}" if text else f"{device} has no note now")
 
 
@@ -75,6 +80,7 @@ def save_group(store: Store, clock: Clock, name: str, wanted: str) -> None:
     """``edge-fleet groups save``. Raises ConfigError for a filter that is none."""
     with store.transaction():
         put_filter_group(store, name, wanted, clock.wall_s())
+        record(store, local_user(), "save-group", name, clock.wall_s(), filter=wanted)
         row = store.rows(GROUPS).get(name)
         size = 0 if row is None else group_size(store, row, clock.wall_s())
     print(f"saved group {name}; {counted(size)} like that now")
@@ -84,15 +90,18 @@ def change_list(store: Store, clock: Clock, name: str, add: Sequence[str], remov
     """``edge-fleet groups list``. Raises ConfigError for a device that is not known."""
     with store.transaction():
         put_list_group(store, name, _known(store, add), remove, clock.wall_s())
+        listed: dict[str, JsonValue] = {"add": list(add[:NAMES_MAX]), "remove": list(remove[:NAMES_MAX])}
+        record(store, local_user(), "list-group", name, clock.wall_s(), **listed)
         row = store.rows(GROUPS).get(name)
         size = 0 if row is None else group_size(store, row, clock.wall_s())
     print(f"group {name} lists {counted(size)}")
 
 
-def forget_group(store: Store, name: str) -> None:
+def forget_group(store: Store, clock: Clock, name: str) -> None:
     """``edge-fleet groups delete``. Raises ConfigError where there is none, or another group speaks of it."""
     with store.transaction():
         delete_group(store, name)
+        record(store, local_user(), "delete-group", name, clock.wall_s())
     print(f"deleted group {name}")
 
 

@@ -77,7 +77,7 @@ def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> N
     """Put a note on a device in place of the one before; an empty TEXT takes it away."""
     from aggregator.commands.marks import note_device
 
-    note_device(Place(config, state_dir).store(), name, text)
+    note_device(Place(config, state_dir).store(), SystemClock(), name, text)
 
 
 @click.group("groups", cls=Group, no_args_is_help=False, invoke_without_command=True)
@@ -122,7 +122,7 @@ def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a group; its devices stay."""
     from aggregator.commands.marks import forget_group
 
-    forget_group(Place(config, state_dir).store(), name)
+    forget_group(Place(config, state_dir).store(), SystemClock(), name)
 
 
 def _named(text: str) -> tuple[str, str]:

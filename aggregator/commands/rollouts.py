@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from pathlib import Path
 
+from aggregator.audit import local_user, record
 from aggregator.commands.deliver import shelve
 from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
@@ -37,6 +37,8 @@ def start_rollout(
     row = shelve(bundle, place.folder(), public_key, clock)
     with store.transaction():
         begin(store, name, plan, row, clock.wall_s())
+        bundle_of: dict[str, JsonValue] = {"sha256": row.sha256, "release": row.release, "plan": plan.encode()}
+        record(store, local_user(), "rollout-start", name, clock.wall_s(), **bundle_of)
     print(
         f"rollout {name} of {row.name} {row.version}, release {row.release}, begins; `edge-fleet rollout list` shows it"
     )
@@ -80,7 +82,8 @@ def show_rollout(name: str, store: Store, as_json: bool) -> None:
 def act_on_rollout(name: str, act: Act, remark: str, store: Store, clock: Clock) -> None:
     """Ask the running service; it does so within its housekeeping interval."""
     with store.transaction():
-        ask(store, name, act, f"local:{getpass.getuser()}", remark, clock.wall_s())
+        ask(store, name, act, local_user(), remark, clock.wall_s())
+        record(store, local_user(), f"rollout-{act}", name, clock.wall_s(), remark=remark)
     print(f"asked to {act} rollout {name}")
 
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from aggregator.audit import local_user, record
 from aggregator.enrolment.authority import Authority, Issued, Role, key_sha256, requested_key, signed_by
 from aggregator.registry import put_list_group
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from headway.errors import ConfigError, RemoteError
+from headway.fields import JsonValue
 from headway.joining import JoinAnswer, JoinCode, JoinRequest, RenewRequest, secret_sha256
 from headway.wire import checked_name
 
@@ -54,6 +56,9 @@ class Enrolment:
             self._put_into(json.loads(names), (), now_s)
             row = JoinCodeRow(code.sha256, device, names, 0, count_max, now_s, now_s + lasts_s)
             self._store.rows(JOIN_CODES).put(row)
+            # of the code only its digest: whoever reads the log must not be able to join
+            detail: dict[str, JsonValue] = {"code_sha256": code.sha256, "count_max": count_max, "groups": names}
+            record(self._store, local_user(), "enroll", device, now_s, **detail)
         return code
 
     def join(self, request: JoinRequest, now_s: float) -> JoinAnswer:
@@ -88,6 +93,7 @@ class Enrolment:
                 raise JoinRefused(str(error)) from error
             codes.put(replace(code, used=code.used + 1))
             issued = self._authority.issue(device, key, Role.CLIENT, now_s, self._days)
+            record(self._store, f"code:{code.sha256[:16]}", "join", device, now_s, serial=issued.serial)
             return self._answer(self._record(issued, device, code.groups, code.sha256, digest, now_s))
 
     def renew(self, request: RenewRequest, now_s: float) -> JoinAnswer:
@@ -122,6 +128,8 @@ class Enrolment:
             good = [row for row in rows if row.revoked_s == 0.0]
             for row in good:
                 certificates.put(replace(row, revoked_s=now_s))
+            if rows:
+                record(self._store, local_user(), "revoke", device, now_s, certificates=len(good))
         if not rows:
             raise ConfigError(f"no device {device!r} has joined; edge-fleet certificates lists those that have")
         return len(good)
