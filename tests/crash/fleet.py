@@ -160,7 +160,8 @@ class CrashFleet:
         for name in self._names:
             given = merge([own[branch.name] for branch in every if branch.device == name])
             if given.samples and not stored[name].same_sums(given):
-                raise Shortfall(f"the aggregator's tables of {name} are not what it was given")
+                counts = f"stored {stored[name].counts.tolist()}, given {given.counts.tolist()} of each class"
+                raise Shortfall(f"the aggregator's tables of {name} are not what it was given: {counts}")
         wanted = fleet_head(self._variant.training_statistics, whole)
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
