@@ -42,12 +42,14 @@ class Given:
 
 @dataclass
 class Branch:
-    """start: what it had learned when it was copied; given: what it was given itself."""
+    """start: what it had learned when it was copied; given: what it was given itself, of which copies of it may have
+    the first `shared`."""
 
     device: str
     folder: Path
     start: Statistics
     given: list[Given] = field(default_factory=list)
+    shared: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
