@@ -120,8 +120,9 @@ class CrashFleet:
 
     def one_fault(self, kind: str | None = None) -> None:
         """Hand labels out, wait a random moment, and let something happen. kind: of KINDS, by lot by default."""
-        for branch in self._random.sample(self._branches, min(2, len(self._branches))):
-            self._feed(branch)
+        # as many labels for each device, however many copies it has: one with far more would weigh less in the head
+        for device in self._random.sample(self._names, min(2, len(self._names))):
+            self._feed(self._random.choice([branch for branch in self._branches if branch.device == device]))
         time.sleep(self._random.uniform(*PAUSE_S))
         for branch in self._branches:
             if branch.process is not None and branch.process.poll() is not None:
