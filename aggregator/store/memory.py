@@ -107,6 +107,13 @@ class MemoryStore:
             if row.space == space and device in (None, row.device):
                 yield row
 
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        return [replace(row, payload=b"") for row in self._rows.statistics.values() if row.space == space]
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        row = self._rows.statistics[device, epoch]
+        self._rows.statistics[device, epoch] = replace(row, samples=samples, added=added)
+
     def told(self) -> list[ToldStatistics]:
         return [replace(row, payload=b"") for row in self._rows.told.values()]
 

@@ -16,13 +16,19 @@ from aggregator.store.collection import Collection, Row, Rows
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:
-    """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport."""
+    """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport.
+
+    samples: that it holds, -1 for not known (stored by an earlier release, or it cannot be read). added: samples of the
+    classes that are not the bundle's, as JSON; empty for none.
+    """
 
     device: str
     epoch: int
     counter: int
     space: str
     payload: bytes
+    samples: int = -1
+    added: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,14 @@ class Store(Protocol):
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         """Rows in one feature space, of one device or of all."""
+        ...
+
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        """Every row in one feature space, payloads left out."""
+        ...
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        """Note what the stored report of (device, epoch) holds, see `StoredStatistics`."""
         ...
 
     def told(self) -> list[ToldStatistics]:

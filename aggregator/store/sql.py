@@ -18,13 +18,14 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
+    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import open_engine, reason_of
+from aggregator.store.migrations import open_schema
 from aggregator.store.protocol import (
     DeliveryRow,
     DeviceRow,
@@ -56,10 +57,8 @@ class SqlStore:
         self._active: Connection | None = None
         try:
             self._engine = open_engine(url)
-            with self._engine.begin() as connection:
-                schema.metadata.create_all(connection)
             with self.transaction():
-                self._check_schema()
+                open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
@@ -125,8 +124,19 @@ class SqlStore:
         query = select(schema.statistics).where(schema.statistics.c.space == space)
         if device is not None:
             query = query.where(schema.statistics.c.device == device)
-        for row in self._run(query).mappings():
+        # whole reports of a whole fleet are never in memory together
+        for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
+
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        column = schema.statistics.c
+        query = select(column.device, column.epoch, column.counter, column.samples, column.added)
+        rows = self._run(query.where(column.space == space))
+        return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        query = update(schema.statistics).where(_of(schema.statistics, device, epoch))
+        self._run(query.values(samples=samples, added=added))
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c
@@ -311,16 +321,6 @@ class SqlStore:
             if collection.of_devices:
                 self.rows(collection).remove(device)
 
-    def _check_schema(self) -> None:
-        known = self.number("schema")
-        if known == 0:
-            self.put_number("schema", schema.SCHEMA)
-        elif known > schema.SCHEMA:
-            raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
-        for version in range(max(known, 1), schema.SCHEMA if known else 0):
-            self._run(text(schema.MIGRATIONS[version - 1]))
-            self.put_number("schema", version + 1)
-
     def _put(self, table: Table, values: dict[str, Any]) -> None:
         put(self._run, table, values)
 
@@ -332,9 +332,12 @@ class SqlStore:
         return self._run(statement).scalar()
 
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
+        return self._connection().execute(statement, values)
+
+    def _connection(self) -> Connection:
         if self._active is None:
             raise LocalError("the aggregator's store was used outside a transaction")
-        return self._active.execute(statement, values)
+        return self._active
 
 
 def _of(table: Table, device: str, epoch: int) -> ColumnElement[bool]:

@@ -12,7 +12,6 @@ import pytest
 from aggregator.store import Collection, MemoryStore, Store
 from aggregator.store.collection import TYPES
 from aggregator.store.rows import EVERY
-from aggregator.store.sql import SqlStore
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "str": ("", "Zürich\n\u202e'; --", "a"),
@@ -24,12 +23,13 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
 COLLECTIONS = pytest.mark.parametrize("collection", EVERY, ids=lambda collection: collection.name)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
     else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        file = f"sqlite:///{tmp_path / 'store.sqlite'}"
+        database = SqlStore(file if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database())
         yield database
         database.close()
 
