@@ -12,6 +12,7 @@ import pytest
 from aggregator.store import Collection, MemoryStore, Store
 from aggregator.store.collection import TYPES
 from aggregator.store.rows import EVERY
+from aggregator.store.sql import SqlStore
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "str": ("", "Zürich\n\u202e'; --", "a"),
