@@ -43,7 +43,7 @@ class Postgresql:
         if self._user is not None:
             shutil.chown(self._folder, self._user)
         data = str(self._folder / "data")
-        # the language sorts names otherwise than by code point: what depends on it shows
+        # sorts by code point, so a query that leaves the order to the database does not show here
         self._run("initdb", "-D", data, "-U", "headway", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
         options = f"-k {self._folder} -c listen_addresses='' -c fsync=off -c full_page_writes=off"
         log = str(self._folder / "log")
