@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from testbed.broker import Broker
+from testbed.postgresql import Postgresql, PostgresqlMissing
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +48,16 @@ def fresh_broker() -> Iterator[Broker]:
     """A broker of the test's own, to be stopped, killed and restarted at will."""
     with Broker() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """One PostgreSQL server; ask it for a database of the test's own. HEADWAY_POSTGRESQL=1: it must be there."""
+    try:
+        server = Postgresql()
+    except PostgresqlMissing as missing:
+        if os.environ.get("HEADWAY_POSTGRESQL"):
+            raise
+        pytest.skip(str(missing))
+    with server:
+        yield server

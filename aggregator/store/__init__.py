@@ -2,18 +2,7 @@
 
 from aggregator.store.collection import Collection, Rows
 from aggregator.store.memory import MemoryStore
-from aggregator.store.protocol import (
-    DeliveryRow,
-    DeviceRow,
-    EventRow,
-    RefusalRow,
-    Store,
-    StoredHead,
-    StoredPart,
-    StoredStatistics,
-    StoredUpdate,
-    ToldStatistics,
-)
+from aggregator.store.protocol import Store
 from aggregator.store.registry_row import (
     DEGRADED,
     GOOD,
@@ -26,6 +15,17 @@ from aggregator.store.registry_row import (
     RegistryQuery,
     RegistryRow,
     RegistryTable,
+)
+from aggregator.store.stored import (
+    DeliveryRow,
+    DeviceRow,
+    EventRow,
+    RefusalRow,
+    StoredHead,
+    StoredPart,
+    StoredStatistics,
+    StoredUpdate,
+    ToldStatistics,
 )
 
 __all__ = [

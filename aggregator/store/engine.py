@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 BUSY_TIMEOUT_MS = 10_000
+# advisory locks of PostgreSQL, by number: who writes, and who serves
+TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 
 
 def open_engine(url: str) -> Engine:
     """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
-    engine = create_engine(url)
+    address = make_url(url)
+    if address.drivername in ("postgresql", "postgres"):
+        address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
+    engine = create_engine(address)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", _begin_alone)
     return engine
 
 
@@ -29,6 +36,11 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 def _begin_immediate(connection: Connection) -> None:
     # taking the write lock at once means that a transaction cannot fail half-way for want of it
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_alone(connection: Connection) -> None:
+    # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")
 
 
 def reason_of(error: Exception) -> str:

@@ -10,7 +10,10 @@ from typing import TypeVar
 from aggregator.store.collection import Collection, Rows
 from aggregator.store.collection import Row as CollectedRow
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
-from aggregator.store.protocol import (
+from aggregator.store.registry_memory import MemoryRegistry
+from aggregator.store.registry_row import RegistryRow
+from aggregator.store.rows import EVERY
+from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventRow,
@@ -22,9 +25,6 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
-from aggregator.store.registry_memory import MemoryRegistry
-from aggregator.store.registry_row import RegistryRow
-from aggregator.store.rows import EVERY
 
 Key = TypeVar("Key")
 Row = TypeVar("Row")
@@ -116,6 +116,13 @@ class MemoryStore:
         for row in list(self._rows.statistics.values()):
             if row.space == space and device in (None, row.device):
                 yield row
+
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        return [replace(row, payload=b"") for row in self._rows.statistics.values() if row.space == space]
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        row = self._rows.statistics[device, epoch]
+        self._rows.statistics[device, epoch] = replace(row, samples=samples, added=added)
 
     def told(self) -> list[ToldStatistics]:
         return [replace(row, payload=b"") for row in self._rows.told.values()]

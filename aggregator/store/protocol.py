@@ -1,4 +1,4 @@
-"""Declares what the aggregator stores: the row types, and the protocol that every store implements.
+"""Declares the protocol that every store of the aggregator implements.
 
 All calls happen inside `transaction()`; what a transaction wrote is there after a power cut once it ended, and none
 of it is when it raised. Payloads rest as they came over the wire, validated, so that a restart rebuilds every sum.
@@ -8,142 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.registry_row import RegistryTable
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStatistics:
-    """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport."""
-
-    device: str
-    epoch: int
-    counter: int
-    space: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ToldStatistics:
-    """What of one (device, epoch) is in the sum that devices are told (`aggregator.heads.told_sum`).
-
-    counter, samples: of the report that is in it; a counter below 0: none is, and `samples` count as known outside.
-    payload: that report, once a newer one has taken its place; else empty.
-    """
-
-    device: str
-    epoch: int
-    counter: int
-    samples: int
-    payload: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUpdate:
-    """A gradient update that no head has taken in yet; payload: an encoded Update. received_s: wall clock."""
-
-    device: str
-    epoch: int
-    sequence: int
-    space: str
-    payload: bytes
-    received_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPart:
-    """A part of a report that is not whole yet; payload: an encoded ReportPart."""
-
-    device: str
-    epoch: int
-    counter: int
-    sha256: str
-    part: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PartIndices:
-    """Which parts of one (device, epoch) are stored."""
-
-    counter: int
-    sha256: str
-    indices: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredHead:
-    """A published head; payload: an encoded PublishedHead. published_s: wall clock."""
-
-    version: int
-    method: str
-    space: str
-    payload: bytes
-    published_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
-    """The newest of everything a device sent. reported, metrics: encoded messages, empty before the first.
-
-    Times are the aggregator's wall clock, seconds since 1970. class_count: classes in `metrics`.
-    """
-
-    device: str
-    first_seen_s: float
-    last_seen_s: float
-    online: bool = False
-    boot: int = 0
-    epoch: int = 0
-    counter: int = 0
-    sequence: int = 0
-    reported: bytes = b""
-    metrics: bytes = b""
-    metrics_epoch: int = 0
-    metrics_counter: int = 0
-    class_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """An event of a device, or of the aggregator about it. detail: JSON text; received_s: wall clock."""
-
-    device: str
-    name: str
-    detail: str
-    received_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
-    """How often one kind of input of one device was refused, and the last problem in words."""
-
-    device: str
-    reason: str
-    count: int
-    problem: str
-    last_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
-    """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.
-
-    sha256: of the bundle's file, '' for a withdrawn order. done: published to the device; for '', served here.
-    """
-
-    device: str
-    sha256: str
-    size: int
-    name: str
-    version: str
-    release: int
-    space: str
-    ordered_s: float
-    done: bool = False
+from aggregator.store.stored import (
+    DeliveryRow,
+    DeviceRow,
+    EventRow,
+    PartIndices,
+    RefusalRow,
+    StoredHead,
+    StoredPart,
+    StoredStatistics,
+    StoredUpdate,
+    ToldStatistics,
+)
 
 
 class Store(Protocol):
@@ -194,6 +74,14 @@ class Store(Protocol):
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         """Rows in one feature space, of one device or of all."""
+        ...
+
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        """Every row in one feature space, payloads left out."""
+        ...
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        """Note what the stored report of (device, epoch) holds, see `StoredStatistics`."""
         ...
 
     def told(self) -> list[ToldStatistics]:

@@ -1,29 +1,34 @@
-"""The database schema, version 3, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
+"""The database schema, version 4, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA = 3
-# what brings schema i + 1 to i + 2; never edit one that has shipped
-MIGRATIONS = (
-    "ALTER TABLE sequences ADD COLUMN life BIGINT NOT NULL DEFAULT 0",
-    "ALTER TABLE sequences ADD COLUMN history TEXT NOT NULL DEFAULT ''",
-)
+# what brings a database from one to the next is in aggregator.store.migrations
+SCHEMA = 4
+
+
+def name_of(length_max: int) -> String:
+    """A text that sorts by code point in every store; PostgreSQL sorts by its own language unless told."""
+    return String(length_max).with_variant(Text(collation="C"), "postgresql")
+
+
+# SQLite numbers rows by itself only in a column of this very type
+ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
 
 numbers = Table(
     "numbers",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", name_of(64), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
 devices = Table(
     "devices",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("first_seen_s", Float, nullable=False),
     Column("last_seen_s", Float, nullable=False),
     Column("online", Boolean, nullable=False),
@@ -41,17 +46,19 @@ devices = Table(
 statistics = Table(
     "statistics",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("counter", BigInteger, nullable=False),
-    Column("space", String(64), nullable=False, index=True),
+    Column("space", name_of(64), nullable=False, index=True),
     Column("payload", LargeBinary, nullable=False),
+    Column("samples", BigInteger, nullable=False, server_default="-1"),
+    Column("added", Text, nullable=False, server_default=""),
 )
 
 told = Table(
     "told",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("counter", BigInteger, nullable=False),
     Column("samples", BigInteger, nullable=False),
@@ -61,7 +68,7 @@ told = Table(
 sequences = Table(
     "sequences",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, nullable=False),
     Column("life", BigInteger, nullable=False, server_default="0"),
@@ -71,10 +78,10 @@ sequences = Table(
 updates = Table(
     "updates",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("space", String(64), nullable=False),
+    Column("space", name_of(64), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("received_s", Float, nullable=False),
 )
@@ -82,11 +89,11 @@ updates = Table(
 parts = Table(
     "parts",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("device", String(64), nullable=False, index=True),
+    Column("id", ROW_NUMBER, primary_key=True),
+    Column("device", name_of(64), nullable=False, index=True),
     Column("epoch", BigInteger, nullable=False),
     Column("counter", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", name_of(64), nullable=False),
     Column("part", Integer, nullable=False),
     Column("payload", LargeBinary, nullable=False),
 )
@@ -95,8 +102,8 @@ heads = Table(
     "heads",
     metadata,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("method", String(16), nullable=False),
-    Column("space", String(64), nullable=False),
+    Column("method", name_of(16), nullable=False),
+    Column("space", name_of(64), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("published_s", Float, nullable=False),
 )
@@ -104,9 +111,9 @@ heads = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("device", String(64), nullable=False, index=True),
-    Column("name", String(256), nullable=False),
+    Column("id", ROW_NUMBER, primary_key=True),
+    Column("device", name_of(64), nullable=False, index=True),
+    Column("name", name_of(256), nullable=False),
     Column("detail", Text, nullable=False),
     Column("received_s", Float, nullable=False),
 )
@@ -114,8 +121,8 @@ events = Table(
 refusals = Table(
     "refusals",
     metadata,
-    Column("device", String(64), primary_key=True),
-    Column("reason", String(32), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
+    Column("reason", name_of(32), primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("problem", Text, nullable=False),
     Column("last_s", Float, nullable=False),
@@ -124,13 +131,13 @@ refusals = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("device", String(64), primary_key=True),
-    Column("sha256", String(64), nullable=False),
+    Column("device", name_of(64), primary_key=True),
+    Column("sha256", name_of(64), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("name", String(256), nullable=False),
-    Column("version", String(64), nullable=False),
+    Column("name", name_of(256), nullable=False),
+    Column("version", name_of(64), nullable=False),
     Column("release", BigInteger, nullable=False),
-    Column("space", String(64), nullable=False),
+    Column("space", name_of(64), nullable=False),
     Column("ordered_s", Float, nullable=False),
     Column("done", Boolean, nullable=False),
 )
@@ -138,19 +145,19 @@ deliveries = Table(
 removal_requests = Table(
     "removal_requests",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("requested_s", Float, nullable=False),
 )
 
 clearings = Table(
     "clearings",
     metadata,
-    Column("topic", String(256), primary_key=True),
+    Column("topic", name_of(256), primary_key=True),
 )
 
 removed_epochs = Table(
     "removed_epochs",
     metadata,
-    Column("device", String(64), primary_key=True),
+    Column("device", name_of(64), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
 )

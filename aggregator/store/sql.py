@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Table,
-    and_,
     bindparam,
     delete,
     exists,
     func,
     insert,
     select,
-    text,
+    update,
 )
-from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
-from aggregator.store.collection import Collection, Row, Rows
-from aggregator.store.engine import open_engine, reason_of
-from aggregator.store.protocol import (
+from aggregator.store.rows import EVERY
+from aggregator.store.sql_rows import put_all
+from aggregator.store.sql_tables import REGISTRY, SqlTables, of
+from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventRow,
@@ -37,61 +31,10 @@ from aggregator.store.protocol import (
     StoredUpdate,
     ToldStatistics,
 )
-from aggregator.store.registry_table import SqlRegistry, registry_table
-from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, put_all, table_of
-from headway.errors import LocalError, StoreError
-
-# tables of the collections, by name
-COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
-REGISTRY = registry_table(schema.metadata)
 
 
-class SqlStore:
-    """Implements `aggregator.store.protocol.Store`. One connection; use it from one thread.
-
-    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
-    Raises StoreError when the database cannot be opened or has another schema.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._active: Connection | None = None
-        try:
-            self._engine = open_engine(url)
-            self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
-            with self._engine.begin() as connection:
-                schema.metadata.create_all(connection)
-            with self.transaction():
-                self._check_schema()
-        except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
-
-    def close(self) -> None:
-        """Release the database."""
-        self._engine.dispose()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if self._active is not None:
-            raise LocalError("transactions of the aggregator's store do not nest")
-        try:
-            with self._engine.begin() as connection:
-                self._active = connection
-                yield
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {reason_of(error)}") from error
-        finally:
-            self._active = None
-
-    def rows(self, collection: Collection[Row]) -> Rows[Row]:
-        return SqlRows(self._run, COLLECTIONS[collection.name], collection)
-
-    def number(self, name: str) -> int:
-        value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
-        return 0 if value is None else int(value)
-
-    def put_number(self, name: str, value: int) -> None:
-        self._put(schema.numbers, {"name": name, "value": value})
+class SqlStore(SqlTables):
+    """Implements `aggregator.store.protocol.Store`, see `SqlTables`."""
 
     def device(self, device: str) -> DeviceRow | None:
         row = self._run(select(schema.devices).where(schema.devices.c.device == device)).mappings().first()
@@ -131,8 +74,19 @@ class SqlStore:
         query = select(schema.statistics).where(schema.statistics.c.space == space)
         if device is not None:
             query = query.where(schema.statistics.c.device == device)
-        for row in self._run(query).mappings():
+        # whole reports of a whole fleet are never in memory together
+        for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
+
+    def contributions(self, space: str) -> list[StoredStatistics]:
+        column = schema.statistics.c
+        query = select(column.device, column.epoch, column.counter, column.samples, column.added)
+        rows = self._run(query.where(column.space == space))
+        return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
+
+    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+        query = update(schema.statistics).where(of(schema.statistics, device, epoch))
+        self._run(query.values(samples=samples, added=added))
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c
@@ -168,17 +122,17 @@ class SqlStore:
 
     def part_indices(self, device: str, epoch: int) -> PartIndices | None:
         column = schema.parts.c
-        query = select(column.counter, column.sha256, column.part).where(_of(schema.parts, device, epoch))
+        query = select(column.counter, column.sha256, column.part).where(of(schema.parts, device, epoch))
         rows = self._run(query).all()
         return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
 
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
         query = select(*(schema.parts.c[name] for name in StoredPart.__dataclass_fields__))
-        query = query.where(_of(schema.parts, device, epoch)).order_by(schema.parts.c.part)
+        query = query.where(of(schema.parts, device, epoch)).order_by(schema.parts.c.part)
         return [StoredPart(**row) for row in self._run(query).mappings()]
 
     def remove_parts(self, device: str, epoch: int) -> None:
-        self._run(delete(schema.parts).where(_of(schema.parts, device, epoch)))
+        self._run(delete(schema.parts).where(of(schema.parts, device, epoch)))
 
     def unfinished_epochs(self, device: str) -> list[int]:
         column = schema.parts.c
@@ -194,13 +148,13 @@ class SqlStore:
         return str(row[0]), int(row[1])
 
     def sequence(self, device: str, epoch: int) -> int:
-        return int(self._value(select(schema.sequences.c.sequence).where(_of(schema.sequences, device, epoch))) or 0)
+        return int(self._value(select(schema.sequences.c.sequence).where(of(schema.sequences, device, epoch))) or 0)
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        return int(self._value(select(schema.sequences.c.life).where(_of(schema.sequences, device, epoch))) or 0)
+        return int(self._value(select(schema.sequences.c.life).where(of(schema.sequences, device, epoch))) or 0)
 
     def sequence_history(self, device: str, epoch: int) -> str:
-        return str(self._value(select(schema.sequences.c.history).where(_of(schema.sequences, device, epoch))) or "")
+        return str(self._value(select(schema.sequences.c.history).where(of(schema.sequences, device, epoch))) or "")
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
         row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
@@ -295,7 +249,7 @@ class SqlStore:
         self._run(delete(schema.clearings).where(schema.clearings.c.topic == topic))
 
     def is_removed(self, device: str, epoch: int) -> bool:
-        return bool(self._count(schema.removed_epochs, _of(schema.removed_epochs, device, epoch)))
+        return bool(self._count(schema.removed_epochs, of(schema.removed_epochs, device, epoch)))
 
     def remove_device(self, device: str) -> None:
         for table in (schema.statistics, schema.sequences):
@@ -317,32 +271,3 @@ class SqlStore:
         for collection in EVERY:
             if collection.of_devices:
                 self.rows(collection).remove(device)
-
-    def _check_schema(self) -> None:
-        known = self.number("schema")
-        if known == 0:
-            self.put_number("schema", schema.SCHEMA)
-        elif known > schema.SCHEMA:
-            raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
-        for version in range(max(known, 1), schema.SCHEMA if known else 0):
-            self._run(text(schema.MIGRATIONS[version - 1]))
-            self.put_number("schema", version + 1)
-
-    def _put(self, table: Table, values: dict[str, Any]) -> None:
-        put(self._run, table, values)
-
-    def _count(self, table: Table, condition: ColumnElement[bool] | None = None) -> int:
-        query = select(func.count()).select_from(table)
-        return int(self._value(query if condition is None else query.where(condition)))
-
-    def _value(self, statement: Any) -> Any:
-        return self._run(statement).scalar()
-
-    def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
-        if self._active is None:
-            raise LocalError("the aggregator's store was used outside a transaction")
-        return self._active.execute(statement, values)
-
-
-def _of(table: Table, device: str, epoch: int) -> ColumnElement[bool]:
-    return and_(table.c.device == device, table.c.epoch == epoch)

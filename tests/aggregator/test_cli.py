@@ -13,8 +13,8 @@ from aggregator.cli import main
 from aggregator.commands.devices import as_table
 from aggregator.config import sqlite_url
 from aggregator.registry import typed_row
-from aggregator.store.protocol import DeviceRow
 from aggregator.store.sql import SqlStore
+from aggregator.store.stored import DeviceRow
 from headway.maths.metrics import ClassificationSums
 from headway.printable import is_printable
 from headway.wire.messages import Metrics, Reported

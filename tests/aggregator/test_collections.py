@@ -24,12 +24,13 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
 COLLECTIONS = pytest.mark.parametrize("collection", EVERY, ids=lambda collection: collection.name)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
     else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        file = f"sqlite:///{tmp_path / 'store.sqlite'}"
+        database = SqlStore(file if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database())
         yield database
         database.close()
 

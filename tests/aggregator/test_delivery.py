@@ -12,7 +12,7 @@ from aggregator.bundle_sender import EVERYBODY, FOLLOW_INTERVAL_S, SERIAL, Bundl
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.store.memory import MemoryStore
-from aggregator.store.protocol import DeliveryRow, DeviceRow
+from aggregator.store.stored import DeliveryRow, DeviceRow
 from headway.errors import StoreError
 from headway.ports import Outgoing
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest

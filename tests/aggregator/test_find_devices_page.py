@@ -13,8 +13,8 @@ from aggregator.config import sqlite_url
 from aggregator.filters import Quantity, parse_filter
 from aggregator.registry import VOCABULARY
 from aggregator.store import RegistryRow
-from aggregator.store.protocol import DeviceRow
 from aggregator.store.sql import SqlStore
+from aggregator.store.stored import DeviceRow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "find-devices.md").read_text()
 QUANTITIES = {quantity: str(quantity).split(",", maxsplit=1)[0] for quantity in Quantity}

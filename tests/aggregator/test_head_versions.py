@@ -11,7 +11,7 @@ import pytest
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.policy import Method, Policy
 from aggregator.store.memory import MemoryStore
-from aggregator.store.protocol import StoredHead
+from aggregator.store.stored import StoredHead
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.ports import Outgoing, Received
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds

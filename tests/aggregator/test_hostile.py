@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregator.effects import Note
-from aggregator.store.protocol import StoredStatistics
+from aggregator.store.stored import StoredStatistics
 from headway.arrays import AnyArray
 from headway.maths.head import Head
 from headway.maths.metrics import ClassificationSums

@@ -6,32 +6,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from aggregator.store.memory import MemoryStore
-from aggregator.store.protocol import (
+from aggregator.store.protocol import Store
+from aggregator.store.sql import SqlStore
+from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventRow,
     PartIndices,
     RefusalRow,
-    Store,
     StoredHead,
     StoredPart,
     StoredStatistics,
     StoredUpdate,
     ToldStatistics,
 )
-from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
     else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        file = f"sqlite:///{tmp_path / 'store.sqlite'}"
+        database = SqlStore(file if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database())
         yield database
         database.close()
 
@@ -242,26 +242,6 @@ def test_a_broken_database_is_one_line(tmp_path: Path, spoil: Callable[[Path], N
     spoil(path)
     with pytest.raises(StoreError, match=message):
         SqlStore(f"sqlite:///{path}")
-
-
-def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    first = SqlStore(url)
-    with first.transaction():
-        first.put_sequence("a", 1, 5)
-        first._run(text("ALTER TABLE sequences DROP COLUMN life"))
-        first._run(text("ALTER TABLE sequences DROP COLUMN history"))
-        first._run(text("DROP TABLE parts"))
-        first.put_number("schema", 1)
-    first.close()
-    for _ in range(2):
-        store = SqlStore(url)
-        with store.transaction():
-            assert (store.sequence("a", 1), store.sequence_run_id("a", 1)) == (5, 0)
-            assert store.part_count() == 0
-            assert store.sequence_history("a", 1) == ""
-            assert store.number("schema") == 3
-        store.close()
 
 
 def test_orders_are_replaced_listed_and_forgotten_with_their_device(store: Store) -> None:

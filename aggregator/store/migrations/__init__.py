@@ -1,0 +1,45 @@
+"""Brings a database of an earlier release to the present schema, by Alembic: revision n is schema n.
+
+The number `schema` in the store says how far a database is, so a new one, and one that is up to date, need no Alembic.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, inspect, select, update
+
+from aggregator.store import schema
+from headway.errors import StoreError
+
+
+def open_schema(connection: Connection) -> None:
+    """Make the tables, or bring those of an earlier release up to date, in the transaction that is open.
+
+    Raises StoreError for a database of a later release.
+    """
+    name, value = schema.numbers.c.name, schema.numbers.c.value
+    there = inspect(connection).has_table("numbers")
+    known = connection.execute(select(value).where(name == "schema")).scalar() if there else None
+    if known is not None and known > schema.SCHEMA:
+        raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
+    if known is not None and known < schema.SCHEMA:
+        upgrade(connection, known)
+        connection.execute(update(schema.numbers).where(name == "schema").values(value=schema.SCHEMA))
+    schema.metadata.create_all(connection)
+    if known is None:
+        connection.execute(insert(schema.numbers).values(name="schema", value=schema.SCHEMA))
+
+
+def upgrade(connection: Connection, known: int) -> None:
+    """Run what is missing after schema `known`, in the transaction that is open: all of it holds, or nothing."""
+    from alembic import command
+    from alembic.config import Config
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.stamp(config, str(known), purge=True)
+    command.upgrade(config, "head")

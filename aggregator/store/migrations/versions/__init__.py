@@ -1,0 +1,1 @@
+"""The revisions, one for each schema; never edit one that has shipped."""

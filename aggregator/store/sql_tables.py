@@ -1,0 +1,97 @@
+"""What every part of the aggregator's store on SQL needs: the database, its transactions, and collections of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    func,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from aggregator.store import schema
+from aggregator.store.collection import Collection, Row, Rows
+from aggregator.store.engine import open_engine, reason_of
+from aggregator.store.migrations import open_schema
+from aggregator.store.registry_table import SqlRegistry, registry_table
+from aggregator.store.rows import EVERY
+from aggregator.store.sql_rows import SqlRows, put, table_of
+from headway.errors import LocalError, StoreError
+
+# tables of the collections, by name
+COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
+REGISTRY = registry_table(schema.metadata)
+
+
+class SqlTables:
+    """An open database. One connection; use it from one thread.
+
+    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
+    Raises StoreError when the database cannot be opened or has another schema.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._active: Connection | None = None
+        try:
+            self._engine = open_engine(url)
+            self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
+            with self.transaction():
+                open_schema(self._connection())
+        except (SQLAlchemyError, ImportError) as error:
+            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._active is not None:
+            raise LocalError("transactions of the aggregator's store do not nest")
+        try:
+            with self._engine.begin() as connection:
+                self._active = connection
+                yield
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database refused: {reason_of(error)}") from error
+        finally:
+            self._active = None
+
+    def rows(self, collection: Collection[Row]) -> Rows[Row]:
+        return SqlRows(self._run, COLLECTIONS[collection.name], collection)
+
+    def number(self, name: str) -> int:
+        value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
+        return 0 if value is None else int(value)
+
+    def put_number(self, name: str, value: int) -> None:
+        self._put(schema.numbers, {"name": name, "value": value})
+
+    def _put(self, table: Table, values: dict[str, Any]) -> None:
+        put(self._run, table, values)
+
+    def _count(self, table: Table, condition: ColumnElement[bool] | None = None) -> int:
+        query = select(func.count()).select_from(table)
+        return int(self._value(query if condition is None else query.where(condition)))
+
+    def _value(self, statement: Any) -> Any:
+        return self._run(statement).scalar()
+
+    def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
+        return self._connection().execute(statement, values)
+
+    def _connection(self) -> Connection:
+        if self._active is None:
+            raise LocalError("the aggregator's store was used outside a transaction")
+        return self._active
+
+
+def of(table: Table, device: str, epoch: int) -> ColumnElement[bool]:
+    return and_(table.c.device == device, table.c.epoch == epoch)
