@@ -16,8 +16,9 @@ from pathlib import Path
 
 import headway
 from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
-from edge_agent.config import LearnerSettings, read_config, read_learner_settings
+from edge_agent.config import read_config, read_learner_settings
 from edge_agent.daemon import Daemon
+from edge_agent.learner_settings import LearnerSettings
 from headway.class_changes import ClassChanges
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
