@@ -30,7 +30,7 @@ from edge_agent.learner import (
 from edge_agent.persistence import persistence_of
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
-from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
+from edge_agent.sync import ALL_ROWS, Branches, CommandLog, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
@@ -67,13 +67,14 @@ class Agent:
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
         self.refusal = Refusal(settings.ack_timeout_s)
-        self.event_log = EventLog(learner, self.windows)
+        self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
-        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
+        parts = self.labelling.queue, self.outbox.feedback, self.event_log, self.command_log
+        self._persisted: tuple[Persisted, ...] = parts
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""

@@ -10,12 +10,10 @@ any two effects.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import headway
 from edge_agent.agent import Agent
 from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
@@ -26,14 +24,19 @@ from edge_agent.delivery import Installer, Messenger
 from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
+from edge_agent.outgoing import outgoing
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
+from edge_agent.remote_commands import Actions, RemoteCommands, diagnostics
+from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
 from headway.bundle import Variant
 from headway.errors import RemoteError
+from headway.fields import JsonValue
+from headway.logs import recent_lines
 from headway.ports import (
     Clock,
     Connected,
@@ -46,12 +49,10 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.stopping import StopRequest
-from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Reported, Status, parse_topic, topic
+from headway.wire import REPORT_BYTES_MAX, Kind, Reported, Status, parse_topic
 
 log = logging.getLogger("edge-agent")
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.CONFIGURATION_STATE)
-BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
 DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
@@ -112,10 +113,12 @@ class DeviceLoop:
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
         self._health, self._remote = health, remote
+        actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
+        tell = partial(self._publish, Kind.COMMAND_RESULTS)
+        self._commands = RemoteCommands(clock, agent, store, actions, tell, config.sync.ack_timeout_s)
         self._connected = False
         self._notes = notes
-        self.refused = 0
-        self.next_poll_s = 0.0
+        self.refused, self.next_poll_s = 0, 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
     @property
@@ -129,15 +132,20 @@ class DeviceLoop:
     @property
     def stopping(self) -> bool:
         """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
-        others = self._installer, self._remote
-        return self._stop.requested or any(each is not None and each.restart for each in others)
+        return self._stop.requested or self.restart
+
+    @property
+    def restart(self) -> bool:
+        """Whether the program is to start again: with another bundle or other settings, or because it was told to."""
+        others = self._installer, self._remote, self._commands
+        return any(each is not None and each.restart for each in others)
 
     @property
     def condition(self) -> str:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
-        details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
+        details = [self._training.status_detail, self._agent.refusal.words]
         lasting = f", {self._agent.persistence.name}" if self._agent.persistence.serving else ""
         return ", ".join([f"good: {self._agent.learner.serving} serves{lasting}", *filter(None, details)])
 
@@ -149,7 +157,7 @@ class DeviceLoop:
     @property
     def last_will(self) -> Outgoing:
         """What the broker publishes for this device when the connection breaks."""
-        return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
+        return outgoing(self._config, Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
         """Begin connecting. What the last run had begun is finished by the first turns."""
@@ -183,8 +191,8 @@ class DeviceLoop:
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
-                if self._health is not None:
-                    self._health.reconnected()
+                self._tell_of_the_machine()
+                self._commands.reconnected()
                 self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -228,9 +236,11 @@ class DeviceLoop:
                 self._messenger.receive(kind, payload)
             if kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
+            elif kind is Kind.COMMANDS:
+                self._commands.receive(payload)
             elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
-                if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
+                if self._announcer.reports_refused(self._agent.refusal.words):
                     self._publish_condition()
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
@@ -248,6 +258,10 @@ class DeviceLoop:
     @property
     def _bundle_on_trial(self) -> bool:
         return self._installer is not None and self._installer.on_trial
+
+    @property
+    def _on_trial(self) -> bool:
+        return self._bundle_on_trial or (self._remote is not None and self._remote.on_trial)
 
     def _publish_configuration(self) -> None:
         """Which settings hold: on each connection, and when that changes."""
@@ -294,6 +308,7 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
             self._publish_configuration()
+        self._commands.turn(self._connected, self._on_trial)
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -319,32 +334,17 @@ class DeviceLoop:
             agent.outbox.sent(row.sequence, now_s)
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
-        message = self._outgoing(kind, payload, retained)
+        message = outgoing(self._config, kind, payload, retained)
         return self.transport.publish(message) if self.transport is not None else None
 
-    def _outgoing(self, kind: Kind, payload: bytes, retained: bool = True) -> Outgoing:
-        name = topic(self._config.fleet, self._config.device, kind)
-        content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
-        return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
-
     def _reported(self) -> Reported:
-        learner = self._agent.learner
-        return Reported(
-            bundle=self._variant.name,
-            bundle_version=self._variant.version,
-            space=self._variant.space,
-            learner=learner.kind,
-            runtime=self._pipeline.runtime_name,
-            agent_version=headway.__version__,
-            machine=f"{platform.machine()} python {platform.python_version()}",
-            labels=learner.labels,
-            source=learner.serving,
-            problem=self._announcer.problem[:500],
-            release=self._variant.release,
-            delivery="" if self._messenger is None else self._messenger.installer.state[:500],
-        )
+        delivery = "" if self._messenger is None else self._messenger.installer.state
+        return reported(self._variant, self._pipeline, self._agent.learner, self._announcer.problem, delivery)
 
+    def _diagnostics(self) -> dict[str, JsonValue]:
+        condition = self.condition_in_full
+        return diagnostics(self._config, self._agent, self._store, self._reported(), condition, recent_lines())
 
-def refused_text(reason: str) -> str:
-    """A line for people; none while nothing is refused."""
-    return f"the aggregator refuses this device's reports: {reason}" if reason else ""
+    def _tell_of_the_machine(self) -> None:
+        if self._health is not None:
+            self._health.reconnected()
