@@ -40,17 +40,17 @@ def decide(read: Read, wanted: Mapping[str, SettingValue], before: Mapping[str, 
             refused[key] = problem
         else:
             possible[key] = value
-    try:
-        return Decision(read(possible), possible, refused)
-    except ConfigError:
-        pass  # not all together: one after the other
     config, taken = own, dict[str, SettingValue]()
-    for key, value in possible.items():
-        try:
-            config = read({**taken, key: value})
-            taken[key] = value
-        except ConfigError as error:
-            refused[key] = str(error)[:REASON_CHARACTERS_MAX]
+    try:
+        config, taken = read(possible), possible
+    except ConfigError:
+        # not all together: one after the other
+        for key, value in possible.items():
+            try:
+                config = read({**taken, key: value})
+                taken[key] = value
+            except ConfigError as error:
+                refused[key] = str(error)[:REASON_CHARACTERS_MAX]
     for key in refused.keys() & before.keys():
         try:
             config = read({**taken, key: before[key]})

@@ -40,7 +40,7 @@ class Configuration:
         """Raises RemoteError."""
         fields = json_fields(payload, "configuration")
         version = fields.integer("version")
-        return finished(fields, cls(version, checked_values(fields.mapping("values"), fields.where, RemoteError)))
+        return finished(fields, cls(version, checked_values(_required(fields, "values"), fields.where, RemoteError)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ConfigurationState:
         state = cls(
             fields.integer("version"),
             fields.choice("state", CONFIGURATION_STATES),
-            checked_values(fields.mapping("values"), fields.where, RemoteError),
+            checked_values(_required(fields, "values"), fields.where, RemoteError),
             fields.strings("remote", count_max=VALUES_MAX),
             _reasons(fields),
             fields.text("problem", length_max=REASON_CHARACTERS_MAX),
@@ -109,7 +109,7 @@ def checked_values(given: Mapping[str, JsonValue], where: str, error: type[Headw
 
 def _reasons(fields: Fields) -> dict[str, str]:
     found = {}
-    given = fields.mapping("refused")
+    given = _required(fields, "refused")
     if len(given) > VALUES_MAX:
         raise RemoteError(f"{fields.where} refuses {len(given)} settings; at most {VALUES_MAX} are taken")
     for key, reason in given.items():
@@ -118,6 +118,12 @@ def _reasons(fields: Fields) -> dict[str, str]:
             raise RemoteError(f"the reason against {key} must be a printable text of at most {REASON_CHARACTERS_MAX}")
         found[key] = reason
     return found
+
+
+def _required(fields: Fields, key: str) -> dict[str, JsonValue]:
+    if not fields.has(key):
+        raise RemoteError(f"{key} of {fields.where} is missing")
+    return fields.mapping(key)
 
 
 def _check_key(key: str, where: str, error: type[HeadwayError]) -> None:
