@@ -24,6 +24,7 @@ from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.remote_commands import RemoteCommands
 from aggregator.rollouts import Rollouts
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
@@ -53,7 +54,8 @@ HOUSEKEEPING_INTERVAL_S = 1.0
 BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
+TWINS = (Kind.CONFIGURATION, Kind.CONFIGURATION_STATE, Kind.COMMANDS, Kind.COMMAND_RESULTS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.DESIRED, *TWINS)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -79,12 +81,14 @@ class Aggregator:
         self._deliveries = deliveries
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
+        self._commands = RemoteCommands(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
+            Kind.COMMAND_RESULTS: self._commands.on_results,
         }
 
     @property
@@ -110,7 +114,7 @@ class Aggregator:
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
-        effects += self._clearings.take()
+        effects += [*self._clearings.take(), *self._commands.take()]
         for device, told in self._refusals.take().items():
             effects.append(self._acks.of(device, told.epoch, told=told))
         effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
@@ -134,6 +138,7 @@ class Aggregator:
             self._heads.readmit()
             effects += self._rollouts.tick(now)
             effects += self._twins.tick(now)
+            effects += self._commands.tick(now)
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -150,6 +155,7 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()
+        self._commands.again()
         return [*self._clearings.again(), *self._heads.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
@@ -336,4 +342,5 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.forget(device)
         self._twins.forget(device)
+        self._commands.forget(device)
         self._clearings.add(device, *RETAINED)

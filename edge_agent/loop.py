@@ -27,7 +27,7 @@ from edge_agent.labels import Policy, log_line
 from edge_agent.outgoing import outgoing
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
-from edge_agent.remote_commands import Actions, RemoteCommands, diagnostics
+from edge_agent.remote_commands import Actions, RemoteCommands, gather_diagnostics
 from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
@@ -343,7 +343,7 @@ class DeviceLoop:
 
     def _diagnostics(self) -> dict[str, JsonValue]:
         condition = self.condition_in_full
-        return diagnostics(self._config, self._agent, self._store, self._reported(), condition, recent_lines())
+        return gather_diagnostics(self._config, self._agent, self._store, self._reported(), condition, recent_lines())
 
     def _tell_of_the_machine(self) -> None:
         if self._health is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aggregator.commands.durations import duration_s
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Authority, Issued, Role, write_private
@@ -29,7 +29,6 @@ from headway.errors import ConfigError
 from headway.fields import readable_json
 from headway.ports import Clock
 
-UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 HEADER = ("DEVICE", "STATE", "UNTIL", "SERIAL")
 
 
@@ -52,14 +51,6 @@ def enroll(
     enrolment, _ = opened(settings, clock)
     named = [group for group in groups.split(",") if group]
     print(enrolment.new_code(device or "", named, count_max, clock.wall_s(), duration_s(expires)).text)
-
-
-def duration_s(text: str) -> float:
-    """``30m``, ``24h``, ``7d`` in seconds. Raises ConfigError."""
-    match = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"--expires {text!r} is no time; write 30m, 24h or 7d")
-    return int(match[1]) * UNITS_S[match[2]]
 
 
 def revoke(device: str, settings: Settings, clock: Clock) -> None:

@@ -30,7 +30,7 @@ KEY_BLOCK = re.compile(r"-----BEGIN [^-]*-----.*?(?:-----END [^-]*-----|$)", re.
 HOME = re.compile(r"(/home/)[^/\s'\"]+")
 
 
-def diagnostics(
+def gather_diagnostics(
     config: AgentConfig,
     agent: Agent,
     store: RetryingStore,

@@ -6,6 +6,7 @@ from typing import Any
 
 from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT, AuditRow
+from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
@@ -55,6 +56,7 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DEVICE_COMMANDS,
     GROUPS,
     JOIN_CODES,
     MEMBERS,
@@ -69,6 +71,7 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_PENDING,
     SETTINGS_REFUSED,
     SETTINGS_STATES,
+    SUPPORTED_COMMANDS,
     TRIALS,
     WANTED_SETTINGS,
 )
@@ -79,6 +82,7 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DEVICE_COMMANDS",
     "EVERY",
     "FLEET",
     "GROUP",
@@ -97,11 +101,13 @@ __all__ = [
     "SETTINGS_PENDING",
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
+    "SUPPORTED_COMMANDS",
     "TAG",
     "TRIALS",
     "WANTED_SETTINGS",
     "AuditRow",
     "CertificateRow",
+    "CommandRow",
     "DayRow",
     "DeviceSinceRow",
     "GroupRow",
@@ -116,6 +122,7 @@ __all__ = [
     "ScoredEpochRow",
     "SentSettingsRow",
     "SettingsStateRow",
+    "SupportedCommandsRow",
     "TrialRow",
     "WantedSettingsRow",
 ]
