@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from aggregator.alerts import Alerts
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
@@ -72,8 +73,8 @@ class Aggregator:
         self._branches = Branches(store, model.space)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
-        self._clearings = Clearings(fleet, store)
-        self._deliveries = deliveries
+        self._clearings, self._deliveries = Clearings(fleet, store), deliveries
+        self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
@@ -127,7 +128,7 @@ class Aggregator:
             for device in self._store.removal_requests():
                 effects += self._remove(device)
             self._heads.readmit()
-            effects += self._rollouts.tick(now)
+            effects += [*self._rollouts.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -141,6 +142,7 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
+        self._alerts.connected()
         if self._deliveries is not None:
             self._deliveries.again()
         return [*self._clearings.again(), *self._heads.again()]

@@ -5,6 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.alerts import (
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
+    ALERTS,
+    SILENCES,
+    AlertActRow,
+    AlertChannelRow,
+    AlertEventRow,
+    AlertRow,
+    AlertRuleRow,
+    SilenceRow,
+)
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -38,6 +52,11 @@ from aggregator.store.rows.rollouts import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
+    ALERTS,
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
     AUDIT,
     CERTIFICATES,
     DAYS,
@@ -51,10 +70,16 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SILENCES,
     TRIALS,
 )
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACTS",
+    "ALERT_CHANNELS",
+    "ALERT_EVENTS",
+    "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
@@ -71,8 +96,14 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SILENCES",
     "TAG",
     "TRIALS",
+    "AlertActRow",
+    "AlertChannelRow",
+    "AlertEventRow",
+    "AlertRow",
+    "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
     "DayRow",
@@ -86,5 +117,6 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SilenceRow",
     "TrialRow",
 ]

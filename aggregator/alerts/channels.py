@@ -1,0 +1,81 @@
+"""What a message to a channel is, and what every channel does with one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from aggregator.store.rows import AlertEventRow
+from headway.errors import ConfigError
+from headway.fields import JsonValue, canonical_json
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMessage:
+    """Events that are told together, in their order. The same ones have the same id, however often they are sent."""
+
+    fleet: str
+    events: Sequence[AlertEventRow]
+
+    @property
+    def id(self) -> str:
+        """Named by its events: 32 hexadecimal digits."""
+        return hashlib.sha256(" ".join(event.id for event in self.events).encode()).hexdigest()[:32]
+
+    def body(self) -> bytes:
+        """JSON, canonical, so that each attempt sends the same bytes."""
+        events: list[JsonValue] = [
+            {"id": event.id, "change": event.change, "at_s": event.at_s, "alert": json.loads(event.body)}
+            for event in self.events
+        ]
+        return canonical_json({"fleet": self.fleet, "events": events})
+
+
+class Channel(Protocol):
+    """Somewhere that operators are told. Called from a thread of its own, which may wait."""
+
+    @property
+    def name(self) -> str: ...
+
+    def send(self, message: AlertMessage) -> None:
+        """Returns once the other side has taken the message. Raises TransportError, one line that holds no secret."""
+        ...
+
+
+def read_secret(file: Path, what: str) -> str:
+    """The text of a file with a secret. Raises ConfigError, which does not show it."""
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {file}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+    if not secret:
+        raise ConfigError(f"{what} {file} is empty; write the secret into it")
+    return secret
+
+
+@contextmanager
+def ended_after(connection: socket.socket, timeout_s: float) -> Iterator[None]:
+    """End a connection after so long, whatever comes over it: a peer that sends a byte now and then never times out."""
+    timer = threading.Timer(timeout_s, _shut_down, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(connection: socket.socket) -> bool:
+    """Whether it was still there. Below TLS, whose state belongs to the thread that reads."""
+    try:
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    except OSError:
+        return False
+    return True
