@@ -13,7 +13,7 @@ from aggregator.alerts.channels import AlertMessage, ended_after, read_secret
 from aggregator.alerts.settings import EmailSettings
 from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
-from headway.printable import printable, printable_lines
+from headway.printable import printable
 
 
 class Email:
@@ -59,7 +59,8 @@ class Email:
         # a mailbox that gets it twice, after a kill between sending and noting it, can tell
         mail["Message-ID"] = f"<{message.id}@{self._settings.sender.rpartition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(printable_lines("\n".join(_lines(message))) + "\n")
+        # each line by itself: what a device sends must not begin another one
+        mail.set_content("\n".join(map(printable, _lines(message))) + "\n")
         return mail
 
 
@@ -78,6 +79,5 @@ def _lines(message: AlertMessage) -> list[str]:
         at = datetime.fromtimestamp(event.at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         by = f" by {alert['acknowledged_by']}: {alert['remark'] or ''}" if event.change == "acknowledged" else ""
         lines += [f"{at}  {event.change}{by}  {alert['severity']}  {alert['rule']}  {alert['subject']}"]
-        # texts in a row of a list are lines of their own, whatever is in them
-        lines += [f"    {printable(alert['summary'])}", f"    alert {alert['alert']}, event {event.id}"]
+        lines += [f"    {alert['summary']}", f"    alert {alert['alert']}, event {event.id}"]
     return lines
