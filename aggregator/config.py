@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aggregator.alerts import EmailSettings, WebhookSettings
 from aggregator.enrolment import EnrolmentSettings
+from aggregator.monitoring import MetricsSettings
 from aggregator.policy import Policy
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -66,6 +67,7 @@ class Settings:
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
     webhook: WebhookSettings = table(WebhookSettings(), "webhook", doc="A web address that is told of alerts.")
     email: EmailSettings = table(EmailSettings(), "email", doc="Who is told of alerts by mail, by which relay.")
+    metrics: MetricsSettings = table(MetricsSettings(), "metrics", doc="Where Prometheus scrapes.")
     enrolment: EnrolmentSettings = table(
         EnrolmentSettings(), "enrolment", doc="Where devices join, and what the broker needs for it."
     )

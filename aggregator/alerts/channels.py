@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,29 +55,3 @@ def read_secret(file: Path, what: str) -> str:
     if not secret:
         raise ConfigError(f"{what} {file} is empty; write the secret into it")
     return secret
-
-
-@contextmanager
-def ended_after(connection: socket.socket, timeout_s: float) -> Iterator[None]:
-    """End a connection after so long, whatever comes over it: a peer that sends a byte now and then never times out.
-
-    Raises TimeoutError then, also where what was read until the end looked whole.
-    """
-    done, over = threading.Event(), threading.Event()
-
-    def end() -> None:
-        if not done.wait(timeout_s):
-            over.set()
-            # below TLS, whose state belongs to the thread that reads; a connection that is gone needs no end
-            with suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    threading.Thread(target=end, name="alerts-timeout", daemon=True).start()
-    try:
-        yield
-    except OSError as error:
-        raise (TimeoutError() if over.is_set() else error) from error
-    finally:
-        done.set()
-    if over.is_set():
-        raise TimeoutError

@@ -14,8 +14,9 @@ import http.client
 import ssl
 from urllib.parse import SplitResult, urlsplit
 
-from aggregator.alerts.channels import AlertMessage, ended_after, read_secret
+from aggregator.alerts.channels import AlertMessage, read_secret
 from aggregator.alerts.settings import WebhookSettings
+from aggregator.deadlines import ended_after
 from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
 from headway.printable import printable

@@ -12,6 +12,7 @@ from pathlib import Path
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.monitoring import monitored
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
@@ -63,8 +64,8 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
 
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
-    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
-    with telling(settings, channels, clock):
+    with monitored(settings, clock) as watch, telling(settings, channels, clock):
+        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch)
         superseded = service.run()
     store.close()
     return superseded

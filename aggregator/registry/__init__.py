@@ -10,6 +10,7 @@ from aggregator.registry.groups import (
     put_list_group,
     resolved,
 )
+from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
     DeviceView,
     Page,
@@ -26,6 +27,11 @@ from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
+    "COUNTED",
+    "DRIFT",
+    "GATE",
+    "REASONS",
+    "REFUSED",
     "UNKNOWN_DEVICE",
     "VOCABULARY",
     "DeviceView",
@@ -35,6 +41,7 @@ __all__ = [
     "Request",
     "as_plain",
     "backfill",
+    "bounded",
     "days_of",
     "delete_group",
     "device_names",

@@ -49,6 +49,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.tallies import TALLIES, TallyRow
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -71,6 +72,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
     SILENCES,
+    TALLIES,
     TRIALS,
 )
 
@@ -98,6 +100,7 @@ __all__ = [
     "SCORED_EPOCHS",
     "SILENCES",
     "TAG",
+    "TALLIES",
     "TRIALS",
     "AlertActRow",
     "AlertChannelRow",
@@ -118,5 +121,6 @@ __all__ = [
     "RolloutRow",
     "ScoredEpochRow",
     "SilenceRow",
+    "TallyRow",
     "TrialRow",
 ]
