@@ -4,7 +4,8 @@
 
 A change of an alert and its event are rows of one transaction, that of the service's loop; who is told takes the events
 from the store (`aggregator.alerts.delivery`), so that no event is lost or told under two ids. Of 10,000 devices only
-names are read, and only differences are written, at most CHANGES_MAX in one transaction: acks must not wait.
+names are read, for RULES_AT_ONCE rules, and only differences are written, at most CHANGES_MAX in one transaction: acks
+must not wait.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from headway.wire import alert_topic
 # under which the store counts alerts, events and acts
 SERIAL, EVENTS, ACTS = "alerts_serial", "alert_events", "alert_acts_serial"
 CHANGES_MAX = 250
+RULES_AT_ONCE = 10
 SOON_S = 1.0
 RETAINED_AT_ONCE = 100
 NOTES_MAX = 10
@@ -93,6 +95,8 @@ class Alerts:
             for alert in store.rows(ALERTS).where(state=str(state)):
                 self._standing.setdefault(alert.rule, {})[alert.subject] = alert
         self._serial, self._event_serial = store.number(SERIAL), store.number(EVENTS)
+        # rules that are still to be looked at in this round, by name
+        self._round: deque[str] = deque()
         # what this turn changes, written at its end all at once; None: the alert goes
         self._changed: dict[int, AlertRow | None] = {}
         self._events: list[AlertEventRow] = []
@@ -110,13 +114,19 @@ class Alerts:
                     self._end(self._standing[name], [*self._standing[name]], "the rule is switched off", now)
             end_old(self._store, now.wall_s)
             silenced = Silenced(self._store, now.wall_s)
-            for rule in rules.values():
-                self._compare(rule, silenced, now)
+            self._round = self._round or deque(rules)
+            for _ in range(min(len(self._round), RULES_AT_ONCE)):
+                if self._round[0] in rules:
+                    self._compare(rules[self._round[0]], silenced, now)
+                if self._full:
+                    break
+                self._round.popleft()
             for alert in [alert for alert in self._open() if not alert.told]:
                 if not self._full and alert not in silenced:
                     self._open_one(alert, silenced, now)
             # what there was no room for comes with the next turn
-            self._due_at_s = now.monotonic_s + (SOON_S if self._full else self._policy.interval_s)
+            more = self._full or self._round
+            self._due_at_s = now.monotonic_s + (SOON_S if more else self._policy.interval_s)
             self._write()
         notes, self._notes = self._notes, []
         if len(notes) > NOTES_MAX:
@@ -143,6 +153,10 @@ class Alerts:
         for subject, alert in standing.items():
             if self._full:
                 break
+            if max(alert.since_s, alert.absent_s) > now.wall_s:
+                # the clock was set back: what holds counts from now on
+                alert = replace(alert, since_s=min(alert.since_s, now.wall_s), absent_s=min(alert.absent_s, now.wall_s))
+                self._put(alert)
             if subject in found:
                 if alert.state == State.PENDING and now.wall_s - alert.since_s >= rule.for_s:
                     self._open_one(alert, silenced, now)

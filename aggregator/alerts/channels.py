@@ -36,10 +36,19 @@ class AlertMessage:
 
 
 class Channel(Protocol):
-    """Somewhere that operators are told. Called from a thread of its own, which may wait."""
+    """Somewhere that operators are told. Called from a thread of its own, which may wait.
+
+    events_max: that a message may hold. interval_s: shortest time between two messages that were taken.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def events_max(self) -> int: ...
+
+    @property
+    def interval_s(self) -> float: ...
 
     def send(self, message: AlertMessage) -> None:
         """Returns once the other side has taken the message. Raises TransportError, one line that holds no secret."""

@@ -20,7 +20,6 @@ from headway.errors import StoreError, TransportError
 from headway.ports import Clock
 
 LOG = logging.getLogger("headway.aggregator.alerts")
-EVENTS_PER_MESSAGE_MAX = 50
 LOOK_INTERVAL_S = 1.0
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 
@@ -58,7 +57,7 @@ class Delivery:
         except TransportError as error:
             self._failed(row, len(events), str(error))
             return False
-        self._again_at_s = float("-inf")
+        self._again_at_s = self._clock.monotonic_s() + self._channel.interval_s
         if row.failed_s:
             LOG.info("%s takes alerts again, after %d attempts", self._channel.name, row.attempts + 1)
         with self._store.transaction():
@@ -71,7 +70,7 @@ class Delivery:
         if row is None:
             raise StoreError(f"the store does not know the channel {self._channel.name}; start the service again")
         if row.telling <= row.told:
-            telling = min(events_so_far(self._store), row.told + EVENTS_PER_MESSAGE_MAX)
+            telling = min(events_so_far(self._store), row.told + self._channel.events_max)
             row = replace(row, telling=telling)
         count = row.telling - row.told
         events = self._store.rows(ALERT_EVENTS).all(after=(row.told,), count_max=count) if count > 0 else []

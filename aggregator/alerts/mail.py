@@ -20,10 +20,10 @@ from headway.printable import printable
 class Email:
     """Implements `aggregator.alerts.channels.Channel`. Raises ConfigError for addresses or a password that are none."""
 
-    name = "email"
+    name, events_max = "email", 500
 
     def __init__(self, settings: EmailSettings, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self.interval_s = settings, clock, settings.interval_s
         for address in (settings.sender, *settings.to):
             if "@" not in address or not address.isascii() or not address.isprintable() or set(address) & set(" ,;<>"):
                 raise ConfigError(f"{address!r} of [email] is no address; write one as in ada@example.org")

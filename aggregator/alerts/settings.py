@@ -36,6 +36,9 @@ class EmailSettings:
     )
     sender: str = text("", doc="Address that mails come from.", example="")
     to: tuple[str, ...] = texts((), count_max=32, doc="Addresses that are told.")
+    interval_s: float = number(
+        60.0, low=0.0, high=86_400.0, doc="Shortest time between two mails, seconds; what comes meanwhile is one mail."
+    )
     timeout_s: float = number(20.0, low=0.1, high=120.0, doc="Seconds within which the relay has to take a mail.")
     give_up_s: float = number(
         86_400.0, low=60.0, high=30 * 86_400.0, doc="Seconds for which a mail that fails is tried again."

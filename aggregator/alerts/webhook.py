@@ -30,7 +30,7 @@ ANSWER_SHOWN = 120
 class Webhook:
     """Implements `aggregator.alerts.channels.Channel`. Raises ConfigError for an address or a secret that is none."""
 
-    name = "webhook"
+    name, events_max, interval_s = "webhook", 50, 0.0
 
     def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
         self._timeout_s, self._clock = settings.timeout_s, clock

@@ -51,6 +51,8 @@ class Taker:
 
     failures: int = 0
     name: str = "taker"
+    events_max: int = 50
+    interval_s: float = 0.0
     taken: list[AlertMessage] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
 
@@ -111,6 +113,18 @@ def test_events_are_told_in_order_and_none_of_before_the_channel_was_there() -> 
     assert taker.events == list(range(4, 124))
     assert [len(message.events) for message in taker.taken] == [50, 50, 20]
     assert not steps.step()
+
+
+def test_what_comes_between_two_messages_waits_for_the_next() -> None:
+    store, taker, clock = MemoryStore(), Taker(interval_s=60.0), Clock()
+    began(store, "taker")
+    steps = delivery(store, taker, clock)
+    for _ in range(130):
+        add_events(store, 1)
+        steps.step()
+        clock.now_s += 1.0
+    assert [len(message.events) for message in taker.taken] == [1, 50, 50]
+    assert taker.events == list(range(1, 102))
 
 
 def test_a_message_that_fails_is_sent_again_as_it_was_later_and_later() -> None:
@@ -314,7 +328,14 @@ def mail_settings(tmp_path: Path, port: int, starttls: bool = True) -> EmailSett
     file = tmp_path / "password"
     file.write_text("s3cret\n")
     return EmailSettings(
-        "127.0.0.1", port, starttls, "ada", file, "fleet@example.org", ("ada@example.org", "bob@example.org"), 5.0
+        "127.0.0.1",
+        port,
+        starttls,
+        "ada",
+        file,
+        "fleet@example.org",
+        ("ada@example.org", "bob@example.org"),
+        timeout_s=5.0,
     )
 
 

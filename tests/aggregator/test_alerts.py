@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,8 @@ from aggregator.alerts import (
     remove_rule,
     switch_rule,
 )
+from aggregator.alerts.channels import AlertMessage
+from aggregator.alerts.delivery import Delivery, begin_channels
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note
 from aggregator.policy import AlertPolicy
@@ -42,8 +46,8 @@ from aggregator.store.rows import (
     RolloutRow,
 )
 from aggregator.store.sql import SqlStore
-from headway.errors import ConfigError
-from headway.ports import Outgoing
+from headway.errors import ConfigError, TransportError
+from headway.ports import Outgoing, SystemClock
 from headway.wire import alert_topic
 
 DAY_S = 86_400.0
@@ -57,6 +61,7 @@ class Watched:
     store: Store
     policy: AlertPolicy = field(default_factory=AlertPolicy)
     now_s: float = 0.0
+    shift_s: float = 0.0
     effects: list[Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,7 +74,7 @@ class Watched:
 
     @property
     def wall_s(self) -> float:
-        return 1_800_000_000.0 + self.now_s
+        return 1_800_000_000.0 + self.now_s + self.shift_s
 
     def device(self, name: str = "pump-1", **columns: object) -> None:
         with self.store.transaction():
@@ -367,6 +372,137 @@ def test_a_rule_that_makes_no_sense_is_refused(watches: Watches, condition: str,
         watched.rule(condition, for_s=for_s, watches=watches)
     with pytest.raises(ConfigError, match="not a valid name"):
         watched.rule("labels > 3", name="two/levels")
+
+
+def test_many_rules_are_looked_at_in_turns(watched: Watched) -> None:
+    watched.device(labels=60)
+    for number in range(30):
+        watched.rule("labels > 50", name=f"r{number:02}")
+    watched.wait(1.0, steps_s=1.0)
+    assert len(watched.open()) < 12
+    watched.wait(3.0, steps_s=1.0)
+    assert len(watched.open()) == 30
+    watched.device(labels=0)
+    watched.wait(14.0, steps_s=1.0)
+    assert watched.open() == []
+    assert len(watched.events()) == 60
+
+
+def test_a_clock_that_is_set_back_delays_nothing_for_long(watched: Watched) -> None:
+    watched.device(labels=60)
+    watched.rule("labels > 50", for_s=100.0)
+    watched.wait(50)
+    watched.shift_s = -1e7
+    watched.wait(120)
+    assert watched.open() == [("mine", "pump-1")]
+    watched.device(labels=0)
+    watched.wait(50)
+    watched.shift_s = -2e7
+    watched.wait(120)
+    assert watched.open() == []
+
+
+def test_a_transaction_that_fails_leaves_neither_alert_nor_event(watched: Watched) -> None:
+    watched.device(labels=60)
+    watched.rule("labels > 50")
+
+    def fail() -> None:
+        with watched.store.transaction():
+            watched.alerts.tick(Instant(99.0, watched.wall_s))
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+    assert (watched.open(), watched.events()) == ([], [])
+    watched.restart()  # what the service does then
+    watched.wait()
+    assert watched.events() == [("opened", "mine", "pump-1")]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_each_change_of_an_alert_is_told_once(seed: int) -> None:
+    """Values to and fro, silences, acknowledgements, failed transactions, kills, a channel that fails and is killed."""
+    chance = random.Random(seed)
+    watched = Watched(MemoryStore())
+    channel = KilledChannel(chance)
+    with watched.store.transaction():
+        begin_channels(watched.store, [channel.name])
+    names = [f"pump-{number}" for number in range(6)]
+    for name in names:
+        watched.device(name)
+    watched.rule("labels > 50")
+    watched.rule("release == 3", name="other", for_s=20.0)
+
+    def deliver() -> None:
+        try:
+            while Delivery("plant", watched.store, channel, 1e9, SystemClock()).step():
+                continue
+        except KilledChannel.Killed:
+            return
+
+    for _ in range(300):
+        match chance.randrange(9):
+            case 0 | 1 | 2:
+                watched.device(chance.choice(names), labels=chance.choice((0, 60)), release=chance.choice((0, 3)))
+            case 3:
+                with watched.store.transaction():
+                    until_s = watched.wall_s + chance.choice((15.0, 60.0))
+                    add_silence(watched.store, "", chance.choice(names), "", until_s, "ada", "", watched.wall_s)
+            case 4:
+                with watched.store.transaction():
+                    for row in watched.store.rows(ALERTS).where(state=str(State.OPEN), acknowledged_by="")[:1]:
+                        acknowledge(watched.store, row.number, "ada", "", watched.wall_s)
+            case 5:
+                with contextlib.suppress(ArithmeticError), watched.store.transaction():
+                    watched.alerts.tick(Instant(watched.now_s + 10.0, watched.wall_s + 10.0))
+                    raise ArithmeticError
+                watched.restart()
+            case 6:
+                watched.restart()
+            case 7:
+                deliver()
+            case _:
+                watched.wait()
+    channel.quiet = True
+    watched.wait(100)
+    deliver()
+    with watched.store.transaction():
+        events = watched.store.rows(ALERT_EVENTS).all()
+        standing = {row.number for row in watched.store.rows(ALERTS).where(state=str(State.OPEN), told=True)}
+    assert len(events) > 50
+    # once by id, in order, none missing
+    assert list(channel.taken.values()) == [event.number for event in events]
+    assert list(channel.taken) == [event.id for event in events]
+    stories: dict[int, list[str]] = {}
+    for event in events:
+        stories.setdefault(json.loads(event.body)["alert"], []).append(event.change)
+    for number, story in stories.items():
+        ends = [] if number in standing else ["closed"]
+        assert story in (["opened", *ends], ["opened", "acknowledged", *ends])
+
+
+class KilledChannel:
+    """Fails, or is killed before or after it took a message; keeps what it took by the events' ids."""
+
+    class Killed(Exception):
+        pass
+
+    name, events_max, interval_s = "killed", 3, 0.0
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self.taken: dict[str, int] = {}
+        self.quiet = False
+
+    def send(self, message: AlertMessage) -> None:
+        fate = 9 if self.quiet else self._chance.randrange(6)
+        if fate == 0:
+            raise TransportError("not now")
+        if fate == 1:
+            raise self.Killed
+        self.taken |= {event.id: event.number for event in message.events}
+        if fate == 2:
+            raise self.Killed
 
 
 def test_every_built_in_rule_can_be_put(watched: Watched) -> None:
