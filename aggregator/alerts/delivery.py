@@ -60,8 +60,7 @@ class Delivery:
         self._again_at_s = self._clock.monotonic_s() + self._channel.interval_s
         if row.failed_s:
             LOG.info("%s takes alerts again, after %d attempts", self._channel.name, row.attempts + 1)
-        with self._store.transaction():
-            self._put(replace(row, told=row.telling, attempts=0, failed_s=0.0, last_error=""))
+        self._settle(row, replace(row, told=row.telling, attempts=0, failed_s=0.0, last_error=""))
         return True
 
     def _next(self) -> tuple[AlertChannelRow, Sequence[AlertEventRow]]:
@@ -94,8 +93,15 @@ class Delivery:
             LOG.error("%s was not told of %d events for %g s: given up", self._channel.name, count, self._give_up_s)
             failed = replace(failed, told=row.telling, attempts=0, failed_s=0.0, given_up=row.given_up + count)
             self._again_at_s = float("-inf")
+        self._settle(row, failed)
+
+    def _settle(self, sent: AlertChannelRow, row: AlertChannelRow) -> None:
+        """Note what came of a message, unless another thread was faster: the one of a service that started again while
+        this one hung in its connection. The cursor never goes back."""
         with self._store.transaction():
-            self._put(failed)
+            known = self._store.rows(ALERT_CHANNELS).get(row.channel)
+            if known is not None and (known.told, known.telling) == (sent.told, sent.telling):
+                self._put(row)
 
     def _put(self, row: AlertChannelRow) -> None:
         """Idle looks write nothing: they would wake the disk each second."""

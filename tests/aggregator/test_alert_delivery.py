@@ -172,6 +172,28 @@ def test_a_kill_after_it_was_taken_sends_the_same_message_once_more_under_its_id
     assert again.events == list(range(1, 8))
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_thread_that_comes_late_does_not_set_the_channel_back(fails: bool) -> None:
+    store, clock = MemoryStore(), Clock()
+    began(store, "taker")
+    add_events(store, 2)
+    faster = Taker()
+
+    class Late(Taker):
+        def send(self, message: AlertMessage) -> None:
+            steps = delivery(store, faster, clock)
+            assert steps.step()
+            add_events(store, 3)
+            assert steps.step()
+            super().send(message)
+
+    late = Late(failures=int(fails))
+    delivery(store, late, clock).step()
+    assert faster.events == [1, 2, 3, 4, 5]
+    row = channel_row(store)
+    assert (row.told, row.failed_s) == (5, 0.0)
+
+
 def test_what_is_given_up_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
     store, taker, clock = MemoryStore(), Taker(failures=10_000), Clock()
     began(store, "taker")

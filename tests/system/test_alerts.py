@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import queue
 import socket
 import subprocess
 import threading
@@ -16,13 +17,65 @@ from aggregator.config import sqlite_url
 from aggregator.store import RegistryRow
 from aggregator.store.rows import ALERT_CHANNELS, ALERT_EVENTS
 from aggregator.store.sql import SqlStore
-from headway.ports import SystemClock
-from testbed.broker import die_with_parent
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
+from headway.ports import Outgoing, Received, SystemClock, TransportEvent
+from headway.wire import alert_topic
+from testbed.broker import Broker, die_with_parent
 from testbed.receivers import WebhookReceiver, status
 from tests.headway.bundles import small_variant
 from tests.system.conftest import BIN, wait_until
 
 pytestmark = pytest.mark.system
+
+
+@pytest.mark.broker
+def test_open_alerts_are_retained_on_the_broker_and_cleared(tmp_path: Path, broker: Broker) -> None:
+    (tmp_path / "small.hwb").write_bytes(small_variant().encode())
+    config = tmp_path / "aggregator.toml"
+    config.write_text(
+        '[fleet]\nname = "watched"\n[bundle]\npath = "small.hwb"\n[storage]\nstate_dir = "."\n[mqtt]\n'
+        f'host = "{broker.host}"\nport = {broker.port}\n[alerts]\ninterval_s = 1.0\nmqtt = true\n'
+    )
+    store = SqlStore(sqlite_url(tmp_path))
+    now_s = SystemClock().wall_s()
+    with store.transaction():
+        store.registry.put([RegistryRow("pump-1", now_s - 1e5, now_s - 1e4)])
+    events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
+    name = alert_topic("watched", "device-silent", "pump-1")
+    settings = MqttSettings(host=broker.host, port=broker.port, session_expiry_s=0)
+    watcher = MqttTransport(settings, "alerts-watcher", (name,), Outgoing("watcher/gone", b""), events.put)
+    payloads: list[bytes] = []
+
+    def heard(count: int) -> bool:
+        while not events.empty():
+            event = events.get()
+            payloads.extend([event.payload] if isinstance(event, Received) else [])
+        return len(payloads) >= count
+
+    with (tmp_path / "log").open("wb") as log:
+        command = [str(BIN / "edge-fleet"), "serve", "--config", str(config)]
+        service = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
+    watcher.start()
+    try:
+        wait_until(lambda: heard(1), "the alert")
+        told = json.loads(payloads[0])
+        assert (told["rule"], told["subject"], told["state"]) == ("device-silent", "pump-1", "open")
+        with store.transaction():
+            store.registry.put([RegistryRow("pump-1", now_s, SystemClock().wall_s())])
+        wait_until(lambda: heard(2) and payloads[-1] == b"", "the end of the alert")
+        # gone once the broker has said so
+        wait_until(lambda: not _clearings(store), "the broker's answer")
+    finally:
+        watcher.stop()
+        service.terminate()
+        assert service.wait(20) == 0
+        store.close()
+
+
+def _clearings(store: SqlStore) -> list[str]:
+    with store.transaction():
+        return store.clearings()
 
 
 def test_alerts_survive_kills_and_are_told_once_by_their_ids(tmp_path: Path) -> None:
