@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Protocol
 from aggregator.store.rows import AlertEventRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, canonical_json
+
+LOG = logging.getLogger("headway.aggregator.alerts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Channel(Protocol):
 def read_secret(file: Path, what: str) -> str:
     """The text of a file with a secret. Raises ConfigError, which does not show it."""
     try:
+        if file.stat().st_mode & stat.S_IROTH:
+            LOG.warning("%s can be read by everybody on this machine; chmod 640 it, or hide its folder", file)
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} {file}: {getattr(error, 'strerror', None) or 'it is no text'}") from error

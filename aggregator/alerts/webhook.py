@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import http.client
+import logging
 import ssl
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +22,8 @@ from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
 from headway.printable import printable
 
+LOG = logging.getLogger("headway.aggregator.alerts")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET_PREFIX = "whsec_"
 SECRET_BYTES_MIN = 24
 ANSWER_BYTES_MAX = 64 * 1024
@@ -35,6 +38,10 @@ class Webhook:
     def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
         self._timeout_s, self._clock = settings.timeout_s, clock
         self._address = _address(settings.url)
+        if settings.secret_file is None:
+            LOG.warning("[webhook] has no secret_file: the other side cannot know that alerts come from here")
+        if self._address.scheme == "http" and self._address.hostname not in LOOPBACK:
+            LOG.warning("url of [webhook] is not https: whoever is in between reads alerts")
         self._key = b"" if settings.secret_file is None else _key(read_secret(settings.secret_file, "secret_file"))
 
     def send(self, message: AlertMessage) -> None:

@@ -336,6 +336,21 @@ def test_an_address_or_a_secret_that_is_none_is_said_and_not_shown(
     assert not secret or secret not in str(refused.value)
 
 
+def test_what_is_unsafe_is_said_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    file.chmod(0o600)
+    Webhook(WebhookSettings("https://example.org/", file), Clock())
+    Webhook(WebhookSettings("http://127.0.0.1:80/", file), Clock())
+    assert caplog.text == ""
+    file.chmod(0o644)
+    Webhook(WebhookSettings("http://example.org/", file), Clock())
+    Webhook(WebhookSettings("https://example.org/"), Clock())
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    for part in ("can be read by everybody on this machine", "is not https", "has no secret_file"):
+        assert said.count(part) == 1
+
+
 @pytest.fixture
 def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """Of a relay whose certificate this machine trusts."""

@@ -49,6 +49,7 @@ from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, TransportError
 from headway.ports import Outgoing, SystemClock
 from headway.wire import alert_topic
+from testbed.postgresql import Postgresql
 
 DAY_S = 86_400.0
 HOSTILE = "\x1b[2Jgone\u202e\nforged: line"
@@ -144,6 +145,14 @@ def test_an_alert_opens_and_closes_with_its_condition_and_is_told_once_each(watc
     assert watched.alert(2).state == State.OPEN
     notes = [effect.text for effect in watched.effects if isinstance(effect, Note)]
     assert notes[0] == "alert 1 opened: warning mine: pump-2: labels 51"
+
+
+def test_alerts_are_the_same_on_postgresql(postgresql: Postgresql) -> None:
+    store = SqlStore(postgresql.new_database())
+    test_an_alert_opens_and_closes_with_its_condition_and_is_told_once_each(Watched(store))
+    with store.transaction():
+        assert store.rows(ALERTS).count() == 2
+    store.close()
 
 
 def test_a_condition_must_hold_for_as_long_as_the_rule_asks_and_be_over_for_as_long(watched: Watched) -> None:
