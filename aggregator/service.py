@@ -207,7 +207,7 @@ class Service:
             token = self._transport.publish(effect)
             sent = token is not None
             self._lost += not sent
-            self._watch.sent(sent)
+            self._watch.sent(effect, sent)
             if clearing and token is not None:
                 self._clearing[token] = effect.topic
             # a window full of acks refuses a head too, and no connection need follow

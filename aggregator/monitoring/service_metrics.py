@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.process_collector import ProcessCollector
 
 import headway
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Received, TransportEvent
-from headway.wire import FROM_DEVICES
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received, TransportEvent
+from headway.wire import FROM_DEVICES, TO_DEVICES, TO_EVERY_DEVICE, Kind
 
 TRANSACTION_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-KINDS = frozenset(map(str, FROM_DEVICES))
+RECEIVED = tuple(map(str, FROM_DEVICES))
+SENT = tuple(map(str, dict.fromkeys((*TO_DEVICES, *TO_EVERY_DEVICE, Kind.STATUS))))
 OTHER = "other"
 
 
@@ -29,7 +30,15 @@ class ServiceMetrics:
         self._received = Counter(
             "headway_messages_received", "Messages that were taken from the broker.", ["kind"], registry=registry
         )
-        self._sent = Counter("headway_messages_sent", "Messages that were handed to the broker.", registry=registry)
+        self._received_bytes = Counter(
+            "headway_received_bytes", "Bytes of their topics and payloads.", ["kind"], registry=registry
+        )
+        self._sent = Counter(
+            "headway_messages_sent", "Messages that were handed to the broker.", ["kind"], registry=registry
+        )
+        self._sent_bytes = Counter(
+            "headway_sent_bytes", "Bytes of their topics and payloads.", ["kind"], registry=registry
+        )
         self._unsent = Counter(
             "headway_messages_unsent", "Messages that could not be sent for want of a connection.", registry=registry
         )
@@ -49,8 +58,12 @@ class ServiceMetrics:
             buckets=TRANSACTION_BOUNDS_S,
             registry=registry,
         )
-        for kind in (*sorted(KINDS), OTHER):
+        for kind in (*RECEIVED, OTHER):
             self._received.labels(kind)
+            self._received_bytes.labels(kind)
+        for kind in (*SENT, OTHER):
+            self._sent.labels(kind)
+            self._sent_bytes.labels(kind)
         self._waits_before = 0
 
     def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waits: int) -> None:
@@ -60,9 +73,10 @@ class ServiceMetrics:
         self._waits_before = waits
         for event in events:
             match event:
-                case Received(topic):
-                    kind = topic.rpartition("/")[2]
-                    self._received.labels(kind if kind in KINDS else OTHER).inc()
+                case Received(topic, payload):
+                    kind = _kind(topic, RECEIVED)
+                    self._received.labels(kind).inc()
+                    self._received_bytes.labels(kind).inc(len(topic) + len(payload))
                 case Connected():
                     self._connects.inc()
                     self._connected.set(1)
@@ -71,5 +85,16 @@ class ServiceMetrics:
                 case Delivered(refused=True) | NotSubscribed():
                     self._refused.inc()
 
-    def sent(self, taken: bool) -> None:
-        (self._sent if taken else self._unsent).inc()
+    def sent(self, message: Outgoing, taken: bool) -> None:
+        if not taken:
+            self._unsent.inc()
+            return
+        kind = _kind(message.topic, SENT)
+        self._sent.labels(kind).inc()
+        self._sent_bytes.labels(kind).inc(len(message.topic) + len(message.payload))
+
+
+def _kind(topic: str, known: tuple[str, ...]) -> str:
+    """Of a message, by its topic; a topic that is none is of no kind."""
+    levels = topic.split("/")
+    return levels[4] if len(levels) == 5 and levels[4] in known else OTHER

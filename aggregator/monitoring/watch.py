@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from headway.ports import TransportEvent
+from headway.ports import Outgoing, TransportEvent
 
 
 class Watch(Protocol):
@@ -17,7 +17,7 @@ class Watch(Protocol):
         """
         ...
 
-    def sent(self, taken: bool) -> None:
+    def sent(self, message: Outgoing, taken: bool) -> None:
         """A message was handed to the connection, or could not be for want of one."""
         ...
 
@@ -28,5 +28,5 @@ class NotWatched:
     def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waits: int) -> None:
         return
 
-    def sent(self, taken: bool) -> None:
+    def sent(self, message: Outgoing, taken: bool) -> None:
         return

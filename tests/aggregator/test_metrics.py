@@ -38,8 +38,8 @@ from aggregator.store.rows import (
 )
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError
-from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Received, SystemClock
-from headway.wire import Event, Kind, topic
+from headway.ports import Connected, Delivered, Disconnected, NotSubscribed, Outgoing, Received, SystemClock
+from headway.wire import Event, Kind, alert_topic, topic
 from tests.aggregator.fleets import FLEET, Fleet
 
 ROOT = Path(__file__).parents[2]
@@ -195,8 +195,9 @@ def test_what_the_service_does_is_counted() -> None:
     status = Received(topic(FLEET, "d1", Kind.STATUS), b"")
     metrics.turned([Connected(False), status, status, Received("elsewhere/x", b"")], 0.003, 4)
     metrics.turned([Delivered(1, "no", True), NotSubscribed("x", "no")], None, 6)
-    for taken in (True, True, False):
-        metrics.sent(taken)
+    ack = Outgoing(topic(FLEET, "d1", Kind.ACK), b"x" * 100)
+    for message, taken in ((ack, True), (Outgoing(alert_topic(FLEET, "r", "ack"), b""), True), (ack, False)):
+        metrics.sent(message, taken)
     found = samples_of(generate_latest(metrics.registry).decode())
     assert found["headway_messages_received_total", (("kind", "status"),)] == 2
     assert found["headway_messages_received_total", (("kind", "other"),)] == 1
@@ -204,7 +205,10 @@ def test_what_the_service_does_is_counted() -> None:
     assert found["headway_broker_connects_total", ()] == 1
     assert found["headway_broker_refusals_total", ()] == 2
     assert found["headway_inbox_waits_total", ()] == 6
-    assert (found["headway_messages_sent_total", ()], found["headway_messages_unsent_total", ()]) == (2, 1)
+    assert [found["headway_messages_sent_total", (("kind", kind),)] for kind in ("ack", "other")] == [1, 1]
+    assert found["headway_sent_bytes_total", (("kind", "ack"),)] == len(ack.topic) + 100
+    assert found["headway_received_bytes_total", (("kind", "status"),)] == 2 * len(status.topic)
+    assert found["headway_messages_unsent_total", ()] == 1
     assert found["headway_store_transaction_seconds_count", ()] == 1
     assert found["headway_store_transaction_seconds_bucket", (("le", "0.0025"),)] == 0
     assert found["headway_store_transaction_seconds_bucket", (("le", "0.005"),)] == 1
