@@ -31,6 +31,7 @@ from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
+from edge_agent.trial import Trials
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.ports import (
@@ -63,7 +64,7 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
-    health: tells of the machine; None tells nothing.
+    health: tells of the machine; None tells nothing. trials: what the installer tries bundles with.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class DeviceLoop:
         stop: StopRequest | None = None,
         folder: Path | None = None,
         health: HealthReports | None = None,
+        trials: Trials | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
@@ -107,7 +109,9 @@ class DeviceLoop:
         self._installer = installer
         self._sensor = sensor
         self._messenger = (
-            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
+            None
+            if installer is None
+            else Messenger(installer, clock, self._publish, self._announcer.note, trials, self._trial_saved)
         )
         self._health = health
         self._connected = False
@@ -178,7 +182,7 @@ class DeviceLoop:
                 self._connected = True
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
-                    self._messenger.installer.reconnected()
+                    self._messenger.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 if self._health is not None:
                     self._health.reconnected()
@@ -297,6 +301,12 @@ class DeviceLoop:
             if self._publish(Kind.UPDATE, as_sent(row, acked, agent.sync_state)) is None:
                 return
             agent.outbox.sent(row.sequence, now_s)
+
+    def _trial_saved(self) -> bool:
+        """Whether what the trial holds is on the disk; what is not must not be told."""
+        if self._agent.trial.unsaved:
+            self._store.commit(self._agent.changes(), self._clock.monotonic_s())
+        return not self._store.degraded
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
         message = self._outgoing(kind, payload, retained)

@@ -107,6 +107,8 @@ class Rollouts:
             known = TrialReport.decode(row.payload)
             if known.sha256 == report.sha256 and known.counter > report.counter:
                 return  # an older one, late
+            if report.state == "none" and self._tried(known.sha256):
+                return  # the device switched, or was told to drop it: what it has shown still counts
         self._store.rows(TRIALS).put(TrialRow(device, payload, now.wall_s))
 
     def tick(self, now: Instant) -> list[Effect]:
@@ -122,6 +124,11 @@ class Rollouts:
                 self._advance(rollout, stored_plan(rollout.plan), now)
         notes, self._notes = self._notes, []
         return notes
+
+    def _tried(self, sha256: str) -> bool:
+        """Whether a rollout of this bundle is not over."""
+        rows = self._store.rows(ROLLOUTS)
+        return any(rows.where(state=str(state), sha256=sha256) for state in OPEN)
 
     def _take(self, act: RolloutActRow, now: Instant) -> None:
         rollout = self._store.rows(ROLLOUTS).get(act.rollout)

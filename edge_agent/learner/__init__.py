@@ -1,6 +1,7 @@
 """The learner: predict, score, learn, gate, serve. No clock, no disk, no network."""
 
 from edge_agent.learner.doubts import Doubt
+from edge_agent.learner.gate import window_losses
 from edge_agent.learner.learner import STATE_BYTES_MAX, HeadLearner
 from edge_agent.learner.operations import (
     COUNTED,
@@ -42,4 +43,5 @@ __all__ = [
     "Trainer",
     "WithdrawPseudoLabel",
     "apply",
+    "window_losses",
 ]
