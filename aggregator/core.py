@@ -104,7 +104,7 @@ class Aggregator:
             effects += self._receive_one(message, now)
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
-            self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+            self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED)
         effects += self._clearings.take()
         for device, told in self._refusals.take().items():
             effects.append(self._acknowledgement(device, told.epoch, told=told))
@@ -335,7 +335,7 @@ class Aggregator:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         epoch = self._registry.newest_epoch(device)
         removed = self._heads.remove(device)
-        self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED)
         effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask
         effects += [self._acknowledgement(device, epoch)] if epoch else []

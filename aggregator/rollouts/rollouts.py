@@ -187,9 +187,11 @@ class Rollouts:
         begun = len(fleet.rows) if not plan.start_within_s else waited_s / plan.start_within_s * len(fleet.rows)
         free = fleet.free(plan)
         for place, row in enumerate(fleet.rows):
-            if row.state == DeviceState.WAITING and not fleet.said[row.device].tries:
+            if row.state not in NOT_BEGUN:
+                continue
+            if not fleet.said[row.device].tries:
                 self._put(row, DeviceState.UNTRIED, "", now)
-            elif row.state == DeviceState.WAITING and free > 0 and place < begun:
+            elif free > 0 and place < begun:
                 self._deliver(rollout, row, TRIAL, DeviceState.ORDERED, now)
                 free -= 1
         verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))
