@@ -16,8 +16,8 @@ from headway_simulation.world import Outcome
 from tests.simulation.bugs import BUGS
 
 # make simulate runs 300 of the same seeds at every push, and 1,000 at night
-SEEDS = 40
-SEEDS_IN_PARTS = 12
+SEEDS = 12
+SEEDS_IN_PARTS = 6
 DEVICES, HOURS = 3, 3.0
 
 
