@@ -19,7 +19,8 @@ from enum import StrEnum
 
 from aggregator.bundle_sender import order
 from aggregator.effects import Effect, Instant, Note
-from aggregator.rollouts.plan import Plan, members, stored_plan
+from aggregator.rollouts.members import members
+from aggregator.rollouts.plan import Plan, stored_plan
 from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
 from aggregator.rollouts.verdict import Criteria, Outcome, Verdict, compared, judged
 from aggregator.store import DeliveryRow, EventRow, Store
@@ -35,6 +36,7 @@ from aggregator.store.rows import (
     RolloutRow,
     TrialRow,
 )
+from headway.errors import ConfigError
 from headway.fields import canonical_json
 from headway.wire import ROLL_BACK, SWITCH, TRIAL, TrialReport
 
@@ -152,7 +154,12 @@ class Rollouts:
         self._due_at_s = now.monotonic_s + max(INTERVAL_S, len(known) / DEVICES_PER_S)
         told = {row.device: row for row in self._store.rows(TRIALS).all()}
         fleet = _Fleet([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()})
-        for row in self._joined(rollout, plan, known, now):
+        try:
+            joined = self._joined(rollout, plan, known, now)
+        except ConfigError as error:
+            self._set(rollout, State.PAUSED, f"stage {rollout.stage + 1}: {error}", now)
+            return
+        for row in joined:
             if row.device in fleet.said:
                 fleet.rows.append(self._put(row, *fleet.said[row.device].moved(DeviceState(row.state)), now))
         if rollout.state == State.ROLLING_BACK:
@@ -172,7 +179,8 @@ class Rollouts:
         """The devices of this stage and those before it; new ones of the fleet come in with the last stage."""
         kept = {row.device: row for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name)}
         if rollout.state == State.RUNNING and (rollout.phase == Phase.TRIAL or rollout.stage == len(plan.stages) - 1):
-            for device in members(plan.stages[rollout.stage], known, f"{rollout.name}/{rollout.number}"):
+            salt = f"{rollout.name}/{rollout.number}"
+            for device in members(self._store, plan.stages[rollout.stage], known, salt, now.wall_s):
                 if device not in kept:
                     kept[device] = RolloutDeviceRow(
                         rollout.name, device, rollout.stage, DeviceState.WAITING, "", now.wall_s
