@@ -426,5 +426,6 @@ def test_the_plan_on_the_page_is_read(tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(page.partition("```toml\n")[2].partition("```")[0])
     plan = read_plan(file)
-    assert [len(stage.devices) or stage.share for stage in plan.stages] == [3, 0.25, 1.0]
+    stages = [len(stage.devices) or stage.group or stage.share for stage in plan.stages]
+    assert stages == [3, "pilot-plant", 0.25, 1.0]
     assert plan.hours == (2, 3, 4)
