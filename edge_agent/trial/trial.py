@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from edge_agent.learner import Applied, CorrectLabel, HeadLearner, LearnLabel, Operation, apply
 from edge_agent.pipeline import Features
 from edge_agent.store import Extent, Saved
-from edge_agent.trial.compared import Compared, Scale, paired
+from edge_agent.trial.compared import Compared
+from edge_agent.trial.comparisons import Comparisons
 from edge_agent.trial.contest import Contest, contest
 from edge_agent.trial.kept_windows import KeptWindows, key_of
 from edge_agent.trial.shadow import Shadow, Shadowed, one_line
@@ -29,7 +28,6 @@ from headway.arrays import AnyArray, Float32
 from headway.bundle import Variant
 from headway.errors import HeadwayError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
-from headway.maths import PairedLoss, Task
 from headway.samples import no_label, row_label
 from headway.wire import TrialReport
 
@@ -49,12 +47,7 @@ class Trial:
     def __init__(self, learner: HeadLearner, settings: TrialSettings) -> None:
         self._learner, self._settings = learner, settings
         self._windows = KeptWindows(settings.kept_bytes_max, settings.kept_windows_max)
-        self._rows: dict[int, Compared] = {}
-        self._pairs: dict[int, tuple[PairedLoss, PairedLoss]] = {}
-        self._row_bytes = 0
-        self._scale = Scale()
-        self._changed: set[int] = set()
-        self._gone: set[int] = set()
+        self._compared = Comparisons(ROW, learner.task, settings.labels_max, settings.kept_bytes_max)
         self._sha256, self._state, self._problem = "", NONE, ""
         self._counter = self.missed = 0
         self._contest: Contest | None = None
@@ -90,9 +83,7 @@ class Trial:
     @property
     def report(self) -> TrialReport:
         """How it does, for the aggregator."""
-        frozen, served = PairedLoss(), PairedLoss()
-        for of_frozen, of_served in self._pairs.values():
-            frozen, served = frozen + of_frozen, served + of_served
+        frozen, served = self._compared.sums
         old_ms = _median(shot.old_ms for shot in self._ms)
         new_ms = _median(shot.new_ms for shot in self._ms)
         counter = self._counter if self._sha256 else 0
@@ -108,7 +99,7 @@ class Trial:
             self._sha256, self._state, self._problem = sha256, RUNNING, ""
             self._note()
         try:
-            self._contest = contest(self._learner, served, tried, self._rows.values())
+            self._contest = contest(self._learner, served, tried, self._compared.all)
             self._shadow = shadow
         except FAULTS as error:
             shadow.close()
@@ -138,7 +129,7 @@ class Trial:
     def see(self, windows: Float32, features: Features, ids: Sequence[str] | None, labels: AnyArray | None) -> None:
         """Windows that are about to be answered. windows: float32 (n, *input_shape); features: theirs; ids, labels: as
         for `Agent.process`. Those that can have a label are kept."""
-        if not self.running or self._full:
+        if not self.running or self._compared.full:
             return
         for row in range(len(features)):
             if ids is not None or (labels is not None and not no_label(row_label(labels, row))):
@@ -156,9 +147,8 @@ class Trial:
         return applied
 
     def take_changes(self, extent: Extent) -> Saved:
-        saved = self._windows.take_changes(extent)
-        numbers = set(self._rows) if extent is Extent.EVERYTHING else self._changed & self._rows.keys()
-        state = {_name(number): self._rows[number].encode() for number in sorted(numbers)} | saved.state
+        windows, rows = self._windows.take_changes(extent), self._compared.take_changes(extent)
+        state = windows.state | rows.state
         if self.unsaved or (extent is Extent.EVERYTHING and self._counter):
             state[HEAD] = canonical_json(
                 {
@@ -170,9 +160,8 @@ class Trial:
                     "dropped": self.dropped,
                 }
             )
-        dropped = (*saved.dropped, *(_name(number) for number in sorted(self._gone - self._rows.keys())))
-        self._changed, self._gone, self.unsaved = set(), set(), False
-        return Saved(state, dropped)
+        self.unsaved = False
+        return Saved(state, (*windows.dropped, *rows.dropped))
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
         if HEAD not in saved:
@@ -183,14 +172,12 @@ class Trial:
         self.missed = fields.integer("missed")
         self._windows.restore(saved, fields.integer("dropped"))
         fields.finish()
-        for name in sorted(name for name in saved if name.startswith(ROW)):
-            number = int(name.removeprefix(ROW))
-            self._add(Compared.decode(number, saved[name]), len(saved[name]))
+        self._compared.restore(saved)
 
     def _compare(self, operation: LearnLabel) -> Features | None:
         """Both bundles on a window whose label is about to be learned; returns the new one's features, if any."""
         window = self._windows.take(key_of(operation.features))
-        if self._full:
+        if self._compared.full:
             return None
         if window is None or self._shadow is None or self._contest is None:
             self.missed += 1
@@ -202,12 +189,11 @@ class Trial:
             row = Compared(operation.number, operation.label, outputs)
             if self._contest.keeps_features():
                 row = replace(row, old=operation.features, new=shot.features)
-            self._add(row, len(row.encode()))
+            self._compared.add(row)
         except FAULTS as error:
             self.fail(self._sha256, one_line(error))
             return None
         self._ms.append(shot)
-        self._changed.add(row.number)
         self._note()
         return shot.features
 
@@ -215,29 +201,11 @@ class Trial:
         if self._contest is None:
             return
         try:
-            if isinstance(operation, CorrectLabel) and operation.number in self._rows:
-                row = replace(self._rows[operation.number], label=operation.after)
-                self._rows[row.number], self._pairs[row.number] = row, paired(self._task, row, self._scale)
-                self._changed.add(row.number)
+            if isinstance(operation, CorrectLabel) and self._compared.correct(operation):
                 self._note()
             self._contest.follow(self._learner, operation, new)
         except FAULTS as error:
             self.fail(self._sha256, one_line(error))
-
-    @property
-    def _full(self) -> bool:
-        """Whether enough labels were compared: what a trial keeps is bounded."""
-        return len(self._rows) >= self._settings.labels_max or self._row_bytes >= self._settings.kept_bytes_max
-
-    @property
-    def _task(self) -> Task:
-        return self._learner.task
-
-    def _add(self, row: Compared, size_bytes: int) -> None:
-        if self._task is Task.REGRESSION and not no_label(row.label):
-            self._scale.see(row.outputs.old_frozen, np.asarray(row.label)[None])
-        self._pairs[row.number] = paired(self._task, row, self._scale)
-        self._rows[row.number], self._row_bytes = row, self._row_bytes + size_bytes
 
     def _note(self) -> None:
         self._counter, self.unsaved = self._counter + 1, True
@@ -245,9 +213,8 @@ class Trial:
     def _clear(self) -> None:
         self.stop()
         self._windows.clear()
-        self._gone |= self._rows.keys()
-        self._rows, self._pairs, self._row_bytes, self._scale = {}, {}, 0, Scale()
-        self._changed, self.missed = set(), 0
+        self._compared.clear()
+        self.missed = 0
         self._ms.clear()
 
 
@@ -255,7 +222,3 @@ def _median(times_ms: Iterable[float]) -> float:
     """0 where nothing was measured."""
     measured = [time_ms for time_ms in times_ms if time_ms > 0]
     return statistics.median(measured) if measured else 0.0
-
-
-def _name(number: int) -> str:
-    return f"{ROW}{number:012d}"
