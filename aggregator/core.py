@@ -80,6 +80,7 @@ class Aggregator:
             Kind.UPDATE: self._on_update,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
+            Kind.HEAD_TRIAL: self._heads.staging.on_report,
         }
 
     @property
@@ -128,6 +129,7 @@ class Aggregator:
                 effects += self._remove(device)
             self._heads.readmit()
             effects += self._rollouts.tick(now)
+            effects += self._heads.decide(now)
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):

@@ -30,7 +30,7 @@ from edge_agent.persistence import persistence_of
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
 from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
-from edge_agent.trial import Trial
+from edge_agent.trial import HeadTrial, Trial
 from edge_agent.trial_settings import TrialSettings
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
@@ -75,9 +75,10 @@ class Agent:
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
-        self.trial = Trial(learner, trial or TrialSettings())
-        queue = self.labelling.queue
-        self._persisted: tuple[Persisted, ...] = (queue, self.outbox.feedback, self.event_log, self.trial)
+        trial = trial or TrialSettings()
+        self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
+        parts = (self.labelling.queue, self.outbox.feedback, self.event_log, self.trial, self.head_trial)
+        self._persisted: tuple[Persisted, ...] = parts
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
@@ -165,6 +166,7 @@ class Agent:
             self._begin_run()
         if isinstance(operation, LearnLabel) and self.learner.trainer.finishes_update and self._has_room:
             operation = replace(operation, takes_update=True)
+        self.head_trial.watch(operation)
         applied = self.trial.beside(operation)
         if not applied.changed:
             return False

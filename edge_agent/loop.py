@@ -32,6 +32,7 @@ from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
 from edge_agent.trial import Trials
+from edge_agent.trial_news import TrialNews
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.ports import (
@@ -109,10 +110,9 @@ class DeviceLoop:
         self._installer = installer
         self._sensor = sensor
         self._messenger = (
-            None
-            if installer is None
-            else Messenger(installer, clock, self._publish, self._announcer.note, trials, self._trial_saved)
+            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
+        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health = health
         self._connected = False
         self._notes = notes
@@ -182,7 +182,8 @@ class DeviceLoop:
                 self._connected = True
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
-                    self._messenger.reconnected()
+                    self._messenger.installer.reconnected()
+                self._trial_news.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 if self._health is not None:
                     self._health.reconnected()
@@ -226,7 +227,9 @@ class DeviceLoop:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
-            if kind is Kind.ACK:
+            if kind is Kind.CANDIDATE:
+                self._agent.head_trial.received(payload)
+            elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
                     self._publish_condition()
@@ -278,6 +281,8 @@ class DeviceLoop:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
+        if self._connected:
+            self._trial_news.tell(now_s)
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -301,12 +306,6 @@ class DeviceLoop:
             if self._publish(Kind.UPDATE, as_sent(row, acked, agent.sync_state)) is None:
                 return
             agent.outbox.sent(row.sequence, now_s)
-
-    def _trial_saved(self) -> bool:
-        """Whether what the trial holds is on the disk; what is not must not be told."""
-        if self._agent.trial.unsaved:
-            self._store.commit(self._agent.changes(), self._clock.monotonic_s())
-        return not self._store.degraded
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
         message = self._outgoing(kind, payload, retained)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from edge_agent.delivery.installer import Installer
 from headway.errors import StoreError
@@ -14,24 +13,8 @@ from headway.wire import Event, Kind
 log = logging.getLogger("edge-agent")
 
 
-class TrialNews(Protocol):
-    """What is to be told of a bundle on trial beside the one that serves."""
-
-    def reconnected(self) -> None:
-        """A fresh connection."""
-        ...
-
-    def due(self, now_s: float) -> bytes | None:
-        """What to tell the aggregator now, if anything."""
-        ...
-
-
 class Messenger:
-    """publish: sends a payload of a kind; note: publishes an event, by name and in words.
-
-    news: of trials; None where bundles are not tried. saved: makes sure that what a trial brought is on the disk, and
-    says whether it is.
-    """
+    """publish: sends a payload of a kind; note: publishes an event, by name and in words."""
 
     def __init__(
         self,
@@ -39,11 +22,8 @@ class Messenger:
         clock: Clock,
         publish: Callable[[Kind, bytes], object],
         note: Callable[[str, str], None],
-        news: TrialNews | None = None,
-        saved: Callable[[], bool] = lambda: True,
     ) -> None:
         self.installer = installer
-        self._news, self._saved = news, saved
         self._clock, self._publish, self._note = clock, publish, note
 
     def receive(self, kind: Kind, payload: bytes) -> None:
@@ -66,21 +46,11 @@ class Messenger:
             request = None
         if request is not None:
             self._publish(Kind.REQUEST, request)
-        if self._news is not None and connected and self._saved():
-            report = self._news.due(now_s)
-            if report is not None:
-                self._publish(Kind.TRIAL, report)
         events = self.installer.take_events()
         for item in events:
             log.info("%s: %s", item.name, ", ".join(f"{key} {value}" for key, value in item.detail.items()))
             self._publish(Kind.EVENT, Event(item.name, item.detail, self._clock.wall_s()).encode())
         return bool(events)
-
-    def reconnected(self) -> None:
-        """A fresh connection: what was on its way may be lost."""
-        self.installer.reconnected()
-        if self._news is not None:
-            self._news.reconnected()
 
     def _wait(self, error: StoreError, now_s: float) -> None:
         self.installer.pause(now_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_agent.trial.reports import Reports
 from edge_agent.trial.shadow import Shadow, TrialFailed, one_line
 from edge_agent.trial.trial import Trial
 from headway.bundle import Variant
@@ -25,10 +26,9 @@ class Trials:
         interval_s: float,
     ) -> None:
         self._trial, self._served = trial, served
-        self._read, self._open_shadow, self._interval_s = read, open_shadow, interval_s
+        self._read, self._open_shadow = read, open_shadow
         self._starting: tuple[str, Path, Shadow] | None = None
-        self._told: tuple[str, int, str] | None = None
-        self._told_at_s = 0.0
+        self.reports = Reports(lambda: trial.report, interval_s)
 
     @property
     def trial(self) -> Trial:
@@ -70,19 +70,3 @@ class Trials:
             self._starting[2].close()
             self._starting = None
         self._trial.stop()
-
-    def reconnected(self) -> None:
-        """A fresh connection: say again how it stands; without a trial, that this device can try bundles."""
-        self._told = None
-
-    def due(self, now_s: float) -> bytes | None:
-        """What to tell the aggregator now, if anything; only what is saved may be told."""
-        report = self._trial.report
-        news = report.sha256, report.counter, report.state
-        if news == self._told:
-            return None
-        same_state = self._told is not None and (news[0], news[2]) == (self._told[0], self._told[2])
-        if same_state and now_s - self._told_at_s < self._interval_s:
-            return None
-        self._told, self._told_at_s = news, now_s
-        return report.encode()

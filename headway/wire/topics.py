@@ -25,6 +25,7 @@ class Kind(StrEnum):
     UPDATE = "update"
     EVENT = "event"
     TRIAL = "trial"
+    HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     DESIRED = "desired"
     ACK = "ack"
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     PRIOR_REQUEST = "prior-request"
     PRIOR = "prior"
     HEAD = "head"
+    CANDIDATE = "candidate"
 
 
 FROM_DEVICES = (
@@ -43,11 +45,12 @@ FROM_DEVICES = (
     Kind.UPDATE,
     Kind.EVENT,
     Kind.TRIAL,
+    Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

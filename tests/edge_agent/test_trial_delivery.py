@@ -185,10 +185,10 @@ def trials_of(clock: ManualClock, through: Breaks) -> Trials:
 def test_reports_are_told_when_they_change_and_not_too_often(tmp_path: Path) -> None:
     clock = ManualClock()
     trials = trials_of(clock, Breaks(1, shadow(elsewhere())))
-    trials.reconnected()
+    trials.reports.reconnected()
 
     def told() -> TrialReport | None:
-        payload = trials.due(clock.now_s)
+        payload = trials.reports.due(clock.now_s)
         return None if payload is None else TrialReport.decode(payload)
 
     assert told() == TrialReport("", 0, "none")
@@ -203,7 +203,7 @@ def test_reports_are_told_when_they_change_and_not_too_often(tmp_path: Path) -> 
     assert told() is None
     trials.refuse("2" * 64, "too\nbad")
     assert told() == TrialReport("2" * 64, 2, "failed", problem="too bad")
-    trials.reconnected()
+    trials.reports.reconnected()
     assert told() == TrialReport("2" * 64, 2, "failed", problem="too bad")
     trials.end()
     assert told() == TrialReport("", 0, "none")

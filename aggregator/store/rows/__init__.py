@@ -7,6 +7,7 @@ from typing import Any
 from aggregator.store.collection import Collection
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -42,6 +43,8 @@ EVERY: tuple[Collection[Any], ...] = (
     CERTIFICATES,
     DAYS,
     GROUPS,
+    HEAD_CANDIDATES,
+    HEAD_TRIALS,
     JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
@@ -61,6 +64,8 @@ __all__ = [
     "DAYS",
     "EVERY",
     "GROUPS",
+    "HEAD_CANDIDATES",
+    "HEAD_TRIALS",
     "JOIN_CODES",
     "MEMBERS",
     "NOTE",
@@ -77,6 +82,8 @@ __all__ = [
     "CertificateRow",
     "DayRow",
     "GroupRow",
+    "HeadCandidateRow",
+    "HeadTrialRow",
     "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
