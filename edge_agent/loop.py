@@ -10,12 +10,10 @@ any two effects.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import headway
 from edge_agent.agent import Agent
 from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
@@ -27,6 +25,8 @@ from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
+from edge_agent.remote import RemoteConfiguration
+from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
@@ -51,7 +51,7 @@ from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Report
 
 log = logging.getLogger("edge-agent")
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
@@ -65,7 +65,8 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
-    health: tells of the machine; None tells nothing. trials: what the installer tries bundles with.
+    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none. trials:
+    what the installer tries bundles with.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class DeviceLoop:
         folder: Path | None = None,
         health: HealthReports | None = None,
         trials: Trials | None = None,
+        remote: RemoteConfiguration | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
@@ -113,7 +115,7 @@ class DeviceLoop:
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
         self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
-        self._health = health
+        self._health, self._remote = health, remote
         self._connected = False
         self._notes = notes
         self.refused = 0
@@ -131,7 +133,8 @@ class DeviceLoop:
     @property
     def stopping(self) -> bool:
         """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
-        return self._stop.requested or (self._installer is not None and self._installer.restart)
+        others = self._installer, self._remote
+        return self._stop.requested or any(each is not None and each.restart for each in others)
 
     @property
     def condition(self) -> str:
@@ -190,6 +193,7 @@ class DeviceLoop:
                 self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
+                self._publish_configuration()
             case Disconnected(reason, response, code):
                 self._connected = False
                 self._announcer.offline(reason, response, code)
@@ -229,6 +233,8 @@ class DeviceLoop:
                 self._messenger.receive(kind, payload)
             if kind is Kind.CANDIDATE:
                 self._agent.head_trial.received(payload)
+            elif kind is Kind.CONFIGURATION and self._remote is not None:
+                self._remote.receive(payload)
             elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
@@ -245,6 +251,18 @@ class DeviceLoop:
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
             self._refuse(name, error)
+
+    @property
+    def _bundle_on_trial(self) -> bool:
+        return self._installer is not None and self._installer.on_trial
+
+    def _publish_configuration(self) -> None:
+        """Which settings hold: on each connection, and when that changes."""
+        if self._remote is None:
+            return
+        for name, problem in self._remote.take_notes():
+            self._announcer.note(name, problem)
+        self._publish(Kind.CONFIGURATION_STATE, self._remote.state(self._config))
 
     def _refuse(self, name: str, error: RemoteError) -> None:
         """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
@@ -283,6 +301,8 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._connected:
             self._trial_news.tell(now_s)
+        if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
+            self._publish_configuration()
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -317,21 +337,8 @@ class DeviceLoop:
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _reported(self) -> Reported:
-        learner = self._agent.learner
-        return Reported(
-            bundle=self._variant.name,
-            bundle_version=self._variant.version,
-            space=self._variant.space,
-            learner=learner.kind,
-            runtime=self._pipeline.runtime_name,
-            agent_version=headway.__version__,
-            machine=f"{platform.machine()} python {platform.python_version()}",
-            labels=learner.labels,
-            source=learner.serving,
-            problem=self._announcer.problem[:500],
-            release=self._variant.release,
-            delivery="" if self._messenger is None else self._messenger.installer.state[:500],
-        )
+        delivery = "" if self._messenger is None else self._messenger.installer.state
+        return reported(self._agent.learner, self._pipeline.runtime_name, self._announcer.problem, delivery)
 
 
 def refused_text(reason: str) -> str:

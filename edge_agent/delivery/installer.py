@@ -30,7 +30,8 @@ class Installer:
 
     running: release and feature space of the bundle that runs. sha256: of its file.
     counted: the agent's boot number and the last spool file it has consumed.
-    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable.
+    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable. held: whether
+    something else is on trial, so that no bundle may begin one.
     trials: tries bundles beside the one that serves; None does not.
     """
 
@@ -43,9 +44,12 @@ class Installer:
         counted: Callable[[], tuple[int, int]],
         start_test: Callable[[Path, int], SelfTest],
         now_s: float,
+        *,
         trials: Trials | None = None,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._slots, self._settings, self._trials = slots, settings, trials
+        self._held = held
         self._release, self._space = running
         self._sha256, self._counted = sha256, counted
         self._start_test = start_test
@@ -61,6 +65,11 @@ class Installer:
         self._later: bytes | None = None
         self.restart = False
         self._resume()
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the bundle that runs would go if the device failed now."""
+        return not self._slots.pointer.confirmed
 
     @property
     def state(self) -> str:
@@ -228,7 +237,7 @@ class Installer:
             self._refuse(f"the file did not match its sha256 {ATTEMPTS_MAX} times")
 
     def _end_test(self, now_s: float) -> None:
-        tested = None if self._test is None else self._test.poll()
+        tested = None if self._test is None or self._held() else self._test.poll()
         if tested is None or self._wanted is None:
             return
         self._test = None

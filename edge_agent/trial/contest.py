@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import ChangeClasses, CorrectLabel, HeadLearner, LearnLabel, Operation, apply
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from edge_agent.trial.compared import Compared, Outputs, in_order
 from headway.bundle import Variant

@@ -27,7 +27,9 @@ class Kind(StrEnum):
     TRIAL = "trial"
     HEAD_TRIAL = "head-trial"
     HEALTH = "health"
+    CONFIGURATION_STATE = "configuration-state"
     DESIRED = "desired"
+    CONFIGURATION = "configuration"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
@@ -47,10 +49,11 @@ FROM_DEVICES = (
     Kind.TRIAL,
     Kind.HEAD_TRIAL,
     Kind.HEALTH,
+    Kind.CONFIGURATION_STATE,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CANDIDATE)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

@@ -80,7 +80,7 @@ class Device:
             lambda: (5, 7),
             self._test,
             self.now_s,
-            self.trials,
+            trials=self.trials,
         )
 
     def _test(self, bundle: Path, release_min: int) -> SelfTest:

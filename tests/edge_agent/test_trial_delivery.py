@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent.config import LearnerSettings
 from edge_agent.delivery.ports import Examined
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.trial import Subprocess, Trial, TrialFailed, Trials
 from edge_agent.trial_settings import TrialSettings
 from headway.errors import StoreError

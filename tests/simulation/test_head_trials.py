@@ -11,9 +11,10 @@ from aggregator.effects import Effect
 from aggregator.heads import FleetModel
 from aggregator.policy import HeadTrialPolicy, Method, Policy
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.sync import SyncState
 from headway.errors import BundleError
 from headway.maths import Statistics

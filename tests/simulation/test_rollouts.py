@@ -10,8 +10,9 @@ import pytest
 
 from aggregator.rollouts import State
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Pipeline
 from edge_agent.sync import SyncState
 from headway.bundle.variant import Variant
