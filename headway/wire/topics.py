@@ -25,6 +25,7 @@ class Kind(StrEnum):
     UPDATE = "update"
     EVENT = "event"
     TRIAL = "trial"
+    HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
     DESIRED = "desired"
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     PRIOR_REQUEST = "prior-request"
     PRIOR = "prior"
     HEAD = "head"
+    CANDIDATE = "candidate"
 
 
 FROM_DEVICES = (
@@ -45,12 +47,13 @@ FROM_DEVICES = (
     Kind.UPDATE,
     Kind.EVENT,
     Kind.TRIAL,
+    Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
