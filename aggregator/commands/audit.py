@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from aggregator.audit import entries, problems
 from aggregator.commands.tables import print_table
+from aggregator.operations import plain_audit
 from aggregator.store import Store
 from aggregator.store.rows import AuditRow
 from headway.errors import StoreError
@@ -26,7 +25,7 @@ def show_audit(store: Store, in_json: bool, verify: bool) -> None:
         more = f", and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
         raise StoreError(f"the audit log was tampered with or damaged: {wrong[0]}{more}; compare it with a backup")
     if in_json:
-        print(readable_json([asdict(row) | {"detail": json.loads(row.detail)} for row in rows]))
+        print(readable_json(plain_audit(rows)))
     elif verify:
         last = f", the last with sha256 {rows[-1].sha256}" if rows else ""
         print(f"the chain holds: {len(rows)} entries{last}")

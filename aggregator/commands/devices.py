@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from aggregator.audit import local_user, record
 from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.operations import Operator, readmit_device, request_removal
 from aggregator.registry import (
     UNKNOWN_DEVICE,
     DeviceView,
@@ -21,8 +21,7 @@ from aggregator.registry import (
     list_page,
 )
 from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
-from aggregator.store.rows import QUARANTINED, DayRow
-from headway.errors import ConfigError
+from aggregator.store.rows import DayRow
 from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
@@ -79,20 +78,12 @@ def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: b
         print(line, file=sys.stderr)
 
 
-def readmit_device(name: str, place: Place, clock: Clock) -> None:
-    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again.
-
-    Raises ConfigError when nothing of such a device is set aside.
-    """
-    device = checked_name(name, "device")
+def readmit(name: str, place: Place, clock: Clock) -> None:
+    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
     store = place.store()
     with store.transaction():
-        count = store.rows(QUARANTINED).remove(device)
-        if count:
-            record(store, local_user(), "readmit", device, clock.wall_s(), reports=count)
-    if not count:
-        raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
-    print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
+        readmit_device(Operator.local(store, clock), name)
+    print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
 
 
 def remove_device(name: str, place: Place, clock: Clock) -> None:
@@ -100,22 +91,18 @@ def remove_device(name: str, place: Place, clock: Clock) -> None:
 
     Raises ConfigError when no such device is known.
     """
-    device = checked_name(name, "device")
     store = place.store()
     with store.transaction():
-        if store.device(device) is None:
-            raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
-        store.request_removal(device, clock.wall_s())
-        record(store, local_user(), "remove", device, clock.wall_s())
+        request_removal(Operator.local(store, clock), name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         with store.transaction():
-            waiting = device in store.removal_requests()
+            waiting = name in store.removal_requests()
         if not waiting:
-            print(f"removed {device}; its statistics are subtracted, earlier averaged heads are not changed")
+            print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
             return
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: {device} will be removed when the aggregator runs")
+    print(f"noted: {name} will be removed when the aggregator runs")
 
 
 def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:

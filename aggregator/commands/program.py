@@ -81,9 +81,9 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
 @click.argument("device", metavar="DEVICE")
 def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
-    from aggregator.commands.devices import readmit_device
+    from aggregator.commands.devices import readmit
 
-    readmit_device(device, Place(config, state_dir), SystemClock())
+    readmit(device, Place(config, state_dir), SystemClock())
 
 
 @edge_fleet.command(
@@ -141,9 +141,9 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what is ordered and how far it is."""
-    from aggregator.commands.deliver import list_deliveries
+    from aggregator.commands.deliver import show_deliveries
 
-    list_deliveries(Place(config, state_dir).store(), as_json)
+    show_deliveries(Place(config, state_dir).store(), as_json)
 
 
 @edge_fleet.command("audit")

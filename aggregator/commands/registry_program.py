@@ -63,10 +63,10 @@ def _tag(
     unset: tuple[str, ...],
 ) -> None:
     """Set tags of devices, or take tags away."""
-    from aggregator.commands.marks import tag_devices
+    from aggregator.commands.marks import tag
 
     named = dict(_named(text) for text in given)
-    tag_devices(Place(config, state_dir).store(), SystemClock(), devices, wanted, named, unset)
+    tag(Place(config, state_dir).store(), SystemClock(), devices, wanted, named, unset)
 
 
 @click.command("note", cls=Command)
@@ -75,9 +75,9 @@ def _tag(
 @click.argument("text", metavar="TEXT")
 def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> None:
     """Put a note on a device in place of the one before; an empty TEXT takes it away."""
-    from aggregator.commands.marks import note_device
+    from aggregator.commands.marks import note
 
-    note_device(Place(config, state_dir).store(), SystemClock(), name, text)
+    note(Place(config, state_dir).store(), SystemClock(), name, text)
 
 
 @click.group("groups", cls=Group, no_args_is_help=False, invoke_without_command=True)
@@ -86,10 +86,10 @@ def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> N
 @click.pass_context
 def _groups(context: click.Context, config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List groups; make, change and delete them with the commands below."""
-    from aggregator.commands.marks import list_groups
+    from aggregator.commands.marks import show_groups
 
     if context.invoked_subcommand is None:
-        list_groups(Place(config, state_dir).store(), SystemClock(), as_json)
+        show_groups(Place(config, state_dir).store(), SystemClock(), as_json)
 
 
 @_groups.command("save")
@@ -98,9 +98,9 @@ def _groups(context: click.Context, config: Path | None, state_dir: str | None, 
 @click.argument("wanted", metavar="FILTER")
 def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) -> None:
     """Save a filter under a name: a device belongs to the group while it is like that."""
-    from aggregator.commands.marks import save_group
+    from aggregator.commands.marks import save
 
-    save_group(Place(config, state_dir).store(), SystemClock(), name, wanted)
+    save(Place(config, state_dir).store(), SystemClock(), name, wanted)
 
 
 @_groups.command("list")
@@ -110,9 +110,9 @@ def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) ->
 @option("--remove", group="Devices", multiple=True, metavar="DEVICE", help="Take a device off the list")
 def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
     """Make a group that is a list of devices, or change one."""
-    from aggregator.commands.marks import change_list
+    from aggregator.commands.marks import change
 
-    change_list(Place(config, state_dir).store(), SystemClock(), name, add, remove)
+    change(Place(config, state_dir).store(), SystemClock(), name, add, remove)
 
 
 @_groups.command("delete")
@@ -120,9 +120,9 @@ def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str,
 @click.argument("name", metavar="GROUP")
 def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a group; its devices stay."""
-    from aggregator.commands.marks import forget_group
+    from aggregator.commands.marks import forget
 
-    forget_group(Place(config, state_dir).store(), SystemClock(), name)
+    forget(Place(config, state_dir).store(), SystemClock(), name)
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -48,9 +48,9 @@ def _start(
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _list(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show all rollouts."""
-    from aggregator.commands.rollouts import list_rollouts
+    from aggregator.commands.rollouts import show_rollouts
 
-    list_rollouts(Place(config, state_dir).store(), SystemClock(), as_json)
+    show_rollouts(Place(config, state_dir).store(), SystemClock(), as_json)
 
 
 @rollout.command("show", cls=Command)
@@ -66,10 +66,10 @@ def _show(config: Path | None, state_dir: str | None, name: str, as_json: bool) 
 
 def _act(act: str) -> Callable[..., None]:
     def command(config: Path | None, state_dir: str | None, name: str, remark: str) -> None:
-        from aggregator.commands.rollouts import act_on_rollout
+        from aggregator.commands.rollouts import steer_rollout
         from aggregator.rollouts import Act
 
-        act_on_rollout(name, Act(act), remark, Place(config, state_dir).store(), SystemClock())
+        steer_rollout(name, Act(act), remark, Place(config, state_dir).store(), SystemClock())
 
     return command
 

@@ -1,0 +1,76 @@
+"""Everything that people can ask of a fleet, one function each: the commands of `edge-fleet` and the API call these."""
+
+from aggregator.operations.deliveries import (
+    NO_BUNDLE,
+    SHELF,
+    THERE,
+    DeliveryView,
+    described,
+    list_deliveries,
+    order_bundle,
+    shelf_in,
+    shelve,
+    shelved,
+)
+from aggregator.operations.history import HeadView, audit_page, plain_audit, plain_events, published_head
+from aggregator.operations.marks import (
+    GroupView,
+    change_list,
+    counted,
+    forget_group,
+    group_view,
+    list_groups,
+    members_of,
+    note_device,
+    save_group,
+    tag_devices,
+)
+from aggregator.operations.membership import readmit_device, request_removal
+from aggregator.operations.operator import Operator
+from aggregator.operations.rollouts import (
+    RolloutDeviceView,
+    RolloutView,
+    act_on_rollout,
+    begin_rollout,
+    list_rollouts,
+    rollout_devices,
+    rollout_view,
+)
+
+__all__ = [
+    "NO_BUNDLE",
+    "SHELF",
+    "THERE",
+    "DeliveryView",
+    "GroupView",
+    "HeadView",
+    "Operator",
+    "RolloutDeviceView",
+    "RolloutView",
+    "act_on_rollout",
+    "audit_page",
+    "begin_rollout",
+    "change_list",
+    "counted",
+    "described",
+    "forget_group",
+    "group_view",
+    "list_deliveries",
+    "list_groups",
+    "list_rollouts",
+    "members_of",
+    "note_device",
+    "order_bundle",
+    "plain_audit",
+    "plain_events",
+    "published_head",
+    "readmit_device",
+    "request_removal",
+    "rollout_devices",
+    "rollout_view",
+    "save_group",
+    "shelf_in",
+    "shelve",
+    "shelved",
+    "tag_devices",
+]
