@@ -18,8 +18,8 @@ from aggregator.enrolment.broker import (
     BrokerPlace,
     write_broker,
 )
-from aggregator.operations import Operator
-from aggregator.operations.enrolment import duration_s, list_certificates, new_code, opened, revocations, revoke
+from aggregator.operations import Operator, duration_s
+from aggregator.operations.enrolment import list_certificates, new_code, opened, revocations, revoke
 from aggregator.store import Store
 from aggregator.store.sql import SqlStore
 from headway.fields import readable_json

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from aggregator.audit import NAMES_MAX
 from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.operations.operator import Operator
+from aggregator.rollouts import OPEN
 from aggregator.store import DeliveryRow, Store
+from aggregator.store.rows import ROLLOUTS
 from headway.bundle import read_public_key, read_variant
 from headway.durable import write_durably
-from headway.errors import ConfigError, RemoteError, StoreError, UnknownNameError
+from headway.errors import ConfigError, ConflictError, RemoteError, StoreError, UnknownNameError
 from headway.printable import printable
 from headway.wire import Reported
 
@@ -71,7 +74,38 @@ def shelved(sha256: str, state_dir: Path, now_s: float) -> DeliveryRow:
     path = shelf_in(state_dir).path(sha256)
     if not path.exists():
         raise UnknownNameError(f"no bundle {sha256} is kept; upload it first")
-    return described(path, None, now_s)
+    return replace(_kept(path, path.stat().st_mtime_ns), ordered_s=now_s)
+
+
+def kept_bundles(state_dir: Path, now_s: float) -> list[DeliveryRow]:
+    """Orders for each bundle that is kept, the highest release first. Raises BundleError for one that is damaged."""
+    files = sorted((state_dir / SHELF).glob("*.hwb"))
+    rows = (replace(_kept(file, file.stat().st_mtime_ns), ordered_s=now_s) for file in files)
+    return sorted(rows, key=lambda row: (-row.release, row.sha256))
+
+
+def bundle_count(state_dir: Path) -> int:
+    """How many bundles are kept."""
+    return sum(1 for _ in (state_dir / SHELF).glob("*.hwb"))
+
+
+@lru_cache(maxsize=256)
+def _kept(file: Path, changed_ns: int) -> DeliveryRow:
+    """Reading a bundle checks it, which takes its time."""
+    return described(file, None, 0.0)
+
+
+def delete_bundle(operator: Operator, sha256: str, state_dir: Path) -> None:
+    """Raises UnknownNameError where there is none, ConflictError where somebody is to run it."""
+    path, store = shelf_in(state_dir).path(sha256), operator.store
+    if not path.exists():
+        raise UnknownNameError(f"no bundle {sha256} is kept")
+    if any(row.sha256 == sha256 for row in store.deliveries()):
+        raise ConflictError(f"bundle {sha256} is ordered; withdraw the order first")
+    if any(row.sha256 == sha256 and row.state in OPEN for row in store.rows(ROLLOUTS).all()):
+        raise ConflictError(f"bundle {sha256} is being rolled out; halt the rollout first")
+    operator.did("delete-bundle", sha256)
+    path.unlink()
 
 
 def order_bundle(operator: Operator, row: DeliveryRow, devices: Sequence[str], everybody: bool) -> list[str]:

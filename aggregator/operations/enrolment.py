@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -18,8 +17,6 @@ from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError
 from headway.joining import JoinCode
 from headway.ports import Clock
-
-UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +53,6 @@ def new_code(
     if not reusable and count_max != 1:
         raise ConfigError("a code for one device is used once; --count-max needs --reusable")
     return enrolment.put_code(operator.who, device, groups, count_max, operator.now_s, lasts_s)
-
-
-def duration_s(text: str) -> float:
-    """``30m``, ``24h``, ``7d`` in seconds. Raises ConfigError."""
-    match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"--expires {text!r} is no time; write 30m, 24h or 7d")
-    return int(match[1]) * UNITS_S[match[2]]
 
 
 def revoke(device: str, who: str, settings: Settings, clock: Clock, store: Store) -> int:

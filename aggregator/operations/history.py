@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from aggregator.audit import COUNT
 from aggregator.store import EventRow, Store
 from aggregator.store.rows import AUDIT, AuditRow
 from headway.fields import JsonValue
@@ -25,6 +26,11 @@ class HeadView:
 def audit_page(store: Store, after: int, count_max: int) -> list[AuditRow]:
     """Entries behind a number, the oldest first. In a transaction."""
     return store.rows(AUDIT).all(after=(after,) if after else (), count_max=count_max)
+
+
+def last_audit(store: Store) -> AuditRow | None:
+    """The newest entry; none before the first. In a transaction."""
+    return store.rows(AUDIT).get(store.number(COUNT))
 
 
 def plain_audit(rows: Sequence[AuditRow]) -> list[dict[str, JsonValue]]:

@@ -11,6 +11,7 @@ from aggregator.registry.groups import (
     resolved,
 )
 from aggregator.registry.listing import (
+    SHOWN,
     DeviceView,
     Page,
     Request,
@@ -26,6 +27,7 @@ from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
+    "SHOWN",
     "UNKNOWN_DEVICE",
     "VOCABULARY",
     "DeviceView",

@@ -1,7 +1,7 @@
 """Rollouts: a new bundle reaches the fleet in stages, each judged by what it does on the devices' own labels."""
 
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
-from aggregator.rollouts.plan import Plan, default_plan, read_plan, stored_plan
+from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "begin",
     "default_plan",
     "forecast",
+    "plan_of",
     "read_plan",
     "stored_plan",
 ]

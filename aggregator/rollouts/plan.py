@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,11 @@ LISTS = ("stages", "hours")
 def read_plan(file: Path) -> Plan:
     """From TOML; what it leaves out has defaults. Raises ConfigError, one line with what was wrong."""
     return _plan(Fields(read_toml(file), file.name, ConfigError))
+
+
+def plan_of(table: Mapping[str, object]) -> Plan:
+    """From a table like that of the file. Raises ConfigError."""
+    return _plan(Fields(dict(table), "plan", ConfigError))
 
 
 def stored_plan(text: str) -> Plan:

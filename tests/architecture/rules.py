@@ -20,6 +20,8 @@ BY_PATH = {
     "aggregator.enrolment.enrolment": "loads cryptography",
     "aggregator.enrolment.revocation": "loads cryptography",
     "aggregator.enrolment.endpoint": "loads FastAPI",
+    "aggregator.access.passwords": "loads argon2",
+    "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -41,6 +42,7 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DONE_ACTS,
     GROUPS,
     JOIN_CODES,
     MEMBERS,
@@ -51,7 +53,9 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    TOKENS,
     TRIALS,
+    USERS,
 )
 
 __all__ = [
@@ -59,6 +63,7 @@ __all__ = [
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DONE_ACTS",
     "EVERY",
     "GROUPS",
     "JOIN_CODES",
@@ -72,10 +77,13 @@ __all__ = [
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
     "TAG",
+    "TOKENS",
     "TRIALS",
+    "USERS",
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DoneActRow",
     "GroupRow",
     "JoinCodeRow",
     "MemberRow",
@@ -86,5 +94,7 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
 ]
