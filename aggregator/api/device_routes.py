@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 
+from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
@@ -21,23 +22,7 @@ from aggregator.api.models import (
     Tagged,
     Tagging,
 )
-from aggregator.operations import (
-    Caller,
-    GroupView,
-    Operator,
-    change_list,
-    device_in_full,
-    device_page,
-    forget_group,
-    group_view,
-    list_groups,
-    members_of,
-    note_device,
-    readmit_device,
-    request_removal,
-    save_group,
-    tag_devices,
-)
+from aggregator.operations import Caller, Operator
 from aggregator.registry import Request as Wanted
 from aggregator.registry import as_plain
 
@@ -62,7 +47,7 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Devices that meet a filter, in pages."""
 
         def asked(operator: Operator) -> object:
-            page = device_page(operator, Wanted(filter, sort, after, limit))
+            page = operations.device_page(operator, Wanted(filter, sort, after, limit))
             return {"devices": [as_plain(view) for view in page.devices], "next": page.next}
 
         return desk.read(request, caller, asked)
@@ -72,30 +57,30 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         request: Request, device: DeviceName, caller: Caller = look, days: Annotated[int, Query(ge=0, le=400)] = 7
     ) -> Response:
         """Everything about one device."""
-        return desk.read(request, caller, lambda operator: device_in_full(operator, device, days).plain())
+        return desk.read(request, caller, lambda operator: operations.device_in_full(operator, device, days).plain())
 
     @application.delete("/v1/devices/{device}", status_code=202, response_model=Asked)
     def remove_device(request: Request, device: DeviceName, caller: Caller = act) -> Response:
         """Subtract what a device contributed and forget the device."""
 
         def do(operator: Operator) -> Asked:
-            request_removal(operator, device)
+            operations.request_removal(operator, device)
             return Asked(asked="remove", subject=device)
 
         return desk.act(request, caller, do, status=202)
 
     @application.post("/v1/devices/{device}/readmit", response_model=Asked)
-    def readmit(request: Request, device: DeviceName, caller: Caller = act) -> Response:
+    def readmit_device(request: Request, device: DeviceName, caller: Caller = act) -> Response:
         """Count again what was set aside of a device."""
 
         def do(operator: Operator) -> Asked:
-            readmit_device(operator, device)
+            operations.readmit_device(operator, device)
             return Asked(asked="readmit", subject=device)
 
         return desk.act(request, caller, do)
 
     def note_of(operator: Operator, device: str) -> Note:
-        return Note(text=device_in_full(operator, device, 0).view.note)
+        return Note(text=operations.device_in_full(operator, device, 0).view.note)
 
     @application.get("/v1/devices/{device}/note", response_model=Note)
     def show_note(request: Request, device: DeviceName, caller: Caller = look) -> Response:
@@ -107,30 +92,32 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Put a note on a device in place of the one before."""
 
         def do(operator: Operator) -> Note:
-            note_device(operator, device, note.text)
+            operations.note_device(operator, device, note.text)
             return note
 
         return desk.act(request, caller, do, asked=note, present=lambda operator: note_of(operator, device))
 
     @application.post("/v1/tags", response_model=Tagged)
-    def tag(request: Request, wanted: Tagging, caller: Caller = act) -> Response:
+    def tag_devices(request: Request, wanted: Tagging, caller: Caller = act) -> Response:
         """Set tags of devices, or take tags away."""
 
         def do(operator: Operator) -> Tagged:
-            return Tagged(devices=tag_devices(operator, wanted.devices, wanted.filter, wanted.set, wanted.unset))
+            return Tagged(
+                devices=operations.tag_devices(operator, wanted.devices, wanted.filter, wanted.set, wanted.unset)
+            )
 
         return desk.act(request, caller, do, asked=wanted)
 
-    @application.get("/v1/groups", response_model=list[GroupView])
-    def show_groups(request: Request, caller: Caller = look) -> Response:
+    @application.get("/v1/groups", response_model=list[operations.GroupView])
+    def list_groups(request: Request, caller: Caller = look) -> Response:
         """Every group."""
-        return desk.read(request, caller, list_groups)
+        return desk.read(request, caller, operations.list_groups)
 
     def group_of(operator: Operator, name: str) -> Group:
-        view = group_view(operator, name)
+        view = operations.group_view(operator, name)
         return Group(
             group=view.group, kind=view.kind, devices=view.devices, filter=view.filter,
-            members=members_of(operator, name),
+            members=operations.members_of(operator, name),
         )  # fmt: skip
 
     @application.get("/v1/groups/{group}", response_model=Group)
@@ -143,7 +130,7 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Save a filter under a name: a device belongs to the group while it is like that."""
 
         def do(operator: Operator) -> Group:
-            save_group(operator, group, wanted.filter)
+            operations.save_group(operator, group, wanted.filter)
             return group_of(operator, group)
 
         return desk.act(request, caller, do, asked=wanted, present=lambda operator: group_of(operator, group))
@@ -153,7 +140,7 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Make a group that is a list of devices, or change one."""
 
         def do(operator: Operator) -> Group:
-            change_list(operator, group, wanted.add, wanted.remove)
+            operations.change_list(operator, group, wanted.add, wanted.remove)
             return group_of(operator, group)
 
         return desk.act(request, caller, do, asked=wanted, present=lambda operator: group_of(operator, group))
@@ -162,6 +149,6 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     def delete_group(request: Request, group: GroupName, caller: Caller = act) -> Response:
         """Forget a group; its devices stay."""
         return desk.act(
-            request, caller, lambda operator: forget_group(operator, group), status=204,
+            request, caller, lambda operator: operations.forget_group(operator, group), status=204,
             present=lambda operator: group_of(operator, group),
         )  # fmt: skip

@@ -6,18 +6,19 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Request, Response
 
+from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, CodeWanted, NewCode, Revoked
-from aggregator.operations import Caller, Operator, duration_s
+from aggregator.operations import Caller, Operator
 from aggregator.operations.enrolment import (
     CertificateView,
-    list_certificates,
     new_code,
     opened,
     revoke,
 )
+from aggregator.operations.enrolment import list_certificates as certificates
 
 
 def enrolment_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
@@ -25,17 +26,17 @@ def enrolment_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None
     view, act = Depends(door.needs(Role.VIEWER)), Depends(door.needs(Role.OPERATOR))
 
     @application.get("/v1/certificates", response_model=list[CertificateView])
-    def show_certificates(request: Request, caller: Caller = view) -> Response:
+    def list_certificates(request: Request, caller: Caller = view) -> Response:
         """Which devices have joined, and until when their certificates are good."""
-        return desk.read(request, caller, lambda operator: list_certificates(operator.store, operator.now_s))
+        return desk.read(request, caller, lambda operator: certificates(operator.store, operator.now_s))
 
     @application.post("/v1/join-codes", status_code=201, response_model=NewCode)
-    def enroll(request: Request, wanted: CodeWanted, caller: Caller = act) -> Response:
+    def create_join_code(request: Request, wanted: CodeWanted, caller: Caller = act) -> Response:
         """A code with which a device joins."""
 
         def do(operator: Operator) -> NewCode:
             enrolment, _ = opened(desk.settings, desk.clock, operator.store)
-            lasts_s, device = duration_s(wanted.expires), wanted.device or ""
+            lasts_s, device = operations.duration_s(wanted.expires), wanted.device or ""
             code = new_code(
                 enrolment, operator, device, wanted.groups, wanted.reusable, wanted.count_max, lasts_s
             )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
@@ -27,26 +28,7 @@ from aggregator.api.models import (
     StageForecast,
     Steering,
 )
-from aggregator.operations import (
-    NO_BUNDLE,
-    Caller,
-    DeliveryView,
-    Operator,
-    RolloutDeviceView,
-    RolloutView,
-    act_on_rollout,
-    begin_rollout,
-    bundle_count,
-    delete_bundle,
-    kept_bundles,
-    list_deliveries,
-    list_rollouts,
-    order_bundle,
-    rollout_devices,
-    rollout_view,
-    shelve,
-    shelved,
-)
+from aggregator.operations import Caller, Operator
 from aggregator.rollouts import Plan, default_plan, forecast, plan_of
 from aggregator.store import DeliveryRow
 from headway.errors import ConflictError, StoreError
@@ -73,7 +55,7 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """The bundles that are kept to be handed out."""
         return desk.read(
             request, caller,
-            lambda operator: [_bundle(row) for row in kept_bundles(settings.state_dir, operator.now_s)],
+            lambda operator: [_bundle(row) for row in operations.kept_bundles(settings.state_dir, operator.now_s)],
         )  # fmt: skip
 
     @application.post("/v1/bundles", status_code=201, response_model=Bundle, openapi_extra=OCTETS)
@@ -91,42 +73,46 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             await run_in_threadpool(shutil.rmtree, folder, True)
 
     @application.delete("/v1/bundles/{sha256}", status_code=204)
-    def forget_bundle(request: Request, sha256: BundleDigest, caller: Caller = act) -> Response:
+    def delete_bundle(request: Request, sha256: BundleDigest, caller: Caller = act) -> Response:
         """Delete a bundle that nobody is to run."""
         return desk.act(
-            request, caller, lambda operator: delete_bundle(operator, sha256, settings.state_dir), status=204
+            request, caller, lambda operator: operations.delete_bundle(operator, sha256, settings.state_dir), status=204
         )
 
-    @application.get("/v1/deliveries", response_model=list[DeliveryView])
-    def show_deliveries(request: Request, caller: Caller = view) -> Response:
+    @application.get("/v1/deliveries", response_model=list[operations.DeliveryView])
+    def list_deliveries(request: Request, caller: Caller = view) -> Response:
         """What is ordered and how far it is."""
-        return desk.read(request, caller, lambda operator: list_deliveries(operator.store))
+        return desk.read(request, caller, lambda operator: operations.list_deliveries(operator.store))
 
     @application.post("/v1/deliveries", status_code=202, response_model=Ordered)
-    def order(request: Request, wanted: Order, caller: Caller = act) -> Response:
+    def order_bundle(request: Request, wanted: Order, caller: Caller = act) -> Response:
         """Order a bundle for devices, or withdraw the order."""
-        row = NO_BUNDLE if wanted.bundle is None else _shelved(desk, wanted.bundle)
+        row = operations.NO_BUNDLE if wanted.bundle is None else _shelved(desk, wanted.bundle)
 
         def do(operator: Operator) -> Ordered:
-            return Ordered(devices=len(order_bundle(operator, row, wanted.devices, wanted.everybody)))
+            return Ordered(devices=len(operations.order_bundle(operator, row, wanted.devices, wanted.everybody)))
 
         return desk.act(request, caller, do, asked=wanted, status=202)
 
-    @application.get("/v1/rollouts", response_model=list[RolloutView])
-    def show_rollouts(request: Request, caller: Caller = look) -> Response:
+    @application.get("/v1/rollouts", response_model=list[operations.RolloutView])
+    def list_rollouts(request: Request, caller: Caller = look) -> Response:
         """All rollouts, the newest first."""
-        return desk.read(request, caller, lambda operator: list_rollouts(operator.store))
+        return desk.read(request, caller, lambda operator: operations.list_rollouts(operator.store))
 
-    @application.post("/v1/rollouts", status_code=201, response_model=RolloutView)
-    def begin(request: Request, wanted: Beginning, caller: Caller = act) -> Response:
+    @application.post("/v1/rollouts", status_code=201, response_model=operations.RolloutView)
+    def begin_rollout(request: Request, wanted: Beginning, caller: Caller = act) -> Response:
         """Begin a rollout, which the running service takes up."""
         plan, row = _plan(wanted.plan), _shelved(desk, wanted.bundle)
         return desk.act(
-            request, caller, lambda operator: begin_rollout(operator, wanted.name, plan, row), asked=wanted, status=201
+            request,
+            caller,
+            lambda operator: operations.begin_rollout(operator, wanted.name, plan, row),
+            asked=wanted,
+            status=201,
         )
 
     @application.post("/v1/rollouts/forecast", response_model=list[StageForecast])
-    def foretell(request: Request, wanted: Forecasting, caller: Caller = view) -> Response:
+    def forecast_rollout(request: Request, wanted: Forecasting, caller: Caller = view) -> Response:
         """Who would be in each stage of a rollout, and how long labels would take."""
         plan = _plan(wanted.plan)
         return desk.read(
@@ -134,27 +120,27 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             lambda operator: forecast(operator.store, wanted.name, plan, operator.now_s),
         )  # fmt: skip
 
-    @application.get("/v1/rollouts/{name}", response_model=RolloutView)
+    @application.get("/v1/rollouts/{name}", response_model=operations.RolloutView)
     def show_rollout(request: Request, name: RolloutName, caller: Caller = look) -> Response:
         """One rollout."""
-        return desk.read(request, caller, lambda operator: rollout_view(operator.store, name))
+        return desk.read(request, caller, lambda operator: operations.rollout_view(operator.store, name))
 
-    @application.get("/v1/rollouts/{name}/devices", response_model=list[RolloutDeviceView])
-    def show_devices(request: Request, name: RolloutName, caller: Caller = look) -> Response:
+    @application.get("/v1/rollouts/{name}/devices", response_model=list[operations.RolloutDeviceView])
+    def list_rollout_devices(request: Request, name: RolloutName, caller: Caller = look) -> Response:
         """The devices of a rollout, and what each confirmed last."""
 
-        def asked(operator: Operator) -> list[RolloutDeviceView]:
-            rollout_view(operator.store, name)
-            return rollout_devices(operator.store, name)
+        def asked(operator: Operator) -> list[operations.RolloutDeviceView]:
+            operations.rollout_view(operator.store, name)
+            return operations.rollout_devices(operator.store, name)
 
         return desk.read(request, caller, asked)
 
     @application.post("/v1/rollouts/{name}/acts", status_code=202, response_model=Asked)
-    def steer(request: Request, name: RolloutName, wanted: Steering, caller: Caller = act) -> Response:
+    def act_on_rollout(request: Request, name: RolloutName, wanted: Steering, caller: Caller = act) -> Response:
         """Pause, resume, approve, halt or roll back; the running service does so within its housekeeping interval."""
 
         def do(operator: Operator) -> Asked:
-            act_on_rollout(operator, name, wanted.act, wanted.remark)
+            operations.act_on_rollout(operator, name, wanted.act, wanted.remark)
             return Asked(asked=str(wanted.act), subject=name)
 
         return desk.act(request, caller, do, asked=wanted, status=202)
@@ -162,15 +148,16 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
 def _keep(desk: Desk, request: Request, caller: Caller, file: FilePath) -> Response:
     settings = desk.settings
-    if bundle_count(settings.state_dir) >= settings.api.bundles_max:
+    if operations.bundle_count(settings.state_dir) >= settings.api.bundles_max:
         raise ConflictError(f"{settings.api.bundles_max} bundles are kept; delete one that nobody runs")
-    row = shelve(file, settings.state_dir, settings.api.public_key, desk.clock.wall_s())
+    row = operations.shelve(file, settings.state_dir, settings.api.public_key, desk.clock.wall_s())
 
     def do(operator: Operator) -> dict[str, Any]:
         operator.did("upload", row.sha256, name=row.name, version=row.version, release=row.release)
         return _bundle(row)
 
-    return desk.act(request, caller, do, status=201)
+    # the same bytes are the same bundle: there is nothing to do twice
+    return desk.act(request, caller, do, status=201, once=False)
 
 
 def _upload_folder(state_dir: FilePath) -> FilePath:
@@ -183,7 +170,7 @@ def _upload_folder(state_dir: FilePath) -> FilePath:
 
 
 def _shelved(desk: Desk, sha256: str) -> DeliveryRow:
-    return shelved(sha256, desk.settings.state_dir, desk.clock.wall_s())
+    return operations.shelved(sha256, desk.settings.state_dir, desk.clock.wall_s())
 
 
 def _bundle(row: DeliveryRow) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_a_fault_of_ours_is_a_problem_that_tells_nothing(fleet: Fleet, monkeypat
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("aggregator.api.device_routes.device_in_full", broken)
+    monkeypatch.setattr("aggregator.operations.device_in_full", broken)
     response = fleet.client().get("/v1/devices/pump-1", headers=fleet.as_(Role.VIEWER))
     assert response.status_code == 500
     assert detail(response) == "the server has a fault; its log says where"
