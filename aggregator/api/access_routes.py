@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Path, Request, Response
 
 from aggregator import operations
 from aggregator.access import Role
-from aggregator.api.callers import Doorkeeper
+from aggregator.api.callers import Doorkeeper, only_known_queries
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, Health, Me, TokenWanted, UserWanted
 from aggregator.operations import Caller
@@ -22,7 +22,7 @@ def access_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     look, view = Depends(door.needs(Role.SHARE)), Depends(door.needs(Role.VIEWER))
     rule, password = Depends(door.needs(Role.ADMIN)), Depends(door.by_password)
 
-    @application.get("/v1/health", response_model=Health)
+    @application.get("/v1/health", response_model=Health, dependencies=[Depends(only_known_queries)])
     def check_health(request: Request) -> Response:
         """Whether the API and its database answer; for everybody."""
         with desk.stores.one() as store, store.reading():

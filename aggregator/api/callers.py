@@ -18,11 +18,22 @@ from aggregator.api.problems import Refusal
 from aggregator.operations import Caller, caller_of
 from aggregator.rates import Rates
 from aggregator.store.rows import USERS
+from headway.fields import nearest
 
 CHALLENGE = 'Bearer realm="headway"'
 # a page of another site can make a browser send a form, but not this header
 ACT_HEADER = "X-Requested-With"
+SHARE_QUERY = "share"
 SAFE = ("GET", "HEAD")
+
+
+def only_known_queries(request: Request) -> None:
+    """A dependency of every route: a misspelt filter must not list the whole fleet."""
+    route = request.scope["route"]
+    known = {parameter.alias for parameter in route.dependant.query_params} | {SHARE_QUERY}
+    for name in request.query_params:
+        if name not in known:
+            raise Refusal(422, f"query {name[:80]!r} means nothing here{nearest(name, tuple(sorted(known)))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Doorkeeper:
             if not allowed:
                 limit = self.desk.settings.api.requests_per_minute
                 raise Refusal(429, f"more than {limit} requests a minute of one user", Retry_After="60")
+            only_known_queries(request)
             return found
 
         return caller
@@ -74,6 +86,7 @@ class Doorkeeper:
             right = matches(password, "" if row is None else row.password)
         if row is None or not right:
             raise Refusal(401, "name or password is wrong", WWW_Authenticate='Basic realm="headway"')
+        only_known_queries(request)
         return Caller(row.name, Role(row.role))
 
     def hashed(self, password: str) -> str:
@@ -86,7 +99,7 @@ class Doorkeeper:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer" and token:
             return self._by_token(request, token.strip())
-        share = request.query_params.get("share", "")
+        share = request.query_params.get(SHARE_QUERY, "")
         if share:
             found = self._by_token(request, share)
             if found.role is not Role.SHARE:
