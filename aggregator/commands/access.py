@@ -9,66 +9,43 @@ from datetime import UTC, datetime
 import click
 
 from aggregator.access import Role
-from aggregator.access.passwords import hashed
 from aggregator.commands.tables import aligned, print_table
-from aggregator.operations import (
-    Operator,
-    create_token,
-    duration_s,
-    list_tokens,
-    list_users,
-    put_user,
-    remove_user,
-    revoke_token,
-    user_row,
-)
-from aggregator.store import Store
-from headway.errors import ConfigError, ConflictError
+from aggregator.reach import Fleet
+from headway.errors import ConfigError
 from headway.fields import readable_json
-from headway.ports import Clock
 from headway.printable import printable
 
 USER_HEADER = ("USER", "ROLE", "PASSWORD", "SINCE")
 TOKEN_HEADER = ("ID", "USER", "ROLE", "UNTIL", "LABEL")
 
 
-def add_user(store: Store, clock: Clock, name: str, role: Role, with_password: bool) -> None:
+def add_user(fleet: Fleet, name: str, role: Role, with_password: bool) -> None:
     """``edge-fleet users add``. Raises ConflictError for one that is there."""
-    digest = hashed(_password()) if with_password else None
-    with store.transaction():
-        if name in {view.user for view in list_users(store)}:
-            raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
-        put_user(Operator.local(store, clock), name, role, digest)
+    fleet.put_user(name, role, _password() if with_password else None, True)
     print(f"added {name}, {role}; a token for them: edge-fleet tokens create {name}")
 
 
-def change_role(store: Store, clock: Clock, name: str, role: Role) -> None:
+def change_role(fleet: Fleet, name: str, role: Role) -> None:
     """``edge-fleet users role``: at once, for every token of theirs, too."""
-    with store.transaction():
-        user_row(store, name)
-        put_user(Operator.local(store, clock), name, role, None)
+    fleet.put_user(name, role, None, False)
     print(f"{name} is {role} now")
 
 
-def change_password(store: Store, clock: Clock, name: str) -> None:
+def change_password(fleet: Fleet, name: str) -> None:
     """``edge-fleet users password``: tokens stay good."""
-    digest = hashed(_password())
-    with store.transaction():
-        put_user(Operator.local(store, clock), name, Role(user_row(store, name).role), digest)
+    fleet.put_user(name, None, _password(), False)
     print(f"{name} has a new password")
 
 
-def forget_user(store: Store, clock: Clock, name: str) -> None:
+def forget_user(fleet: Fleet, name: str) -> None:
     """``edge-fleet users remove``."""
-    with store.transaction():
-        remove_user(Operator.local(store, clock), name)
+    fleet.remove_user(name)
     print(f"removed {name} and every token of theirs")
 
 
-def show_users(store: Store, in_json: bool) -> None:
+def show_users(fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet users list``."""
-    with store.transaction():
-        views = list_users(store)
+    views = fleet.users()
     if in_json:
         print(readable_json([asdict(view) for view in views]))
     elif views:
@@ -78,24 +55,20 @@ def show_users(store: Store, in_json: bool) -> None:
         print("there is no user; make one: edge-fleet users add NAME --role admin")
 
 
-def new_token(store: Store, clock: Clock, user: str, label: str, role: Role | None, expires: str) -> None:
+def new_token(fleet: Fleet, user: str, label: str, role: Role | None, expires: str) -> None:
     """``edge-fleet tokens create``: print the token, and nothing else, on stdout."""
-    with store.transaction():
-        made = create_token(Operator.local(store, clock), user, label, role, duration_s(expires))
-    print(made.token)
+    print(fleet.new_token(user, label, role, expires))
 
 
-def end_token(store: Store, clock: Clock, id: str) -> None:
+def end_token(fleet: Fleet, id: str) -> None:
     """``edge-fleet tokens revoke``."""
-    with store.transaction():
-        revoke_token(Operator.local(store, clock), id)
+    fleet.revoke_token(id)
     print(f"revoked {id}")
 
 
-def show_tokens(store: Store, in_json: bool) -> None:
+def show_tokens(fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet tokens list``."""
-    with store.transaction():
-        views = list_tokens(store)
+    views = fleet.tokens()
     if in_json:
         print(readable_json([asdict(view) for view in views]))
     elif views:

@@ -9,7 +9,7 @@ import click
 
 from aggregator.access import Role
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
 from headway.ports import SystemClock
 
@@ -39,7 +39,7 @@ def _add(config: Path | None, state_dir: str | None, name: str, role: str, with_
     """Add a user."""
     from aggregator.commands.access import add_user
 
-    add_user(Place(config, state_dir).store(), SystemClock(), name, Role(role), with_password)
+    add_user(reached(config, state_dir), name, Role(role), with_password)
 
 
 @users.command("list", cls=Command)
@@ -49,7 +49,7 @@ def _list_users(config: Path | None, state_dir: str | None, as_json: bool) -> No
     """List users and what they may."""
     from aggregator.commands.access import show_users
 
-    show_users(Place(config, state_dir).store(), as_json)
+    show_users(reached(config, state_dir), as_json)
 
 
 @users.command("role", cls=Command)
@@ -60,7 +60,7 @@ def _role(config: Path | None, state_dir: str | None, name: str, role: str) -> N
     """Change what a user may: viewer, operator or admin."""
     from aggregator.commands.access import change_role
 
-    change_role(Place(config, state_dir).store(), SystemClock(), name, Role(role))
+    change_role(reached(config, state_dir), name, Role(role))
 
 
 @users.command("password", cls=Command)
@@ -70,7 +70,7 @@ def _password(config: Path | None, state_dir: str | None, name: str) -> None:
     """Ask for a new password of a user, or read one line of the input."""
     from aggregator.commands.access import change_password
 
-    change_password(Place(config, state_dir).store(), SystemClock(), name)
+    change_password(reached(config, state_dir), name)
 
 
 @users.command("remove", cls=Command)
@@ -80,7 +80,7 @@ def _remove(config: Path | None, state_dir: str | None, name: str) -> None:
     """Remove a user and every token of theirs."""
     from aggregator.commands.access import forget_user
 
-    forget_user(Place(config, state_dir).store(), SystemClock(), name)
+    forget_user(reached(config, state_dir), name)
 
 
 @click.group("tokens", cls=Group, no_args_is_help=False)
@@ -99,7 +99,7 @@ def _create(config: Path | None, state_dir: str | None, user: str, label: str, r
     from aggregator.commands.access import new_token
 
     wanted = None if role is None else Role(role)
-    new_token(Place(config, state_dir).store(), SystemClock(), user, label, wanted, expires)
+    new_token(reached(config, state_dir), user, label, wanted, expires)
 
 
 @tokens.command("list", cls=Command)
@@ -109,7 +109,7 @@ def _list_tokens(config: Path | None, state_dir: str | None, as_json: bool) -> N
     """List tokens, of which only the first digits of their digests are known."""
     from aggregator.commands.access import show_tokens
 
-    show_tokens(Place(config, state_dir).store(), as_json)
+    show_tokens(reached(config, state_dir), as_json)
 
 
 @tokens.command("revoke", cls=Command)
@@ -119,7 +119,7 @@ def _revoke(config: Path | None, state_dir: str | None, id: str) -> None:
     """Revoke a token, by the ID of the list."""
     from aggregator.commands.access import end_token
 
-    end_token(Place(config, state_dir).store(), SystemClock(), id)
+    end_token(reached(config, state_dir), id)
 
 
 ACCESS_COMMANDS: tuple[click.Command, ...] = (_api, users, tokens)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from aggregator.audit import entries, problems
 from aggregator.commands.tables import print_table
 from aggregator.operations import plain_audit
-from aggregator.store import Store
+from aggregator.reach import Fleet
 from aggregator.store.rows import AuditRow
 from headway.errors import StoreError
 from headway.fields import readable_json
@@ -16,11 +15,10 @@ from headway.printable import printable
 HEADER, NUMBERS = ("NUMBER", "AT", "WHO", "ACT", "SUBJECT", "DETAIL"), frozenset({"NUMBER"})
 
 
-def show_audit(store: Store, in_json: bool, verify: bool) -> None:
+def show_audit(fleet: Fleet, in_json: bool, verify: bool) -> None:
     """``edge-fleet audit``. verify: raise StoreError with the first place at which the chain does not hold."""
-    with store.transaction():
-        wrong = problems(store) if verify else []
-        rows = list(entries(store))
+    wrong = fleet.audit_problems() if verify else []
+    rows = fleet.audit()
     if wrong:
         more = f", and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
         raise StoreError(f"the audit log was tampered with or damaged: {wrong[0]}{more}; compare it with a backup")

@@ -8,12 +8,12 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aggregator.bundle_sender import NOT_DEVICES, FileShelf
+from aggregator.bundle_sender import FileShelf
 from aggregator.commands.count import Count
-from aggregator.commands.place import Place
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
-from aggregator.operations import NO_BUNDLE, THERE, Operator, list_deliveries, order_bundle, shelf_in, shelve
+from aggregator.operations import NO_BUNDLE, THERE, counted, shelf_in
+from aggregator.reach import Fleet
 from aggregator.store import Store
 from headway.bundle import read_container
 from headway.errors import BundleError, ConfigError
@@ -61,7 +61,7 @@ class Order:
             raise ConfigError("give either a bundle or --withdraw")
 
 
-def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.0) -> int:
+def deliver_bundle(wanted: Order, fleet: Fleet, clock: Clock, wait_s: float = 0.0) -> int:
     """``edge-fleet deliver``: write the order; the running service sees it within its housekeeping interval.
 
     The bundle is copied into the service's state folder, to be handed out. wait_s: show so long how many devices run
@@ -69,26 +69,22 @@ def deliver_bundle(wanted: Order, place: Place, clock: Clock, wait_s: float = 0.
     """
     if not 0 <= wait_s <= WAIT_S_MAX:
         raise ConfigError(f"--wait-s {wait_s:g} must be from 0 to {WAIT_S_MAX:,.0f} seconds")
-    store, row = place.store(), NO_BUNDLE
-    if wanted.bundle is not None:
-        row = shelve(wanted.bundle, place.folder(), wanted.public_key, clock.wall_s())
-    with store.transaction():
-        targets = order_bundle(Operator.local(store, clock), row, wanted.devices, wanted.everybody)
+    row = NO_BUNDLE if wanted.bundle is None else fleet.keep_bundle(wanted.bundle, wanted.public_key)
+    count = fleet.order(row, wanted.devices, wanted.everybody)
     later = " and every device that joins" if wanted.everybody else ""
     what = f"{row.name} {row.version}, release {row.release}" if row.sha256 else "no bundle"
-    print(f"ordered {what} for {len(targets)} device{'' if len(targets) == 1 else 's'}{later}", flush=True)
+    print(f"ordered {what} for {counted(count)}{later}", flush=True)
     if not wait_s or not row.sha256:
         return 0
-    if _arrived(store, set(targets) - set(NOT_DEVICES), clock, wait_s):
+    if _arrived(fleet, None if wanted.everybody else frozenset(wanted.devices), clock, wait_s):
         return 0
     print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
     return 1
 
 
-def show_deliveries(store: Store, in_json: bool) -> None:
+def show_deliveries(fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet deliveries``: what is ordered, and what each device says about it."""
-    with store.transaction():
-        views = list_deliveries(store)
+    views = fleet.deliveries()
     if in_json:
         print(readable_json([asdict(view) for view in views]))
     elif views:
@@ -100,15 +96,18 @@ def show_deliveries(store: Store, in_json: bool) -> None:
         print("nothing is ordered")
 
 
-def _arrived(store: Store, devices: Collection[str], clock: Clock, wait_s: float) -> bool:
-    """Show how many of the devices run what is ordered, until all do (True) or the time is over (False)."""
+def _arrived(fleet: Fleet, devices: Collection[str] | None, clock: Clock, wait_s: float) -> bool:
+    """Show how many of the devices run what is ordered, until all do (True) or the time is over (False).
+
+    devices: None for all that have an order now.
+    """
     deadline_s = clock.monotonic_s() + wait_s
-    with Count(sys.stdout, clock, len(devices), "devices run it") as count:
+    named = {view.device for view in fleet.deliveries()} if devices is None else devices
+    with Count(sys.stdout, clock, len(named), "devices run it") as count:
         while True:
-            with store.transaction():
-                states = [view.state for view in list_deliveries(store) if view.device in devices]
+            states = [view.state for view in fleet.deliveries() if view.device in named]
             count(states.count(THERE))
-            if states.count(THERE) == len(devices):
+            if states.count(THERE) == len(named):
                 return True
             if clock.monotonic_s() >= deadline_s:
                 return False

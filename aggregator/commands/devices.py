@@ -6,16 +6,16 @@ import sys
 import time
 from collections.abc import Sequence
 
-from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import DayView, Operator, device_in_full, device_page, readmit_device, request_removal
+from aggregator.operations import DayView
+from aggregator.reach import Fleet
 from aggregator.registry import (
     UNKNOWN_DEVICE,
     DeviceView,
     Request,
     as_plain,
 )
-from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
+from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow
 from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
@@ -28,12 +28,11 @@ REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) -> None:
+def list_devices(fleet: Fleet, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
-    with store.transaction():
-        page = device_page(Operator.local(store, clock), request)
-        refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
+    page = fleet.device_page(request)
+    refusals = [] if in_json else [row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
         print_json_rows([as_plain(view) for view in page.devices])
     elif page.devices:
@@ -51,11 +50,10 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
         print(f"there are more: --after {page.next}", file=sys.stderr)
 
 
-def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: bool) -> None:
+def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: bool) -> None:
     """``edge-fleet device``. Raises ConfigError when no such device is known."""
     now_s = clock.wall_s()
-    with store.transaction():
-        found = device_in_full(Operator.local(store, clock), name, days_max)
+    found = fleet.device(name, days_max)
     if in_json:
         print(readable_json(found.plain()))
         return
@@ -68,27 +66,21 @@ def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: b
         print(line, file=sys.stderr)
 
 
-def readmit(name: str, place: Place, clock: Clock) -> None:
+def readmit(name: str, fleet: Fleet) -> None:
     """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
-    store = place.store()
-    with store.transaction():
-        readmit_device(Operator.local(store, clock), name)
+    fleet.readmit(name)
     print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
 
 
-def remove_device(name: str, place: Place, clock: Clock) -> None:
+def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
     """``edge-fleet remove``: ask the running service, which holds the sum; it answers within its housekeeping interval.
 
     Raises ConfigError when no such device is known.
     """
-    store = place.store()
-    with store.transaction():
-        request_removal(Operator.local(store, clock), name)
+    fleet.remove(name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
-        with store.transaction():
-            waiting = name in store.removal_requests()
-        if not waiting:
+        if fleet.is_removed(name):
             print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
             return
         time.sleep(REMOVAL_POLL_S)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aggregator.audit import local_user
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
@@ -18,42 +17,32 @@ from aggregator.enrolment.broker import (
     BrokerPlace,
     write_broker,
 )
-from aggregator.operations import Operator, duration_s
-from aggregator.operations.enrolment import list_certificates, new_code, opened, revocations, revoke
-from aggregator.store import Store
-from aggregator.store.sql import SqlStore
+from aggregator.operations.enrolment import opened, revocations
+from aggregator.reach import Fleet
 from headway.fields import readable_json
 from headway.ports import Clock
 
 HEADER = ("DEVICE", "STATE", "UNTIL", "SERIAL")
 
 
-def enroll(
-    settings: Settings, clock: Clock, device: str | None, groups: str, reusable: bool, count_max: int, expires: str
-) -> None:
+def enroll(fleet: Fleet, device: str | None, groups: str, reusable: bool, count_max: int, expires: str) -> None:
     """``edge-fleet enroll``: print a code, and nothing else, on stdout."""
-    store = SqlStore(settings.database)
-    enrolment, _ = opened(settings, clock, store)
     named = [group for group in groups.split(",") if group]
-    with store.transaction():
-        operator = Operator.local(store, clock)
-        code = new_code(enrolment, operator, device or "", named, reusable, count_max, duration_s(expires))
-    print(code.text)
+    print(fleet.new_code(device or "", named, reusable, count_max, expires))
 
 
-def revoke_device(device: str, settings: Settings, clock: Clock) -> None:
+def revoke_device(device: str, fleet: Fleet) -> None:
     """``edge-fleet revoke``: once this has returned, the device is out. Repeated, it finishes what was interrupted."""
-    count = revoke(device, local_user(), settings, clock, SqlStore(settings.database))
+    count = fleet.revoke(device)
     print(
         f"{device} is shut out ({count} certificates revoked now); what it taught stays until "
         f"edge-fleet remove {device}"
     )
 
 
-def show_certificates(store: Store, clock: Clock, in_json: bool) -> None:
+def show_certificates(fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet certificates``, by device."""
-    with store.transaction():
-        views = list_certificates(store, clock.wall_s())
+    views = fleet.certificates()
     if in_json:
         print(readable_json([asdict(view) for view in views]))
     elif views:

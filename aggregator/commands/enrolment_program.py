@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
 
@@ -34,7 +34,7 @@ def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
     """
     from aggregator.commands.enrolment import enroll
 
-    enroll(Place(config, state_dir).configured(), SystemClock(), **given)
+    enroll(reached(config, state_dir, first=True), **given)
 
 
 @click.command("revoke", cls=Command)
@@ -44,7 +44,7 @@ def _revoke(config: Path | None, state_dir: str | None, device: str) -> None:
     """Shut a lost device out, now and for good."""
     from aggregator.commands.enrolment import revoke_device
 
-    revoke_device(device, Place(config, state_dir).configured(), SystemClock())
+    revoke_device(device, reached(config, state_dir, first=True))
 
 
 @click.command("certificates", cls=Command)
@@ -54,7 +54,7 @@ def _certificates(config: Path | None, state_dir: str | None, as_json: bool) -> 
     """List which devices have joined, and until when their certificates are good."""
     from aggregator.commands.enrolment import show_certificates
 
-    show_certificates(Place(config, state_dir).store(), SystemClock(), as_json)
+    show_certificates(reached(config, state_dir), as_json)
 
 
 @click.command("join-server", cls=Command)

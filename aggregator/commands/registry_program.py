@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock
@@ -29,7 +28,7 @@ def _devices(
     from aggregator.commands.devices import list_devices
     from aggregator.registry import Request
 
-    list_devices(Place(config, state_dir).store(), SystemClock(), Request(wanted, sort, after, limit), as_json)
+    list_devices(reached(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
 
 
 @click.command("device", cls=Command)
@@ -43,7 +42,7 @@ def _device(config: Path | None, state_dir: str | None, name: str, days: int, as
     """Show everything about one device."""
     from aggregator.commands.devices import show_device
 
-    show_device(name, Place(config, state_dir).store(), SystemClock(), days, as_json)
+    show_device(name, reached(config, state_dir), SystemClock(), days, as_json)
 
 
 @click.command("tag", cls=Command)
@@ -66,7 +65,7 @@ def _tag(
     from aggregator.commands.marks import tag
 
     named = dict(_named(text) for text in given)
-    tag(Place(config, state_dir).store(), SystemClock(), devices, wanted, named, unset)
+    tag(reached(config, state_dir), devices, wanted, named, unset)
 
 
 @click.command("note", cls=Command)
@@ -77,7 +76,7 @@ def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> N
     """Put a note on a device in place of the one before; an empty TEXT takes it away."""
     from aggregator.commands.marks import note
 
-    note(Place(config, state_dir).store(), SystemClock(), name, text)
+    note(reached(config, state_dir), name, text)
 
 
 @click.group("groups", cls=Group, no_args_is_help=False, invoke_without_command=True)
@@ -89,7 +88,7 @@ def _groups(context: click.Context, config: Path | None, state_dir: str | None, 
     from aggregator.commands.marks import show_groups
 
     if context.invoked_subcommand is None:
-        show_groups(Place(config, state_dir).store(), SystemClock(), as_json)
+        show_groups(reached(config, state_dir), as_json)
 
 
 @_groups.command("save")
@@ -100,7 +99,7 @@ def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) ->
     """Save a filter under a name: a device belongs to the group while it is like that."""
     from aggregator.commands.marks import save
 
-    save(Place(config, state_dir).store(), SystemClock(), name, wanted)
+    save(reached(config, state_dir), name, wanted)
 
 
 @_groups.command("list")
@@ -112,7 +111,7 @@ def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str,
     """Make a group that is a list of devices, or change one."""
     from aggregator.commands.marks import change
 
-    change(Place(config, state_dir).store(), SystemClock(), name, add, remove)
+    change(reached(config, state_dir), name, add, remove)
 
 
 @_groups.command("delete")
@@ -122,7 +121,7 @@ def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a group; its devices stay."""
     from aggregator.commands.marks import forget
 
-    forget(Place(config, state_dir).store(), SystemClock(), name)
+    forget(reached(config, state_dir), name)
 
 
 def _named(text: str) -> tuple[str, str]:

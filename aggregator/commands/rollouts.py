@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import (
-    Operator,
-    RolloutView,
-    act_on_rollout,
-    begin_rollout,
-    list_rollouts,
-    rollout_devices,
-    rollout_view,
-    shelve,
-)
-from aggregator.rollouts import Act, StageForecast, default_plan, forecast, read_plan
-from aggregator.store import Store
+from aggregator.operations import RolloutView
+from aggregator.reach import Fleet
+from aggregator.rollouts import Act, StageForecast, default_plan, read_plan
 from headway.ports import Clock
 from headway.printable import printable
 
@@ -28,29 +18,25 @@ WHO_SHOWN = 5
 
 
 def start_rollout(
-    name: str, bundle: Path, plan_file: Path | None, public_key: Path | None, dry_run: bool, place: Place, clock: Clock
+    name: str, bundle: Path, plan_file: Path | None, public_key: Path | None, dry_run: bool, fleet: Fleet
 ) -> None:
     """Write a rollout that the running service takes up; or, dry, say what each stage would be."""
     plan = default_plan() if plan_file is None else read_plan(plan_file)
-    store = place.store()
     if dry_run:
-        with store.transaction():
-            stages = forecast(store, name, plan, clock.wall_s())
+        stages = fleet.forecast(name, plan)
         rows = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
         print_table(STAGE_HEADER, rows, aligned([STAGE_HEADER, *rows]), frozenset())
         return
-    row = shelve(bundle, place.folder(), public_key, clock.wall_s())
-    with store.transaction():
-        begin_rollout(Operator.local(store, clock), name, plan, row)
+    row = fleet.keep_bundle(bundle, public_key)
+    fleet.begin_rollout(name, plan, row)
     print(
         f"rollout {name} of {row.name} {row.version}, release {row.release}, begins; `edge-fleet rollout list` shows it"
     )
 
 
-def show_rollouts(store: Store, clock: Clock, as_json: bool) -> None:
+def show_rollouts(fleet: Fleet, clock: Clock, as_json: bool) -> None:
     """All of them, the newest first."""
-    with store.transaction():
-        found = list_rollouts(store)
+    found = fleet.rollouts()
     if as_json:
         print_json_rows([asdict(view) for view in found])
     elif found:
@@ -60,10 +46,9 @@ def show_rollouts(store: Store, clock: Clock, as_json: bool) -> None:
         print("there is no rollout")
 
 
-def show_rollout(name: str, store: Store, as_json: bool) -> None:
+def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
     """One of them, and each of its devices."""
-    with store.transaction():
-        view, devices = rollout_view(store, name), rollout_devices(store, name)
+    view, devices = fleet.rollout(name)
     if as_json:
         print_json_rows([{**asdict(view), "devices": [asdict(one) for one in devices]}])
         return
@@ -74,10 +59,9 @@ def show_rollout(name: str, store: Store, as_json: bool) -> None:
     print_table(header, rows, aligned([header, *rows]), frozenset({"STAGE"}))
 
 
-def steer_rollout(name: str, act: Act, remark: str, store: Store, clock: Clock) -> None:
+def steer_rollout(name: str, act: Act, remark: str, fleet: Fleet) -> None:
     """Ask the running service; it does so within its housekeeping interval."""
-    with store.transaction():
-        act_on_rollout(Operator.local(store, clock), name, act, remark)
+    fleet.act_on_rollout(name, act, remark)
     print(f"asked to {act} rollout {name}")
 
 

@@ -57,13 +57,17 @@ class Plan:
 
     def encode(self) -> str:
         """As JSON text."""
+        return canonical_json(self.plain()).decode()
+
+    def plain(self) -> dict[str, JsonValue]:
+        """As a table, like that of the file."""
         table: dict[str, JsonValue] = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in LISTS}
         table["hours"] = list(self.hours)
         table["stages"] = [
             {**{n: getattr(stage, n) for n in stage.__dataclass_fields__}, "devices": list(stage.devices)}
             for stage in self.stages
         ]
-        return canonical_json(table).decode()
+        return table
 
 
 LISTS = ("stages", "hours")

@@ -8,28 +8,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from aggregator.access import Role
 from headway_client import ApiError, ApiUnreachable, Client
 from scripts.api import written
 from testbed.broker import free_port
 from tests.api.fleet import Fleet
-
-
-class Server(uvicorn.Server):
-    """Runs in a thread of the test, and says when it answers."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.answers = threading.Event()
-
-    async def startup(self, sockets: object = None) -> None:
-        await super().startup()
-        self.answers.set()
-
-    def end(self) -> None:
-        self.should_exit = True
+from tests.api.serving import served
 
 
 @pytest.fixture
@@ -39,14 +24,8 @@ def fleet(tmp_path: Path) -> Fleet:
 
 @pytest.fixture
 def url(fleet: Fleet) -> Iterator[str]:
-    port = free_port()
-    server = Server(uvicorn.Config(fleet.app(), port=port, log_level="warning", proxy_headers=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.answers.wait(20)
-    yield f"http://127.0.0.1:{port}"
-    server.end()
-    thread.join(20)
+    with served(fleet.app()) as url:
+        yield url
 
 
 def test_the_client_asks_and_acts(fleet: Fleet, url: str) -> None:
