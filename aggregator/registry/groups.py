@@ -78,7 +78,7 @@ def resolved(store: Store, text: str) -> Condition:
                 raise ConfigError(f"the filter comes to more than {NAMED_MAX} groups; use fewer, or lists")
             if group in within:
                 raise ConfigError(f"group {group!r} means itself, by way of {' and '.join(within)}; change one of them")
-            row = _known(store, group)
+            row = known_group(store, group)
             if not row.condition:
                 return InGroup(group)
             return with_groups(parse_filter(row.condition, VOCABULARY), meaning((*within, group)))
@@ -99,7 +99,8 @@ def _row(store: Store, name: str, kind: GroupKind) -> str:
     return group
 
 
-def _known(store: Store, name: str) -> GroupRow:
+def known_group(store: Store, name: str) -> GroupRow:
+    """The group of a name. In a transaction. Raises ConfigError where there is none."""
     row = store.rows(GROUPS).get(name)
     if row is None:
         raise ConfigError(f"there is no group {name!r}{_hint(store, name)}")

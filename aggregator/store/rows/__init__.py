@@ -36,6 +36,20 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.twins import (
+    DEVICE,
+    FLEET,
+    GROUP,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    WANTED_SETTINGS,
+    DeviceSinceRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    WantedSettingsRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -53,9 +67,14 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
     TOKENS,
     TRIALS,
     USERS,
+    WANTED_SETTINGS,
 )
 
 __all__ = [
@@ -63,8 +82,11 @@ __all__ = [
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DEVICE",
     "DONE_ACTS",
     "EVERY",
+    "FLEET",
+    "GROUP",
     "GROUPS",
     "JOIN_CODES",
     "MEMBERS",
@@ -76,13 +98,19 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SENT_SETTINGS",
+    "SETTINGS_PENDING",
+    "SETTINGS_REFUSED",
+    "SETTINGS_STATES",
     "TAG",
     "TOKENS",
     "TRIALS",
     "USERS",
+    "WANTED_SETTINGS",
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DeviceSinceRow",
     "DoneActRow",
     "GroupRow",
     "JoinCodeRow",
@@ -94,7 +122,10 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SentSettingsRow",
+    "SettingsStateRow",
     "TokenRow",
     "TrialRow",
     "UserRow",
+    "WantedSettingsRow",
 ]
