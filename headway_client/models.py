@@ -219,6 +219,21 @@ class DevicePage(TypedDict):
     next: str
 
 
+class DeviceSettings(TypedDict):
+    """Settings of a device: wanted, as it reports them, and what differs."""
+
+    device: str
+    state: str
+    version: int
+    wanted: dict[str, WantedSetting]
+    reported: dict[str, bool | int | float | str] | None
+    reported_version: int | None
+    from_afar: list[str]
+    refused: dict[str, str]
+    problem: str
+    differences: list[SettingDifference]
+
+
 class Event(TypedDict):
     """An event of a device, or of the service about it."""
 
@@ -384,6 +399,25 @@ class RolloutView(TypedDict):
     device_states: dict[str, int]
 
 
+class SettingDifference(TypedDict):
+    """A setting that is not as it is wanted, and why."""
+
+    key: str
+    wanted: bool | int | float | str
+    reported: bool | int | float | str | None
+    reason: str
+
+
+class SettingsChange(TypedDict):
+    """Settings to set, by table.key, and to give back, of the fleet, of a group or of a device."""
+
+    scope: Literal["fleet", "group", "device"]
+    name: NotRequired[str]
+    set: NotRequired[dict[str, bool | int | float | str]]
+    unset: NotRequired[list[str]]
+    priority: NotRequired[int | None]
+
+
 class StageForecast(TypedDict):
     """What a stage would do, see `aggregator.rollouts.StageForecast`."""
 
@@ -449,3 +483,21 @@ class UserWanted(TypedDict):
 
     role: Role
     password: NotRequired[str | None]
+
+
+class WantedSetting(TypedDict):
+    """A setting that is wanted of a device, and of whom."""
+
+    value: bool | int | float | str
+    scope: str
+    name: str
+
+
+class WantedSettings(TypedDict):
+    """What is wanted of the fleet, of a group or of a device."""
+
+    scope: str
+    name: str
+    priority: int
+    settings: dict[str, bool | int | float | str]
+    changed_s: float

@@ -256,6 +256,21 @@ class Client(Connection):
             ),
         )
 
+    def list_settings(self) -> list[models.WantedSettings]:
+        """What is wanted of the fleet, of groups and of devices."""
+        return cast("list[models.WantedSettings]", self.ask(method="GET", path="/v1/settings"))
+
+    def change_settings(self, body: models.SettingsChange, *, key: str = "") -> dict[str, bool | int | float | str]:
+        """Change settings from afar; what is wanted there from now on. A device that cannot take one says why."""
+        return cast(
+            "dict[str, bool | int | float | str]",
+            self.ask(method="POST", path="/v1/settings", body=body, headers={"Idempotency-Key": key} if key else None),
+        )
+
+    def show_settings(self, device: str) -> models.DeviceSettings:
+        """What is wanted of a device, what holds there, and why the rest does not."""
+        return cast("models.DeviceSettings", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/settings"))
+
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))

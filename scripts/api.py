@@ -66,7 +66,8 @@ def models(document: Schema) -> Iterator[str]:
             yield f"\n{name} = {type_of(schema)}"
             continue
         yield f"\nclass {name}(TypedDict):"
-        yield f'    """{" ".join(schema.get("description", name).split())}"""\n'
+        said = schema.get("description", name).partition("\n\n")[0]
+        yield f'    """{" ".join(said.split())}"""\n'
         required = schema.get("required", ())
         for key, value in schema["properties"].items():
             kind = type_of(value)

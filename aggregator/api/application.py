@@ -19,6 +19,7 @@ from aggregator.api.enrolment_routes import enrolment_routes
 from aggregator.api.history_routes import history_routes
 from aggregator.api.problems import RESPONSES, Problem, tell_problems
 from aggregator.api.rollout_routes import rollout_routes
+from aggregator.api.settings_routes import settings_routes
 from aggregator.api.stores import Stores
 from aggregator.config import Settings
 from aggregator.store import Store
@@ -50,7 +51,7 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    for add_routes in (access_routes, device_routes, rollout_routes, enrolment_routes, history_routes):
+    for add_routes in (access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, history_routes):
         add_routes(application, desk, door)
     tell_problems(application)
     application.add_middleware(_bounds, settings=settings, clock=clock)

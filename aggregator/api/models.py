@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    create_model,
+)
 
 from aggregator.access import Role
 from aggregator.operations import DayView
@@ -14,11 +24,14 @@ from aggregator.rollouts import Act
 from aggregator.store import RegistryRow
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME_OR_NONE_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 DURATION_PATTERN = r"^0*[1-9][0-9]{0,4}[mhd]$"
 DEVICES_MAX = 10_000
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+# strict: true is no number, and 1 no truth
+Setting = StrictBool | StrictInt | StrictFloat | StrictStr
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
 FilterText = Annotated[str, StringConstraints(max_length=4000)]
@@ -87,6 +100,19 @@ class Steering(Body):
 
     act: Act
     remark: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class SettingsChange(Body):
+    """Settings to set, by table.key, and to give back, of the fleet, of a group or of a device.
+
+    priority: of a group; where a device is in several, the highest wins.
+    """
+
+    scope: Literal["fleet", "group", "device"]
+    name: Annotated[str, StringConstraints(pattern=NAME_OR_NONE_PATTERN)] = ""
+    set: dict[str, Setting] = {}
+    unset: Annotated[list[str], Field(max_length=256)] = []
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
 
 
 class CodeWanted(Body):
@@ -190,6 +216,48 @@ class Revoked(BaseModel):
 
     device: str
     certificates: int
+
+
+class WantedSettings(BaseModel):
+    """What is wanted of the fleet, of a group or of a device."""
+
+    scope: str
+    name: str
+    priority: int
+    settings: dict[str, Setting]
+    changed_s: float
+
+
+class WantedSetting(BaseModel):
+    """A setting that is wanted of a device, and of whom."""
+
+    value: Setting
+    scope: str
+    name: str
+
+
+class SettingDifference(BaseModel):
+    """A setting that is not as it is wanted, and why."""
+
+    key: str
+    wanted: Setting
+    reported: Setting | None
+    reason: str
+
+
+class DeviceSettings(BaseModel):
+    """Settings of a device: wanted, as it reports them, and what differs."""
+
+    device: str
+    state: str
+    version: int
+    wanted: dict[str, WantedSetting]
+    reported: dict[str, Setting] | None
+    reported_version: int | None
+    from_afar: list[str]
+    refused: dict[str, str]
+    problem: str
+    differences: list[SettingDifference]
 
 
 class AuditEntry(BaseModel):

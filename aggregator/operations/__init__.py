@@ -55,6 +55,7 @@ from aggregator.operations.rollouts import (
     rollout_devices,
     rollout_view,
 )
+from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted
 
 __all__ = [
     "NO_BUNDLE",
@@ -78,12 +79,14 @@ __all__ = [
     "bundle_count",
     "caller_of",
     "change_list",
+    "configure",
     "counted",
     "create_token",
     "delete_bundle",
     "described",
     "device_in_full",
     "device_page",
+    "device_settings",
     "duration_s",
     "forget_group",
     "group_view",
@@ -99,6 +102,8 @@ __all__ = [
     "order_bundle",
     "plain_audit",
     "plain_events",
+    "plain_settings",
+    "plain_wanted",
     "published_head",
     "put_user",
     "readmit_device",
