@@ -11,6 +11,9 @@ BUSY_TIMEOUT_MS = 10_000
 # advisory locks of PostgreSQL, by number: who writes, and who serves
 TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 
+# execution option of a transaction that only reads
+READING = "headway_reading"
+
 
 def open_engine(url: str) -> Engine:
     """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
@@ -35,11 +38,15 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it; who reads needs none
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
 
 
 def _begin_alone(connection: Connection) -> None:
+    if connection.get_execution_options().get(READING):
+        # one picture of the database, as with SQLite, and nobody waits
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")
 

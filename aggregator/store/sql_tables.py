@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Engine,
     Table,
     and_,
     func,
@@ -18,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
-from aggregator.store.engine import open_engine, reason_of, size_bytes
+from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.migrations import open_schema
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
@@ -51,12 +52,18 @@ class SqlTables:
         """Release the database."""
         self._engine.dispose()
 
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._begun(self._engine)
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._begun(self._engine.execution_options(**{READING: True}))
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def _begun(self, engine: Engine) -> Iterator[None]:
         if self._active is not None:
             raise LocalError("transactions of the aggregator's store do not nest")
         try:
-            with self._engine.begin() as connection:
+            with engine.begin() as connection:
                 self._active = connection
                 yield
         except SQLAlchemyError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
 from aggregator.store.rows.alerts import (
     ALERT_ACTS,
     ALERT_CHANNELS,
@@ -76,6 +77,7 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DONE_ACTS,
     GROUPS,
     HEAD_CANDIDATES,
     HEAD_TRIALS,
@@ -94,7 +96,9 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_STATES,
     SILENCES,
     TALLIES,
+    TOKENS,
     TRIALS,
+    USERS,
     WANTED_SETTINGS,
 )
 
@@ -109,6 +113,7 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DONE_ACTS",
     "EVERY",
     "FLEET",
     "GROUP",
@@ -132,7 +137,9 @@ __all__ = [
     "SILENCES",
     "TAG",
     "TALLIES",
+    "TOKENS",
     "TRIALS",
+    "USERS",
     "WANTED_SETTINGS",
     "AlertActRow",
     "AlertChannelRow",
@@ -143,6 +150,7 @@ __all__ = [
     "CertificateRow",
     "DayRow",
     "DeviceSinceRow",
+    "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
     "HeadTrialRow",
@@ -159,6 +167,8 @@ __all__ = [
     "SettingsStateRow",
     "SilenceRow",
     "TallyRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
     "WantedSettingsRow",
 ]
