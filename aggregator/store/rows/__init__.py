@@ -50,6 +50,20 @@ from aggregator.store.rows.rollouts import (
     TrialRow,
 )
 from aggregator.store.rows.tallies import TALLIES, TallyRow
+from aggregator.store.rows.twins import (
+    DEVICE,
+    FLEET,
+    GROUP,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    WANTED_SETTINGS,
+    DeviceSinceRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    WantedSettingsRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -71,9 +85,14 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
     SILENCES,
     TALLIES,
     TRIALS,
+    WANTED_SETTINGS,
 )
 
 __all__ = [
@@ -86,7 +105,10 @@ __all__ = [
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DEVICE",
     "EVERY",
+    "FLEET",
+    "GROUP",
     "GROUPS",
     "JOIN_CODES",
     "MEMBERS",
@@ -98,10 +120,15 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SENT_SETTINGS",
+    "SETTINGS_PENDING",
+    "SETTINGS_REFUSED",
+    "SETTINGS_STATES",
     "SILENCES",
     "TAG",
     "TALLIES",
     "TRIALS",
+    "WANTED_SETTINGS",
     "AlertActRow",
     "AlertChannelRow",
     "AlertEventRow",
@@ -110,6 +137,7 @@ __all__ = [
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DeviceSinceRow",
     "GroupRow",
     "JoinCodeRow",
     "MemberRow",
@@ -120,7 +148,10 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SentSettingsRow",
+    "SettingsStateRow",
     "SilenceRow",
     "TallyRow",
     "TrialRow",
+    "WantedSettingsRow",
 ]
