@@ -15,17 +15,20 @@ TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 READING = "headway_reading"
 
 
-def open_engine(url: str) -> Engine:
-    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
+def open_engine(url: str, reads_only: bool = False) -> Engine:
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
+
+    reads_only: transactions see one moment, hold up no writer, and can write nothing.
+    """
     address = make_url(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
     engine = create_engine(address)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin_reading if reads_only else _begin_immediate)
     elif engine.dialect.name == "postgresql":
-        event.listen(engine, "begin", _begin_alone)
+        event.listen(engine, "begin", _begin_snapshot if reads_only else _begin_alone)
     return engine
 
 
@@ -40,6 +43,16 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 def _begin_immediate(connection: Connection) -> None:
     # taking the write lock at once means that a transaction cannot fail half-way for want of it; who reads needs none
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
+
+
+def _begin_reading(connection: Connection) -> None:
+    # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
+    connection.exec_driver_sql("PRAGMA query_only = ON")
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin_alone(connection: Connection) -> None:
