@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headway.settings import choice, integer, number, table
+from headway.settings import boolean, choice, integer, number, table
 
 
 class Method(StrEnum):
@@ -85,6 +85,17 @@ class DeliveryPolicy:
     requests_per_device_minute: int = integer(
         3000, low=1, doc="Requests of one device for ranges of a bundle that are answered in a minute."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """When alerts open and close, and how many are kept."""
+
+    interval_s: float = number(10.0, low=1.0, high=3600.0, doc="Seconds between two looks at the rules of alerts.")
+    kept_max: int = integer(
+        10_000, low=1, high=1_000_000, doc="Alerts that are over and kept, and events of alerts; the oldest go."
+    )
+    mqtt: bool = boolean(False, doc="Whether open alerts are retained on topics of the broker.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +198,5 @@ class Policy:
         HeadTrialPolicy(), "head_trial", doc="New heads tried by a few devices before everybody gets them."
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
+    alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")
     limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")
