@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -90,20 +91,24 @@ class Desk:
 
 def encoded(value: Any) -> bytes:
     """As JSON; NaN, which it does not have and which stands for what is not known, is null."""
-    return json_line(plain(value)).encode()
+    try:
+        return _ENCODER.encode(value).encode()
+    except ValueError:
+        return json_line(json.loads(_WITH_NAN.encode(value))).encode()
 
 
-def plain(value: Any) -> Any:
-    """As JSON has it: dataclasses as objects."""
+def _plain(value: Any) -> Any:
+    """What JSON does not know: our dataclasses and models, as objects."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
-    if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(each) for each in value]
-    return value
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+# made once; everything that is plain already is written by the encoder's own code in C
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
+_WITH_NAN = json.JSONEncoder(default=_plain)
 
 
 def tag_of(body: bytes) -> str:
