@@ -33,6 +33,8 @@ from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
+from edge_agent.trial import Trials
+from edge_agent.trial_news import TrialNews
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.fields import JsonValue
@@ -49,7 +51,7 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.stopping import StopRequest
-from headway.wire import REPORT_BYTES_MAX, Kind, Reported, Status, parse_topic
+from headway.wire import Kind, Reported, Status, parse_topic
 
 log = logging.getLogger("edge-agent")
 
@@ -65,7 +67,8 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
-    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none.
+    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none. trials:
+    what the installer tries bundles with.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class DeviceLoop:
         stop: StopRequest | None = None,
         folder: Path | None = None,
         health: HealthReports | None = None,
+        trials: Trials | None = None,
         remote: RemoteConfiguration | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -112,12 +116,11 @@ class DeviceLoop:
         self._messenger = (
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
+        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
-        tell = partial(self._publish, Kind.COMMAND_RESULTS)
-        self._commands = RemoteCommands(clock, agent, store, actions, tell, config.sync.ack_timeout_s)
-        self._connected = False
-        self._notes = notes
+        self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
+        self._connected, self._notes = False, notes
         self.refused, self.next_poll_s = 0, 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
@@ -190,6 +193,7 @@ class DeviceLoop:
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
+                self._trial_news.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._tell_of_the_machine()
                 self._commands.reconnected()
@@ -234,7 +238,9 @@ class DeviceLoop:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
-            if kind is Kind.CONFIGURATION and self._remote is not None:
+            if kind is Kind.CANDIDATE:
+                self._agent.head_trial.received(payload)
+            elif kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
             elif kind is Kind.COMMANDS:
                 self._commands.receive(payload)
@@ -258,10 +264,6 @@ class DeviceLoop:
     @property
     def _bundle_on_trial(self) -> bool:
         return self._installer is not None and self._installer.on_trial
-
-    @property
-    def _on_trial(self) -> bool:
-        return self._bundle_on_trial or (self._remote is not None and self._remote.on_trial)
 
     def _publish_configuration(self) -> None:
         """Which settings hold: on each connection, and when that changes."""
@@ -306,9 +308,12 @@ class DeviceLoop:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
+        if self._connected:
+            self._trial_news.tell(now_s)
         if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
             self._publish_configuration()
-        self._commands.turn(self._connected, self._on_trial)
+        on_trial = self._bundle_on_trial or (self._remote is not None and self._remote.on_trial)
+        self._commands.turn(self._connected, on_trial)
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -317,13 +322,8 @@ class DeviceLoop:
         request = agent.downlink.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
-        if size_bytes := agent.uplink.take_unsendable():
-            self._announcer.note(
-                "statistics-too-large",
-                f"statistics have {size_bytes} bytes, a report at most "
-                f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
-                "or --select",
-            )
+        if problem := agent.uplink.take_unsendable():
+            self._announcer.note("statistics-too-large", problem)
         if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
         waiting = self._store.outbox(0, 1)
@@ -339,7 +339,7 @@ class DeviceLoop:
 
     def _reported(self) -> Reported:
         delivery = "" if self._messenger is None else self._messenger.installer.state
-        return reported(self._variant, self._pipeline, self._agent.learner, self._announcer.problem, delivery)
+        return reported(self._agent.learner, self._pipeline.runtime_name, self._announcer.problem, delivery)
 
     def _diagnostics(self) -> dict[str, JsonValue]:
         condition = self.condition_in_full

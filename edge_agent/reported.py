@@ -1,4 +1,4 @@
-"""Puts together what a device reports of itself: what it runs, and how it is."""
+"""Puts together what a device reports of itself."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import platform
 
 import headway
 from edge_agent.learner import HeadLearner
-from edge_agent.pipeline import Pipeline
-from headway.bundle import Variant
 from headway.wire import Reported
 
-PROBLEM_CHARACTERS_MAX = 500
 
-
-def reported(variant: Variant, pipeline: Pipeline, learner: HeadLearner, problem: str, delivery: str) -> Reported:
-    """problem: what is wrong, empty when nothing is; delivery: how far a new bundle is."""
+def reported(learner: HeadLearner, runtime: str, problem: str, delivery: str) -> Reported:
+    """runtime: what runs the backbone; problem: what is wrong, or empty; delivery: where a bundle on its way stands."""
+    variant = learner.variant
     return Reported(
         bundle=variant.name,
         bundle_version=variant.version,
         space=variant.space,
         learner=learner.kind,
-        runtime=pipeline.runtime_name,
+        runtime=runtime,
         agent_version=headway.__version__,
         machine=f"{platform.machine()} python {platform.python_version()}",
         labels=learner.labels,
         source=learner.serving,
-        problem=problem[:PROBLEM_CHARACTERS_MAX],
+        problem=problem[:500],
         release=variant.release,
-        delivery=delivery[:PROBLEM_CHARACTERS_MAX],
+        delivery=delivery[:500],
     )

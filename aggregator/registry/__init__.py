@@ -11,7 +11,9 @@ from aggregator.registry.groups import (
     put_list_group,
     resolved,
 )
+from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
+    SHOWN,
     DeviceView,
     Page,
     Request,
@@ -27,6 +29,12 @@ from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
+    "COUNTED",
+    "DRIFT",
+    "GATE",
+    "REASONS",
+    "REFUSED",
+    "SHOWN",
     "UNKNOWN_DEVICE",
     "VOCABULARY",
     "DeviceView",
@@ -36,6 +44,7 @@ __all__ = [
     "Request",
     "as_plain",
     "backfill",
+    "bounded",
     "days_of",
     "delete_group",
     "device_names",

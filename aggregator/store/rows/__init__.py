@@ -5,9 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
+from aggregator.store.rows.alerts import (
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
+    ALERTS,
+    SILENCES,
+    AlertActRow,
+    AlertChannelRow,
+    AlertEventRow,
+    AlertRow,
+    AlertRuleRow,
+    SilenceRow,
+)
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -36,6 +52,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.tallies import TALLIES, TallyRow
 from aggregator.store.rows.twins import (
     DEVICE,
     FLEET,
@@ -53,11 +70,19 @@ from aggregator.store.rows.twins import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
+    ALERTS,
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
     AUDIT,
     CERTIFICATES,
     DAYS,
     DEVICE_COMMANDS,
+    DONE_ACTS,
     GROUPS,
+    HEAD_CANDIDATES,
+    HEAD_TRIALS,
     JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
@@ -72,21 +97,33 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_REFUSED,
     SETTINGS_STATES,
     SUPPORTED_COMMANDS,
+    SILENCES,
+    TALLIES,
+    TOKENS,
     TRIALS,
+    USERS,
     WANTED_SETTINGS,
 )
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACTS",
+    "ALERT_CHANNELS",
+    "ALERT_EVENTS",
+    "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
     "DEVICE_COMMANDS",
+    "DONE_ACTS",
     "EVERY",
     "FLEET",
     "GROUP",
     "GROUPS",
+    "HEAD_CANDIDATES",
+    "HEAD_TRIALS",
     "JOIN_CODES",
     "MEMBERS",
     "NOTE",
@@ -101,16 +138,28 @@ __all__ = [
     "SETTINGS_PENDING",
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
+    "SILENCES",
     "SUPPORTED_COMMANDS",
     "TAG",
+    "TALLIES",
+    "TOKENS",
     "TRIALS",
+    "USERS",
     "WANTED_SETTINGS",
+    "AlertActRow",
+    "AlertChannelRow",
+    "AlertEventRow",
+    "AlertRow",
+    "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
     "CommandRow",
     "DayRow",
     "DeviceSinceRow",
+    "DoneActRow",
     "GroupRow",
+    "HeadCandidateRow",
+    "HeadTrialRow",
     "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
@@ -122,7 +171,11 @@ __all__ = [
     "ScoredEpochRow",
     "SentSettingsRow",
     "SettingsStateRow",
+    "SilenceRow",
     "SupportedCommandsRow",
+    "TallyRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
     "WantedSettingsRow",
 ]
