@@ -14,6 +14,7 @@ from aggregator.operations.access import (
     revoke_token,
     user_row,
 )
+from aggregator.operations.commands import command_device, list_commands, plain_command
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -79,6 +80,7 @@ __all__ = [
     "bundle_count",
     "caller_of",
     "change_list",
+    "command_device",
     "configure",
     "counted",
     "create_token",
@@ -92,6 +94,7 @@ __all__ = [
     "group_view",
     "kept_bundles",
     "last_audit",
+    "list_commands",
     "list_deliveries",
     "list_groups",
     "list_rollouts",
@@ -101,6 +104,7 @@ __all__ = [
     "note_device",
     "order_bundle",
     "plain_audit",
+    "plain_command",
     "plain_events",
     "plain_settings",
     "plain_wanted",
