@@ -12,6 +12,7 @@ import click
 import headway
 from aggregator.commands.access_program import ACCESS_COMMANDS
 from aggregator.commands.alerts_program import ALERT_COMMANDS
+from aggregator.commands.commands_program import DEVICE_COMMANDS
 from aggregator.commands.enrolment_program import ENROLMENT_COMMANDS
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import SERVER, Server, reached, with_place
@@ -81,7 +82,8 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
 
 
 for _command in (
-    *REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, *SETTINGS_COMMANDS, *ALERT_COMMANDS, rollout, *ACCESS_COMMANDS
+    *REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, *SETTINGS_COMMANDS, *DEVICE_COMMANDS, *ALERT_COMMANDS, rollout,
+    *ACCESS_COMMANDS,
 ):  # fmt: skip
     edge_fleet.add_command(_command)
 
