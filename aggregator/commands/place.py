@@ -65,6 +65,24 @@ class Place:
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
         return SqlStore(url or sqlite_url(folder))
 
+    def database_file(self) -> Path:
+        """The file of the store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
+        from sqlalchemy import make_url
+
+        url, folder = self._url_and_folder()
+        address = make_url(url or sqlite_url(folder))
+        if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
+            raise ConfigError(
+                f"the store is {address.get_backend_name()}, which has tools of its own for this: pg_dump and "
+                "pg_restore (docs/howto/backup.md)"
+            )
+        return Path(address.database)
+
+    @property
+    def fleet(self) -> str:
+        """Name of the fleet, where there is a configuration; else ''."""
+        return "" if self.config is None else self.configured().fleet
+
     @property
     def _given_state_dir(self) -> str | None:
         """On the command line: it counts from where the command runs."""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import headway
+from aggregator.commands.backup_program import BACKUP_COMMANDS
 from aggregator.commands.enrolment_program import ENROLMENT_COMMANDS
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import with_place
@@ -62,7 +63,7 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, rollout):
+for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, rollout, *BACKUP_COMMANDS):
     edge_fleet.add_command(_command)
 
 
