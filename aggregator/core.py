@@ -23,9 +23,9 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
-from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.registry.registry import Registry
 from aggregator.rollouts import Rollouts
-from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from headway.errors import RemoteError
 from headway.maths import Statistics

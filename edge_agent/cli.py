@@ -15,10 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headway
-from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
-from edge_agent.config import LearnerSettings, read_config, read_learner_settings
-from edge_agent.daemon import Daemon
-from headway.class_changes import ClassChanges
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
 from headway.logs import log_to_stderr, print_error, print_unexpected
@@ -48,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return print_unexpected(error, "--log-level debug")
 
 
+# what a command needs is imported by it: no other waits for the learner and its runtime
+
+
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
+    from edge_agent.config import read_config
+    from edge_agent.daemon import Daemon
+
     config, clock = read_config(options.config), SystemClock()
     while Daemon(config, clock, stop=stop).run(once=options.once):
         logging.getLogger("edge-agent").info("starting again")
@@ -58,12 +60,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from edge_agent.commands import read_status, status_text
+    from edge_agent.config import read_config
+
     status = read_status(read_config(options.config))
     print(readable_json(status) if options.json else printable_lines(status_text(status)))
     return 0
 
 
 def _classes(options: argparse.Namespace) -> int:
+    from edge_agent.commands import order
+    from edge_agent.config import read_config
+    from headway.class_changes import ClassChanges
+
     renames = tuple((old, new) for old, new in options.rename)
     changes = ClassChanges(renames, tuple(options.add), tuple(options.remove))
     if changes == ClassChanges():
@@ -74,12 +83,18 @@ def _classes(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from edge_agent.commands import decisions_text, read_decisions
+    from edge_agent.config import read_config
+
     records = read_decisions(read_config(options.config))
     print(readable_json(records) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from edge_agent.commands import replay_recording
+    from edge_agent.config import LearnerSettings, read_learner_settings
+
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
     print(readable_json(result))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,27 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A program of several commands. Whoever reads its output may stop reading."""
+    """A program of several commands. Whoever reads its output may stop reading.
+
+    later: modules by the names of the commands that they hold in `COMMANDS`; each is loaded when one of its commands
+    is called, so that no command waits for what another one needs.
+    """
 
     context_class = _Context
     command_class = Command
+
+    def __init__(self, *given: Any, later: Mapping[str, Sequence[str]] | None = None, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._later = {name: module for module, names in (later or {}).items() for name in names}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later and cmd_name not in self.commands:
+            for command in import_module(self._later[cmd_name]).COMMANDS:
+                self.add_command(command)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

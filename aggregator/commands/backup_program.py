@@ -36,4 +36,4 @@ def _restore(config: Path | None, state_dir: str | None, file: Path) -> None:
     restore_backup(file, Place(config, state_dir), SystemClock())
 
 
-BACKUP_COMMANDS: tuple[click.Command, ...] = (_backup, _restore)
+COMMANDS: tuple[click.Command, ...] = (_backup, _restore)

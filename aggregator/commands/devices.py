@@ -11,7 +11,6 @@ from aggregator.audit import local_user, record
 from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import (
-    UNKNOWN_DEVICE,
     DeviceView,
     Request,
     as_plain,
@@ -20,13 +19,13 @@ from aggregator.registry import (
     groups_of,
     list_page,
 )
-from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
+from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import QUARANTINED, DayRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, readable_json
+from headway.names import checked_name
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import checked_name
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
@@ -41,7 +40,7 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
     with store.transaction():
-        page = list_page(store, request, now_s)
+        page = list_page(store, request, now_s, marks=in_json)
         refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
         print_json_rows([as_plain(view) for view in page.devices])

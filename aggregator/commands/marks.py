@@ -21,9 +21,9 @@ from aggregator.store import Store
 from aggregator.store.rows import GROUPS
 from headway.errors import ConfigError
 from headway.fields import JsonValue, readable_json
+from headway.names import checked_name
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import checked_name
 
 HEADER = ("GROUP", "KIND", "DEVICES", "FILTER")
 NUMBERS = frozenset({"DEVICES"})

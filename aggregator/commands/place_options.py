@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aggregator.commands.place import STATE_DIR
+from aggregator.store import STATE_DIR
 from headway.command_line import file_path, option
 
 

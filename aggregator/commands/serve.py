@@ -9,10 +9,11 @@ from collections.abc import Callable
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
-from aggregator.config import DATABASE, Settings
+from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.service import Service
+from aggregator.store import DATABASE
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_variant
 from headway.mqtt.transport import MqttTransport, check_files

@@ -1,6 +1,6 @@
 """What the server knows of each device: rows that follow from messages, and how people find, mark and group devices."""
 
-from aggregator.registry.derived import backfill, typed_row
+from aggregator.registry.backfill import backfill
 from aggregator.registry.groups import (
     GroupKind,
     delete_group,
@@ -22,16 +22,13 @@ from aggregator.registry.listing import (
     list_page,
 )
 from aggregator.registry.properties import set_note, set_tags
-from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
-    "UNKNOWN_DEVICE",
     "VOCABULARY",
     "DeviceView",
     "GroupKind",
     "Page",
-    "Registry",
     "Request",
     "as_plain",
     "backfill",
@@ -48,5 +45,4 @@ __all__ = [
     "resolved",
     "set_note",
     "set_tags",
-    "typed_row",
 ]

@@ -1,5 +1,6 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
+from headway.names import checked_name
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
@@ -43,7 +44,6 @@ from headway.wire.topics import (
     Address,
     Kind,
     aggregator_subscriptions,
-    checked_name,
     device_subscriptions,
     parse_topic,
     topic,

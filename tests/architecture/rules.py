@@ -20,6 +20,8 @@ BY_PATH = {
     "aggregator.enrolment.enrolment": "loads cryptography",
     "aggregator.enrolment.revocation": "loads cryptography",
     "aggregator.enrolment.endpoint": "loads FastAPI",
+    "aggregator.registry.derived": "loads NumPy",
+    "aggregator.registry.registry": "loads NumPy",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
