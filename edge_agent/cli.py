@@ -25,7 +25,7 @@ from headway.stopping import StopRequest
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     log_to_stderr(options.log_level, "%(levelname)s %(message)s")
     try:
         code: int = options.run(options)
@@ -101,6 +101,19 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _completion(options: argparse.Namespace) -> int:
+    from edge_agent.completion import completion_script
+
+    print(completion_script(options.shell, _commands(parser())))
+    return 0
+
+
+def _commands(program: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """The options of each command."""
+    groups = [action.choices for action in program._actions if isinstance(action.choices, dict)]
+    return {name: sorted(command._option_string_actions) for name, command in groups[0].items()}
+
+
 def _join(options: argparse.Namespace) -> int:
     from edge_agent.enrolment import join_fleet
 
@@ -116,14 +129,15 @@ def _renew(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    program = argparse.ArgumentParser(
         prog="edge-agent", description="Keeps a neural network's head learning on a device."
     )
-    parser.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
+    program.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
     levels = ("debug", "info", "warning", "error")
-    parser.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    program.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
+    commands = program.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until it is told to stop")
     run.add_argument("config", type=Path, help="agent.toml")
@@ -162,6 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
 
+    completion = commands.add_parser("completion", help="print what makes a shell complete this program's words")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help='eval "$(edge-agent completion bash)"')
+    completion.set_defaults(run=_completion)
+
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")
     again.add_argument("stream", type=Path, help=".npz with x and y (-1: no label), rows in time order")
@@ -169,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--config", type=Path, help="agent.toml; its [learner] table is used")
     again.add_argument("--phases", type=int, default=0, metavar="N", help="also what is forgotten from phase to phase")
     again.set_defaults(run=_replay)
-    return parser
+    return program
 
 
 if __name__ == "__main__":

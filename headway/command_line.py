@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class
 
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.extras import missing_extra
@@ -116,6 +116,15 @@ class Group(click.Group):
 def option(*declared: str, **given: Any) -> Callable[[Any], Any]:
     """`click.option` with a group, limits and values to complete: see `Option`."""
     return click.option(*declared, cls=Option, **given)
+
+
+def completion_script(program: click.Command, name: str, shell: str) -> str:
+    """What makes `shell` (bash, zsh, fish) complete a program's words. Raises ConfigError for another shell."""
+    made = get_completion_class(shell)
+    if made is None:
+        raise ConfigError(f"no completion for {shell!r}; there is one for bash, zsh and fish")
+    variable = f"_{name.upper().replace('-', '_')}_COMPLETE"
+    return made(program, {}, name, variable).source()
 
 
 def file_path() -> click.Path:

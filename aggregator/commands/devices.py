@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from aggregator.audit import local_user, record
+from aggregator.commands.moments import age
 from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import (
@@ -66,7 +67,7 @@ def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: b
         view = device_view(store, device)
         groups, days = groups_of(store, device, now_s), days_of(store, view.row, days_max)
     if in_json:
-        plain = as_plain(view) | {"groups": [*groups], "days": [_plain_day(day, view.row) for day in days]}
+        plain = as_plain(view) | {"groups": [*groups], "days": [plain_day(day, view.row) for day in days]}
         print(readable_json(plain))
         return
     for title, text in _about(view, groups, now_s):
@@ -129,7 +130,7 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
         if view.quarantined
     ]
     lines += [
-        f"{view.row.device}: refused {view.row.refused} times, last {_age(now_s - view.row.refused_s)} "
+        f"{view.row.device}: refused {view.row.refused} times, last {age(now_s - view.row.refused_s)} "
         f"({view.row.refused_reason}): {view.row.refused_problem}"
         for view in views
         if view.row.refused_s is not None
@@ -138,7 +139,7 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
         last = max(refusals, key=lambda row: row.last_s)
         count = sum(row.count for row in refusals)
         lines.append(
-            f"senders that are not in the fleet: refused {count} times, last {_age(now_s - last.last_s)} "
+            f"senders that are not in the fleet: refused {count} times, last {age(now_s - last.last_s)} "
             f"({last.reason}): {last.problem}"
         )
     return list(map(printable, lines))
@@ -159,7 +160,7 @@ def _line(row: RegistryRow, now_s: float) -> tuple[str, ...]:
         _quality(row.served_accuracy, row.served_r2),
         _quality(row.frozen_accuracy, row.frozen_r2),
         row.head or "-",
-        _age(now_s - row.last_seen_s),
+        age(now_s - row.last_seen_s),
         row.bundle_and_version or "-",
     )
     return tuple(map(printable, cells))  # a device chooses what it calls its bundle
@@ -170,7 +171,7 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
     row = view.row
 
     def state(name: str, since_s: float | None) -> str:
-        return name if since_s is None or name == UNKNOWN else f"{name}, since {_age(now_s - since_s)}"
+        return name if since_s is None or name == UNKNOWN else f"{name}, since {age(now_s - since_s)}"
 
     recent = _pair(row.recent_served_accuracy, None, row.recent_frozen_accuracy, None)
     bundle = f"{row.bundle_and_version}, release {row.release}; {row.delivery}".removesuffix("; ")
@@ -181,10 +182,10 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
         "" if row.temperature_c is None else f"{row.temperature_c:.1f} degrees Celsius",
         _measured("a day received", row.bytes_per_day),
     ]
-    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {_age(now_s - row.drift_s)}"
+    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {age(now_s - row.drift_s)}"
     lines = [
         ("device", row.device),
-        ("seen", f"{_age(now_s - row.last_seen_s)}, first {_age(now_s - row.first_seen_s)}"),
+        ("seen", f"{age(now_s - row.last_seen_s)}, first {age(now_s - row.first_seen_s)}"),
         ("link", state(row.link, row.link_since_s)),
         ("health", state(row.health, row.health_since_s)),
         ("learning", state(row.learning, row.learning_since_s)),
@@ -226,7 +227,8 @@ def _pair(served: float | None, served_r2: float | None, frozen: float | None, f
     return f"{_quality(served, served_r2)} served, {_quality(frozen, frozen_r2)} frozen"
 
 
-def _plain_day(day: DayRow, row: RegistryRow) -> JsonValue:
+def plain_day(day: DayRow, row: RegistryRow) -> dict[str, JsonValue]:
+    """Plain values of one day, for JSON."""
     served, frozen = _day_accuracies(day, row)
     return {
         "day": _date(day.day),
@@ -257,11 +259,3 @@ def _quality(accuracy: float | None, r2: float | None) -> str:
     if accuracy is None:
         return "-" if r2 is None else f"R2 {r2:.3f}"
     return f"{100 * accuracy:.1f} %"
-
-
-def _age(seconds: float) -> str:
-    """How long ago, in the largest unit that gives at least 1; a clock that was set back shows as 0 s."""
-    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length_s:
-            return f"{int(seconds // length_s)} {unit} ago"
-    return f"{max(0, int(seconds))} s ago"

@@ -18,6 +18,7 @@ WHERE = {
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),
     "aggregator.commands.enrolment_program": ("broker-config", "certificates", "enroll", "join-server", "revoke"),
+    "aggregator.commands.looking_program": ("bundles", "completion", "events", "export", "refusals", "watch"),
     "aggregator.commands.registry_program": ("device", "devices", "groups", "note", "readmit", "remove", "tag"),
     "aggregator.commands.rollout_program": ("rollout",),
     "aggregator.commands.serve_program": ("serve",),

@@ -21,6 +21,7 @@ from aggregator.registry.listing import (
     groups_of,
     list_page,
 )
+from aggregator.registry.overview import Overview, overview
 from aggregator.registry.properties import set_note, set_tags
 from aggregator.registry.vocabulary import VOCABULARY
 
@@ -28,6 +29,7 @@ __all__ = [
     "VOCABULARY",
     "DeviceView",
     "GroupKind",
+    "Overview",
     "Page",
     "Request",
     "as_plain",
@@ -40,6 +42,7 @@ __all__ = [
     "group_size",
     "groups_of",
     "list_page",
+    "overview",
     "put_filter_group",
     "put_list_group",
     "resolved",
