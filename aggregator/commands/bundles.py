@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.backup.archive import BUNDLES
 from aggregator.bundle_sender import NOT_DEVICES
+from aggregator.commands.deliver import SHELF
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import backfill
 from aggregator.store import RegistryQuery, Store
@@ -75,7 +75,7 @@ def _lines(store: Store, folder: Path) -> list[BundleLine]:
     running = Counter((row.bundle, row.bundle_version, row.release) for row in rows if row.bundle)
     ordered = Counter((row.name, row.version, row.release) for row in orders)
     of_rollout: dict[Named, str] = {(row.bundle, row.version, row.release): row.name for row in rollouts}
-    files, broken = _shelf(folder / BUNDLES)
+    files, broken = _shelf(folder / SHELF)
     every = {*running, *ordered, *of_rollout, *files}
     found = [
         BundleLine(named, files.get(named, ""), ordered[named], running[named], of_rollout.get(named, ""))

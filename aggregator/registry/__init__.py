@@ -1,6 +1,6 @@
 """What the server knows of each device: rows that follow from messages, and how people find, mark and group devices."""
 
-from aggregator.registry.backfill import backfill
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import (
     GroupKind,
     delete_group,
@@ -21,7 +21,7 @@ from aggregator.registry.listing import (
     groups_of,
     list_page,
 )
-from aggregator.registry.overview import Overview, overview
+from aggregator.registry.overviews import Overview, overview
 from aggregator.registry.properties import set_note, set_tags
 from aggregator.registry.vocabulary import VOCABULARY
 

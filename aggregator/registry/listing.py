@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
 from aggregator.filters import All, Comparison, Field, Quantity
-from aggregator.registry.backfill import backfill
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import resolved
 from aggregator.registry.vocabulary import VOCABULARY
 from aggregator.store import ONLINE, RegistryQuery, RegistryRow, Store

@@ -13,7 +13,7 @@ from aggregator.effects import Instant, Note, Refused
 from aggregator.places import HOUR_S, Places
 from aggregator.policy import Limits
 from aggregator.rates import Rates
-from aggregator.registry.backfill import backfill
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.derived import (
     on_day,
     typed_row,

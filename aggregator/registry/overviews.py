@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aggregator.registry.backfill import backfill
+from aggregator.registry.backfilling import backfill
 from aggregator.store import GOOD, ONLINE, UNKNOWN, EventRow, RegistryQuery, RegistryRow, Store
 from aggregator.store.rows import QUARANTINED
 
