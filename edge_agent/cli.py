@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
-    from edge_agent.config import read_config
-    from edge_agent.daemon import Daemon
+    from edge_agent.daemon import run_once
+    from edge_agent.remote import RemoteConfiguration
 
-    config, clock = read_config(options.config), SystemClock()
-    while Daemon(config, clock, stop=stop).run(once=options.once):
+    remote, clock = RemoteConfiguration(options.config), SystemClock()
+    while run_once(remote, clock, stop, once=options.once):
         logging.getLogger("edge-agent").info("starting again")
     return 0
 
@@ -93,7 +93,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from edge_agent.commands import replay_recording
-    from edge_agent.config import LearnerSettings, read_learner_settings
+    from edge_agent.config import read_learner_settings
+    from edge_agent.learner_settings import LearnerSettings
 
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)

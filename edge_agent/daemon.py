@@ -19,10 +19,11 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
 from edge_agent.delivery.selftest import Subprocess
 from edge_agent.health import HealthReports, LinuxMachineHealth
+from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import Spool
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
-from headway.errors import ConfigError, StoreError
+from headway.errors import ConfigError, HeadwayError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -42,7 +43,8 @@ CONDITION_INTERVAL_S = 10.0
 class Daemon:
     """One run of the agent, from its configuration to its last commit.
 
-    stop: hears that the process is to end, also before and after this run; by default nobody can ask.
+    stop: hears that the process is to end, also before and after this run; by default nobody can ask. remote: decides
+    about settings from afar, which `config` holds; None takes none.
     """
 
     def __init__(
@@ -51,10 +53,20 @@ class Daemon:
         clock: Clock,
         build_transport: Callable[..., Transport] = MqttTransport,
         stop: StopRequest | None = None,
+        remote: RemoteConfiguration | None = None,
     ) -> None:
         self._clock, self._stop = clock, StopRequest() if stop is None else stop
         self._restart = False
         self._lock = _lock(config.state_dir)
+        self._remote = remote
+        try:
+            self._build(config, build_transport)
+        except BaseException:
+            os.close(self._lock)  # or this process could not start with another configuration
+            raise
+
+    def _build(self, config: AgentConfig, build_transport: Callable[..., Transport]) -> None:
+        clock = self._clock
         self._slots = Slots(config.state_dir, config.bundle)
         opened = open_bundle(config, self._slots, clock)
         self._agent = opened.agent
@@ -85,6 +97,7 @@ class Daemon:
             stop=self._stop,
             folder=self._slots.store_dir,
             health=HealthReports(config.health, LinuxMachineHealth(config.state_dir)),
+            remote=self._remote,
         )
 
     def run(self, *, once: bool = False) -> bool:
@@ -112,7 +125,9 @@ class Daemon:
         self._loop.store.current.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
-        restart = self._restart or (self._installer is not None and self._installer.restart)
+        if self._remote is not None:
+            self._remote.stopped(self._clock.monotonic_s())
+        restart = self._restart or any(each is not None and each.restart for each in (self._installer, self._remote))
         return restart and not self._stop.requested
 
     def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
@@ -121,6 +136,8 @@ class Daemon:
             return
         loop.start()
         notifier.ready()
+        if self._remote is not None:
+            self._remote.began(self._clock.monotonic_s())
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
         told, write_at_s = loop.condition_in_full, deadline_s
@@ -160,7 +177,11 @@ class Daemon:
             return state.boot, state.consumed
 
         running, sha256 = (opened.variant.release, opened.variant.space), file_sha256(self._slots.bundle)
-        return Installer(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
+        remote = self._remote
+        return Installer(
+            self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s(),
+            held=lambda: remote is not None and remote.on_trial,
+        )  # fmt: skip
 
     def _wait(self, timeout_s: float) -> None:
         """Handle what arrived, the rest after another turn; block for the first event at most `timeout_s`."""
@@ -176,6 +197,21 @@ class Daemon:
                 event = self._events.get_nowait()
         except queue.Empty:
             return
+
+
+def run_once(remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool) -> bool:
+    """One run with the configuration that holds now; True when another one should follow.
+
+    A run that does not even begin with settings on trial is followed by one without them.
+    """
+    config = remote.begin()
+    try:
+        daemon = Daemon(config, clock, stop=stop, remote=remote)
+    except HeadwayError as error:
+        if remote.failed(str(error)):
+            return not stop.requested
+        raise
+    return daemon.run(once=once)
 
 
 def write_condition(lock: int, text: str, detail: bytes = b"") -> None:

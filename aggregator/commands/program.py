@@ -22,6 +22,7 @@ WHERE = {
     "aggregator.commands.registry_program": ("device", "devices", "groups", "note", "readmit", "remove", "tag"),
     "aggregator.commands.rollout_program": ("rollout",),
     "aggregator.commands.serve_program": ("serve",),
+    "aggregator.commands.settings_program": ("configuration", "configure"),
 }
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aggregator.filters import Condition, matches
+from aggregator.store.collection import Collection
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
 from aggregator.store.registry_row import RegistryQuery, RegistryRow
-from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED
+from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 
-FLAGS = {"quarantined": QUARANTINED}
+FLAGS: Mapping[str, Collection[Any]] = {
+    "quarantined": QUARANTINED,
+    "settings_pending": SETTINGS_PENDING,
+    "settings_refused": SETTINGS_REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,18 @@ from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import All, Any, Comparison, Condition, Flagged, InGroup, Not, Property, bound_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow
-from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED
+from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
 
 TYPES: Mapping[str, TypeEngine[Anything]] = {
     "str": CODE_POINTS, "int": BigInteger(), "float": Double(), "float | None": Double(),
     "int | None": BigInteger(),
 }  # fmt: skip
-FLAGS = {"quarantined": QUARANTINED.name}
+FLAGS = {
+    "quarantined": QUARANTINED.name,
+    "settings_pending": SETTINGS_PENDING.name,
+    "settings_refused": SETTINGS_REFUSED.name,
+}
 COLUMNS = [field.name for field in fields(RegistryRow)]
 POSITION = {"sqlite": "instr"}
 

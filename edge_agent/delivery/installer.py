@@ -59,7 +59,8 @@ class Installer:
 
     running: release and feature space of the bundle that runs. sha256: of its file.
     counted: the agent's boot number and the last spool file it has consumed.
-    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable.
+    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable. held: whether
+    something else is on trial, so that no bundle may begin one.
     """
 
     def __init__(
@@ -71,8 +72,11 @@ class Installer:
         counted: Callable[[], tuple[int, int]],
         start_test: Callable[[Path, int], SelfTest],
         now_s: float,
+        *,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._slots, self._settings = slots, settings
+        self._held = held
         self._release, self._space = running
         self._sha256, self._counted = sha256, counted
         self._start_test = start_test
@@ -87,6 +91,11 @@ class Installer:
         self._later: bytes | None = None
         self.restart = False
         self._resume()
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the bundle that runs would go if the device failed now."""
+        return not self._slots.pointer.confirmed
 
     @property
     def state(self) -> str:
@@ -227,7 +236,7 @@ class Installer:
             self._refuse(f"the file did not match its sha256 {ATTEMPTS_MAX} times")
 
     def _end_test(self) -> None:
-        tested = None if self._test is None else self._test.poll()
+        tested = None if self._test is None or self._held() else self._test.poll()
         if tested is None or self._wanted is None:
             return
         self._test = None

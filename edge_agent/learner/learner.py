@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.building import build_trainer, statistics_row
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
@@ -17,6 +16,7 @@ from edge_agent.learner.label_history import LearnedLabel
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.serving import Prediction, ServedTemperatures, beside, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.arrays import Bools, Float32, Int8
 from headway.bundle import Variant

@@ -2,6 +2,7 @@
 
 from headway.names import checked_name
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.configuration import Configuration, ConfigurationState, SettingValue, checked_values
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
@@ -73,6 +74,8 @@ __all__ = [
     "VERSION_STEP_MAX",
     "Ack",
     "Address",
+    "Configuration",
+    "ConfigurationState",
     "Desired",
     "Event",
     "FileRange",
@@ -89,6 +92,7 @@ __all__ = [
     "ReportPart",
     "Reported",
     "RunPoint",
+    "SettingValue",
     "StatisticsChange",
     "StatisticsReport",
     "Status",
@@ -99,6 +103,7 @@ __all__ = [
     "change_between",
     "checked_attributes",
     "checked_name",
+    "checked_values",
     "dequantise",
     "device_subscriptions",
     "epoch_position",

@@ -25,7 +25,9 @@ class Kind(StrEnum):
     EVENT = "event"
     TRIAL = "trial"
     HEALTH = "health"
+    CONFIGURATION_STATE = "configuration-state"
     DESIRED = "desired"
+    CONFIGURATION = "configuration"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
@@ -43,10 +45,11 @@ FROM_DEVICES = (
     Kind.EVENT,
     Kind.TRIAL,
     Kind.HEALTH,
+    Kind.CONFIGURATION_STATE,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

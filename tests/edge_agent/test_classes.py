@@ -9,7 +9,8 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.cli import main
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
+from edge_agent.config import AgentConfig, SensorSettings
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import MemoryStore
 from headway.class_changes import ClassChanges

@@ -35,6 +35,20 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.twins import (
+    DEVICE,
+    FLEET,
+    GROUP,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    WANTED_SETTINGS,
+    DeviceSinceRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    WantedSettingsRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -51,7 +65,12 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
     TRIALS,
+    WANTED_SETTINGS,
 )
 
 __all__ = [
@@ -59,7 +78,10 @@ __all__ = [
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DEVICE",
     "EVERY",
+    "FLEET",
+    "GROUP",
     "GROUPS",
     "JOIN_CODES",
     "MEMBERS",
@@ -71,11 +93,17 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SENT_SETTINGS",
+    "SETTINGS_PENDING",
+    "SETTINGS_REFUSED",
+    "SETTINGS_STATES",
     "TAG",
     "TRIALS",
+    "WANTED_SETTINGS",
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DeviceSinceRow",
     "GroupRow",
     "JoinCodeRow",
     "MemberRow",
@@ -86,5 +114,8 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SentSettingsRow",
+    "SettingsStateRow",
     "TrialRow",
+    "WantedSettingsRow",
 ]
