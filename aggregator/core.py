@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.acknowledgements import Acknowledgements
+from aggregator.alerts import Alerts
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
@@ -75,8 +76,8 @@ class Aggregator:
         self._branches = Branches(store, model.space)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
-        self._clearings = Clearings(fleet, store)
-        self._deliveries = deliveries
+        self._clearings, self._deliveries = Clearings(fleet, store), deliveries
+        self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
@@ -132,8 +133,7 @@ class Aggregator:
             for device in self._store.removal_requests():
                 effects += self._remove(device)
             self._heads.readmit()
-            effects += self._rollouts.tick(now)
-            effects += self._twins.tick(now)
+            effects += [*self._rollouts.tick(now), *self._twins.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -147,6 +147,7 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
+        self._alerts.connected()
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headway.settings import choice, integer, number, table
+from headway.settings import boolean, choice, integer, number, table
 
 
 class Method(StrEnum):
@@ -88,6 +88,17 @@ class DeliveryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """When alerts open and close, and how many are kept."""
+
+    interval_s: float = number(10.0, low=1.0, high=3600.0, doc="Seconds between two looks at the rules of alerts.")
+    kept_max: int = integer(
+        10_000, low=1, high=1_000_000, doc="Alerts that are over and kept, and events of alerts; the oldest go."
+    )
+    mqtt: bool = boolean(False, doc="Whether open alerts are retained on topics of the broker.")
+
+
+@dataclass(frozen=True, slots=True)
 class AveragingPolicy:
     """How gradient updates become a head, for ``method = "average"``."""
 
@@ -162,4 +173,5 @@ class Policy:
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
+    alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")
     limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")

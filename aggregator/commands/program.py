@@ -14,6 +14,7 @@ from headway.logs import log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")
 WHERE = {
+    "aggregator.commands.alerts_program": ("acknowledge", "alert-rules", "alerts", "silence"),
     "aggregator.commands.audit_program": ("audit",),
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),

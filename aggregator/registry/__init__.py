@@ -11,6 +11,7 @@ from aggregator.registry.groups import (
     put_list_group,
     resolved,
 )
+from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
     DeviceView,
     Page,
@@ -27,6 +28,11 @@ from aggregator.registry.properties import set_note, set_tags
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
+    "COUNTED",
+    "DRIFT",
+    "GATE",
+    "REASONS",
+    "REFUSED",
     "VOCABULARY",
     "DeviceView",
     "GroupKind",
@@ -35,6 +41,7 @@ __all__ = [
     "Request",
     "as_plain",
     "backfill",
+    "bounded",
     "days_of",
     "delete_group",
     "device_names",

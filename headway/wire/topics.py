@@ -67,6 +67,11 @@ def topic(fleet: str, device: str, kind: Kind) -> str:
     return f"{PREFIX}/{fleet}/{device}/{kind}"
 
 
+def alert_topic(fleet: str, rule: str, subject: str) -> str:
+    """Where an open alert is retained; no device may read it, and none is subscribed to it."""
+    return f"{PREFIX}/{fleet}/{AGGREGATOR}/alert/{rule}/{subject}"
+
+
 @lru_cache(maxsize=4096)
 def parse_topic(text: str) -> Address:
     """Inverse of `topic`. Raises RemoteError on a foreign or malformed topic."""

@@ -5,6 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.alerts import (
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
+    ALERTS,
+    SILENCES,
+    AlertActRow,
+    AlertChannelRow,
+    AlertEventRow,
+    AlertRow,
+    AlertRuleRow,
+    SilenceRow,
+)
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -35,6 +49,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.tallies import TALLIES, TallyRow
 from aggregator.store.rows.twins import (
     DEVICE,
     FLEET,
@@ -52,6 +67,11 @@ from aggregator.store.rows.twins import (
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
+    ALERTS,
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
     AUDIT,
     CERTIFICATES,
     DAYS,
@@ -69,11 +89,18 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_PENDING,
     SETTINGS_REFUSED,
     SETTINGS_STATES,
+    SILENCES,
+    TALLIES,
     TRIALS,
     WANTED_SETTINGS,
 )
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACTS",
+    "ALERT_CHANNELS",
+    "ALERT_EVENTS",
+    "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
@@ -97,9 +124,16 @@ __all__ = [
     "SETTINGS_PENDING",
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
+    "SILENCES",
     "TAG",
+    "TALLIES",
     "TRIALS",
     "WANTED_SETTINGS",
+    "AlertActRow",
+    "AlertChannelRow",
+    "AlertEventRow",
+    "AlertRow",
+    "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
     "DayRow",
@@ -116,6 +150,8 @@ __all__ = [
     "ScoredEpochRow",
     "SentSettingsRow",
     "SettingsStateRow",
+    "SilenceRow",
+    "TallyRow",
     "TrialRow",
     "WantedSettingsRow",
 ]
