@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.access import ApiSettings
 from aggregator.alerts import EmailSettings, WebhookSettings
 from aggregator.enrolment import EnrolmentSettings
 from aggregator.monitoring import MetricsSettings
@@ -71,6 +72,7 @@ class Settings:
     enrolment: EnrolmentSettings = table(
         EnrolmentSettings(), "enrolment", doc="Where devices join, and what the broker needs for it."
     )
+    api: ApiSettings = table(ApiSettings(), "api", doc="Where edge-fleet api listens, and what it takes.")
 
     def __post_init__(self) -> None:
         checked_name(self.fleet, "fleet")

@@ -54,7 +54,7 @@ HOUSEKEEPING_INTERVAL_S = 1.0
 BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -85,6 +85,7 @@ class Aggregator:
             Kind.UPDATE: self._on_update,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
+            Kind.HEAD_TRIAL: self._heads.staging.on_report,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
         }
 
@@ -133,7 +134,8 @@ class Aggregator:
             for device in self._store.removal_requests():
                 effects += self._remove(device)
             self._heads.readmit()
-            effects += [*self._rollouts.tick(now), *self._twins.tick(now), *self._alerts.tick(now)]
+            effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
+            effects += self._alerts.tick(now)
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):

@@ -122,6 +122,28 @@ class AveragingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadTrialPolicy:
+    """How new heads are tried before everybody gets them."""
+
+    share: float = number(
+        0.0,
+        low=0.0,
+        high=1.0,
+        doc='Share of the fleet that tries a new head on its labels before it is published, for method = "exact"; 0: '
+        "heads are published at once.",
+    )
+    margin: float = number(
+        0.05, low=0.0, high=2.0, doc="Paired loss that a head may be worse by; 1 is a wrong answer for every window."
+    )
+    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that a verdict needs.")
+    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
+    devices_min: int = integer(3, low=2, doc="Fewest devices that try a head, and that have labels for a verdict.")
+    patience_s: float = number(
+        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a head that stays undecided is dropped."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What is published, how often, and how much a fleet may make the aggregator hold."""
 
@@ -171,6 +193,9 @@ class Policy:
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'
+    )
+    head_trial: HeadTrialPolicy = table(
+        HeadTrialPolicy(), "head_trial", doc="New heads tried by a few devices before everybody gets them."
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
     alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.remote_settings import RemoteSettings
+from edge_agent.trial_settings import TrialSettings
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
 from headway.settings import (
-    boolean,
     choice,
     integer,
     names,
@@ -106,27 +107,6 @@ class SyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverySettings:
-    """Bundles that come over the network, tested and rolled back by the agent itself."""
-
-    enabled: bool = boolean(True, doc="Take bundles that come over the network.")
-    bundle_bytes_max: int = integer(64 << 20, low=1024, high=512 << 20, doc="Longest bundle in bytes that is taken.")
-    trial_s: float = number(
-        300.0, low=0.0, high=7 * 86_400, doc="Seconds for which a new bundle must run well before it stays."
-    )
-    starts_max: int = integer(3, low=1, high=100, doc="Failed starts after which the old bundle comes back.")
-    answer_timeout_s: float = number(
-        30.0, low=0.1, high=86_400, doc="Seconds to wait for a piece of a bundle before asking again."
-    )
-    selftest_timeout_s: float = number(
-        120.0, low=1.0, high=3600, doc="Seconds that the self-test of a new bundle may take."
-    )
-    latency_ms_max: float = number(
-        0.0, low=0.0, high=3_600_000, doc="Longest median time of one window in the self-test, milliseconds; 0: any."
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything the agent is told. `mqtt` None means: work offline. Raises ConfigError for names no topic can hold."""
 
@@ -169,6 +149,7 @@ class AgentConfig:
     mqtt: MqttSettings | None = optional_table(
         MqttSettings, "mqtt", doc="How to reach the broker; leave this table out to work offline."
     )
+    trial: TrialSettings = table(TrialSettings(), "trial", doc="New bundles tried beside the one that serves.")
     health: HealthSettings = table(HealthSettings())
     remote: RemoteSettings = table(
         RemoteSettings(),

@@ -12,17 +12,19 @@ import logging
 import os
 import queue
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCondition
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
-from edge_agent.delivery.selftest import Subprocess
+from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import Spool
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
+from edge_agent.trial import Shadow, Subprocess, Trials
+from headway.bundle import Variant, read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Outgoing, Transport, TransportEvent
@@ -76,6 +78,7 @@ class Daemon:
         self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
         self._stop.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
+        self._trials = self._build_trials(config, opened) if config.mqtt is not None else None
         self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
 
         def connect(last_will: Outgoing) -> Transport:
@@ -97,6 +100,7 @@ class Daemon:
             stop=self._stop,
             folder=self._slots.store_dir,
             health=HealthReports(config.health, LinuxMachineHealth(config.state_dir)),
+            trials=self._trials,
             remote=self._remote,
         )
 
@@ -170,7 +174,7 @@ class Daemon:
             return None
 
         def start_test(bundle: Path, release_min: int) -> SelfTest:
-            return Subprocess(bundle, release_min, config.public_key, settings.selftest_timeout_s, clock)
+            return selftest.Subprocess(bundle, release_min, config.public_key, settings.selftest_timeout_s, clock)
 
         def counted() -> tuple[int, int]:
             state = opened.agent.sync_state
@@ -180,8 +184,29 @@ class Daemon:
         remote = self._remote
         return Installer(
             self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s(),
-            held=lambda: remote is not None and remote.on_trial,
+            trials=self._trials, held=lambda: remote is not None and remote.on_trial,
         )  # fmt: skip
+
+    def _build_trials(self, config: AgentConfig, opened: Opened) -> Trials | None:
+        if not config.trial.enabled or not config.delivery.enabled:
+            return None
+        key = None if config.public_key is None else read_public_key(config.public_key)
+
+        def read(bundle: Path) -> Variant:
+            # its backbones run elsewhere
+            return replace(read_variant(bundle, public_key=key), backbones=())
+
+        def open_shadow(bundle: Path) -> Shadow:
+            return Subprocess(
+                bundle,
+                config.public_key,
+                opened.pipeline,
+                self._clock,
+                window_s_max=config.trial.window_s_max,
+                start_s_max=config.delivery.selftest_timeout_s,
+            )
+
+        return Trials(opened.agent.trial, opened.variant, read, open_shadow, config.trial.report_interval_s)
 
     def _wait(self, timeout_s: float) -> None:
         """Handle what arrived, the rest after another turn; block for the first event at most `timeout_s`."""

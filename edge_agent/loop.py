@@ -10,12 +10,10 @@ any two effects.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import headway
 from edge_agent.agent import Agent
 from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
@@ -28,10 +26,13 @@ from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
+from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
+from edge_agent.trial import Trials
+from edge_agent.trial_news import TrialNews
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.ports import (
@@ -50,7 +51,7 @@ from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Report
 
 log = logging.getLogger("edge-agent")
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.CONFIGURATION_STATE)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
@@ -64,7 +65,8 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
-    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none.
+    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none. trials:
+    what the installer tries bundles with.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class DeviceLoop:
         stop: StopRequest | None = None,
         folder: Path | None = None,
         health: HealthReports | None = None,
+        trials: Trials | None = None,
         remote: RemoteConfiguration | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -111,6 +114,7 @@ class DeviceLoop:
         self._messenger = (
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
+        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
         self._connected = False
         self._notes = notes
@@ -182,6 +186,7 @@ class DeviceLoop:
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
+                self._trial_news.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 if self._health is not None:
                     self._health.reconnected()
@@ -226,7 +231,9 @@ class DeviceLoop:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
-            if kind is Kind.CONFIGURATION and self._remote is not None:
+            if kind is Kind.CANDIDATE:
+                self._agent.head_trial.received(payload)
+            elif kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
             elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
@@ -292,6 +299,8 @@ class DeviceLoop:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
+        if self._connected:
+            self._trial_news.tell(now_s)
         if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
             self._publish_configuration()
         sends = agent.due(now_s, self._connected)
@@ -328,21 +337,8 @@ class DeviceLoop:
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _reported(self) -> Reported:
-        learner = self._agent.learner
-        return Reported(
-            bundle=self._variant.name,
-            bundle_version=self._variant.version,
-            space=self._variant.space,
-            learner=learner.kind,
-            runtime=self._pipeline.runtime_name,
-            agent_version=headway.__version__,
-            machine=f"{platform.machine()} python {platform.python_version()}",
-            labels=learner.labels,
-            source=learner.serving,
-            problem=self._announcer.problem[:500],
-            release=self._variant.release,
-            delivery="" if self._messenger is None else self._messenger.installer.state[:500],
-        )
+        delivery = "" if self._messenger is None else self._messenger.installer.state
+        return reported(self._agent.learner, self._pipeline.runtime_name, self._announcer.problem, delivery)
 
 
 def refused_text(reason: str) -> str:

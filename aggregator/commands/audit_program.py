@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
 
 
@@ -19,7 +18,7 @@ def _audit(config: Path | None, state_dir: str | None, as_json: bool, verify: bo
     """Show who did what to the fleet."""
     from aggregator.commands.audit import show_audit
 
-    show_audit(Place(config, state_dir).store(), as_json, verify)
+    show_audit(reached(config, state_dir), as_json, verify)
 
 
 COMMANDS: tuple[click.Command, ...] = (_audit,)

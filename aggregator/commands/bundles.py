@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.bundle_sender import NOT_DEVICES
-from aggregator.commands.deliver import SHELF
 from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.operations import SHELF
 from aggregator.registry import backfill
 from aggregator.store import RegistryQuery, Store
 from aggregator.store.rows import ROLLOUTS

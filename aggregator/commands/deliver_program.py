@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
 
@@ -45,7 +44,7 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
     """
     from aggregator.commands.deliver import Order, deliver_bundle
 
-    return deliver_bundle(Order(**given), Place(config, state_dir), SystemClock(), wait_s)
+    return deliver_bundle(Order(**given), reached(config, state_dir), SystemClock(), wait_s)
 
 
 @click.command("deliveries", cls=Command)
@@ -53,9 +52,9 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what is ordered and how far it is."""
-    from aggregator.commands.deliver import list_deliveries
+    from aggregator.commands.deliver import show_deliveries
 
-    list_deliveries(Place(config, state_dir).store(), as_json)
+    show_deliveries(reached(config, state_dir), as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (_deliver, _deliveries)

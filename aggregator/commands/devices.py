@@ -5,26 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
-from aggregator.audit import local_user, record
-from aggregator.commands.moments import age
-from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.registry import (
-    DeviceView,
-    Request,
-    as_plain,
-    days_of,
-    device_view,
-    groups_of,
-    list_page,
-)
-from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow, Store
-from aggregator.store.rows import QUARANTINED, DayRow
-from headway.errors import ConfigError
-from headway.fields import JsonValue, readable_json
-from headway.names import checked_name
+from aggregator.operations import DayView
+from aggregator.reach import Fleet
+from aggregator.registry import DeviceView, Request, as_plain
+from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow
+from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
 
@@ -32,17 +19,15 @@ HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", 
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
 DAY_HEADER = ("DAY", "LABELS", "SERVED", "FROZEN", "BYTES")
 DAY_NUMBERS = frozenset({"LABELS", "SERVED", "FROZEN", "BYTES"})
-EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) -> None:
+def list_devices(fleet: Fleet, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
-    with store.transaction():
-        page = list_page(store, request, now_s, marks=in_json)
-        refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
+    page = fleet.device_page(request)
+    refusals = [] if in_json else [row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
         print_json_rows([as_plain(view) for view in page.devices])
     elif page.devices:
@@ -60,62 +45,41 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
         print(f"there are more: --after {page.next}", file=sys.stderr)
 
 
-def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: bool) -> None:
+def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: bool) -> None:
     """``edge-fleet device``. Raises ConfigError when no such device is known."""
-    device, now_s = checked_name(name, "device"), clock.wall_s()
-    with store.transaction():
-        view = device_view(store, device)
-        groups, days = groups_of(store, device, now_s), days_of(store, view.row, days_max)
+    now_s = clock.wall_s()
+    found = fleet.device(name, days_max)
     if in_json:
-        plain = as_plain(view) | {"groups": [*groups], "days": [plain_day(day, view.row) for day in days]}
-        print(readable_json(plain))
+        print(readable_json(found.plain()))
         return
-    for title, text in _about(view, groups, now_s):
+    for title, text in _about(found.view, found.groups, now_s):
         print(printable(f"{title:<10} {text}"))
     print()
-    lines = [_day_line(day, view.row) for day in days]
+    lines = [_day_line(day) for day in found.days]
     print_table(DAY_HEADER, lines, aligned([DAY_HEADER, *lines]), DAY_NUMBERS)
-    for line in remarks([view], [], now_s):
+    for line in remarks([found.view], [], now_s):
         print(line, file=sys.stderr)
 
 
-def readmit_device(name: str, place: Place, clock: Clock) -> None:
-    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again.
-
-    Raises ConfigError when nothing of such a device is set aside.
-    """
-    device = checked_name(name, "device")
-    store = place.store()
-    with store.transaction():
-        count = store.rows(QUARANTINED).remove(device)
-        if count:
-            record(store, local_user(), "readmit", device, clock.wall_s(), reports=count)
-    if not count:
-        raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
-    print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
+def readmit(name: str, fleet: Fleet) -> None:
+    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
+    fleet.readmit(name)
+    print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
 
 
-def remove_device(name: str, place: Place, clock: Clock) -> None:
+def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
     """``edge-fleet remove``: ask the running service, which holds the sum; it answers within its housekeeping interval.
 
     Raises ConfigError when no such device is known.
     """
-    device = checked_name(name, "device")
-    store = place.store()
-    with store.transaction():
-        if store.device(device) is None:
-            raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
-        store.request_removal(device, clock.wall_s())
-        record(store, local_user(), "remove", device, clock.wall_s())
+    fleet.remove(name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
-        with store.transaction():
-            waiting = device in store.removal_requests()
-        if not waiting:
-            print(f"removed {device}; its statistics are subtracted, earlier averaged heads are not changed")
+        if fleet.is_removed(name):
+            print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
             return
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: {device} will be removed when the aggregator runs")
+    print(f"noted: {name} will be removed when the aggregator runs")
 
 
 def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
@@ -130,7 +94,7 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
         if view.quarantined
     ]
     lines += [
-        f"{view.row.device}: refused {view.row.refused} times, last {age(now_s - view.row.refused_s)} "
+        f"{view.row.device}: refused {view.row.refused} times, last {_age(now_s - view.row.refused_s)} "
         f"({view.row.refused_reason}): {view.row.refused_problem}"
         for view in views
         if view.row.refused_s is not None
@@ -139,7 +103,7 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
         last = max(refusals, key=lambda row: row.last_s)
         count = sum(row.count for row in refusals)
         lines.append(
-            f"senders that are not in the fleet: refused {count} times, last {age(now_s - last.last_s)} "
+            f"senders that are not in the fleet: refused {count} times, last {_age(now_s - last.last_s)} "
             f"({last.reason}): {last.problem}"
         )
     return list(map(printable, lines))
@@ -160,7 +124,7 @@ def _line(row: RegistryRow, now_s: float) -> tuple[str, ...]:
         _quality(row.served_accuracy, row.served_r2),
         _quality(row.frozen_accuracy, row.frozen_r2),
         row.head or "-",
-        age(now_s - row.last_seen_s),
+        _age(now_s - row.last_seen_s),
         row.bundle_and_version or "-",
     )
     return tuple(map(printable, cells))  # a device chooses what it calls its bundle
@@ -171,7 +135,7 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
     row = view.row
 
     def state(name: str, since_s: float | None) -> str:
-        return name if since_s is None or name == UNKNOWN else f"{name}, since {age(now_s - since_s)}"
+        return name if since_s is None or name == UNKNOWN else f"{name}, since {_age(now_s - since_s)}"
 
     recent = _pair(row.recent_served_accuracy, None, row.recent_frozen_accuracy, None)
     bundle = f"{row.bundle_and_version}, release {row.release}; {row.delivery}".removesuffix("; ")
@@ -182,10 +146,10 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
         "" if row.temperature_c is None else f"{row.temperature_c:.1f} degrees Celsius",
         _measured("a day received", row.bytes_per_day),
     ]
-    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {age(now_s - row.drift_s)}"
+    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {_age(now_s - row.drift_s)}"
     lines = [
         ("device", row.device),
-        ("seen", f"{age(now_s - row.last_seen_s)}, first {age(now_s - row.first_seen_s)}"),
+        ("seen", f"{_age(now_s - row.last_seen_s)}, first {_age(now_s - row.first_seen_s)}"),
         ("link", state(row.link, row.link_since_s)),
         ("health", state(row.health, row.health_since_s)),
         ("learning", state(row.learning, row.learning_since_s)),
@@ -227,35 +191,20 @@ def _pair(served: float | None, served_r2: float | None, frozen: float | None, f
     return f"{_quality(served, served_r2)} served, {_quality(frozen, frozen_r2)} frozen"
 
 
-def plain_day(day: DayRow, row: RegistryRow) -> dict[str, JsonValue]:
-    """Plain values of one day, for JSON."""
-    served, frozen = _day_accuracies(day, row)
-    return {
-        "day": _date(day.day),
-        "labels": day.labels,
-        "served_accuracy": served,
-        "frozen_accuracy": frozen,
-        "bytes": day.bytes,
-    }
-
-
-def _day_line(day: DayRow, row: RegistryRow) -> tuple[str, ...]:
-    served, frozen = _day_accuracies(day, row)
-    return _date(day.day), str(day.labels), _quality(served, None), _quality(frozen, None), str(day.bytes)
-
-
-def _day_accuracies(day: DayRow, row: RegistryRow) -> tuple[float | None, float | None]:
-    """Of the served and the frozen head; none on a day without labels, or where the device has no accuracy."""
-    if day.labels <= 0 or row.served_accuracy is None:
-        return None, None
-    return day.served_right / day.labels, day.frozen_right / day.labels
-
-
-def _date(day: int) -> str:
-    return (EPOCH_BEGAN + timedelta(days=day)).strftime("%Y-%m-%d")
+def _day_line(day: DayView) -> tuple[str, ...]:
+    served, frozen = _quality(day.served_accuracy, None), _quality(day.frozen_accuracy, None)
+    return day.day, str(day.labels), served, frozen, str(day.bytes)
 
 
 def _quality(accuracy: float | None, r2: float | None) -> str:
     if accuracy is None:
         return "-" if r2 is None else f"R2 {r2:.3f}"
     return f"{100 * accuracy:.1f} %"
+
+
+def _age(seconds: float) -> str:
+    """How long ago, in the largest unit that gives at least 1; a clock that was set back shows as 0 s."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{int(seconds // length_s)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"

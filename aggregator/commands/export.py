@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 
-from aggregator.commands.devices import plain_day
 from aggregator.commands.events import EVENTS_KEPT_MAX, plain_event, plain_refusal
+from aggregator.operations import day_view
 from aggregator.registry import Request, as_plain, days_of, list_page
 from aggregator.store import Store
 from aggregator.store.rows import AUDIT
@@ -60,7 +60,7 @@ def _days(store: Store, clock: Clock) -> Iterator[JsonValue]:
             page = list_page(store, Request(after=after, count_max=PAGE), clock.wall_s(), marks=False)
             days = [(view.row, days_of(store, view.row, DAYS_MAX)) for view in page.devices]
         for row, of_device in days:
-            yield from ({"device": row.device, **plain_day(day, row)} for day in reversed(of_device))
+            yield from ({"device": row.device, **asdict(day_view(day, row))} for day in reversed(of_device))
         after = page.next
         if not after:
             return

@@ -83,6 +83,12 @@ class Place:
         """Name of the fleet, where there is a configuration; else ''."""
         return "" if self.config is None else self.configured().fleet
 
+    def made_store(self) -> SqlStore:
+        """The store that the configuration names, made if need be. Raises StoreError, ConfigError."""
+        from aggregator.store.sql import SqlStore
+
+        return SqlStore(self.configured().database)
+
     @property
     def _given_state_dir(self) -> str | None:
         """On the command line: it counts from where the command runs."""

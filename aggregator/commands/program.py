@@ -5,15 +5,24 @@ A module is loaded when one of its commands is called. It has them in `COMMANDS`
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 import headway
-from headway.command_line import Group, option
+from aggregator.commands.place_options import SERVER, Server
+from headway.command_line import Group, file_path, option
 from headway.errors import ConfigError
 from headway.logs import log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")
+# commands that a server elsewhere answers, too
+ELSEWHERE = {
+    "audit", "certificates", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "readmit",
+    "remove", "revoke", "rollout", "tag", "tokens", "users",
+}  # fmt: skip
 WHERE = {
+    "aggregator.commands.access_program": ("api", "tokens", "users"),
     "aggregator.commands.alerts_program": ("acknowledge", "alert-rules", "alerts", "silence"),
     "aggregator.commands.audit_program": ("audit",),
     "aggregator.commands.backup_program": ("backup", "restore"),
@@ -30,9 +39,19 @@ WHERE = {
 @click.group(cls=Group, no_args_is_help=False, later=WHERE)
 @option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to write to stderr")
 @click.version_option(headway.__version__, message="edge-fleet %(version)s", help="Show this program's version.")
-def edge_fleet(log_level: str) -> None:
+@option("--server", metavar="URL", help="Ask the API of another server, as https://fleet.example:8885")
+@option("--token-file", type=file_path(), metavar="FILE", help="Holds a token of edge-fleet tokens create")
+@option("--ca-file", type=file_path(), metavar="FILE", help="Who signed that server's certificate, PEM")
+@click.pass_context
+def edge_fleet(
+    context: click.Context, log_level: str, server: str | None, token_file: Path | None, ca_file: Path | None
+) -> None:
     """Combines what a fleet of devices learned."""
     log_to_stderr(log_level, "%(levelname)s %(name)s %(message)s")
+    if server is not None:
+        if context.invoked_subcommand not in ELSEWHERE:
+            raise ConfigError(f"edge-fleet {context.invoked_subcommand} works on its own machine; leave --server out")
+        context.meta[SERVER] = Server(server, token_file, ca_file)
 
 
 @edge_fleet.command(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aggregator.audit import local_user, record
+from aggregator import operations
 from aggregator.commands.tables import aligned, print_table
-from aggregator.registry import device_view
+from aggregator.operations import Operator
 from aggregator.store import Store
 from aggregator.store.rows import DEVICE, FLEET, GROUP, WantedSettingsRow
-from aggregator.twins import SettingsView, Wanted, change_settings, settings_view, stored_values, wanted_settings
+from aggregator.twins import Wanted, stored_values, wanted_settings
 from headway.errors import ConfigError
-from headway.fields import JsonValue, readable_json
+from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import SettingValue, checked_name
+from headway.wire import SettingValue
 
 HEADER = ("SETTING", "WANTED", "BY", "HOLDS", "WHY NOT")
 WANTED_HEADER = ("WHOSE", "SETTINGS", "PRIORITY")
@@ -26,21 +26,17 @@ def configure(
 ) -> None:
     """``edge-fleet configure``. Raises ConfigError for what no device can take."""
     values = dict(setting_value(text) for text in given)
-    if not values and not unset and priority is None:
-        raise ConfigError("give a setting, sync.interval_s=300 for example, or --unset sync.interval_s")
     with store.transaction():
-        after = change_settings(store, scope, name, values, unset, clock.wall_s(), priority)
-        detail: dict[str, JsonValue] = {"set": {**values}, "unset": list(unset), "priority": priority}
-        record(store, local_user(), "configure", f"{scope} {name}".strip(), clock.wall_s(), **detail)
+        after = operations.configure(Operator.local(store, clock), scope, name, values, unset, priority)
     print(f"{_whose(scope, name)}: {_listed(after) or 'nothing is set from afar'}")
 
 
 def list_wanted(store: Store, in_json: bool) -> None:
     """``edge-fleet configuration`` without a device."""
     with store.transaction():
-        rows = wanted_settings(store)
+        rows, plain = wanted_settings(store), operations.plain_wanted(store)
     if in_json:
-        print(readable_json([_plain_wanted(row) for row in rows]))
+        print(readable_json(plain))
     elif rows:
         lines = [
             tuple(map(printable, (_whose(row.scope, row.name), _listed(stored_values(row.settings)), _priority(row))))
@@ -53,18 +49,16 @@ def list_wanted(store: Store, in_json: bool) -> None:
 
 def show_settings(name: str, store: Store, clock: Clock, in_json: bool) -> None:
     """``edge-fleet configuration DEVICE``. Raises ConfigError when no such device is known."""
-    device = checked_name(name, "device")
     with store.transaction():
-        device_view(store, device)
-        view = settings_view(store, device, clock.wall_s())
+        view = operations.device_settings(Operator.local(store, clock), name)
     if in_json:
-        print(readable_json(plain_settings(view)))
+        print(readable_json(operations.plain_settings(view)))
         return
     state = view.state
     if state is None:
-        print(f"{device} has not told of its settings: its edge-agent is older, or has not been here since")
+        print(f"{name} has not told of its settings: its edge-agent is older, or has not been here since")
     else:
-        print(printable(": ".join(filter(None, (device, view.words, state.problem)))))
+        print(printable(": ".join(filter(None, (name, view.words, state.problem)))))
     holds: Mapping[str, SettingValue] = {} if state is None else state.values
     reasons: Mapping[str, str] = {} if state is None else state.refused
     lines = []
@@ -75,26 +69,6 @@ def show_settings(name: str, store: Store, clock: Clock, in_json: bool) -> None:
         lines.append(tuple(map(printable, line)))
     if lines:
         print_table(HEADER, lines, aligned([HEADER, *lines]), frozenset())
-
-
-def plain_settings(view: SettingsView) -> dict[str, JsonValue]:
-    """Plain values, for JSON."""
-    state = view.state
-    return {
-        "device": view.device,
-        "state": view.words,
-        "version": view.version,
-        "wanted": {key: {"value": one.value, "scope": one.scope, "name": one.name} for key, one in view.wanted.items()},
-        "reported": None if state is None else {**state.values},
-        "reported_version": None if state is None else state.version,
-        "from_afar": [] if state is None else [*state.remote],
-        "refused": {} if state is None else {**state.refused},
-        "problem": "" if state is None else state.problem,
-        "differences": [
-            {"key": each.key, "wanted": each.wanted, "reported": each.reported, "reason": each.reason}
-            for each in view.differences
-        ],
-    }
 
 
 def setting_value(text: str) -> tuple[str, SettingValue]:
@@ -110,16 +84,6 @@ def setting_value(text: str) -> tuple[str, SettingValue]:
         except ValueError:
             continue
     return key, written.strip('"')
-
-
-def _plain_wanted(row: WantedSettingsRow) -> dict[str, JsonValue]:
-    return {
-        "scope": row.scope,
-        "name": row.name,
-        "priority": row.priority,
-        "settings": {**stored_values(row.settings)},
-        "changed_s": row.changed_s,
-    }
 
 
 def _priority(row: WantedSettingsRow) -> str:

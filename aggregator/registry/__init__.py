@@ -13,6 +13,7 @@ from aggregator.registry.groups import (
 )
 from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
+    SHOWN,
     DeviceView,
     Page,
     Request,
@@ -33,6 +34,7 @@ __all__ = [
     "GATE",
     "REASONS",
     "REFUSED",
+    "SHOWN",
     "VOCABULARY",
     "DeviceView",
     "GroupKind",

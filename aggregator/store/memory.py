@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -70,6 +70,9 @@ class MemoryStore:
         except BaseException:
             self._rows = before
             raise
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self.transaction()
 
     def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
         return MemoryRows(self._rows.collections, collection)

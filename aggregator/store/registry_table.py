@@ -97,7 +97,8 @@ class SqlRegistry:
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         clause = true() if condition is None else self._clause(condition, now_s)
-        return [tuple(row) for row in self._run(select(*(self._table.c[name] for name in names)).where(clause))]
+        # a row of SQLAlchemy is a tuple
+        return list(self._run(select(*(self._table.c[name] for name in names)).where(clause)).all())
 
     def count(self, condition: Condition | None, now_s: float) -> int:
         clause = true() if condition is None else self._clause(condition, now_s)

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     UPDATE = "update"
     EVENT = "event"
     TRIAL = "trial"
+    HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
     DESIRED = "desired"
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     PRIOR_REQUEST = "prior-request"
     PRIOR = "prior"
     HEAD = "head"
+    CANDIDATE = "candidate"
 
 
 FROM_DEVICES = (
@@ -44,12 +46,13 @@ FROM_DEVICES = (
     Kind.UPDATE,
     Kind.EVENT,
     Kind.TRIAL,
+    Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

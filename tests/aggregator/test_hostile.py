@@ -238,6 +238,7 @@ GENUINE = {
     Kind.METRICS: Metrics(1, 1, *[ClassificationSums.empty(len(CLASSES))] * 2).encode(),
     Kind.EVENT: Event("drift", {"x": 1}).encode(),
     Kind.TRIAL: TrialReport("", 0, "none").encode(),
+    Kind.HEAD_TRIAL: TrialReport("5" * 64, 2, "running").encode(),
     Kind.CONFIGURATION_STATE: ConfigurationState(1, "trial", {"sync.interval_s": 5.5}, ("sync.interval_s",)).encode(),
     Kind.HEALTH: Health("on", 10, 10, 40.5, {"site": "north"}).encode(),
     Kind.REQUEST: b"{}",

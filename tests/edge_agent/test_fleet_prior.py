@@ -10,6 +10,7 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.config import SyncSettings
+from edge_agent.learner import said
 from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
@@ -56,7 +57,7 @@ def taught(subject: Agent, count: int, seed: int = 0) -> Agent:
 
 def accuracy(subject: Agent) -> float:
     x, y = windows(600, drift=0.8, seed=77)
-    probability = subject.learner._apply(subject.learner._heads()["exact"], pipeline().features(x))
+    probability = said(subject.learner._heads()["exact"], pipeline().features(x), subject.learner.names)
     return float((probability.argmax(axis=1) == y).mean())
 
 

@@ -10,6 +10,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows, Window
+from edge_agent.learner import said
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.learner_settings import LearnerSettings
@@ -229,7 +230,7 @@ def test_the_fleet_brings_new_classes_in_an_order_of_its_own() -> None:
     assert subject.learner.adopt(PublishedHead(1, "exact", variant().space, 3, 100, head))
     assert subject.learner.classes == (*CLASSES, "swim", "fall")
     features = pipeline().features(windows(1)[0])
-    assert subject.learner._apply(head, features)[0].argmax() == 4
+    assert said(head, features, subject.learner.names)[0].argmax() == 4
 
 
 def test_a_removed_class_is_never_predicted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
 from aggregator.store.rows.alerts import (
     ALERT_ACTS,
     ALERT_CHANNELS,
@@ -21,6 +22,7 @@ from aggregator.store.rows.alerts import (
 )
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -75,7 +77,10 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DONE_ACTS,
     GROUPS,
+    HEAD_CANDIDATES,
+    HEAD_TRIALS,
     JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
@@ -91,7 +96,9 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_STATES,
     SILENCES,
     TALLIES,
+    TOKENS,
     TRIALS,
+    USERS,
     WANTED_SETTINGS,
 )
 
@@ -106,10 +113,13 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DONE_ACTS",
     "EVERY",
     "FLEET",
     "GROUP",
     "GROUPS",
+    "HEAD_CANDIDATES",
+    "HEAD_TRIALS",
     "JOIN_CODES",
     "MEMBERS",
     "NOTE",
@@ -127,7 +137,9 @@ __all__ = [
     "SILENCES",
     "TAG",
     "TALLIES",
+    "TOKENS",
     "TRIALS",
+    "USERS",
     "WANTED_SETTINGS",
     "AlertActRow",
     "AlertChannelRow",
@@ -138,7 +150,10 @@ __all__ = [
     "CertificateRow",
     "DayRow",
     "DeviceSinceRow",
+    "DoneActRow",
     "GroupRow",
+    "HeadCandidateRow",
+    "HeadTrialRow",
     "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
@@ -152,6 +167,8 @@ __all__ = [
     "SettingsStateRow",
     "SilenceRow",
     "TallyRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
     "WantedSettingsRow",
 ]
