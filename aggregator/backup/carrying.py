@@ -1,8 +1,8 @@
 """Takes over from the store that a backup replaces what is true whatever the backup says.
 
-Devices hold certificates and codes that were given out, and whoever was shut out must stay out; versions of heads must
-not come again; and the audit log tells of acts that did happen. What devices learned needs nothing of this: they and
-the broker still hold it, and send it again when they hear how far the server is.
+Devices hold certificates and codes that were given out, users their tokens, and whoever was shut out must stay out;
+versions of heads must not come again; and the audit log tells of acts that did happen. What devices learned needs
+nothing of this: they and the broker still hold it, and send it again when they hear how far the server is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,26 @@ from aggregator.audit import COUNT, entries
 from aggregator.core import BOOT
 from aggregator.heads import VERSION_FLOOR
 from aggregator.store import Store
-from aggregator.store.rows import AUDIT, CERTIFICATES, JOIN_CODES, AuditRow, CertificateRow, JoinCodeRow
+from aggregator.store.rows import (
+    AUDIT,
+    CERTIFICATES,
+    JOIN_CODES,
+    TOKENS,
+    USERS,
+    AuditRow,
+    CertificateRow,
+    JoinCodeRow,
+    TokenRow,
+    UserRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WorldFacts:
     """What a store knew that holds on when the store is set back. version: the highest of a head that was published."""
 
+    users: tuple[UserRow, ...]
+    tokens: tuple[TokenRow, ...]
     certificates: tuple[CertificateRow, ...]
     codes: tuple[JoinCodeRow, ...]
     log: tuple[AuditRow, ...]
@@ -32,6 +45,8 @@ class WorldFacts:
         with store.transaction():
             newest = store.head()
             return cls(
+                tuple(store.rows(USERS).all()),
+                tuple(store.rows(TOKENS).all()),
                 tuple(store.rows(CERTIFICATES).all()),
                 tuple(store.rows(JOIN_CODES).all()),
                 tuple(entries(store)),
@@ -44,6 +59,13 @@ class WorldFacts:
 
         They are entered in its log where that is the beginning of theirs.
         """
+        # a token that was revoked, or a user who was removed, is a row that is gone
+        store.rows(USERS).remove()
+        store.rows(TOKENS).remove()
+        for user in self.users:
+            store.rows(USERS).put(user)
+        for token in self.tokens:
+            store.rows(TOKENS).put(token)
         for certificate in self.certificates:
             store.rows(CERTIFICATES).put(certificate)
         for code in self.codes:

@@ -76,7 +76,7 @@ def _facts_of(database: Path, scratch: Path, remarks: list[str]) -> WorldFacts |
     except StoreError as error:
         remarks.append(
             f"the old store cannot be read ({error}), so what was done since the backup is not known: revoke again "
-            "whoever was shut out since, and let unused join codes end"
+            "devices and tokens that were shut out since, and let unused join codes end"
         )
         return None
     return facts

@@ -22,7 +22,17 @@ from aggregator.cli import main
 from aggregator.config import sqlite_url
 from aggregator.enrolment.authority import Authority
 from aggregator.store import DeviceRow, Store
-from aggregator.store.rows import AUDIT, CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows import (
+    AUDIT,
+    CERTIFICATES,
+    JOIN_CODES,
+    TOKENS,
+    USERS,
+    CertificateRow,
+    JoinCodeRow,
+    TokenRow,
+    UserRow,
+)
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 from tests.aggregator.fleets import Fleet, heads, statistics_message, tables
@@ -52,6 +62,8 @@ def state_dir(tmp_path: Path) -> Path:
         record(store, "local:ada", "tag", "pump-1", NOW_S)
         store.rows(CERTIFICATES).put(CERTIFICATE)
         store.rows(JOIN_CODES).put(CODE)
+        store.rows(USERS).put(UserRow("ada", "admin", "", 1.0))
+        store.rows(TOKENS).put(TokenRow("e" * 64, "eeee", "ada", "laptop", "admin", 1.0, 2e9))
     store.close()
     (folder / "bundles").mkdir()
     (folder / "bundles" / f"{'b' * 64}.hwb").write_bytes(b"a bundle")
@@ -248,6 +260,8 @@ def test_who_was_shut_out_since_stays_out_and_the_log_goes_on(
         store.rows(CERTIFICATES).put(replace(CERTIFICATE, serial="a2", device="pump-2"))
         store.rows(JOIN_CODES).put(replace(CODE, used=1))
         store.put_number("boot", 7)
+        store.rows(TOKENS).remove("e" * 64)
+        store.rows(USERS).put(UserRow("ada", "viewer", "", 1.0))
         record(store, "local:ada", "revoke", "pump-1", NOW_S)
         store.put_device(DeviceRow("pump-2", 1.0, 2.0))
     store.close()
@@ -262,6 +276,8 @@ def test_who_was_shut_out_since_stays_out_and_the_log_goes_on(
         assert [(row.serial, row.revoked_s) for row in store.rows(CERTIFICATES).all()] == [("a1", NOW_S), ("a2", 0.0)]
         assert [row.used for row in store.rows(JOIN_CODES).all()] == [1]
         assert store.number("boot") == 7
+        assert store.rows(TOKENS).all() == []
+        assert [user.role for user in store.rows(USERS).all()] == ["viewer"]
         assert [row.act for row in store.rows(AUDIT).all()] == ["tag", "backup", "revoke", "restore"]
         assert problems(store) == []
     store.close()

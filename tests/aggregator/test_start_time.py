@@ -37,4 +37,6 @@ def test_a_look_into_the_store_loads_the_database_and_nothing_else(tmp_path: Pat
 def test_help_of_a_device_loads_no_learner(tmp_path: Path) -> None:
     command = "import sys, edge_agent.cli; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert {name.partition(".")[0] for name in done.stdout.split()} & (HEAVY | {"numpy", "safetensors", "click", "sqlalchemy"}) == set()
+    assert {name.partition(".")[0] for name in done.stdout.split()} & (
+        HEAVY | {"numpy", "safetensors", "click", "sqlalchemy"}
+    ) == set()
