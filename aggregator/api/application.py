@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 import headway
 from aggregator.api.access_routes import access_routes
+from aggregator.api.alert_routes import alert_routes
 from aggregator.api.bounds import Bounds
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
@@ -51,7 +52,15 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    for add_routes in (access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, history_routes):
+    for add_routes in (
+        access_routes,
+        device_routes,
+        rollout_routes,
+        enrolment_routes,
+        settings_routes,
+        history_routes,
+        alert_routes,
+    ):
         add_routes(application, desk, door)
     tell_problems(application)
     application.add_middleware(_bounds, settings=settings, clock=clock)
