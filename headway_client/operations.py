@@ -331,6 +331,10 @@ class Client(Connection):
             method="DELETE", path=f"/v1/alert-rules/{segment(name)}", headers={"Idempotency-Key": key} if key else None
         )
 
+    def list_alert_problems(self) -> list[str]:
+        """A line for each channel that cannot be told of alerts."""
+        return cast("list[str]", self.ask(method="GET", path="/v1/alert-channels"))
+
     def list_silences(self) -> list[models.SilenceRow]:
         """Silences that hold now."""
         return cast("list[models.SilenceRow]", self.ask(method="GET", path="/v1/silences"))

@@ -73,6 +73,11 @@ def alert_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
         return desk.act(request, caller, do, status=204)
 
+    @application.get("/v1/alert-channels", response_model=list[str])
+    def list_alert_problems(request: Request, caller: Caller = view) -> Response:
+        """A line for each channel that cannot be told of alerts."""
+        return desk.read(request, caller, operations.channel_problems)
+
     @application.get("/v1/silences", response_model=list[SilenceRow])
     def list_silences(request: Request, caller: Caller = view) -> Response:
         """Silences that hold now."""

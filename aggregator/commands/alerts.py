@@ -6,19 +6,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import cast
 
-from aggregator import operations
 from aggregator.alerts import (
-    BUILT_IN,
     State,
-    events_so_far,
-    known_rules,
     span,
 )
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import Operator
-from aggregator.store import Store
-from aggregator.store.rows import ALERT_CHANNELS, ALERT_RULES, AlertRow
+from aggregator.operations import SilenceWanted, plain_alert
+from aggregator.reach import Fleet
+from aggregator.store.rows import AlertRow
+from headway.fields import JsonValue
 from headway.ports import Clock
 from headway.printable import printable
 
@@ -28,14 +26,12 @@ SILENCE_HEADER = ("SILENCE", "RULE", "DEVICE", "FILTER", "UNTIL", "BY", "REMARK"
 NUMBERS = frozenset({"ALERT", "SILENCE", "FOR"})
 
 
-def list_alerts(store: Store, clock: Clock, closed_too: bool, as_json: bool) -> None:
+def list_alerts(fleet: Fleet, clock: Clock, closed_too: bool, as_json: bool) -> None:
     """The open ones, or all that are kept, the newest first; on stderr, channels that do not get through."""
     now_s = clock.wall_s()
-    with store.transaction():
-        found = operations.list_alerts(Operator.local(store, clock), closed_too)
-        problems = channel_problems(store, now_s)
+    found, problems = fleet.alerts(closed_too), fleet.channel_problems()
     if as_json:
-        print_json_rows([operations.plain_alert(row, quiet) for row, quiet in found])
+        print_json_rows([plain_alert(row, quiet) for row, quiet in found])
     elif found:
         lines = [_line(row, quiet, now_s) for row, quiet in found]
         print_table(HEADER, lines, aligned([HEADER, *lines]), NUMBERS)
@@ -45,46 +41,27 @@ def list_alerts(store: Store, clock: Clock, closed_too: bool, as_json: bool) -> 
         print(problem, file=sys.stderr)
 
 
-def channel_problems(store: Store, now_s: float) -> list[str]:
-    """A line for each channel that is behind or has given up events. In a transaction."""
-    lines = []
-    for row in store.rows(ALERT_CHANNELS).all():
-        if row.failed_s:
-            waiting = events_so_far(store) - row.told
-            failing = f"{row.channel} fails for {span(now_s - row.failed_s)}, {row.attempts} attempts"
-            lines.append(f"{failing}, {waiting} events wait: {row.last_error}")
-        if row.given_up:
-            lines.append(f"{row.channel} was never told of {row.given_up} events; edge-fleet alerts --all shows them")
-    return [printable(line) for line in lines]
-
-
-def acknowledge_alert(store: Store, clock: Clock, number: int, remark: str) -> None:
+def acknowledge_alert(fleet: Fleet, number: int, remark: str) -> None:
     """Ask the running service; it does so within its interval."""
-    with store.transaction():
-        alert = operations.acknowledge_alert(Operator.local(store, clock), number, remark)
-    print(printable(f"alert {number} of {alert.subject} is acknowledged"))
+    print(printable(f"alert {number} of {fleet.acknowledge(number, remark)} is acknowledged"))
 
 
-def list_rules(store: Store, as_json: bool) -> None:
+def list_rules(fleet: Fleet, as_json: bool) -> None:
     """Every rule by name."""
-    with store.transaction():
-        rules = known_rules(store)
-        changed = {row.name for row in store.rows(ALERT_RULES).all()}
+    rules = fleet.alert_rules()
     if as_json:
-        print_json_rows([operations.plain_rule(rule) for rule in rules])
+        print_json_rows([cast("JsonValue", rule) for rule in rules])
         return
     lines = []
     for rule in rules:
-        name = rule.name + (" (changed)" if rule.name in changed and rule.name in BUILT_IN else "")
-        condition = printable(rule.condition)
-        on = "yes" if rule.enabled else "no"
-        lines.append((name, on, rule.severity, rule.watches, condition, f"{rule.for_s:g} s"))
+        name = rule["name"] + (" (changed)" if rule["built_in"] and rule["changed_s"] else "")
+        condition, on = printable(rule["condition"]), "yes" if rule["enabled"] else "no"
+        lines.append((name, on, rule["severity"], rule["watches"], condition, f"{rule['for_s']:g} s"))
     print_table(RULE_HEADER, lines, aligned([RULE_HEADER, *lines]), NUMBERS)
 
 
 def set_rule(
-    store: Store,
-    clock: Clock,
+    fleet: Fleet,
     name: str,
     looks_at: Mapping[str, str],
     severity: str | None,
@@ -92,37 +69,31 @@ def set_rule(
     enabled: bool | None,
 ) -> None:
     """Make a rule, or change what is given. looks_at: condition by what it watches, one at most."""
-    with store.transaction():
-        rule = operations.set_rule(Operator.local(store, clock), name, looks_at, severity, for_s, enabled)
-    print(f"rule {name} is {'on' if rule.enabled else 'off'}")
+    is_on = fleet.set_alert_rule(name, looks_at, severity, for_s, enabled)
+    print(f"rule {name} is {'on' if is_on else 'off'}")
 
 
-def forget_rule(store: Store, clock: Clock, name: str) -> None:
+def forget_rule(fleet: Fleet, name: str) -> None:
     """Of a built-in rule, the changes."""
-    with store.transaction():
-        built_in = operations.forget_rule(Operator.local(store, clock), name)
+    built_in = fleet.forget_alert_rule(name)
     print(f"rule {name} is as built in" if built_in else f"rule {name} is forgotten")
 
 
-def silence_alerts(store: Store, clock: Clock, which: tuple[str, str, str], duration: str, remark: str) -> None:
+def silence_alerts(fleet: Fleet, which: tuple[str, str, str], duration: str, remark: str) -> None:
     """which: rule, device and filter; empty: any."""
-    wanted = operations.SilenceWanted(*which, duration, remark)
-    with store.transaction():
-        row = operations.silence_alerts(Operator.local(store, clock), wanted)
+    row = fleet.silence(SilenceWanted(*which, duration, remark))
     print(f"silence {row.number} holds until {_moment(row.until_s)}")
 
 
-def unsilence_alerts(store: Store, clock: Clock, number: int) -> None:
+def unsilence_alerts(fleet: Fleet, number: int) -> None:
     """End a silence."""
-    with store.transaction():
-        operations.unsilence_alerts(Operator.local(store, clock), number)
+    fleet.end_silence(number)
     print(f"silence {number} is over")
 
 
-def list_silences(store: Store, clock: Clock, as_json: bool) -> None:
+def list_silences(fleet: Fleet, as_json: bool) -> None:
     """Those that hold now."""
-    with store.transaction():
-        rows = operations.list_silences(Operator.local(store, clock))
+    rows = fleet.silences()
     if as_json:
         print_json_rows([asdict(row) for row in rows])
     elif rows:

@@ -29,8 +29,9 @@ from headway.settings import Kind, entries, limits
 SETTINGS = {f"{entry.table}.{entry.key}": entry for entry in entries(Settings)}
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
-    "audit", "certificates", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "readmit",
-    "remove", "revoke", "rollout", "tag", "tokens", "users",
+    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "configuration", "configure", "deliver",
+    "deliveries", "device", "devices", "enroll", "groups", "note", "readmit", "remove", "revoke", "rollout", "silence",
+    "tag", "tokens", "users",
 }  # fmt: skip
 LEVELS = ("debug", "info", "warning", "error")
 

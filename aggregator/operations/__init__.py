@@ -17,6 +17,7 @@ from aggregator.operations.access import (
 from aggregator.operations.alerts import (
     SilenceWanted,
     acknowledge_alert,
+    channel_problems,
     forget_rule,
     list_alerts,
     list_rules,
@@ -94,6 +95,7 @@ __all__ = [
     "bundle_count",
     "caller_of",
     "change_list",
+    "channel_problems",
     "configure",
     "counted",
     "create_token",

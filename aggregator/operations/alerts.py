@@ -14,15 +14,18 @@ from aggregator.alerts import (
     add_silence,
     duration_s,
     end_silence,
+    events_so_far,
     known_rules,
     put_rule,
     remove_rule,
     shortened,
+    span,
 )
 from aggregator.operations.operator import Operator
-from aggregator.store.rows import ALERTS, SILENCES, AlertRow, AlertRuleRow, SilenceRow
+from aggregator.store.rows import ALERT_CHANNELS, ALERTS, SILENCES, AlertRow, AlertRuleRow, SilenceRow
 from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, nearest
+from headway.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,19 @@ def list_alerts(operator: Operator, closed_too: bool) -> list[tuple[AlertRow, bo
 def plain_alert(row: AlertRow, silenced: bool) -> dict[str, JsonValue]:
     """For JSON."""
     return {name: value for name, value in asdict(row).items() if name != "absent_s"} | {"silenced": silenced}
+
+
+def channel_problems(operator: Operator) -> list[str]:
+    """A line for each channel that is behind or has given up events."""
+    lines = []
+    for row in operator.store.rows(ALERT_CHANNELS).all():
+        if row.failed_s:
+            waiting = events_so_far(operator.store) - row.told
+            failing = f"{row.channel} fails for {span(operator.now_s - row.failed_s)}, {row.attempts} attempts"
+            lines.append(f"{failing}, {waiting} events wait: {row.last_error}")
+        if row.given_up:
+            lines.append(f"{row.channel} was never told of {row.given_up} events; edge-fleet alerts --all shows them")
+    return [printable(line) for line in lines]
 
 
 def acknowledge_alert(operator: Operator, number: int, remark: str) -> AlertRow:

@@ -60,6 +60,7 @@ TABLE = {
     ("GET", "/v1/devices/{device}/settings"): Row(Role.VIEWER, 200),
     ("GET", "/v1/alerts"): Row(Role.VIEWER, 200),
     ("POST", "/v1/alerts/{number}/acknowledge"): Row(Role.OPERATOR, 404, {"remark": "on my way"}),
+    ("GET", "/v1/alert-channels"): Row(Role.VIEWER, 200),
     ("GET", "/v1/alert-rules"): Row(Role.VIEWER, 200),
     ("PATCH", "/v1/alert-rules/{name}"): Row(
         Role.OPERATOR, 200, {"watches": "devices", "condition": "labels > 5", "for_s": 60.0}
