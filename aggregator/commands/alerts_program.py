@@ -120,4 +120,4 @@ def _end_silence(config: Path | None, state_dir: str | None, number: int) -> Non
     unsilence_alerts(reached(config, state_dir), number)
 
 
-ALERT_COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)
+COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)
