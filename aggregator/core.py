@@ -24,10 +24,10 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
-from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
 from aggregator.rollouts import Rollouts
-from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from aggregator.twins import Twins
 from headway.errors import RemoteError

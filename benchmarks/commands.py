@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from aggregator.config import sqlite_url
 from aggregator.remote_commands import OPEN, ask, supported_by
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import DEVICE_COMMANDS
 from aggregator.store.sql import SqlStore
 from benchmarks.configuration import BIN, make_bundle, wait_for

@@ -94,7 +94,7 @@ class DeviceLoop:
     ) -> None:
         self._config, self._clock = config, clock
         self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
-        self._variant, self._pipeline = variant, pipeline
+        self._pipeline = pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
         self._intake = Intake(
@@ -121,7 +121,7 @@ class DeviceLoop:
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
         self._connected, self._notes = False, notes
-        self.refused, self.next_poll_s = 0, 0.0
+        self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
     @property
@@ -131,6 +131,11 @@ class DeviceLoop:
     @property
     def store(self) -> RetryingStore:
         return self._store
+
+    @property
+    def refused(self) -> int:
+        """Messages so far that could not be used."""
+        return self._announcer.messages_refused
 
     @property
     def stopping(self) -> bool:
@@ -259,11 +264,7 @@ class DeviceLoop:
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
-            self._refuse(name, error)
-
-    @property
-    def _bundle_on_trial(self) -> bool:
-        return self._installer is not None and self._installer.on_trial
+            self._announcer.message_refused(name, error)
 
     def _publish_configuration(self) -> None:
         """Which settings hold: on each connection, and when that changes."""
@@ -272,12 +273,6 @@ class DeviceLoop:
         for name, problem in self._remote.take_notes():
             self._announcer.note(name, problem)
         self._publish(Kind.CONFIGURATION_STATE, self._remote.state(self._config))
-
-    def _refuse(self, name: str, error: RemoteError) -> None:
-        """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
-        self.refused += 1
-        if not self.refused & (self.refused - 1):
-            self._announcer.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
     def _publish_notices(self) -> None:
         for name, problem in self._agent.take_notices():
@@ -310,10 +305,10 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._connected:
             self._trial_news.tell(now_s)
-        if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
+        on_trial = self._installer is not None and self._installer.on_trial
+        if self._remote is not None and self._remote.turn(now_s, on_trial):
             self._publish_configuration()
-        on_trial = self._bundle_on_trial or (self._remote is not None and self._remote.on_trial)
-        self._commands.turn(self._connected, on_trial)
+        self._commands.turn(self._connected, on_trial or (self._remote is not None and self._remote.on_trial))
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())

@@ -53,4 +53,4 @@ def _commands(config: Path | None, state_dir: str | None, device: str, as_json: 
     list_commands(Place(config, state_dir).store(), SystemClock(), device, as_json)
 
 
-DEVICE_COMMANDS: tuple[click.Command, ...] = (_command, _commands)
+COMMANDS: tuple[click.Command, ...] = (_command, _commands)

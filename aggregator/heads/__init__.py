@@ -5,10 +5,13 @@ from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import HeadPublisher
+from aggregator.heads.publisher import VERSION_FLOOR, HeadPublisher
+from aggregator.heads.told_sum import SET_BACK
 from aggregator.heads.weighing import weighed
 
 __all__ = [
+    "SET_BACK",
+    "VERSION_FLOOR",
     "Contribution",
     "FleetModel",
     "FleetSum",

@@ -29,6 +29,8 @@ from headway.wire import StatisticsReport
 
 # numbers in the store: nothing is told before enough is new; what is seen first may have been told by a lost store
 WITHHELD, WARY = "prior_withheld", "prior_wary"
+# 1 once a backup was put in the store's place, until the service has started with it
+SET_BACK = "store_set_back"
 
 # counters of what is not in the told sum: nothing is; and nothing is, and what was told may be newer than the store
 NONE, UNSEEN = -1, -2
@@ -106,6 +108,9 @@ class ToldSum:
         for part, entry in list(self._entries.items()):
             if entry.told and part not in self._samples:
                 self._lose(part)
+        if self._store.number(SET_BACK):
+            self.store_went_back()
+            self._store.put_number(SET_BACK, 0)
 
     def changed(
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics

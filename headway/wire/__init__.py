@@ -1,5 +1,6 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
+from headway.names import checked_name
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
 from headway.wire.commands import (
     COMMANDS_MAX,
@@ -58,7 +59,6 @@ from headway.wire.topics import (
     Kind,
     aggregator_subscriptions,
     alert_topic,
-    checked_name,
     device_subscriptions,
     parse_topic,
     topic,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from headway.errors import ConfigError, RemoteError
+from headway.errors import RemoteError
+from headway.names import NAME
 
 PREFIX = "headway/v1"
 ALL = "_all"
 AGGREGATOR = "_aggregator"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Kind(StrEnum):
@@ -91,16 +90,6 @@ def parse_topic(text: str) -> Address:
     if kind not in Kind.__members__.values():
         raise RemoteError(f"topic {text[:120]!r} ends in an unknown kind")
     return Address(fleet, device, Kind(kind))
-
-
-def checked_name(text: str, what: str) -> str:
-    """A fleet or device name fit for a topic level. Raises ConfigError with the rule."""
-    if not NAME.fullmatch(text):
-        raise ConfigError(
-            f"{what} {text!r} is not a valid name; use 1 to 64 letters, digits, '.', '_' or '-', "
-            "starting with a letter or digit"
-        )
-    return text
 
 
 def device_subscriptions(fleet: str, device: str) -> tuple[str, ...]:

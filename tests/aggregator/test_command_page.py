@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.remote_commands import ARGUMENTS
 from aggregator.store import DeviceRow, RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import SUPPORTED_COMMANDS, SupportedCommandsRow
 from aggregator.store.sql import SqlStore
 from edge_agent.remote_commands import Actions

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
 from aggregator.remote_commands import OPEN, ask, commands_of, supported_by
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import CommandRow
 from aggregator.store.sql import SqlStore
 from testbed.broker import Broker
