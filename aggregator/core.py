@@ -25,6 +25,7 @@ from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
+from aggregator.remote_commands import RemoteCommands
 from aggregator.rollouts import Rollouts
 from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
@@ -54,7 +55,8 @@ HOUSEKEEPING_INTERVAL_S = 1.0
 BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
+TWINS = (Kind.CONFIGURATION, Kind.CONFIGURATION_STATE, Kind.COMMANDS, Kind.COMMAND_RESULTS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, *TWINS)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -80,6 +82,7 @@ class Aggregator:
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
+        self._commands = RemoteCommands(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
@@ -87,6 +90,7 @@ class Aggregator:
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.HEAD_TRIAL: self._heads.staging.on_report,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
+            Kind.COMMAND_RESULTS: self._commands.on_results,
         }
 
     @property
@@ -112,7 +116,7 @@ class Aggregator:
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
-        effects += self._clearings.take()
+        effects += [*self._clearings.take(), *self._commands.take()]
         for device, told in self._refusals.take().items():
             effects.append(self._acks.of(device, told.epoch, told=told))
         effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
@@ -135,7 +139,7 @@ class Aggregator:
                 effects += self._remove(device)
             self._heads.readmit()
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
-            effects += self._alerts.tick(now)
+            effects += [*self._commands.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -153,6 +157,7 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()
+        self._commands.again()
         return [*self._clearings.again(), *self._heads.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
@@ -339,4 +344,5 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.forget(device)
         self._twins.forget(device)
+        self._commands.forget(device)
         self._clearings.add(device, *RETAINED)

@@ -18,13 +18,15 @@ from headway.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
-    "audit", "certificates", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "readmit",
-    "remove", "revoke", "rollout", "tag", "tokens", "users",
+    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "configuration", "configure", "deliver",
+    "deliveries", "device", "devices", "enroll", "groups", "note", "readmit", "remove", "revoke", "rollout", "silence",
+    "tag", "tokens", "users",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
     "aggregator.commands.alerts_program": ("acknowledge", "alert-rules", "alerts", "silence"),
     "aggregator.commands.audit_program": ("audit",),
+    "aggregator.commands.commands_program": ("command", "commands"),
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),
     "aggregator.commands.enrolment_program": ("broker-config", "certificates", "enroll", "join-server", "revoke"),

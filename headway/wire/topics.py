@@ -27,8 +27,10 @@ class Kind(StrEnum):
     HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
+    COMMAND_RESULTS = "command-results"
     DESIRED = "desired"
     CONFIGURATION = "configuration"
+    COMMANDS = "commands"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
@@ -49,10 +51,11 @@ FROM_DEVICES = (
     Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
+    Kind.COMMAND_RESULTS,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.COMMANDS, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

@@ -21,6 +21,7 @@ from aggregator.store.rows.alerts import (
     SilenceRow,
 )
 from aggregator.store.rows.audit import AUDIT, AuditRow
+from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -77,6 +78,7 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DEVICE_COMMANDS,
     DONE_ACTS,
     GROUPS,
     HEAD_CANDIDATES,
@@ -94,6 +96,7 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_PENDING,
     SETTINGS_REFUSED,
     SETTINGS_STATES,
+    SUPPORTED_COMMANDS,
     SILENCES,
     TALLIES,
     TOKENS,
@@ -113,6 +116,7 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DEVICE_COMMANDS",
     "DONE_ACTS",
     "EVERY",
     "FLEET",
@@ -135,6 +139,7 @@ __all__ = [
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
     "SILENCES",
+    "SUPPORTED_COMMANDS",
     "TAG",
     "TALLIES",
     "TOKENS",
@@ -148,6 +153,7 @@ __all__ = [
     "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
+    "CommandRow",
     "DayRow",
     "DeviceSinceRow",
     "DoneActRow",
@@ -166,6 +172,7 @@ __all__ = [
     "SentSettingsRow",
     "SettingsStateRow",
     "SilenceRow",
+    "SupportedCommandsRow",
     "TallyRow",
     "TokenRow",
     "TrialRow",
