@@ -113,6 +113,7 @@ class Aggregator:
         for update in self._branches.take_counted():
             counted = Ack(update.epoch, update.counter, update.sequence, self._policy.pace_s, update.run_id)
             effects.append(Outgoing(topic(self._fleet, update.device, Kind.ACK), counted.encode()))
+        self._heads.kept.keep()
         return effects
 
     def due(self, now: Instant) -> bool:
@@ -132,6 +133,7 @@ class Aggregator:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
             effects += self._heads.publish(now)
+        self._heads.kept.keep()
         return effects
 
     def await_retained_head(self) -> None:
@@ -239,10 +241,7 @@ class Aggregator:
         if known is None and self._store.epoch_count(device) >= epochs_max:
             raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
         row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
-        classes.put(device, report.epoch, report.statistics)
-        self._store.put_statistics(row)
-        self._heads.told.changed(known, row, old, report.statistics)
-        self._heads.replace(device, report.epoch, old, report.statistics)
+        self._heads.put(known, row, old, report.statistics)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:

@@ -146,6 +146,18 @@ def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> No
     list_deliveries(Place(config, state_dir).store(), as_json)
 
 
+@edge_fleet.command("verify")
+@with_place
+def _verify(config: Path | None, state_dir: str | None) -> None:
+    """Add up all stored reports and compare with the kept sums.
+
+    The service may run meanwhile. Leaves with an error where they differ.
+    """
+    from aggregator.commands.verify import verify_sums
+
+    verify_sums(Place(config, state_dir).store())
+
+
 @edge_fleet.command("audit")
 @with_place
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table, to be kept elsewhere")

@@ -6,6 +6,7 @@ from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
 from aggregator.heads.publisher import HeadPublisher
+from aggregator.heads.sum_check import check_sums
 from aggregator.heads.weighing import weighed
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "HeadPublisher",
     "Priors",
     "average",
+    "check_sums",
     "merged",
     "stored_report",
     "weighed",

@@ -6,6 +6,7 @@ Versions only grow, also over a lost store: the retained head on the broker show
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -16,6 +17,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.kept_sums import KeptSums, added_text
 from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import AveragingPolicy, Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
@@ -89,8 +91,11 @@ class HeadPublisher:
         self.told = ToldSum(model.training_statistics, policy, store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
-        self._contributions = Contributions(model.training_statistics, policy, store, self._found, model.solve)
-        self.told.settle()
+        source = model.training_statistics
+        self._contributions = Contributions(source, policy, store, model.solve)
+        least = policy.prior_device_labels_min
+        self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
+        self._notes: list[Effect] = [*self.kept.begin()]
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
@@ -131,13 +136,21 @@ class HeadPublisher:
         """The running sum."""
         return self._contributions.sum
 
-    def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
-        """`new` is stored in the place of `old`."""
-        self._contributions.replace(device, epoch, old, new)
+    def put(
+        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
+    ) -> None:
+        """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
+        row = replace(row, samples=new.samples, added=added_text(self.classes.added_in(new)))
+        self.classes.put(row.device, row.epoch, new)
+        self._store.put_statistics(row)
+        self.kept.changed(known if known is not None and known.space == row.space else None, row)
+        self.told.changed(known, row, old, new)
+        self._contributions.replace(row.device, row.epoch, old, new)
         self.changed = True
 
     def remove(self, device: str) -> int:
         """Take a device out of sum and store; returns the samples that were counted of it."""
+        self.kept.about_to_remove(device)
         self.told.removed(device)
         self.classes.remove(device)
         samples = self._contributions.remove(device)
@@ -190,6 +203,7 @@ class HeadPublisher:
         self._published_at_s, self.changed = now.monotonic_s, False
         make = self._average if self._policy.method is Method.AVERAGE else self._solve
         head, notes = make(version, now)
+        notes, self._notes = [*self._notes, *notes], []
         if head is None:
             return notes
         payload = head.encode()
@@ -245,11 +259,6 @@ class HeadPublisher:
         self.changed = True
         self.told.store_went_back()
         return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
-
-    def _found(self, row: StoredStatistics, statistics: Statistics) -> None:
-        """A stored report, when the program starts."""
-        self.classes.put(row.device, row.epoch, statistics)
-        self.told.found(row, statistics)
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""

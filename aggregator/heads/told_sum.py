@@ -15,14 +15,15 @@ was told: `store_went_back`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.contributions import by_device
+from aggregator.heads.fleet_sum import FleetSum, Sums
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
-from aggregator.store.rows import QUARANTINED
+from aggregator.store.rows import QUARANTINED, RIPE, RipeRow
 from headway.errors import RemoteError
 from headway.maths import Statistics, merge
 from headway.wire import StatisticsReport
@@ -56,7 +57,7 @@ NOTHING = _Entry()
 class ToldSum:
     """Every method must run inside a transaction of the store.
 
-    At the start call `found` for each stored report that can be read, then `settle`.
+    At the start call `found` for each stored report that can be read, then `settle`; or `resume`.
     """
 
     def __init__(self, source: Statistics, policy: Policy, store: Store, classes: ClassList) -> None:
@@ -66,6 +67,7 @@ class ToldSum:
         rows = store.told() if self._wanted else []
         self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
         self._samples: dict[Part, int] = {}
+        # as in the store
         self._ripe: set[Part] = set()
         # newest reports with which there is no head: nothing of them is told, nor counted as new
         self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.rows(QUARANTINED).all())
@@ -74,6 +76,47 @@ class ToldSum:
         self._parts: dict[str, list[Part]] | None = None
         # counts the sums that were told, so that an encoded one can be kept for all who ask
         self.generation = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether devices of this fleet are told anything."""
+        return self._wanted
+
+    @property
+    def aside(self) -> frozenset[Part]:
+        """Parts of which the newest report does not count in the head."""
+        return self._aside
+
+    @property
+    def sums(self) -> tuple[Sums, Sums]:
+        """What is told, and what is next, to be kept; `resume` takes them up again."""
+        return self._told.sums, self._next.sums
+
+    def begin_anew(self) -> None:
+        """What is ripe follows from the reports, which `found` is about to be called with."""
+        self._store.rows(RIPE).remove()
+
+    def resume(self, told: Sums, coming: Sums, aside: frozenset[Part], rows: Sequence[StoredStatistics]) -> bool:
+        """Instead of `found`: sums that were kept; False, and nothing, where they are not those of the store.
+
+        rows: of all stored reports, payloads left out.
+        """
+        samples = {(row.device, row.epoch): row.samples for row in rows if row.samples >= 0}
+        ripe = {(row.device, row.epoch) for row in self._store.rows(RIPE).all()}
+        in_told = {part: entry.samples for part, entry in self._entries.items() if entry.told}
+        if not samples.keys() >= {*ripe, *in_told}:
+            return False
+        in_next = in_told | {part: samples[part] for part in ripe}
+        if (sum(in_told.values()), sum(in_next.values())) != (told.total.samples, coming.total.samples):
+            return False
+        self._samples, self._ripe, self._aside = samples, ripe, aside
+        for row in rows:
+            entry = self._entries.get((row.device, row.epoch), NOTHING)
+            if entry.told:
+                self._entries[row.device, row.epoch] = replace(entry, kept=entry.counter != row.counter)
+        self._told.resume(told, by_device(in_told))
+        self._next.resume(coming, by_device(in_next))
+        return True
 
     def found(self, row: StoredStatistics, statistics: Statistics) -> None:
         """A stored report, when the program starts."""
@@ -126,7 +169,7 @@ class ToldSum:
         elif self._is_ripe(part, new):
             self._next.replace(part[0], old, new)
         else:
-            self._ripe.discard(part)
+            self._unripe(part)
             self._next.replace(part[0], old, self._kept(part) if entry.kept else None)
 
     def set_aside(self, quarantined: frozenset[Part]) -> None:
@@ -137,7 +180,7 @@ class ToldSum:
         self._aside = quarantined
         for part in sorted(came & self._samples.keys()):
             told, coming = self._tables_in_told(part), self._tables_in_next(part)
-            self._ripe.discard(part)
+            self._unripe(part)
             entry = self._entries.get(part, NOTHING)
             if entry.told and not entry.kept:
                 self._lose(part)
@@ -155,7 +198,7 @@ class ToldSum:
             if self._entries.pop(part, NOTHING).told:
                 self._store.put_number(WITHHELD, 1)
             self._samples.pop(part, None)
-            self._ripe.discard(part)
+            self._unripe(part)
             self._aside -= {part}
             self._parts = None
             self._told.replace(device, told, None)
@@ -168,7 +211,7 @@ class ToldSum:
         if not self._wanted:
             return
         self._told, self._next = self._empty()
-        self._ripe.clear()
+        self._unripe_all()
         self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
         self._write(list(self._entries))
         self._store.put_number(WITHHELD, 1)
@@ -184,11 +227,12 @@ class ToldSum:
         first = not self._store.number(WITHHELD) and not self._parts_by_device()
         if not first and sum(labels for labels in fresh.values() if labels > 0) < policy.prior_labels_min:
             return
+        rows = self._store.contributions(self._source.space)
+        counters = {(row.device, row.epoch): row.counter for row in rows}
         for part in fresh:
-            row = self._store.statistics(*part)
-            self._entries[part] = NOTHING if row is None else _Entry(row.counter, self._samples[part])
+            self._entries[part] = _Entry(counters[part], self._samples[part])
         self._write(sorted(fresh))
-        self._ripe.clear()
+        self._unripe_all()
         self._parts = None
         self._told.take_over(self._next)
         self._store.put_number(WITHHELD, 0)
@@ -229,7 +273,17 @@ class ToldSum:
     def _ripen(self, part: Part, told: Statistics | None, new: Statistics) -> None:
         if self._is_ripe(part, new):
             self._ripe.add(part)
+            self._store.rows(RIPE).put(RipeRow(*part))
             self._next.replace(part[0], told, new)
+
+    def _unripe(self, part: Part) -> None:
+        if part in self._ripe:
+            self._ripe.discard(part)
+            self._store.rows(RIPE).remove(*part)
+
+    def _unripe_all(self) -> None:
+        self._ripe.clear()
+        self._store.rows(RIPE).remove()
 
     def _lose(self, part: Part) -> None:
         """What was told of a part cannot be read any more, so it cannot be told again, either."""

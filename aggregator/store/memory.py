@@ -117,8 +117,8 @@ class MemoryStore:
             if row.space == space and device in (None, row.device):
                 yield row
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
-        return [replace(row, payload=b"") for row in self._rows.statistics.values() if row.space == space]
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
+        return [replace(row, payload=b"") for row in self.every_statistics(space, device)]
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
         row = self._rows.statistics[device, epoch]

@@ -76,8 +76,8 @@ class Store(Protocol):
         """Rows in one feature space, of one device or of all."""
         ...
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
-        """Every row in one feature space, payloads left out."""
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
+        """Every row in one feature space, of all devices or of one, payloads left out."""
         ...
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:

@@ -78,10 +78,11 @@ class SqlStore(SqlTables):
         for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         column = schema.statistics.c
         query = select(column.device, column.epoch, column.counter, column.samples, column.added)
-        rows = self._run(query.where(column.space == space))
+        query = query.where(column.space == space)
+        rows = self._run(query if device is None else query.where(column.device == device))
         return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
-from aggregator.store.engine import open_engine, reason_of
+from aggregator.store.engine import READING, open_engine, reason_of
 from aggregator.store.migrations import open_schema
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
@@ -57,6 +57,21 @@ class SqlTables:
             raise LocalError("transactions of the aggregator's store do not nest")
         try:
             with self._engine.begin() as connection:
+                self._active = connection
+                yield
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database refused: {reason_of(error)}") from error
+        finally:
+            self._active = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Instead of a transaction, to look for long: the store as it is now, whatever others write meanwhile, who
+        need not wait."""
+        if self._active is not None:
+            raise LocalError("transactions of the aggregator's store do not nest")
+        try:
+            with self._engine.connect().execution_options(**{READING: True}) as connection, connection.begin():
                 self._active = connection
                 yield
         except SQLAlchemyError as error:

@@ -35,6 +35,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -47,10 +48,12 @@ EVERY: tuple[Collection[Any], ...] = (
     ORDER_MODES,
     PROPERTIES,
     QUARANTINED,
+    RIPE,
     ROLLOUTS,
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SUMS,
     TRIALS,
 )
 
@@ -67,10 +70,12 @@ __all__ = [
     "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
+    "RIPE",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SUMS",
     "TAG",
     "TRIALS",
     "AuditRow",
@@ -82,9 +87,11 @@ __all__ = [
     "OrderModeRow",
     "PropertyRow",
     "QuarantineRow",
+    "RipeRow",
     "RolloutActRow",
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SumRow",
     "TrialRow",
 ]
