@@ -159,17 +159,27 @@ def shelve(bundle: Path, state_dir: Path, public_key: Path | None, clock: Clock)
     """Check a bundle as a device would, and keep a copy to hand out."""
     key = None if public_key is None else read_public_key(public_key)
     variant = read_variant(bundle, public_key=key)
+    sha256 = keep_on_shelf(bundle, state_dir)
+    size = FileShelf(state_dir / SHELF).path(sha256).stat().st_size
+    return DeliveryRow(
+        EVERYBODY, sha256, size, variant.name, variant.version, variant.release, variant.space, clock.wall_s()
+    )
+
+
+def keep_on_shelf(bundle: Path, state_dir: Path) -> str:
+    """Keep a copy of a bundle in the service's state folder; returns the sha256 of its bytes. Raises StoreError."""
+    shelf = state_dir / SHELF
     try:
         payload = bundle.read_bytes()
-        shelf = state_dir / SHELF
         shelf.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot keep {bundle} in {state_dir}: {error.strerror or error}") from error
     sha256 = hashlib.sha256(payload).hexdigest()
-    write_durably(FileShelf(shelf).path(sha256), payload)
-    return DeliveryRow(
-        EVERYBODY, sha256, len(payload), variant.name, variant.version, variant.release, variant.space, clock.wall_s()
-    )
+    path = FileShelf(shelf).path(sha256)
+    # written anew where its bytes are damaged
+    if not path.exists() or path.read_bytes() != payload:
+        write_durably(path, payload)
+    return sha256
 
 
 def _release(bundle: Path) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aggregator.bundle_sender import BundleSender
-from aggregator.commands.deliver import serving, shelf_of
+from aggregator.bundle_sender import BundleSender, FileShelf
+from aggregator.commands.deliver import SHELF, keep_on_shelf, serving
+from aggregator.commands.known_bundles import KnownBundles
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
@@ -45,10 +45,12 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
+    # devices may go on with it when another has taken its place
+    shelf, sha256 = settings.state_dir / SHELF, keep_on_shelf(bundle, settings.state_dir)
     with store.transaction():
-        identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
-        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
+        identity = (sha256, model.space)
+        deliveries = BundleSender(settings.fleet, store, FileShelf(shelf), settings.policy.delivery, identity)
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(shelf))
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]

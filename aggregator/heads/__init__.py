@@ -4,17 +4,16 @@ from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import HeadPublisher
+from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
 from aggregator.heads.weighing import weighed
 
 __all__ = [
+    "Bundles",
     "Contribution",
     "FleetModel",
     "FleetSum",
-    "HeadPublisher",
-    "Priors",
+    "Spaces",
     "average",
     "check_sums",
     "merged",

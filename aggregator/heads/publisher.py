@@ -21,6 +21,7 @@ from aggregator.heads.kept_sums import KeptSums, added_text
 from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import AveragingPolicy, Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
+from aggregator.store.rows import SPACES
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
@@ -55,6 +56,8 @@ class WaitingUpdates:
     def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
         self._store, self._start, self._space = store, start, space
         self._version, self._policy = version, policy
+        others = (row.space for row in store.rows(SPACES).all() if row.space != space)
+        self._elsewhere = [head.version for other in others for head in store.heads(other, Method.AVERAGE)]
         self.unusable: list[str] = []
 
     def __iter__(self) -> Iterator[Contribution]:
@@ -62,7 +65,7 @@ class WaitingUpdates:
         for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
             updates = [update for update in map(self._update, rows) if update is not None]
             if updates:
-                yield merged(updates, self._version, self._policy)
+                yield merged(updates, self._version, self._policy, self._elsewhere)
 
     def _update(self, row: StoredUpdate) -> Update | None:
         try:
@@ -80,11 +83,12 @@ class WaitingUpdates:
 class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
-    Raises BundleError when this bundle's head cannot be published by the chosen method.
+    readers: whom the head is for, everybody or those of one feature space. Raises BundleError when this bundle's head
+    cannot be published by the chosen method.
     """
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
-        self._topic = topic(fleet, ALL, Kind.HEAD)
+    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+        self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         classes = model.training_statistics.classes
         self.classes = ClassList(classes, policy.limits, min(policy.limits.classes_max, model.classes_max()))
@@ -148,15 +152,18 @@ class HeadPublisher:
         self._contributions.replace(row.device, row.epoch, old, new)
         self.changed = True
 
-    def remove(self, device: str) -> int:
-        """Take a device out of sum and store; returns the samples that were counted of it."""
+    def leaving(self, device: str) -> Statistics:
+        """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
         self.kept.about_to_remove(device)
         self.told.removed(device)
         self.classes.remove(device)
-        samples = self._contributions.remove(device)
+        return self._contributions.counted(device)
+
+    def left(self, device: str, tables: Statistics) -> None:
+        """The device is out of the store."""
+        self._contributions.left(device, tables)
         self._waiting.discard(device)
         self.changed = True
-        return samples
 
     def check(self, update: Update) -> None:
         """Raises Refused for an update that no round can take in."""
@@ -235,30 +242,38 @@ class HeadPublisher:
         newest = self._store.head(self._model.space, self._policy.method)
         return [] if newest is None else [self._message(newest.payload)]
 
-    def retained(self, payload: bytes) -> list[Effect]:
+    def retained(self, payload: bytes, own: bool = True) -> list[Effect]:
         """A head on the fleet's topic. If it is newer than the store's, the store was lost: go on from there.
 
-        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`.
+        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`. own: it is on this
+        topic; on one of a space that is not served its version alone says something.
         """
-        self.answered()
+        if own:
+            self.answered()
         if self._store.has_head(payload):
             return []
         try:
             version = PublishedHead.decode(payload).version
         except RemoteError as error:
-            return self._found_foreign(f"cannot be read ({error})")
+            return self._found_foreign(f"cannot be read ({error})") if own else []
         known = self.version
         if version == known == self._store.number(VERSION_FLOOR):
             # the one that was gone on from, once more
+            return []
+        if not own and not (version > known and may_go_on_from(version, known)):
             return []
         if version <= known:
             return self._found_foreign(f"has version {version} and is none of those kept here")
         if not may_go_on_from(version, known):
             return self._found_foreign(f"has version {version}, which cannot follow version {known}")
         self._store.put_number(VERSION_FLOOR, version)
+        self.store_went_back()
+        return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
+
+    def store_went_back(self) -> None:
+        """The store was lost, or is of an older day: it knows less than devices were told."""
         self.changed = True
         self.told.store_went_back()
-        return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""

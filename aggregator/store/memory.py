@@ -140,6 +140,10 @@ class MemoryStore:
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)
 
+    def spaces(self) -> list[str]:
+        reported = {row.space for row in self._rows.statistics.values()}
+        return sorted(reported | {row.space for row in self._rows.updates.values()})
+
     def contributor_count(self, space: str) -> int:
         return len({row.device for row in self._rows.statistics.values() if row.space == space})
 
@@ -207,7 +211,9 @@ class MemoryStore:
         return sorted(fitting, key=lambda head: -head.version)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        _append(self._rows.heads, row, kept_max)
+        rows = [*self._rows.heads, row]
+        kept = {head.version for head in [head for head in rows if head.space == row.space][-kept_max:]}
+        self._rows.heads[:] = [head for head in rows if head.space != row.space or head.version in kept]
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         _append(self._rows.events, row, kept_max)

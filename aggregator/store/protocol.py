@@ -104,6 +104,10 @@ class Store(Protocol):
         """Epochs for which the device has statistics, in any space."""
         ...
 
+    def spaces(self) -> list[str]:
+        """Feature spaces of which statistics are stored, or updates wait, in order."""
+        ...
+
     def contributor_count(self, space: str) -> int:
         """Devices with statistics in the space."""
         ...
@@ -179,7 +183,7 @@ class Store(Protocol):
         ...
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        """Add a head and forget all but the newest `kept_max`."""
+        """Add a head and forget all but the newest `kept_max` of its feature space."""
         ...
 
     def add_event(self, row: EventRow, kept_max: int) -> None:

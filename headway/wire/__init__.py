@@ -46,6 +46,7 @@ from headway.wire.topics import (
     checked_name,
     device_subscriptions,
     parse_topic,
+    space_name,
     topic,
 )
 from headway.wire.trial import TrialReport
@@ -109,6 +110,7 @@ __all__ = [
     "numbered_epoch",
     "parse_topic",
     "quantise",
+    "space_name",
     "split_report",
     "succeeds",
     "topic",

@@ -35,6 +35,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.spaces import SPACES, SpaceRow
 from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
@@ -53,6 +54,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SPACES,
     SUMS,
     TRIALS,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SPACES",
     "SUMS",
     "TAG",
     "TRIALS",
@@ -92,6 +95,7 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SpaceRow",
     "SumRow",
     "TrialRow",
 ]
