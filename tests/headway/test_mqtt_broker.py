@@ -184,7 +184,10 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
     device = {"username": "wrist-1", "password_file": tmp_path / "p"}
     server = {"username": "aggregator", "password_file": tmp_path / "m"}
     with (
-        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1", "5" * 64), **device) as (up, seen),
+        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1", "5" * 64), **device) as (
+            up,
+            seen,
+        ),
         connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
             down,
             heard,
