@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uvicorn
 
-from aggregator.commands.enrolment import opened
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
 from aggregator.enrolment.endpoint import join_application
+from aggregator.operations.enrolment import opened
 from headway.errors import TransportError
 from headway.joining import JOIN_SERVER
 from headway.ports import Clock

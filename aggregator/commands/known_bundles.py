@@ -1,4 +1,4 @@
-"""Finds the bundles whose feature spaces the aggregator can serve: all on its shelf, delivered or served before."""
+"""Finds the bundles whose feature spaces the aggregator can serve: those that were delivered, and those it served."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from pathlib import Path
 
 from aggregator.heads import FleetModel
 from headway.bundle import Variant, read_variant
-from headway.errors import BundleError
+from headway.durable import write_durably
+from headway.errors import BundleError, StoreError
 
+SERVED = "served"
 LOG = logging.getLogger("headway.aggregator")
 
 
 class KnownBundles:
-    """Implements `aggregator.heads.Bundles` over a folder; of several bundles of one space the newest release counts.
+    """Implements `aggregator.heads.Bundles` over folders; of several bundles of one space the newest release counts.
 
     A file is read when it is new. One that cannot be used is named in the log and left out.
     """
 
-    def __init__(self, shelf: Path) -> None:
-        self._shelf = shelf
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
         self._seen: set[Path] = set()
         # by space: release, codes per sample, file
         self._newest: dict[str, tuple[int, int, Path]] = {}
 
     def sizes(self) -> Mapping[str, int]:
-        for path in sorted(set(self._shelf.glob("*.hwb")) - self._seen):
+        for path in sorted({path for folder in self._folders for path in folder.glob("*.hwb")} - self._seen):
             self._seen.add(path)
             try:
                 variant = _read(path)
@@ -41,6 +43,25 @@ class KnownBundles:
 
     def model(self, space: str) -> FleetModel:
         return FleetModel.of(_read(self._newest[space][2]))
+
+
+def keep_served(bundle: Path, state_dir: Path) -> tuple[str, Path]:
+    """Keep a copy of the bundle that is served: devices may go on with it when another has taken its place.
+
+    Returns the sha256 of its bytes and the folder of the copies. Raises StoreError.
+    """
+    folder = state_dir / SERVED
+    try:
+        payload = bundle.read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        sha256 = hashlib.sha256(payload).hexdigest()
+        path = folder / f"{sha256}.hwb"
+        # written anew where its bytes are damaged
+        if not path.exists() or path.read_bytes() != payload:
+            write_durably(path, payload)
+    except OSError as error:
+        raise StoreError(f"cannot keep {bundle} in {state_dir}: {error.strerror or error}") from error
+    return sha256, folder
 
 
 def _read(path: Path) -> Variant:

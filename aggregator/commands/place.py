@@ -65,6 +65,12 @@ class Place:
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
         return SqlStore(url or sqlite_url(folder))
 
+    def made_store(self) -> SqlStore:
+        """The store that the configuration names, made if need be. Raises StoreError, ConfigError."""
+        from aggregator.store.sql import SqlStore
+
+        return SqlStore(self.configured().database)
+
     @property
     def _given_state_dir(self) -> str | None:
         """On the command line: it counts from where the command runs."""

@@ -10,11 +10,14 @@ from typing import Any
 import click
 
 import headway
+from aggregator.commands.access_program import ACCESS_COMMANDS
+from aggregator.commands.alerts_program import ALERT_COMMANDS
 from aggregator.commands.enrolment_program import ENROLMENT_COMMANDS
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import SERVER, Server, reached, with_place
 from aggregator.commands.registry_program import REGISTRY_COMMANDS
 from aggregator.commands.rollout_program import rollout
+from aggregator.commands.settings_program import SETTINGS_COMMANDS
 from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
@@ -24,15 +27,30 @@ from headway.ports import SystemClock
 from headway.settings import Kind, entries, limits
 
 SETTINGS = {f"{entry.table}.{entry.key}": entry for entry in entries(Settings)}
+# commands that a server elsewhere answers, too
+ELSEWHERE = {
+    "audit", "certificates", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "readmit",
+    "remove", "revoke", "rollout", "tag", "tokens", "users",
+}  # fmt: skip
 LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.group(cls=Group, no_args_is_help=False)
 @option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to write to stderr")
 @click.version_option(headway.__version__, message="edge-fleet %(version)s", help="Show this program's version.")
-def edge_fleet(log_level: str) -> None:
+@option("--server", metavar="URL", help="Ask the API of another server, as https://fleet.example:8885")
+@option("--token-file", type=file_path(), metavar="FILE", help="Holds a token of edge-fleet tokens create")
+@option("--ca-file", type=file_path(), metavar="FILE", help="Who signed that server's certificate, PEM")
+@click.pass_context
+def edge_fleet(
+    context: click.Context, log_level: str, server: str | None, token_file: Path | None, ca_file: Path | None
+) -> None:
     """Combines what a fleet of devices learned."""
     log_to_stderr(log_level, "%(levelname)s %(name)s %(message)s")
+    if server is not None:
+        if context.invoked_subcommand not in ELSEWHERE:
+            raise ConfigError(f"edge-fleet {context.invoked_subcommand} works on its own machine; leave --server out")
+        context.meta[SERVER] = Server(server, token_file, ca_file)
 
 
 def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[Any], Any]:
@@ -62,7 +80,9 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, rollout):
+for _command in (
+    *REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, *SETTINGS_COMMANDS, *ALERT_COMMANDS, rollout, *ACCESS_COMMANDS
+):  # fmt: skip
     edge_fleet.add_command(_command)
 
 
@@ -73,7 +93,7 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     """Subtract what a device contributed and forget the device."""
     from aggregator.commands.devices import remove_device
 
-    remove_device(device, Place(config, state_dir), SystemClock())
+    remove_device(device, reached(config, state_dir), SystemClock())
 
 
 @edge_fleet.command("readmit")
@@ -81,9 +101,9 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
 @click.argument("device", metavar="DEVICE")
 def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
-    from aggregator.commands.devices import readmit_device
+    from aggregator.commands.devices import readmit
 
-    readmit_device(device, Place(config, state_dir), SystemClock())
+    readmit(device, reached(config, state_dir))
 
 
 @edge_fleet.command(
@@ -133,7 +153,7 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
     """
     from aggregator.commands.deliver import Order, deliver_bundle
 
-    return deliver_bundle(Order(**given), Place(config, state_dir), SystemClock(), wait_s)
+    return deliver_bundle(Order(**given), reached(config, state_dir), SystemClock(), wait_s)
 
 
 @edge_fleet.command("deliveries")
@@ -141,9 +161,9 @@ def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given:
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what is ordered and how far it is."""
-    from aggregator.commands.deliver import list_deliveries
+    from aggregator.commands.deliver import show_deliveries
 
-    list_deliveries(Place(config, state_dir).store(), as_json)
+    show_deliveries(reached(config, state_dir), as_json)
 
 
 @edge_fleet.command("verify")
@@ -166,4 +186,4 @@ def _audit(config: Path | None, state_dir: str | None, as_json: bool, verify: bo
     """Show who did what to the fleet."""
     from aggregator.commands.audit import show_audit
 
-    show_audit(Place(config, state_dir).store(), as_json, verify)
+    show_audit(reached(config, state_dir), as_json, verify)

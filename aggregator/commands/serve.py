@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aggregator.bundle_sender import BundleSender, FileShelf
-from aggregator.commands.deliver import SHELF, keep_on_shelf, serving
-from aggregator.commands.known_bundles import KnownBundles
+from aggregator.alerts.delivery import begin_channels
+from aggregator.bundle_sender import BundleSender
+from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.known_bundles import KnownBundles, keep_served
+from aggregator.commands.monitoring import monitored
+from aggregator.commands.telling import channels_of, telling
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
@@ -42,15 +45,16 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
+    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
+    channels = channels_of(settings, clock)
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
-    # devices may go on with it when another has taken its place
-    shelf, sha256 = settings.state_dir / SHELF, keep_on_shelf(bundle, settings.state_dir)
+    (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
     with store.transaction():
-        identity = (sha256, model.space)
-        deliveries = BundleSender(settings.fleet, store, FileShelf(shelf), settings.policy.delivery, identity)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(shelf))
+        begin_channels(store, [channel.name for channel, _ in channels])
+        deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(served, shelf.folder))
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
@@ -60,9 +64,9 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
 
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
-    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
-    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
-    superseded = service.run()
+    with monitored(settings, clock) as watch, telling(settings, channels, clock):
+        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch)
+        superseded = service.run()
     store.close()
     return superseded
 

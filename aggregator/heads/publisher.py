@@ -5,23 +5,22 @@ Versions only grow, also over a lost store: the retained head on the broker show
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads.averaging import Contribution, merged, moved, weights_of
+from aggregator.heads.averaging import moved, weights_of
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.kept_sums import KeptSums, added_text
+from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
-from aggregator.policy import AveragingPolicy, Method, Policy
-from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
-from aggregator.store.rows import SPACES
+from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.policy import Method, Policy
+from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
@@ -46,40 +45,6 @@ NAMED_MAX = 5
 RETAINED_WAIT_S = 30.0
 
 
-class WaitingUpdates:
-    """The contributions of a round, one of each device, by its name; read from the store each time.
-
-    start: the bundle's head. unusable: updates that were left out of the last pass, and why: they cannot be read, or
-    are of a bundle before this one, in the same feature space with other classes.
-    """
-
-    def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
-        self._store, self._start, self._space = store, start, space
-        self._version, self._policy = version, policy
-        others = (row.space for row in store.rows(SPACES).all() if row.space != space)
-        self._elsewhere = [head.version for other in others for head in store.heads(other, Method.AVERAGE)]
-        self.unusable: list[str] = []
-
-    def __iter__(self) -> Iterator[Contribution]:
-        self.unusable = []
-        for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
-            updates = [update for update in map(self._update, rows) if update is not None]
-            if updates:
-                yield merged(updates, self._version, self._policy, self._elsewhere)
-
-    def _update(self, row: StoredUpdate) -> Update | None:
-        try:
-            update = Update.decode(row.payload)
-        except RemoteError as error:
-            self.unusable.append(f"update {row.sequence} of {row.device}: {error}")
-            return None
-        kernel, classes = self._start.kernel, self._start.classes
-        if update.classes != classes or update.delta.shape != (len(classes), len(kernel) + 1):
-            self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
-            return None
-        return update
-
-
 class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
@@ -100,6 +65,9 @@ class HeadPublisher:
         least = policy.prior_device_labels_min
         self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
         self._notes: list[Effect] = [*self.kept.begin()]
+        # heads of a space that few devices are in are not tried by fewer
+        self._tries = readers == ALL
+        self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
@@ -112,6 +80,8 @@ class HeadPublisher:
                 f"this bundle is a {model.task} model without statistics of its targets; convert it again, or set "
                 "method = average"
             )
+        if self.staging.enabled and policy.method is not Method.EXACT:
+            raise BundleError("heads are tried first with method = exact only; set [head_trial] share = 0")
         if len(model.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.classes)} classes does not fit one message")
 
@@ -185,6 +155,8 @@ class HeadPublisher:
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough."""
+        if self._tries and self.staging.open and not self._foreign:
+            return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
         since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
@@ -204,7 +176,7 @@ class HeadPublisher:
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and not self._has_news():
+        if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         self._published_at_s, self.changed = now.monotonic_s, False
@@ -213,11 +185,27 @@ class HeadPublisher:
         notes, self._notes = [*self._notes, *notes], []
         if head is None:
             return notes
+        if self._tries and self.staging.enabled:
+            return [*self.staging.propose(head, now), *notes]
+        return [*self._hand_out(head, now), *notes]
+
+    def decide(self, now: Instant) -> list[Effect]:
+        """Whatever became of a head that is tried first."""
+        newest = self._store.head(self._model.space)
+        since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
+        passed, effects = self.staging.decide(since, self._model.space, now)
+        if passed is None:
+            return effects
+        # heads of other spaces may have used its version meanwhile
+        passed = replace(passed, version=max(passed.version, self.version + 1))
+        return [*effects, *self._hand_out(passed, now)]
+
+    def _hand_out(self, head: PublishedHead, now: Instant) -> list[Effect]:
         payload = head.encode()
-        row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
+        row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples{self._over()}")
-        return [self._message(payload), note, *notes]
+        made_of = f"{head.devices} devices, {head.samples} samples{self._over()}"
+        return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
     def _has_news(self) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""

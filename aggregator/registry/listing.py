@@ -24,7 +24,7 @@ from aggregator.store.rows import (
     PropertyRow,
     QuarantineRow,
 )
-from headway.errors import ConfigError
+from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, canonical_json, nearest, parse_json
 
 # devices of a page up to which each one's tags are asked for; beyond, those of the fleet are read at once
@@ -94,11 +94,11 @@ def device_names(store: Store, request: Request, now_s: float) -> list[str]:
 
 
 def device_view(store: Store, device: str) -> DeviceView:
-    """One device. In a transaction. Raises ConfigError when no such device is known."""
+    """One device. In a transaction. Raises UnknownNameError when there is none."""
     backfill(store)
     row = store.registry.get(device)
     if row is None:
-        raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
+        raise UnknownNameError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
     return _views(store, [row])[0]
 
 

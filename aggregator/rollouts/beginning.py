@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aggregator.rollouts.plan import Plan, members
+from aggregator.registry import resolved
+from aggregator.rollouts.members import members
+from aggregator.rollouts.plan import Plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, State
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUTS, TRIALS, RolloutActRow, RolloutRow
-from headway.errors import ConfigError, RemoteError
+from headway.errors import ConfigError, ConflictError, RemoteError, UnknownNameError
 from headway.wire import Reported, checked_name
 
 ACTS = "rollout_acts_serial"
@@ -33,17 +35,20 @@ class StageForecast:
 def begin(store: Store, name: str, plan: Plan, bundle: DeliveryRow, wall_s: float) -> RolloutRow:
     """Write a rollout that the service then runs. bundle: what is rolled out; its device does not count.
 
-    Raises ConfigError where the name is taken, another rollout is open, or a named device is unknown.
+    Raises ConfigError where the name is taken, another rollout is open, or a named device or group is
+    unknown.
     """
     checked_name(name, "rollout")
     if store.rows(ROLLOUTS).get(name) is not None:
-        raise ConfigError(f"there is a rollout {name!r} already; take another name")
+        raise ConflictError(f"there is a rollout {name!r} already; take another name")
     running = next((row for state in OPEN for row in store.rows(ROLLOUTS).where(state=str(state))), None)
     if running is not None:
-        raise ConfigError(f"rollout {running.name!r} is {running.state}; let it end or halt it first")
+        raise ConflictError(f"rollout {running.name!r} is {running.state}; let it end or halt it first")
     for device in (device for stage in plan.stages for device in stage.devices):
         if store.device(device) is None:
             raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
+    for group in (stage.group for stage in plan.stages if stage.group):
+        resolved(store, f'group == "{group}"')
     number = store.number(NUMBERS) + 1
     store.put_number(NUMBERS, number)
     row = RolloutRow(
@@ -59,11 +64,11 @@ def ask(store: Store, name: str, act: Act, who: str, remark: str, wall_s: float)
     rollout = store.rows(ROLLOUTS).get(name)
     if rollout is None:
         known = ", ".join(row.name for row in store.rows(ROLLOUTS).all(count_max=5)) or "there is none"
-        raise ConfigError(f"no rollout {name!r}; known: {known}")
+        raise UnknownNameError(f"no rollout {name!r}; known: {known}")
     takes = TAKES[State(rollout.state)]
     if act not in takes:
         possible = ", ".join(takes) or "nothing any more"
-        raise ConfigError(f"rollout {name!r} is {rollout.state} and takes no {act}; it takes {possible}")
+        raise ConflictError(f"rollout {name!r} is {rollout.state} and takes no {act}; it takes {possible}")
     number = store.number(ACTS) + 1
     store.put_number(ACTS, number)
     store.rows(ROLLOUT_ACTS).put(RolloutActRow(number, name, str(act), who, remark, wall_s))
@@ -80,7 +85,7 @@ def forecast(store: Store, name: str, plan: Plan, wall_s: float) -> list[StageFo
         labels_per_hour[device] = _labels(row.reported) / hours
     found, before = [], set[str]()
     for stage in plan.stages:
-        devices = [d for d in members(stage, known, f"{name}/{number}") if d not in before]
+        devices = [d for d in members(store, stage, known, f"{name}/{number}", wall_s) if d not in before]
         before |= set(devices)
         found.append(_forecast(devices, tries, labels_per_hour, stage.windows_min))
     return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,8 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage. devices: named ones, or none and a share of the fleet (0 to 1), those of the stages before included.
+    """One stage. devices: named ones; or share: of the fleet (0 to 1), those of the stages before included; or group:
+    whoever belongs to it.
 
     soak_s: how long its trial, and then its devices with the new bundle, are watched at least. approve: wait for an
     operator before anything of it switches.
@@ -32,6 +31,7 @@ class Stage:
     windows_min: int
     devices_min: int
     approve: bool
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,17 @@ class Plan:
 
     def encode(self) -> str:
         """As JSON text."""
+        return canonical_json(self.plain()).decode()
+
+    def plain(self) -> dict[str, JsonValue]:
+        """As a table, like that of the file."""
         table: dict[str, JsonValue] = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in LISTS}
         table["hours"] = list(self.hours)
         table["stages"] = [
             {**{n: getattr(stage, n) for n in stage.__dataclass_fields__}, "devices": list(stage.devices)}
             for stage in self.stages
         ]
-        return canonical_json(table).decode()
+        return table
 
 
 LISTS = ("stages", "hours")
@@ -72,6 +76,11 @@ LISTS = ("stages", "hours")
 def read_plan(file: Path) -> Plan:
     """From TOML; what it leaves out has defaults. Raises ConfigError, one line with what was wrong."""
     return _plan(Fields(read_toml(file), file.name, ConfigError))
+
+
+def plan_of(table: Mapping[str, object]) -> Plan:
+    """From a table like that of the file. Raises ConfigError."""
+    return _plan(Fields(dict(table), "plan", ConfigError))
 
 
 def stored_plan(text: str) -> Plan:
@@ -83,17 +92,6 @@ def default_plan(canaries: Iterable[str] = ()) -> Plan:
     """5 % of the devices or the named ones, a quarter, then all; a day each."""
     stages = ({"devices": list(canaries)} if canaries else {"share": 0.05}, {"share": 0.25}, {"share": 1.0})
     return _plan(Fields({"stages": list(stages)}, "plan", ConfigError))
-
-
-def members(stage: Stage, devices: Iterable[str], salt: str) -> list[str]:
-    """Who is in a stage, in the order in which they begin: of the whole fleet by a draw that `salt` decides.
-
-    A share is of at least `devices_min` devices: fewer would never decide anything.
-    """
-    known = sorted(devices, key=lambda device: hashlib.sha256(f"{salt}/{device}".encode()).digest())
-    if stage.devices:
-        return [device for device in known if device in stage.devices]
-    return known[: max(math.ceil(stage.share * len(known)), stage.devices_min)]
 
 
 def _plan(fields: Fields) -> Plan:
@@ -112,7 +110,7 @@ def _plan(fields: Fields) -> Plan:
     fields.finish()
     if not stages:
         raise fields.error(f"{fields.where} has no stage; write [[stages]] with share = 0.05, for example")
-    shares = [stage.share for stage in stages if not stage.devices]
+    shares = [stage.share for stage in stages if stage.share]
     if shares != sorted(shares):
         raise fields.error(f"{fields.where}: shares of the stages must grow, they are {', '.join(map(str, shares))}")
     return plan
@@ -121,8 +119,11 @@ def _plan(fields: Fields) -> Plan:
 def _stage(table: Fields, error: type[HeadwayError]) -> Stage:
     devices = table.strings("devices", ())
     share = table.number("share", 0.0, low=0.0, high=1.0)
-    if bool(devices) == bool(share):
-        raise error(f"{table.where} must have either devices or a share of the fleet above 0")
+    group = table.text("group", "", length_max=64)
+    if sum(map(bool, (devices, share, group))) != 1:
+        raise error(f"{table.where} must have either devices or a share of the fleet above 0 or a group")
+    if group:
+        checked_name(group, "group")
     for device in devices:
         checked_name(device, "device")
     stage = Stage(
@@ -132,6 +133,7 @@ def _stage(table: Fields, error: type[HeadwayError]) -> Stage:
         table.integer("windows_min", 50, low=2),
         table.integer("devices_min", 3, low=2),
         table.boolean("approve", False),
+        group,
     )
     table.finish()
     return stage

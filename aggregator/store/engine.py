@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 BUSY_TIMEOUT_MS = 10_000
 # advisory locks of PostgreSQL, by number: who writes, and who serves
 TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
-# option of a connection whose transaction only reads
+
+# execution option of a transaction that only reads
 READING = "headway_reading"
 
 
-def open_engine(url: str) -> Engine:
-    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
+def open_engine(url: str, reads_only: bool = False) -> Engine:
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
+
+    reads_only: transactions see one moment, hold up no writer, and can write nothing.
+    """
     address = make_url(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
     engine = create_engine(address)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin_reading if reads_only else _begin_immediate)
     elif engine.dialect.name == "postgresql":
-        event.listen(engine, "begin", _begin_alone)
+        event.listen(engine, "begin", _begin_snapshot if reads_only else _begin_alone)
     return engine
 
 
@@ -36,16 +41,35 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it; who reads needs none
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
+
+
+def _begin_reading(connection: Connection) -> None:
+    # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
+    connection.exec_driver_sql("PRAGMA query_only = ON")
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin_alone(connection: Connection) -> None:
     if connection.get_execution_options().get(READING):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # one picture of the database, as with SQLite, and nobody waits
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")
+
+
+def size_bytes(run: Callable[[Any], Any], dialect: str) -> int:
+    """Bytes of the database; of SQLite without what still waits in its log."""
+    if dialect == "sqlite":
+        pages, page_bytes = (int(run(text(f"PRAGMA {name}")).scalar()) for name in ("page_count", "page_size"))
+        return pages * page_bytes
+    return int(run(text("SELECT pg_database_size(current_database())")).scalar())
 
 
 def reason_of(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -71,12 +71,18 @@ class MemoryStore:
             self._rows = before
             raise
 
+    def reading(self) -> AbstractContextManager[None]:
+        return self.transaction()
+
     def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
         return MemoryRows(self._rows.collections, collection)
 
     @property
     def registry(self) -> MemoryRegistry:
         return MemoryRegistry(self._rows.registry, self._rows.collections)
+
+    def size_bytes(self) -> int:
+        return 0
 
     def number(self, name: str) -> int:
         return self._rows.numbers.get(name, 0)

@@ -33,6 +33,10 @@ class Store(Protocol):
         """All or nothing, durable at the end. Not nestable."""
         ...
 
+    def reading(self) -> AbstractContextManager[None]:
+        """One picture of everything, for who only reads: it waits for no writer, and none waits for it."""
+        ...
+
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         """The rows of one collection (`aggregator.store.rows`)."""
         ...
@@ -40,6 +44,10 @@ class Store(Protocol):
     @property
     def registry(self) -> RegistryTable:
         """What is known of each device, typed; filters look into it."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Bytes that the database takes; 0 in memory."""
         ...
 
     def number(self, name: str) -> int:

@@ -5,8 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
+from aggregator.store.rows.alerts import (
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
+    ALERTS,
+    SILENCES,
+    AlertActRow,
+    AlertChannelRow,
+    AlertEventRow,
+    AlertRow,
+    AlertRuleRow,
+    SilenceRow,
+)
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -37,13 +53,36 @@ from aggregator.store.rows.rollouts import (
 )
 from aggregator.store.rows.spaces import SPACES, SpaceRow
 from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
+from aggregator.store.rows.tallies import TALLIES, TallyRow
+from aggregator.store.rows.twins import (
+    DEVICE,
+    FLEET,
+    GROUP,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    WANTED_SETTINGS,
+    DeviceSinceRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    WantedSettingsRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
+    ALERTS,
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DONE_ACTS,
     GROUPS,
+    HEAD_CANDIDATES,
+    HEAD_TRIALS,
     JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
@@ -54,18 +93,38 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    SILENCES,
     SPACES,
     SUMS,
+    TALLIES,
+    TOKENS,
     TRIALS,
+    USERS,
+    WANTED_SETTINGS,
 )
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACTS",
+    "ALERT_CHANNELS",
+    "ALERT_EVENTS",
+    "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DEVICE",
+    "DONE_ACTS",
     "EVERY",
+    "FLEET",
+    "GROUP",
     "GROUPS",
+    "HEAD_CANDIDATES",
+    "HEAD_TRIALS",
     "JOIN_CODES",
     "MEMBERS",
     "NOTE",
@@ -77,14 +136,32 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SENT_SETTINGS",
+    "SETTINGS_PENDING",
+    "SETTINGS_REFUSED",
+    "SETTINGS_STATES",
+    "SILENCES",
     "SPACES",
     "SUMS",
     "TAG",
+    "TALLIES",
+    "TOKENS",
     "TRIALS",
+    "USERS",
+    "WANTED_SETTINGS",
+    "AlertActRow",
+    "AlertChannelRow",
+    "AlertEventRow",
+    "AlertRow",
+    "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DeviceSinceRow",
+    "DoneActRow",
     "GroupRow",
+    "HeadCandidateRow",
+    "HeadTrialRow",
     "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
@@ -95,7 +172,14 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SentSettingsRow",
+    "SettingsStateRow",
+    "SilenceRow",
     "SpaceRow",
     "SumRow",
+    "TallyRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
+    "WantedSettingsRow",
 ]
