@@ -166,6 +166,16 @@ def _deliveries(config: Path | None, state_dir: str | None, as_json: bool) -> No
     show_deliveries(reached(config, state_dir), as_json)
 
 
+@edge_fleet.command("heads")
+@with_place
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
+def _heads(config: Path | None, state_dir: str | None, as_json: bool) -> None:
+    """Show the feature spaces that are served side by side, and the newest head of each."""
+    from aggregator.commands.heads import show_heads
+
+    show_heads(Place(config, state_dir).store(), as_json)
+
+
 @edge_fleet.command("verify")
 @with_place
 def _verify(config: Path | None, state_dir: str | None) -> None:
