@@ -54,8 +54,9 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
 .PHONY: configuration
-configuration: $(READY) ## docs/configuration.md and the examples in systemd/, from the settings as they are declared
+configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration
+	@$(RUN) -m scripts.commands
 
 .PHONY: api
 api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared

@@ -24,9 +24,10 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import Bundles, FleetModel, Spaces, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
-from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.registry.registry import Registry
+from aggregator.remote_commands import RemoteCommands
 from aggregator.rollouts import Rollouts
-from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from aggregator.twins import Twins
 from headway.errors import RemoteError
@@ -53,7 +54,8 @@ HOUSEKEEPING_INTERVAL_S = 1.0
 BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
+TWINS = (Kind.CONFIGURATION, Kind.CONFIGURATION_STATE, Kind.COMMANDS, Kind.COMMAND_RESULTS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, *TWINS)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -88,6 +90,7 @@ class Aggregator:
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
+        self._commands = RemoteCommands(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
@@ -95,6 +98,7 @@ class Aggregator:
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.HEAD_TRIAL: self._heads.staging.on_report,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
+            Kind.COMMAND_RESULTS: self._commands.on_results,
         }
 
     @property
@@ -124,7 +128,7 @@ class Aggregator:
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
-        effects += self._clearings.take()
+        effects += [*self._clearings.take(), *self._commands.take()]
         for device, told in self._refusals.take().items():
             effects.append(self._acks.of(device, told.epoch, told=told))
         effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
@@ -149,7 +153,7 @@ class Aggregator:
             self._spaces.readmit()
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
-            effects += self._alerts.tick(now)
+            effects += [*self._commands.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)
@@ -167,6 +171,7 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()
+        self._commands.again()
         return [*self._clearings.again(), *self._spaces.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
@@ -339,4 +344,5 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.forget(device)
         self._twins.forget(device)
+        self._commands.forget(device)
         self._clearings.add(device, *RETAINED)

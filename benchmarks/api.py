@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aggregator.access import Role
-from aggregator.config import sqlite_url
 from aggregator.operations import Operator, create_token, put_user
+from aggregator.store import sqlite_url
 from aggregator.store.sql import SqlStore
 from benchmarks.registry import GOAL_MS, fill, mark, timed
 from headway.ports import SystemClock

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.policy import Limits
-from aggregator.registry import Registry, Request, list_page, put_filter_group, set_tags
+from aggregator.registry import Request, list_page, put_filter_group, set_tags
+from aggregator.registry.registry import Registry
+from aggregator.store import sqlite_url
 from aggregator.store.sql import SqlStore
 from headway.maths import ClassificationSums, Task
 from headway.wire import Event, Metrics, Reported, Status

@@ -23,6 +23,10 @@ class SlotFiles:
     pointer: Pointer = field(default_factory=Pointer)
     idle: dict[str, bytes] = field(default_factory=dict)
 
+    def point(self, pointer: Pointer) -> None:
+        """The pointer is written."""
+        self.pointer = pointer
+
     def copy(self) -> SlotFiles:
         """For a copy of the disk."""
         return SlotFiles(self.pointer, dict(self.idle))
@@ -54,7 +58,8 @@ class SimulatedSlots(Slots):
 
     def begin(self, desired: Desired) -> None:
         with self._durable():
-            self._files.idle = {"desired.json": desired.encode()}
+            self._files.idle.clear()
+            self._files.idle["desired.json"] = desired.encode()
 
     def mean(self, desired: Desired) -> None:
         with self._durable():
@@ -99,4 +104,5 @@ class SimulatedSlots(Slots):
 
     def _write(self, pointer: Pointer) -> None:
         with self._durable():
-            self._files.pointer = self.pointer = pointer
+            self._files.point(pointer)
+            self.pointer = pointer

@@ -122,4 +122,4 @@ def _revoke(config: Path | None, state_dir: str | None, id: str) -> None:
     end_token(reached(config, state_dir), id)
 
 
-ACCESS_COMMANDS: tuple[click.Command, ...] = (_api, users, tokens)
+COMMANDS: tuple[click.Command, ...] = (_api, users, tokens)

@@ -121,4 +121,4 @@ def _end_silence(config: Path | None, state_dir: str | None, number: int) -> Non
     unsilence_alerts(Place(config, state_dir).store(), SystemClock(), number)
 
 
-ALERT_COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)
+COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)

@@ -9,13 +9,8 @@ from collections.abc import Sequence
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.operations import DayView
 from aggregator.reach import Fleet
-from aggregator.registry import (
-    UNKNOWN_DEVICE,
-    DeviceView,
-    Request,
-    as_plain,
-)
-from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow
+from aggregator.registry import DeviceView, Request, as_plain
+from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow
 from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable

@@ -82,4 +82,4 @@ def _broker_config(config: Path | None, state_dir: str | None, **given: Any) -> 
     write_broker_config(Place(config, state_dir).configured(), SystemClock(), **given)
 
 
-ENROLMENT_COMMANDS: tuple[click.Command, ...] = (_enroll, _revoke, _certificates, _join_server, _broker_config)
+COMMANDS: tuple[click.Command, ...] = (_enroll, _revoke, _certificates, _join_server, _broker_config)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aggregator.commands.place import STATE_DIR, Place
+from aggregator.commands.place import Place
+from aggregator.store import STATE_DIR
 from headway.command_line import file_path, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock

@@ -124,6 +124,26 @@ def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     forget(reached(config, state_dir), name)
 
 
+@click.command("remove", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Subtract what a device contributed and forget the device."""
+    from aggregator.commands.devices import remove_device
+
+    remove_device(device, reached(config, state_dir), SystemClock())
+
+
+@click.command("readmit", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Count again what was set aside of a device."""
+    from aggregator.commands.devices import readmit
+
+    readmit(device, reached(config, state_dir))
+
+
 def _named(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     if not name:
@@ -131,4 +151,4 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
-REGISTRY_COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups)
+COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _readmit)

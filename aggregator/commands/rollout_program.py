@@ -77,3 +77,5 @@ for _name, _help in ACTS.items():
     _with_remark = option("--remark", default="", metavar="TEXT", help="Why; kept with the act")(_act(_name))
     _with_name = click.argument("name", metavar="NAME")(_with_remark)
     rollout.command(_name, cls=Command, help=_help)(with_place(_with_name))
+
+COMMANDS: tuple[click.Command, ...] = (rollout,)

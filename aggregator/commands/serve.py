@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
+from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.commands.known_bundles import KnownBundles, keep_served
 from aggregator.commands.monitoring import monitored
 from aggregator.commands.telling import channels_of, telling
-from aggregator.config import DATABASE, Settings
+from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.service import Service
+from aggregator.store import DATABASE
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_variant
-from headway.errors import StoreError
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -33,7 +31,7 @@ def serve(settings: Settings) -> int:
     stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
-    with _alone(settings.state_dir):
+    with alone(settings.state_dir):
         while _serve_one_bundle(settings, stop):
             logging.getLogger("headway.aggregator").info(
                 "the fleet has moved to another bundle; starting again with it"
@@ -69,18 +67,3 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         superseded = service.run()
     store.close()
     return superseded
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory's lock: two services on one store would each publish their own sum."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        lock = (state_dir / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(f"another aggregator runs on {state_dir}; stop it or give another --state-dir") from error
-    except OSError as error:
-        raise StoreError(f"cannot use {state_dir}: {error.strerror or error}") from error
-    with lock:
-        yield

@@ -60,4 +60,4 @@ def _configuration(config: Path | None, state_dir: str | None, device: str | Non
         show_settings(device, store, SystemClock(), as_json)
 
 
-SETTINGS_COMMANDS: tuple[click.Command, ...] = (_configure, _configuration)
+COMMANDS: tuple[click.Command, ...] = (_configure, _configuration)

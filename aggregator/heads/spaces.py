@@ -10,14 +10,14 @@ Versions are counted over all spaces: so a device that moves sees them only grow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.space import Space
-from aggregator.heads.told_cautions import Cautions, set_back_unopened
+from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
 from aggregator.policy import Policy
 from aggregator.rates import Rates
@@ -64,6 +64,9 @@ class Spaces:
             if row.space not in self._open and not row.archived_s and len(self._open) < policy.limits.spaces_max:
                 self._opened(row.space)
         self._notes.clear()
+        if store.number(SET_BACK):
+            self._went_back(self._open.values())
+            store.put_number(SET_BACK, 0)
 
     @property
     def size_max(self) -> int:
@@ -171,16 +174,19 @@ class Spaces:
         before = self.default.heads.version
         effects = (space or self.default).heads.retained(payload, own=space is not None)
         if self.default.heads.version > before:
-            for other in self._open.values():
-                if other is not space:
-                    other.heads.store_went_back()
-            set_back_unopened(self._store, self._unopened())
+            self._went_back(other for other in self._open.values() if other is not space)
         return effects
 
     @property
     def _publishing(self) -> list[Space]:
         """Those that may publish: versions are counted over all spaces, so none may before it is known how far."""
         return [self.default] if self.default.heads.asking else [*self._open.values()]
+
+    def _went_back(self, served: Iterable[Space]) -> None:
+        """The store is of an older day, or new: these spaces and all that have no sum know less than was told."""
+        for space in served:
+            space.heads.store_went_back()
+        set_back_unopened(self._store, self._unopened())
 
     def _unopened(self) -> list[str]:
         return [name for name in self._store.spaces() if name not in self._open]

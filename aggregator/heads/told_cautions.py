@@ -12,6 +12,8 @@ from aggregator.store.rows import RIPE
 from headway.wire import space_name
 
 WITHHELD, WARY = "prior_withheld", "prior_wary"
+# 1 once a backup was put in the store's place, until the service has started with it
+SET_BACK = "store_set_back"
 YES, NO = 1, 2
 
 # counters of what is not in the told sum: nothing is; and nothing is, and what was told may be newer than the store

@@ -29,7 +29,7 @@ from aggregator.operations.deliveries import (
     shelve,
     shelved,
 )
-from aggregator.operations.devices import DayView, DeviceInFull, device_in_full, device_page
+from aggregator.operations.devices import DayView, DeviceInFull, day_view, device_in_full, device_page
 from aggregator.operations.durations import duration_s
 from aggregator.operations.history import HeadView, audit_page, last_audit, plain_audit, plain_events, published_head
 from aggregator.operations.marks import (
@@ -82,6 +82,7 @@ __all__ = [
     "configure",
     "counted",
     "create_token",
+    "day_view",
     "delete_bundle",
     "described",
     "device_in_full",

@@ -43,7 +43,7 @@ def device_in_full(operator: Operator, name: str, days_max: int) -> DeviceInFull
     view = device_view(operator.store, operator.the(name))
     days = days_of(operator.store, view.row, days_max)
     groups = groups_of(operator.store, name, operator.now_s)
-    return DeviceInFull(view, tuple(groups), tuple(_day(day, view.row) for day in days))
+    return DeviceInFull(view, tuple(groups), tuple(day_view(day, view.row) for day in days))
 
 
 def device_page(operator: Operator, request: Request) -> Page:
@@ -51,7 +51,8 @@ def device_page(operator: Operator, request: Request) -> Page:
     return list_page(operator.store, request, operator.now_s)
 
 
-def _day(day: DayRow, row: RegistryRow) -> DayView:
+def day_view(day: DayRow, row: RegistryRow) -> DayView:
+    """row: of the device whose day it is."""
     date = (EPOCH_BEGAN + timedelta(days=day.day)).strftime("%Y-%m-%d")
     if day.labels <= 0 or row.served_accuracy is None:
         return DayView(date, day.labels, None, None, day.bytes)

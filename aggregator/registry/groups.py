@@ -11,7 +11,7 @@ from aggregator.store import Store
 from aggregator.store.rows import GROUPS, MEMBERS, GroupRow, MemberRow
 from headway.errors import ConfigError, ConflictError, UnknownNameError
 from headway.fields import nearest
-from headway.wire import checked_name
+from headway.names import checked_name
 
 GROUPS_MAX = 500
 # groups that one filter may come to speak of, those inside groups included, each as often as it is named

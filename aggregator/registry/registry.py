@@ -13,8 +13,8 @@ from aggregator.effects import Instant, Note, Refused
 from aggregator.places import HOUR_S, Places
 from aggregator.policy import Limits
 from aggregator.rates import Rates
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.derived import (
-    backfill,
     on_day,
     typed_row,
     with_bytes,
@@ -25,14 +25,13 @@ from aggregator.registry.derived import (
 )
 from aggregator.registry.happenings import Happenings
 from aggregator.registry.properties import replace_attributes
-from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow, Store
+from aggregator.store import UNKNOWN_DEVICE, DeviceRow, EventRow, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import SUMS, Task
 from headway.wire import Event, Health, Kind, Metrics, Reported, Status
 
-UNKNOWN_DEVICE = ""
 Handler = Callable[[str, bytes, Instant], None]
 DRIFT = "drift"
 DAYS_KEPT = 400

@@ -143,6 +143,10 @@ class Uplink:
         if self._upload is not None:
             self._upload.reconnected()
 
+    def hurry(self) -> None:
+        """Send at once, acknowledged or not, as soon as the aggregator's pace allows it."""
+        self._fresh = self._doubted = True
+
     def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
         self.pace_s, self.refusal_pause_s = ack.pace_s, refusal_pause_s

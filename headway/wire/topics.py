@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from headway.errors import ConfigError, RemoteError
+from headway.errors import RemoteError
+from headway.names import NAME
 
 PREFIX = "headway/v1"
 ALL = "_all"
 AGGREGATOR = "_aggregator"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # stands in the place of a device: everyone whose bundle has this feature space, by the first digits of its fingerprint
 SPACE_DIGITS = 16
 SPACE = re.compile(rf"_space-[0-9a-f]{{{SPACE_DIGITS}}}")
@@ -31,8 +31,10 @@ class Kind(StrEnum):
     HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
+    COMMAND_RESULTS = "command-results"
     DESIRED = "desired"
     CONFIGURATION = "configuration"
+    COMMANDS = "commands"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
@@ -53,10 +55,13 @@ FROM_DEVICES = (
     Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
+    Kind.COMMAND_RESULTS,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
+TO_DEVICES = (
+    Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.COMMANDS, Kind.CANDIDATE
+)  # fmt: skip
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
@@ -92,16 +97,6 @@ def parse_topic(text: str) -> Address:
     if kind not in Kind.__members__.values():
         raise RemoteError(f"topic {text[:120]!r} ends in an unknown kind")
     return Address(fleet, device, Kind(kind))
-
-
-def checked_name(text: str, what: str) -> str:
-    """A fleet or device name fit for a topic level. Raises ConfigError with the rule."""
-    if not NAME.fullmatch(text):
-        raise ConfigError(
-            f"{what} {text!r} is not a valid name; use 1 to 64 letters, digits, '.', '_' or '-', "
-            "starting with a letter or digit"
-        )
-    return text
 
 
 def space_name(space: str) -> str:

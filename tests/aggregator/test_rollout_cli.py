@@ -76,6 +76,17 @@ def test_a_rollout_is_begun_shown_and_acted_on(state_dir: Path, capsys: pytest.C
     assert kept.why.startswith("halt by local:")
 
 
+def test_a_stage_that_is_approved_before_anybody_looked_still_has_its_devices(
+    state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleet(state_dir, "start", "spring", str(state_dir / "two.hwb")) == 0
+    assert fleet(state_dir, "approve", "spring") == 0
+    tick(state_dir)
+    capsys.readouterr()
+    assert fleet(state_dir, "show", "spring") == 0
+    assert capsys.readouterr().out.count("sent") == 3
+
+
 def test_a_dry_run_says_who_and_when_and_writes_nothing(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fleet(state_dir, "start", "spring", str(state_dir / "two.hwb"), "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()

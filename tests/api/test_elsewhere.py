@@ -13,7 +13,7 @@ from aggregator.cli import main
 from aggregator.effects import Instant
 from aggregator.policy import Limits
 from aggregator.reach import RemoteFleet
-from aggregator.registry import Registry
+from aggregator.registry.registry import Registry
 from headway.errors import TransportError
 from headway.wire import Reported
 from headway_client import ApiUnreachable, Client

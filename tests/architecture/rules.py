@@ -28,6 +28,8 @@ BY_PATH = {
     "aggregator.enrolment.enrolment": "loads cryptography",
     "aggregator.enrolment.revocation": "loads cryptography",
     "aggregator.enrolment.endpoint": "loads FastAPI",
+    "aggregator.registry.derived": "loads NumPy",
+    "aggregator.registry.registry": "loads NumPy",
     "aggregator.access.passwords": "loads argon2",
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",

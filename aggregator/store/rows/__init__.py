@@ -21,6 +21,7 @@ from aggregator.store.rows.alerts import (
     SilenceRow,
 )
 from aggregator.store.rows.audit import AUDIT, AuditRow
+from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -80,6 +81,7 @@ EVERY: tuple[Collection[Any], ...] = (
     CERTIFICATES,
     DAYS,
     DONE_ACTS,
+    DEVICE_COMMANDS,
     GROUPS,
     HEAD_CANDIDATES,
     HEAD_TRIALS,
@@ -102,6 +104,7 @@ EVERY: tuple[Collection[Any], ...] = (
     SUMS,
     TALLIES,
     TOKENS,
+    SUPPORTED_COMMANDS,
     TRIALS,
     USERS,
     WANTED_SETTINGS,
@@ -118,6 +121,7 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DEVICE_COMMANDS",
     "DONE_ACTS",
     "EVERY",
     "FLEET",
@@ -143,6 +147,7 @@ __all__ = [
     "SILENCES",
     "SPACES",
     "SUMS",
+    "SUPPORTED_COMMANDS",
     "TAG",
     "TALLIES",
     "TOKENS",
@@ -156,6 +161,7 @@ __all__ = [
     "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
+    "CommandRow",
     "DayRow",
     "DeviceSinceRow",
     "DoneActRow",
@@ -177,6 +183,7 @@ __all__ = [
     "SilenceRow",
     "SpaceRow",
     "SumRow",
+    "SupportedCommandsRow",
     "TallyRow",
     "TokenRow",
     "TrialRow",
