@@ -11,17 +11,20 @@ from pathlib import Path
 
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.standby import stood_by
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.service import Service
-from aggregator.store.sql import SqlStore
+from aggregator.store.serving import ServingPlace, ServingStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import StopRequest
+
+LOG = logging.getLogger("headway.aggregator")
 
 
 def serve(settings: Settings) -> int:
@@ -30,11 +33,10 @@ def serve(settings: Settings) -> int:
     stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
-    with _alone(settings.state_dir):
-        while _serve_one_bundle(settings, stop):
-            logging.getLogger("headway.aggregator").info(
-                "the fleet has moved to another bundle; starting again with it"
-            )
+    with _alone(settings.state_dir), ServingPlace(settings.database) as place:
+        if stood_by(place, stop):
+            while _serve_one_bundle(settings, stop):
+                LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
@@ -42,7 +44,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
-    store = SqlStore(settings.database)
+    store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     with store.transaction():

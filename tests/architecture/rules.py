@@ -20,6 +20,7 @@ BY_PATH = {
     "aggregator.enrolment.enrolment": "loads cryptography",
     "aggregator.enrolment.revocation": "loads cryptography",
     "aggregator.enrolment.endpoint": "loads FastAPI",
+    "aggregator.store.serving": "loads SQLAlchemy",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
