@@ -23,11 +23,14 @@ class Clearings:
     def add(self, device: str, *kinds: Kind) -> None:
         """What is retained of a device under these kinds must go."""
         for kind in kinds:
-            name = topic(self._fleet, device, kind)
-            self._store.put_clearing(name)
-            self._waiting.add(name)
-            if name not in self._now:
-                self._now.append(name)
+            self.add_topic(topic(self._fleet, device, kind))
+
+    def add_topic(self, name: str) -> None:
+        """What is retained on a topic must go."""
+        self._store.put_clearing(name)
+        self._waiting.add(name)
+        if name not in self._now:
+            self._now.append(name)
 
     def forget(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more, or what it retains is new."""

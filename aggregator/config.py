@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.alerts import EmailSettings, WebhookSettings
 from aggregator.enrolment import EnrolmentSettings
+from aggregator.monitoring import MetricsSettings
 from aggregator.policy import Policy
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -63,6 +65,9 @@ class Settings:
     policy: Policy = table(Policy())
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
+    webhook: WebhookSettings = table(WebhookSettings(), "webhook", doc="A web address that is told of alerts.")
+    email: EmailSettings = table(EmailSettings(), "email", doc="Who is told of alerts by mail, by which relay.")
+    metrics: MetricsSettings = table(MetricsSettings(), "metrics", doc="Where Prometheus scrapes.")
     enrolment: EnrolmentSettings = table(
         EnrolmentSettings(), "enrolment", doc="Where devices join, and what the broker needs for it."
     )

@@ -13,8 +13,9 @@ State in memory is only what the store can give back: after a StoreError build a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
+from aggregator.acknowledgements import Acknowledgements
+from aggregator.alerts import Alerts
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
@@ -22,19 +23,19 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
 from aggregator.policy import Policy
-from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer, RefusalAnswers
+from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry import UNKNOWN_DEVICE, Registry
 from aggregator.rollouts import Rollouts
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
+from aggregator.twins import Twins
 from headway.errors import RemoteError
 from headway.maths import Statistics
-from headway.ports import Outgoing, Received
+from headway.ports import Received
 from headway.wire import (
     AGGREGATOR,
     ALL,
     REPORT_BYTES_MAX,
-    Ack,
     Address,
     Kind,
     Parting,
@@ -46,12 +47,14 @@ from headway.wire import (
     is_change,
     is_part,
     parse_topic,
-    topic,
 )
 
 HOUSEKEEPING_INTERVAL_S = 1.0
 # the number under which the store counts the starts of the service
 BOOT = "boot"
+
+# what a broker retains of a device beside its statistics
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -67,19 +70,23 @@ class Aggregator:
         self._priors = Priors(fleet, model, policy, store, self._heads)
         self._registry = Registry(store, policy.limits, len(model.classes), model.task)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
+        self._acks = Acknowledgements(fleet, store, self._assemblies, policy.pace_s)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
         self._branches = Branches(store, model.space)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
-        self._clearings = Clearings(fleet, store)
-        self._deliveries = deliveries
+        self._clearings, self._deliveries = Clearings(fleet, store), deliveries
+        self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
+        self._twins = Twins(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
+            Kind.HEAD_TRIAL: self._heads.staging.on_report,
+            Kind.CONFIGURATION_STATE: self._twins.on_state,
         }
 
     @property
@@ -104,15 +111,15 @@ class Aggregator:
             effects += self._receive_one(message, now)
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
-            self._let_go(device, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+            self._let_go(device)
         effects += self._clearings.take()
         for device, told in self._refusals.take().items():
-            effects.append(self._acknowledgement(device, told.epoch, told=told))
-        effects += [self._acknowledgement(*sender, parting) for sender, parting in self._touched.items()]
+            effects.append(self._acks.of(device, told.epoch, told=told))
+        effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
         self._touched.clear()
         for update in self._branches.take_counted():
-            counted = Ack(update.epoch, update.counter, update.sequence, self._policy.pace_s, update.run_id)
-            effects.append(Outgoing(topic(self._fleet, update.device, Kind.ACK), counted.encode()))
+            history = update.epoch, update.counter, update.sequence, update.run_id
+            effects.append(self._acks.counted(update.device, *history))
         self._heads.kept.keep()
         return effects
 
@@ -128,7 +135,8 @@ class Aggregator:
             for device in self._store.removal_requests():
                 effects += self._remove(device)
             self._heads.readmit()
-            effects += self._rollouts.tick(now)
+            effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
+            effects += self._alerts.tick(now)
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         if self._heads.due(now):
@@ -143,8 +151,10 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
+        self._alerts.connected()
         if self._deliveries is not None:
             self._deliveries.again()
+        self._twins.again()
         return [*self._clearings.again(), *self._heads.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
@@ -312,36 +322,20 @@ class Aggregator:
             self._clearings.add(device, Kind.STATISTICS)
             raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
-    def _acknowledgement(
-        self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED
-    ) -> Outgoing:
-        """What the store holds of (device, epoch), whatever the last message was; and why one was refused."""
-        known = self._store.statistics(device, epoch)
-        sequence, taken = self._store.sequence(device, epoch), TakenUpdate.stored(self._store, device, epoch)
-        counter = taken.counter if known is None else known.counter
-        run_id = (
-            self._store.sequence_run_id(device, epoch)
-            if known is None
-            else StatisticsReport.read_history(known.payload).run_id
-        )
-        removed = known is None and self._store.is_removed(device, epoch)
-        progress = self._assemblies.progress(device, epoch)
-        ack = Ack(epoch, counter, sequence, self._policy.pace_s, run_id, *progress, removed, parting)
-        ack = replace(ack, refused=told.reason, problem=told.problem)
-        return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
-
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         epoch = self._registry.newest_epoch(device)
         removed = self._heads.remove(device)
-        self._let_go(device, Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED)
+        self._clearings.add(device, Kind.STATISTICS)
+        self._let_go(device)
         effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask
-        effects += [self._acknowledgement(device, epoch)] if epoch else []
+        effects += [self._acks.of(device, epoch)] if epoch else []
         return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
 
-    def _let_go(self, device: str, *retained: Kind) -> None:
-        """Nothing is ordered for the device any more, and the broker is to forget what it retains of these kinds."""
+    def _let_go(self, device: str) -> None:
+        """Nothing is ordered for the device any more, and the broker is to forget what it retains of it."""
         if self._deliveries is not None:
             self._deliveries.forget(device)
-        self._clearings.add(device, *retained)
+        self._twins.forget(device)
+        self._clearings.add(device, *RETAINED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headway.settings import choice, integer, number, table
+from headway.settings import boolean, choice, integer, number, table
 
 
 class Method(StrEnum):
@@ -88,6 +88,17 @@ class DeliveryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """When alerts open and close, and how many are kept."""
+
+    interval_s: float = number(10.0, low=1.0, high=3600.0, doc="Seconds between two looks at the rules of alerts.")
+    kept_max: int = integer(
+        10_000, low=1, high=1_000_000, doc="Alerts that are over and kept, and events of alerts; the oldest go."
+    )
+    mqtt: bool = boolean(False, doc="Whether open alerts are retained on topics of the broker.")
+
+
+@dataclass(frozen=True, slots=True)
 class AveragingPolicy:
     """How gradient updates become a head, for ``method = "average"``."""
 
@@ -108,6 +119,28 @@ class AveragingPolicy:
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
     samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTrialPolicy:
+    """How new heads are tried before everybody gets them."""
+
+    share: float = number(
+        0.0,
+        low=0.0,
+        high=1.0,
+        doc='Share of the fleet that tries a new head on its labels before it is published, for method = "exact"; 0: '
+        "heads are published at once.",
+    )
+    margin: float = number(
+        0.05, low=0.0, high=2.0, doc="Paired loss that a head may be worse by; 1 is a wrong answer for every window."
+    )
+    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that a verdict needs.")
+    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
+    devices_min: int = integer(3, low=2, doc="Fewest devices that try a head, and that have labels for a verdict.")
+    patience_s: float = number(
+        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a head that stays undecided is dropped."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +194,9 @@ class Policy:
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'
     )
+    head_trial: HeadTrialPolicy = table(
+        HeadTrialPolicy(), "head_trial", doc="New heads tried by a few devices before everybody gets them."
+    )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
+    alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")
     limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
+from aggregator.monitoring import NotWatched, Watch
 from aggregator.store import Store
 from headway.errors import TransportError
 from headway.ports import (
@@ -97,7 +98,7 @@ class Service:
     """Runs one fleet's aggregator until it is asked to stop.
 
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
-    requests to end; by default only `stop` makes one.
+    requests to end; by default only `stop` makes one. watch: who counts what it does.
     """
 
     def __init__(
@@ -110,11 +111,13 @@ class Service:
         clock: Clock,
         notifier: SystemdNotifier,
         stop: StopRequest | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
         self._inbox = Inbox(limits.queue_messages_max)
         self._stop = StopRequest() if stop is None else stop
+        self._watch = NotWatched() if watch is None else watch
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
         with store.transaction():
             self._boot = store.number(BOOT) + 1
@@ -176,6 +179,7 @@ class Service:
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
         effects: list[Effect] = [self._status(online=True)] if greeting else []
         cleared = self._cleared(events)
+        transaction_s = None
         if received or again or cleared or self._core.due(now):
             with self._store.transaction():
                 self._core.cleared(cleared)
@@ -183,6 +187,8 @@ class Service:
                     effects += self._core.connected(now)
                 effects += self._core.receive(received, now)
                 effects += self._core.tick(now)
+            transaction_s = self._clock.monotonic_s() - now.monotonic_s
+        self._watch.turned(events, transaction_s, self._inbox.waits)
         self._stored += len(received)
         for event in events:
             self._log_connection(event)
@@ -201,6 +207,7 @@ class Service:
             token = self._transport.publish(effect)
             sent = token is not None
             self._lost += not sent
+            self._watch.sent(effect, sent)
             if clearing and token is not None:
                 self._clearing[token] = effect.topic
             # a window full of acks refuses a head too, and no connection need follow

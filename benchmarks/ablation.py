@@ -19,9 +19,9 @@ from benchmarks.ours import features_of
 from benchmarks.peers import Contender
 from benchmarks.stream import Stream
 from benchmarks.tasks import Device, Task
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact import ExactSettings, Recipe
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
 from headway.bundle import Variant

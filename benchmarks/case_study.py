@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.gradient import CANDIDATE
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sync import SyncState

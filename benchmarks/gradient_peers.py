@@ -69,8 +69,8 @@ def ours(size: int, optimizer: str) -> Steps:
 
 def ours_on_device(size: int) -> Steps:
     """What a device does for a label: draw 31 rehearsed int8 rows, convert, step with momentum, remember the row."""
-    from edge_agent.config import LearnerSettings
     from edge_agent.learner.gradient import GradientTrainer
+    from edge_agent.learner_settings import LearnerSettings
     from headway.bundle import Backbone, TrainingRows, Variant
     from headway.maths import FeatureMap, Head, HeadInput, HeadKind, Preprocessing, Statistics
 

@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks import many_features
 from benchmarks.many_features import drifting
 from benchmarks.stream import Stream
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import Int64
 from headway.maths import Posterior, Statistics, TrainingPrior
 from headway.tensors import encode_tensors

@@ -31,7 +31,7 @@ from benchmarks.ours import Headway, features_of
 from benchmarks.peers import EPOCHS_OF_FEW, Contender, LastLabel, peers
 from benchmarks.rows import TASKS
 from benchmarks.tasks import Device, Task
-from edge_agent.config import LearnerSettings
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.arrays import Int64
 from headway.maths import ClassificationSums

@@ -30,8 +30,8 @@ from benchmarks.ours import features_of
 from benchmarks.peers import EPOCHS_OF_FEW, Contender, LastLayer
 from benchmarks.rows import TASKS
 from benchmarks.tasks import Device, Task
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.arrays import Float32, Int64
 from headway.bundle import Variant

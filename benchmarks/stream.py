@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from edge_agent.sync import SyncState
 from headway.arrays import Float32, Int64

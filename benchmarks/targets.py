@@ -34,9 +34,10 @@ from benchmarks.backbones import CACHE, EMBEDDING
 from benchmarks.ours import features_of
 from benchmarks.target_tasks import TASKS, TargetTask
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from edge_agent.sync import SyncState
 from headway.arrays import AnyArray, Float32, Float64

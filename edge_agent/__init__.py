@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_agent.config import LearnerSettings
     from edge_agent.embed import Learner, Prediction
+    from edge_agent.learner_settings import LearnerSettings
 
 __all__ = ["Learner", "LearnerSettings", "Prediction"]
 

@@ -25,12 +25,13 @@ from edge_agent.learner import (
     LearnLabel,
     Operation,
     Prediction,
-    apply,
 )
 from edge_agent.persistence import persistence_of
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
 from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
+from edge_agent.trial import HeadTrial, Trial
+from edge_agent.trial_settings import TrialSettings
 from headway.arrays import AnyArray
 from headway.class_changes import ClassChanges
 from headway.errors import RemoteError
@@ -60,6 +61,7 @@ class Agent:
         waiting_rows_max: int = UNBOUNDED,
         waiting_bytes_max: int = UNBOUNDED,
         run_id: int = 0,
+        trial: TrialSettings | None = None,
         draw: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.device, self.learner, self.settings = device, learner, settings
@@ -73,7 +75,10 @@ class Agent:
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
-        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, self.event_log)
+        trial = trial or TrialSettings()
+        self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
+        parts = (self.labelling.queue, self.outbox.feedback, self.event_log, self.trial, self.head_trial)
+        self._persisted: tuple[Persisted, ...] = parts
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
@@ -161,7 +166,8 @@ class Agent:
             self._begin_run()
         if isinstance(operation, LearnLabel) and self.learner.trainer.finishes_update and self._has_room:
             operation = replace(operation, takes_update=True)
-        applied = apply(self.learner, operation)
+        self.head_trial.watch(operation)
+        applied = self.trial.beside(operation)
         if not applied.changed:
             return False
         self._checkpointer.note(operation)
@@ -247,14 +253,7 @@ class Agent:
     def begin_anew(self) -> Changes:
         """Begin a new epoch, because the old one was removed on request: all that is known here stays here, and only
         what is learned from now on is sent. Commit at once."""
-        epoch = self.sync_state.epoch
-        if not self.epochs.exact:
-            self.learner.trainer.take_update()  # what was about to be sent
-        self.epochs.begin_anew(self._draw)
-        self.removed = (
-            f"what this device had told under epoch {epoch} was removed from the fleet on request; it keeps what "
-            "it learned, and tells only what it learns from now on, under a new epoch"
-        )
+        self.removed = self.epochs.begin_anew(self._draw)
         return self._enter_new_epoch(ALL_ROWS)
 
     def _enter_new_epoch(self, dropped: int) -> Changes:

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import headway
 from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
-from edge_agent.config import LearnerSettings, read_config, read_learner_settings
-from edge_agent.daemon import Daemon
+from edge_agent.config import read_config, read_learner_settings
+from edge_agent.daemon import run_once
+from edge_agent.learner_settings import LearnerSettings
+from edge_agent.remote import RemoteConfiguration
 from headway.class_changes import ClassChanges
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
@@ -51,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
-    config, clock = read_config(options.config), SystemClock()
-    while Daemon(config, clock, stop=stop).run(once=options.once):
+    remote, clock = RemoteConfiguration(options.config), SystemClock()
+    while run_once(remote, clock, stop, once=options.once):
         logging.getLogger("edge-agent").info("starting again")
     return 0
 

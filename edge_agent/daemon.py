@@ -12,17 +12,20 @@ import logging
 import os
 import queue
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCondition
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256
-from edge_agent.delivery.selftest import Subprocess
+from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
+from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import Spool
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
-from headway.errors import ConfigError, StoreError
+from edge_agent.trial import Shadow, Subprocess, Trials
+from headway.bundle import Variant, read_public_key, read_variant
+from headway.errors import ConfigError, HeadwayError, StoreError
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Clock, Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -42,7 +45,8 @@ CONDITION_INTERVAL_S = 10.0
 class Daemon:
     """One run of the agent, from its configuration to its last commit.
 
-    stop: hears that the process is to end, also before and after this run; by default nobody can ask.
+    stop: hears that the process is to end, also before and after this run; by default nobody can ask. remote: decides
+    about settings from afar, which `config` holds; None takes none.
     """
 
     def __init__(
@@ -51,10 +55,20 @@ class Daemon:
         clock: Clock,
         build_transport: Callable[..., Transport] = MqttTransport,
         stop: StopRequest | None = None,
+        remote: RemoteConfiguration | None = None,
     ) -> None:
         self._clock, self._stop = clock, StopRequest() if stop is None else stop
         self._restart = False
         self._lock = _lock(config.state_dir)
+        self._remote = remote
+        try:
+            self._build(config, build_transport)
+        except BaseException:
+            os.close(self._lock)  # or this process could not start with another configuration
+            raise
+
+    def _build(self, config: AgentConfig, build_transport: Callable[..., Transport]) -> None:
+        clock = self._clock
         self._slots = Slots(config.state_dir, config.bundle)
         opened = open_bundle(config, self._slots, clock)
         self._agent = opened.agent
@@ -64,6 +78,7 @@ class Daemon:
         self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
         self._stop.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
+        self._trials = self._build_trials(config, opened) if config.mqtt is not None else None
         self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
 
         def connect(last_will: Outgoing) -> Transport:
@@ -85,6 +100,8 @@ class Daemon:
             stop=self._stop,
             folder=self._slots.store_dir,
             health=HealthReports(config.health, LinuxMachineHealth(config.state_dir)),
+            trials=self._trials,
+            remote=self._remote,
         )
 
     def run(self, *, once: bool = False) -> bool:
@@ -112,7 +129,9 @@ class Daemon:
         self._loop.store.current.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
-        restart = self._restart or (self._installer is not None and self._installer.restart)
+        if self._remote is not None:
+            self._remote.stopped(self._clock.monotonic_s())
+        restart = self._restart or any(each is not None and each.restart for each in (self._installer, self._remote))
         return restart and not self._stop.requested
 
     def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
@@ -121,6 +140,8 @@ class Daemon:
             return
         loop.start()
         notifier.ready()
+        if self._remote is not None:
+            self._remote.began(self._clock.monotonic_s())
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
         told, write_at_s = loop.condition_in_full, deadline_s
@@ -153,14 +174,39 @@ class Daemon:
             return None
 
         def start_test(bundle: Path, release_min: int) -> SelfTest:
-            return Subprocess(bundle, release_min, config.public_key, settings.selftest_timeout_s, clock)
+            return selftest.Subprocess(bundle, release_min, config.public_key, settings.selftest_timeout_s, clock)
 
         def counted() -> tuple[int, int]:
             state = opened.agent.sync_state
             return state.boot, state.consumed
 
         running, sha256 = (opened.variant.release, opened.variant.space), file_sha256(self._slots.bundle)
-        return Installer(self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s())
+        remote = self._remote
+        return Installer(
+            self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s(),
+            trials=self._trials, held=lambda: remote is not None and remote.on_trial,
+        )  # fmt: skip
+
+    def _build_trials(self, config: AgentConfig, opened: Opened) -> Trials | None:
+        if not config.trial.enabled or not config.delivery.enabled:
+            return None
+        key = None if config.public_key is None else read_public_key(config.public_key)
+
+        def read(bundle: Path) -> Variant:
+            # its backbones run elsewhere
+            return replace(read_variant(bundle, public_key=key), backbones=())
+
+        def open_shadow(bundle: Path) -> Shadow:
+            return Subprocess(
+                bundle,
+                config.public_key,
+                opened.pipeline,
+                self._clock,
+                window_s_max=config.trial.window_s_max,
+                start_s_max=config.delivery.selftest_timeout_s,
+            )
+
+        return Trials(opened.agent.trial, opened.variant, read, open_shadow, config.trial.report_interval_s)
 
     def _wait(self, timeout_s: float) -> None:
         """Handle what arrived, the rest after another turn; block for the first event at most `timeout_s`."""
@@ -176,6 +222,21 @@ class Daemon:
                 event = self._events.get_nowait()
         except queue.Empty:
             return
+
+
+def run_once(remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool) -> bool:
+    """One run with the configuration that holds now; True when another one should follow.
+
+    A run that does not even begin with settings on trial is followed by one without them.
+    """
+    config = remote.begin()
+    try:
+        daemon = Daemon(config, clock, stop=stop, remote=remote)
+    except HeadwayError as error:
+        if remote.failed(str(error)):
+            return not stop.requested
+        raise
+    return daemon.run(once=once)
 
 
 def write_condition(lock: int, text: str, detail: bytes = b"") -> None:

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.store import CHECKED_NAMES, Extent

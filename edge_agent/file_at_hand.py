@@ -14,6 +14,7 @@ from edge_agent.agent import Agent
 from edge_agent.effects import Answer, LabelCounts
 from edge_agent.pipeline import Features, Pipeline
 from edge_agent.sensors import Claimed
+from headway.arrays import Float32
 from headway.errors import DataError
 from headway.samples import Samples
 
@@ -38,6 +39,7 @@ class FileAtHand:
         self._checked = 0
         self._features: Features | None = None
         self._features_row = 0
+        self._windows: Float32 | None = None
         self._brings_windows = samples.has_windows and len(samples) > 0
 
     @property
@@ -105,6 +107,9 @@ class FileAtHand:
         features = self._unit(pipeline, start).rows(start % UNIT_ROWS, stop - start + start % UNIT_ROWS)
         labels = samples.y[start:stop] if learns and samples.y is not None else None
         ids = samples.ids[start:stop] if learns and samples.ids is not None else None
+        if learns and self._windows is not None:
+            first = start % UNIT_ROWS
+            agent.trial.see(self._windows[first : first + len(features)], features, ids, labels)
         answer = agent.process(features, labels, ids, until=until)
         self.row += len(answer)
         self.learned = max(self.learned, self.row)
@@ -120,7 +125,8 @@ class FileAtHand:
         if self._features is None or self._features_row != start:
             stop = min(start + UNIT_ROWS, len(self.samples))
             with _Rows(start, stop):
-                self._features, self._features_row = pipeline.features(self.samples.windows(start, stop)), start
+                windows = self.samples.windows(start, stop)
+                self._features, self._features_row, self._windows = pipeline.features(windows), start, windows
         return self._features
 
 

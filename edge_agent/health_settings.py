@@ -19,6 +19,7 @@ class HealthSettings:
         low=1.0,
         high=7 * 86_400,
         key="health.interval_s",
+        remote=True,
         doc="Seconds between two messages to the aggregator about disk, memory and temperature.",
     )
     attributes: Mapping[str, str] = names(

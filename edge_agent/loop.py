@@ -10,12 +10,10 @@ any two effects.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import headway
 from edge_agent.agent import Agent
 from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
@@ -27,10 +25,14 @@ from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
 from edge_agent.pipeline import Pipeline
+from edge_agent.remote import RemoteConfiguration
+from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.sync import as_sent
 from edge_agent.training import Training
+from edge_agent.trial import Trials
+from edge_agent.trial_news import TrialNews
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.ports import (
@@ -49,7 +51,7 @@ from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Report
 
 log = logging.getLogger("edge-agent")
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE)
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
@@ -63,7 +65,8 @@ class DeviceLoop:
     installer: takes bundles over the network; None takes none. replace_database: as for `Intake`. stop: hears that the
     program is to end; by default nobody can ask. folder: for what is kept of files that are not finished; by default it
     is gone with the process. notes: what the start found out, as events by name and in words.
-    health: tells of the machine; None tells nothing.
+    health: tells of the machine; None tells nothing. remote: decides about settings from afar; None takes none. trials:
+    what the installer tries bundles with.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class DeviceLoop:
         stop: StopRequest | None = None,
         folder: Path | None = None,
         health: HealthReports | None = None,
+        trials: Trials | None = None,
+        remote: RemoteConfiguration | None = None,
         notes: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._config, self._clock = config, clock
@@ -109,7 +114,8 @@ class DeviceLoop:
         self._messenger = (
             None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
         )
-        self._health = health
+        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
+        self._health, self._remote = health, remote
         self._connected = False
         self._notes = notes
         self.refused = 0
@@ -127,7 +133,8 @@ class DeviceLoop:
     @property
     def stopping(self) -> bool:
         """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
-        return self._stop.requested or (self._installer is not None and self._installer.restart)
+        others = self._installer, self._remote
+        return self._stop.requested or any(each is not None and each.restart for each in others)
 
     @property
     def condition(self) -> str:
@@ -179,12 +186,14 @@ class DeviceLoop:
                 self._agent.reconnected(session_present)
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
+                self._trial_news.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 if self._health is not None:
                     self._health.reconnected()
                 self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
+                self._publish_configuration()
             case Disconnected(reason, response, code):
                 self._connected = False
                 self._announcer.offline(reason, response, code)
@@ -222,7 +231,11 @@ class DeviceLoop:
             kind = parse_topic(name).kind
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
-            if kind is Kind.ACK:
+            if kind is Kind.CANDIDATE:
+                self._agent.head_trial.received(payload)
+            elif kind is Kind.CONFIGURATION and self._remote is not None:
+                self._remote.receive(payload)
+            elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
                 if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
                     self._publish_condition()
@@ -238,6 +251,18 @@ class DeviceLoop:
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
             self._refuse(name, error)
+
+    @property
+    def _bundle_on_trial(self) -> bool:
+        return self._installer is not None and self._installer.on_trial
+
+    def _publish_configuration(self) -> None:
+        """Which settings hold: on each connection, and when that changes."""
+        if self._remote is None:
+            return
+        for name, problem in self._remote.take_notes():
+            self._announcer.note(name, problem)
+        self._publish(Kind.CONFIGURATION_STATE, self._remote.state(self._config))
 
     def _refuse(self, name: str, error: RemoteError) -> None:
         """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
@@ -274,6 +299,10 @@ class DeviceLoop:
             return  # what is not saved must not be sent: after a power cut the numbers would be used again
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
+        if self._connected:
+            self._trial_news.tell(now_s)
+        if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
+            self._publish_configuration()
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -308,21 +337,8 @@ class DeviceLoop:
         return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _reported(self) -> Reported:
-        learner = self._agent.learner
-        return Reported(
-            bundle=self._variant.name,
-            bundle_version=self._variant.version,
-            space=self._variant.space,
-            learner=learner.kind,
-            runtime=self._pipeline.runtime_name,
-            agent_version=headway.__version__,
-            machine=f"{platform.machine()} python {platform.python_version()}",
-            labels=learner.labels,
-            source=learner.serving,
-            problem=self._announcer.problem[:500],
-            release=self._variant.release,
-            delivery="" if self._messenger is None else self._messenger.installer.state[:500],
-        )
+        delivery = "" if self._messenger is None else self._messenger.installer.state
+        return reported(self._agent.learner, self._pipeline.runtime_name, self._announcer.problem, delivery)
 
 
 def refused_text(reason: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aggregator.policy import Method, Policy
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
+from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
+from edge_agent.learner_settings import LearnerSettings
 from headway.bundle import read_variant
 from headway.errors import ConfigError
 from headway_simulation.broker import Broker

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Weighing
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
+from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
+from edge_agent.learner_settings import LearnerSettings
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
 from headway_simulation.clock import Scheduler

@@ -126,7 +126,8 @@ def page() -> str:
         "[aggregator.toml](../systemd/aggregator.toml). Reading is strict: an unknown key, a value out of its",
         "limits or a missing key that must be given is an error of one line. Relative paths count from the folder of",
         "the file that holds them, those of an option from the folder in which the command runs. Which setting helps",
-        "in which case: [tune-the-learner.md](howto/tune-the-learner.md), [mqtt.md](howto/mqtt.md).",
+        "in which case: [tune-the-learner.md](howto/tune-the-learner.md), [mqtt.md](howto/mqtt.md). What is marked",
+        "*also from afar* can be changed by the aggregator: [configure-devices.md](howto/configure-devices.md).",
     ]
     for program in PROGRAMS:
         said = tables(program.settings)
@@ -204,7 +205,8 @@ def _table(first: str, group: list[Entry]) -> Iterator[str]:
     for entry in group:
         default = "must be given" if entry.required else _default(entry)
         default = default if default in ("must be given", "none") else f"`{default}`"
-        cells = (f"`{entry.key}`", default, limits(entry.setting), entry.setting.doc)
+        doc = entry.setting.doc + (" *Also from afar.*" if entry.setting.remote else "")
+        cells = (f"`{entry.key}`", default, limits(entry.setting), doc)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |".replace("|  |", "| |")
 
 

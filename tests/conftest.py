@@ -13,9 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from testbed.broker import Broker
 from testbed.postgresql import Postgresql, PostgresqlMissing
+
+# how long an example takes says how busy the machine is
+settings.register_profile("headway", deadline=None)
+settings.load_profile("headway")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
+from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.labels import MachineState
 from edge_agent.learner.exact import ExactTrainer
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import Sensor, Spool
 from edge_agent.startup import Opened, build_device, open_agent

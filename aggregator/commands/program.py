@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 import headway
+from aggregator.commands.alerts_program import ALERT_COMMANDS
 from aggregator.commands.enrolment_program import ENROLMENT_COMMANDS
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import with_place
 from aggregator.commands.registry_program import REGISTRY_COMMANDS
 from aggregator.commands.rollout_program import rollout
+from aggregator.commands.settings_program import SETTINGS_COMMANDS
 from aggregator.config import Settings
 from aggregator.policy import Method
 from headway.command_line import Command, Group, file_path, option
@@ -62,7 +64,7 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, rollout):
+for _command in (*REGISTRY_COMMANDS, *ENROLMENT_COMMANDS, *SETTINGS_COMMANDS, *ALERT_COMMANDS, rollout):
     edge_fleet.add_command(_command)
 
 

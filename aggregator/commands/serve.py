@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.monitoring import monitored
 from aggregator.commands.standby import stood_by
+from aggregator.commands.telling import channels_of, telling
 from aggregator.config import DATABASE, Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
@@ -44,10 +47,13 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
+    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
+    channels = channels_of(settings, clock)
     store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     with store.transaction():
+        begin_channels(store, [channel.name for channel, _ in channels])
         identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
         deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
         core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
@@ -60,9 +66,9 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
 
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
-    clock, notifier = SystemClock(), SystemdNotifier.from_environment()
-    service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop)
-    superseded = service.run()
+    with monitored(settings, clock) as watch, telling(settings, channels, clock):
+        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch)
+        superseded = service.run()
     store.close()
     return superseded
 

@@ -14,15 +14,17 @@ from aggregator.filters.conditions import (
     Not,
     Property,
     bound_of,
+    fields_in,
     groups_in,
     with_groups,
 )
 from aggregator.filters.matching import Facts, matches
 from aggregator.filters.parser import CHARACTERS_MAX, parse_filter
-from aggregator.filters.vocabulary import Field, Quantity, Vocabulary
+from aggregator.filters.vocabulary import UNITS, Field, Quantity, Vocabulary
 
 __all__ = [
     "CHARACTERS_MAX",
+    "UNITS",
     "All",
     "Any",
     "Comparison",
@@ -36,6 +38,7 @@ __all__ = [
     "Quantity",
     "Vocabulary",
     "bound_of",
+    "fields_in",
     "groups_in",
     "matches",
     "parse_filter",

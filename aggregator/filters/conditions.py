@@ -95,6 +95,18 @@ def groups_in(condition: Condition) -> Iterator[str]:
             yield group
 
 
+def fields_in(condition: Condition) -> Iterator[Field]:
+    """The fields that a condition compares, in its order."""
+    match condition:
+        case All(parts) | Any(parts):
+            for part in parts:
+                yield from fields_in(part)
+        case Not(part):
+            yield from fields_in(part)
+        case Comparison(field):
+            yield field
+
+
 def with_groups(condition: Condition, meaning: Callable[[str], Condition]) -> Condition:
     """The same with `meaning` in the place of each group."""
     match condition:

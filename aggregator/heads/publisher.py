@@ -18,6 +18,7 @@ from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.kept_sums import KeptSums, added_text
+from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
 from aggregator.policy import AveragingPolicy, Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
@@ -96,6 +97,7 @@ class HeadPublisher:
         least = policy.prior_device_labels_min
         self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
         self._notes: list[Effect] = [*self.kept.begin()]
+        self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
@@ -108,6 +110,8 @@ class HeadPublisher:
                 f"this bundle is a {model.task} model without statistics of its targets; convert it again, or set "
                 "method = average"
             )
+        if self.staging.enabled and policy.method is not Method.EXACT:
+            raise BundleError("heads are tried first with method = exact only; set [head_trial] share = 0")
         if len(model.classes) > model.classes_max():
             raise BundleError(f"a head of {len(model.classes)} classes does not fit one message")
 
@@ -178,6 +182,8 @@ class HeadPublisher:
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough."""
+        if self.staging.open and not self._foreign:
+            return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
         since_s = float("inf") if self._published_at_s is None else now.monotonic_s - self._published_at_s
@@ -197,7 +203,7 @@ class HeadPublisher:
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and not self._has_news():
+        if self._foreign and (self.staging.open or not self._has_news()):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         self._published_at_s, self.changed = now.monotonic_s, False
@@ -206,11 +212,21 @@ class HeadPublisher:
         notes, self._notes = [*self._notes, *notes], []
         if head is None:
             return notes
+        if self.staging.enabled:
+            return [*self.staging.propose(head, now), *notes]
+        return [*self._hand_out(head, now), *notes]
+
+    def decide(self, now: Instant) -> list[Effect]:
+        """Whatever became of a head that is tried first."""
+        passed, effects = self.staging.decide(self.version, self._model.space, now)
+        return [*effects, *([] if passed is None else self._hand_out(passed, now))]
+
+    def _hand_out(self, head: PublishedHead, now: Instant) -> list[Effect]:
         payload = head.encode()
-        row = StoredHead(version, head.method, self._model.space, payload, now.wall_s)
+        row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        note = Note(f"head {version} ({head.method}) from {head.devices} devices, {head.samples} samples{self._over()}")
-        return [self._message(payload), note, *notes]
+        made_of = f"{head.devices} devices, {head.samples} samples{self._over()}"
+        return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
     def _has_news(self) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""

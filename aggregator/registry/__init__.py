@@ -6,10 +6,12 @@ from aggregator.registry.groups import (
     delete_group,
     group_kind,
     group_size,
+    known_group,
     put_filter_group,
     put_list_group,
     resolved,
 )
+from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
     DeviceView,
     Page,
@@ -26,6 +28,11 @@ from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
+    "COUNTED",
+    "DRIFT",
+    "GATE",
+    "REASONS",
+    "REFUSED",
     "UNKNOWN_DEVICE",
     "VOCABULARY",
     "DeviceView",
@@ -35,6 +42,7 @@ __all__ = [
     "Request",
     "as_plain",
     "backfill",
+    "bounded",
     "days_of",
     "delete_group",
     "device_names",
@@ -42,6 +50,7 @@ __all__ = [
     "group_kind",
     "group_size",
     "groups_of",
+    "known_group",
     "list_page",
     "put_filter_group",
     "put_list_group",

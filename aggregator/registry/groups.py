@@ -49,7 +49,7 @@ def put_filter_group(store: Store, name: str, text: str, now_s: float) -> None:
 
 def delete_group(store: Store, name: str) -> None:
     """Forget a group; the devices stay. In a transaction. Raises ConfigError where there is none, or others need it."""
-    _known(store, name)
+    known_group(store, name)
     for row in store.rows(GROUPS).all():
         if row.condition and name in groups_in(parse_filter(row.condition, VOCABULARY)):
             raise ConfigError(f"group {row.name!r} speaks of {name!r}; change or delete that one first")
@@ -77,7 +77,7 @@ def resolved(store: Store, text: str) -> Condition:
                 raise ConfigError(f"the filter comes to more than {NAMED_MAX} groups; use fewer, or lists")
             if group in within:
                 raise ConfigError(f"group {group!r} means itself, by way of {' and '.join(within)}; change one of them")
-            row = _known(store, group)
+            row = known_group(store, group)
             if not row.condition:
                 return InGroup(group)
             return with_groups(parse_filter(row.condition, VOCABULARY), meaning((*within, group)))
@@ -98,7 +98,8 @@ def _row(store: Store, name: str, kind: GroupKind) -> str:
     return group
 
 
-def _known(store: Store, name: str) -> GroupRow:
+def known_group(store: Store, name: str) -> GroupRow:
+    """The group of a name. In a transaction. Raises ConfigError where there is none."""
     row = store.rows(GROUPS).get(name)
     if row is None:
         names = tuple(each.name for each in store.rows(GROUPS).all())

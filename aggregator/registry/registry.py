@@ -23,6 +23,7 @@ from aggregator.registry.derived import (
     with_reported,
     with_status,
 )
+from aggregator.registry.happenings import Happenings
 from aggregator.registry.properties import replace_attributes
 from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
@@ -52,6 +53,7 @@ class Registry:
         self._typed: dict[str, RegistryRow] = {}
         self._bytes: dict[str, int] = {}
         self._places = Places(store, limits)
+        self._happenings = Happenings(store)
         self._events = Rates(limits.events_per_device_hour, HOUR_S)
         backfill(store)
 
@@ -102,6 +104,7 @@ class Registry:
                 self._typed[device] = with_bytes(self._today(typed, now), count)
         self._store.put_devices([*self._rows.values()])
         self._store.registry.put([*self._typed.values()])
+        self._happenings.write()
         self._rows.clear()
         self._typed.clear()
         self._bytes.clear()
@@ -146,6 +149,7 @@ class Registry:
             limit = self._limits.events_per_device_hour
             raise Refused("rate", f"{device} sends more than {limit} events an hour; {event.name!r} is not kept")
         self._record(device, event.name, event.detail, now)
+        self._happenings.event(event)
         if event.name == DRIFT:
             self._derive(device, drift_alarms=self._typed[device].drift_alarms + 1, drift_s=now.wall_s)
 
@@ -162,6 +166,7 @@ class Registry:
         """
         reason = error.reason if isinstance(error, Refused) else "malformed"
         known = self._known(device) is not None
+        self._happenings.refused(reason)
         counted_as, problem = device if known else UNKNOWN_DEVICE, str(error)[:400]
         count = self._store.count_refusal(RefusalRow(counted_as, reason, 1, problem, now.wall_s))
         typed = self._known_typed(device) if known else None

@@ -49,5 +49,8 @@ _FIELDS = (
 )  # fmt: skip
 
 VOCABULARY = Vocabulary(
-    {field.name: field for field in _FIELDS}, families=(TAG, ATTRIBUTE), plain=(NOTE,), flags=("quarantined",)
+    {field.name: field for field in _FIELDS},
+    families=(TAG, ATTRIBUTE),
+    plain=(NOTE,),
+    flags=("quarantined", "settings_pending", "settings_refused"),
 )

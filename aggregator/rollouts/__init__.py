@@ -3,11 +3,14 @@
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
 from aggregator.rollouts.plan import Plan, default_plan, read_plan, stored_plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
+from aggregator.rollouts.verdict import Criteria, Outcome, compared, judged
 
 __all__ = [
     "OPEN",
     "TAKES",
     "Act",
+    "Criteria",
+    "Outcome",
     "Phase",
     "Plan",
     "Rollouts",
@@ -15,8 +18,10 @@ __all__ = [
     "State",
     "ask",
     "begin",
+    "compared",
     "default_plan",
     "forecast",
+    "judged",
     "read_plan",
     "stored_plan",
 ]

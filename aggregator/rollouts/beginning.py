@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aggregator.rollouts.plan import Plan, members
+from aggregator.registry import resolved
+from aggregator.rollouts.members import members
+from aggregator.rollouts.plan import Plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, State
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUTS, TRIALS, RolloutActRow, RolloutRow
@@ -33,7 +35,8 @@ class StageForecast:
 def begin(store: Store, name: str, plan: Plan, bundle: DeliveryRow, wall_s: float) -> RolloutRow:
     """Write a rollout that the service then runs. bundle: what is rolled out; its device does not count.
 
-    Raises ConfigError where the name is taken, another rollout is open, or a named device is unknown.
+    Raises ConfigError where the name is taken, another rollout is open, or a named device or group is
+    unknown.
     """
     checked_name(name, "rollout")
     if store.rows(ROLLOUTS).get(name) is not None:
@@ -44,6 +47,8 @@ def begin(store: Store, name: str, plan: Plan, bundle: DeliveryRow, wall_s: floa
     for device in (device for stage in plan.stages for device in stage.devices):
         if store.device(device) is None:
             raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
+    for group in (stage.group for stage in plan.stages if stage.group):
+        resolved(store, f'group == "{group}"')
     number = store.number(NUMBERS) + 1
     store.put_number(NUMBERS, number)
     row = RolloutRow(
@@ -80,7 +85,7 @@ def forecast(store: Store, name: str, plan: Plan, wall_s: float) -> list[StageFo
         labels_per_hour[device] = _labels(row.reported) / hours
     found, before = [], set[str]()
     for stage in plan.stages:
-        devices = [d for d in members(stage, known, f"{name}/{number}") if d not in before]
+        devices = [d for d in members(store, stage, known, f"{name}/{number}", wall_s) if d not in before]
         before |= set(devices)
         found.append(_forecast(devices, tries, labels_per_hour, stage.windows_min))
     return found

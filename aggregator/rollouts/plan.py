@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,8 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage. devices: named ones, or none and a share of the fleet (0 to 1), those of the stages before included.
+    """One stage. devices: named ones; or share: of the fleet (0 to 1), those of the stages before included; or group:
+    whoever belongs to it.
 
     soak_s: how long its trial, and then its devices with the new bundle, are watched at least. approve: wait for an
     operator before anything of it switches.
@@ -32,6 +31,7 @@ class Stage:
     windows_min: int
     devices_min: int
     approve: bool
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +85,6 @@ def default_plan(canaries: Iterable[str] = ()) -> Plan:
     return _plan(Fields({"stages": list(stages)}, "plan", ConfigError))
 
 
-def members(stage: Stage, devices: Iterable[str], salt: str) -> list[str]:
-    """Who is in a stage, in the order in which they begin: of the whole fleet by a draw that `salt` decides.
-
-    A share is of at least `devices_min` devices: fewer would never decide anything.
-    """
-    known = sorted(devices, key=lambda device: hashlib.sha256(f"{salt}/{device}".encode()).digest())
-    if stage.devices:
-        return [device for device in known if device in stage.devices]
-    return known[: max(math.ceil(stage.share * len(known)), stage.devices_min)]
-
-
 def _plan(fields: Fields) -> Plan:
     stages = tuple(_stage(table, fields.error) for table in fields.tables("stages", count_max=STAGES_MAX))
     plan = Plan(
@@ -112,7 +101,7 @@ def _plan(fields: Fields) -> Plan:
     fields.finish()
     if not stages:
         raise fields.error(f"{fields.where} has no stage; write [[stages]] with share = 0.05, for example")
-    shares = [stage.share for stage in stages if not stage.devices]
+    shares = [stage.share for stage in stages if stage.share]
     if shares != sorted(shares):
         raise fields.error(f"{fields.where}: shares of the stages must grow, they are {', '.join(map(str, shares))}")
     return plan
@@ -121,8 +110,11 @@ def _plan(fields: Fields) -> Plan:
 def _stage(table: Fields, error: type[HeadwayError]) -> Stage:
     devices = table.strings("devices", ())
     share = table.number("share", 0.0, low=0.0, high=1.0)
-    if bool(devices) == bool(share):
-        raise error(f"{table.where} must have either devices or a share of the fleet above 0")
+    group = table.text("group", "", length_max=64)
+    if sum(map(bool, (devices, share, group))) != 1:
+        raise error(f"{table.where} must have either devices or a share of the fleet above 0 or a group")
+    if group:
+        checked_name(group, "group")
     for device in devices:
         checked_name(device, "device")
     stage = Stage(
@@ -132,6 +124,7 @@ def _stage(table: Fields, error: type[HeadwayError]) -> Stage:
         table.integer("windows_min", 50, low=2),
         table.integer("devices_min", 3, low=2),
         table.boolean("approve", False),
+        group,
     )
     table.finish()
     return stage

@@ -19,7 +19,8 @@ from enum import StrEnum
 
 from aggregator.bundle_sender import order
 from aggregator.effects import Effect, Instant, Note
-from aggregator.rollouts.plan import Plan, members, stored_plan
+from aggregator.rollouts.members import members
+from aggregator.rollouts.plan import Plan, stored_plan
 from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
 from aggregator.rollouts.verdict import Criteria, Outcome, Verdict, compared, judged
 from aggregator.store import DeliveryRow, EventRow, Store
@@ -35,6 +36,7 @@ from aggregator.store.rows import (
     RolloutRow,
     TrialRow,
 )
+from headway.errors import ConfigError
 from headway.fields import canonical_json
 from headway.wire import ROLL_BACK, SWITCH, TRIAL, TrialReport
 
@@ -107,6 +109,8 @@ class Rollouts:
             known = TrialReport.decode(row.payload)
             if known.sha256 == report.sha256 and known.counter > report.counter:
                 return  # an older one, late
+            if report.state == "none" and self._tried(known.sha256):
+                return  # the device switched, or was told to drop it: what it has shown still counts
         self._store.rows(TRIALS).put(TrialRow(device, payload, now.wall_s))
 
     def tick(self, now: Instant) -> list[Effect]:
@@ -122,6 +126,11 @@ class Rollouts:
                 self._advance(rollout, stored_plan(rollout.plan), now)
         notes, self._notes = self._notes, []
         return notes
+
+    def _tried(self, sha256: str) -> bool:
+        """Whether a rollout of this bundle is not over."""
+        rows = self._store.rows(ROLLOUTS)
+        return any(rows.where(state=str(state), sha256=sha256) for state in OPEN)
 
     def _take(self, act: RolloutActRow, now: Instant) -> None:
         rollout = self._store.rows(ROLLOUTS).get(act.rollout)
@@ -145,7 +154,12 @@ class Rollouts:
         self._due_at_s = now.monotonic_s + max(INTERVAL_S, len(known) / DEVICES_PER_S)
         told = {row.device: row for row in self._store.rows(TRIALS).all()}
         fleet = _Fleet([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()})
-        for row in self._joined(rollout, plan, known, now):
+        try:
+            joined = self._joined(rollout, plan, known, now)
+        except ConfigError as error:
+            self._set(rollout, State.PAUSED, f"stage {rollout.stage + 1}: {error}", now)
+            return
+        for row in joined:
             if row.device in fleet.said:
                 fleet.rows.append(self._put(row, *fleet.said[row.device].moved(DeviceState(row.state)), now))
         if rollout.state == State.ROLLING_BACK:
@@ -165,7 +179,8 @@ class Rollouts:
         """The devices of this stage and those before it; new ones of the fleet come in with the last stage."""
         kept = {row.device: row for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name)}
         if rollout.state == State.RUNNING and (rollout.phase == Phase.TRIAL or rollout.stage == len(plan.stages) - 1):
-            for device in members(plan.stages[rollout.stage], known, f"{rollout.name}/{rollout.number}"):
+            salt = f"{rollout.name}/{rollout.number}"
+            for device in members(self._store, plan.stages[rollout.stage], known, salt, now.wall_s):
                 if device not in kept:
                     kept[device] = RolloutDeviceRow(
                         rollout.name, device, rollout.stage, DeviceState.WAITING, "", now.wall_s
@@ -180,9 +195,11 @@ class Rollouts:
         begun = len(fleet.rows) if not plan.start_within_s else waited_s / plan.start_within_s * len(fleet.rows)
         free = fleet.free(plan)
         for place, row in enumerate(fleet.rows):
-            if row.state == DeviceState.WAITING and not fleet.said[row.device].tries:
+            if row.state not in NOT_BEGUN:
+                continue
+            if not fleet.said[row.device].tries:
                 self._put(row, DeviceState.UNTRIED, "", now)
-            elif row.state == DeviceState.WAITING and free > 0 and place < begun:
+            elif free > 0 and place < begun:
                 self._deliver(rollout, row, TRIAL, DeviceState.ORDERED, now)
                 free -= 1
         verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))

@@ -6,6 +6,7 @@ dataclass and one `Collection` in `aggregator.store.rows`; neither store has cod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Generic, Protocol, TypeVar
 
@@ -59,6 +60,10 @@ class Rows(Protocol[Row]):
         """Insert, or replace the row of the same key."""
         ...
 
+    def put_all(self, rows: Sequence[Row]) -> None:
+        """The same for many at once, each of another key."""
+        ...
+
     def remove(self, *leading: Value) -> int:
         """Remove the rows whose keys begin so, and return how many there were."""
         ...
@@ -69,6 +74,11 @@ class Rows(Protocol[Row]):
 
     def where(self, **equal: Value) -> list[Row]:
         """Rows whose fields have these values, by key."""
+        ...
+
+    def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
+        """The greatest value of `field`, which is not bytes, for each value of `per`, of the rows whose fields have the
+        values `equal`."""
         ...
 
     def count(self, *leading: Value) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 BUSY_TIMEOUT_MS = 10_000
 # advisory locks of PostgreSQL, by number: who writes, and who serves
@@ -63,6 +64,14 @@ def _begin_alone(connection: Connection) -> None:
         return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")
+
+
+def size_bytes(run: Callable[[Any], Any], dialect: str) -> int:
+    """Bytes of the database; of SQLite without what still waits in its log."""
+    if dialect == "sqlite":
+        pages, page_bytes = (int(run(text(f"PRAGMA {name}")).scalar()) for name in ("page_count", "page_size"))
+        return pages * page_bytes
+    return int(run(text("SELECT pg_database_size(current_database())")).scalar())
 
 
 def reason_of(error: Exception) -> str:

@@ -78,6 +78,9 @@ class MemoryStore:
     def registry(self) -> MemoryRegistry:
         return MemoryRegistry(self._rows.registry, self._rows.collections)
 
+    def size_bytes(self) -> int:
+        return 0
+
     def number(self, name: str) -> int:
         return self._rows.numbers.get(name, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic
 
 from aggregator.store.collection import Collection, Row, Value
@@ -34,6 +35,9 @@ class MemoryRows(Generic[Row]):
     def put(self, row: Row) -> None:
         self._rows[self._collection.key_of(row)] = row
 
+    def put_all(self, rows: Sequence[Row]) -> None:
+        self._rows.update({self._collection.key_of(row): row for row in rows})
+
     def remove(self, *leading: Value) -> int:
         keys = [key for key in self._rows if key[: len(leading)] == leading]
         for key in keys:
@@ -47,6 +51,13 @@ class MemoryRows(Generic[Row]):
     def where(self, **equal: Value) -> list[Row]:
         wanted = equal.items()
         return [row for row in self.all() if all(getattr(row, name) == value for name, value in wanted)]
+
+    def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
+        found: dict[Value, Any] = {}
+        for row in self.where(**equal):
+            name, value = getattr(row, per), getattr(row, field)
+            found[name] = max(found.get(name, value), value)
+        return found
 
     def count(self, *leading: Value) -> int:
         return sum(key[: len(leading)] == leading for key in self._rows)

@@ -42,6 +42,10 @@ class Store(Protocol):
         """What is known of each device, typed; filters look into it."""
         ...
 
+    def size_bytes(self) -> int:
+        """Bytes that the database takes; 0 in memory."""
+        ...
+
     def number(self, name: str) -> int:
         """A named number (boot count, version floor); 0 before it was put."""
         ...

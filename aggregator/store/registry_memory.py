@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aggregator.filters import Condition, matches
+from aggregator.store.collection import Collection
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
-from aggregator.store.registry_row import RegistryQuery, RegistryRow
-from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED
+from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
+from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 
-FLAGS = {"quarantined": QUARANTINED}
+FLAGS: Mapping[str, Collection[Any]] = {
+    "quarantined": QUARANTINED,
+    "settings_pending": SETTINGS_PENDING,
+    "settings_refused": SETTINGS_REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ class MemoryRegistry:
         if query.after is not None:
             found = [row for row in found if _is_behind(row, column, query)]
         return found[: query.count_max]
+
+    def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
+        return [tuple(getattr(row, name) for name in names) for row in self._meeting(condition, now_s)]
 
     def count(self, condition: Condition | None, now_s: float) -> int:
         return len(self._meeting(condition, now_s))

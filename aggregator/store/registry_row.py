@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from aggregator.filters import Condition, Field
 
+Values = tuple[Any, ...]
 UNKNOWN = "unknown"
 ONLINE, OFFLINE = "online", "offline"
 GOOD, PROBLEM, DEGRADED = "good", "problem", "degraded"
@@ -110,6 +111,10 @@ class RegistryTable(Protocol):
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         """now_s: wall clock, for durations."""
+        ...
+
+    def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
+        """These columns alone, of each device that meets the condition, in no order."""
         ...
 
     def count(self, condition: Condition | None, now_s: float) -> int: ...

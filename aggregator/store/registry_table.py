@@ -30,15 +30,19 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import All, Any, Comparison, Condition, Flagged, InGroup, Not, Property, bound_of
-from aggregator.store.registry_row import RegistryQuery, RegistryRow
-from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED
+from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
+from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
 
 TYPES: Mapping[str, TypeEngine[Anything]] = {
     "str": CODE_POINTS, "int": BigInteger(), "float": Double(), "float | None": Double(),
     "int | None": BigInteger(),
 }  # fmt: skip
-FLAGS = {"quarantined": QUARANTINED.name}
+FLAGS = {
+    "quarantined": QUARANTINED.name,
+    "settings_pending": SETTINGS_PENDING.name,
+    "settings_refused": SETTINGS_REFUSED.name,
+}
 COLUMNS = [field.name for field in fields(RegistryRow)]
 POSITION = {"sqlite": "instr"}
 
@@ -90,6 +94,10 @@ class SqlRegistry:
         if query.after is not None:
             statement = statement.where(self._behind(query))
         return [RegistryRow(*row) for row in self._run(statement.limit(query.count_max))]
+
+    def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
+        clause = true() if condition is None else self._clause(condition, now_s)
+        return [tuple(row) for row in self._run(select(*(self._table.c[name] for name in names)).where(clause))]
 
     def count(self, condition: Condition | None, now_s: float) -> int:
         clause = true() if condition is None else self._clause(condition, now_s)

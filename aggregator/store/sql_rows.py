@@ -85,6 +85,13 @@ class SqlRows(Generic[Row]):
     def put(self, row: Row) -> None:
         put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
 
+    def put_all(self, rows: Sequence[Row]) -> None:
+        if len(self._key) > 1:
+            for row in rows:
+                self.put(row)
+            return
+        put_all(self._run, self._table, [asdict(row) for row in rows])  # type: ignore[call-overload]
+
     def remove(self, *leading: Value) -> int:
         return int(self._run(delete(self._table).where(self._begins(leading))).rowcount)
 
@@ -95,12 +102,19 @@ class SqlRows(Generic[Row]):
         return [self._collection.row(**row) for row in self._run(query).mappings()]
 
     def where(self, **equal: Value) -> list[Row]:
-        same = and_(*(self._table.c[name] == value for name, value in equal.items()))
-        query = select(self._table).where(same).order_by(*self._key)
+        query = select(self._table).where(self._equal(equal)).order_by(*self._key)
         return [self._collection.row(**row) for row in self._run(query).mappings()]
+
+    def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
+        name = self._table.c[per]
+        query = select(name, func.max(self._table.c[field])).where(self._equal(equal)).group_by(name)
+        return {row[0]: row[1] for row in self._run(query)}
 
     def count(self, *leading: Value) -> int:
         return int(self._run(select(func.count()).select_from(self._table).where(self._begins(leading))).scalar())
+
+    def _equal(self, equal: dict[str, Value]) -> ColumnElement[bool]:
+        return and_(True, *(self._table.c[name] == value for name, value in equal.items()))
 
     def _begins(self, leading: tuple[Value, ...]) -> ColumnElement[bool]:
         return and_(True, *(column == value for column, value in zip(self._key, leading, strict=False)))

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
-from aggregator.store.engine import READING, open_engine, reason_of
+from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.migrations import open_schema
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
@@ -81,6 +81,9 @@ class SqlTables:
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         return SqlRows(self._run, COLLECTIONS[collection.name], collection)
+
+    def size_bytes(self) -> int:
+        return size_bytes(self._run, self._engine.dialect.name)
 
     def number(self, name: str) -> int:
         value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))

@@ -11,9 +11,10 @@ from edge_agent.agent import Agent
 from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
 from edge_agent.commands.recording import process, recorded_features
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.sync import SyncState

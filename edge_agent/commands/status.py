@@ -12,6 +12,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import WAITING, RememberedWindows, doubted
 from edge_agent.learner import HeadLearner
+from edge_agent.remote import read_kept
 from edge_agent.startup import restore_learner
 from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
@@ -71,6 +72,7 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
         "databases_set_aside": sorted(path.name for path in slots.store_dir.glob(f"{DATABASE}.damaged-*")),
         "last_recovery": _recovery(saved.get(RECOVERY)),
         "outbox": {"rows": rows, "bytes": size},
+        "configuration": _configuration(config),
     }
 
 
@@ -142,6 +144,19 @@ def _shown(condition: DeviceCondition | None, clock: Clock) -> dict[str, object]
         ],
         # since the agent started
         "rejected": {"files": refusals.count, **last},
+    }
+
+
+def _configuration(config: AgentConfig) -> dict[str, object] | None:
+    """What the aggregator has set from afar; None for nothing."""
+    kept = read_kept(config.state_dir)
+    if not kept.version:
+        return None
+    return {
+        "version": kept.version,
+        "from_afar": dict(kept.taken),
+        "refused": dict(kept.refused),
+        "on_trial": not kept.confirmed,
     }
 
 

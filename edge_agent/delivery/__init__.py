@@ -1,7 +1,8 @@
 """A new bundle over the air: slots, self-test, trial, roll-back. `selftest` is a program of its own."""
 
-from edge_agent.delivery.installer import Installer, SelfTest
+from edge_agent.delivery.installer import Installer
 from edge_agent.delivery.messenger import Messenger
+from edge_agent.delivery.ports import SelfTest
 from edge_agent.delivery.slots import FACTORY, Slots, file_sha256
 
 __all__ = [

@@ -1,8 +1,9 @@
 """Installs a bundle that comes over the network: every decision from the request to the end of the trial.
 
     desired -> ask for a range -> write it -> ... -> hash -> self-test -> switch, restart -> trial -> confirmed
-                    ^____________|                   |          |                    |
-                                                  refused     refused            rolled back
+                    ^____________|                   |          |   |                |
+                                                  refused  refused tried beside   rolled back
+                                                                    what serves (edge_agent/trial)
 
 No network and no clock of its own: messages and times go in, requests and events come out. What must survive a power
 cut is in the slots (slots.py); everything here can be rebuilt from them.
@@ -10,48 +11,18 @@ cut is in the slots (slots.py); everything here can be rebuilt from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-from edge_agent.config import DeliverySettings
+from edge_agent.delivery.ports import DeliveryEvent, Examined, SelfTest, Trials
 from edge_agent.delivery.slots import Slots
+from edge_agent.delivery_settings import DeliverySettings
 from headway.fields import JsonValue
-from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, Desired, FileRange, RangeRequest
+from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
 
 ATTEMPTS_MAX = 3
 DISK_PAUSE_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What the self-test of a bundle found. problem: why it failed, or empty. space: its feature space."""
-
-    problem: str = ""
-    space: str = ""
-    runtime: str = ""
-    latency_ms: float = 0.0
-
-
-class SelfTest(Protocol):
-    """A self-test under way."""
-
-    def poll(self) -> Examined | None:
-        """The result, None while it runs. Does not wait."""
-        ...
-
-    def stop(self) -> None:
-        """Give it up."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryEvent:
-    """An event for people: its name and detail."""
-
-    name: str
-    detail: Mapping[str, JsonValue]
 
 
 class Installer:
@@ -59,7 +30,9 @@ class Installer:
 
     running: release and feature space of the bundle that runs. sha256: of its file.
     counted: the agent's boot number and the last spool file it has consumed.
-    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable.
+    start_test: begins the self-test of a bundle file, given the lowest release that is acceptable. held: whether
+    something else is on trial, so that no bundle may begin one.
+    trials: tries bundles beside the one that serves; None does not.
     """
 
     def __init__(
@@ -71,8 +44,12 @@ class Installer:
         counted: Callable[[], tuple[int, int]],
         start_test: Callable[[Path, int], SelfTest],
         now_s: float,
+        *,
+        trials: Trials | None = None,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._slots, self._settings = slots, settings
+        self._slots, self._settings, self._trials = slots, settings, trials
+        self._held = held
         self._release, self._space = running
         self._sha256, self._counted = sha256, counted
         self._start_test = start_test
@@ -82,11 +59,17 @@ class Installer:
         self._asked_at_s: float | None = None
         self._quiet_until_s = now_s
         self._test: SelfTest | None = None
+        self._tried_since_s: float | None = None
         self._events: list[DeliveryEvent] = []
         self._refusal = ""
         self._later: bytes | None = None
         self.restart = False
         self._resume()
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the bundle that runs would go if the device failed now."""
+        return not self._slots.pointer.confirmed
 
     @property
     def state(self) -> str:
@@ -97,23 +80,30 @@ class Installer:
             return self._refusal
         if self._test is not None:
             return f"release {self._wanted.release}: self-test"
+        if self._tried_since_s is not None:
+            return f"release {self._wanted.release}: tried beside release {self._release}"
         return f"release {self._wanted.release}: {self._offset} of {self._wanted.size} bytes"
 
     def desired(self, payload: bytes) -> None:
         """The bundle that the operator wants here; an empty message withdraws it. Raises RemoteError when malformed."""
         desired = Desired.decode(payload) if payload else None
+        if desired is not None and desired.mode != ROLL_BACK and self._same_file(desired):
+            self._mean(desired)
+            return
         if desired is None or (self._wanted is not None and desired != self._wanted):
             self._give_up()
-        if desired is not None and desired.mode != SWITCH:
+        if desired is not None and (desired.mode == ROLL_BACK or (desired.mode == TRIAL and self._trials is None)):
             self._go_back(desired)
             return
         if not self._slots.pointer.confirmed:
             self._later = payload
             return
-        if desired is None or desired == self._wanted or desired.sha256 == self._sha256:
+        if desired is None or desired.sha256 == self._sha256:
             return
         problem = self._problem_with(desired)
         if problem:
+            if desired.mode == TRIAL and self._trials is not None:
+                self._trials.refuse(desired.sha256, problem)
             if problem != self._refusal:
                 self._note("delivery-refused", desired, problem=problem)
             self._refusal = problem
@@ -138,11 +128,12 @@ class Installer:
     def turn(self, now_s: float, connected: bool) -> bytes | None:
         """Whatever time brings; returns a request to publish, if one is due."""
         self._end_trial(now_s)
-        self._end_test()
+        self._end_test(now_s)
+        self._watch_trial(now_s)
         if connected:
             self._report_roll_back()
         wanted = self._wanted
-        if wanted is None or self._test is not None or now_s < self._quiet_until_s:
+        if wanted is None or self._test is not None or self._tried_since_s is not None or now_s < self._quiet_until_s:
             return None
         if self._offset >= wanted.size:
             self._advance()  # once more, after the disk took nothing
@@ -170,11 +161,27 @@ class Installer:
 
     def stop(self, now_s: float) -> None:
         """The process ends in good order."""
+        if self._test is not None or self._tried_since_s is not None:
+            self._slots.uncount_test()
         if self._test is not None:
             self._test.stop()
-            self._slots.uncount_test()
+        if self._trials is not None:
+            self._trials.stop()
         if not self.restart:
             self._slots.stopped_well(now_s - self._began_s)
+
+    def _same_file(self, desired: Desired) -> bool:
+        return self._wanted is not None and replace(self._wanted, mode=desired.mode) == desired
+
+    def _mean(self, desired: Desired) -> None:
+        """What is here, or on its way, is meant so from now on: tried first, say, and then switched to."""
+        if desired == self._wanted or (desired.mode == TRIAL and self._trials is None):
+            return
+        self._slots.mean(desired)
+        self._wanted = desired
+        if desired.mode == SWITCH and self._tried_since_s is not None:
+            self._end_tries()
+            self._advance()
 
     def _go_back(self, desired: Desired) -> None:
         """The bundle that runs is not to run any more. Another that does is left alone, and nothing is only tried."""
@@ -192,6 +199,8 @@ class Installer:
         if not self._slots.pointer.confirmed:
             return
         wanted = self._slots.waiting()
+        if self._trials is not None and (wanted is None or wanted.mode != TRIAL):
+            self._trials.end()
         if wanted is None:
             return
         problem = self._problem_with(wanted)
@@ -216,7 +225,8 @@ class Installer:
         if self._slots.whole(wanted):
             self._note("delivery-verified", wanted)
             if self._slots.count_test() >= self._settings.starts_max:
-                self._refuse(f"{self._settings.starts_max} self-tests ended with the machine")
+                what = "trials" if wanted.mode == TRIAL else "self-tests"
+                self._refuse(f"{self._settings.starts_max} {what} ended with the machine")
                 return
             floor = max(self._release, self._slots.pointer.floor) + 1
             self._test = self._start_test(self._slots.idle / "bundle.hwb", floor)
@@ -226,8 +236,8 @@ class Installer:
         if self._attempts >= ATTEMPTS_MAX:
             self._refuse(f"the file did not match its sha256 {ATTEMPTS_MAX} times")
 
-    def _end_test(self) -> None:
-        tested = None if self._test is None else self._test.poll()
+    def _end_test(self, now_s: float) -> None:
+        tested = None if self._test is None or self._held() else self._test.poll()
         if tested is None or self._wanted is None:
             return
         self._test = None
@@ -238,9 +248,30 @@ class Installer:
             self._refuse(tested.problem)
             return
         self._note("delivery-tested", self._wanted, runtime=tested.runtime, latency_ms=round(tested.latency_ms, 3))
+        if self._wanted.mode == TRIAL and self._trials is not None:
+            self._trials.begin(self._wanted.sha256, self._slots.idle / "bundle.hwb")
+            self._tried_since_s = now_s
+            self._note("trial-started", self._wanted)
+            return
         self._slots.switch(tested.space, self._space, *self._counted())
         self._note("delivery-switched", self._wanted)
         self._wanted, self.restart = None, True
+
+    def _watch_trial(self, now_s: float) -> None:
+        """A bundle that is tried beside the one that serves fails by itself, or does no harm for long enough."""
+        if self._tried_since_s is None or self._trials is None:
+            return
+        problem = self._trials.poll()
+        if problem:
+            self._refuse(problem)
+        elif now_s - self._tried_since_s >= self._settings.trial_s and self._slots.pointer.tests:
+            self._slots.uncount_tests()
+
+    def _end_tries(self) -> None:
+        """The trial beside is over."""
+        self._tried_since_s = None
+        if self._trials is not None:
+            self._trials.end()
 
     def _end_trial(self, now_s: float) -> None:
         pointer = self._slots.pointer
@@ -274,9 +305,11 @@ class Installer:
         wanted = self._wanted
         if wanted is not None:
             self._slots.refuse(wanted, problem)
+            if wanted.mode == TRIAL and self._trials is not None:
+                self._trials.refuse(wanted.sha256, problem)
             self._refusal = f"release {wanted.release} failed here before: {problem[:300]}"
             self._note("delivery-refused", wanted, problem=problem[:300])
-        self._wanted, self._asked_at_s = None, None
+        self._wanted = self._asked_at_s = self._tried_since_s = None
 
     def _give_up(self) -> None:
         """The desired bundle was withdrawn or replaced."""
@@ -285,6 +318,7 @@ class Installer:
             self._slots.uncount_test()
         if self._wanted is not None:
             self._slots.clear()
+        self._end_tries()
         self._wanted, self._test, self._asked_at_s, self._refusal = None, None, None, ""
 
     def _note(self, name: str, desired: Desired, **detail: JsonValue) -> None:

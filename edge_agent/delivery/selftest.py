@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.delivery.installer import Examined
+from edge_agent.delivery.ports import Examined
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_public_key, read_variant
@@ -47,7 +47,7 @@ def examine(bundle: Path, release_min: int, public_key: Path | None, clock: Cloc
 
 
 class Subprocess:
-    """Implements `edge_agent.delivery.installer.SelfTest` with a process and a time limit.
+    """Implements `edge_agent.delivery.ports.SelfTest` with a process and a time limit.
 
     Raises StoreError when the machine cannot start one now.
     """

@@ -120,6 +120,13 @@ class Slots:
         except OSError as error:
             raise StoreError(f"cannot use {self.idle}: {error.strerror or error}") from error
 
+    def mean(self, desired: Desired) -> None:
+        """The same delivery is meant in another way now."""
+        try:
+            write_durably(self.idle / "desired.json", desired.encode())
+        except OSError as error:
+            raise StoreError(f"cannot use {self.idle}: {error.strerror or error}") from error
+
     def clear(self) -> None:
         """Empty the idle slot."""
         for name in ("desired.json", "bundle.part", "bundle.hwb"):
@@ -190,6 +197,10 @@ class Slots:
     def uncount_test(self) -> None:
         """A test was given up for another reason."""
         self._write(replace(self.pointer, tests=max(0, self.pointer.tests - 1)))
+
+    def uncount_tests(self) -> None:
+        """The waiting bundle does no harm."""
+        self._write(replace(self.pointer, tests=0))
 
     def switch(self, space: str, running_space: str, boot: int, consumed: int) -> None:
         """Make the idle slot the active one, on trial. One durable write."""

@@ -34,8 +34,8 @@ class EventLog:
 
     def __init__(self, learner: HeadLearner, windows: RememberedWindows) -> None:
         self._learner, self._windows = learner, windows
-        watched = learner.settings.feature_drift and learner.training_statistics.samples > 0
-        self._shift = FeatureShift(learner.training_statistics) if watched else None
+        watched = learner.settings.feature_drift and learner.variant.feature_statistics.samples > 0
+        self._shift = FeatureShift(learner.variant.feature_statistics) if watched else None
         self._shifts: list[Shift] = []
         # beyond it the oldest go unsent; the newest are kept as records all the same
         self._unsent: deque[Event] = deque(maxlen=UNSENT_MAX)

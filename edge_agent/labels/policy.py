@@ -9,8 +9,8 @@ Predictions never wait for it.
 
 from __future__ import annotations
 
-from edge_agent.config import PolicySettings
 from edge_agent.labels.machine_state import MachineState
+from edge_agent.learner_settings import PolicySettings
 from headway.errors import ConfigError
 
 

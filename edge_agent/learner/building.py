@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact import ExactSettings, ExactTrainer
 from edge_agent.learner.gradient import GradientTrainer
 from edge_agent.learner.targets import TargetTrainer
 from edge_agent.learner.trainer import Trainer
+from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import Int8
 from headway.bundle import Variant
 from headway.maths import Task

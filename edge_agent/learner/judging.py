@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.doubts import Doubts
 from edge_agent.learner.drift import Drift, ErrorDrift
@@ -17,6 +16,7 @@ from edge_agent.learner.gate import FROZEN, ROWS, SCORED_MIN, ClassScorer, Decis
 from edge_agent.learner.label_history import LabelHistory, LearnedLabel, Standing, forget_scores
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.trainer import Trainer
+from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray, Float32, Float64, Int8
 from headway.bundle import Variant
 from headway.fields import Fields, JsonValue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.building import build_trainer, statistics_row
 from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
@@ -14,16 +13,18 @@ from edge_agent.learner.exact import ExactSettings
 from edge_agent.learner.gate import FROZEN, Decision, added
 from edge_agent.learner.judging import Judging, widened
 from edge_agent.learner.label_history import LearnedLabel
+from edge_agent.learner.outputs import said
 from edge_agent.learner.saved_parts import parts_of, under
 from edge_agent.learner.serving import Prediction, ServedTemperatures, beside, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
-from headway.arrays import Bools, Float32, Int8
+from headway.arrays import Bools, Int8
 from headway.bundle import Variant
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, RemoteError, StoreError
 from headway.fields import Fields, JsonValue
-from headway.maths import SUMS, AnySums, ClassificationSums, Head, HeadInput, Recent, Statistics, Task
+from headway.maths import SUMS, AnySums, ClassificationSums, Head, Recent, Task
 from headway.samples import Label
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import FleetPrior, PublishedHead, succeeds
@@ -50,6 +51,11 @@ class HeadLearner:
         self.served_sums: AnySums = sums.empty(len(variant.classes))
         self.frozen_sums: AnySums = sums.empty(len(variant.classes))
         self._recent: Recent[AnySums] = Recent(sums, settings.recent_rows)
+
+    @property
+    def variant(self) -> Variant:
+        """The bundle that it learns for."""
+        return self._variant
 
     @property
     def trainer(self) -> Trainer:
@@ -100,11 +106,6 @@ class HeadLearner:
         return self._variant.space
 
     @property
-    def training_statistics(self) -> Statistics:
-        """Of the features of the data that the bundle's model was trained on; of no samples where it has none."""
-        return self._variant.feature_statistics
-
-    @property
     def labels(self) -> int:
         """Labelled samples taken in so far."""
         return self.served_sums.samples
@@ -139,13 +140,13 @@ class HeadLearner:
     def predict(self, features: Features) -> Prediction:
         """Predict with the head in service, as serving.py says. features: n windows."""
         name, unlabelled, calibration = self.serving, self._unlabelled, self._judging.scorer.calibration
-        outputs = self._apply(self._heads()[name], features)
+        outputs = said(self._heads()[name], features, self.names)
         if name == FROZEN:
             frozen = tempered(outputs, calibration.temperature, self.task)
             return Prediction(with_missed(frozen, calibration.missed, self.names.added & self.names.predicted), name)
         share = self._judging.frozen_share
         if share or unlabelled.any():
-            frozen = tempered(self._apply(self._frozen, features), calibration.judged, self.task)
+            frozen = tempered(said(self._frozen, features, self.names), calibration.judged, self.task)
             outputs = beside(outputs, frozen, share, unlabelled, self.names.added)
         return self._temperatures.prediction(outputs, name, float(unlabelled.mean()) if len(unlabelled) else 0.0)
 
@@ -157,7 +158,9 @@ class HeadLearner:
         """
         truth, classes = np.asarray(label)[None], len(self.names)
         repeated = self.trainer.candidates() if self._judging.learns_again else ()
-        outputs = {name: self._apply(head, features) for name, head in self._heads().items() if name not in repeated}
+        outputs = {
+            name: said(head, features, self.names) for name, head in self._heads().items() if name not in repeated
+        }
         given = widened(served.probability, classes)
         self.served_sums = added(self.served_sums, given, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
@@ -343,8 +346,3 @@ class HeadLearner:
         if counts is None and isinstance(self.served_sums, ClassificationSums):
             counts = self.served_sums.confusion.sum(axis=1)
         return np.zeros(0, bool) if counts is None or counts.all() else (counts == 0) & self.names.predicted
-
-    def _apply(self, head: Head, features: Features) -> Float32:
-        """Probabilities in the order of `classes`, by name; float32 (n, C). Removed classes get none."""
-        values = features.embedding if head.input is HeadInput.EMBEDDING else features.codes.astype(np.float32)
-        return self.names.spread(head.probabilities(values), head.classes)

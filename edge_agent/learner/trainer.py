@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_agent.config import LearnerSettings
+from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import Variant
 from headway.errors import ConfigError

@@ -10,9 +10,11 @@ from edge_agent.delivery import Installer
 from edge_agent.health import HealthReports
 from edge_agent.labels import LinuxMachineState, MachineState, Policy
 from edge_agent.loop import DeviceLoop
+from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import Sensor
 from edge_agent.startup.active_bundle import Opened
 from edge_agent.store import RetryingStore, StandbyStore
+from edge_agent.trial import Trials
 from headway.ports import Clock, Outgoing, Transport
 from headway.stopping import StopRequest
 
@@ -30,12 +32,14 @@ def build_device(
     stop: StopRequest | None = None,
     folder: Path | None = None,
     health: HealthReports | None = None,
+    trials: Trials | None = None,
+    remote: RemoteConfiguration | None = None,
 ) -> DeviceLoop:
     """A device that is ready to start, on an opened bundle and store.
 
     connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
-    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder, health: as for
-    `DeviceLoop`.
+    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder, health, remote, trials:
+    as for `DeviceLoop`.
     Raises ConfigError for a policy that this machine cannot follow.
     """
     store, backup = opened.store, opened.backup
@@ -60,5 +64,7 @@ def build_device(
         stop=stop,
         folder=folder,
         health=health,
+        trials=trials,
+        remote=remote,
         notes=[(name, text) for name, text in notes if text],
     )

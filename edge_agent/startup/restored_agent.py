@@ -48,6 +48,7 @@ def open_agent(
         waiting_rows_max=config.policy.waiting_rows_max,
         waiting_bytes_max=config.policy.waiting_bytes_max,
         run_id=draw(DRAWN_BITS),
+        trial=config.trial,
         draw=draw,
     )
     resume(agent, store)

@@ -102,9 +102,15 @@ class Epochs:
         state.begin_epoch(state.epoch_from(at, self._run_id), at, moment.labels)
         return unknown
 
-    def begin_anew(self, draw: Callable[[int], int]) -> None:
-        """Begin a new epoch here and now; the aggregator has removed all that came before. draw: random bits."""
+    def begin_anew(self, draw: Callable[[int], int]) -> str:
+        """Begin a new epoch here and now; the aggregator has removed all that came before. draw: random bits.
+
+        Returns what people should know of it.
+        """
         state, now = self.state, self._now()
+        epoch = state.epoch
+        if not self.exact:
+            self._learner.trainer.take_update()  # what was about to be sent
         if now is not None:
             report = StatisticsReport(self._device, state.epoch, state.counter, now.statistics, state.history)
             self.older.remove(report)
@@ -112,6 +118,10 @@ class Epochs:
         # the old epoch's empty tables take one counter more
         state.skip_counter()
         state.begin_epoch(numbered_epoch(draw(DRAWN_BITS), state.position), state.counter, self._learner.labels)
+        return (
+            f"what this device had told under epoch {epoch} was removed from the fleet on request; it keeps what "
+            "it learned, and tells only what it learns from now on, under a new epoch"
+        )
 
     def _now(self) -> Moment | None:
         statistics = self._learner.trainer.statistics

@@ -49,7 +49,8 @@ class Setting:
     release before. example: shown where the default says nothing. length_max: characters of a text; count_max: texts
     in a list. settings: the class of a table. in_file: default of the file, where the field has none because required
     ones follow it. formerly_here: in the release before, a relative path counted from the working directory. words:
-    values below zero that people write as a word.
+    values below zero that people write as a word. remote: the aggregator may change it from afar: nothing that decides
+    where data goes, whom the device trusts, or whether it can be reached again.
     """
 
     kind: Kind
@@ -67,6 +68,7 @@ class Setting:
     in_file: str | None = None
     formerly_here: bool = False
     words: tuple[tuple[str, int], ...] = ()
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,10 @@ class Entry:
 
 
 def number(
-    default: float, *, low: float, high: float, doc: str, key: str = "", formerly: str = "", unit: str = ""
-) -> float:
-    return _declared(default, Setting(Kind.NUMBER, doc, key, formerly, low, high, unit))
+    default: float, *, low: float, high: float, doc: str, key: str = "", formerly: str = "", unit: str = "",
+    remote: bool = False,
+) -> float:  # fmt: skip
+    return _declared(default, Setting(Kind.NUMBER, doc, key, formerly, low, high, unit, remote=remote))
 
 
 def integer(
@@ -99,18 +102,23 @@ def integer(
     key: str = "",
     formerly: str = "",
     words: Mapping[str, int] | None = None,
+    remote: bool = False,
 ) -> int:
     named = tuple((words or {}).items())
     low = min([low, *(value for _, value in named)])
-    return _declared(default, Setting(Kind.INTEGER, doc, key, formerly, low, high, words=named))
+    return _declared(default, Setting(Kind.INTEGER, doc, key, formerly, low, high, words=named, remote=remote))
 
 
-def boolean(default: bool, *, doc: str, key: str = "", formerly: str = "", example: bool | None = None) -> bool:
-    return _declared(default, Setting(Kind.BOOLEAN, doc, key, formerly, example=example))
+def boolean(
+    default: bool, *, doc: str, key: str = "", formerly: str = "", example: bool | None = None, remote: bool = False
+) -> bool:
+    return _declared(default, Setting(Kind.BOOLEAN, doc, key, formerly, example=example, remote=remote))
 
 
-def choice(default: Text, known: Iterable[str], *, doc: str, key: str = "", formerly: str = "") -> Text:
-    return _declared(default, Setting(Kind.CHOICE, doc, key, formerly, choices=tuple(known)))
+def choice(
+    default: Text, known: Iterable[str], *, doc: str, key: str = "", formerly: str = "", remote: bool = False
+) -> Text:
+    return _declared(default, Setting(Kind.CHOICE, doc, key, formerly, choices=tuple(known), remote=remote))
 
 
 def text(

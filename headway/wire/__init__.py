@@ -1,6 +1,7 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.configuration import Configuration, ConfigurationState, SettingValue, checked_values
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.head_version import VERSION_MAX, VERSION_STEP_MAX, may_go_on_from, succeeds
@@ -43,6 +44,7 @@ from headway.wire.topics import (
     Address,
     Kind,
     aggregator_subscriptions,
+    alert_topic,
     checked_name,
     device_subscriptions,
     parse_topic,
@@ -73,6 +75,8 @@ __all__ = [
     "VERSION_STEP_MAX",
     "Ack",
     "Address",
+    "Configuration",
+    "ConfigurationState",
     "Desired",
     "Event",
     "FileRange",
@@ -89,16 +93,19 @@ __all__ = [
     "ReportPart",
     "Reported",
     "RunPoint",
+    "SettingValue",
     "StatisticsChange",
     "StatisticsReport",
     "Status",
     "TrialReport",
     "Update",
     "aggregator_subscriptions",
+    "alert_topic",
     "branch_epoch",
     "change_between",
     "checked_attributes",
     "checked_name",
+    "checked_values",
     "dequantise",
     "device_subscriptions",
     "epoch_position",

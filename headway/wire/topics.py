@@ -25,14 +25,18 @@ class Kind(StrEnum):
     UPDATE = "update"
     EVENT = "event"
     TRIAL = "trial"
+    HEAD_TRIAL = "head-trial"
     HEALTH = "health"
+    CONFIGURATION_STATE = "configuration-state"
     DESIRED = "desired"
+    CONFIGURATION = "configuration"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
     PRIOR_REQUEST = "prior-request"
     PRIOR = "prior"
     HEAD = "head"
+    CANDIDATE = "candidate"
 
 
 FROM_DEVICES = (
@@ -43,11 +47,13 @@ FROM_DEVICES = (
     Kind.UPDATE,
     Kind.EVENT,
     Kind.TRIAL,
+    Kind.HEAD_TRIAL,
     Kind.HEALTH,
+    Kind.CONFIGURATION_STATE,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
@@ -63,6 +69,11 @@ class Address:
 def topic(fleet: str, device: str, kind: Kind) -> str:
     """Topic of one kind of message of one device."""
     return f"{PREFIX}/{fleet}/{device}/{kind}"
+
+
+def alert_topic(fleet: str, rule: str, subject: str) -> str:
+    """Where an open alert is retained; no device may read it, and none is subscribed to it."""
+    return f"{PREFIX}/{fleet}/{AGGREGATOR}/alert/{rule}/{subject}"
 
 
 @lru_cache(maxsize=4096)

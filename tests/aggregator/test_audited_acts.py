@@ -19,6 +19,10 @@ ACTS = {
     "save-group": ("groups", "save", "northern", 'tag.site == "north"'),
     "list-group": ("groups", "list", "canaries", "--add", "pump-1"),
     "delete-group": ("groups", "delete", "canaries"),
+    "set-alert-rule": ("alert-rules", "set", "drift", "--off"),
+    "remove-alert-rule": ("alert-rules", "remove", "drift"),
+    "silence-alerts": ("silence", "add", "--rule", "disk", "--for", "8h", "--remark", "a new disk comes"),
+    "end-silence": ("silence", "end", "1"),
     "rollout-start": ("rollout", "start", "spring", "two.hwb"),
     "rollout-halt": ("rollout", "halt", "spring", "--remark", "too early"),
 }
@@ -37,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def acted(place: Path, words: tuple[str, ...]) -> int:
     command = list(words)
-    at = 2 if words[0] in ("groups", "rollout") else 1
+    at = 2 if words[0] in ("groups", "rollout", "alert-rules", "silence") else 1
     return main([*command[:at], "--state-dir", str(place), *command[at:]])
 
 
@@ -57,12 +61,19 @@ def test_acts_are_entered_in_their_order(place: Path) -> None:
     assert [act for act, _ in log] == list(ACTS)
     details = dict(log)
     assert "behind the boiler" in details["note"]
+    assert "a new disk comes" in details["silence-alerts"]
     assert "too early" in details["rollout-halt"]
 
 
 @pytest.mark.parametrize(
     "words",
-    [("note", "pump-2", "nobody"), ("groups", "save", "odd", "labels >"), ("rollout", "halt", "none")],
+    [
+        ("acknowledge", "1"),
+        ("silence", "end", "3"),
+        ("note", "pump-2", "nobody"),
+        ("groups", "save", "odd", "labels >"),
+        ("rollout", "halt", "none"),
+    ],
     ids=lambda words: words[0],
 )
 def test_a_refused_act_leaves_no_entry(place: Path, words: tuple[str, ...]) -> None:

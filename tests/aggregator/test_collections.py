@@ -59,6 +59,33 @@ def test_what_was_put_comes_back_by_key(store: Store, collection: Collection[Any
         assert kept.remove(*collection.key_of(rows[1])) == 1
         assert kept.get(*collection.key_of(rows[1])) is None
         assert kept.remove() == 2
+        kept.put(rows[0])
+        kept.put_all(rows)
+        kept.put_all([])
+        assert kept.all() == sorted(rows, key=collection.key_of)
+
+
+@COLLECTIONS
+def test_the_greatest_of_a_field_is_found_for_each_value_of_another(store: Store, collection: Collection[Any]) -> None:
+    first, second, third = samples(collection)
+    # PostgreSQL has no greatest of bytes
+    per, field = collection.key[0], [name for name, kind in collection.columns().items() if kind is not bytes][-1]
+    with store.transaction():
+        store.rows(collection).put_all([first, second, third])
+        found = store.rows(collection).greatest(field, per=per)
+        assert found == {getattr(row, per): getattr(row, field) for row in (first, second, third)}
+        assert store.rows(collection).greatest(field, per=per, **{per: getattr(second, per)}) == {
+            getattr(second, per): getattr(second, field)
+        }
+        if per != field:
+            shared = [replace(row, **{per: getattr(first, per)}) for row in (first, third)]
+            store.rows(collection).remove()
+            for row in shared:
+                store.rows(collection).put(row)
+            kept = store.rows(collection).where(**{per: getattr(first, per)})
+            assert store.rows(collection).greatest(field, per=per) == {
+                getattr(first, per): max(getattr(row, field) for row in kept)
+            }
 
 
 @COLLECTIONS

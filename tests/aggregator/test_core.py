@@ -233,7 +233,15 @@ def cleared(effects: list[Effect]) -> set[Kind]:
     return {parse_topic(message.topic).kind for message in messages}
 
 
-RETAINED = {Kind.STATISTICS, Kind.STATUS, Kind.REPORTED, Kind.DESIRED}
+RETAINED = {
+    Kind.STATISTICS,
+    Kind.STATUS,
+    Kind.REPORTED,
+    Kind.TRIAL,
+    Kind.DESIRED,
+    Kind.CONFIGURATION,
+    Kind.CONFIGURATION_STATE,
+}
 
 
 def test_a_removed_device_is_told_at_once() -> None:
@@ -264,7 +272,7 @@ def test_what_is_still_retained_of_a_removed_device_does_not_bring_it_back() -> 
     assert cleared(effects) == {Kind.STATISTICS}
     fleet.send(replace(status, retain=False))
     with fleet.store.transaction():
-        assert fleet.store.clearings() == [topic(FLEET, "b", k) for k in (Kind.DESIRED, Kind.REPORTED, Kind.STATISTICS)]
+        assert fleet.store.clearings() == sorted(topic(FLEET, "b", kind) for kind in RETAINED - {Kind.STATUS})
 
 
 def test_a_store_without_heads_waits_for_the_retained_one() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aggregator.assembly import UNFINISHED_MAX, Assemblies
+from aggregator.core import RETAINED
 from aggregator.effects import Instant, Refused
 from aggregator.places import NEW_IN_AN_HOUR_MIN
 from aggregator.policy import DeliveryPolicy, Limits, Policy
@@ -132,7 +133,7 @@ def test_what_the_broker_retains_of_a_stranger_that_gave_its_place_is_cleared() 
     fleet.send(status("stranger"))
     made = fleet.send(statistics_message("honest", 1, 1, tables(5, 1)))
     gone = {e.topic for e in made if isinstance(e, Outgoing) and e.retain and not e.payload}
-    assert gone == {topic(FLEET, "stranger", kind) for kind in (Kind.STATUS, Kind.REPORTED, Kind.DESIRED)}
+    assert gone == {topic(FLEET, "stranger", kind) for kind in RETAINED}
     fleet.send(Received(status("stranger").topic, status("stranger").payload, retain=True))
     assert count(fleet) == 1
     assert ("", "limit") not in fleet.refusals, "the retained status that is about to go is no new attempt"

@@ -13,6 +13,7 @@ import pytest
 from aggregator.bundle_sender import BundleSender
 from aggregator.effects import Instant, Note
 from aggregator.policy import DeliveryPolicy
+from aggregator.registry import delete_group, put_list_group
 from aggregator.rollouts import Act, Plan, Rollouts, State, default_plan, read_plan
 from aggregator.rollouts.beginning import ask, begin, forecast
 from aggregator.rollouts.plan import stored_plan
@@ -248,6 +249,32 @@ def test_a_bundle_that_fails_later_on_stops_where_it_is_and_goes_back_everywhere
     assert later.switched == []
 
 
+def test_a_stage_may_be_a_group_and_a_group_that_goes_pauses_it() -> None:
+    grouped = fleet(100, worse=-0.05)
+    canary, *rest = PLAN.stages
+    plan = replace(PLAN, stages=(replace(canary, share=0.0, group="canary"), *rest))
+    with grouped.store.transaction(), pytest.raises(ConfigError, match="there is no group 'canary'"):
+        begin(grouped.store, "two", plan, BUNDLE, 0.0)
+    with grouped.store.transaction():
+        put_list_group(grouped.store, "canary", ("d7", "d8", "d9", "d10"), (), 0.0)
+    assert stored_plan(plan.encode()) == plan
+    grouped.begin(plan)
+    while not grouped.switched:
+        grouped.hour()
+    assert {name for name, device in grouped.devices.items() if device.counter} == {"d7", "d8", "d9", "d10"}
+    grouped.until(State.DONE)
+    assert len(grouped.switched) == 100
+
+    gone = fleet(100, worse=-0.05)
+    with gone.store.transaction():
+        put_list_group(gone.store, "canary", ("d7",), (), 0.0)
+    gone.begin(plan)
+    with gone.store.transaction():
+        delete_group(gone.store, "canary")
+    gone.until(State.PAUSED)
+    assert "there is no group 'canary'" in gone.why
+
+
 def test_without_labels_a_stage_never_counts_as_passed() -> None:
     silent = fleet(60, labels=0)
     silent.begin(PLAN)
@@ -399,5 +426,6 @@ def test_the_plan_on_the_page_is_read(tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(page.partition("```toml\n")[2].partition("```")[0])
     plan = read_plan(file)
-    assert [len(stage.devices) or stage.share for stage in plan.stages] == [3, 0.25, 1.0]
+    stages = [len(stage.devices) or stage.group or stage.share for stage in plan.stages]
+    assert stages == [3, "pilot-plant", 0.25, 1.0]
     assert plan.hours == (2, 3, 4)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.filters import parse_filter
+from aggregator.registry import VOCABULARY
+from aggregator.store import RegistryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.sql import SqlStore
@@ -47,6 +50,17 @@ def test_numbers_start_at_zero_and_hold_53_bits(store: Store) -> None:
         store.put_number("boot", 2**53 - 1)
     with store.transaction():
         assert store.number("boot") == 2**53 - 1
+
+
+def test_columns_of_devices_come_without_the_rest_and_the_size_is_known(store: Store) -> None:
+    rows = [RegistryRow(name, 1.0, 2.0, labels=labels) for name, labels in (("b", 7), ("a", 3), ("c", 9))]
+    wanted = parse_filter("labels > 5", VOCABULARY)
+    with store.transaction():
+        store.registry.put(rows)
+        assert sorted(store.registry.columns(("device", "labels"))) == [("a", 3), ("b", 7), ("c", 9)]
+        assert sorted(store.registry.columns(("device",), wanted, 3.0)) == [("b",), ("c",)]
+        assert store.registry.columns(("accuracy_gain",), wanted, 3.0) == [(None,), (None,)]
+        assert (store.size_bytes() > 0) == isinstance(store, SqlStore)
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:

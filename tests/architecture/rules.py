@@ -15,6 +15,13 @@ LINES_MAX = 350
 BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
+    "aggregator.alerts.channels": "is of the threads that tell, not of the core",
+    "aggregator.alerts.delivery": "is of the threads that tell, not of the core",
+    "aggregator.alerts.mail": "loads ssl and smtplib",
+    "aggregator.alerts.webhook": "loads ssl and http.client",
+    "aggregator.monitoring.server": "loads prometheus_client",
+    "aggregator.monitoring.service_metrics": "loads prometheus_client",
+    "aggregator.monitoring.snapshots": "loads prometheus_client",
     "aggregator.enrolment.authority": "loads cryptography",
     "aggregator.enrolment.broker": "loads cryptography",
     "aggregator.enrolment.enrolment": "loads cryptography",

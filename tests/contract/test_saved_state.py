@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_agent.learner import said
 from headway.stopping import STOP_SIGNALS
 from tests.golden.state.reading import (
     STATE,
@@ -95,7 +96,7 @@ def test_a_saved_agent_opens_with_all_that_it_knew_and_serves_the_same_head(
     # that version served what the head says by itself; since then it is calibrated, and no answer is another one
     with opened_agent(folder) as opened:
         learner, features = opened.agent.learner, opened.pipeline.features(rows(version)[0])
-        by_itself = learner._apply(learner._heads()[learner.serving], features)
+        by_itself = said(learner._heads()[learner.serving], features, learner.names)
     record_property("same_bits", digest(by_itself.astype("<f4").tobytes()) == digest_wanted)
     np.testing.assert_allclose(by_itself, wanted, rtol=0, atol=ATOL)
     assert (served.argmax(axis=1) == wanted.argmax(axis=1)).all()

@@ -9,9 +9,10 @@ import pytest
 
 from aggregator.heads.fleet_model import FleetModel
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.sync.history import SyncState
 from headway.arrays import AnyArray

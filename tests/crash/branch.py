@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Pipeline
 from edge_agent.startup import restore_learner
 from edge_agent.store import Entry, SQLiteStore

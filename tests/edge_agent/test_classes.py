@@ -9,7 +9,9 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.cli import main
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings
+from edge_agent.config import AgentConfig, SensorSettings
+from edge_agent.learner import said
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import MemoryStore
 from headway.class_changes import ClassChanges
@@ -143,7 +145,7 @@ def test_a_head_from_before_the_fleet_heard_of_the_name_does_not_bring_the_old_o
     assert agent.learner.classes == (*CLASSES, "stumble")
     assert agent.learner.removed == {"run"}, "the fleet's head does not bring a removed class back"
     features = pipeline().features(windows(1)[0])
-    assert agent.learner._apply(head, features)[0].argmax() == 3
+    assert said(head, features, agent.learner.names)[0].argmax() == 3
 
 
 def test_reports_carry_the_new_name_and_an_older_epochs_baseline_too(tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_what_others_call_by_that_name_is_the_same_class_here(tmp_path: Path) ->
     head = Head(np.zeros((SIZE, 4), np.float32), bias, HeadKind.SOFTMAX, classes, HeadInput.CODES)
     assert agent.learner.adopt(PublishedHead(1, "exact", variant().space, 3, 100, head))
     assert agent.learner.classes == ("idle", "stroll", "run")
-    probability = agent.learner._apply(head, pipeline().features(windows(1)[0]))[0]
+    probability = said(head, pipeline().features(windows(1)[0]), agent.learner.names)[0]
     assert probability == pytest.approx([0.4, 0.5, 0.1])
 
 

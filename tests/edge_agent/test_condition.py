@@ -22,8 +22,9 @@ from edge_agent.condition import (
     DeviceCondition,
     moment,
 )
-from edge_agent.config import AgentConfig, PolicySettings, SensorSettings
+from edge_agent.config import AgentConfig, SensorSettings
 from edge_agent.daemon import Daemon, write_condition
+from edge_agent.learner_settings import PolicySettings
 from edge_agent.startup import active_bundle
 from headway.errors import StoreError
 from headway.fields import readable_json

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import LearnerSettings, read_config, read_learner_settings
+from edge_agent.config import read_config, read_learner_settings
+from edge_agent.learner_settings import LearnerSettings
 from headway.errors import ConfigError
 
 MINIMAL = '[device]\nid = "pump-7"\n[bundle]\npath = "model.hwb"\n[storage]\nstate_dir = "state"\n'

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.label_history import KEPT_LABELS, MOMENT_LABELS
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.class_changes import ClassChanges
 from headway.errors import StoreError

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent.config import DeliverySettings
-from edge_agent.delivery.installer import ATTEMPTS_MAX, Examined, Installer, SelfTest
+from edge_agent.delivery.installer import ATTEMPTS_MAX, Installer
+from edge_agent.delivery.ports import Examined, SelfTest, Trials
 from edge_agent.delivery.slots import FACTORY, Pointer, Slots
+from edge_agent.delivery_settings import DeliverySettings
 from headway.errors import RemoteError, StoreError
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 
@@ -56,6 +57,7 @@ class Device:
     cut_after: str = ""
     cut_at: int = 1
     now_s: float = 1000.0
+    trials: Trials | None = None
     tests: list[FakeTest] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
 
@@ -71,7 +73,14 @@ class Device:
         release = 1 if self.slots.pointer.active == FACTORY else 2
         running = sha256(self.slots.bundle.read_bytes())
         self.delivery = Installer(
-            self.slots, self.settings, (release, SPACES[release]), running, lambda: (5, 7), self._test, self.now_s
+            self.slots,
+            self.settings,
+            (release, SPACES[release]),
+            running,
+            lambda: (5, 7),
+            self._test,
+            self.now_s,
+            trials=self.trials,
         )
 
     def _test(self, bundle: Path, release_min: int) -> SelfTest:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import Doubt, HeadLearner
 from edge_agent.learner.doubts import DOUBTS_MAX, Doubts
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.sync import SyncState
 from headway.errors import StoreError
 from headway.wire import Event

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.drift.errors import COOL_DOWN_LABELS, Drift, ErrorDrift
 from edge_agent.learner.exact.buckets import Buckets
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.gradient.trainer import HURRIED_LABELS, HURRY, GradientTrainer
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState

@@ -8,7 +8,7 @@ import pytest
 
 import edge_agent
 from edge_agent import embed
-from edge_agent.config import LearnerSettings
+from edge_agent.learner_settings import LearnerSettings
 from headway.durable import CHECK_BYTES
 from headway.errors import DataError, StoreError
 from tests.arrays import assert_same

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact import ExactSettings, ExactTrainer
 from edge_agent.learner.exact.left_in import left_in_share
 from edge_agent.learner.gate import FROZEN
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from tests.edge_agent.test_exact import labelled, trainer
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows

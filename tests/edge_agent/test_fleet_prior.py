@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
+from edge_agent.learner import said
 from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.store import MemoryStore
 from edge_agent.sync.history import SyncState
@@ -55,7 +57,7 @@ def taught(subject: Agent, count: int, seed: int = 0) -> Agent:
 
 def accuracy(subject: Agent) -> float:
     x, y = windows(600, drift=0.8, seed=77)
-    probability = subject.learner._apply(subject.learner._heads()["exact"], pipeline().features(x))
+    probability = said(subject.learner._heads()["exact"], pipeline().features(x), subject.learner.names)
     return float((probability.argmax(axis=1) == y).mean())
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.learner import HeadLearner
 from edge_agent.learner.exact.knowledge import Knowledge
 from edge_agent.learner.exact.prior import Prior
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.sync import SyncState
 from headway.maths import Statistics
 from headway.wire import Ack

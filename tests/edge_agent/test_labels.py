@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows, Window
+from edge_agent.learner import said
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.store import Changes, MemoryStore
 from edge_agent.sync.history import SyncState
@@ -228,7 +230,7 @@ def test_the_fleet_brings_new_classes_in_an_order_of_its_own() -> None:
     assert subject.learner.adopt(PublishedHead(1, "exact", variant().space, 3, 100, head))
     assert subject.learner.classes == (*CLASSES, "swim", "fall")
     features = pipeline().features(windows(1)[0])
-    assert subject.learner._apply(head, features)[0].argmax() == 4
+    assert said(head, features, subject.learner.names)[0].argmax() == 4
 
 
 def test_a_removed_class_is_never_predicted() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.gate.gate import FROZEN, Gate
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent.config import AgentConfig, DeliverySettings
+from edge_agent.config import AgentConfig
 from edge_agent.delivery.slots import FACTORY, Slots, file_sha256
+from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.startup import active_bundle as opening
 from edge_agent.startup.active_bundle import InferenceFailed, Opened, open_bundle
 from edge_agent.store.store import SQLiteStore

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels import RememberedWindows
 from edge_agent.learner import CorrectLabel, HeadLearner, LearnLabel, Operation, WithdrawPseudoLabel, apply
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.store import Entry, MemoryStore
 from edge_agent.sync import SyncState
 from headway.class_changes import ClassChanges

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.learner import HeadLearner, Prediction
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.persistence import Persistence, persistence_of
 from edge_agent.persistence.states import WINDOWS_MAX, LastingStates
 from edge_agent.pipeline import Features

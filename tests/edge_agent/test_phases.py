@@ -10,9 +10,10 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.commands import replay
 from edge_agent.commands.phases import HELD_EVERY, live
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
 from edge_agent.sync.history import SyncState
 from headway.arrays import Int64

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.config import AgentConfig, LearnerSettings, PolicySettings, SensorSettings, SyncSettings
+from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.labels.label_queue import WAITING
 from edge_agent.labels.machine_state import LinuxMachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup.restore import resume
 from edge_agent.store import MemoryStore, SQLiteStore, Store

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from edge_agent.commands.status import read_status, status_text
-from edge_agent.config import AgentConfig, DeliverySettings, SensorSettings
+from edge_agent.config import AgentConfig, SensorSettings
 from edge_agent.delivery import Slots
 from edge_agent.delivery.slots import Pointer
+from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import Spool
 from edge_agent.startup import active_bundle, build_device, open_bundle

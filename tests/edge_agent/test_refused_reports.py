@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import AgentConfig, LearnerSettings, SensorSettings, SyncSettings
+from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.loop import DeviceLoop
 from edge_agent.store import MemoryStore
 from edge_agent.sync.refusal import DOUBLINGS_MAX

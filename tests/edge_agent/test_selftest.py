@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.delivery import selftest
-from edge_agent.delivery.installer import Examined
+from edge_agent.delivery.ports import Examined
 from edge_agent.delivery.selftest import Subprocess, decode_examined, examine
 from headway.errors import BundleError
 from headway.ports import SystemClock

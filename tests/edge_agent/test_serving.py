@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_agent.config import LearnerSettings
 from edge_agent.labels.remembered import Window
 from edge_agent.learner import HeadLearner, LearnLabel, Prediction
 from edge_agent.learner.gate import FROZEN
 from edge_agent.learner.gate.frozen_score import FrozenScore
 from edge_agent.learner.serving import ServedTemperatures, beside, tempered, with_missed
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.store.journal import Entry
 from headway.arrays import Float32, Int64
 from headway.class_changes import ClassChanges

@@ -11,13 +11,14 @@ from numpy.testing import assert_array_equal
 from edge_agent.agent import Agent
 from edge_agent.commands import replay
 from edge_agent.commands.recording import UNIT_ROWS, process
-from edge_agent.config import LearnerSettings, SyncSettings
+from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner import AdoptWindowMeans
 from edge_agent.learner.exact.settings import ExactSettings
 from edge_agent.learner.exact.trainer import ExactTrainer
 from edge_agent.learner.exact.window_means import WindowMeans
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.store.journal import Entry, redo
 from edge_agent.store.memory import MemoryStore

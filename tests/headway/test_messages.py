@@ -21,6 +21,7 @@ from headway.maths.paired_loss import PairedLoss
 from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
 from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
+from headway.wire.configuration import Configuration, ConfigurationState
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.health import Health
 from headway.wire.messages import (
@@ -130,6 +131,18 @@ MESSAGES: dict[str, Message] = {
     "prior-request.json": PriorRequest(SPACE, 480),
     "health.json": Health("on", 2_500_000_000, 310_000_000, 41.5, {"room": "cellar-2", "site": "Göteborg"}),
     "health-silent.json": Health("paused"),
+    "configuration.json": Configuration(
+        3, {"learner.new_classes": True, "policy.trigger": "drift", "sync.interval_s": 5}
+    ),
+    "configuration-none.json": Configuration(4),
+    "configuration-state.json": ConfigurationState(
+        3,
+        "applied",
+        {"policy.trigger": "drift", "sync.interval_s": 60.5},
+        ("policy.trigger",),
+        {"sync.interval_s": "no"},
+    ),
+    "configuration-state-waiting.json": ConfigurationState(0, "waiting", {}, problem="a bundle is on trial"),
     "prior.safetensors": FleetPrior(9, wide_tables()),
     "file.safetensors": FileRange(SHA256, 98_304, 250_000, 1.5, b"part of a bundle"),
     "file-later.safetensors": FileRange(SHA256, 98_304, 250_000, 90.0, b""),
@@ -160,6 +173,10 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "prior-request.json": PriorRequest.decode,
     "health.json": Health.decode,
     "health-silent.json": Health.decode,
+    "configuration.json": Configuration.decode,
+    "configuration-none.json": Configuration.decode,
+    "configuration-state.json": ConfigurationState.decode,
+    "configuration-state-waiting.json": ConfigurationState.decode,
     "prior.safetensors": FleetPrior.decode,
     "file.safetensors": FileRange.decode,
     "file-later.safetensors": FileRange.decode,

@@ -11,7 +11,9 @@ import pytest
 from aggregator.config import MQTT_DEFAULT, read_settings
 from aggregator.policy import Policy
 from converter.options import Options
-from edge_agent.config import AgentConfig, DeliverySettings, LearnerSettings, PolicySettings, SyncSettings, read_config
+from edge_agent.config import AgentConfig, SyncSettings, read_config
+from edge_agent.delivery_settings import DeliverySettings
+from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from headway.settings import Kind, entries
 from scripts.configuration import PAGE, PROGRAMS, Program, files
 

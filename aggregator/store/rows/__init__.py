@@ -5,8 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.alerts import (
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
+    ALERTS,
+    SILENCES,
+    AlertActRow,
+    AlertChannelRow,
+    AlertEventRow,
+    AlertRow,
+    AlertRuleRow,
+    SilenceRow,
+)
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -36,13 +51,35 @@ from aggregator.store.rows.rollouts import (
     TrialRow,
 )
 from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
+from aggregator.store.rows.tallies import TALLIES, TallyRow
+from aggregator.store.rows.twins import (
+    DEVICE,
+    FLEET,
+    GROUP,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    WANTED_SETTINGS,
+    DeviceSinceRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    WantedSettingsRow,
+)
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
+    ALERTS,
+    ALERT_ACTS,
+    ALERT_CHANNELS,
+    ALERT_EVENTS,
+    ALERT_RULES,
     AUDIT,
     CERTIFICATES,
     DAYS,
     GROUPS,
+    HEAD_CANDIDATES,
+    HEAD_TRIALS,
     JOIN_CODES,
     MEMBERS,
     ORDER_MODES,
@@ -53,17 +90,34 @@ EVERY: tuple[Collection[Any], ...] = (
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     SCORED_EPOCHS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_REFUSED,
+    SETTINGS_STATES,
+    SILENCES,
     SUMS,
+    TALLIES,
     TRIALS,
+    WANTED_SETTINGS,
 )
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACTS",
+    "ALERT_CHANNELS",
+    "ALERT_EVENTS",
+    "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
     "CERTIFICATES",
     "DAYS",
+    "DEVICE",
     "EVERY",
+    "FLEET",
+    "GROUP",
     "GROUPS",
+    "HEAD_CANDIDATES",
+    "HEAD_TRIALS",
     "JOIN_CODES",
     "MEMBERS",
     "NOTE",
@@ -75,13 +129,28 @@ __all__ = [
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
     "SCORED_EPOCHS",
+    "SENT_SETTINGS",
+    "SETTINGS_PENDING",
+    "SETTINGS_REFUSED",
+    "SETTINGS_STATES",
+    "SILENCES",
     "SUMS",
     "TAG",
+    "TALLIES",
     "TRIALS",
+    "WANTED_SETTINGS",
+    "AlertActRow",
+    "AlertChannelRow",
+    "AlertEventRow",
+    "AlertRow",
+    "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
     "DayRow",
+    "DeviceSinceRow",
     "GroupRow",
+    "HeadCandidateRow",
+    "HeadTrialRow",
     "JoinCodeRow",
     "MemberRow",
     "OrderModeRow",
@@ -92,6 +161,11 @@ __all__ = [
     "RolloutDeviceRow",
     "RolloutRow",
     "ScoredEpochRow",
+    "SentSettingsRow",
+    "SettingsStateRow",
+    "SilenceRow",
     "SumRow",
+    "TallyRow",
     "TrialRow",
+    "WantedSettingsRow",
 ]

@@ -224,6 +224,19 @@ def label_losses(probabilities: Float64, truth: AnyArray) -> Float64:
     return total
 
 
+def window_losses(task: Task, outputs: Float32, truth: AnyArray, units: Float64) -> Float64:
+    """Losses of one task as the gate has them, without calibration. outputs: float32 (n, C); truth: int64 (n,), or
+    float32 (n, C) with NaN for unknown; units: of a regression's errors, float64 (C,) -> float64 (n,), 0 to 2."""
+    if task is Task.CLASSIFICATION:
+        return scoring_loss(outputs.astype(np.float64), truth)
+    if task is Task.MULTI_LABEL:
+        return label_losses(outputs.astype(np.float64), truth)
+    known = ~np.isnan(truth)
+    errors = np.where(known, np.minimum(np.abs(outputs.astype(np.float64) - truth) / units, ERROR_UNITS_MAX), 0.0)
+    total: Float64 = errors.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return total
+
+
 def added(sums: AnySums, outputs: Float32, truth: AnyArray) -> AnySums:
     """The sums with one more window. Each task adds to its own kind."""
     if isinstance(sums, ClassificationSums):

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge_agent.config import LearnerSettings
 from edge_agent.learner.gradient.rehearsal import Rehearsal
 from edge_agent.learner.trainer import PendingUpdate, TrainerState
+from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import (
     Variant,

@@ -1,0 +1,43 @@
+"""Answers devices: what the store holds of an epoch, whatever the last message was, and why one was refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aggregator.assembly import Assemblies
+from aggregator.refusal_answers import NOT_REFUSED, RefusalAnswer
+from aggregator.store import Store
+from aggregator.taken_updates import TakenUpdate
+from headway.ports import Outgoing
+from headway.wire import Ack, Kind, Parting, StatisticsReport, topic
+
+
+class Acknowledgements:
+    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices."""
+
+    def __init__(self, fleet: str, store: Store, assemblies: Assemblies, pace_s: float) -> None:
+        self._fleet, self._store, self._assemblies, self._pace_s = fleet, store, assemblies, pace_s
+
+    def of(
+        self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED
+    ) -> Outgoing:
+        """What the store holds of (device, epoch)."""
+        known = self._store.statistics(device, epoch)
+        sequence, taken = self._store.sequence(device, epoch), TakenUpdate.stored(self._store, device, epoch)
+        counter = taken.counter if known is None else known.counter
+        run_id = (
+            self._store.sequence_run_id(device, epoch)
+            if known is None
+            else StatisticsReport.read_history(known.payload).run_id
+        )
+        removed = known is None and self._store.is_removed(device, epoch)
+        progress = self._assemblies.progress(device, epoch)
+        ack = Ack(epoch, counter, sequence, self._pace_s, run_id, *progress, removed, parting)
+        return self._sent(device, replace(ack, refused=told.reason, problem=told.problem))
+
+    def counted(self, device: str, epoch: int, counter: int, sequence: int, run_id: int) -> Outgoing:
+        """What a branch of a device's history has counted."""
+        return self._sent(device, Ack(epoch, counter, sequence, self._pace_s, run_id))
+
+    def _sent(self, device: str, ack: Ack) -> Outgoing:
+        return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())
