@@ -15,7 +15,7 @@ import pytest
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches
 from aggregator.core import Aggregator
-from aggregator.heads import HeadPublisher
+from aggregator.heads.publisher import HeadPublisher
 from aggregator.store import MemoryStore as ServerMemory
 from aggregator.store import engine
 from aggregator.taken_updates import TakenUpdate

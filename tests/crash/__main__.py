@@ -3,7 +3,8 @@
 Five agents, the aggregator and mosquitto run as processes, while labels flow into the agents' spools. Most faults are a
 SIGKILL to one of the processes, at a random moment, and the victim is started again at once. Others copy a device's
 disk, while it runs or while it is stopped, and start the copy under the same id beside it; put an older copy in the
-place of a device; or correct a label. In the end, every label must be counted exactly once, on every device and in the
+place of a device; correct a label; label a window by a command from the server, or change a setting from there. In
+the end, every label must be counted exactly once, on every device and in the
 fleet, and the fleet's head must be bit for bit the head that is solved in one place from all labels. The seed is
 printed; it fixes victims, moments and data, not the scheduler.
 """

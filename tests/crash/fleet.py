@@ -25,7 +25,8 @@ from headway.maths import Statistics, fleet_head, merge
 from headway.wire import PublishedHead, StatisticsReport
 from testbed.broker import Broker, die_with_parent
 from tests.crash.branch import BIN, CONFIG, Branch, Given
-from tests.system.make_model import data
+from tests.crash.operator import Operator
+from tests.system.make_model import CLASSES, data
 
 ROWS_A_FILE = 4
 PAUSE_S = (0.02, 0.7)
@@ -33,7 +34,9 @@ SETTLE_TIMEOUT_S = 180.0
 # of one device: itself and copies of it
 BRANCHES_MAX = 3
 # of a hundred faults
-KINDS = {"kill": 80, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4}
+KINDS = {
+    "kill": 72, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4, "command": 5, "setting": 3
+}  # fmt: skip
 AGENT_TOML = """\
 [device]
 id = "{name}"
@@ -48,6 +51,8 @@ poll_interval_s = 0.05
 interval_s = 0.2
 ack_timeout_s = 2
 whole_bytes_max = 0
+[remote]
+trial_s = 0
 [mqtt]
 host = "{host}"
 port = {port}
@@ -89,6 +94,9 @@ class CrashFleet:
         self._backups: list[tuple[Branch, Path]] = []
         self._faults: Counter[str] = Counter()
         self._files = self._folders = 0
+        # this device has no copies: which of them did what it was told would be a matter of chance
+        self._operator = Operator(folder / "aggregator", self._names[-1])
+        self._unlabelled: list[Given] = []
         self._stack = contextlib.ExitStack()
 
     @property
@@ -136,6 +144,8 @@ class CrashFleet:
             "backup": self._back_up,
             "restore": self._restore,
             "correction": self._correct,
+            "command": self._command,
+            "setting": self._set,
         }[kind](branch)
         if happened:
             self._faults[kind] += 1
@@ -148,6 +158,7 @@ class CrashFleet:
         every = [*self._branches, *self._replaced]
         own = {branch.name: branch.own(self._variant, self._pipeline) for branch in every}
         whole = merge(list(own.values()))
+        self._await_the_operators_end()
         self._let_all_speak()
         self._await_head(whole.samples)
         self._stop()
@@ -200,11 +211,15 @@ class CrashFleet:
     def _copy(self, branch: Branch) -> bool:
         if sum(other.device == branch.device for other in self._branches) >= BRANCHES_MAX:
             return False
+        if branch.device == self._operator.device:
+            return False
         self._begin(branch.device, branch.image(self._new_folder(branch.device)))
         branch.shared = len(branch.given)
         return True
 
     def _back_up(self, branch: Branch) -> bool:
+        if branch.device == self._operator.device:
+            return False
         self._backups.append((branch, branch.image(self._new_folder(branch.device))))
         return True
 
@@ -245,6 +260,44 @@ class CrashFleet:
         given = self._random.choice(alone[-10:])
         branch.correct(f"{self._next_file():05d}", given, self._random.randrange(len(given.y)))
         return True
+
+    def _command(self, _: Branch) -> bool:
+        """A label by a command for a window that came without one; the next such window is handed out."""
+        branch = self._told
+        answered = [
+            given for given in self._unlabelled if (branch.folder / "predictions" / f"{given.name}.npz").exists()
+        ]
+        if answered and self._operator.knows_the_device():
+            given = self._random.choice(answered)
+            self._unlabelled.remove(given)
+            self._operator.label(str(given.ids[0]), CLASSES[given.y[0]])
+            branch.given.append(given)
+        number = self._next_file()
+        x, y = data(1, seed=self._seed % 100_000 + number)
+        self._unlabelled.append(Given(f"{number:05d}", x, y))
+        branch.drop(f"{number:05d}", x=x, id=self._unlabelled[-1].ids)
+        return bool(answered)
+
+    def _set(self, _: Branch) -> bool:
+        """Another setting from afar."""
+        if not self._operator.knows_the_device():
+            return False
+        self._operator.set(2.0 + self._random.randrange(100) / 100)
+        return True
+
+    @property
+    def _told(self) -> Branch:
+        return next(branch for branch in self._branches if branch.device == self._operator.device)
+
+    def _await_the_operators_end(self) -> None:
+        """Every command done, and the last settings in force. Raises Shortfall."""
+        if not self._operator.knows_the_device():
+            return
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+        while problem := self._operator.problem():
+            if time.monotonic() > deadline_s:
+                raise Shortfall(f"{problem}\n{self._told.log()}")
+            time.sleep(0.2)
 
     def _begin(self, device: str, folder: Path) -> None:
         branch = Branch(device, folder, self._branches[0].start)
