@@ -85,7 +85,7 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device),
+                device_subscriptions(config.fleet, config.device, opened.variant.space),
                 last_will,
                 self._events.put,
             )

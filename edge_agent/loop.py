@@ -257,7 +257,7 @@ class DeviceLoop:
                     self._store.commit(changes, self._clock.monotonic_s())
                     self._store.note_acknowledged(*self._agent.epochs.acknowledged, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
+            elif kind is Kind.HEAD and payload and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
             elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):

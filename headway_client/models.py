@@ -111,6 +111,14 @@ class CodeWanted(TypedDict):
     expires: NotRequired[str]
 
 
+class CommandWanted(TypedDict):
+    """A command to one device. expires: 30m, 24h or 7d from now; after that it is not begun any more."""
+
+    name: str
+    arguments: NotRequired[dict[str, int | str]]
+    expires: NotRequired[str]
+
+
 class DayView(TypedDict):
     """What a device did on a day (UTC, year-month-day). Accuracies are of that day's labels, None without any."""
 
@@ -181,6 +189,21 @@ class Device(TypedDict):
     note: str
     tags: dict[str, str]
     attributes: dict[str, str]
+
+
+class DeviceCommand(TypedDict):
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+
+    id: str
+    device: str
+    name: str
+    arguments: dict[str, int | str]
+    who: str
+    created_s: float
+    deadline_s: float
+    state: str
+    state_since_s: float
+    result: dict[str, Any]
 
 
 class DeviceInFull(TypedDict):

@@ -271,6 +271,24 @@ class Client(Connection):
         """What is wanted of a device, what holds there, and why the rest does not."""
         return cast("models.DeviceSettings", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/settings"))
 
+    def list_commands(self, device: str) -> list[models.DeviceCommand]:
+        """What was asked of a device, the oldest first, and what came of it."""
+        return cast(
+            "list[models.DeviceCommand]", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/commands")
+        )
+
+    def command_device(self, device: str, body: models.CommandWanted, *, key: str = "") -> models.DeviceCommand:
+        """Tell a device to do something, once, or after its deadline not at all."""
+        return cast(
+            "models.DeviceCommand",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/commands",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))

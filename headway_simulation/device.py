@@ -191,7 +191,7 @@ class SimulatedDevice(Machine):
             place.broker,
             self.config.device,
             self.name,
-            device_subscriptions(place.fleet, self.config.device),
+            device_subscriptions(place.fleet, self.config.device, place.model.variant.space),
             last_will,
             self.deliver,
             place.link,

@@ -14,6 +14,7 @@ from aggregator.api.access_routes import access_routes
 from aggregator.api.alert_routes import alert_routes
 from aggregator.api.bounds import Bounds
 from aggregator.api.callers import Doorkeeper
+from aggregator.api.command_routes import command_routes
 from aggregator.api.desk import Desk
 from aggregator.api.device_routes import device_routes
 from aggregator.api.enrolment_routes import enrolment_routes
@@ -62,6 +63,7 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
         rollout_routes,
         enrolment_routes,
         settings_routes,
+        command_routes,
         history_routes,
         alert_routes,
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.known_bundles import KnownBundles, keep_served
 from aggregator.commands.monitoring import monitored
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
@@ -48,11 +48,11 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     store = SqlStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
+    (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
     with store.transaction():
         begin_channels(store, [channel.name for channel, _ in channels])
-        identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
-        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
+        deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(served, shelf.folder))
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]

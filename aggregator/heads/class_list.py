@@ -27,7 +27,10 @@ class ClassList:
 
     def put(self, device: str, epoch: int, statistics: Statistics) -> None:
         """The newest statistics of (device, epoch)."""
-        added = self.added_in(statistics)
+        self.put_added(device, epoch, self.added_in(statistics))
+
+    def put_added(self, device: str, epoch: int, added: dict[str, int]) -> None:
+        """The same, where it is known what `added_in` gives."""
         before = self._counts.get(device, {}).get(epoch, {})
         if added == before:
             return

@@ -7,12 +7,12 @@ the device's next report takes their place or an operator readmits them (``edge-
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aggregator.effects import Effect, Note
-from aggregator.heads.fleet_sum import FleetSum, Solve
+from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
 from aggregator.store.rows import QUARANTINED, QuarantineRow
@@ -28,33 +28,35 @@ Key = tuple[str, int]
 class Contributions:
     """Keeps the running sum of what counts. Every method must run inside a transaction of the store.
 
-    found: is told of each stored report that can be read, when the program starts.
-    solve: makes the head, see `FleetSum`.
+    At the start call `found` for each stored report, or `resume`. solve: makes the head, see `FleetSum`.
     """
 
-    def __init__(
-        self,
-        source: Statistics,
-        policy: Policy,
-        store: Store,
-        found: Callable[[StoredStatistics, Statistics], None],
-        solve: Solve = fleet_head,
-    ) -> None:
+    def __init__(self, source: Statistics, policy: Policy, store: Store, solve: Solve = fleet_head) -> None:
         self._nothing = Statistics.zeros(source.size, source.classes, source.space)
         self._store, self._events_max = store, policy.limits.events_max
-        self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.rows(QUARANTINED).all()}
+        self._quarantined: set[Key] = {*quarantined_in(store, source.space)}
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
-        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted, solve)
+        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
         self._unreadable: list[Key] = []
-        for row in store.every_statistics(source.space):
-            report = stored_report(row)
-            if report is None:
-                self._unreadable.append((row.device, row.epoch))
-                continue
-            found(row, report.statistics)
-            if (row.device, row.epoch) not in self._quarantined:
-                self.sum.replace(row.device, None, report.statistics)
+
+    def found(self, row: StoredStatistics, tables: Statistics | None) -> None:
+        """A stored report, when the program starts; `tables` None where it cannot be read."""
+        if tables is None:
+            self._unreadable.append((row.device, row.epoch))
+        elif (row.device, row.epoch) not in self._quarantined:
+            self.sum.replace(row.device, None, tables)
+
+    def resume(self, sums: Sums, aside: frozenset[Key], rows: Sequence[StoredStatistics]) -> None:
+        """Instead of `found`: a sum that was kept, in which the parts `aside` are not. rows: of all stored reports,
+        payloads left out."""
+        self._unreadable = [(row.device, row.epoch) for row in rows if row.samples < 0]
+        counted = {(row.device, row.epoch): row.samples for row in rows if row.samples > 0}
+        self.sum.resume(sums, by_device({key: count for key, count in counted.items() if key not in aside}))
+        now, self._quarantined = self._quarantined, set(aside)
+        # an operator may have readmitted some since
+        self._put_back(sorted(aside - now))
+        self._take_out(sorted(now - aside))
 
     @property
     def quarantined(self) -> frozenset[Key]:
@@ -69,18 +71,15 @@ class Contributions:
         self.sum.replace(device, old, new)
         self._unproven[device, epoch] = None
 
-    def remove(self, device: str) -> int:
-        """Take a device out, of the store too; returns the samples that counted."""
-        tables = self._counted(device)
-        self._store.remove_device(device)
+    def left(self, device: str, tables: Statistics) -> None:
+        """A device is out of the store. tables: what counted of it until then, see `counted`."""
         self._quarantined = {key for key in self._quarantined if key[0] != device}
         self._unproven = {key: None for key in self._unproven if key[0] != device}
         self.sum.replace(device, tables, None)
-        return tables.samples
 
     def readmit(self) -> bool:
         """Count again what an operator took out of quarantine; whether there was anything."""
-        free = self._quarantined - {(row.device, row.epoch) for row in self._store.rows(QUARANTINED).all()}
+        free = self._quarantined - quarantined_in(self._store, self._nothing.space)
         for key in sorted(free):
             self._put_back([key])
             self._unproven[key] = None
@@ -114,8 +113,9 @@ class Contributions:
 
         First of those that came since the last good head, then of all.
         """
-        every = [(row.device, row.epoch) for row in self._store.every_statistics(self._nothing.space)]
-        every = sorted(key for key in every if key not in self._quarantined and self._tables(key) is not None)
+        rows = self._store.contributions(self._nothing.space)
+        every = sorted((row.device, row.epoch) for row in rows if row.samples >= 0)
+        every = [key for key in every if key not in self._quarantined]
         newest = [key for key in every if key in self._unproven]
         for suspects in (newest, every):
             self._take_out(suspects)
@@ -168,13 +168,32 @@ class Contributions:
         report = None if row is None or row.space != self._nothing.space else stored_report(row)
         return None if report is None else report.statistics
 
-    def _counted(self, device: str) -> Statistics:
+    def counted(self, device: str) -> Statistics:
         """The sum of what is stored of a device and counts."""
         total = self._nothing
         for row in self._store.every_statistics(self._nothing.space, device):
             report = None if (device, row.epoch) in self._quarantined else stored_report(row)
             total = total if report is None else total + report.statistics
         return total
+
+
+def parts_in(store: Store, space: str) -> frozenset[Key]:
+    """Device and epoch of every report of one feature space."""
+    return frozenset((row.device, row.epoch) for row in store.contributions(space))
+
+
+def quarantined_in(store: Store, space: str) -> frozenset[Key]:
+    """What is set aside of one feature space, by device and epoch."""
+    rows = store.rows(QUARANTINED).all()
+    return parts_in(store, space).intersection((row.device, row.epoch) for row in rows) if rows else frozenset()
+
+
+def by_device(samples: Mapping[Key, int]) -> dict[str, int]:
+    """The samples of each device, over its epochs."""
+    totals: dict[str, int] = {}
+    for (device, _), count in samples.items():
+        totals[device] = totals.get(device, 0) + count
+    return totals
 
 
 def stored_report(row: StoredStatistics) -> StatisticsReport | None:

@@ -8,7 +8,8 @@ than what they claim (`aggregator.heads.weighing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,29 @@ from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head
 
 Solve = Callable[[Statistics, Statistics, float], Head]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """The tables of a sum. total: of everybody; within: of devices within the bound; units: per sample, of `over`."""
+
+    total: Statistics
+    within: Statistics
+    units: Statistics
+    over: frozenset[str]
+
+    def unchanged_since(self, other: Sums) -> bool:
+        """Whether nothing was added or taken since: tables are replaced, never changed, so no number is looked at."""
+        tables = ((self.total, other.total), (self.within, other.within), (self.units, other.units))
+        return all(mine is its for mine, its in tables) and self.over == other.over
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sums):
+            return NotImplemented
+        mine, others = (self.total, self.within, self.units), (other.total, other.within, other.units)
+        return mine == others and self.over == other.over
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class FleetSum:
@@ -103,6 +127,17 @@ class FleetSum:
         self._within = in_order(self._within, self._source.classes)
         if after:
             self._samples[device] = after
+        self._bound = self._weighed = None
+
+    @property
+    def sums(self) -> Sums:
+        """The tables, to be kept; `resume` takes them up again."""
+        return Sums(self._total, self._within, self._units, frozenset(self._over))
+
+    def resume(self, sums: Sums, samples: Mapping[str, int]) -> None:
+        """Become a sum that was kept. samples: of each device that is in it."""
+        self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, set(sums.over)
+        self._samples = {device: count for device, count in samples.items() if count}
         self._bound = self._weighed = None
 
     def take_over(self, other: FleetSum) -> None:

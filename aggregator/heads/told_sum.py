@@ -15,25 +15,19 @@ was told: `store_went_back`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.contributions import by_device, parts_in, quarantined_in
+from aggregator.heads.fleet_sum import FleetSum, Sums
+from aggregator.heads.told_cautions import NONE, UNSEEN, Cautions, ripe_in
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
-from aggregator.store.rows import QUARANTINED
+from aggregator.store.rows import RIPE, RipeRow
 from headway.errors import RemoteError
 from headway.maths import Statistics, merge
 from headway.wire import StatisticsReport
-
-# numbers in the store: nothing is told before enough is new; what is seen first may have been told by a lost store
-WITHHELD, WARY = "prior_withheld", "prior_wary"
-# 1 once a backup was put in the store's place, until the service has started with it
-SET_BACK = "store_set_back"
-
-# counters of what is not in the told sum: nothing is; and nothing is, and what was told may be newer than the store
-NONE, UNSEEN = -1, -2
 
 Part = tuple[str, int]
 
@@ -58,24 +52,70 @@ NOTHING = _Entry()
 class ToldSum:
     """Every method must run inside a transaction of the store.
 
-    At the start call `found` for each stored report that can be read, then `settle`.
+    At the start call `found` for each stored report that can be read, then `settle`; or `resume`.
     """
 
     def __init__(self, source: Statistics, policy: Policy, store: Store, classes: ClassList) -> None:
         self._source, self._policy, self._store, self._classes = source, policy, store, classes
         self._wanted = policy.method is Method.EXACT and policy.prior_devices_min > 0
         self._told, self._next = self._empty()
-        rows = store.told() if self._wanted else []
-        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
+        self._cautions = Cautions(store, source.space)
+        # the parts of this space: those of others have sums of their own
+        parts = parts_in(store, source.space) if self._wanted else frozenset()
+        told = [row for row in store.told() if (row.device, row.epoch) in parts]
+        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in told}
         self._samples: dict[Part, int] = {}
+        # as in the store
         self._ripe: set[Part] = set()
         # newest reports with which there is no head: nothing of them is told, nor counted as new
-        self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.rows(QUARANTINED).all())
+        self._aside: frozenset[Part] = quarantined_in(store, source.space)
         # at the start: parts with classes of which it is not known yet whether they are published
         self._unsure: list[Part] = []
         self._parts: dict[str, list[Part]] | None = None
         # counts the sums that were told, so that an encoded one can be kept for all who ask
         self.generation = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether devices of this fleet are told anything."""
+        return self._wanted
+
+    @property
+    def aside(self) -> frozenset[Part]:
+        """Parts of which the newest report does not count in the head."""
+        return self._aside
+
+    @property
+    def sums(self) -> tuple[Sums, Sums]:
+        """What is told, and what is next, to be kept; `resume` takes them up again."""
+        return self._told.sums, self._next.sums
+
+    def begin_anew(self) -> None:
+        """What is ripe follows from the reports, which `found` is about to be called with."""
+        self._ripe = ripe_in(self._store, self._source.space)
+        self._unripe_all()
+
+    def resume(self, told: Sums, coming: Sums, aside: frozenset[Part], rows: Sequence[StoredStatistics]) -> bool:
+        """Instead of `found`: sums that were kept; False, and nothing, where they are not those of the store.
+
+        rows: of all stored reports, payloads left out.
+        """
+        samples = {(row.device, row.epoch): row.samples for row in rows if row.samples >= 0}
+        ripe = ripe_in(self._store, self._source.space)
+        in_told = {part: entry.samples for part, entry in self._entries.items() if entry.told}
+        if not samples.keys() >= {*ripe, *in_told}:
+            return False
+        in_next = in_told | {part: samples[part] for part in ripe}
+        if (sum(in_told.values()), sum(in_next.values())) != (told.total.samples, coming.total.samples):
+            return False
+        self._samples, self._ripe, self._aside = samples, ripe, aside
+        for row in rows:
+            entry = self._entries.get((row.device, row.epoch), NOTHING)
+            if entry.told:
+                self._entries[row.device, row.epoch] = replace(entry, kept=entry.counter != row.counter)
+        self._told.resume(told, by_device(in_told))
+        self._next.resume(coming, by_device(in_next))
+        return True
 
     def found(self, row: StoredStatistics, statistics: Statistics) -> None:
         """A stored report, when the program starts."""
@@ -108,9 +148,6 @@ class ToldSum:
         for part, entry in list(self._entries.items()):
             if entry.told and part not in self._samples:
                 self._lose(part)
-        if self._store.number(SET_BACK):
-            self.store_went_back()
-            self._store.put_number(SET_BACK, 0)
 
     def changed(
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
@@ -122,7 +159,7 @@ class ToldSum:
         self._aside -= {part}
         entry = self._entries.get(part, NOTHING)
         self._samples[part] = new.samples
-        if entry.counter == UNSEEN or (part not in self._entries and self._store.number(WARY)):
+        if entry.counter == UNSEEN or (part not in self._entries and self._cautions.wary):
             entry = self._enter(part, _Entry(samples=new.samples))
         if entry.told and not entry.kept and known is not None:
             entry = self._enter(part, replace(entry, kept=True), known.payload)
@@ -131,7 +168,7 @@ class ToldSum:
         elif self._is_ripe(part, new):
             self._next.replace(part[0], old, new)
         else:
-            self._ripe.discard(part)
+            self._unripe(part)
             self._next.replace(part[0], old, self._kept(part) if entry.kept else None)
 
     def set_aside(self, quarantined: frozenset[Part]) -> None:
@@ -142,7 +179,7 @@ class ToldSum:
         self._aside = quarantined
         for part in sorted(came & self._samples.keys()):
             told, coming = self._tables_in_told(part), self._tables_in_next(part)
-            self._ripe.discard(part)
+            self._unripe(part)
             entry = self._entries.get(part, NOTHING)
             if entry.told and not entry.kept:
                 self._lose(part)
@@ -154,18 +191,17 @@ class ToldSum:
                 self._ripen(part, self._tables_in_told(part), current)
 
     def removed(self, device: str) -> None:
-        """A device is about to be taken out of the fleet."""
+        """A device is about to be taken out of the fleet, and what the store holds of it."""
         for part in [part for part in {*self._samples, *self._entries} if part[0] == device]:
             told, coming = self._tables_in_told(part), self._tables_in_next(part)
             if self._entries.pop(part, NOTHING).told:
-                self._store.put_number(WITHHELD, 1)
+                self._cautions.withhold()
             self._samples.pop(part, None)
-            self._ripe.discard(part)
+            self._unripe(part)
             self._aside -= {part}
             self._parts = None
             self._told.replace(device, told, None)
             self._next.replace(device, coming, None)
-        self._store.remove_told(device)
         self._new_generation()
 
     def store_went_back(self) -> None:
@@ -173,11 +209,10 @@ class ToldSum:
         if not self._wanted:
             return
         self._told, self._next = self._empty()
-        self._ripe.clear()
+        self._unripe_all()
         self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
         self._write(list(self._entries))
-        self._store.put_number(WITHHELD, 1)
-        self._store.put_number(WARY, 1)
+        self._cautions.be_wary()
         self._new_generation()
 
     def advance(self) -> None:
@@ -186,23 +221,23 @@ class ToldSum:
         fresh = {part: self._samples[part] - self._entries.get(part, NOTHING).samples for part in self._ripe}
         if not fresh or len({device for device, _ in fresh}) < policy.prior_devices_min:
             return
-        first = not self._store.number(WITHHELD) and not self._parts_by_device()
+        first = not self._cautions.withheld and not self._parts_by_device()
         if not first and sum(labels for labels in fresh.values() if labels > 0) < policy.prior_labels_min:
             return
+        rows = self._store.contributions(self._source.space)
+        counters = {(row.device, row.epoch): row.counter for row in rows}
         for part in fresh:
-            row = self._store.statistics(*part)
-            self._entries[part] = NOTHING if row is None else _Entry(row.counter, self._samples[part])
+            self._entries[part] = _Entry(counters[part], self._samples[part])
         self._write(sorted(fresh))
-        self._ripe.clear()
+        self._unripe_all()
         self._parts = None
         self._told.take_over(self._next)
-        self._store.put_number(WITHHELD, 0)
-        self._store.put_number(WARY, 0)
+        self._cautions.end()
         self._new_generation()
 
     def devices_besides(self, device: str) -> int:
         """How many other devices are in what is told; 0 while nothing may be told."""
-        return 0 if self._store.number(WITHHELD) else len(self._parts_by_device().keys() - {device})
+        return 0 if self._cautions.withheld else len(self._parts_by_device().keys() - {device})
 
     def contains(self, device: str) -> bool:
         """Whether a device has a part in what is told."""
@@ -234,12 +269,28 @@ class ToldSum:
     def _ripen(self, part: Part, told: Statistics | None, new: Statistics) -> None:
         if self._is_ripe(part, new):
             self._ripe.add(part)
+            self._store.rows(RIPE).put(RipeRow(*part))
             self._next.replace(part[0], told, new)
+
+    def _unripe(self, part: Part) -> None:
+        if part in self._ripe:
+            self._ripe.discard(part)
+            self._store.rows(RIPE).remove(*part)
+
+    def _unripe_all(self) -> None:
+        rows = self._store.rows(RIPE)
+        # of all spaces together
+        if rows.count() == len(self._ripe):
+            rows.remove()
+        else:
+            for part in self._ripe:
+                rows.remove(*part)
+        self._ripe.clear()
 
     def _lose(self, part: Part) -> None:
         """What was told of a part cannot be read any more, so it cannot be told again, either."""
         self._enter(part, _Entry(samples=self._entries[part].samples))
-        self._store.put_number(WITHHELD, 1)
+        self._cautions.withhold()
         self._new_generation()
 
     def _new_generation(self) -> None:

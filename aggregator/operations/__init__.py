@@ -28,6 +28,7 @@ from aggregator.operations.alerts import (
     silence_alerts,
     unsilence_alerts,
 )
+from aggregator.operations.commands import command_device, list_commands, plain_command
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -96,6 +97,7 @@ __all__ = [
     "caller_of",
     "change_list",
     "channel_problems",
+    "command_device",
     "configure",
     "counted",
     "create_token",
@@ -112,6 +114,7 @@ __all__ = [
     "kept_bundles",
     "last_audit",
     "list_alerts",
+    "list_commands",
     "list_deliveries",
     "list_groups",
     "list_rollouts",
@@ -124,6 +127,7 @@ __all__ = [
     "order_bundle",
     "plain_alert",
     "plain_audit",
+    "plain_command",
     "plain_events",
     "plain_rule",
     "plain_settings",

@@ -123,8 +123,8 @@ class MemoryStore:
             if row.space == space and device in (None, row.device):
                 yield row
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
-        return [replace(row, payload=b"") for row in self._rows.statistics.values() if row.space == space]
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
+        return [replace(row, payload=b"") for row in self.every_statistics(space, device)]
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
         row = self._rows.statistics[device, epoch]
@@ -145,6 +145,10 @@ class MemoryStore:
 
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)
+
+    def spaces(self) -> list[str]:
+        reported = {row.space for row in self._rows.statistics.values()}
+        return sorted(reported | {row.space for row in self._rows.updates.values()})
 
     def contributor_count(self, space: str) -> int:
         return len({row.device for row in self._rows.statistics.values() if row.space == space})
@@ -213,7 +217,9 @@ class MemoryStore:
         return sorted(fitting, key=lambda head: -head.version)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        _append(self._rows.heads, row, kept_max)
+        rows = [*self._rows.heads, row]
+        kept = {head.version for head in [head for head in rows if head.space == row.space][-kept_max:]}
+        self._rows.heads[:] = [head for head in rows if head.space != row.space or head.version in kept]
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         _append(self._rows.events, row, kept_max)

@@ -84,8 +84,8 @@ class Store(Protocol):
         """Rows in one feature space, of one device or of all."""
         ...
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
-        """Every row in one feature space, payloads left out."""
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
+        """Every row in one feature space, of all devices or of one, payloads left out."""
         ...
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
@@ -110,6 +110,10 @@ class Store(Protocol):
 
     def epoch_count(self, device: str) -> int:
         """Epochs for which the device has statistics, in any space."""
+        ...
+
+    def spaces(self) -> list[str]:
+        """Feature spaces of which statistics are stored, or updates wait, in order."""
         ...
 
     def contributor_count(self, space: str) -> int:
@@ -187,7 +191,7 @@ class Store(Protocol):
         ...
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        """Add a head and forget all but the newest `kept_max`."""
+        """Add a head and forget all but the newest `kept_max` of its feature space."""
         ...
 
     def add_event(self, row: EventRow, kept_max: int) -> None:

@@ -104,6 +104,9 @@ class SqlRegistry:
         clause = true() if condition is None else self._clause(condition, now_s)
         return int(self._run(select(func.count()).select_from(self._table).where(clause)).scalar())
 
+    def runs_space(self, space: str) -> bool:
+        return self._run(select(self._table.c.device).where(self._table.c.space == space).limit(1)).first() is not None
+
     def _behind(self, query: RegistryQuery) -> ColumnElement[bool]:
         """What comes after the row that the query names."""
         value, name = query.after or (None, "")

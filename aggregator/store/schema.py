@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 # what brings a database from one to the next is in aggregator.store.migrations
 SCHEMA = 4
@@ -15,6 +15,9 @@ def name_of(length_max: int) -> String:
 
 # SQLite numbers rows by itself only in a column of this very type
 ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+# what is known of a report without reading it
+SUMMARY = ("space", "device", "epoch", "counter", "samples", "added")
 
 metadata = MetaData()
 
@@ -54,6 +57,8 @@ statistics = Table(
     Column("samples", BigInteger, nullable=False, server_default="-1"),
     Column("added", Text, nullable=False, server_default=""),
 )
+# SQLite reads all of a payload to find what comes after it, which starting must not: this holds all that it asks for
+SUMMARIES = Index("ix_statistics_summaries", *(statistics.c[name] for name in SUMMARY)).ddl_if(dialect="sqlite")
 
 told = Table(
     "told",

@@ -78,10 +78,11 @@ class SqlStore(SqlTables):
         for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
 
-    def contributions(self, space: str) -> list[StoredStatistics]:
+    def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         column = schema.statistics.c
         query = select(column.device, column.epoch, column.counter, column.samples, column.added)
-        rows = self._run(query.where(column.space == space))
+        query = query.where(column.space == space)
+        rows = self._run(query if device is None else query.where(column.device == device))
         return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
 
     def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
@@ -111,6 +112,10 @@ class SqlStore(SqlTables):
 
     def epoch_count(self, device: str) -> int:
         return self._count(schema.statistics, schema.statistics.c.device == device)
+
+    def spaces(self) -> list[str]:
+        found = (self._run(select(table.c.space).distinct()) for table in (schema.statistics, schema.updates))
+        return sorted({space for rows in found for (space,) in rows})
 
     def contributor_count(self, space: str) -> int:
         column = schema.statistics.c
@@ -197,9 +202,10 @@ class SqlStore(SqlTables):
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
-        version = schema.heads.c.version
-        oldest_kept = select(version).order_by(version.desc()).limit(1).offset(kept_max - 1).scalar_subquery()
-        self._run(delete(schema.heads).where(version < oldest_kept))
+        version, of_space = schema.heads.c.version, schema.heads.c.space == row.space
+        newest_first = select(version).where(of_space).order_by(version.desc())
+        oldest_kept = newest_first.limit(1).offset(kept_max - 1).scalar_subquery()
+        self._run(delete(schema.heads).where(of_space, version < oldest_kept))
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         self._run(insert(schema.events), asdict(row))

@@ -61,6 +61,7 @@ from headway.wire.topics import (
     alert_topic,
     device_subscriptions,
     parse_topic,
+    space_name,
     topic,
 )
 from headway.wire.trial import TrialReport
@@ -140,6 +141,7 @@ __all__ = [
     "parse_topic",
     "quantise",
     "results_that_fit",
+    "space_name",
     "split_report",
     "succeeds",
     "topic",

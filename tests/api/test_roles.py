@@ -55,6 +55,8 @@ TABLE = {
     ("POST", "/v1/rollouts/{name}/acts"): Row(Role.OPERATOR, 404, {"act": "halt"}),
     ("GET", "/v1/certificates"): Row(Role.VIEWER, 200),
     ("POST", "/v1/join-codes"): Row(Role.OPERATOR, 201, {"device": "pump-4"}),
+    ("GET", "/v1/devices/{device}/commands"): Row(Role.VIEWER, 200),
+    ("POST", "/v1/devices/{device}/commands"): Row(Role.OPERATOR, 202, {"name": "sync-now"}),
     ("GET", "/v1/settings"): Row(Role.VIEWER, 200),
     ("POST", "/v1/settings"): Row(Role.OPERATOR, 202, {"scope": "fleet", "set": {"sync.interval_s": 300.0}}),
     ("GET", "/v1/devices/{device}/settings"): Row(Role.VIEWER, 200),

@@ -163,7 +163,7 @@ def login(folder: Path, name: str) -> dict[str, object]:
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret\n")
     name = {"username": "wrist-1", "password_file": tmp_path / "p"}
-    subscriptions = device_subscriptions("plant", "wrist-1")
+    subscriptions = device_subscriptions("plant", "wrist-1", "5" * 64)
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
         for kind in FROM_DEVICES:
@@ -185,7 +185,10 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
     device = {"username": "wrist-1", "password_file": tmp_path / "p"}
     server = {"username": "aggregator", "password_file": tmp_path / "m"}
     with (
-        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1"), **device) as (up, seen),
+        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1", "5" * 64), **device) as (
+            up,
+            seen,
+        ),
         connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
             down,
             heard,
@@ -209,7 +212,7 @@ def takes_over_nobody(
 ) -> None:
     """Whatever client id a device connects with, the others' connections stay, and what waits for them too."""
     statistics, ack = topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "wrist-2", Kind.ACK)
-    subscriptions = device_subscriptions("plant", "wrist-2")
+    subscriptions = device_subscriptions("plant", "wrist-2", "5" * 64)
     lasting: dict[str, object] = {"session_expiry_s": 600}
     with connection(broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (down, heard):
         heard.wait_for(Connected)

@@ -52,6 +52,8 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.spaces import SPACES, SpaceRow
+from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
 from aggregator.store.rows.tallies import TALLIES, TallyRow
 from aggregator.store.rows.twins import (
     DEVICE,
@@ -88,6 +90,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ORDER_MODES,
     PROPERTIES,
     QUARANTINED,
+    RIPE,
     ROLLOUTS,
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
@@ -98,6 +101,8 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_STATES,
     SUPPORTED_COMMANDS,
     SILENCES,
+    SPACES,
+    SUMS,
     TALLIES,
     TOKENS,
     TRIALS,
@@ -130,6 +135,7 @@ __all__ = [
     "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
+    "RIPE",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
     "ROLLOUT_DEVICES",
@@ -139,6 +145,8 @@ __all__ = [
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
     "SILENCES",
+    "SPACES",
+    "SUMS",
     "SUPPORTED_COMMANDS",
     "TAG",
     "TALLIES",
@@ -165,6 +173,7 @@ __all__ = [
     "OrderModeRow",
     "PropertyRow",
     "QuarantineRow",
+    "RipeRow",
     "RolloutActRow",
     "RolloutDeviceRow",
     "RolloutRow",
@@ -172,6 +181,8 @@ __all__ = [
     "SentSettingsRow",
     "SettingsStateRow",
     "SilenceRow",
+    "SpaceRow",
+    "SumRow",
     "SupportedCommandsRow",
     "TallyRow",
     "TokenRow",

@@ -18,6 +18,7 @@ NAMES = {
     "deliveries": ("device", "sha256", "name", "version", "space"), "removal_requests": ("device",),
     "clearings": ("topic",), "removed_epochs": ("device",),
 }  # fmt: skip
+SUMMARY = ["space", "device", "epoch", "counter", "samples", "added"]
 
 
 def upgrade() -> None:
@@ -25,6 +26,8 @@ def upgrade() -> None:
     op.add_column("statistics", sa.Column("samples", sa.BigInteger, nullable=False, server_default="-1"))
     op.add_column("statistics", sa.Column("added", sa.Text, nullable=False, server_default=""))
     connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        op.create_index("ix_statistics_summaries", "statistics", SUMMARY)
     if connection.dialect.name != "postgresql":
         return
     present = set(sa.inspect(connection).get_table_names())

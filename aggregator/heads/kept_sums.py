@@ -1,0 +1,166 @@
+"""Keeps the fleet's sums in the store with the transaction that changed them, so that starting reads no reports.
+
+A kept sum is taken up again only where it is known to be that of the stored reports. It carries a digest of its own
+bytes and the bundle's classes; the sum of what counts carries a mark of every stored report, which is compared with
+the rows of the store; the sums that devices are told must hold the samples that their entries name. Whatever differs
+(a damaged row, rows that another program wrote, other rules) means that all are made anew from the reports.
+
+    mark = sum over the reports of 64 bits of a digest of (device, epoch, counter, samples), modulo 2^64
+
+so it follows a change without reading the others. `edge-fleet verify` compares with the reports themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from aggregator.effects import Note
+from aggregator.heads.class_list import ClassList
+from aggregator.heads.contributions import Contributions, stored_report
+from aggregator.heads.sum_bytes import KeptSum, decode, encode
+from aggregator.heads.told_sum import ToldSum
+from aggregator.store import Store, StoredStatistics
+from aggregator.store.rows import SUMS, SumRow
+from headway.errors import StoreError
+from headway.fields import canonical_json, parse_json
+from headway.maths import Statistics
+
+MARKS = 1 << 64
+COUNTED, TOLD, NEXT = "counted", "told", "next"
+# names of what a kept sum is known by: the reports that are stored, and from how many labels on a report is told
+REPORTS, LABELS_MIN = "reports", "labels_min"
+
+
+def mark_of(rows: Iterable[StoredStatistics]) -> int:
+    """A number below 2^64 that stands for a set of stored reports."""
+    return sum(_mark(row) for row in rows) % MARKS
+
+
+def added_text(added: dict[str, int]) -> str:
+    """Samples of added classes as they are stored, see `StoredStatistics`."""
+    return canonical_json(added).decode() if added else ""
+
+
+class KeptSums:
+    """The kept sums of one feature space. Every method must run inside a transaction of the store.
+
+    told_labels_min: of the rule by which reports are told to other devices.
+    """
+
+    def __init__(
+        self,
+        source: Statistics,
+        store: Store,
+        classes: ClassList,
+        contributions: Contributions,
+        told: ToldSum,
+        told_labels_min: int,
+    ) -> None:
+        self._space, self._bundle_classes = source.space, source.classes
+        self._store, self._classes, self._contributions, self._told = store, classes, contributions, told
+        self._told_labels_min = told_labels_min
+        self._mark = 0
+        self._written: dict[str, KeptSum] = {}
+
+    def begin(self) -> list[Note]:
+        """Take the kept sums up, or make them anew; what people should know of it."""
+        rows = self._store.contributions(self._space)
+        self._mark = mark_of(rows)
+        try:
+            self._resume(rows)
+        except StoreError as problem:
+            self._make_anew(rows)
+            self.keep()
+            found = self._store.rows(SUMS).count(self._space) and rows
+            return [Note(f"{problem}; the sums were made anew from {len(rows)} reports", warning=True)] if found else []
+        return []
+
+    def changed(self, known: StoredStatistics | None, row: StoredStatistics) -> None:
+        """`row` has taken the place of `known`, None for nothing in this space."""
+        self._mark += mark_of([row]) - (0 if known is None else mark_of([known]))
+
+    def about_to_remove(self, device: str) -> None:
+        """A device's reports are about to go."""
+        self._mark -= mark_of(self._store.contributions(self._space, device))
+
+    def keep(self) -> None:
+        """Write what changed, before the transaction that changed it ends."""
+        self._mark %= MARKS
+        counted = KeptSum(self._contributions.sum.sums, self._contributions.quarantined, {REPORTS: self._mark})
+        self._write(COUNTED, counted)
+        if self._told.wanted:
+            marks = {LABELS_MIN: self._told_labels_min}
+            for name, sums in zip((TOLD, NEXT), self._told.sums, strict=True):
+                self._write(name, KeptSum(sums, self._told.aside, marks))
+
+    def _write(self, name: str, kept: KeptSum) -> None:
+        before = self._written.get(name)
+        if before is not None and kept.same_as(before):
+            return
+        self._written[name] = kept
+        self._store.rows(SUMS).put(SumRow(self._space, name, encode(kept, self._bundle_classes)))
+
+    def _resume(self, rows: list[StoredStatistics]) -> None:
+        """Raises StoreError, with nothing changed, where something kept is not that of the store."""
+        counted = self._read(COUNTED)
+        if counted.marks != {REPORTS: self._mark}:
+            raise StoreError("the kept sum is not that of the stored reports")
+        if self._told.wanted:
+            told, coming = self._read(TOLD), self._read(NEXT)
+            if coming.marks != {LABELS_MIN: self._told_labels_min}:
+                raise StoreError("prior_device_labels_min has another value than when the sum was kept")
+            if not self._told.resume(told.sums, coming.sums, coming.aside, rows):
+                raise StoreError("the kept sum of what devices are told is not that of the store")
+            self._written |= {TOLD: told, NEXT: coming}
+        else:
+            # would be those of another day if devices are told again
+            for name in (TOLD, NEXT):
+                self._store.rows(SUMS).remove(self._space, name)
+        self._written[COUNTED] = counted
+        for row in rows:
+            if row.added:
+                self._classes.put_added(row.device, row.epoch, _counts(row))
+        self._contributions.resume(counted.sums, counted.aside, rows)
+
+    def _read(self, name: str) -> KeptSum:
+        row = self._store.rows(SUMS).get(self._space, name)
+        if row is None:
+            raise StoreError(f"no sum was kept of what is {name}")
+        kept, classes = decode(row.payload, self._space)
+        if classes != self._bundle_classes:
+            raise StoreError("the kept sum is of other classes than the bundle's")
+        return kept
+
+    def _make_anew(self, rows: list[StoredStatistics]) -> None:
+        """From the reports; what they hold is noted beside them, for the next start."""
+        self._told.begin_anew()
+        noted = {(row.device, row.epoch): (row.samples, row.added) for row in rows}
+        holds: dict[tuple[str, int], tuple[int, str]] = {}
+        for row in self._store.every_statistics(self._space):
+            report = stored_report(row)
+            tables = None if report is None else report.statistics
+            self._contributions.found(row, tables)
+            if tables is None:
+                holds[row.device, row.epoch] = -1, ""
+                continue
+            self._classes.put(row.device, row.epoch, tables)
+            self._told.found(row, tables)
+            holds[row.device, row.epoch] = tables.samples, added_text(self._classes.added_in(tables))
+        self._told.settle()
+        for (device, epoch), held in holds.items():
+            if held != noted[device, epoch]:
+                self._store.put_contribution(device, epoch, *held)
+        self._mark = mark_of(self._store.contributions(self._space))
+
+
+def _mark(row: StoredStatistics) -> int:
+    text = f"{row.device}\0{row.epoch}\0{row.counter}\0{row.samples}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def _counts(row: StoredStatistics) -> dict[str, int]:
+    counts = parse_json(row.added.encode(), f"added classes of {row.device}", StoreError, len(row.added.encode()))
+    if not isinstance(counts, dict):
+        raise StoreError(f"added classes of {row.device} are {row.added[:80]!r}; they must be counts by name")
+    return counts
