@@ -77,10 +77,8 @@ class Agent:
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        parts = (
-            self.labelling.queue, self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
-        )  # fmt: skip
-        self._persisted: tuple[Persisted, ...] = parts
+        told = self.event_log, self.command_log, self.trial, self.head_trial
+        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""

@@ -51,17 +51,13 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.stopping import StopRequest
-from headway.wire import REPORT_BYTES_MAX, Kind, Reported, Status, parse_topic
+from headway.wire import Kind, Reported, Status, parse_topic
 
 log = logging.getLogger("edge-agent")
 
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
 DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
-TOO_LARGE = (
-    "statistics have {} bytes, a report at most {}; they stay on this device. Convert the model with a smaller "
-    "--expand, --pca or --select"
-)
 
 
 class DeviceLoop:
@@ -123,8 +119,7 @@ class DeviceLoop:
         self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
-        tell = partial(self._publish, Kind.COMMAND_RESULTS)
-        self._commands = RemoteCommands(clock, agent, store, actions, tell, config.sync.ack_timeout_s)
+        self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
         self._connected, self._notes = False, notes
         self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
@@ -322,8 +317,8 @@ class DeviceLoop:
         request = agent.downlink.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
-        if size_bytes := agent.uplink.take_unsendable():
-            self._announcer.note("statistics-too-large", TOO_LARGE.format(size_bytes, REPORT_BYTES_MAX))
+        if problem := agent.uplink.take_unsendable():
+            self._announcer.note("statistics-too-large", problem)
         if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
         waiting = self._store.outbox(0, 1)

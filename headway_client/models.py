@@ -4,7 +4,33 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+
+class Acknowledgement(TypedDict):
+    """What somebody says who looks after an alert."""
+
+    remark: NotRequired[str]
+
+
 Act = Literal["pause", "resume", "approve", "halt", "roll-back"]
+
+
+class Alert(TypedDict):
+    """An alert; moments are wall clock, 0: not yet."""
+
+    number: int
+    rule: str
+    subject: str
+    severity: str
+    state: str
+    summary: str
+    since_s: float
+    opened_s: float
+    closed_s: float
+    told: bool
+    acknowledged_by: str
+    remark: str
+    acknowledged_s: float
+    silenced: bool
 
 
 class Asked(TypedDict):
@@ -85,6 +111,14 @@ class CodeWanted(TypedDict):
     expires: NotRequired[str]
 
 
+class CommandWanted(TypedDict):
+    """A command to one device. expires: 30m, 24h or 7d from now; after that it is not begun any more."""
+
+    name: str
+    arguments: NotRequired[dict[str, int | str]]
+    expires: NotRequired[str]
+
+
 class DayView(TypedDict):
     """What a device did on a day (UTC, year-month-day). Accuracies are of that day's labels, None without any."""
 
@@ -155,6 +189,21 @@ class Device(TypedDict):
     note: str
     tags: dict[str, str]
     attributes: dict[str, str]
+
+
+class DeviceCommand(TypedDict):
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+
+    id: str
+    device: str
+    name: str
+    arguments: dict[str, int | str]
+    who: str
+    created_s: float
+    deadline_s: float
+    state: str
+    state_since_s: float
+    result: dict[str, Any]
 
 
 class DeviceInFull(TypedDict):
@@ -353,6 +402,16 @@ class Problem(TypedDict):
     detail: str
 
 
+class Quiet(TypedDict):
+    """Alerts that are not to be told: those that fit all that is given. lasts: 30min, 2h, 7d."""
+
+    rule: NotRequired[str]
+    device: NotRequired[str]
+    filter: NotRequired[str]
+    lasts: str
+    remark: NotRequired[str]
+
+
 class RefusalRow(TypedDict):
     """How often one kind of input of one device was refused, and the last problem in words."""
 
@@ -399,6 +458,29 @@ class RolloutView(TypedDict):
     device_states: dict[str, int]
 
 
+class Rule(TypedDict):
+    """What makes an alert."""
+
+    name: str
+    watches: str
+    condition: str
+    severity: str
+    for_s: float
+    enabled: bool
+    changed_s: float
+    built_in: bool
+
+
+class RuleWanted(TypedDict):
+    """What to make of a rule; what is left out stays. condition: a filter, a duration, or states of rollouts."""
+
+    watches: NotRequired[Watches | None]
+    condition: NotRequired[str]
+    severity: NotRequired[Severity | None]
+    for_s: NotRequired[float | None]
+    enabled: NotRequired[bool | None]
+
+
 class SettingDifference(TypedDict):
     """A setting that is not as it is wanted, and why."""
 
@@ -416,6 +498,22 @@ class SettingsChange(TypedDict):
     set: NotRequired[dict[str, bool | int | float | str]]
     unset: NotRequired[list[str]]
     priority: NotRequired[int | None]
+
+
+Severity = Literal["info", "warning", "critical"]
+
+
+class SilenceRow(TypedDict):
+    """Alerts that are not told until then. rule, device, condition (a filter): those that it is about; empty: any."""
+
+    number: int
+    rule: str
+    device: str
+    condition: str
+    until_s: float
+    who: str
+    remark: str
+    created_s: float
 
 
 class StageForecast(TypedDict):
@@ -501,3 +599,6 @@ class WantedSettings(TypedDict):
     priority: int
     settings: dict[str, bool | int | float | str]
     changed_s: float
+
+
+Watches = Literal["devices", "certificates", "rollouts"]

@@ -271,6 +271,24 @@ class Client(Connection):
         """What is wanted of a device, what holds there, and why the rest does not."""
         return cast("models.DeviceSettings", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/settings"))
 
+    def list_commands(self, device: str) -> list[models.DeviceCommand]:
+        """What was asked of a device, the oldest first, and what came of it."""
+        return cast(
+            "list[models.DeviceCommand]", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/commands")
+        )
+
+    def command_device(self, device: str, body: models.CommandWanted, *, key: str = "") -> models.DeviceCommand:
+        """Tell a device to do something, once, or after its deadline not at all."""
+        return cast(
+            "models.DeviceCommand",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/commands",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))
@@ -292,3 +310,62 @@ class Client(Connection):
     def check_audit(self) -> models.AuditCheck:
         """Whether no entry was changed, added or taken away."""
         return cast("models.AuditCheck", self.ask(method="GET", path="/v1/audit/check"))
+
+    def list_alerts(self, *, closed: bool | None = None) -> list[models.Alert]:
+        """Open alerts, or all that are kept, the newest first."""
+        return cast("list[models.Alert]", self.ask(method="GET", path="/v1/alerts", query={"closed": closed}))
+
+    def acknowledge_alert(self, number: str, body: models.Acknowledgement, *, key: str = "") -> models.Asked:
+        """Say that somebody looks after an alert; the running service notes it within its interval."""
+        return cast(
+            "models.Asked",
+            self.ask(
+                method="POST",
+                path=f"/v1/alerts/{segment(number)}/acknowledge",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
+    def list_alert_rules(self) -> list[models.Rule]:
+        """What makes an alert."""
+        return cast("list[models.Rule]", self.ask(method="GET", path="/v1/alert-rules"))
+
+    def change_alert_rule(self, name: str, body: models.RuleWanted, *, key: str = "") -> models.Rule:
+        """Make a rule, or change what is given."""
+        return cast(
+            "models.Rule",
+            self.ask(
+                method="PATCH",
+                path=f"/v1/alert-rules/{segment(name)}",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
+    def delete_alert_rule(self, name: str, *, key: str = "") -> None:
+        """Forget a rule; of one that is built in, the changes."""
+        self.ask(
+            method="DELETE", path=f"/v1/alert-rules/{segment(name)}", headers={"Idempotency-Key": key} if key else None
+        )
+
+    def list_alert_problems(self) -> list[str]:
+        """A line for each channel that cannot be told of alerts."""
+        return cast("list[str]", self.ask(method="GET", path="/v1/alert-channels"))
+
+    def list_silences(self) -> list[models.SilenceRow]:
+        """Silences that hold now."""
+        return cast("list[models.SilenceRow]", self.ask(method="GET", path="/v1/silences"))
+
+    def silence_alerts(self, body: models.Quiet, *, key: str = "") -> models.SilenceRow:
+        """Alerts that are not told for a time."""
+        return cast(
+            "models.SilenceRow",
+            self.ask(method="POST", path="/v1/silences", body=body, headers={"Idempotency-Key": key} if key else None),
+        )
+
+    def end_silence(self, number: str, *, key: str = "") -> None:
+        """End a silence before its time."""
+        self.ask(
+            method="DELETE", path=f"/v1/silences/{segment(number)}", headers={"Idempotency-Key": key} if key else None
+        )

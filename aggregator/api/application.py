@@ -11,14 +11,16 @@ from starlette.types import ASGIApp
 
 import headway
 from aggregator.api.access_routes import access_routes
+from aggregator.api.alert_routes import alert_routes
 from aggregator.api.bounds import Bounds
 from aggregator.api.callers import Doorkeeper
+from aggregator.api.command_routes import command_routes
 from aggregator.api.desk import Desk
 from aggregator.api.device_routes import device_routes
 from aggregator.api.enrolment_routes import enrolment_routes
 from aggregator.api.history_routes import history_routes
 from aggregator.api.problems import RESPONSES, Problem, tell_problems
-from aggregator.api.rollout_routes import rollout_routes
+from aggregator.api.rollout_routes import remove_uploads, rollout_routes
 from aggregator.api.settings_routes import settings_routes
 from aggregator.api.stores import Stores
 from aggregator.config import Settings
@@ -31,6 +33,10 @@ DESCRIPTION = (
 )
 # routes that need no token, and what they need instead
 OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/login": [{"password": []}]}
+
+ROUTES = (
+    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, alert_routes, history_routes
+)  # fmt: skip
 
 
 class Api(FastAPI):
@@ -51,11 +57,25 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    for add_routes in (access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, history_routes):
+    for add_routes in (
+        access_routes,
+        device_routes,
+        rollout_routes,
+        enrolment_routes,
+        settings_routes,
+        command_routes,
+        history_routes,
+        alert_routes,
+    ):
         add_routes(application, desk, door)
     tell_problems(application)
     application.add_middleware(_bounds, settings=settings, clock=clock)
     return application
+
+
+def clean_up(settings: Settings) -> None:
+    """Before it is served: take away what a process that was killed left of uploads."""
+    remove_uploads(settings.state_dir)
 
 
 def _bounds(application: ASGIApp, settings: Settings, clock: Clock) -> Bounds:

@@ -26,7 +26,7 @@ from aggregator.store import RegistryRow
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NAME_OR_NONE_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
-DURATION_PATTERN = r"^0*[1-9][0-9]{0,4}[mhd]$"
+DURATION_PATTERN = r"^0*[1-9][0-9]{0,4}[smhd]$"
 DEVICES_MAX = 10_000
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -113,6 +113,14 @@ class SettingsChange(Body):
     set: dict[str, Setting] = {}
     unset: Annotated[list[str], Field(max_length=256)] = []
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
+
+
+class CommandWanted(Body):
+    """A command to one device. expires: 30m, 24h or 7d from now; after that it is not begun any more."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,31}$")]
+    arguments: dict[str, StrictInt | StrictStr] = {}
+    expires: Duration = "1h"
 
 
 class CodeWanted(Body):
@@ -312,3 +320,18 @@ DevicePage: Any = create_model(
     "DevicePage", __doc__="Devices in order. next: for `after`, empty behind the last.",
     devices=(list[Device], ...), next=(str, ...),
 )  # fmt: skip
+
+
+class DeviceCommand(BaseModel):
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+
+    id: str
+    device: str
+    name: str
+    arguments: dict[str, int | str]
+    who: str
+    created_s: float
+    deadline_s: float
+    state: str
+    state_since_s: float
+    result: dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path as FilePath
@@ -28,12 +29,13 @@ from aggregator.api.models import (
     StageForecast,
     Steering,
 )
+from aggregator.api.problems import Refusal
 from aggregator.operations import Caller, Operator
 from aggregator.rollouts import Plan, default_plan, forecast, plan_of
 from aggregator.store import DeliveryRow
 from headway.errors import ConflictError, StoreError
 
-UPLOADS = "uploads"
+UPLOADS, UPLOADS_MAX = "uploads", 2
 RolloutName = Annotated[str, Path(pattern=NAME_PATTERN)]
 BundleDigest = Annotated[str, Path(pattern=SHA256_PATTERN)]
 OCTETS: dict[str, Any] = {
@@ -49,6 +51,8 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     look, view = Depends(door.needs(Role.SHARE)), Depends(door.needs(Role.VIEWER))
     act = Depends(door.needs(Role.OPERATOR))
     settings = desk.settings
+    # what is uploaded lies on the disk beside the store, which must not run full of it
+    uploading = threading.BoundedSemaphore(UPLOADS_MAX)
 
     @application.get("/v1/bundles", response_model=list[Bundle])
     def list_bundles(request: Request, caller: Caller = view) -> Response:
@@ -61,8 +65,11 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     @application.post("/v1/bundles", status_code=201, response_model=Bundle, openapi_extra=OCTETS)
     async def upload_bundle(request: Request, caller: Caller = act) -> Response:
         """Keep a bundle (.hwb), to be ordered or rolled out; the same bytes are kept once."""
-        folder = await run_in_threadpool(_upload_folder, settings.state_dir)
+        if not uploading.acquire(blocking=False):
+            raise Refusal(503, f"{UPLOADS_MAX} bundles are being uploaded; try again later", Retry_After="10")
+        folder = None
         try:
+            folder = await run_in_threadpool(_upload_folder, settings.state_dir)
             file = folder / "upload.hwb"
             # each piece is written as it comes: a bundle never is in memory
             with file.open("wb") as kept:
@@ -70,7 +77,9 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
                     await run_in_threadpool(kept.write, piece)
             return await run_in_threadpool(_keep, desk, request, caller, file)
         finally:
-            await run_in_threadpool(shutil.rmtree, folder, True)
+            uploading.release()
+            if folder is not None:
+                await run_in_threadpool(shutil.rmtree, folder, True)
 
     @application.delete("/v1/bundles/{sha256}", status_code=204)
     def delete_bundle(request: Request, sha256: BundleDigest, caller: Caller = act) -> Response:
@@ -158,6 +167,11 @@ def _keep(desk: Desk, request: Request, caller: Caller, file: FilePath) -> Respo
 
     # the same bytes are the same bundle: there is nothing to do twice
     return desk.act(request, caller, do, status=201, once=False)
+
+
+def remove_uploads(state_dir: FilePath) -> None:
+    """What a process that was killed left of uploads."""
+    shutil.rmtree(state_dir / UPLOADS, ignore_errors=True)
 
 
 def _upload_folder(state_dir: FilePath) -> FilePath:

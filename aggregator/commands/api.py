@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from aggregator.api.application import create_app
+from aggregator.api.application import clean_up, create_app
 from aggregator.config import Settings
 from aggregator.registry import backfill
 from aggregator.store.sql import SqlStore
@@ -17,7 +17,8 @@ from headway.ports import Clock
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import StopRequest
 
-CONNECTIONS_MAX = 256
+# each may hold a body of a mebibyte before anybody has asked for its token
+CONNECTIONS_MAX = 128
 KEEP_ALIVE_S, GRACE_S = 15, 10
 
 
@@ -38,6 +39,7 @@ def serve_api(settings: Settings, clock: Clock) -> int:
     with first.transaction():
         backfill(first)
     first.close()
+    clean_up(settings)
     application = create_app(settings, lambda: SqlStore(settings.database), clock)
     server = _Server(
         uvicorn.Config(

@@ -6,17 +6,17 @@ import json
 import time
 from collections.abc import Sequence
 
-from aggregator.audit import local_user, record
+from aggregator import operations
 from aggregator.commands.tables import aligned, print_table
-from aggregator.registry import device_view
-from aggregator.remote_commands import ARGUMENTS, OPEN, ask, commands_of, supported_by
+from aggregator.operations import Operator
+from aggregator.remote_commands import ARGUMENTS, OPEN, supported_by
 from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, CommandRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import DONE, checked_name
+from headway.wire import DONE
 
 HEADER, NUMBERS = ("NUMBER", "COMMAND", "STATE", "ASKED", "BY", "RESULT"), frozenset({"NUMBER", "ASKED"})
 WAIT_POLL_S = 0.05
@@ -39,14 +39,12 @@ def command_device(
         raise ConfigError(f"--wait-s must be from 0 to {WAIT_S_MAX:g}, got {wait_s:g}")
     arguments = dict(_argument(name, text) for text in given)
     with store.transaction():
-        row = ask(store, device, name, arguments, local_user(), clock.wall_s(), seconds)
-        told: dict[str, JsonValue] = {"arguments": {**arguments}, "id": row.id, "deadline_s": row.deadline_s}
-        record(store, row.who, f"command-{name}", device, row.created_s, **told)
+        row = operations.command_device(Operator.local(store, clock), device, name, arguments, seconds)
         silent = supported_by(store, device) is None
     if wait_s:
         row = _ended(store, clock, row, wait_s)
     if in_json:
-        print(readable_json(as_json(row)))
+        print(readable_json(operations.plain_command(row)))
     elif row.state not in OPEN:
         print(f"{name}: {row.state}{_after_colon(row)}")
     else:
@@ -58,24 +56,14 @@ def command_device(
 def list_commands(store: Store, clock: Clock, device: str, in_json: bool) -> None:
     """``edge-fleet commands``. Raises ConfigError when no such device is known."""
     with store.transaction():
-        device_view(store, checked_name(device, "device"))
-        rows = commands_of(store, device)
+        rows = operations.list_commands(Operator.local(store, clock), device)
     if in_json:
-        print(readable_json([as_json(row) for row in rows]))
+        print(readable_json([operations.plain_command(row) for row in rows]))
     elif rows:
         lines = [_line(row, clock.wall_s()) for row in rows]
         print_table(HEADER, lines, aligned([HEADER, *lines]), NUMBERS)
     else:
         print(f"nothing was asked of {device}")
-
-
-def as_json(row: CommandRow) -> dict[str, JsonValue]:
-    """A command and its result, for programs."""
-    return {
-        "id": row.id, "device": row.device, "name": row.name, "arguments": json.loads(row.arguments), "who": row.who,
-        "created_s": row.created_s, "deadline_s": row.deadline_s, "state": row.state, "state_since_s": row.since_s,
-        "result": json.loads(row.detail),
-    }  # fmt: skip
 
 
 def _ended(store: Store, clock: Clock, row: CommandRow, wait_s: float) -> CommandRow:

@@ -11,18 +11,21 @@ from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.commands.known_bundles import KnownBundles, keep_served
 from aggregator.commands.monitoring import monitored
+from aggregator.commands.standby import stood_by
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.service import Service
 from aggregator.store import DATABASE
-from aggregator.store.sql import SqlStore
+from aggregator.store.serving import ServingPlace, ServingStore
 from headway.bundle import read_variant
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import StopRequest
+
+LOG = logging.getLogger("headway.aggregator")
 
 
 def serve(settings: Settings) -> int:
@@ -31,11 +34,10 @@ def serve(settings: Settings) -> int:
     stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
-    with alone(settings.state_dir):
-        while _serve_one_bundle(settings, stop):
-            logging.getLogger("headway.aggregator").info(
-                "the fleet has moved to another bundle; starting again with it"
-            )
+    with alone(settings.state_dir), ServingPlace(settings.database) as place:
+        if stood_by(place, stop):
+            while _serve_one_bundle(settings, stop):
+                LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
@@ -45,7 +47,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         return False
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     channels = channels_of(settings, clock)
-    store = SqlStore(settings.database)
+    store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aggregator import operations
 from aggregator.commands.tables import aligned, print_table
-from aggregator.operations import Operator
-from aggregator.store import Store
-from aggregator.store.rows import DEVICE, FLEET, GROUP, WantedSettingsRow
-from aggregator.twins import Wanted, stored_values, wanted_settings
+from aggregator.reach import Fleet
+from aggregator.store.rows import FLEET, GROUP
 from headway.errors import ConfigError
 from headway.fields import readable_json
-from headway.ports import Clock
 from headway.printable import printable
 from headway.wire import SettingValue
 
@@ -22,50 +18,47 @@ WORDS: dict[str, bool] = {"true": True, "false": False}
 
 
 def configure(
-    store: Store, clock: Clock, scope: str, name: str, given: Sequence[str], unset: Sequence[str], priority: int | None
+    fleet: Fleet, scope: str, name: str, given: Sequence[str], unset: Sequence[str], priority: int | None
 ) -> None:
     """``edge-fleet configure``. Raises ConfigError for what no device can take."""
-    values = dict(setting_value(text) for text in given)
-    with store.transaction():
-        after = operations.configure(Operator.local(store, clock), scope, name, values, unset, priority)
+    after = fleet.configure(scope, name, dict(setting_value(text) for text in given), unset, priority)
     print(f"{_whose(scope, name)}: {_listed(after) or 'nothing is set from afar'}")
 
 
-def list_wanted(store: Store, in_json: bool) -> None:
+def list_wanted(fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet configuration`` without a device."""
-    with store.transaction():
-        rows, plain = wanted_settings(store), operations.plain_wanted(store)
+    rows = fleet.wanted_settings()
     if in_json:
-        print(readable_json(plain))
+        print(readable_json(rows))
     elif rows:
-        lines = [
-            tuple(map(printable, (_whose(row.scope, row.name), _listed(stored_values(row.settings)), _priority(row))))
-            for row in rows
-        ]
+        lines = []
+        for row in rows:
+            priority = str(row["priority"]) if row["scope"] == GROUP else "-"
+            cells = (_whose(row["scope"], row["name"]), _listed(row["settings"]), priority)
+            lines.append(tuple(map(printable, cells)))
         print_table(WANTED_HEADER, lines, aligned([WANTED_HEADER, *lines]), frozenset({"PRIORITY"}))
     else:
         print("no setting is changed from afar; begin with edge-fleet configure")
 
 
-def show_settings(name: str, store: Store, clock: Clock, in_json: bool) -> None:
+def show_settings(name: str, fleet: Fleet, in_json: bool) -> None:
     """``edge-fleet configuration DEVICE``. Raises ConfigError when no such device is known."""
-    with store.transaction():
-        view = operations.device_settings(Operator.local(store, clock), name)
+    told = fleet.device_settings(name)
     if in_json:
-        print(readable_json(operations.plain_settings(view)))
+        print(readable_json(told))
         return
-    state = view.state
-    if state is None:
+    if told["reported"] is None:
         print(f"{name} has not told of its settings: its edge-agent is older, or has not been here since")
     else:
-        print(printable(": ".join(filter(None, (name, view.words, state.problem)))))
-    holds: Mapping[str, SettingValue] = {} if state is None else state.values
-    reasons: Mapping[str, str] = {} if state is None else state.refused
+        print(printable(": ".join(filter(None, (name, told["state"], told["problem"])))))
+    holds, reasons, wanted = told["reported"] or {}, told["refused"], told["wanted"]
     lines = []
-    for key in sorted({*view.wanted, *holds, *reasons}):
-        one = view.wanted.get(key)
-        wanted, by = ("-", "-") if one is None else (_written(one.value), _by(one))
-        line = (key, wanted, by, _written(holds[key]) if key in holds else "-", reasons.get(key, ""))
+    for key in sorted({*wanted, *holds, *reasons}):
+        value, by = "-", "-"
+        if key in wanted:
+            one = wanted[key]
+            value, by = _written(one["value"]), one["scope"] if one["scope"] != GROUP else f"group {one['name']}"
+        line = (key, value, by, _written(holds[key]) if key in holds else "-", reasons.get(key, ""))
         lines.append(tuple(map(printable, line)))
     if lines:
         print_table(HEADER, lines, aligned([HEADER, *lines]), frozenset())
@@ -84,14 +77,6 @@ def setting_value(text: str) -> tuple[str, SettingValue]:
         except ValueError:
             continue
     return key, written.strip('"')
-
-
-def _priority(row: WantedSettingsRow) -> str:
-    return str(row.priority) if row.scope == GROUP else "-"
-
-
-def _by(one: Wanted) -> str:
-    return one.scope if one.scope in (FLEET, DEVICE) else f"group {one.name}"
 
 
 def _whose(scope: str, name: str) -> str:

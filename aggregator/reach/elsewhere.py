@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from aggregator.operations import (
     GroupView,
     RolloutDeviceView,
     RolloutView,
+    SilenceWanted,
     TokenView,
     UserView,
     described,
@@ -23,9 +24,10 @@ from aggregator.operations import (
 from aggregator.registry import DeviceView, Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, RefusalRow, RegistryRow
-from aggregator.store.rows import AuditRow
+from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConfigError, ConflictError, RemoteError, StoreError, TransportError, UnknownNameError
 from headway.fields import canonical_json
+from headway.wire import SettingValue
 from headway_client import ApiError, ApiUnreachable, Client
 
 if TYPE_CHECKING:
@@ -185,6 +187,57 @@ class RemoteFleet:
 
     def audit_problems(self) -> list[str]:
         return self._client.check_audit()["problems"]
+
+    def configure(
+        self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
+    ) -> Mapping[str, SettingValue]:
+        body = {"scope": scope, "name": name, "set": {**values}, "unset": [*unset], "priority": priority}
+        return self._client.change_settings(cast("models.SettingsChange", body))
+
+    def wanted_settings(self) -> list[models.WantedSettings]:
+        return self._client.list_settings()
+
+    def device_settings(self, name: str) -> models.DeviceSettings:
+        return self._client.show_settings(name)
+
+    def alerts(self, closed_too: bool) -> list[tuple[AlertRow, bool]]:
+        found = []
+        for told in self._client.list_alerts(closed=closed_too):
+            given = {name: value for name, value in told.items() if name != "silenced"}
+            found.append((AlertRow(**cast("Any", given), absent_s=0.0), told["silenced"]))
+        return found
+
+    def channel_problems(self) -> list[str]:
+        return self._client.list_alert_problems()
+
+    def acknowledge(self, number: int, remark: str) -> str:
+        return self._client.acknowledge_alert(str(number), {"remark": remark})["subject"]
+
+    def alert_rules(self) -> list[models.Rule]:
+        return self._client.list_alert_rules()
+
+    def set_alert_rule(
+        self, name: str, looks_at: Mapping[str, str], severity: str | None, for_s: float | None, enabled: bool | None
+    ) -> bool:
+        if len(looks_at) > 1:
+            raise ConfigError("a rule looks at one thing; give one of --devices, --certificates-within and --rollouts")
+        body: dict[str, Any] = {"severity": severity, "for_s": for_s, "enabled": enabled}
+        for watches, condition in looks_at.items():
+            body |= {"watches": watches, "condition": condition}
+        return self._client.change_alert_rule(name, cast("models.RuleWanted", body))["enabled"]
+
+    def forget_alert_rule(self, name: str) -> bool:
+        self._client.delete_alert_rule(name)
+        return any(rule["name"] == name for rule in self.alert_rules())
+
+    def silence(self, wanted: SilenceWanted) -> SilenceRow:
+        return SilenceRow(**self._client.silence_alerts(cast("models.Quiet", asdict(wanted))))
+
+    def end_silence(self, number: int) -> None:
+        self._client.end_silence(str(number))
+
+    def silences(self) -> list[SilenceRow]:
+        return [SilenceRow(**row) for row in self._client.list_silences()]
 
     def users(self) -> list[UserView]:
         return [UserView(**user) for user in self._client.list_users()]

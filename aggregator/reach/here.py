@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from aggregator import audit, operations
 from aggregator.access import Role
@@ -17,6 +17,7 @@ from aggregator.operations import (
     Operator,
     RolloutDeviceView,
     RolloutView,
+    SilenceWanted,
     TokenView,
     UserView,
     duration_s,
@@ -24,12 +25,14 @@ from aggregator.operations import (
 from aggregator.registry import Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
 from aggregator.store import DeliveryRow, RefusalRow, Store
-from aggregator.store.rows import AuditRow
+from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConflictError
 from headway.ports import Clock
+from headway.wire import SettingValue
 
 if TYPE_CHECKING:
     from aggregator.operations.enrolment import CertificateView
+    from headway_client import models
 
 T = TypeVar("T")
 
@@ -143,6 +146,51 @@ class LocalFleet:
 
     def audit_problems(self) -> list[str]:
         return self._do(lambda operator: audit.problems(operator.store))
+
+    def configure(
+        self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
+    ) -> Mapping[str, SettingValue]:
+        return self._do(lambda operator: operations.configure(operator, scope, name, values, unset, priority))
+
+    def wanted_settings(self) -> list[models.WantedSettings]:
+        rows = self._do(lambda operator: operations.plain_wanted(operator.store))
+        return cast("list[models.WantedSettings]", rows)
+
+    def device_settings(self, name: str) -> models.DeviceSettings:
+        view = self._do(lambda operator: operations.device_settings(operator, name))
+        return cast("models.DeviceSettings", operations.plain_settings(view))
+
+    def alerts(self, closed_too: bool) -> list[tuple[AlertRow, bool]]:
+        return self._do(lambda operator: operations.list_alerts(operator, closed_too))
+
+    def channel_problems(self) -> list[str]:
+        return self._do(operations.channel_problems)
+
+    def acknowledge(self, number: int, remark: str) -> str:
+        return self._do(lambda operator: operations.acknowledge_alert(operator, number, remark).subject)
+
+    def alert_rules(self) -> list[models.Rule]:
+        rules = self._do(operations.list_rules)
+        return cast("list[models.Rule]", [operations.plain_rule(rule) for rule in rules])
+
+    def set_alert_rule(
+        self, name: str, looks_at: Mapping[str, str], severity: str | None, for_s: float | None, enabled: bool | None
+    ) -> bool:
+        return self._do(
+            lambda operator: operations.set_rule(operator, name, looks_at, severity, for_s, enabled).enabled
+        )
+
+    def forget_alert_rule(self, name: str) -> bool:
+        return self._do(lambda operator: operations.forget_rule(operator, name))
+
+    def silence(self, wanted: SilenceWanted) -> SilenceRow:
+        return self._do(lambda operator: operations.silence_alerts(operator, wanted))
+
+    def end_silence(self, number: int) -> None:
+        self._do(lambda operator: operations.unsilence_alerts(operator, number))
+
+    def silences(self) -> list[SilenceRow]:
+        return self._do(operations.list_silences)
 
     def users(self) -> list[UserView]:
         return self._do(lambda operator: operations.list_users(operator.store))

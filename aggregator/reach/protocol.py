@@ -13,16 +13,19 @@ from aggregator.operations import (
     GroupView,
     RolloutDeviceView,
     RolloutView,
+    SilenceWanted,
     TokenView,
     UserView,
 )
 from aggregator.registry import Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, RefusalRow
-from aggregator.store.rows import AuditRow
+from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from headway.wire import SettingValue
 
 if TYPE_CHECKING:
     from aggregator.operations.enrolment import CertificateView
+    from headway_client import models
 
 
 class Fleet(Protocol):
@@ -93,6 +96,44 @@ class Fleet(Protocol):
         ...
 
     def audit_problems(self) -> list[str]: ...
+
+    def configure(
+        self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
+    ) -> Mapping[str, SettingValue]:
+        """What is wanted there from now on."""
+        ...
+
+    def wanted_settings(self) -> list[models.WantedSettings]: ...
+
+    def device_settings(self, name: str) -> models.DeviceSettings: ...
+
+    def alerts(self, closed_too: bool) -> list[tuple[AlertRow, bool]]:
+        """And whether each is silenced."""
+        ...
+
+    def channel_problems(self) -> list[str]: ...
+
+    def acknowledge(self, number: int, remark: str) -> str:
+        """The alert's subject."""
+        ...
+
+    def alert_rules(self) -> list[models.Rule]: ...
+
+    def set_alert_rule(
+        self, name: str, looks_at: Mapping[str, str], severity: str | None, for_s: float | None, enabled: bool | None
+    ) -> bool:
+        """Whether it is on now. looks_at: condition by what it watches, one at most."""
+        ...
+
+    def forget_alert_rule(self, name: str) -> bool:
+        """Whether it is built in."""
+        ...
+
+    def silence(self, wanted: SilenceWanted) -> SilenceRow: ...
+
+    def end_silence(self, number: int) -> None: ...
+
+    def silences(self) -> list[SilenceRow]: ...
 
     def users(self) -> list[UserView]: ...
 

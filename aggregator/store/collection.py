@@ -77,7 +77,8 @@ class Rows(Protocol[Row]):
         ...
 
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
-        """The greatest value of `field` for each value of `per`, of the rows whose fields have the values `equal`."""
+        """The greatest value of `field`, which is not bytes, for each value of `per`, of the rows whose fields have the
+        values `equal`."""
         ...
 
     def count(self, *leading: Value) -> int:

@@ -13,6 +13,13 @@ TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 
 # execution option of a transaction that only reads
 READING = "headway_reading"
+# how soon either end of a connection to PostgreSQL notices that the other is gone without a word
+SILENCE_S = 6
+CLIENT_NOTICES = {
+    "keepalives_idle": "3", "keepalives_interval": "1", "keepalives_count": "3",
+    "tcp_user_timeout": str(1000 * SILENCE_S),
+}  # fmt: skip
+SERVER_NOTICES = ("tcp_keepalives_idle = 3", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3")
 
 
 def open_engine(url: str, reads_only: bool = False) -> Engine:
@@ -23,11 +30,13 @@ def open_engine(url: str, reads_only: bool = False) -> Engine:
     address = make_url(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
-    engine = create_engine(address)
+    wanted = CLIENT_NOTICES if address.get_backend_name() == "postgresql" else {}
+    engine = create_engine(address.update_query_dict({**wanted, **address.query}))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_reading if reads_only else _begin_immediate)
     elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _notice_silence)
         event.listen(engine, "begin", _begin_snapshot if reads_only else _begin_alone)
     return engine
 
@@ -38,6 +47,14 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _notice_silence(connection: Any, _: object) -> None:
+    # else the locks of a machine that is cut off would be held for hours; a Unix socket has no such settings
+    with connection.cursor() as cursor:
+        for setting in SERVER_NOTICES:
+            cursor.execute(f"SET SESSION {setting}")
+    connection.commit()
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from edge_agent.store import RetryingStore
 from headway.errors import DataError, StoreError
 from headway.fields import canonical_json
 from headway.ports import Clock
-from headway.wire import DETAIL_BYTES_MAX, DONE, EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands
+from headway.wire import DETAIL_BYTES_MAX, DONE, EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind
 
 log = logging.getLogger("edge-agent")
 
@@ -32,7 +32,7 @@ class RemoteCommands:
         agent: Agent,
         store: RetryingStore,
         actions: Actions,
-        publish: Callable[[bytes], int | None],
+        publish: Callable[[Kind, bytes], int | None],
         resend_s: float,
     ) -> None:
         self._clock, self._agent, self._store = clock, agent, store
@@ -91,5 +91,5 @@ class RemoteCommands:
         now_s, results = self._clock.monotonic_s(), self._agent.command_log.results
         unanswered = results and now_s - self._told_at_s >= self._resend_s
         message = CommandResults(self._actions.names, results).encode()
-        if (message != self._told or unanswered) and self._publish(message) is not None:
+        if (message != self._told or unanswered) and self._publish(Kind.COMMAND_RESULTS, message) is not None:
             self._told, self._told_at_s = message, now_s

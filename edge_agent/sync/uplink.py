@@ -89,10 +89,15 @@ class Uplink:
         """Send whole statistics again, acknowledged or not."""
         self._doubted = True
 
-    def take_unsendable(self) -> int:
-        """Length in bytes of a report that is too long even for parts, given once; 0 without one."""
-        size, self._unsendable_bytes = self._unsendable_bytes, 0
-        return size
+    def take_unsendable(self) -> str:
+        """What to do about a report that is too long even for parts, given once; empty without one."""
+        size_bytes, self._unsendable_bytes = self._unsendable_bytes, 0
+        if not size_bytes:
+            return ""
+        return (
+            f"statistics have {size_bytes} bytes, a report at most {REPORT_BYTES_MAX}; they stay on this device. "
+            "Convert the model with a smaller --expand, --pca or --select"
+        )
 
     def due(
         self, state: SyncState, learner: HeadLearner, baseline: Baseline, now_s: float, connected: bool

@@ -1,4 +1,4 @@
-"""Codecs of the commands that a device is given and of what became of them. protocol.md, 4.23 and 4.24."""
+"""Codecs of the commands that a device is given and of what became of them. protocol.md, 4.23 and 4.26."""
 
 from __future__ import annotations
 

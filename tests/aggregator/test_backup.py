@@ -19,9 +19,9 @@ import pytest
 from aggregator.audit import problems, record
 from aggregator.backup import make_backup, restore
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.enrolment.authority import Authority
 from aggregator.store import DeviceRow, Store
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import (
     AUDIT,
     CERTIFICATES,

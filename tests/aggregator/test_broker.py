@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from headway.arrays import Float32
 from headway.bundle.variant import Variant

@@ -68,7 +68,8 @@ def test_what_was_put_comes_back_by_key(store: Store, collection: Collection[Any
 @COLLECTIONS
 def test_the_greatest_of_a_field_is_found_for_each_value_of_another(store: Store, collection: Collection[Any]) -> None:
     first, second, third = samples(collection)
-    per, field = collection.key[0], [*collection.columns()][-1]
+    # PostgreSQL has no greatest of bytes
+    per, field = collection.key[0], [name for name, kind in collection.columns().items() if kind is not bytes][-1]
     with store.transaction():
         store.rows(collection).put_all([first, second, third])
         found = store.rows(collection).greatest(field, per=per)

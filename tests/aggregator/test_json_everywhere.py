@@ -12,11 +12,11 @@ import pytest
 
 from aggregator.cli import main
 from aggregator.commands import edge_fleet
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.policy import Limits
 from aggregator.registry.registry import Registry
 from aggregator.store import RefusalRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED, QuarantineRow
 from aggregator.store.sql import SqlStore
 from headway.maths import Task, ValueSums

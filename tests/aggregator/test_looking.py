@@ -18,9 +18,9 @@ from rich.console import Console
 
 from aggregator.cli import main
 from aggregator.commands.watch import picture
-from aggregator.config import sqlite_url
 from aggregator.registry import overview
 from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from headway.printable import is_printable
 from tests.edge_agent.variants import variant

@@ -9,11 +9,11 @@ import pytest
 
 from aggregator.audit import problems
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.effects import Effect
 from aggregator.remote_commands import ask, commands_of
 from aggregator.remote_commands.remote_commands import ENDED_MAX, NEVER_SENT
 from aggregator.store import DeviceRow, RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import AUDIT, DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError

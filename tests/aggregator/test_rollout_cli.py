@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.rollouts import Rollouts
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ROLLOUTS
 from aggregator.store.sql import SqlStore
 from headway.ports import SystemClock

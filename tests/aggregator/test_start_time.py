@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.config import sqlite_url
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 
 LOADED = "import sys; from {package}.cli import main; main(sys.argv[1:]); print(' '.join(sys.modules), file=sys.stderr)"

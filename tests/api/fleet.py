@@ -11,10 +11,11 @@ from fastapi.testclient import TestClient
 
 from aggregator.access import ApiSettings, Role
 from aggregator.api.application import Api, create_app
-from aggregator.config import Settings, sqlite_url
+from aggregator.config import Settings
 from aggregator.operations import Operator, create_token, put_user
 from aggregator.registry import backfill
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 
 NOW_S = 1_790_000_000.0

@@ -69,6 +69,8 @@ def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         ("devices", "--json"), ("devices", "--filter", "labels > 5", "--json"), ("devices", "--sort", "-labels"),
         ("devices", "--limit", "2", "--json"), ("device", "pump-2", "--json"), ("groups", "--json"), ("deliveries",),
         ("rollout", "list", "--json"), ("audit", "--json"), ("certificates", "--json"),
+        ("alerts", "--all", "--json"), ("alert-rules", "list"), ("alert-rules", "list", "--json"), ("silence", "list"),
+        ("configuration", "--json"), ("configuration", "pump-1"), ("configuration", "pump-1", "--json"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -93,11 +95,19 @@ def test_acts_are_those_of_the_tokens_user(
     assert "spring" in elsewhere("rollout", "show", "spring")
     assert "STAGE" in elsewhere("rollout", "start", "summer", bundle, "--dry-run")
     assert len(elsewhere("enroll", "pump-7").split()) == 1
-    users = (
-        elsewhere("users", "add", "max", role=Role.ADMIN),
-        elsewhere("users", "role", "max", "operator", role=Role.ADMIN),
-    )
-    assert users[1] == "max is operator now\n"
+    said = elsewhere("configure", "--everybody", "sync.interval_s=300")
+    assert ("300" in said, "300" in here("configuration")) == (True, True)
+    assert elsewhere("configuration") == here("configuration")
+    assert elsewhere("alert-rules", "set", "busy", "--devices", "labels > 5", "--for-s", "60") == "rule busy is on\n"
+    assert elsewhere("alert-rules", "remove", "busy") == "rule busy is forgotten\n"
+    assert elsewhere("alert-rules", "set", "drift", "--off") == "rule drift is off\n"
+    assert elsewhere("alert-rules", "list") == here("alert-rules", "list")
+    assert elsewhere("alert-rules", "remove", "drift") == "rule drift is as built in\n"
+    assert elsewhere("silence", "add", "--device", "pump-1", "--for", "2h").startswith("silence 1 holds until")
+    assert "pump-1" in elsewhere("silence", "list")
+    assert elsewhere("silence", "end", "1") == "silence 1 is over\n"
+    assert elsewhere("users", "add", "max", role=Role.ADMIN).startswith("added max")
+    assert elsewhere("users", "role", "max", "operator", role=Role.ADMIN) == "max is operator now\n"
     assert elsewhere("users", "remove", "max", role=Role.ADMIN).startswith("removed max")
     token = elsewhere("tokens", "create", "olga", "--label", "ci").strip()
     assert token.startswith("hwt_")
@@ -106,7 +116,8 @@ def test_acts_are_those_of_the_tokens_user(
     assert acts == {
         **dict.fromkeys(
             ("tag", "note", "save-group", "list-group", "delete-group", "upload", "deliver", "rollout-start",
-             "rollout-halt", "enroll", "create-token"),
+             "rollout-halt", "enroll", "create-token", "configure", "set-alert-rule", "remove-alert-rule",
+             "silence-alerts", "end-silence"),
             "user:olga",
         ),
         **dict.fromkeys(("add-user", "change-user", "remove-user"), "user:ada"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.access import ApiSettings, Role
+from aggregator.api.application import clean_up
 from aggregator.audit import entries, problems
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
@@ -202,6 +203,21 @@ def test_uploads_are_bounded_in_size_and_number(tmp_path: Path) -> None:
     assert client.post("/v1/bundles", headers=headers, content=small_variant(3).encode()).status_code == 201
     more = client.post("/v1/bundles", headers=headers, content=small_variant(4).encode())
     assert (more.status_code, "delete one" in detail(more)) == (409, True)
+
+
+def test_few_uploads_at_a_time_and_nothing_is_left_of_a_broken_one(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = fleet.folder / "uploads" / "killed"
+    left.mkdir(parents=True)
+    clean_up(fleet.settings)
+    assert not left.exists()
+    client, headers = fleet.client(), fleet.as_(Role.OPERATOR)
+    assert client.post("/v1/bundles", headers=headers, content=b"no bundle").status_code == 422
+    assert list((fleet.folder / "uploads").iterdir()) == []
+    monkeypatch.setattr("aggregator.api.rollout_routes.UPLOADS_MAX", 0)
+    busy = fleet.client().post("/v1/bundles", headers=headers, content=small_variant().encode())
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "10")
 
 
 def test_a_removal_is_carried_out_by_the_running_service(fleet: Fleet) -> None:

@@ -55,9 +55,22 @@ TABLE = {
     ("POST", "/v1/rollouts/{name}/acts"): Row(Role.OPERATOR, 404, {"act": "halt"}),
     ("GET", "/v1/certificates"): Row(Role.VIEWER, 200),
     ("POST", "/v1/join-codes"): Row(Role.OPERATOR, 201, {"device": "pump-4"}),
+    ("GET", "/v1/devices/{device}/commands"): Row(Role.VIEWER, 200),
+    ("POST", "/v1/devices/{device}/commands"): Row(Role.OPERATOR, 202, {"name": "sync-now"}),
     ("GET", "/v1/settings"): Row(Role.VIEWER, 200),
     ("POST", "/v1/settings"): Row(Role.OPERATOR, 202, {"scope": "fleet", "set": {"sync.interval_s": 300.0}}),
     ("GET", "/v1/devices/{device}/settings"): Row(Role.VIEWER, 200),
+    ("GET", "/v1/alerts"): Row(Role.VIEWER, 200),
+    ("POST", "/v1/alerts/{number}/acknowledge"): Row(Role.OPERATOR, 404, {"remark": "on my way"}),
+    ("GET", "/v1/alert-channels"): Row(Role.VIEWER, 200),
+    ("GET", "/v1/alert-rules"): Row(Role.VIEWER, 200),
+    ("PATCH", "/v1/alert-rules/{name}"): Row(
+        Role.OPERATOR, 200, {"watches": "devices", "condition": "labels > 5", "for_s": 60.0}
+    ),
+    ("DELETE", "/v1/alert-rules/{name}"): Row(Role.OPERATOR, 404),
+    ("GET", "/v1/silences"): Row(Role.VIEWER, 200),
+    ("POST", "/v1/silences"): Row(Role.OPERATOR, 201, {"device": "pump-1", "lasts": "2h"}),
+    ("DELETE", "/v1/silences/{number}"): Row(Role.OPERATOR, 404),
     ("GET", "/v1/heads"): Row(Role.SHARE, 200),
     ("GET", "/v1/refusals"): Row(Role.VIEWER, 200),
     ("GET", "/v1/events"): Row(Role.VIEWER, 200),
@@ -70,7 +83,7 @@ TABLE = {
     ("POST", "/v1/tokens"): Row(Role.VIEWER, 201, {"label": "nightly"}),
     ("DELETE", "/v1/tokens/{id}"): Row(Role.VIEWER, 404),
 }
-NAMES = {"device": "pump-1", "group": "g", "sha256": SHA256, "name": "nobody", "id": "0" * 16}
+NAMES = {"device": "pump-1", "group": "g", "sha256": SHA256, "name": "nobody", "id": "0" * 16, "number": "7"}
 
 
 @pytest.fixture

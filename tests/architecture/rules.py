@@ -33,6 +33,7 @@ BY_PATH = {
     "aggregator.access.passwords": "loads argon2",
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
+    "aggregator.store.serving": "loads SQLAlchemy",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",

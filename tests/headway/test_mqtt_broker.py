@@ -18,7 +18,7 @@ import pytest
 from headway.mqtt import MqttSettings
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, Response
-from headway.wire.topics import Kind, device_subscriptions, topic
+from headway.wire.topics import FROM_DEVICES, TO_DEVICES, Kind, device_subscriptions, topic
 from testbed.broker import Broker, BrokerFailed, free_port
 from testbed.certificates import Authority
 from tests.headway.test_mqtt import WILL, Events
@@ -166,10 +166,11 @@ def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path:
     subscriptions = device_subscriptions("plant", "wrist-1", "5" * 64)
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
-        for kind in (Kind.STATUS, Kind.STATISTICS, Kind.UPDATE, Kind.REPORTED, Kind.METRICS, Kind.HEALTH, Kind.REQUEST):
+        for kind in FROM_DEVICES:
             transport.publish(Outgoing(topic("plant", "wrist-1", kind), b"x"))
             assert not events.wait_for(Delivered).refused  # type: ignore[union-attr]
-        for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD)):
+        told = [topic("plant", "wrist-1", kind) for kind in TO_DEVICES]
+        for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD), *told):
             transport.publish(Outgoing(forbidden, b"x"))
             event = events.wait_for(Delivered)
             assert isinstance(event, Delivered)

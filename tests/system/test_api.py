@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from testbed.broker import free_port
 

@@ -7,6 +7,7 @@ page are replaced by those of a folder; `CODE` by what `enroll` printed, `pump-N
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import re
@@ -169,6 +170,8 @@ def in_this_process(words: list[str], folder: Path) -> subprocess.CompletedProce
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = edge_fleet(words[1:])
+    # what a process that ends would close: the store, which nothing else may have open when it is replaced
+    gc.collect()
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 

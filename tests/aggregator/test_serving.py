@@ -1,0 +1,106 @@
+"""One process serves a database: the second is refused or waits, and who was shut out writes nothing more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from aggregator.store.engine import SERVING, open_engine
+from aggregator.store.serving import ServingPlace, ServingStore
+from aggregator.store.sql import SqlStore
+from headway.errors import StoreError
+from testbed.postgresql import Postgresql
+
+HOLD = """
+import sys
+from aggregator.store.serving import ServingPlace
+with ServingPlace(sys.argv[1]) as place:
+    print(place.take(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(url: str) -> subprocess.Popen[str]:
+    """Another process that has the place, until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_on_a_file_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    first = holder(url)
+    try:
+        with ServingPlace(url) as place, pytest.raises(StoreError, match=r"another aggregator serves .*store\.sqlite"):
+            place.take()
+    finally:
+        killed(first)
+    with ServingPlace(url) as place:
+        assert place.take()
+
+
+def test_the_second_on_postgresql_waits_until_the_first_is_killed(postgresql: Postgresql) -> None:
+    url = postgresql.new_database()
+    first = holder(url)
+    with ServingPlace(url) as place:
+        assert not place.take()
+        killed(first)
+        # the server lets go when it has noticed
+        assert any(place.take() for _ in range(1000))
+        with ServingPlace(url) as third:
+            assert not third.take()
+    with ServingPlace(url) as place:
+        assert any(place.take() for _ in range(1000))
+
+
+def test_two_databases_of_one_server_are_served_by_two(postgresql: Postgresql) -> None:
+    with ServingPlace(postgresql.new_database()) as one, ServingPlace(postgresql.new_database()) as other:
+        assert one.take()
+        assert other.take()
+
+
+def test_a_lock_that_was_lost_unnoticed_shuts_out_its_owner(postgresql: Postgresql) -> None:
+    url = postgresql.new_database()
+    engine = open_engine(url)
+    with ServingPlace(url) as first, ServingPlace(url) as second:
+        assert first.take()
+        old = ServingStore(url)
+        with old.transaction():
+            old.put_number("boot", 1)
+        with engine.begin() as connection:
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = :high"
+            connection.execute(text(f"{ended} AND objid = :low"), {"high": SERVING >> 32, "low": SERVING & 0xFFFFFFFF})
+        assert any(second.take() for _ in range(1000))
+        with old.transaction():
+            old.put_number("boot", 2)  # nobody has taken over yet
+        new = ServingStore(url)
+        with pytest.raises(StoreError, match="another aggregator serves this database now"), old.transaction():
+            old.put_number("boot", 3)
+        with new.transaction():
+            assert new.number("boot") == 2
+        old.close()
+        new.close()
+    engine.dispose()
+
+
+def test_other_programs_are_not_shut_out(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    service, command = ServingStore(url), SqlStore(url)
+    with command.transaction():
+        command.request_removal("a", 1.0)
+    with service.transaction():
+        assert service.removal_requests() == ["a"]
+    service.close()
+    command.close()
