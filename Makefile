@@ -47,10 +47,11 @@ test-sqlalchemy: $(READY) ## the stores' tests on SQLAlchemy 2.0, which the lock
 simulate: $(READY) ## SEEDS (1000) seeds of the simulated fleet, about a second of one core each
 	@$(RUN) -m tests.simulation --runs $(SEEDS)
 
-check: $(READY) ## lint and types
+check: $(READY) ## lint and types; whether docs/openapi.json and headway_client say what the API does
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@$(RUN) -m scripts.api --check
 
 fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
@@ -59,8 +60,13 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
 .PHONY: configuration
-configuration: $(READY) ## docs/configuration.md and the examples in systemd/, from the settings as they are declared
+configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration
+	@$(RUN) -m scripts.commands
+
+.PHONY: api
+api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared
+	@$(RUN) -m scripts.api
 
 .PHONY: crash network
 crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and broker, copies, set-backs, corrections; three minutes

@@ -17,10 +17,10 @@ BRANCHES_MAX, ANSWERS_MAX = 1000, 100
 
 
 class Branches:
-    """Remembers which branches were answered. space: of the features; methods run in a transaction of the store."""
+    """Remembers which branches were answered. Methods run in a transaction of the store."""
 
-    def __init__(self, store: Store, space: str) -> None:
-        self._store, self._space = store, space
+    def __init__(self, store: Store) -> None:
+        self._store = store
         # by device, epoch and run
         self._answers: dict[tuple[str, int, int], int] = {}
         # whose updates do not tell their place, and are of another branch than those that were taken, likewise
@@ -49,7 +49,7 @@ class Branches:
             return None
         base = epoch_position(report.epoch)
         spans, shared = report.history.spans(report.counter), RunPoint(0, 0)
-        for other in self._store.every_statistics(self._space, report.device):
+        for other in self._store.every_statistics(report.statistics.space, report.device):
             other_base = epoch_position(other.epoch)
             if other.epoch == report.epoch or base is None or other_base is None:
                 continue

@@ -42,10 +42,10 @@ class FileShelf:
     """Bundles as files in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def path(self, sha256: str) -> Path:
-        return self._folder / f"{sha256}.hwb"
+        return self.folder / f"{sha256}.hwb"
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
         try:

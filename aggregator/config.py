@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.access import ApiSettings
 from aggregator.alerts import EmailSettings, WebhookSettings
 from aggregator.enrolment import EnrolmentSettings
 from aggregator.monitoring import MetricsSettings
 from aggregator.policy import Policy
+from aggregator.store import sqlite_url
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
+from headway.names import checked_name
 from headway.settings import integer, path, read_toml, settings_from, table, text
-from headway.wire import checked_name
 
 log = logging.getLogger("headway.aggregator")
 
-DATABASE = "aggregator.sqlite"
 # with a relative file: an absolute one begins with a fourth slash, and ":memory:" and "file:" name no path of ours
 SQLITE_FILE = re.compile(r"(?P<driver>sqlite(?:\+\w+)?):///(?!/|:|file:)(?P<file>[^?]+)(?P<options>\?.*)?")
 # a fleet's acks leave in bursts: more may be in flight than a device ever needs; and one client makes no storm
@@ -71,6 +72,7 @@ class Settings:
     enrolment: EnrolmentSettings = table(
         EnrolmentSettings(), "enrolment", doc="Where devices join, and what the broker needs for it."
     )
+    api: ApiSettings = table(ApiSettings(), "api", doc="Where edge-fleet api listens, and what it takes.")
 
     def __post_init__(self) -> None:
         checked_name(self.fleet, "fleet")
@@ -79,11 +81,6 @@ class Settings:
     def database(self) -> str:
         """SQLAlchemy URL of the store."""
         return self.database_url or sqlite_url(self.state_dir)
-
-
-def sqlite_url(state_dir: Path) -> str:
-    """URL of the default database in `state_dir`."""
-    return f"sqlite:///{(state_dir / DATABASE).absolute()}"
 
 
 def read_settings(file: Path | None, given: Mapping[tuple[str, str], object] | None = None) -> Settings:

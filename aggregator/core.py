@@ -21,12 +21,13 @@ from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import FleetModel, HeadPublisher, Priors, stored_report
+from aggregator.heads import Bundles, FleetModel, Spaces, stored_report
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
-from aggregator.registry import UNKNOWN_DEVICE, Registry
+from aggregator.registry.registry import Registry
+from aggregator.remote_commands import RemoteCommands
 from aggregator.rollouts import Rollouts
-from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from aggregator.twins import Twins
 from headway.errors import RemoteError
@@ -34,7 +35,6 @@ from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import (
     AGGREGATOR,
-    ALL,
     REPORT_BYTES_MAX,
     Address,
     Kind,
@@ -54,32 +54,43 @@ HOUSEKEEPING_INTERVAL_S = 1.0
 BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.CONFIGURATION, Kind.CONFIGURATION_STATE)
+TWINS = (Kind.CONFIGURATION, Kind.CONFIGURATION_STATE, Kind.COMMANDS, Kind.COMMAND_RESULTS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, *TWINS)
 
 Handler = Callable[[str, bytes, Instant], None]
 
 
 class Aggregator:
-    """One fleet. Construct it, and call every method, inside a transaction of the store."""
+    """One fleet. Construct it, and call every method, inside a transaction of the store.
+
+    model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone.
+    """
 
     def __init__(
-        self, fleet: str, model: FleetModel, policy: Policy, store: Store, deliveries: BundleSender | None = None
+        self,
+        fleet: str,
+        model: FleetModel,
+        policy: Policy,
+        store: Store,
+        deliveries: BundleSender | None = None,
+        bundles: Bundles | None = None,
     ) -> None:
-        self._fleet, self._model, self._policy, self._store = fleet, model, policy, store
-        self._heads = HeadPublisher(fleet, model, policy, store)
-        self._priors = Priors(fleet, model, policy, store, self._heads)
-        self._registry = Registry(store, policy.limits, len(model.classes), model.task)
+        self._fleet, self._policy, self._store = fleet, policy, store
+        self._spaces = Spaces(fleet, model, policy, store, bundles)
+        self._heads = self._spaces.default.heads
+        self._registry = Registry(store, policy.limits, self._spaces.shape_of)
         self._assemblies = Assemblies(store, policy.limits.parts_max)
         self._acks = Acknowledgements(fleet, store, self._assemblies, policy.pace_s)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
-        self._branches = Branches(store, model.space)
+        self._branches = Branches(store)
         self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
+        self._commands = RemoteCommands(fleet, store, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
@@ -87,12 +98,17 @@ class Aggregator:
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.HEAD_TRIAL: self._heads.staging.on_report,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
+            Kind.COMMAND_RESULTS: self._commands.on_results,
         }
 
     @property
     def statistics(self) -> Statistics:
         """The exact sum of what the fleet learned, the source not counted."""
         return self._heads.sum.total
+
+    def statistics_in(self, space: str) -> Statistics:
+        """The same of one feature space; of the default one for a space that no bundle here has."""
+        return self._spaces.of(space).heads.sum.total
 
     @property
     def weighed(self) -> Statistics:
@@ -112,7 +128,7 @@ class Aggregator:
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
-        effects += self._clearings.take()
+        effects += [*self._clearings.take(), *self._commands.take()]
         for device, told in self._refusals.take().items():
             effects.append(self._acks.of(device, told.epoch, told=told))
         effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
@@ -120,12 +136,12 @@ class Aggregator:
         for update in self._branches.take_counted():
             history = update.epoch, update.counter, update.sequence, update.run_id
             effects.append(self._acks.counted(update.device, *history))
-        self._heads.kept.keep()
+        self._spaces.keep()
         return effects
 
     def due(self, now: Instant) -> bool:
         """True when `tick` has something to do."""
-        return now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S or self._heads.due(now)
+        return now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S or self._spaces.due(now)
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever time alone brings."""
@@ -134,14 +150,14 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
-            self._heads.readmit()
+            self._spaces.readmit()
+            effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
-            effects += self._alerts.tick(now)
+            effects += [*self._commands.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
-        if self._heads.due(now):
-            effects += self._heads.publish(now)
-        self._heads.kept.keep()
+        effects += self._spaces.publish(now)
+        self._spaces.keep()
         return effects
 
     def await_retained_head(self) -> None:
@@ -155,7 +171,8 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()
-        return [*self._clearings.again(), *self._heads.again()]
+        self._commands.again()
+        return [*self._clearings.again(), *self._spaces.again()]
 
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
@@ -169,8 +186,8 @@ class Aggregator:
             # an empty payload is how MQTT clears a retained message: it carries nothing
             if not message.payload:
                 return []
-            if address == Address(self._fleet, ALL, Kind.HEAD):
-                return self._heads.retained(message.payload)
+            if address.fleet == self._fleet and address.kind is Kind.HEAD and address.device.startswith("_"):
+                return self._spaces.retained(address.device, message.payload)
             if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
                 # our own status comes back through the devices' wildcard, after all that was retained
                 if not message.retain and message.payload == Status(True, self._store.number(BOOT)).encode():
@@ -179,7 +196,7 @@ class Aggregator:
             if message.retain and message.topic in self._clearings and address.kind is not Kind.STATISTICS:
                 # of a device that was removed; it is about to go
                 return []
-            if address.fleet != self._fleet or address.device in (ALL, AGGREGATOR):
+            if address.fleet != self._fleet or address.device.startswith("_"):
                 raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet writes to")
             device = address.device
             self._registry.received(device, len(message.topic) + len(message.payload))
@@ -187,7 +204,7 @@ class Aggregator:
                 return self._deliveries.on_request(device, message.payload, now)
             if address.kind is Kind.PRIOR_REQUEST:
                 self._registry.admit(device, now)
-                return self._priors.on_request(device, message.payload, now)
+                return self._spaces.on_prior_request(device, message.payload, now)
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
@@ -204,7 +221,7 @@ class Aggregator:
             return [] if note is None else [note]
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        size_max = self._model.training_statistics.size
+        size_max = self._spaces.size_max
         if self._repeated(device, payload, now):
             return
         if is_change(payload):
@@ -239,19 +256,7 @@ class Aggregator:
             return
         if self._answered(report, self._branches.overlap(report, known)):
             return
-        stored = None if known is None else stored_report(known)
-        old = None if stored is None or stored.statistics.space != self._model.space else stored.statistics
-        classes = self._heads.classes
-        problem = self._heads.sum.problem_with(report.statistics)
-        problem = problem or classes.problem_with(device, report.epoch, report.statistics)
-        if problem is not None:
-            raise Refused("space" if report.statistics.space != self._model.space else "limit", problem)
-        self._model.check(report.statistics)
-        epochs_max = self._policy.limits.epochs_per_device_max
-        if known is None and self._store.epoch_count(device) >= epochs_max:
-            raise Refused("limit", f"{device} began more than {epochs_max} epochs; remove it or raise the limit")
-        row = StoredStatistics(device, report.epoch, report.counter, self._model.space, payload)
-        self._heads.put(known, row, old, report.statistics)
+        self._spaces.take(report, payload, known)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -305,10 +310,11 @@ class Aggregator:
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
-        self._heads.check(update)
+        heads = self._spaces.of(update.space).heads
+        heads.check(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
-        self._heads.update_stored(device)
+        heads.update_stored(device)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""
@@ -325,7 +331,7 @@ class Aggregator:
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         epoch = self._registry.newest_epoch(device)
-        removed = self._heads.remove(device)
+        removed = self._spaces.remove(device)
         self._clearings.add(device, Kind.STATISTICS)
         self._let_go(device)
         effects: list[Effect] = [*self._clearings.take()]
@@ -338,4 +344,5 @@ class Aggregator:
         if self._deliveries is not None:
             self._deliveries.forget(device)
         self._twins.forget(device)
+        self._commands.forget(device)
         self._clearings.add(device, *RETAINED)

@@ -53,7 +53,21 @@ class Limits:
     prior_requests_per_device_hour: int = integer(
         120, low=1, doc="Requests of one device for the others' sum that are answered in an hour."
     )
-    heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept.")
+    heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept, of each feature space.")
+    spaces_max: int = integer(
+        4,
+        low=1,
+        high=64,
+        doc="Feature spaces that are served side by side; reports of further ones are refused. Each holds a sum in "
+        "memory.",
+    )
+    space_unused_days: float = number(
+        30.0,
+        low=0.0,
+        high=3650.0,
+        doc="Days after which a feature space that no device runs and no order names is archived: its sum is dropped, "
+        "and made anew from the stored reports should a device come back to it.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from headway.ports import (
 )
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import StopRequest
-from headway.wire import AGGREGATOR, ALL, Kind, Status, aggregator_subscriptions, topic
+from headway.wire import AGGREGATOR, Kind, Status, aggregator_subscriptions, topic
 
 LOG = logging.getLogger("headway.aggregator")
 
@@ -123,9 +123,7 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        # its own retained head comes back too: after the loss of the store it shows the last version
-        subscriptions = (*aggregator_subscriptions(fleet), topic(fleet, ALL, Kind.HEAD))
-        self._transport = build_transport(self._status(online=False), subscriptions, self._inbox.put)
+        self._transport = build_transport(self._status(online=False), aggregator_subscriptions(fleet), self._inbox.put)
         self._stored = self._lost = 0
         self._last_error = ""
         self._head_unsent = False

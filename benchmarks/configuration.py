@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from aggregator.config import sqlite_url
+from aggregator.store import sqlite_url
 from aggregator.store.rows import DEVICE, SETTINGS_STATES
 from aggregator.store.sql import SqlStore
 from aggregator.twins import change_settings

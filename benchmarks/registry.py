@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.policy import Limits
-from aggregator.registry import Registry, Request, list_page, put_filter_group, set_tags
+from aggregator.registry import Request, list_page, put_filter_group, set_tags
+from aggregator.registry.registry import Registry
+from aggregator.store import sqlite_url
 from aggregator.store.sql import SqlStore
-from headway.maths import ClassificationSums
+from headway.maths import ClassificationSums, Task
 from headway.wire import Event, Metrics, Reported, Status
 
 BEGAN_S = 1_790_000_000.0
@@ -68,7 +69,7 @@ def fill(store: SqlStore, devices: int, seed: int = 1) -> float:
     """Microseconds per message, transactions and fsyncs of `BATCH` messages included."""
     random, count = np.random.default_rng(seed), 0
     with store.transaction():
-        registry = Registry(store, Limits(devices_max=devices * 4), CLASSES)
+        registry = Registry(store, Limits(devices_max=devices * 4), lambda _: (CLASSES, Task.CLASSIFICATION))
     told = [(f"dev-{index:05}", *message) for index in range(devices) for message in messages(index, random)]
     began_s = time.perf_counter()
     for start in range(0, len(told), BATCH):

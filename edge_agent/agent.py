@@ -29,7 +29,7 @@ from edge_agent.learner import (
 from edge_agent.persistence import persistence_of
 from edge_agent.pipeline import Features
 from edge_agent.store import Changes, Checkpointer, Entry, Extent, Persisted
-from edge_agent.sync import ALL_ROWS, Branches, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
+from edge_agent.sync import ALL_ROWS, Branches, CommandLog, Downlink, Epochs, Outbox, Refusal, SyncState, Uplink
 from edge_agent.trial import HeadTrial, Trial
 from edge_agent.trial_settings import TrialSettings
 from headway.arrays import AnyArray
@@ -69,7 +69,7 @@ class Agent:
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
         self.refusal = Refusal(settings.ack_timeout_s)
-        self.event_log = EventLog(learner, self.windows)
+        self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
@@ -77,8 +77,8 @@ class Agent:
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        parts = (self.labelling.queue, self.outbox.feedback, self.event_log, self.trial, self.head_trial)
-        self._persisted: tuple[Persisted, ...] = parts
+        told = self.event_log, self.command_log, self.trial, self.head_trial
+        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""

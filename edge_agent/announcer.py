@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edge_agent.condition import DISK, LEARNING, LINK, QUIET_S, ConditionWatch, DeviceCondition
+from headway.errors import RemoteError
 from headway.fields import JsonValue
 from headway.ports import Clock, Response
 from headway.wire import Event
@@ -34,6 +35,7 @@ class Announcer:
         self._unsent: deque[tuple[float, str, dict[str, JsonValue]]] = deque(maxlen=UNSENT_EVENTS_MAX)
         self._last_outage = self._last_disk = self._last_refusal = ""
         self._refusals: set[str] = set()
+        self.messages_refused = 0
         self._last_problems: tuple[object, ...] = ()
 
     def condition(self, line: str) -> DeviceCondition:
@@ -104,6 +106,12 @@ class Announcer:
             self._last_disk = disk
             name, text = ("degraded", disk) if disk else ("recovered", "the disk takes commits again")
             self._tell(name, text, f"{name}: {text}")
+
+    def message_refused(self, name: str, error: RemoteError) -> None:
+        """What came under a topic cannot be used. Told the first, second, fourth ... time: a flood makes no flood."""
+        self.messages_refused += 1
+        if not self.messages_refused & (self.messages_refused - 1):
+            self.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.messages_refused})")
 
     def note(self, name: str, problem: str, quiet_s: float = QUIET_S) -> None:
         """A problem has shown itself; work goes on. It is over when `quiet_s` have passed without it."""

@@ -15,12 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headway
-from edge_agent.commands import decisions_text, order, read_decisions, read_status, replay_recording, status_text
-from edge_agent.config import read_config, read_learner_settings
-from edge_agent.daemon import run_once
-from edge_agent.learner_settings import LearnerSettings
-from edge_agent.remote import RemoteConfiguration
-from headway.class_changes import ClassChanges
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
 from headway.logs import log_to_stderr, print_error, print_unexpected
@@ -31,7 +25,7 @@ from headway.stopping import StopRequest
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     log_to_stderr(options.log_level, "%(levelname)s %(message)s")
     try:
         code: int = options.run(options)
@@ -50,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return print_unexpected(error, "--log-level debug")
 
 
+# what a command needs is imported by it: no other waits for the learner and its runtime
+
+
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
+    from edge_agent.daemon import run_once
+    from edge_agent.remote import RemoteConfiguration
+
     remote, clock = RemoteConfiguration(options.config), SystemClock()
     while run_once(remote, clock, stop, once=options.once):
         logging.getLogger("edge-agent").info("starting again")
@@ -60,12 +60,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from edge_agent.commands import read_status, status_text
+    from edge_agent.config import read_config
+
     status = read_status(read_config(options.config))
     print(readable_json(status) if options.json else printable_lines(status_text(status)))
     return 0
 
 
 def _classes(options: argparse.Namespace) -> int:
+    from edge_agent.commands import order
+    from edge_agent.config import read_config
+    from headway.class_changes import ClassChanges
+
     renames = tuple((old, new) for old, new in options.rename)
     changes = ClassChanges(renames, tuple(options.add), tuple(options.remove))
     if changes == ClassChanges():
@@ -76,16 +83,36 @@ def _classes(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from edge_agent.commands import decisions_text, read_decisions
+    from edge_agent.config import read_config
+
     records = read_decisions(read_config(options.config))
     print(readable_json(records) if options.json else printable_lines(decisions_text(records)))
     return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from edge_agent.commands import replay_recording
+    from edge_agent.config import read_learner_settings
+    from edge_agent.learner_settings import LearnerSettings
+
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
     print(readable_json(result))
     return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from edge_agent.completion import completion_script
+
+    print(completion_script(options.shell, _commands(parser())))
+    return 0
+
+
+def _commands(program: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """The options of each command."""
+    groups = [action.choices for action in program._actions if isinstance(action.choices, dict)]
+    return {name: sorted(command._option_string_actions) for name, command in groups[0].items()}
 
 
 def _join(options: argparse.Namespace) -> int:
@@ -103,14 +130,15 @@ def _renew(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    program = argparse.ArgumentParser(
         prog="edge-agent", description="Keeps a neural network's head learning on a device."
     )
-    parser.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
+    program.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
     levels = ("debug", "info", "warning", "error")
-    parser.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    program.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
+    commands = program.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until it is told to stop")
     run.add_argument("config", type=Path, help="agent.toml")
@@ -149,6 +177,10 @@ def _parser() -> argparse.ArgumentParser:
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
 
+    completion = commands.add_parser("completion", help="print what makes a shell complete this program's words")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help='eval "$(edge-agent completion bash)"')
+    completion.set_defaults(run=_completion)
+
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")
     again.add_argument("stream", type=Path, help=".npz with x and y (-1: no label), rows in time order")
@@ -156,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--config", type=Path, help="agent.toml; its [learner] table is used")
     again.add_argument("--phases", type=int, default=0, metavar="N", help="also what is forgotten from phase to phase")
     again.set_defaults(run=_replay)
-    return parser
+    return program
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device),
+                device_subscriptions(config.fleet, config.device, opened.variant.space),
                 last_will,
                 self._events.put,
             )
@@ -131,8 +131,7 @@ class Daemon:
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         if self._remote is not None:
             self._remote.stopped(self._clock.monotonic_s())
-        restart = self._restart or any(each is not None and each.restart for each in (self._installer, self._remote))
-        return restart and not self._stop.requested
+        return (self._restart or self._loop.restart) and not self._stop.requested
 
     def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
         loop = self._loop

@@ -24,8 +24,10 @@ from edge_agent.delivery import Installer, Messenger
 from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
+from edge_agent.outgoing import outgoing
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
+from edge_agent.remote_commands import Actions, RemoteCommands, gather_diagnostics
 from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
@@ -35,6 +37,8 @@ from edge_agent.trial import Trials
 from edge_agent.trial_news import TrialNews
 from headway.bundle import Variant
 from headway.errors import RemoteError
+from headway.fields import JsonValue
+from headway.logs import recent_lines
 from headway.ports import (
     Clock,
     Connected,
@@ -47,12 +51,10 @@ from headway.ports import (
     TransportEvent,
 )
 from headway.stopping import StopRequest
-from headway.wire import JSON_TYPE, REPORT_BYTES_MAX, TENSORS_TYPE, Kind, Reported, Status, parse_topic, topic
+from headway.wire import Kind, Reported, Status, parse_topic
 
 log = logging.getLogger("edge-agent")
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE)
-BINARY = (Kind.STATISTICS, Kind.UPDATE)
 OUTBOX_ROWS_A_TURN = 20
 # beside the store
 DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
@@ -92,7 +94,7 @@ class DeviceLoop:
     ) -> None:
         self._config, self._clock = config, clock
         self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
-        self._variant, self._pipeline = variant, pipeline
+        self._pipeline = pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
         self._intake = Intake(
@@ -116,9 +118,9 @@ class DeviceLoop:
         )
         self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
-        self._connected = False
-        self._notes = notes
-        self.refused = 0
+        actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
+        self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
+        self._connected, self._notes = False, notes
         self.next_poll_s = 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
@@ -131,17 +133,27 @@ class DeviceLoop:
         return self._store
 
     @property
+    def refused(self) -> int:
+        """Messages so far that could not be used."""
+        return self._announcer.messages_refused
+
+    @property
     def stopping(self) -> bool:
         """Whether the program is to end, or to start again with another bundle; `turn` then returns soon."""
-        others = self._installer, self._remote
-        return self._stop.requested or any(each is not None and each.restart for each in others)
+        return self._stop.requested or self.restart
+
+    @property
+    def restart(self) -> bool:
+        """Whether the program is to start again: with another bundle or other settings, or because it was told to."""
+        others = self._installer, self._remote, self._commands
+        return any(each is not None and each.restart for each in others)
 
     @property
     def condition(self) -> str:
         """One line for people: what is wrong with the disk, or which head serves."""
         if self._store.degraded:
             return f"degraded: {self._store.problem}"
-        details = [self._training.status_detail, refused_text(self._agent.refusal.reason)]
+        details = [self._training.status_detail, self._agent.refusal.words]
         lasting = f", {self._agent.persistence.name}" if self._agent.persistence.serving else ""
         return ", ".join([f"good: {self._agent.learner.serving} serves{lasting}", *filter(None, details)])
 
@@ -153,7 +165,7 @@ class DeviceLoop:
     @property
     def last_will(self) -> Outgoing:
         """What the broker publishes for this device when the connection breaks."""
-        return self._outgoing(Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
+        return outgoing(self._config, Kind.STATUS, Status(False, self._agent.sync_state.boot).encode())
 
     def start(self) -> None:
         """Begin connecting. What the last run had begun is finished by the first turns."""
@@ -188,8 +200,8 @@ class DeviceLoop:
                     self._messenger.installer.reconnected()
                 self._trial_news.reconnected()
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
-                if self._health is not None:
-                    self._health.reconnected()
+                self._tell_of_the_machine()
+                self._commands.reconnected()
                 self._announcer.connected()
                 self._publish_notices()
                 self._publish(Kind.REPORTED, self._reported().encode())
@@ -235,26 +247,24 @@ class DeviceLoop:
                 self._agent.head_trial.received(payload)
             elif kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
+            elif kind is Kind.COMMANDS:
+                self._commands.receive(payload)
             elif kind is Kind.ACK:
                 changes = self._agent.acknowledged(payload)
-                if self._announcer.reports_refused(refused_text(self._agent.refusal.reason)):
+                if self._announcer.reports_refused(self._agent.refusal.words):
                     self._publish_condition()
                 if changes is not None:
                     self._store.commit(changes, self._clock.monotonic_s())
                     self._store.note_acknowledged(*self._agent.epochs.acknowledged, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and self._agent.head_published(payload, retain):
+            elif kind is Kind.HEAD and payload and self._agent.head_published(payload, retain):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
             elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):
                 self._store.commit(self._agent.changes(), self._clock.monotonic_s())
                 log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
         except RemoteError as error:
-            self._refuse(name, error)
-
-    @property
-    def _bundle_on_trial(self) -> bool:
-        return self._installer is not None and self._installer.on_trial
+            self._announcer.message_refused(name, error)
 
     def _publish_configuration(self) -> None:
         """Which settings hold: on each connection, and when that changes."""
@@ -263,12 +273,6 @@ class DeviceLoop:
         for name, problem in self._remote.take_notes():
             self._announcer.note(name, problem)
         self._publish(Kind.CONFIGURATION_STATE, self._remote.state(self._config))
-
-    def _refuse(self, name: str, error: RemoteError) -> None:
-        """Count what cannot be used; note it the first, second, fourth ... time, so that a flood makes no flood."""
-        self.refused += 1
-        if not self.refused & (self.refused - 1):
-            self._announcer.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.refused})")
 
     def _publish_notices(self) -> None:
         for name, problem in self._agent.take_notices():
@@ -301,8 +305,10 @@ class DeviceLoop:
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._connected:
             self._trial_news.tell(now_s)
-        if self._remote is not None and self._remote.turn(now_s, self._bundle_on_trial):
+        on_trial = self._installer is not None and self._installer.on_trial
+        if self._remote is not None and self._remote.turn(now_s, on_trial):
             self._publish_configuration()
+        self._commands.turn(self._connected, on_trial or (self._remote is not None and self._remote.on_trial))
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -311,13 +317,8 @@ class DeviceLoop:
         request = agent.downlink.prior_request() if self._connected else None
         if request is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
-        if size_bytes := agent.uplink.take_unsendable():
-            self._announcer.note(
-                "statistics-too-large",
-                f"statistics have {size_bytes} bytes, a report at most "
-                f"{REPORT_BYTES_MAX}; they stay on this device. Convert the model with a smaller --expand, --pca "
-                "or --select",
-            )
+        if problem := agent.uplink.take_unsendable():
+            self._announcer.note("statistics-too-large", problem)
         if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
             return
         waiting = self._store.outbox(0, 1)
@@ -328,19 +329,17 @@ class DeviceLoop:
             agent.outbox.sent(row.sequence, now_s)
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
-        message = self._outgoing(kind, payload, retained)
+        message = outgoing(self._config, kind, payload, retained)
         return self.transport.publish(message) if self.transport is not None else None
-
-    def _outgoing(self, kind: Kind, payload: bytes, retained: bool = True) -> Outgoing:
-        name = topic(self._config.fleet, self._config.device, kind)
-        content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
-        return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
 
     def _reported(self) -> Reported:
         delivery = "" if self._messenger is None else self._messenger.installer.state
         return reported(self._agent.learner, self._pipeline.runtime_name, self._announcer.problem, delivery)
 
+    def _diagnostics(self) -> dict[str, JsonValue]:
+        condition = self.condition_in_full
+        return gather_diagnostics(self._config, self._agent, self._store, self._reported(), condition, recent_lines())
 
-def refused_text(reason: str) -> str:
-    """A line for people; none while nothing is refused."""
-    return f"the aggregator refuses this device's reports: {reason}" if reason else ""
+    def _tell_of_the_machine(self) -> None:
+        if self._health is not None:
+            self._health.reconnected()

@@ -1,4 +1,4 @@
-"""Puts together what a device reports of itself."""
+"""Puts together what a device reports of itself: what it runs, and how it is."""
 
 from __future__ import annotations
 

@@ -46,6 +46,10 @@ class Training:
         """Before a batch: how many of its labels may be learned while it is answered; the others wait."""
         self._agent.labelling.allow(0 if self._closed() else self._labels_max)
 
+    def demand(self) -> None:
+        """Learn everything that waits, whatever the trigger, as soon as the machine allows it."""
+        self._policy.demand()
+
     def step(self) -> int:
         """Learn waiting labels within the budget, and commit. Returns how many."""
         learned = 0

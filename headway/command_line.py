@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class
 
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.extras import missing_extra
@@ -81,10 +82,27 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A program of several commands. Whoever reads its output may stop reading."""
+    """A program of several commands. Whoever reads its output may stop reading.
+
+    later: modules by the names of the commands that they hold in `COMMANDS`; each is loaded when one of its commands
+    is called, so that no command waits for what another one needs.
+    """
 
     context_class = _Context
     command_class = Command
+
+    def __init__(self, *given: Any, later: Mapping[str, Sequence[str]] | None = None, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._later = {name: module for module, names in (later or {}).items() for name in names}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later and cmd_name not in self.commands:
+            for command in import_module(self._later[cmd_name]).COMMANDS:
+                self.add_command(command)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -98,6 +116,15 @@ class Group(click.Group):
 def option(*declared: str, **given: Any) -> Callable[[Any], Any]:
     """`click.option` with a group, limits and values to complete: see `Option`."""
     return click.option(*declared, cls=Option, **given)
+
+
+def completion_script(program: click.Command, name: str, shell: str) -> str:
+    """What makes `shell` (bash, zsh, fish) complete a program's words. Raises ConfigError for another shell."""
+    made = get_completion_class(shell)
+    if made is None:
+        raise ConfigError(f"no completion for {shell!r}; there is one for bash, zsh and fish")
+    variable = f"_{name.upper().replace('-', '_')}_COMPLETE"
+    return made(program, {}, name, variable).source()
 
 
 def file_path() -> click.Path:

@@ -31,6 +31,14 @@ class ConfigError(HeadwayError):
     exit_code = 2
 
 
+class UnknownNameError(ConfigError):
+    """Something is asked for by a name that nothing has."""
+
+
+class ConflictError(ConfigError):
+    """What is asked for is valid, but not now: something else stands in the way."""
+
+
 class DataError(HeadwayError):
     """Samples or labels that a person or a sensor handed in cannot be used."""
 

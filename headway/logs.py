@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO
@@ -25,6 +26,7 @@ PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logg
 SAME_A_MINUTE = 5
 MINUTE_S = 60.0
 LINES_REMEMBERED_MAX = 256
+RECENT_LINES_MAX, RECENT_CHARACTERS_MAX = 200, 1000
 
 
 def log_to_stderr(level: str, line: str) -> None:
@@ -32,7 +34,9 @@ def log_to_stderr(level: str, line: str) -> None:
     handler = RateLimitedHandler(sys.stderr, SystemClock().monotonic_s)
     formatter = PrintableFormatter(line)
     handler.setFormatter(JournalFormatter(formatter) if is_journal(sys.stderr, os.environ) else formatter)
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    recent = RecentLines()
+    recent.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler, recent])
 
 
 def print_error(message: str) -> None:
@@ -91,6 +95,32 @@ class _Line:
     began_s: float
     count: int
     record: logging.LogRecord
+
+
+class RecentLines(logging.Handler):
+    """Keeps the newest lines in memory, for diagnostics; one that comes again at once is kept once."""
+
+    def __init__(self, count_max: int = RECENT_LINES_MAX) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=count_max)
+        self._last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() != self._last:
+            self._last = record.getMessage()
+            self._lines.append(self.format(record)[:RECENT_CHARACTERS_MAX])
+
+    @property
+    def lines(self) -> list[str]:
+        """The oldest first."""
+        return [*self._lines]
+
+
+def recent_lines() -> list[str]:
+    """What this process has logged lately; nothing before `log_to_stderr`."""
+    return [
+        line for handler in logging.getLogger().handlers if isinstance(handler, RecentLines) for line in handler.lines
+    ]
 
 
 class RateLimitedHandler(logging.StreamHandler[TextIO]):

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
+from edge_agent.delivery import Installer
 from edge_agent.learner import AdoptHead, AdoptPrior
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device
 from edge_agent.store import Changes, Entry
 from edge_agent.sync import SyncState
+from edge_agent.trial import Trials
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
 from headway.wire import (
@@ -29,6 +32,7 @@ from headway_simulation.history import Family, History, SensorFile, Violation
 from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 
 # what a new epoch leaves out: changes of the tables or, of a gradient learner, labels
 LEFT_OUT = re.compile(r"; (\d+) (?:changes|labels) ")
@@ -51,11 +55,12 @@ class Lives:
 @dataclass(frozen=True, slots=True)
 class DiskCopy:
     """What a copy of a device's disk holds: tables of its database, the history that they come from, and the file of
-    which some rows are learned, if there is one."""
+    which some rows are learned, if there is one; bundles that came over the network."""
 
     tables: dict[str, object]
     history: History
     begun: Mapping[int, SensorFile]
+    slots: SlotFiles
 
 
 class SimulatedDevice(Machine):
@@ -66,6 +71,8 @@ class SimulatedDevice(Machine):
     """
 
     loop: DeviceLoop | None = None
+    _installer: Installer | None = None
+    _full = False
 
     def __init__(
         self,
@@ -102,7 +109,7 @@ class SimulatedDevice(Machine):
         begun = {
             number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed
         }
-        return DiskCopy(self.store.copy(), history, begun)
+        return DiskCopy(self.store.copy(), history, begun, self._slots.copy())
 
     def restore(self, copy: DiskCopy) -> None:
         """The disk is replaced by an older copy of it; files that nobody has begun to take in are still there."""
@@ -119,13 +126,19 @@ class SimulatedDevice(Machine):
         self.trace("disk is full" if full else "disk has space")
         self.store.fill(full)
         self.spool.fill(full)
+        self._full = full
 
     def begin(self) -> None:
         place, build = self.place, self.place.build
         variant = place.model.variant
         agent = build.open_agent(self.config, variant, self.store, self.chance.getrandbits)
         opened = Opened(variant, place.model.pipeline, self.store, None, agent)
-        self.loop = build_device(self.config, self.clock, opened, self.spool, connect=self._connect, loop=build.loop)
+        installer, trials = self._deliveries(agent)
+        self.loop = build_device(
+            self.config, self.clock, opened, self.spool, connect=self._connect, loop=build.loop, installer=installer,
+            trials=trials,
+        )  # fmt: skip
+        self._installer = installer
         self.loop.start()
         self.wake_after(0.0)
 
@@ -138,15 +151,39 @@ class SimulatedDevice(Machine):
         self.wake_after(self.loop.next_poll_s - self.clock.monotonic_s())
 
     def end(self) -> None:
+        if self._installer is not None:
+            self._installer.stop(self.clock.monotonic_s())
         if self.loop is not None:
             self.loop.stop()
 
     def forget(self) -> None:
-        self.loop = None
+        self.loop = self._installer = None
 
     def disk_power_cut(self) -> None:
         self.store.power_cut()
         self.spool.power_cut()
+
+    def _deliveries(self, agent: Agent) -> tuple[Installer | None, Trials | None]:
+        """What takes and tries bundles, where a rollout has one."""
+        tried, variant = self.place.tried, self.place.model.variant
+        if tried is None:
+            return None, None
+        trials = Trials(
+            agent.trial, variant, lambda bundle: tried.variant, lambda bundle: tried.shadow(),
+            self.config.trial.report_interval_s,
+        )  # fmt: skip
+        slots = SimulatedSlots(self._slots, self.power, lambda: self._full)
+        installer = Installer(
+            slots,
+            self.config.delivery,
+            (variant.release, variant.space),
+            "0" * 64,
+            lambda: (agent.sync_state.boot, agent.sync_state.consumed),
+            lambda bundle, release_min: Passed(tried.variant.space),
+            self.clock.monotonic_s(),
+            trials=trials,
+        )
+        return installer, trials
 
     def _connect(self, last_will: Outgoing) -> SimulatedTransport:
         place = self.place
@@ -154,7 +191,7 @@ class SimulatedDevice(Machine):
             place.broker,
             self.config.device,
             self.name,
-            device_subscriptions(place.fleet, self.config.device),
+            device_subscriptions(place.fleet, self.config.device, place.model.variant.space),
             last_will,
             self.deliver,
             place.link,
@@ -167,6 +204,7 @@ class SimulatedDevice(Machine):
     def _new_disk(self, copy: DiskCopy | None = None) -> None:
         variant, build = self.place.model.variant, self.place.build
         self.store = build.store(self.power, self._committed)
+        self._slots = SlotFiles() if copy is None else copy.slots.copy()
         self.spool = build.spool(self.power, self.chance, len(variant.classes))
         claims, rejected = self.spool.claims, self.spool.rejected
         if copy is None:

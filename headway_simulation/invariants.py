@@ -7,7 +7,9 @@ import numpy as np
 from aggregator.heads import average, merged, weighed
 from aggregator.policy import Method
 from aggregator.taken_updates import TakenUpdate
+from edge_agent.agent import Agent
 from edge_agent.learner import Trainer
+from edge_agent.trial import Trial
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, Update
@@ -17,8 +19,9 @@ from headway_simulation.model import Model
 from headway_simulation.server import SimulatedServer
 from headway_simulation.server_disk import Kept
 
-# what the aggregator refuses though nobody lies: numbers that are missing after a loss, and what copies send
-EXPECTED_REFUSALS = ("gap", "base", "conflict", "removed")
+# what the aggregator refuses though nobody lies: numbers that are missing after a loss, and what copies send, and what
+# is asked of a bundle whose order went with the aggregator's disk
+EXPECTED_REFUSALS = ("gap", "base", "conflict", "removed", "delivery")
 
 
 class Invariants:
@@ -65,6 +68,7 @@ class Invariants:
         if statistics is None:
             self._updates(device, trainer)
         self._acknowledged(device, server)
+        self._trial(device, agent)
 
     def aggregator(self, server: SimulatedServer) -> None:
         """The fleet's sum is the union of what devices committed and sent, and heads follow from it."""
@@ -115,6 +119,18 @@ class Invariants:
             total = total + content.tables
         met = [name for name, count in zip(classes, total.counts.tolist(), strict=True) if count]
         return total.with_classes((*variant.classes, *sorted(set(met) - set(variant.classes))))
+
+    def _trial(self, device: SimulatedDevice, agent: Agent) -> None:
+        """What a trial has compared is what its device saved, label by label, and no label twice."""
+        if agent.trial.unsaved or not agent.trial.running:
+            return
+        again, report = Trial(agent.learner, device.config.trial), agent.trial.report
+        again.restore(device.store.load())
+        saved = again.report
+        if (saved.frozen, saved.served, saved.sha256) != (report.frozen, report.served, report.sha256):
+            raise Violation(f"{device.name} tells of {report.served.count} labels compared, saved {saved.served.count}")
+        if report.served.count > agent.learner.trainer.labels:
+            raise Violation(f"{device.name} compared {report.served.count} labels of {agent.learner.trainer.labels}")
 
     def _files(self, device: SimulatedDevice) -> None:
         spool, history = device.spool, device.history

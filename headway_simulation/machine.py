@@ -16,6 +16,7 @@ from headway_simulation.model import Model
 from headway_simulation.network import Link, SimulatedTransport
 from headway_simulation.power import Power, PowerCut
 from headway_simulation.trace import Trace
+from headway_simulation.tried_bundle import TriedBundle
 
 WAKE_MIN_S, WAKE_MAX_S = 0.001, 0.05
 EXIT_RESTART_S = 30.0
@@ -23,7 +24,8 @@ EXIT_RESTART_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What all machines of a run share. audited: histories are kept beside the devices, for the invariants."""
+    """What all machines of a run share. audited: histories are kept beside the devices, for the invariants. tried: the
+    bundle that a rollout tries, if there is one."""
 
     scheduler: Scheduler
     trace: Trace
@@ -33,6 +35,7 @@ class Place:
     link: Link
     fleet: str = "simulated"
     audited: bool = True
+    tried: TriedBundle | None = None
 
 
 class Machine(ABC):

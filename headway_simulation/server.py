@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from aggregator.bundle_sender import BundleSender
 from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.policy import Policy
+from aggregator.rollouts import begin
 from aggregator.service import Service
 from aggregator.store import StoredHead
 from headway.errors import BundleError, StoreError
@@ -20,6 +22,7 @@ from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
 from headway_simulation.server_disk import Kept, ServerStore
+from headway_simulation.tried_bundle import trial_plan
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000
@@ -87,6 +90,17 @@ class SimulatedServer(Machine):
         except StoreError:
             return
 
+    def begin_trial(self) -> None:
+        """An operator begins the rollout of the bundle that is tried, if the disk takes it."""
+        if self.place.tried is None:
+            return
+        self.trace(f"is asked to roll out a bundle: {self.place.tried.quality}")
+        try:
+            with self.store.transaction():
+                begin(self.store, "trial", trial_plan(), self.place.tried.row, self.clock.wall_s())
+        except StoreError:
+            return
+
     def fill_disk(self, full: bool) -> None:
         """The disk has no space left, or has again."""
         self.trace("disk is full" if full else "disk has space")
@@ -95,7 +109,10 @@ class SimulatedServer(Machine):
     def begin(self) -> None:
         build = self.place.build
         with self.store.transaction():
-            self.core = build.core(self.place.fleet, self._model, self.policy, self.store)
+            deliveries = None
+            if self.place.tried is not None:
+                deliveries = BundleSender(self.place.fleet, self.store, self.place.tried, self.policy.delivery)
+            self.core = build.core(self.place.fleet, self._model, self.policy, self.store, deliveries)
         limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
         self.service = build.service(
             self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()

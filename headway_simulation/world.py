@@ -25,11 +25,13 @@ from headway_simulation.rest import check_rest, unsettled
 from headway_simulation.sensor import Sensor
 from headway_simulation.server import SimulatedServer
 from headway_simulation.trace import Trace
+from headway_simulation.tried_bundle import Quality, tried_bundle
 
 REST_MAX_S = 6 * 3600.0
 REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
+TRIED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ class World:
         chance = self.scheduler.chance("world")
         self.broker = Broker(self.scheduler, self.trace)
         self.link = Link()
-        self.place = Place(self.scheduler, self.trace, self.broker, Model(), build or Build(), self.link)
+        model, lot = Model(), self.scheduler.chance("trial")
+        tried = tried_bundle(model, lot.choice(tuple(Quality))) if lot.random() < TRIED_SHARE else None
+        self.place = Place(self.scheduler, self.trace, self.broker, model, build or Build(), self.link, tried=tried)
         self.lives = Lives()
         self.invariants = Invariants(self.place.model, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
@@ -132,6 +136,7 @@ class World:
     def _plan_work(self) -> None:
         for machine in (*self.devices, self.server):
             self.scheduler.at(machine.chance.uniform(0, 60), machine.boot)
+        self.scheduler.at(self.scheduler.chance("rollout").uniform(0, 0.5 * self.duration_s), self.server.begin_trial)
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)

@@ -31,7 +31,7 @@ from headway.wire import alert_topic
 
 # under which the store counts alerts, events and acts
 SERIAL, EVENTS, ACTS = "alerts_serial", "alert_events", "alert_acts_serial"
-CHANGES_MAX = 250
+CHANGES_MAX = 100
 RULES_AT_ONCE = 10
 SOON_S = 1.0
 RETAINED_AT_ONCE = 100
@@ -172,7 +172,8 @@ class Alerts:
 
     def _begin(self, rule: AlertRuleRow, subject: str, summary: str, silenced: Silenced, now: Instant) -> None:
         self._serial += 1
-        old = self._store.rows(ALERTS).get(self._serial - self._policy.kept_max)
+        oldest = self._serial - self._policy.kept_max
+        old = self._store.rows(ALERTS).get(oldest) if oldest > 0 else None
         if old is not None and old.state == State.CLOSED:
             self._changed[old.number] = None
         alert = AlertRow(

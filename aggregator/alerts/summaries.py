@@ -22,7 +22,8 @@ def device_summary(store: Store, condition: Condition, device: str, now_s: float
         parts.append(row.refused_problem)
     if row.problem and "problem" not in fields:
         parts.append(f"problem: {row.problem}")
-    parts += [f"quarantined: {report.problem}" for report in store.rows(QUARANTINED).all(device, count_max=1)]
+    if not parts:
+        parts += [f"quarantined: {report.problem}" for report in store.rows(QUARANTINED).all(device, count_max=1)]
     return shortened("; ".join(parts) or "its rule holds")
 
 

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import cast
 
 from aggregator.alerts import (
-    BUILT_IN,
-    Severity,
-    Silenced,
     State,
-    acknowledge,
-    add_silence,
-    duration_s,
-    end_silence,
-    events_so_far,
-    known_rules,
-    put_rule,
-    remove_rule,
-    shortened,
     span,
 )
-from aggregator.audit import local_user, record
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.store import Store
-from aggregator.store.rows import ALERT_CHANNELS, ALERT_RULES, ALERTS, SILENCES, AlertRow, AlertRuleRow
-from headway.errors import ConfigError
+from aggregator.operations import SilenceWanted, plain_alert
+from aggregator.reach import Fleet
+from aggregator.store.rows import AlertRow
 from headway.fields import JsonValue
 from headway.ports import Clock
 from headway.printable import printable
@@ -38,17 +26,12 @@ SILENCE_HEADER = ("SILENCE", "RULE", "DEVICE", "FILTER", "UNTIL", "BY", "REMARK"
 NUMBERS = frozenset({"ALERT", "SILENCE", "FOR"})
 
 
-def list_alerts(store: Store, clock: Clock, closed_too: bool, as_json: bool) -> None:
+def list_alerts(fleet: Fleet, clock: Clock, closed_too: bool, as_json: bool) -> None:
     """The open ones, or all that are kept, the newest first; on stderr, channels that do not get through."""
     now_s = clock.wall_s()
-    with store.transaction():
-        rows = [*store.rows(ALERTS).where(state=str(State.OPEN))]
-        rows += store.rows(ALERTS).where(state=str(State.CLOSED)) if closed_too else []
-        silenced = Silenced(store, now_s)
-        found = [(row, silenced.by(row) is not None) for row in sorted(rows, key=lambda row: -row.number)]
-        problems = channel_problems(store, now_s)
+    found, problems = fleet.alerts(closed_too), fleet.channel_problems()
     if as_json:
-        print_json_rows([{**_alert_json(row), "silenced": quiet} for row, quiet in found])
+        print_json_rows([plain_alert(row, quiet) for row, quiet in found])
     elif found:
         lines = [_line(row, quiet, now_s) for row, quiet in found]
         print_table(HEADER, lines, aligned([HEADER, *lines]), NUMBERS)
@@ -58,47 +41,27 @@ def list_alerts(store: Store, clock: Clock, closed_too: bool, as_json: bool) -> 
         print(problem, file=sys.stderr)
 
 
-def channel_problems(store: Store, now_s: float) -> list[str]:
-    """A line for each channel that is behind or has given up events. In a transaction."""
-    lines = []
-    for row in store.rows(ALERT_CHANNELS).all():
-        if row.failed_s:
-            waiting = events_so_far(store) - row.told
-            failing = f"{row.channel} fails for {span(now_s - row.failed_s)}, {row.attempts} attempts"
-            lines.append(f"{failing}, {waiting} events wait: {row.last_error}")
-        if row.given_up:
-            lines.append(f"{row.channel} was never told of {row.given_up} events; edge-fleet alerts --all shows them")
-    return [printable(line) for line in lines]
-
-
-def acknowledge_alert(store: Store, clock: Clock, number: int, remark: str) -> None:
+def acknowledge_alert(fleet: Fleet, number: int, remark: str) -> None:
     """Ask the running service; it does so within its interval."""
-    with store.transaction():
-        alert = acknowledge(store, number, local_user(), remark, clock.wall_s())
-        record(store, local_user(), "acknowledge-alert", str(number), clock.wall_s(), remark=remark)
-    print(printable(f"alert {number} of {alert.subject} is acknowledged"))
+    print(printable(f"alert {number} of {fleet.acknowledge(number, remark)} is acknowledged"))
 
 
-def list_rules(store: Store, as_json: bool) -> None:
+def list_rules(fleet: Fleet, as_json: bool) -> None:
     """Every rule by name."""
-    with store.transaction():
-        rules = known_rules(store)
-        changed = {row.name for row in store.rows(ALERT_RULES).all()}
+    rules = fleet.alert_rules()
     if as_json:
-        print_json_rows([{**asdict(rule), "built_in": rule.name in BUILT_IN} for rule in rules])
+        print_json_rows([cast("JsonValue", rule) for rule in rules])
         return
     lines = []
     for rule in rules:
-        name = rule.name + (" (changed)" if rule.name in changed and rule.name in BUILT_IN else "")
-        condition = printable(rule.condition)
-        on = "yes" if rule.enabled else "no"
-        lines.append((name, on, rule.severity, rule.watches, condition, f"{rule.for_s:g} s"))
+        name = rule["name"] + (" (changed)" if rule["built_in"] and rule["changed_s"] else "")
+        condition, on = printable(rule["condition"]), "yes" if rule["enabled"] else "no"
+        lines.append((name, on, rule["severity"], rule["watches"], condition, f"{rule['for_s']:g} s"))
     print_table(RULE_HEADER, lines, aligned([RULE_HEADER, *lines]), NUMBERS)
 
 
 def set_rule(
-    store: Store,
-    clock: Clock,
+    fleet: Fleet,
     name: str,
     looks_at: Mapping[str, str],
     severity: str | None,
@@ -106,61 +69,31 @@ def set_rule(
     enabled: bool | None,
 ) -> None:
     """Make a rule, or change what is given. looks_at: condition by what it watches, one at most."""
-    if len(looks_at) > 1:
-        raise ConfigError("a rule looks at one thing; give one of --devices, --certificates-within and --rollouts")
-    now_s = clock.wall_s()
-    with store.transaction():
-        known = next((rule for rule in known_rules(store) if rule.name == name), None)
-        if known is None and not looks_at:
-            raise ConfigError(
-                f"rule {name!r} is new: say what it looks at, with --devices, --certificates-within or --rollouts"
-            )
-        rule = known or AlertRuleRow(name, "", "", str(Severity.WARNING), 0.0, True, now_s)
-        for watches, condition in looks_at.items():
-            rule = replace(rule, watches=watches, condition=condition)
-        rule = replace(rule, severity=severity or rule.severity, changed_s=now_s)
-        rule = replace(rule, for_s=rule.for_s if for_s is None else for_s)
-        rule = replace(rule, enabled=rule.enabled if enabled is None else enabled)
-        put_rule(store, rule)
-        detail: dict[str, JsonValue] = {"watches": rule.watches, "condition": rule.condition, "for_s": rule.for_s}
-        detail |= {"severity": rule.severity, "enabled": rule.enabled}
-        record(store, local_user(), "set-alert-rule", name, now_s, **detail)
-    print(f"rule {name} is {'on' if rule.enabled else 'off'}")
+    is_on = fleet.set_alert_rule(name, looks_at, severity, for_s, enabled)
+    print(f"rule {name} is {'on' if is_on else 'off'}")
 
 
-def forget_rule(store: Store, clock: Clock, name: str) -> None:
+def forget_rule(fleet: Fleet, name: str) -> None:
     """Of a built-in rule, the changes."""
-    with store.transaction():
-        built_in = remove_rule(store, name)
-        record(store, local_user(), "remove-alert-rule", name, clock.wall_s())
+    built_in = fleet.forget_alert_rule(name)
     print(f"rule {name} is as built in" if built_in else f"rule {name} is forgotten")
 
 
-def silence_alerts(store: Store, clock: Clock, which: tuple[str, str, str], duration: str, remark: str) -> None:
+def silence_alerts(fleet: Fleet, which: tuple[str, str, str], duration: str, remark: str) -> None:
     """which: rule, device and filter; empty: any."""
-    now_s = clock.wall_s()
-    rule, device, wanted = which
-    with store.transaction():
-        row = add_silence(
-            store, rule, device, wanted, now_s + duration_s(duration), local_user(), shortened(remark), now_s
-        )
-        detail: dict[str, JsonValue] = {"rule": rule, "device": device, "filter": wanted, "until_s": row.until_s}
-        record(store, local_user(), "silence-alerts", str(row.number), now_s, **detail, remark=remark)
+    row = fleet.silence(SilenceWanted(*which, duration, remark))
     print(f"silence {row.number} holds until {_moment(row.until_s)}")
 
 
-def unsilence_alerts(store: Store, clock: Clock, number: int) -> None:
+def unsilence_alerts(fleet: Fleet, number: int) -> None:
     """End a silence."""
-    with store.transaction():
-        end_silence(store, number)
-        record(store, local_user(), "end-silence", str(number), clock.wall_s())
+    fleet.end_silence(number)
     print(f"silence {number} is over")
 
 
-def list_silences(store: Store, clock: Clock, as_json: bool) -> None:
+def list_silences(fleet: Fleet, as_json: bool) -> None:
     """Those that hold now."""
-    with store.transaction():
-        rows = [row for row in store.rows(SILENCES).all() if row.until_s > clock.wall_s()]
+    rows = fleet.silences()
     if as_json:
         print_json_rows([asdict(row) for row in rows])
     elif rows:
@@ -181,10 +114,6 @@ def _line(row: AlertRow, silenced: bool, now_s: float) -> tuple[str, ...]:
     seen = f" ({row.acknowledged_by}: {row.remark})" if row.acknowledged_by else ""
     cells = (str(row.number), row.severity, row.rule, row.subject, state, open_for, row.summary + seen)
     return tuple(map(printable, cells))
-
-
-def _alert_json(row: AlertRow) -> dict[str, JsonValue]:
-    return {name: value for name, value in asdict(row).items() if name != "absent_s"}
 
 
 def _moment(at_s: float) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
 from headway.ports import SystemClock
 
@@ -20,7 +19,7 @@ def _alerts(config: Path | None, state_dir: str | None, closed_too: bool, as_jso
     """Show open alerts, and channels that cannot be told of them."""
     from aggregator.commands.alerts import list_alerts
 
-    list_alerts(Place(config, state_dir).store(), SystemClock(), closed_too, as_json)
+    list_alerts(reached(config, state_dir), SystemClock(), closed_too, as_json)
 
 
 @click.command("acknowledge", cls=Command)
@@ -31,7 +30,7 @@ def _acknowledge(config: Path | None, state_dir: str | None, number: int, remark
     """Say that somebody looks after an alert, so that others need not."""
     from aggregator.commands.alerts import acknowledge_alert
 
-    acknowledge_alert(Place(config, state_dir).store(), SystemClock(), number, remark)
+    acknowledge_alert(reached(config, state_dir), number, remark)
 
 
 @click.group("alert-rules", cls=Group, no_args_is_help=False)
@@ -46,7 +45,7 @@ def _list_rules(config: Path | None, state_dir: str | None, as_json: bool) -> No
     """Show every rule, those built in included."""
     from aggregator.commands.alerts import list_rules
 
-    list_rules(Place(config, state_dir).store(), as_json)
+    list_rules(reached(config, state_dir), as_json)
 
 
 @_rules.command("set", cls=Command)
@@ -67,7 +66,7 @@ def _set_rule(
 
     looks_at = {"devices": devices, "certificates": certificates_within, "rollouts": rollouts}
     given = {watches: condition for watches, condition in looks_at.items() if condition is not None}
-    set_rule(Place(config, state_dir).store(), SystemClock(), name, given, severity, for_s, enabled)
+    set_rule(reached(config, state_dir), name, given, severity, for_s, enabled)
 
 
 @_rules.command("remove", cls=Command)
@@ -77,7 +76,7 @@ def _remove_rule(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a rule; of a built-in one, forget the changes."""
     from aggregator.commands.alerts import forget_rule
 
-    forget_rule(Place(config, state_dir).store(), SystemClock(), name)
+    forget_rule(reached(config, state_dir), name)
 
 
 @click.group("silence", cls=Group, no_args_is_help=False)
@@ -98,7 +97,7 @@ def _add_silence(
     """Do not tell alerts that fit all that is given; they open all the same."""
     from aggregator.commands.alerts import silence_alerts
 
-    silence_alerts(Place(config, state_dir).store(), SystemClock(), (rule, device, wanted), duration, remark)
+    silence_alerts(reached(config, state_dir), (rule, device, wanted), duration, remark)
 
 
 @_silence.command("list", cls=Command)
@@ -108,7 +107,7 @@ def _list_silences(config: Path | None, state_dir: str | None, as_json: bool) ->
     """Show the silences that hold."""
     from aggregator.commands.alerts import list_silences
 
-    list_silences(Place(config, state_dir).store(), SystemClock(), as_json)
+    list_silences(reached(config, state_dir), as_json)
 
 
 @_silence.command("end", cls=Command)
@@ -118,7 +117,7 @@ def _end_silence(config: Path | None, state_dir: str | None, number: int) -> Non
     """End a silence before its time; what is still open is told."""
     from aggregator.commands.alerts import unsilence_alerts
 
-    unsilence_alerts(Place(config, state_dir).store(), SystemClock(), number)
+    unsilence_alerts(reached(config, state_dir), number)
 
 
-ALERT_COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)
+COMMANDS: tuple[click.Command, ...] = (_alerts, _acknowledge, _rules, _silence)

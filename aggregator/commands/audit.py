@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 
-from aggregator.audit import entries, problems
 from aggregator.commands.tables import print_table
-from aggregator.store import Store
+from aggregator.operations import plain_audit
+from aggregator.reach import Fleet
 from aggregator.store.rows import AuditRow
 from headway.errors import StoreError
 from headway.fields import readable_json
@@ -17,16 +15,15 @@ from headway.printable import printable
 HEADER, NUMBERS = ("NUMBER", "AT", "WHO", "ACT", "SUBJECT", "DETAIL"), frozenset({"NUMBER"})
 
 
-def show_audit(store: Store, in_json: bool, verify: bool) -> None:
+def show_audit(fleet: Fleet, in_json: bool, verify: bool) -> None:
     """``edge-fleet audit``. verify: raise StoreError with the first place at which the chain does not hold."""
-    with store.transaction():
-        wrong = problems(store) if verify else []
-        rows = list(entries(store))
+    wrong = fleet.audit_problems() if verify else []
+    rows = fleet.audit()
     if wrong:
         more = f", and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
         raise StoreError(f"the audit log was tampered with or damaged: {wrong[0]}{more}; compare it with a backup")
     if in_json:
-        print(readable_json([asdict(row) | {"detail": json.loads(row.detail)} for row in rows]))
+        print(readable_json(plain_audit(rows)))
     elif verify:
         last = f", the last with sha256 {rows[-1].sha256}" if rows else ""
         print(f"the chain holds: {len(rows)} entries{last}")

@@ -5,44 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
-from aggregator.audit import local_user, record
-from aggregator.commands.place import Place
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.registry import (
-    UNKNOWN_DEVICE,
-    DeviceView,
-    Request,
-    as_plain,
-    days_of,
-    device_view,
-    groups_of,
-    list_page,
-)
-from aggregator.store import ONLINE, UNKNOWN, RefusalRow, RegistryRow, Store
-from aggregator.store.rows import QUARANTINED, DayRow
-from headway.errors import ConfigError
-from headway.fields import JsonValue, readable_json
+from aggregator.operations import DayView
+from aggregator.reach import Fleet
+from aggregator.registry import DeviceView, Request, as_plain
+from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow
+from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
-from headway.wire import checked_name
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
 DAY_HEADER = ("DAY", "LABELS", "SERVED", "FROZEN", "BYTES")
 DAY_NUMBERS = frozenset({"LABELS", "SERVED", "FROZEN", "BYTES"})
-EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) -> None:
+def list_devices(fleet: Fleet, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
-    with store.transaction():
-        page = list_page(store, request, now_s)
-        refusals = [row for row in store.refusals() if row.device == UNKNOWN_DEVICE]
+    page = fleet.device_page(request)
+    refusals = [] if in_json else [row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE]
     if in_json:
         print_json_rows([as_plain(view) for view in page.devices])
     elif page.devices:
@@ -60,62 +45,41 @@ def list_devices(store: Store, clock: Clock, request: Request, in_json: bool) ->
         print(f"there are more: --after {page.next}", file=sys.stderr)
 
 
-def show_device(name: str, store: Store, clock: Clock, days_max: int, in_json: bool) -> None:
+def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: bool) -> None:
     """``edge-fleet device``. Raises ConfigError when no such device is known."""
-    device, now_s = checked_name(name, "device"), clock.wall_s()
-    with store.transaction():
-        view = device_view(store, device)
-        groups, days = groups_of(store, device, now_s), days_of(store, view.row, days_max)
+    now_s = clock.wall_s()
+    found = fleet.device(name, days_max)
     if in_json:
-        plain = as_plain(view) | {"groups": [*groups], "days": [_plain_day(day, view.row) for day in days]}
-        print(readable_json(plain))
+        print(readable_json(found.plain()))
         return
-    for title, text in _about(view, groups, now_s):
+    for title, text in _about(found.view, found.groups, now_s):
         print(printable(f"{title:<10} {text}"))
     print()
-    lines = [_day_line(day, view.row) for day in days]
+    lines = [_day_line(day) for day in found.days]
     print_table(DAY_HEADER, lines, aligned([DAY_HEADER, *lines]), DAY_NUMBERS)
-    for line in remarks([view], [], now_s):
+    for line in remarks([found.view], [], now_s):
         print(line, file=sys.stderr)
 
 
-def readmit_device(name: str, place: Place, clock: Clock) -> None:
-    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again.
-
-    Raises ConfigError when nothing of such a device is set aside.
-    """
-    device = checked_name(name, "device")
-    store = place.store()
-    with store.transaction():
-        count = store.rows(QUARANTINED).remove(device)
-        if count:
-            record(store, local_user(), "readmit", device, clock.wall_s(), reports=count)
-    if not count:
-        raise ConfigError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")
-    print(f"readmitted {device}: what it reported counts again as soon as the aggregator runs")
+def readmit(name: str, fleet: Fleet) -> None:
+    """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
+    fleet.readmit(name)
+    print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
 
 
-def remove_device(name: str, place: Place, clock: Clock) -> None:
+def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
     """``edge-fleet remove``: ask the running service, which holds the sum; it answers within its housekeeping interval.
 
     Raises ConfigError when no such device is known.
     """
-    device = checked_name(name, "device")
-    store = place.store()
-    with store.transaction():
-        if store.device(device) is None:
-            raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
-        store.request_removal(device, clock.wall_s())
-        record(store, local_user(), "remove", device, clock.wall_s())
+    fleet.remove(name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
-        with store.transaction():
-            waiting = device in store.removal_requests()
-        if not waiting:
-            print(f"removed {device}; its statistics are subtracted, earlier averaged heads are not changed")
+        if fleet.is_removed(name):
+            print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
             return
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: {device} will be removed when the aggregator runs")
+    print(f"noted: {name} will be removed when the aggregator runs")
 
 
 def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
@@ -227,31 +191,9 @@ def _pair(served: float | None, served_r2: float | None, frozen: float | None, f
     return f"{_quality(served, served_r2)} served, {_quality(frozen, frozen_r2)} frozen"
 
 
-def _plain_day(day: DayRow, row: RegistryRow) -> JsonValue:
-    served, frozen = _day_accuracies(day, row)
-    return {
-        "day": _date(day.day),
-        "labels": day.labels,
-        "served_accuracy": served,
-        "frozen_accuracy": frozen,
-        "bytes": day.bytes,
-    }
-
-
-def _day_line(day: DayRow, row: RegistryRow) -> tuple[str, ...]:
-    served, frozen = _day_accuracies(day, row)
-    return _date(day.day), str(day.labels), _quality(served, None), _quality(frozen, None), str(day.bytes)
-
-
-def _day_accuracies(day: DayRow, row: RegistryRow) -> tuple[float | None, float | None]:
-    """Of the served and the frozen head; none on a day without labels, or where the device has no accuracy."""
-    if day.labels <= 0 or row.served_accuracy is None:
-        return None, None
-    return day.served_right / day.labels, day.frozen_right / day.labels
-
-
-def _date(day: int) -> str:
-    return (EPOCH_BEGAN + timedelta(days=day)).strftime("%Y-%m-%d")
+def _day_line(day: DayView) -> tuple[str, ...]:
+    served, frozen = _quality(day.served_accuracy, None), _quality(day.frozen_accuracy, None)
+    return day.day, str(day.labels), served, frozen, str(day.bytes)
 
 
 def _quality(accuracy: float | None, r2: float | None) -> str:

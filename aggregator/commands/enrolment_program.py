@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
 
@@ -34,7 +34,7 @@ def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
     """
     from aggregator.commands.enrolment import enroll
 
-    enroll(Place(config, state_dir).configured(), SystemClock(), **given)
+    enroll(reached(config, state_dir, first=True), **given)
 
 
 @click.command("revoke", cls=Command)
@@ -42,9 +42,9 @@ def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
 @click.argument("device", metavar="NAME")
 def _revoke(config: Path | None, state_dir: str | None, device: str) -> None:
     """Shut a lost device out, now and for good."""
-    from aggregator.commands.enrolment import revoke
+    from aggregator.commands.enrolment import revoke_device
 
-    revoke(device, Place(config, state_dir).configured(), SystemClock())
+    revoke_device(device, reached(config, state_dir, first=True))
 
 
 @click.command("certificates", cls=Command)
@@ -52,9 +52,9 @@ def _revoke(config: Path | None, state_dir: str | None, device: str) -> None:
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _certificates(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List which devices have joined, and until when their certificates are good."""
-    from aggregator.commands.enrolment import list_certificates
+    from aggregator.commands.enrolment import show_certificates
 
-    list_certificates(Place(config, state_dir).store(), SystemClock(), as_json)
+    show_certificates(reached(config, state_dir), as_json)
 
 
 @click.command("join-server", cls=Command)
@@ -82,4 +82,4 @@ def _broker_config(config: Path | None, state_dir: str | None, **given: Any) -> 
     write_broker_config(Place(config, state_dir).configured(), SystemClock(), **given)
 
 
-ENROLMENT_COMMANDS: tuple[click.Command, ...] = (_enroll, _revoke, _certificates, _join_server, _broker_config)
+COMMANDS: tuple[click.Command, ...] = (_enroll, _revoke, _certificates, _join_server, _broker_config)

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import uvicorn
+import asyncio
 
-from aggregator.commands.enrolment import opened
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
 from aggregator.enrolment.endpoint import join_application
+from aggregator.operations.enrolment import opened
 from headway.errors import TransportError
 from headway.joining import JOIN_SERVER
 from headway.ports import Clock
 
 IDENTITY = "join-server.pem"
 SERVER_DAYS = 825
+# a join takes a second; a connection that lasts longer only takes the place of another
+CONNECTION_S, CONNECTIONS_MAX = 30.0, 256
+SHUTDOWN_S = 5
+
+
+class BriefConnection(H11Protocol):
+    """A connection that ends after `CONNECTION_S`, whatever its other end sends, or does not send."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end = self.loop.call_later(CONNECTION_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 def serve_joins(settings: Settings, clock: Clock) -> int:
@@ -27,7 +45,8 @@ def serve_joins(settings: Settings, clock: Clock) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             join_application(enrolment, authority.pem, clock), host=listen, port=port, ssl_certfile=identity,
-            ssl_keyfile=identity, log_level="warning", access_log=False, server_header=False, limit_concurrency=256,
+            ssl_keyfile=identity, log_level="warning", access_log=False, server_header=False,
+            limit_concurrency=CONNECTIONS_MAX, http=BriefConnection, timeout_graceful_shutdown=SHUTDOWN_S,
         )
     )  # fmt: skip
     print(f"devices join at https://{listen}:{port}", flush=True)

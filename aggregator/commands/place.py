@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aggregator.config import DATABASE, Settings, read_settings, sqlite_url
+from aggregator.store import DATABASE, STATE_DIR, sqlite_url
 from headway.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from aggregator.config import Settings
     from aggregator.store.sql import SqlStore
-
-STATE_DIR = "/var/lib/headway-aggregator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Place:
             ("publish", "method"): method,
             ("publish", "interval_s"): publish_interval_s,
         }
-        return read_settings(self.config, {place: value for place, value in given.items() if value is not None})
+        return _read(self.config, {place: value for place, value in given.items() if value is not None})
 
     def configured(self) -> Settings:
         """The configuration file, which commands that act for the fleet need. Raises ConfigError."""
         if self.config is None:
             raise ConfigError("give --config FILE, the aggregator.toml of the fleet")
         given = {} if self._given_state_dir is None else {("storage", "state_dir"): self._given_state_dir}
-        return read_settings(self.config, given)
+        return _read(self.config, given)
 
     def folder(self) -> Path:
         """The state folder of the service."""
@@ -65,6 +65,30 @@ class Place:
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
         return SqlStore(url or sqlite_url(folder))
 
+    def database_file(self) -> Path:
+        """The file of the store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
+        from sqlalchemy import make_url
+
+        url, folder = self._url_and_folder()
+        address = make_url(url or sqlite_url(folder))
+        if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
+            raise ConfigError(
+                f"the store is {address.get_backend_name()}, which has tools of its own for this: pg_dump and "
+                "pg_restore (docs/howto/backup.md)"
+            )
+        return Path(address.database)
+
+    @property
+    def fleet(self) -> str:
+        """Name of the fleet, where there is a configuration; else ''."""
+        return "" if self.config is None else self.configured().fleet
+
+    def made_store(self) -> SqlStore:
+        """The store that the configuration names, made if need be. Raises StoreError, ConfigError."""
+        from aggregator.store.sql import SqlStore
+
+        return SqlStore(self.configured().database)
+
     @property
     def _given_state_dir(self) -> str | None:
         """On the command line: it counts from where the command runs."""
@@ -75,5 +99,12 @@ class Place:
         if self.config is None:
             return "", Path(self.state_dir or STATE_DIR)
         given = {} if self._given_state_dir is None else {("storage", "state_dir"): self._given_state_dir}
-        settings = read_settings(self.config, given)
+        settings = _read(self.config, given)
         return settings.database_url, settings.state_dir
+
+
+def _read(config: Path | None, given: Mapping[tuple[str, str], object]) -> Settings:
+    """`read_settings`, which takes a while to load: a command on a state folder has no use for it."""
+    from aggregator.config import read_settings
+
+    return read_settings(config, given)

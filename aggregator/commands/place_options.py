@@ -1,14 +1,50 @@
-"""The options that every command has that looks into the store: where it is."""
+"""The options of commands that look at a fleet: where its store is on this machine, or which server to ask instead."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aggregator.commands.place import STATE_DIR
+from aggregator.commands.place import Place
+from aggregator.store import STATE_DIR
 from headway.command_line import file_path, option
+from headway.errors import ConfigError
+from headway.ports import SystemClock
+
+if TYPE_CHECKING:
+    from aggregator.reach import Fleet
+
+TOKEN_BYTES_MAX = 4096
+# where what was given before the command lies in click's context
+SERVER = "aggregator.commands.server"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Another server, as given before the command: ``--server``, ``--token-file``, ``--ca-file``."""
+
+    url: str
+    token_file: Path | None
+    ca_file: Path | None
+
+    def token(self) -> str:
+        """What the file holds. Raises ConfigError."""
+        if self.token_file is None:
+            raise ConfigError("--server needs --token-file FILE, with a token of edge-fleet tokens create in it")
+        try:
+            with self.token_file.open() as file:
+                token = file.read(TOKEN_BYTES_MAX).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--token-file {self.token_file}: {getattr(error, 'strerror', None) or error}") from error
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigError(
+                f"--token-file {self.token_file} holds no token; put in what edge-fleet tokens create said"
+            )
+        return token
 
 
 def with_place(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,3 +56,22 @@ def with_place(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     made: Callable[..., Any] = config(state_dir(command))
     return made
+
+
+def reached(config: Path | None, state_dir: str | None, *, first: bool = False) -> Fleet:
+    """The fleet that a command asks: of the server that was given before it, else of this machine.
+
+    first: the store need not be there yet. Raises ConfigError where both are given.
+    """
+    server = click.get_current_context().meta.get(SERVER)
+    place = Place(config, state_dir)
+    if not isinstance(server, Server):
+        from aggregator.reach import LocalFleet
+
+        open_store = place.made_store if first else place.store
+        return LocalFleet(open_store, place.configured, place.folder, SystemClock())
+    if config is not None or state_dir is not None:
+        raise ConfigError("give either --server, or --config and --state-dir of this machine")
+    from aggregator.reach import RemoteFleet
+
+    return RemoteFleet(server.url, server.token(), server.ca_file)

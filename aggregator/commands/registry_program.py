@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock
@@ -29,7 +28,7 @@ def _devices(
     from aggregator.commands.devices import list_devices
     from aggregator.registry import Request
 
-    list_devices(Place(config, state_dir).store(), SystemClock(), Request(wanted, sort, after, limit), as_json)
+    list_devices(reached(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
 
 
 @click.command("device", cls=Command)
@@ -43,7 +42,7 @@ def _device(config: Path | None, state_dir: str | None, name: str, days: int, as
     """Show everything about one device."""
     from aggregator.commands.devices import show_device
 
-    show_device(name, Place(config, state_dir).store(), SystemClock(), days, as_json)
+    show_device(name, reached(config, state_dir), SystemClock(), days, as_json)
 
 
 @click.command("tag", cls=Command)
@@ -63,10 +62,10 @@ def _tag(
     unset: tuple[str, ...],
 ) -> None:
     """Set tags of devices, or take tags away."""
-    from aggregator.commands.marks import tag_devices
+    from aggregator.commands.marks import tag
 
     named = dict(_named(text) for text in given)
-    tag_devices(Place(config, state_dir).store(), SystemClock(), devices, wanted, named, unset)
+    tag(reached(config, state_dir), devices, wanted, named, unset)
 
 
 @click.command("note", cls=Command)
@@ -75,9 +74,9 @@ def _tag(
 @click.argument("text", metavar="TEXT")
 def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> None:
     """Put a note on a device in place of the one before; an empty TEXT takes it away."""
-    from aggregator.commands.marks import note_device
+    from aggregator.commands.marks import note
 
-    note_device(Place(config, state_dir).store(), SystemClock(), name, text)
+    note(reached(config, state_dir), name, text)
 
 
 @click.group("groups", cls=Group, no_args_is_help=False, invoke_without_command=True)
@@ -86,10 +85,10 @@ def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> N
 @click.pass_context
 def _groups(context: click.Context, config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List groups; make, change and delete them with the commands below."""
-    from aggregator.commands.marks import list_groups
+    from aggregator.commands.marks import show_groups
 
     if context.invoked_subcommand is None:
-        list_groups(Place(config, state_dir).store(), SystemClock(), as_json)
+        show_groups(reached(config, state_dir), as_json)
 
 
 @_groups.command("save")
@@ -98,9 +97,9 @@ def _groups(context: click.Context, config: Path | None, state_dir: str | None, 
 @click.argument("wanted", metavar="FILTER")
 def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) -> None:
     """Save a filter under a name: a device belongs to the group while it is like that."""
-    from aggregator.commands.marks import save_group
+    from aggregator.commands.marks import save
 
-    save_group(Place(config, state_dir).store(), SystemClock(), name, wanted)
+    save(reached(config, state_dir), name, wanted)
 
 
 @_groups.command("list")
@@ -110,9 +109,9 @@ def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) ->
 @option("--remove", group="Devices", multiple=True, metavar="DEVICE", help="Take a device off the list")
 def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
     """Make a group that is a list of devices, or change one."""
-    from aggregator.commands.marks import change_list
+    from aggregator.commands.marks import change
 
-    change_list(Place(config, state_dir).store(), SystemClock(), name, add, remove)
+    change(reached(config, state_dir), name, add, remove)
 
 
 @_groups.command("delete")
@@ -120,9 +119,29 @@ def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str,
 @click.argument("name", metavar="GROUP")
 def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a group; its devices stay."""
-    from aggregator.commands.marks import forget_group
+    from aggregator.commands.marks import forget
 
-    forget_group(Place(config, state_dir).store(), SystemClock(), name)
+    forget(reached(config, state_dir), name)
+
+
+@click.command("remove", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Subtract what a device contributed and forget the device."""
+    from aggregator.commands.devices import remove_device
+
+    remove_device(device, reached(config, state_dir), SystemClock())
+
+
+@click.command("readmit", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
+    """Count again what was set aside of a device."""
+    from aggregator.commands.devices import readmit
+
+    readmit(device, reached(config, state_dir))
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -132,4 +151,4 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
-REGISTRY_COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups)
+COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _readmit)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, file_path, option
 from headway.ports import SystemClock
 
@@ -40,7 +39,7 @@ def _start(
     """Begin a rollout of BUNDLE (.hwb) under a NAME."""
     from aggregator.commands.rollouts import start_rollout
 
-    start_rollout(name, bundle, plan, public_key, dry_run, Place(config, state_dir), SystemClock())
+    start_rollout(name, bundle, plan, public_key, dry_run, reached(config, state_dir))
 
 
 @rollout.command("list", cls=Command)
@@ -48,9 +47,9 @@ def _start(
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 def _list(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show all rollouts."""
-    from aggregator.commands.rollouts import list_rollouts
+    from aggregator.commands.rollouts import show_rollouts
 
-    list_rollouts(Place(config, state_dir).store(), SystemClock(), as_json)
+    show_rollouts(reached(config, state_dir), SystemClock(), as_json)
 
 
 @rollout.command("show", cls=Command)
@@ -61,15 +60,15 @@ def _show(config: Path | None, state_dir: str | None, name: str, as_json: bool) 
     """Show one rollout and its devices."""
     from aggregator.commands.rollouts import show_rollout
 
-    show_rollout(name, Place(config, state_dir).store(), as_json)
+    show_rollout(name, reached(config, state_dir), as_json)
 
 
 def _act(act: str) -> Callable[..., None]:
     def command(config: Path | None, state_dir: str | None, name: str, remark: str) -> None:
-        from aggregator.commands.rollouts import act_on_rollout
+        from aggregator.commands.rollouts import steer_rollout
         from aggregator.rollouts import Act
 
-        act_on_rollout(name, Act(act), remark, Place(config, state_dir).store(), SystemClock())
+        steer_rollout(name, Act(act), remark, reached(config, state_dir))
 
     return command
 
@@ -78,3 +77,5 @@ for _name, _help in ACTS.items():
     _with_remark = option("--remark", default="", metavar="TEXT", help="Why; kept with the act")(_act(_name))
     _with_name = click.argument("name", metavar="NAME")(_with_remark)
     rollout.command(_name, cls=Command, help=_help)(with_place(_with_name))
+
+COMMANDS: tuple[click.Command, ...] = (rollout,)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
+from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
+from aggregator.commands.known_bundles import KnownBundles, keep_served
 from aggregator.commands.monitoring import monitored
 from aggregator.commands.standby import stood_by
 from aggregator.commands.telling import channels_of, telling
-from aggregator.config import DATABASE, Settings
+from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
 from aggregator.service import Service
+from aggregator.store import DATABASE
 from aggregator.store.serving import ServingPlace, ServingStore
 from headway.bundle import read_variant
-from headway.errors import StoreError
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -36,7 +34,7 @@ def serve(settings: Settings) -> int:
     stop = StopRequest.on_signals()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
-    with _alone(settings.state_dir), ServingPlace(settings.database) as place:
+    with alone(settings.state_dir), ServingPlace(settings.database) as place:
         if stood_by(place, stop):
             while _serve_one_bundle(settings, stop):
                 LOG.info("the fleet has moved to another bundle; starting again with it")
@@ -52,11 +50,11 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
+    (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
     with store.transaction():
         begin_channels(store, [channel.name for channel, _ in channels])
-        identity = (hashlib.sha256(bundle.read_bytes()).hexdigest(), model.space)
-        deliveries = BundleSender(settings.fleet, store, shelf_of(settings), settings.policy.delivery, identity)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries)
+        deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(served, shelf.folder))
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
@@ -71,18 +69,3 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         superseded = service.run()
     store.close()
     return superseded
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory's lock: two services on one store would each publish their own sum."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        lock = (state_dir / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(f"another aggregator runs on {state_dir}; stop it or give another --state-dir") from error
-    except OSError as error:
-        raise StoreError(f"cannot use {state_dir}: {error.strerror or error}") from error
-    with lock:
-        yield

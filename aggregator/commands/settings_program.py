@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
 from headway.errors import ConfigError
-from headway.ports import SystemClock
 
 
 @click.command("configure", cls=Command)
@@ -42,7 +40,7 @@ def _configure(
     named = [(scope, name) for scope, name in asked if name is not None]
     if len(named) != 1:
         raise ConfigError("give one of --device NAME, --group NAME and --everybody")
-    configure(Place(config, state_dir).store(), SystemClock(), *named[0], given, unset, priority)
+    configure(reached(config, state_dir), *named[0], given, unset, priority)
 
 
 @click.command("configuration", cls=Command)
@@ -53,11 +51,11 @@ def _configuration(config: Path | None, state_dir: str | None, device: str | Non
     """Show what is set from afar; of a DEVICE also what holds there, and why the rest does not."""
     from aggregator.commands.settings import list_wanted, show_settings
 
-    store = Place(config, state_dir).store()
+    fleet = reached(config, state_dir)
     if device is None:
-        list_wanted(store, as_json)
+        list_wanted(fleet, as_json)
     else:
-        show_settings(device, store, SystemClock(), as_json)
+        show_settings(device, fleet, as_json)
 
 
-SETTINGS_COMMANDS: tuple[click.Command, ...] = (_configure, _configuration)
+COMMANDS: tuple[click.Command, ...] = (_configure, _configuration)

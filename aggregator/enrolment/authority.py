@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import ipaddress
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from aggregator.owner import give_to_owner_of
 from headway.durable import write_durably
 from headway.errors import RemoteError, StoreError
 
@@ -62,7 +62,7 @@ class Authority:
         try:
             state_dir.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-            _give_to_owner_of(state_dir, folder)
+            give_to_owner_of(state_dir, folder)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # two commands at once make one authority
                 return cls._open(folder, fleet, now_s)
@@ -192,17 +192,10 @@ def write_private(file: Path, payload: bytes) -> None:
     """A file in the authority's folder that only the folder's owner may read, also where root writes it."""
 
     def write(stream: BinaryIO) -> None:
-        _give_to_owner_of(file.parent, stream.fileno())
+        give_to_owner_of(file.parent, stream.fileno())
         stream.write(payload)
 
     write_durably(file, write, 0o600)
-
-
-def _give_to_owner_of(folder: Path, file: Path | int) -> None:
-    """What root makes in the state folder belongs to the service's user, or the service could not read it."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:

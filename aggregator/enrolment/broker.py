@@ -12,7 +12,7 @@ from typing import BinaryIO
 from aggregator.enrolment.authority import Authority, Role
 from headway.durable import write_durably
 from headway.errors import ConfigError, StoreError
-from headway.wire import ALL, FROM_DEVICES, TO_DEVICES, TO_EVERY_DEVICE, topic
+from headway.wire import ALL, FROM_DEVICES, TO_DEVICES, TO_EVERY_DEVICE, Kind, topic
 
 CONFIGURATION, ACCESS_LIST, REVOKED = "mosquitto.conf", "headway.acl", "revoked.pem"
 AGGREGATOR_IDENTITY = "aggregator.pem"
@@ -112,6 +112,8 @@ def access_list(fleet: str) -> str:
     own = [f"pattern write {topic(fleet, '%u', kind)}" for kind in FROM_DEVICES]
     told = [f"pattern read {topic(fleet, '%u', kind)}" for kind in TO_DEVICES]
     every = [f"pattern read {topic(fleet, ALL, kind)}" for kind in TO_EVERY_DEVICE]
+    # of every feature space, by a name that begins with _space
+    every.append(f"pattern read {topic(fleet, '+', Kind.HEAD)}")
     everything = topic(fleet, "x", FROM_DEVICES[0]).split("/x/")[0]
     return "\n".join([*own, *told, *every, "", f"user {AGGREGATOR_NAME}", f"topic readwrite {everything}/#", ""])
 

@@ -11,7 +11,7 @@ from aggregator.enrolment.authority import Authority, Issued, Role, key_sha256, 
 from aggregator.registry import put_list_group
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
-from headway.errors import ConfigError, RemoteError
+from headway.errors import ConfigError, RemoteError, UnknownNameError
 from headway.fields import JsonValue
 from headway.joining import JoinAnswer, JoinCode, JoinRequest, RenewRequest, secret_sha256
 from headway.wire import checked_name
@@ -43,7 +43,17 @@ class Enrolment:
         self._store, self._authority, self._broker, self._days = store, authority, broker, days
 
     def new_code(self, device: str, groups: Sequence[str], count_max: int, now_s: float, lasts_s: float) -> JoinCode:
-        """A code for `device`, or, where that is empty, for any `count_max` devices. Raises ConfigError."""
+        """`put_code` in a transaction of its own, for the user of this machine."""
+        with self._store.transaction():
+            return self.put_code(local_user(), device, groups, count_max, now_s, lasts_s)
+
+    def put_code(
+        self, who: str, device: str, groups: Sequence[str], count_max: int, now_s: float, lasts_s: float
+    ) -> JoinCode:
+        """A code for `device`, or, where that is empty, for any `count_max` devices. In a transaction of the store.
+
+        Raises ConfigError.
+        """
         if device:
             checked_name(device, "device")
         if not 1 <= count_max <= CODE_COUNT_MAX:
@@ -52,13 +62,12 @@ class Enrolment:
             raise ConfigError(f"a code that lasts {lasts_s:g} s is of no use; give a longer time")
         code = JoinCode.new(self._authority.sha256)
         names = json.dumps(sorted(set(groups)))
-        with self._store.transaction():
-            self._put_into(json.loads(names), (), now_s)
-            row = JoinCodeRow(code.sha256, device, names, 0, count_max, now_s, now_s + lasts_s)
-            self._store.rows(JOIN_CODES).put(row)
-            # of the code only its digest: whoever reads the log must not be able to join
-            detail: dict[str, JsonValue] = {"code_sha256": code.sha256, "count_max": count_max, "groups": names}
-            record(self._store, local_user(), "enroll", device, now_s, **detail)
+        self._put_into(json.loads(names), (), now_s)
+        row = JoinCodeRow(code.sha256, device, names, 0, count_max, now_s, now_s + lasts_s)
+        self._store.rows(JOIN_CODES).put(row)
+        # of the code only its digest: whoever reads the log must not be able to join
+        detail: dict[str, JsonValue] = {"code_sha256": code.sha256, "count_max": count_max, "groups": names}
+        record(self._store, who, "enroll", device, now_s, **detail)
         return code
 
     def join(self, request: JoinRequest, now_s: float) -> JoinAnswer:
@@ -115,10 +124,11 @@ class Enrolment:
             issued = self._authority.issue(present.device, key, Role.CLIENT, now_s, self._days)
             return self._answer(self._record(issued, present.device, present.groups, "", digest, now_s))
 
-    def revoke(self, device: str, now_s: float) -> int:
+    def revoke(self, device: str, now_s: float, who: str = "") -> int:
         """Revoke every certificate of a device and end the codes made for it; how many were good until now.
 
-        Raises ConfigError for a device that never had one.
+        who: for the audit log; by default the user of this machine. Raises UnknownNameError for a device that never
+        had one.
         """
         with self._store.transaction():
             certificates, codes = self._store.rows(CERTIFICATES), self._store.rows(JOIN_CODES)
@@ -129,9 +139,9 @@ class Enrolment:
             for row in good:
                 certificates.put(replace(row, revoked_s=now_s))
             if rows:
-                record(self._store, local_user(), "revoke", device, now_s, certificates=len(good))
+                record(self._store, who or local_user(), "revoke", device, now_s, certificates=len(good))
         if not rows:
-            raise ConfigError(f"no device {device!r} has joined; edge-fleet certificates lists those that have")
+            raise UnknownNameError(f"no device {device!r} has joined; edge-fleet certificates lists those that have")
         return len(good)
 
     def certificates(self) -> list[CertificateRow]:

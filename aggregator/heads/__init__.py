@@ -4,17 +4,20 @@ from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.priors import Priors
-from aggregator.heads.publisher import HeadPublisher
+from aggregator.heads.publisher import VERSION_FLOOR
+from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
+from aggregator.heads.told_cautions import SET_BACK
 from aggregator.heads.weighing import weighed
 
 __all__ = [
+    "SET_BACK",
+    "VERSION_FLOOR",
+    "Bundles",
     "Contribution",
     "FleetModel",
     "FleetSum",
-    "HeadPublisher",
-    "Priors",
+    "Spaces",
     "average",
     "check_sums",
     "merged",

@@ -16,7 +16,7 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,12 +41,18 @@ class Contribution:
     staleness: int = 0
 
 
-def merged(updates: Iterable[Update], version: int, policy: AveragingPolicy) -> Contribution:
-    """What one device sent for the head `version` as one contribution. Raises LocalError without an update."""
+def merged(
+    updates: Iterable[Update], version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()
+) -> Contribution:
+    """What one device sent for the head `version` as one contribution. Raises LocalError without an update.
+
+    elsewhere: versions of heads that are not of this feature space, and so made no update of it stale.
+    """
     total: Float64 | None = None
     samples = 0
     for update in updates:
-        staleness = max(0, version - 1 - update.base_version)
+        others = sum(update.base_version < other < version for other in elsewhere)
+        staleness = max(0, version - 1 - update.base_version - others)
         weight = update.samples * (1.0 + staleness) ** -policy.staleness_exponent
         part = weight * update.delta.astype(np.float64)
         total = part if total is None else total + part

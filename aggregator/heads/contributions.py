@@ -34,10 +34,10 @@ class Contributions:
     def __init__(self, source: Statistics, policy: Policy, store: Store, solve: Solve = fleet_head) -> None:
         self._nothing = Statistics.zeros(source.size, source.classes, source.space)
         self._store, self._events_max = store, policy.limits.events_max
-        self._quarantined: set[Key] = {(row.device, row.epoch) for row in store.rows(QUARANTINED).all()}
+        self._quarantined: set[Key] = {*quarantined_in(store, source.space)}
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
-        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self._counted, solve)
+        self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
         self._unreadable: list[Key] = []
 
     def found(self, row: StoredStatistics, tables: Statistics | None) -> None:
@@ -71,18 +71,15 @@ class Contributions:
         self.sum.replace(device, old, new)
         self._unproven[device, epoch] = None
 
-    def remove(self, device: str) -> int:
-        """Take a device out, of the store too; returns the samples that counted."""
-        tables = self._counted(device)
-        self._store.remove_device(device)
+    def left(self, device: str, tables: Statistics) -> None:
+        """A device is out of the store. tables: what counted of it until then, see `counted`."""
         self._quarantined = {key for key in self._quarantined if key[0] != device}
         self._unproven = {key: None for key in self._unproven if key[0] != device}
         self.sum.replace(device, tables, None)
-        return tables.samples
 
     def readmit(self) -> bool:
         """Count again what an operator took out of quarantine; whether there was anything."""
-        free = self._quarantined - {(row.device, row.epoch) for row in self._store.rows(QUARANTINED).all()}
+        free = self._quarantined - quarantined_in(self._store, self._nothing.space)
         for key in sorted(free):
             self._put_back([key])
             self._unproven[key] = None
@@ -171,13 +168,24 @@ class Contributions:
         report = None if row is None or row.space != self._nothing.space else stored_report(row)
         return None if report is None else report.statistics
 
-    def _counted(self, device: str) -> Statistics:
+    def counted(self, device: str) -> Statistics:
         """The sum of what is stored of a device and counts."""
         total = self._nothing
         for row in self._store.every_statistics(self._nothing.space, device):
             report = None if (device, row.epoch) in self._quarantined else stored_report(row)
             total = total if report is None else total + report.statistics
         return total
+
+
+def parts_in(store: Store, space: str) -> frozenset[Key]:
+    """Device and epoch of every report of one feature space."""
+    return frozenset((row.device, row.epoch) for row in store.contributions(space))
+
+
+def quarantined_in(store: Store, space: str) -> frozenset[Key]:
+    """What is set aside of one feature space, by device and epoch."""
+    rows = store.rows(QUARANTINED).all()
+    return parts_in(store, space).intersection((row.device, row.epoch) for row in rows) if rows else frozenset()
 
 
 def by_device(samples: Mapping[Key, int]) -> dict[str, int]:

@@ -19,7 +19,7 @@ class FleetModel:
 
     training_statistics: of the original training data; start: the frozen head over codes, where averaging begins.
     task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.bundle.head_weights`);
-    targets: how targets are coded in the statistics, None for a classifier.
+    targets: how targets are coded in the statistics, None for a classifier. bundle: its name and version, for people.
     """
 
     training_statistics: Statistics
@@ -27,12 +27,14 @@ class FleetModel:
     task: Task = Task.CLASSIFICATION
     scale: Float32 | None = None
     targets: TargetCodes | None = None
+    bundle: str = ""
 
     @classmethod
     def of(cls, variant: Variant) -> FleetModel:
         """The model of a bundle."""
         start = fold_frozen_head(variant.frozen_head, variant.features)
-        return cls(variant.training_statistics, start, variant.task, target_scale(variant), variant.targets)
+        scale, bundle = target_scale(variant), f"{variant.name} {variant.version}"
+        return cls(variant.training_statistics, start, variant.task, scale, variant.targets, bundle)
 
     @property
     def space(self) -> str:

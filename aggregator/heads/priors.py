@@ -6,12 +6,10 @@ no rounding.
 
 from __future__ import annotations
 
-from aggregator.effects import Effect, Instant, Refused
+from aggregator.effects import Effect, Refused
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.publisher import HeadPublisher
-from aggregator.places import HOUR_S
 from aggregator.policy import Method, Policy
-from aggregator.rates import Rates
 from aggregator.store import Store
 from headway.ports import Outgoing
 from headway.wire import MESSAGE_BYTES_MAX, TENSORS_TYPE, FleetPrior, Kind, PriorRequest, topic
@@ -22,23 +20,18 @@ class Priors:
 
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, heads: HeadPublisher) -> None:
         self._fleet, self._model, self._policy, self._store, self._heads = fleet, model, policy, store, heads
-        self._rates = Rates(policy.limits.prior_requests_per_device_hour, HOUR_S)
         # for the many that contributed nothing yet: generation, bytes and samples of the sum that is told
         self._known: tuple[int, bytes, int] | None = None
 
-    def on_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
+    def on_request(self, device: str, request: PriorRequest) -> list[Effect]:
         """The sum of the others' statistics, or nothing when too few devices are in it, or no more samples than
         the device has itself."""
-        if not self._rates.take(device, now.monotonic_s):
-            limit = self._policy.limits.prior_requests_per_device_hour
-            raise Refused("rate", f"{device} asks for the others' sum more than {limit} times an hour")
-        request = PriorRequest.decode(payload)
         if self._policy.method is not Method.EXACT:
             raise Refused("unused", "statistics are asked for in a fleet with method = average, which has none")
         if request.space != self._model.space:
             raise Refused("space", f"feature space {request.space[:12]} is not the bundle's, {self._model.space[:12]}")
         told, least = self._heads.told, self._policy.prior_devices_min
-        if not least or self._heads.asking:
+        if not least:
             return []
         told.advance()
         others = told.devices_besides(device)

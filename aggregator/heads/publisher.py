@@ -5,14 +5,12 @@ Versions only grow, also over a lost store: the retained head on the broker show
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads.averaging import Contribution, merged, moved, weights_of
+from aggregator.heads.averaging import moved, weights_of
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
@@ -20,8 +18,9 @@ from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.kept_sums import KeptSums, added_text
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
-from aggregator.policy import AveragingPolicy, Method, Policy
-from aggregator.store import Store, StoredHead, StoredStatistics, StoredUpdate
+from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.policy import Method, Policy
+from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
 from headway.maths import Head, Statistics, Task
@@ -46,46 +45,15 @@ NAMED_MAX = 5
 RETAINED_WAIT_S = 30.0
 
 
-class WaitingUpdates:
-    """The contributions of a round, one of each device, by its name; read from the store each time.
-
-    start: the bundle's head. unusable: updates that were left out of the last pass, and why: they cannot be read, or
-    are of a bundle before this one, in the same feature space with other classes.
-    """
-
-    def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
-        self._store, self._start, self._space = store, start, space
-        self._version, self._policy = version, policy
-        self.unusable: list[str] = []
-
-    def __iter__(self) -> Iterator[Contribution]:
-        self.unusable = []
-        for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
-            updates = [update for update in map(self._update, rows) if update is not None]
-            if updates:
-                yield merged(updates, self._version, self._policy)
-
-    def _update(self, row: StoredUpdate) -> Update | None:
-        try:
-            update = Update.decode(row.payload)
-        except RemoteError as error:
-            self.unusable.append(f"update {row.sequence} of {row.device}: {error}")
-            return None
-        kernel, classes = self._start.kernel, self._start.classes
-        if update.classes != classes or update.delta.shape != (len(classes), len(kernel) + 1):
-            self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
-            return None
-        return update
-
-
 class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
-    Raises BundleError when this bundle's head cannot be published by the chosen method.
+    readers: whom the head is for, everybody or those of one feature space. Raises BundleError when this bundle's head
+    cannot be published by the chosen method.
     """
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store) -> None:
-        self._topic = topic(fleet, ALL, Kind.HEAD)
+    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+        self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         classes = model.training_statistics.classes
         self.classes = ClassList(classes, policy.limits, min(policy.limits.classes_max, model.classes_max()))
@@ -97,6 +65,8 @@ class HeadPublisher:
         least = policy.prior_device_labels_min
         self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
         self._notes: list[Effect] = [*self.kept.begin()]
+        # heads of a space that few devices are in are not tried by fewer
+        self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self.changed = store.contributor_count(model.space) > 0
         self._waiting = {row.device for row in store.updates(model.space)}
@@ -152,15 +122,18 @@ class HeadPublisher:
         self._contributions.replace(row.device, row.epoch, old, new)
         self.changed = True
 
-    def remove(self, device: str) -> int:
-        """Take a device out of sum and store; returns the samples that were counted of it."""
+    def leaving(self, device: str) -> Statistics:
+        """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
         self.kept.about_to_remove(device)
         self.told.removed(device)
         self.classes.remove(device)
-        samples = self._contributions.remove(device)
+        return self._contributions.counted(device)
+
+    def left(self, device: str, tables: Statistics) -> None:
+        """The device is out of the store."""
+        self._contributions.left(device, tables)
         self._waiting.discard(device)
         self.changed = True
-        return samples
 
     def check(self, update: Update) -> None:
         """Raises Refused for an update that no round can take in."""
@@ -182,7 +155,7 @@ class HeadPublisher:
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough."""
-        if self.staging.open and not self._foreign:
+        if self._tries and self.staging.open and not self._foreign:
             return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
@@ -203,7 +176,7 @@ class HeadPublisher:
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and (self.staging.open or not self._has_news()):
+        if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         self._published_at_s, self.changed = now.monotonic_s, False
@@ -212,14 +185,20 @@ class HeadPublisher:
         notes, self._notes = [*self._notes, *notes], []
         if head is None:
             return notes
-        if self.staging.enabled:
+        if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         return [*self._hand_out(head, now), *notes]
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of a head that is tried first."""
-        passed, effects = self.staging.decide(self.version, self._model.space, now)
-        return [*effects, *([] if passed is None else self._hand_out(passed, now))]
+        newest = self._store.head(self._model.space)
+        since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
+        passed, effects = self.staging.decide(since, self._model.space, now)
+        if passed is None:
+            return effects
+        # heads of other spaces may have used its version meanwhile
+        passed = replace(passed, version=max(passed.version, self.version + 1))
+        return [*effects, *self._hand_out(passed, now)]
 
     def _hand_out(self, head: PublishedHead, now: Instant) -> list[Effect]:
         payload = head.encode()
@@ -251,30 +230,38 @@ class HeadPublisher:
         newest = self._store.head(self._model.space, self._policy.method)
         return [] if newest is None else [self._message(newest.payload)]
 
-    def retained(self, payload: bytes) -> list[Effect]:
+    def retained(self, payload: bytes, own: bool = True) -> list[Effect]:
         """A head on the fleet's topic. If it is newer than the store's, the store was lost: go on from there.
 
-        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`.
+        One that no aggregator of this fleet can have published is replaced, see `_replace_foreign`. own: it is on this
+        topic; on one of a space that is not served its version alone says something.
         """
-        self.answered()
+        if own:
+            self.answered()
         if self._store.has_head(payload):
             return []
         try:
             version = PublishedHead.decode(payload).version
         except RemoteError as error:
-            return self._found_foreign(f"cannot be read ({error})")
+            return self._found_foreign(f"cannot be read ({error})") if own else []
         known = self.version
         if version == known == self._store.number(VERSION_FLOOR):
             # the one that was gone on from, once more
+            return []
+        if not own and not (version > known and may_go_on_from(version, known)):
             return []
         if version <= known:
             return self._found_foreign(f"has version {version} and is none of those kept here")
         if not may_go_on_from(version, known):
             return self._found_foreign(f"has version {version}, which cannot follow version {known}")
         self._store.put_number(VERSION_FLOOR, version)
+        self.store_went_back()
+        return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
+
+    def store_went_back(self) -> None:
+        """The store was lost, or is of an older day: it knows less than devices were told."""
         self.changed = True
         self.told.store_went_back()
-        return [Note(f"the broker retains head {version}, newer than the store; versions go on from it", warning=True)]
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""

@@ -44,7 +44,7 @@ class HeadStaging:
     def propose(self, head: PublishedHead, now: Instant) -> list[Effect]:
         """Have this head tried."""
         able = sorted(
-            (row.device for row in self._store.rows(TRIALS).all()),
+            (row.device for row in self._store.rows(TRIALS).all() if self._may_run(row.device, head.space)),
             key=lambda device: hashlib.sha256(f"head/{head.version}/{device}".encode()).digest(),
         )
         count = max(math.ceil(self._policy.share * self._store.device_count()), self._policy.devices_min)
@@ -56,6 +56,11 @@ class HeadStaging:
         few = "" if len(canaries) >= self._policy.devices_min else f"; {self._policy.devices_min} are needed to decide"
         note = Note(f"head {head.version} is tried by {len(canaries)} devices{few}", warning=bool(few))
         return [note, *self.again(now)]
+
+    def _may_run(self, device: str, space: str) -> bool:
+        """Whether the device's bundle is of this feature space, or it has not said of which."""
+        row = self._store.registry.get(device)
+        return row is None or row.space in ("", space)
 
     def again(self, now: Instant) -> list[Effect]:
         """The candidate once more to canaries that have not said a word about it, at most every few minutes."""

@@ -19,20 +19,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import by_device
+from aggregator.heads.contributions import by_device, parts_in, quarantined_in
 from aggregator.heads.fleet_sum import FleetSum, Sums
+from aggregator.heads.told_cautions import NONE, UNSEEN, Cautions, ripe_in
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
-from aggregator.store.rows import QUARANTINED, RIPE, RipeRow
+from aggregator.store.rows import RIPE, RipeRow
 from headway.errors import RemoteError
 from headway.maths import Statistics, merge
 from headway.wire import StatisticsReport
-
-# numbers in the store: nothing is told before enough is new; what is seen first may have been told by a lost store
-WITHHELD, WARY = "prior_withheld", "prior_wary"
-
-# counters of what is not in the told sum: nothing is; and nothing is, and what was told may be newer than the store
-NONE, UNSEEN = -1, -2
 
 Part = tuple[str, int]
 
@@ -64,13 +59,16 @@ class ToldSum:
         self._source, self._policy, self._store, self._classes = source, policy, store, classes
         self._wanted = policy.method is Method.EXACT and policy.prior_devices_min > 0
         self._told, self._next = self._empty()
-        rows = store.told() if self._wanted else []
-        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in rows}
+        self._cautions = Cautions(store, source.space)
+        # the parts of this space: those of others have sums of their own
+        parts = parts_in(store, source.space) if self._wanted else frozenset()
+        told = [row for row in store.told() if (row.device, row.epoch) in parts]
+        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in told}
         self._samples: dict[Part, int] = {}
         # as in the store
         self._ripe: set[Part] = set()
         # newest reports with which there is no head: nothing of them is told, nor counted as new
-        self._aside: frozenset[Part] = frozenset((row.device, row.epoch) for row in store.rows(QUARANTINED).all())
+        self._aside: frozenset[Part] = quarantined_in(store, source.space)
         # at the start: parts with classes of which it is not known yet whether they are published
         self._unsure: list[Part] = []
         self._parts: dict[str, list[Part]] | None = None
@@ -94,7 +92,8 @@ class ToldSum:
 
     def begin_anew(self) -> None:
         """What is ripe follows from the reports, which `found` is about to be called with."""
-        self._store.rows(RIPE).remove()
+        self._ripe = ripe_in(self._store, self._source.space)
+        self._unripe_all()
 
     def resume(self, told: Sums, coming: Sums, aside: frozenset[Part], rows: Sequence[StoredStatistics]) -> bool:
         """Instead of `found`: sums that were kept; False, and nothing, where they are not those of the store.
@@ -102,7 +101,7 @@ class ToldSum:
         rows: of all stored reports, payloads left out.
         """
         samples = {(row.device, row.epoch): row.samples for row in rows if row.samples >= 0}
-        ripe = {(row.device, row.epoch) for row in self._store.rows(RIPE).all()}
+        ripe = ripe_in(self._store, self._source.space)
         in_told = {part: entry.samples for part, entry in self._entries.items() if entry.told}
         if not samples.keys() >= {*ripe, *in_told}:
             return False
@@ -160,7 +159,7 @@ class ToldSum:
         self._aside -= {part}
         entry = self._entries.get(part, NOTHING)
         self._samples[part] = new.samples
-        if entry.counter == UNSEEN or (part not in self._entries and self._store.number(WARY)):
+        if entry.counter == UNSEEN or (part not in self._entries and self._cautions.wary):
             entry = self._enter(part, _Entry(samples=new.samples))
         if entry.told and not entry.kept and known is not None:
             entry = self._enter(part, replace(entry, kept=True), known.payload)
@@ -192,18 +191,17 @@ class ToldSum:
                 self._ripen(part, self._tables_in_told(part), current)
 
     def removed(self, device: str) -> None:
-        """A device is about to be taken out of the fleet."""
+        """A device is about to be taken out of the fleet, and what the store holds of it."""
         for part in [part for part in {*self._samples, *self._entries} if part[0] == device]:
             told, coming = self._tables_in_told(part), self._tables_in_next(part)
             if self._entries.pop(part, NOTHING).told:
-                self._store.put_number(WITHHELD, 1)
+                self._cautions.withhold()
             self._samples.pop(part, None)
             self._unripe(part)
             self._aside -= {part}
             self._parts = None
             self._told.replace(device, told, None)
             self._next.replace(device, coming, None)
-        self._store.remove_told(device)
         self._new_generation()
 
     def store_went_back(self) -> None:
@@ -214,8 +212,7 @@ class ToldSum:
         self._unripe_all()
         self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
         self._write(list(self._entries))
-        self._store.put_number(WITHHELD, 1)
-        self._store.put_number(WARY, 1)
+        self._cautions.be_wary()
         self._new_generation()
 
     def advance(self) -> None:
@@ -224,7 +221,7 @@ class ToldSum:
         fresh = {part: self._samples[part] - self._entries.get(part, NOTHING).samples for part in self._ripe}
         if not fresh or len({device for device, _ in fresh}) < policy.prior_devices_min:
             return
-        first = not self._store.number(WITHHELD) and not self._parts_by_device()
+        first = not self._cautions.withheld and not self._parts_by_device()
         if not first and sum(labels for labels in fresh.values() if labels > 0) < policy.prior_labels_min:
             return
         rows = self._store.contributions(self._source.space)
@@ -235,13 +232,12 @@ class ToldSum:
         self._unripe_all()
         self._parts = None
         self._told.take_over(self._next)
-        self._store.put_number(WITHHELD, 0)
-        self._store.put_number(WARY, 0)
+        self._cautions.end()
         self._new_generation()
 
     def devices_besides(self, device: str) -> int:
         """How many other devices are in what is told; 0 while nothing may be told."""
-        return 0 if self._store.number(WITHHELD) else len(self._parts_by_device().keys() - {device})
+        return 0 if self._cautions.withheld else len(self._parts_by_device().keys() - {device})
 
     def contains(self, device: str) -> bool:
         """Whether a device has a part in what is told."""
@@ -282,13 +278,19 @@ class ToldSum:
             self._store.rows(RIPE).remove(*part)
 
     def _unripe_all(self) -> None:
+        rows = self._store.rows(RIPE)
+        # of all spaces together
+        if rows.count() == len(self._ripe):
+            rows.remove()
+        else:
+            for part in self._ripe:
+                rows.remove(*part)
         self._ripe.clear()
-        self._store.rows(RIPE).remove()
 
     def _lose(self, part: Part) -> None:
         """What was told of a part cannot be read any more, so it cannot be told again, either."""
         self._enter(part, _Entry(samples=self._entries[part].samples))
-        self._store.put_number(WITHHELD, 1)
+        self._cautions.withhold()
         self._new_generation()
 
     def _new_generation(self) -> None:

@@ -1,6 +1,6 @@
 """What the server knows of each device: rows that follow from messages, and how people find, mark and group devices."""
 
-from aggregator.registry.derived import backfill, typed_row
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import (
     GroupKind,
     delete_group,
@@ -13,6 +13,7 @@ from aggregator.registry.groups import (
 )
 from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.registry.listing import (
+    SHOWN,
     DeviceView,
     Page,
     Request,
@@ -23,8 +24,8 @@ from aggregator.registry.listing import (
     groups_of,
     list_page,
 )
+from aggregator.registry.overviews import Overview, overview
 from aggregator.registry.properties import set_note, set_tags
-from aggregator.registry.registry import UNKNOWN_DEVICE, Registry
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
@@ -33,12 +34,12 @@ __all__ = [
     "GATE",
     "REASONS",
     "REFUSED",
-    "UNKNOWN_DEVICE",
+    "SHOWN",
     "VOCABULARY",
     "DeviceView",
     "GroupKind",
+    "Overview",
     "Page",
-    "Registry",
     "Request",
     "as_plain",
     "backfill",
@@ -52,10 +53,10 @@ __all__ = [
     "groups_of",
     "known_group",
     "list_page",
+    "overview",
     "put_filter_group",
     "put_list_group",
     "resolved",
     "set_note",
     "set_tags",
-    "typed_row",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from aggregator.store import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM, DeviceRow, RegistryRow, Store
+from aggregator.store import DEGRADED, GOOD, OFFLINE, ONLINE, PROBLEM, DeviceRow, RegistryRow
 from aggregator.store.rows import DayRow
 from headway.errors import RemoteError
 from headway.maths import AnySums, LabelSums, ValueSums
@@ -140,15 +140,6 @@ def typed_row(row: DeviceRow) -> RegistryRow:
         # no reason to keep the service from its start: the device's next message takes its place
         typed = replace(typed, problem=f"what is stored of it cannot be read: {error}"[:PROBLEM_CHARACTERS_MAX])
     return typed
-
-
-def backfill(store: Store) -> int:
-    """Rows for devices that have none yet: those of a store of an earlier release. Returns how many there were."""
-    if store.registry.count(None, 0.0) >= store.device_count():
-        return 0
-    missing = [row for row in store.devices() if store.registry.get(row.device) is None]
-    store.registry.put([typed_row(row) for row in missing])
-    return len(missing)
 
 
 def _right(sums: AnySums) -> int:

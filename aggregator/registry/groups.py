@@ -9,9 +9,9 @@ from aggregator.filters import Condition, InGroup, groups_in, parse_filter, with
 from aggregator.registry.vocabulary import VOCABULARY
 from aggregator.store import Store
 from aggregator.store.rows import GROUPS, MEMBERS, GroupRow, MemberRow
-from headway.errors import ConfigError
+from headway.errors import ConfigError, ConflictError, UnknownNameError
 from headway.fields import nearest
-from headway.wire import checked_name
+from headway.names import checked_name
 
 GROUPS_MAX = 500
 # groups that one filter may come to speak of, those inside groups included, each as often as it is named
@@ -48,11 +48,12 @@ def put_filter_group(store: Store, name: str, text: str, now_s: float) -> None:
 
 
 def delete_group(store: Store, name: str) -> None:
-    """Forget a group; the devices stay. In a transaction. Raises ConfigError where there is none, or others need it."""
-    known_group(store, name)
+    """Forget a group; the devices stay. In a transaction. Raises UnknownNameError, or ConflictError: others need it."""
+    if store.rows(GROUPS).get(name) is None:
+        raise UnknownNameError(f"there is no group {name!r}{_hint(store, name)}")
     for row in store.rows(GROUPS).all():
         if row.condition and name in groups_in(parse_filter(row.condition, VOCABULARY)):
-            raise ConfigError(f"group {row.name!r} speaks of {name!r}; change or delete that one first")
+            raise ConflictError(f"group {row.name!r} speaks of {name!r}; change or delete that one first")
     for member in store.rows(MEMBERS).where(group_name=name):
         store.rows(MEMBERS).remove(member.device, name)
     store.rows(GROUPS).remove(name)
@@ -92,9 +93,9 @@ def _row(store: Store, name: str, kind: GroupKind) -> str:
     group = checked_name(name, "group")
     known = store.rows(GROUPS).get(group)
     if known is not None and group_kind(known) is not kind:
-        raise ConfigError(f"group {group!r} is a {group_kind(known)}; delete it first, or choose another name")
+        raise ConflictError(f"group {group!r} is a {group_kind(known)}; delete it first, or choose another name")
     if known is None and store.rows(GROUPS).count() >= GROUPS_MAX:
-        raise ConfigError(f"there are {GROUPS_MAX} groups already; delete one that nobody uses")
+        raise ConflictError(f"there are {GROUPS_MAX} groups already; delete one that nobody uses")
     return group
 
 
@@ -102,7 +103,10 @@ def known_group(store: Store, name: str) -> GroupRow:
     """The group of a name. In a transaction. Raises ConfigError where there is none."""
     row = store.rows(GROUPS).get(name)
     if row is None:
-        names = tuple(each.name for each in store.rows(GROUPS).all())
-        hint = nearest(name, names) if names else "; make it with edge-fleet groups"
-        raise ConfigError(f"there is no group {name!r}{hint}")
+        raise ConfigError(f"there is no group {name!r}{_hint(store, name)}")
     return row
+
+
+def _hint(store: Store, name: str) -> str:
+    names = tuple(each.name for each in store.rows(GROUPS).all())
+    return nearest(name, names) if names else "; make it with edge-fleet groups"

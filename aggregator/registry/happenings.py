@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from aggregator.store import Store
 from aggregator.store.rows import TALLIES, TallyRow
-from headway.wire import Event
+
+if TYPE_CHECKING:
+    # loads NumPy, which a command that lists devices does not wait for
+    from headway.wire import Event
 
 REFUSED, DRIFT, GATE = "refused", "drift", "gate"
 OTHER = "other"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
 from aggregator.filters import All, Comparison, Field, Quantity
-from aggregator.registry.derived import backfill
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import resolved
 from aggregator.registry.vocabulary import VOCABULARY
 from aggregator.store import ONLINE, RegistryQuery, RegistryRow, Store
@@ -24,7 +24,7 @@ from aggregator.store.rows import (
     PropertyRow,
     QuarantineRow,
 )
-from headway.errors import ConfigError
+from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, canonical_json, nearest, parse_json
 
 # devices of a page up to which each one's tags are asked for; beyond, those of the fleet are read at once
@@ -69,8 +69,11 @@ class Page:
     next: str
 
 
-def list_page(store: Store, request: Request, now_s: float) -> Page:
-    """In a transaction. now_s: wall clock. Raises ConfigError for a filter, a field or a cursor that is none."""
+def list_page(store: Store, request: Request, now_s: float, marks: bool = True) -> Page:
+    """In a transaction. now_s: wall clock. marks: with tags, attributes and notes, which take a third of the time.
+
+    Raises ConfigError for a filter, a field or a cursor that is none.
+    """
     backfill(store)
     condition = resolved(store, request.filter) if request.filter else None
     sort, descending = _sorting(request.sort)
@@ -83,7 +86,7 @@ def list_page(store: Store, request: Request, now_s: float) -> Page:
     if more:
         column = "device" if sort is None else sort.columns[0]
         cursor = _cursor(request.sort, getattr(rows[-1], column), rows[-1].device)
-    return Page(_views(store, rows), cursor)
+    return Page(_views(store, rows, marks), cursor)
 
 
 def device_names(store: Store, request: Request, now_s: float) -> list[str]:
@@ -94,12 +97,12 @@ def device_names(store: Store, request: Request, now_s: float) -> list[str]:
 
 
 def device_view(store: Store, device: str) -> DeviceView:
-    """One device. In a transaction. Raises ConfigError when no such device is known."""
+    """One device. In a transaction. Raises UnknownNameError when there is none."""
     backfill(store)
     row = store.registry.get(device)
     if row is None:
-        raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
-    return _views(store, [row])[0]
+        raise UnknownNameError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
+    return _views(store, [row], True)[0]
 
 
 def groups_of(store: Store, device: str, now_s: float) -> list[str]:
@@ -128,9 +131,9 @@ def as_plain(view: DeviceView) -> dict[str, JsonValue]:
     return row | {"tags": {**view.tags}, "attributes": {**view.attributes}, "note": view.note}
 
 
-def _views(store: Store, rows: Sequence[RegistryRow]) -> list[DeviceView]:
+def _views(store: Store, rows: Sequence[RegistryRow], marks: bool) -> list[DeviceView]:
     properties: dict[str, list[PropertyRow]] = {}
-    for text in _of(store, rows):
+    for text in _of(store, rows) if marks else ():
         properties.setdefault(text.device, []).append(text)
     aside: dict[str, list[QuarantineRow]] = {}
     for report in store.rows(QUARANTINED).all():

@@ -13,8 +13,8 @@ from aggregator.effects import Instant, Note, Refused
 from aggregator.places import HOUR_S, Places
 from aggregator.policy import Limits
 from aggregator.rates import Rates
+from aggregator.registry.backfilling import backfill
 from aggregator.registry.derived import (
-    backfill,
     on_day,
     typed_row,
     with_bytes,
@@ -25,14 +25,13 @@ from aggregator.registry.derived import (
 )
 from aggregator.registry.happenings import Happenings
 from aggregator.registry.properties import replace_attributes
-from aggregator.store import DeviceRow, EventRow, RefusalRow, RegistryRow, Store
+from aggregator.store import UNKNOWN_DEVICE, DeviceRow, EventRow, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import SUMS, Task
 from headway.wire import Event, Health, Kind, Metrics, Reported, Status
 
-UNKNOWN_DEVICE = ""
 Handler = Callable[[str, bytes, Instant], None]
 DRIFT = "drift"
 DAYS_KEPT = 400
@@ -42,13 +41,15 @@ SCORED_EPOCHS_MAX = 64
 
 
 class Registry:
-    """Keeps the device rows. Every method must run inside a transaction of the store."""
+    """Keeps the device rows. Every method must run inside a transaction of the store.
 
-    def __init__(self, store: Store, limits: Limits, class_count: int, task: Task = Task.CLASSIFICATION) -> None:
+    shape_of: classes and task of the bundle of a feature space, of the default one for a space that is not served.
+    """
+
+    def __init__(self, store: Store, limits: Limits, shape_of: Callable[[str], tuple[int, Task]]) -> None:
         self._store = store
         self._limits = limits
-        self._class_count, self._task = class_count, task
-        self._classes_max = limits.classes_max if task is Task.CLASSIFICATION else class_count
+        self._shape_of = shape_of
         self._rows: dict[str, DeviceRow] = {}
         self._typed: dict[str, RegistryRow] = {}
         self._bytes: dict[str, int] = {}
@@ -126,13 +127,16 @@ class Registry:
 
     def on_metrics(self, device: str, payload: bytes, now: Instant) -> None:
         stored = self._known(device)
-        if stored is not None and payload == stored.metrics and stored.class_count >= self._class_count:
+        typed = self._known_typed(device)
+        class_count, task = self._shape_of("" if typed is None else typed.space)
+        if stored is not None and payload == stored.metrics and stored.class_count >= class_count:
             self.change(device, now)
             return
         # a device may know more classes than the bundle
-        metrics = Metrics.decode(payload, self._class_count, self._classes_max)
-        if not isinstance(metrics.served, SUMS[self._task]):
-            raise RemoteError(f"metrics are not those of a {self._task} model, which the fleet's bundle is")
+        classes_max = self._limits.classes_max if task is Task.CLASSIFICATION else class_count
+        metrics = Metrics.decode(payload, class_count, classes_max)
+        if not isinstance(metrics.served, SUMS[task]):
+            raise RemoteError(f"metrics are not those of a {task} model, which the device's bundle is")
         row = self.admit(device, now)
         if metrics.epoch == row.metrics_epoch and metrics.counter < row.metrics_counter:
             return

@@ -1,7 +1,7 @@
 """Rollouts: a new bundle reaches the fleet in stages, each judged by what it does on the devices' own labels."""
 
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
-from aggregator.rollouts.plan import Plan, default_plan, read_plan, stored_plan
+from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
 from aggregator.rollouts.verdict import Criteria, Outcome, compared, judged
 
@@ -22,6 +22,7 @@ __all__ = [
     "default_plan",
     "forecast",
     "judged",
+    "plan_of",
     "read_plan",
     "stored_plan",
 ]

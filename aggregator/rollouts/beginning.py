@@ -11,7 +11,7 @@ from aggregator.rollouts.plan import Plan
 from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, State
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUTS, TRIALS, RolloutActRow, RolloutRow
-from headway.errors import ConfigError, RemoteError
+from headway.errors import ConfigError, ConflictError, RemoteError, UnknownNameError
 from headway.wire import Reported, checked_name
 
 ACTS = "rollout_acts_serial"
@@ -40,10 +40,10 @@ def begin(store: Store, name: str, plan: Plan, bundle: DeliveryRow, wall_s: floa
     """
     checked_name(name, "rollout")
     if store.rows(ROLLOUTS).get(name) is not None:
-        raise ConfigError(f"there is a rollout {name!r} already; take another name")
+        raise ConflictError(f"there is a rollout {name!r} already; take another name")
     running = next((row for state in OPEN for row in store.rows(ROLLOUTS).where(state=str(state))), None)
     if running is not None:
-        raise ConfigError(f"rollout {running.name!r} is {running.state}; let it end or halt it first")
+        raise ConflictError(f"rollout {running.name!r} is {running.state}; let it end or halt it first")
     for device in (device for stage in plan.stages for device in stage.devices):
         if store.device(device) is None:
             raise ConfigError(f"no device {device!r} in this fleet; `edge-fleet devices` lists them")
@@ -64,11 +64,11 @@ def ask(store: Store, name: str, act: Act, who: str, remark: str, wall_s: float)
     rollout = store.rows(ROLLOUTS).get(name)
     if rollout is None:
         known = ", ".join(row.name for row in store.rows(ROLLOUTS).all(count_max=5)) or "there is none"
-        raise ConfigError(f"no rollout {name!r}; known: {known}")
+        raise UnknownNameError(f"no rollout {name!r}; known: {known}")
     takes = TAKES[State(rollout.state)]
     if act not in takes:
         possible = ", ".join(takes) or "nothing any more"
-        raise ConfigError(f"rollout {name!r} is {rollout.state} and takes no {act}; it takes {possible}")
+        raise ConflictError(f"rollout {name!r} is {rollout.state} and takes no {act}; it takes {possible}")
     number = store.number(ACTS) + 1
     store.put_number(ACTS, number)
     store.rows(ROLLOUT_ACTS).put(RolloutActRow(number, name, str(act), who, remark, wall_s))

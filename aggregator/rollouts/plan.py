@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +57,17 @@ class Plan:
 
     def encode(self) -> str:
         """As JSON text."""
+        return canonical_json(self.plain()).decode()
+
+    def plain(self) -> dict[str, JsonValue]:
+        """As a table, like that of the file."""
         table: dict[str, JsonValue] = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in LISTS}
         table["hours"] = list(self.hours)
         table["stages"] = [
             {**{n: getattr(stage, n) for n in stage.__dataclass_fields__}, "devices": list(stage.devices)}
             for stage in self.stages
         ]
-        return canonical_json(table).decode()
+        return table
 
 
 LISTS = ("stages", "hours")
@@ -72,6 +76,11 @@ LISTS = ("stages", "hours")
 def read_plan(file: Path) -> Plan:
     """From TOML; what it leaves out has defaults. Raises ConfigError, one line with what was wrong."""
     return _plan(Fields(read_toml(file), file.name, ConfigError))
+
+
+def plan_of(table: Mapping[str, object]) -> Plan:
+    """From a table like that of the file. Raises ConfigError."""
+    return _plan(Fields(dict(table), "plan", ConfigError))
 
 
 def stored_plan(text: str) -> Plan:

@@ -178,7 +178,9 @@ class Rollouts:
     ) -> Iterable[RolloutDeviceRow]:
         """The devices of this stage and those before it; new ones of the fleet come in with the last stage."""
         kept = {row.device: row for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name)}
-        if rollout.state == State.RUNNING and (rollout.phase == Phase.TRIAL or rollout.stage == len(plan.stages) - 1):
+        # a stage may be approved before anybody has looked at who is in it
+        begins = rollout.phase == Phase.TRIAL or all(row.stage != rollout.stage for row in kept.values())
+        if rollout.state == State.RUNNING and (begins or rollout.stage == len(plan.stages) - 1):
             salt = f"{rollout.name}/{rollout.number}"
             for device in members(self._store, plan.stages[rollout.stage], known, salt, now.wall_s):
                 if device not in kept:

@@ -1,6 +1,7 @@
 """The aggregator's store: the protocol, an implementation in memory, and one on SQL (`sql`, imported by path)."""
 
 from aggregator.store.collection import Collection, Rows
+from aggregator.store.location import DATABASE, STATE_DIR, sqlite_url
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.registry_row import (
@@ -17,6 +18,7 @@ from aggregator.store.registry_row import (
     RegistryTable,
 )
 from aggregator.store.stored import (
+    UNKNOWN_DEVICE,
     DeliveryRow,
     DeviceRow,
     EventRow,
@@ -29,6 +31,7 @@ from aggregator.store.stored import (
 )
 
 __all__ = [
+    "DATABASE",
     "DEGRADED",
     "GOOD",
     "OFFLINE",
@@ -36,7 +39,9 @@ __all__ = [
     "ONLINE",
     "PAUSED",
     "PROBLEM",
+    "STATE_DIR",
     "UNKNOWN",
+    "UNKNOWN_DEVICE",
     "Collection",
     "DeliveryRow",
     "DeviceRow",
@@ -53,4 +58,5 @@ __all__ = [
     "StoredStatistics",
     "StoredUpdate",
     "ToldStatistics",
+    "sqlite_url",
 ]

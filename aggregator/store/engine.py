@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 BUSY_TIMEOUT_MS = 10_000
 # advisory locks of PostgreSQL, by number: who writes, and who serves
 TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
-# option of a connection whose transaction only reads
+
+# execution option of a transaction that only reads
 READING = "headway_reading"
 # how soon either end of a connection to PostgreSQL notices that the other is gone without a word
 SILENCE_S = 6
@@ -21,8 +22,11 @@ CLIENT_NOTICES = {
 SERVER_NOTICES = ("tcp_keepalives_idle = 3", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3")
 
 
-def open_engine(url: str) -> Engine:
-    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended."""
+def open_engine(url: str, reads_only: bool = False) -> Engine:
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
+
+    reads_only: transactions see one moment, hold up no writer, and can write nothing.
+    """
     address = make_url(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
@@ -30,10 +34,10 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(address.update_query_dict({**wanted, **address.query}))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin_reading if reads_only else _begin_immediate)
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _notice_silence)
-        event.listen(engine, "begin", _begin_alone)
+        event.listen(engine, "begin", _begin_snapshot if reads_only else _begin_alone)
     return engine
 
 
@@ -54,13 +58,24 @@ def _notice_silence(connection: Any, _: object) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it; who reads needs none
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
+
+
+def _begin_reading(connection: Connection) -> None:
+    # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
+    connection.exec_driver_sql("PRAGMA query_only = ON")
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin_alone(connection: Connection) -> None:
     if connection.get_execution_options().get(READING):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # one picture of the database, as with SQLite, and nobody waits
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -70,6 +70,9 @@ class MemoryStore:
         except BaseException:
             self._rows = before
             raise
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self.transaction()
 
     def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
         return MemoryRows(self._rows.collections, collection)
@@ -143,6 +146,10 @@ class MemoryStore:
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)
 
+    def spaces(self) -> list[str]:
+        reported = {row.space for row in self._rows.statistics.values()}
+        return sorted(reported | {row.space for row in self._rows.updates.values()})
+
     def contributor_count(self, space: str) -> int:
         return len({row.device for row in self._rows.statistics.values() if row.space == space})
 
@@ -210,7 +217,9 @@ class MemoryStore:
         return sorted(fitting, key=lambda head: -head.version)
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        _append(self._rows.heads, row, kept_max)
+        rows = [*self._rows.heads, row]
+        kept = {head.version for head in [head for head in rows if head.space == row.space][-kept_max:]}
+        self._rows.heads[:] = [head for head in rows if head.space != row.space or head.version in kept]
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         _append(self._rows.events, row, kept_max)

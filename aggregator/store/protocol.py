@@ -33,6 +33,10 @@ class Store(Protocol):
         """All or nothing, durable at the end. Not nestable."""
         ...
 
+    def reading(self) -> AbstractContextManager[None]:
+        """One picture of everything, for who only reads: it waits for no writer, and none waits for it."""
+        ...
+
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         """The rows of one collection (`aggregator.store.rows`)."""
         ...
@@ -106,6 +110,10 @@ class Store(Protocol):
 
     def epoch_count(self, device: str) -> int:
         """Epochs for which the device has statistics, in any space."""
+        ...
+
+    def spaces(self) -> list[str]:
+        """Feature spaces of which statistics are stored, or updates wait, in order."""
         ...
 
     def contributor_count(self, space: str) -> int:
@@ -183,7 +191,7 @@ class Store(Protocol):
         ...
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        """Add a head and forget all but the newest `kept_max`."""
+        """Add a head and forget all but the newest `kept_max` of its feature space."""
         ...
 
     def add_event(self, row: EventRow, kept_max: int) -> None:

@@ -73,6 +73,9 @@ class MemoryRegistry:
     def count(self, condition: Condition | None, now_s: float) -> int:
         return len(self._meeting(condition, now_s))
 
+    def runs_space(self, space: str) -> bool:
+        return any(row.space == space for row in self._rows.values())
+
     def _meeting(self, condition: Condition | None, now_s: float) -> list[RegistryRow]:
         rows: Mapping[str, RegistryRow] = self._rows
         if condition is None:

@@ -97,11 +97,15 @@ class SqlRegistry:
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         clause = true() if condition is None else self._clause(condition, now_s)
-        return [tuple(row) for row in self._run(select(*(self._table.c[name] for name in names)).where(clause))]
+        # a row of SQLAlchemy is a tuple
+        return list(self._run(select(*(self._table.c[name] for name in names)).where(clause)).all())
 
     def count(self, condition: Condition | None, now_s: float) -> int:
         clause = true() if condition is None else self._clause(condition, now_s)
         return int(self._run(select(func.count()).select_from(self._table).where(clause)).scalar())
+
+    def runs_space(self, space: str) -> bool:
+        return self._run(select(self._table.c.device).where(self._table.c.space == space).limit(1)).first() is not None
 
     def _behind(self, query: RegistryQuery) -> ColumnElement[bool]:
         """What comes after the row that the query names."""

@@ -113,6 +113,10 @@ class SqlStore(SqlTables):
     def epoch_count(self, device: str) -> int:
         return self._count(schema.statistics, schema.statistics.c.device == device)
 
+    def spaces(self) -> list[str]:
+        found = (self._run(select(table.c.space).distinct()) for table in (schema.statistics, schema.updates))
+        return sorted({space for rows in found for (space,) in rows})
+
     def contributor_count(self, space: str) -> int:
         column = schema.statistics.c
         query = select(func.count(column.device.distinct())).where(column.space == space)
@@ -198,9 +202,10 @@ class SqlStore(SqlTables):
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
         self._run(insert(schema.heads), asdict(row))
-        version = schema.heads.c.version
-        oldest_kept = select(version).order_by(version.desc()).limit(1).offset(kept_max - 1).scalar_subquery()
-        self._run(delete(schema.heads).where(version < oldest_kept))
+        version, of_space = schema.heads.c.version, schema.heads.c.space == row.space
+        newest_first = select(version).where(of_space).order_by(version.desc())
+        oldest_kept = newest_first.limit(1).offset(kept_max - 1).scalar_subquery()
+        self._run(delete(schema.heads).where(of_space, version < oldest_kept))
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         self._run(insert(schema.events), asdict(row))

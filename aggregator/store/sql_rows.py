@@ -79,8 +79,8 @@ class SqlRows(Generic[Row]):
         self._key = [table.c[name] for name in collection.key]
 
     def get(self, *key: Value) -> Row | None:
-        row = self._run(select(self._table).where(self._begins(key))).mappings().first()
-        return None if row is None else self._collection.row(**row)
+        row = self._run(select(self._table).where(self._begins(key))).first()
+        return None if row is None else self._collection.row(*row)
 
     def put(self, row: Row) -> None:
         put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
@@ -99,11 +99,11 @@ class SqlRows(Generic[Row]):
         query = select(self._table).where(self._begins(leading)).order_by(*self._key).limit(count_max)
         if after:
             query = query.where(tuple_(*self._key) > tuple_(*after))
-        return [self._collection.row(**row) for row in self._run(query).mappings()]
+        return [self._collection.row(*row) for row in self._run(query)]
 
     def where(self, **equal: Value) -> list[Row]:
         query = select(self._table).where(self._equal(equal)).order_by(*self._key)
-        return [self._collection.row(**row) for row in self._run(query).mappings()]
+        return [self._collection.row(*row) for row in self._run(query)]
 
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         name = self._table.c[per]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Engine,
     Table,
     and_,
     func,
@@ -33,17 +34,19 @@ REGISTRY = registry_table(schema.metadata)
 class SqlTables:
     """An open database. One connection; use it from one thread.
 
-    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
+    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``. reads_only: see
+    `open_engine`; of a database that a service has open.
     Raises StoreError when the database cannot be opened or has another schema.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reads_only: bool = False) -> None:
         self._active: Connection | None = None
         try:
-            self._engine = open_engine(url)
+            self._engine = open_engine(url, reads_only)
             self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
-            with self.transaction():
-                open_schema(self._connection())
+            if not reads_only:
+                with self.transaction():
+                    open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
@@ -51,27 +54,18 @@ class SqlTables:
         """Release the database."""
         self._engine.dispose()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if self._active is not None:
-            raise LocalError("transactions of the aggregator's store do not nest")
-        try:
-            with self._engine.begin() as connection:
-                self._active = connection
-                yield
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {reason_of(error)}") from error
-        finally:
-            self._active = None
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._begun(self._engine)
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._begun(self._engine.execution_options(**{READING: True}))
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Instead of a transaction, to look for long: the store as it is now, whatever others write meanwhile, who
-        need not wait."""
+    def _begun(self, engine: Engine) -> Iterator[None]:
         if self._active is not None:
             raise LocalError("transactions of the aggregator's store do not nest")
         try:
-            with self._engine.connect().execution_options(**{READING: True}) as connection, connection.begin():
+            with engine.begin() as connection:
                 self._active = connection
                 yield
         except SQLAlchemyError as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# stands for senders that are not in the fleet, where refusals are counted
+UNKNOWN_DEVICE = ""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:

@@ -2,13 +2,15 @@
 
 from edge_agent.delivery.installer import Installer
 from edge_agent.delivery.messenger import Messenger
-from edge_agent.delivery.ports import SelfTest
-from edge_agent.delivery.slots import FACTORY, Slots, file_sha256
+from edge_agent.delivery.ports import Examined, SelfTest
+from edge_agent.delivery.slots import FACTORY, Pointer, Slots, file_sha256
 
 __all__ = [
     "FACTORY",
+    "Examined",
     "Installer",
     "Messenger",
+    "Pointer",
     "SelfTest",
     "Slots",
     "file_sha256",

@@ -66,7 +66,7 @@ class EventLog:
             self._note("drift", _of_shift(shift), wall_s)
         self.alarms += len(drifts)
         if drifts or shifts:
-            self._ask(wall_s)
+            self.ask(wall_s, self._learner.settings.wanted_labels_max, frozenset(self._asked))
         self._tell_doubts(wall_s)
 
     def take_events(self, wall_s: float) -> list[Event]:
@@ -80,6 +80,14 @@ class EventLog:
     def records(self) -> list[JsonValue]:
         """The newest records, oldest first, as `read_records`."""
         return list(self._records)
+
+    def ask(self, wall_s: float, count: int, without: frozenset[str] = frozenset()) -> list[str]:
+        """Ask for at most so many labels, of windows that are not in `without`; returns the windows' ids."""
+        ids = self._windows.least_certain(count, without)
+        if ids:
+            self._asked.extend(ids)
+            self._note("labels-wanted", {"ids": [*ids]}, wall_s)
+        return ids
 
     def take_changes(self, extent: Extent) -> Saved:
         """The records when there are new ones, and the sums over features with a checkpoint.
@@ -99,13 +107,6 @@ class EventLog:
         self._records, self._told = deque(records, maxlen=RECORDS_MAX), deque(told, maxlen=TOLD_MAX)
         if self._shift is not None and SHIFT in saved:
             self._shift.restore(saved[SHIFT])
-
-    def _ask(self, wall_s: float) -> None:
-        wanted = self._learner.settings.wanted_labels_max
-        ids = self._windows.least_certain(wanted, frozenset(self._asked)) if wanted else []
-        if ids:
-            self._asked.extend(ids)
-            self._note("labels-wanted", {"ids": [*ids]}, wall_s)
 
     def _tell_doubts(self, wall_s: float) -> None:
         """Labels that are probably wrong, once each, and once more what one is corrected to."""

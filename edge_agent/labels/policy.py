@@ -30,6 +30,10 @@ class Policy:
         if self.settings.trigger == "drift":
             self._open, self._owed = True, self.settings.every_labels
 
+    def demand(self) -> None:
+        """Somebody asks that everything that waits be learned; the machine's limits hold all the same."""
+        self._open = True
+
     def obstacle(self, now_s: float, waiting: int) -> str:
         """Why nothing may be learned now, in a few words; empty when it may. waiting: labels not yet learned."""
         settings = self.settings

@@ -163,7 +163,9 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
         case ChangeClasses(changes):
             return Applied(renames=learner.change_classes(changes))
         case AdoptHead(payload, retained):
-            return Applied(changed=learner.adopt(PublishedHead.decode(payload), retained))
+            head = PublishedHead.decode(payload)
+            # one of another feature space is for other devices
+            return Applied(changed=head.space == learner.space and learner.adopt(head, retained))
         case AdoptPrior(payload):
             return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.statistics_size)))
     return Applied()

@@ -3,7 +3,18 @@
 from edge_agent.store.checkpointer import Checkpointer
 from edge_agent.store.journal import Entry, redo
 from edge_agent.store.memory import MemoryStore
-from edge_agent.store.persisted import CHECKED_NAMES, CORRECTIONS, EPOCH, MARK, RECORDS, SHIFT, Extent, Persisted, Saved
+from edge_agent.store.persisted import (
+    CHECKED_NAMES,
+    COMMANDS,
+    CORRECTIONS,
+    EPOCH,
+    MARK,
+    RECORDS,
+    SHIFT,
+    Extent,
+    Persisted,
+    Saved,
+)
 from edge_agent.store.pieces import INDEX, PIECE, join
 from edge_agent.store.recovery import (
     ACK_RECORD,
@@ -28,6 +39,7 @@ __all__ = [
     "BACKUP",
     "BLOB",
     "CHECKED_NAMES",
+    "COMMANDS",
     "CORRECTIONS",
     "DATABASE",
     "EPOCH",

@@ -1,6 +1,7 @@
 """The device's side of the wire: reports up, heads and priors down, the outbox, the device's history."""
 
 from edge_agent.sync.branches import ALL_ROWS, Branches
+from edge_agent.sync.command_log import CommandLog
 from edge_agent.sync.downlink import Downlink
 from edge_agent.sync.epochs import Epochs
 from edge_agent.sync.error_feedback import ErrorFeedback
@@ -12,6 +13,7 @@ from edge_agent.sync.uplink import Uplink
 __all__ = [
     "ALL_ROWS",
     "Branches",
+    "CommandLog",
     "Downlink",
     "Epochs",
     "ErrorFeedback",

@@ -24,6 +24,11 @@ class Refusal:
         """Seconds to wait before the next report."""
         return self._ack_timeout_s * 2 ** min(self._times, DOUBLINGS_MAX) if self.reason else 0.0
 
+    @property
+    def words(self) -> str:
+        """A line for people; none while nothing is refused."""
+        return f"the aggregator refuses this device's reports: {self.reason}" if self.reason else ""
+
     def told(self, ack: Ack, epoch: int, acked: int) -> None:
         """The aggregator refused a report. epoch, acked: the device's own, for where the ack does not know them."""
         known = ack.epoch == epoch

@@ -89,10 +89,15 @@ class Uplink:
         """Send whole statistics again, acknowledged or not."""
         self._doubted = True
 
-    def take_unsendable(self) -> int:
-        """Length in bytes of a report that is too long even for parts, given once; 0 without one."""
-        size, self._unsendable_bytes = self._unsendable_bytes, 0
-        return size
+    def take_unsendable(self) -> str:
+        """What to do about a report that is too long even for parts, given once; empty without one."""
+        size_bytes, self._unsendable_bytes = self._unsendable_bytes, 0
+        if not size_bytes:
+            return ""
+        return (
+            f"statistics have {size_bytes} bytes, a report at most {REPORT_BYTES_MAX}; they stay on this device. "
+            "Convert the model with a smaller --expand, --pca or --select"
+        )
 
     def due(
         self, state: SyncState, learner: HeadLearner, baseline: Baseline, now_s: float, connected: bool
@@ -142,6 +147,10 @@ class Uplink:
         self._doubted |= not session_present
         if self._upload is not None:
             self._upload.reconnected()
+
+    def hurry(self) -> None:
+        """Send at once, acknowledged or not, as soon as the aggregator's pace allows it."""
+        self._fresh = self._doubted = True
 
     def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""

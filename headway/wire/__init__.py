@@ -1,6 +1,20 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
+from headway.names import checked_name
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.commands import (
+    COMMANDS_MAX,
+    DETAIL_BYTES_MAX,
+    DONE,
+    EXPIRED,
+    FAILED,
+    RESULTS_MAX,
+    Command,
+    CommandResult,
+    CommandResults,
+    Commands,
+    results_that_fit,
+)
 from headway.wire.configuration import Configuration, ConfigurationState, SettingValue, checked_values
 from headway.wire.epochs import DRAWN_BITS, branch_epoch, epoch_position, numbered_epoch
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
@@ -45,9 +59,9 @@ from headway.wire.topics import (
     Kind,
     aggregator_subscriptions,
     alert_topic,
-    checked_name,
     device_subscriptions,
     parse_topic,
+    space_name,
     topic,
 )
 from headway.wire.trial import TrialReport
@@ -57,13 +71,19 @@ __all__ = [
     "ALL",
     "CHUNK_BYTES_MAX",
     "CLASSES_MAX",
+    "COMMANDS_MAX",
+    "DETAIL_BYTES_MAX",
+    "DONE",
     "DRAWN_BITS",
+    "EXPIRED",
+    "FAILED",
     "FROM_DEVICES",
     "JSON_TYPE",
     "MESSAGE_BYTES_MAX",
     "PREFIX",
     "PROBLEM_CHARACTERS_MAX",
     "REPORT_BYTES_MAX",
+    "RESULTS_MAX",
     "ROLL_BACK",
     "RUNS_MAX",
     "SWITCH",
@@ -75,6 +95,10 @@ __all__ = [
     "VERSION_STEP_MAX",
     "Ack",
     "Address",
+    "Command",
+    "CommandResult",
+    "CommandResults",
+    "Commands",
     "Configuration",
     "ConfigurationState",
     "Desired",
@@ -116,6 +140,8 @@ __all__ = [
     "numbered_epoch",
     "parse_topic",
     "quantise",
+    "results_that_fit",
+    "space_name",
     "split_report",
     "succeeds",
     "topic",

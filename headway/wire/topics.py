@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from headway.errors import ConfigError, RemoteError
+from headway.errors import RemoteError
+from headway.names import NAME
 
 PREFIX = "headway/v1"
 ALL = "_all"
 AGGREGATOR = "_aggregator"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# stands in the place of a device: everyone whose bundle has this feature space, by the first digits of its fingerprint
+SPACE_DIGITS = 16
+SPACE = re.compile(rf"_space-[0-9a-f]{{{SPACE_DIGITS}}}")
 
 
 class Kind(StrEnum):
@@ -28,8 +31,10 @@ class Kind(StrEnum):
     HEAD_TRIAL = "head-trial"
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
+    COMMAND_RESULTS = "command-results"
     DESIRED = "desired"
     CONFIGURATION = "configuration"
+    COMMANDS = "commands"
     ACK = "ack"
     REQUEST = "request"
     FILE = "file"
@@ -50,16 +55,17 @@ FROM_DEVICES = (
     Kind.HEAD_TRIAL,
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
+    Kind.COMMAND_RESULTS,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.CANDIDATE)
+TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.COMMANDS, Kind.CANDIDATE)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Who a topic belongs to. `device` is a device id, ``_all`` or ``_aggregator``."""
+    """Who a topic belongs to. `device` is a device id, ``_all``, ``_aggregator`` or a `space_name`."""
 
     fleet: str
     device: str
@@ -83,29 +89,27 @@ def parse_topic(text: str) -> Address:
     if len(parts) != 5 or "/".join(parts[:2]) != PREFIX:
         raise RemoteError(f"topic {text[:120]!r} is not {PREFIX}/fleet/device/kind")
     fleet, device, kind = parts[2:]
-    if not NAME.fullmatch(fleet) or not (NAME.fullmatch(device) or device in (ALL, AGGREGATOR)):
+    reserved = device in (ALL, AGGREGATOR) or SPACE.fullmatch(device)
+    if not NAME.fullmatch(fleet) or not (reserved or NAME.fullmatch(device)):
         raise RemoteError(f"topic {text[:120]!r} holds a malformed fleet or device name")
     if kind not in Kind.__members__.values():
         raise RemoteError(f"topic {text[:120]!r} ends in an unknown kind")
     return Address(fleet, device, Kind(kind))
 
 
-def checked_name(text: str, what: str) -> str:
-    """A fleet or device name fit for a topic level. Raises ConfigError with the rule."""
-    if not NAME.fullmatch(text):
-        raise ConfigError(
-            f"{what} {text!r} is not a valid name; use 1 to 64 letters, digits, '.', '_' or '-', "
-            "starting with a letter or digit"
-        )
-    return text
+def space_name(space: str) -> str:
+    """What stands in the place of a device in topics for all whose bundle has this feature space."""
+    return f"_space-{space[:SPACE_DIGITS]}"
 
 
-def device_subscriptions(fleet: str, device: str) -> tuple[str, ...]:
-    """What a device listens to."""
+def device_subscriptions(fleet: str, device: str, space: str) -> tuple[str, ...]:
+    """What a device listens to. space: fingerprint of its bundle's feature space."""
     own = (topic(fleet, device, kind) for kind in TO_DEVICES)
-    return (*own, *(topic(fleet, ALL, kind) for kind in TO_EVERY_DEVICE))
+    every = (topic(fleet, ALL, kind) for kind in TO_EVERY_DEVICE)
+    return (*own, *every, topic(fleet, space_name(space), Kind.HEAD))
 
 
 def aggregator_subscriptions(fleet: str) -> tuple[str, ...]:
-    """What the aggregator listens to."""
-    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in FROM_DEVICES)
+    """What the aggregator listens to: what devices say, and its own retained heads, which after the loss of the store
+    show the last version."""
+    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in (*FROM_DEVICES, Kind.HEAD))

@@ -10,6 +10,7 @@ import numpy as np
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.fleet_model import FleetModel
+from aggregator.heads.spaces import Bundles
 from aggregator.policy import Policy
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
@@ -38,11 +39,24 @@ def tables(count: int, seed: int, classes: tuple[str, ...] = CLASSES, space: str
     return Statistics.of(codes, labels, classes, space)
 
 
-def model() -> FleetModel:
+def model(classes: tuple[str, ...] = CLASSES, space: str = SPACE) -> FleetModel:
     random = np.random.default_rng(7)
-    kernel: Float32 = random.normal(size=(SIZE, len(CLASSES))).astype(np.float32)
-    start = Head(kernel, np.zeros(len(CLASSES), np.float32), HeadKind.SOFTMAX, CLASSES, HeadInput.CODES)
-    return FleetModel(tables(300, 99), start)
+    kernel: Float32 = random.normal(size=(SIZE, len(classes))).astype(np.float32)
+    start = Head(kernel, np.zeros(len(classes), np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES)
+    return FleetModel(tables(300, 99, classes, space), start)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Implements `aggregator.heads.Bundles`: models by their feature space."""
+
+    models: dict[str, FleetModel]
+
+    def sizes(self) -> dict[str, int]:
+        return {space: found.training_statistics.size for space, found in self.models.items()}
+
+    def model(self, space: str) -> FleetModel:
+        return self.models[space]
 
 
 def statistics_message(device: str, epoch: int, counter: int, statistics: Statistics) -> Received:
@@ -75,6 +89,7 @@ class Fleet:
     policy: Policy = field(default_factory=lambda: Policy(publish_interval_s=0.0))
     store: Store = field(default_factory=MemoryStore)
     build_model: Callable[[], FleetModel] = model
+    bundles: Bundles | None = None
     now_s: float = 1000.0
     effects: list[Effect] = field(default_factory=list)
 
@@ -83,7 +98,7 @@ class Fleet:
 
     def restart(self) -> None:
         with self.store.transaction():
-            self.core = Aggregator(FLEET, self.build_model(), self.policy, self.store)
+            self.core = Aggregator(FLEET, self.build_model(), self.policy, self.store, bundles=self.bundles)
 
     def send(self, *messages: Received) -> list[Effect]:
         """One batch, one transaction; what came out is also kept in `effects`."""
@@ -132,9 +147,9 @@ def answers(effects: list[Effect]) -> dict[str, list[Ack]]:
     return found
 
 
-def heads(effects: list[Effect]) -> list[PublishedHead]:
+def heads(effects: list[Effect], readers: str = ALL) -> list[PublishedHead]:
     """Published heads, oldest first."""
-    head_topic = topic(FLEET, ALL, Kind.HEAD)
+    head_topic = topic(FLEET, readers, Kind.HEAD)
     messages = [e for e in effects if isinstance(e, Outgoing) and e.topic == head_topic]
     assert all(message.retain for message in messages)
     return [PublishedHead.decode(message.payload) for message in messages]

@@ -306,20 +306,20 @@ def test_a_rule_that_cannot_be_used_any_more_is_an_alert_and_keeps_those_it_had(
 
 
 def test_a_whole_fleet_that_falls_silent_is_told_in_turns(watched: Watched) -> None:
-    names = [f"pump-{number:03}" for number in range(600)]
+    names = [f"pump-{number:03}" for number in range(240)]
     with watched.store.transaction():
         watched.store.registry.put([RegistryRow(name, watched.wall_s, watched.wall_s, labels=60) for name in names])
     watched.rule("labels > 50")
     watched.wait()
-    assert len(watched.events()) == 250
+    assert len(watched.events()) == 100
     watched.wait()
     watched.restart()
     watched.wait()
-    assert len(watched.events()) == 600
-    assert len({subject for _, _, subject in watched.events()}) == 600
+    assert len(watched.events()) == 240
+    assert len({subject for _, _, subject in watched.events()}) == 240
     notes = [effect.text for effect in watched.effects if isinstance(effect, Note)]
     assert len(notes) == 33
-    assert "240 more changes of alerts" in notes[10]
+    assert "90 more changes of alerts" in notes[10]
 
 
 def test_what_is_over_is_forgotten_beyond_the_bound(watched: Watched) -> None:

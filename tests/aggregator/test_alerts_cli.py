@@ -10,10 +10,10 @@ import pytest
 from aggregator.alerts import Alerts
 from aggregator.clearings import Clearings
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.policy import AlertPolicy
 from aggregator.store import RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ALERT_CHANNELS, AlertChannelRow
 from aggregator.store.sql import SqlStore
 from headway.ports import SystemClock

@@ -14,10 +14,10 @@ from aggregator.alerts import BUILT_IN, Alerts, EmailSettings, WebhookSettings
 from aggregator.alerts.alerts import as_json
 from aggregator.clearings import Clearings
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.policy import AlertPolicy
 from aggregator.store import RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ALERTS, AlertRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError

@@ -11,8 +11,8 @@ import pytest
 
 from aggregator.audit import COUNT, entries, problems, record
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.store import DeviceRow, MemoryStore, Store
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import AUDIT, QUARANTINED, QuarantineRow
 from aggregator.store.sql import SqlStore
 

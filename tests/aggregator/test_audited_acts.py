@@ -8,8 +8,8 @@ import pytest
 
 from aggregator.audit import entries, problems
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from tests.headway.bundles import small_variant
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from headway.arrays import Float32
 from headway.bundle.variant import Variant
@@ -70,7 +70,11 @@ class Devices:
         will = Outgoing(topic(FLEET, name, Kind.STATUS), Status(False, 1).encode(), retain=True)
         settings = MqttSettings(host="127.0.0.1", port=self.port, reconnect_min_s=0.05, reconnect_max_s=0.2)
         transport = MqttTransport(
-            settings, name, device_subscriptions(FLEET, name), will, lambda event: self.events.put((name, event))
+            settings,
+            name,
+            device_subscriptions(FLEET, name, variant().space),
+            will,
+            lambda event: self.events.put((name, event)),
         )
         self.members[name] = Device(name, messages, kind, transport)
         transport.start()

@@ -11,8 +11,8 @@ import pytest
 
 from aggregator.cli import main
 from aggregator.commands.devices import as_table
-from aggregator.config import sqlite_url
-from aggregator.registry import typed_row
+from aggregator.registry.derived import typed_row
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from aggregator.store.stored import DeviceRow
 from headway.maths.metrics import ClassificationSums

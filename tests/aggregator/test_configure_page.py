@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.registry import put_list_group
 from aggregator.store import DeviceRow, RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import SETTINGS_STATES, SettingsStateRow
 from aggregator.store.sql import SqlStore
 from headway.wire import ConfigurationState

@@ -10,7 +10,7 @@ import pytest
 from aggregator.core import BOOT
 from aggregator.effects import Effect
 from aggregator.policy import Limits, Method, Policy
-from aggregator.registry import typed_row
+from aggregator.registry.derived import typed_row
 from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics
 from headway.ports import Outgoing, Received

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from aggregator.config import sqlite_url
 from aggregator.enrolment.authority import FOLDER, KEY, Authority, Role, private_pem
 from aggregator.enrolment.enrolment import Broker, Enrolment, JoinRefused
 from aggregator.registry import put_filter_group
 from aggregator.store import Store
+from aggregator.store.location import sqlite_url
 from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import JOIN_CODES, MEMBERS, MemberRow
 from aggregator.store.sql import SqlStore

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.filters import Quantity, parse_filter
 from aggregator.registry import VOCABULARY
 from aggregator.store import RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from aggregator.store.stored import DeviceRow
 

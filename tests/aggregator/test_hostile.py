@@ -20,6 +20,7 @@ from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics, pack, to_arrays
 from headway.ports import Outgoing, Received
 from headway.tensors import encode_tensors
+from headway.wire.commands import CommandResult, CommandResults
 from headway.wire.configuration import ConfigurationState
 from headway.wire.fleet_prior import PriorRequest
 from headway.wire.health import Health
@@ -239,6 +240,7 @@ GENUINE = {
     Kind.EVENT: Event("drift", {"x": 1}).encode(),
     Kind.TRIAL: TrialReport("", 0, "none").encode(),
     Kind.HEAD_TRIAL: TrialReport("5" * 64, 2, "running").encode(),
+    Kind.COMMAND_RESULTS: CommandResults(("label",), (CommandResult("0" * 16, "done", {"counter": 3}, 1.5),)).encode(),
     Kind.CONFIGURATION_STATE: ConfigurationState(1, "trial", {"sync.interval_s": 5.5}, ("sync.interval_s",)).encode(),
     Kind.HEALTH: Health("on", 10, 10, 40.5, {"site": "north"}).encode(),
     Kind.REQUEST: b"{}",

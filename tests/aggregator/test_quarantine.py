@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.policy import Method, Policy
 from aggregator.store import StoredHead
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head

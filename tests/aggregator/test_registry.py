@@ -9,16 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.registry import (
-    Request,
-    device_view,
-    groups_of,
-    list_page,
-    put_list_group,
-    set_note,
-    set_tags,
-    typed_row,
-)
+from aggregator.registry import Request, device_view, groups_of, list_page, put_list_group, set_note, set_tags
+from aggregator.registry.derived import typed_row
 from aggregator.store import DeviceRow, MemoryStore, RegistryQuery, RegistryRow, Store
 from aggregator.store.rows import DAYS, QUARANTINED, QuarantineRow
 from aggregator.store.sql import SqlStore

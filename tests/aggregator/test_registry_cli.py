@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
-from aggregator.registry import typed_row
+from aggregator.registry.derived import typed_row
 from aggregator.store import DeviceRow, RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ATTRIBUTE, DAYS, GROUPS, NOTE, PROPERTIES, TAG, DayRow, GroupRow, PropertyRow
 from aggregator.store.sql import SqlStore
 from headway.printable import is_printable

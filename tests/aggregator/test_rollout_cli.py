@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aggregator.cli import main
-from aggregator.config import sqlite_url
 from aggregator.effects import Instant
 from aggregator.rollouts import Rollouts
 from aggregator.store import DeviceRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ROLLOUTS
 from aggregator.store.sql import SqlStore
 from headway.ports import SystemClock
@@ -74,6 +74,17 @@ def test_a_rollout_is_begun_shown_and_acted_on(state_dir: Path, capsys: pytest.C
     store.close()
     assert kept is not None
     assert kept.why.startswith("halt by local:")
+
+
+def test_a_stage_that_is_approved_before_anybody_looked_still_has_its_devices(
+    state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleet(state_dir, "start", "spring", str(state_dir / "two.hwb")) == 0
+    assert fleet(state_dir, "approve", "spring") == 0
+    tick(state_dir)
+    capsys.readouterr()
+    assert fleet(state_dir, "show", "spring") == 0
+    assert capsys.readouterr().out.count("sent") == 3
 
 
 def test_a_dry_run_says_who_and_when_and_writes_nothing(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

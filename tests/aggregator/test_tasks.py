@@ -9,7 +9,7 @@ from aggregator.commands.devices import as_table
 from aggregator.effects import Effect
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import AveragingPolicy, Method, Policy
-from aggregator.registry import typed_row
+from aggregator.registry.derived import typed_row
 from headway.bundle.head_weights import fold_frozen_head, target_scale, weights_over_unit_codes
 from headway.errors import BundleError
 from headway.maths.metrics import ClassificationSums

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.config import sqlite_url
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime

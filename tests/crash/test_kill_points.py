@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import Policy
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from edge_agent import file_at_hand, intake
 from edge_agent.answer_draft import AnswerDraft

@@ -14,9 +14,10 @@ from headway.durable import write_durably
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.maths.preprocessing import Preprocessing
+from headway.names import checked_name
 from headway.samples import read_samples
 from headway.tensors import decode_tensors, encode_tensors
-from headway.wire.topics import Kind, checked_name, parse_topic, topic
+from headway.wire.topics import Kind, parse_topic, topic
 from tests.arrays import assert_same
 
 

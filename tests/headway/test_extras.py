@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from converter.keys import generate_key, read_signer
 from headway.errors import RuntimeUnavailableError

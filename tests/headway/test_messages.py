@@ -21,6 +21,15 @@ from headway.maths.paired_loss import PairedLoss
 from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
 from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
+from headway.wire.commands import (
+    COMMANDS_MAX,
+    DETAIL_BYTES_MAX,
+    Command,
+    CommandResult,
+    CommandResults,
+    Commands,
+    results_that_fit,
+)
 from headway.wire.configuration import Configuration, ConfigurationState
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.health import Health
@@ -115,6 +124,20 @@ MESSAGES: dict[str, Message] = {
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "statistics-change.safetensors": StatisticsChange("wrist-1", 7, 15, 12, SHA256, small_tables(), HISTORY),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11, acked=2),
+    "commands.json": Commands(
+        (
+            Command("00f1e2d3c4b5a697", "label", {"window": "w-17", "class": "walk"}, 1.75e9),
+            Command("0123456789abcdef", "sync-now", {}, 1.75e9),
+        )
+    ),
+    "command-results-none.json": CommandResults(("label", "sync-now")),
+    "command-results.json": CommandResults(
+        ("label", "sync-now"),
+        (
+            CommandResult("00f1e2d3c4b5a697", "failed", {"problem": "'walk' is no class of this device"}, 1.7e9),
+            CommandResult("0123456789abcdef", "done", {"counter": 12, "acknowledged": 11}, 1.7e9),
+        ),
+    ),
     "trial-none.json": TrialReport("", 0, "none"),
     "trial.json": TrialReport(
         SHA256, 7, "running", PairedLoss(40, -65536, 655360000), PairedLoss(38, 3000, 90000000), 1.5, 2.25
@@ -160,6 +183,9 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics-change.safetensors": StatisticsChange.decode,
     "update.safetensors": Update.decode,
     "update-int8.safetensors": Update.decode,
+    "commands.json": Commands.decode,
+    "command-results-none.json": CommandResults.decode,
+    "command-results.json": CommandResults.decode,
     "trial-none.json": TrialReport.decode,
     "trial.json": TrialReport.decode,
     "event.json": Event.decode,
@@ -280,6 +306,41 @@ def test_sums_of_two_tasks_in_one_message_are_refused() -> None:
     mixed = Metrics(1, 1, label_sums(8), value_sums(0.5)).encode()
     with pytest.raises(RemoteError, match="two different tasks"):
         Metrics.decode(mixed, len(CLASSES))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Command("00F1E2D3C4B5A697", "label", {}, 1.0),
+        Command("00f1e2d3c4b5a69", "label", {}, 1.0),
+        Command("00f1e2d3c4b5a697", "Label", {}, 1.0),
+        Command("00f1e2d3c4b5a697", "", {}, 1.0),
+        Command("00f1e2d3c4b5a697", "label", {"window": "w" * 3000}, 1.0),
+        Command("00f1e2d3c4b5a697", "label", {}, -1.0),
+    ],
+)
+def test_a_command_of_another_form_is_refused(command: Command) -> None:
+    with pytest.raises(RemoteError):
+        Commands.decode(Commands((command,)).encode())
+
+
+def test_a_command_or_a_result_that_comes_twice_is_refused() -> None:
+    command, result = Command("00f1e2d3c4b5a697", "label", {}, 1.0), CommandResult("00f1e2d3c4b5a697", "done")
+    with pytest.raises(RemoteError, match="twice"):
+        Commands.decode(Commands((command, command)).encode())
+    with pytest.raises(RemoteError, match="twice"):
+        CommandResults.decode(CommandResults((), (result, result)).encode())
+    many = tuple(Command(f"{number:016x}", "label", {}, 1.0) for number in range(COMMANDS_MAX + 1))
+    with pytest.raises(RemoteError, match="at most 16"):
+        Commands.decode(Commands(many).encode())
+
+
+def test_a_message_takes_as_many_results_as_fit() -> None:
+    detail = {"log": ["x" * (DETAIL_BYTES_MAX - 20)]}
+    results = tuple(CommandResult(f"{number:016x}", "done", detail, 1.0) for number in range(8))
+    taken = results_that_fit(results)
+    assert 0 < len(taken) < 8
+    assert CommandResults.decode(CommandResults(("label",), taken).encode()).results == taken
 
 
 def write_missing() -> None:

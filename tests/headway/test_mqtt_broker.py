@@ -18,7 +18,7 @@ import pytest
 from headway.mqtt import MqttSettings
 from headway.mqtt.transport import MqttTransport
 from headway.ports import Connected, Delivered, Disconnected, Outgoing, Received, Response
-from headway.wire.topics import Kind, device_subscriptions, topic
+from headway.wire.topics import FROM_DEVICES, TO_DEVICES, Kind, device_subscriptions, topic
 from testbed.broker import Broker, BrokerFailed, free_port
 from testbed.certificates import Authority
 from tests.headway.test_mqtt import WILL, Events
@@ -163,13 +163,14 @@ def login(folder: Path, name: str) -> dict[str, object]:
 def test_password_and_access_list_of_the_howto(guarded_broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("secret\n")
     name = {"username": "wrist-1", "password_file": tmp_path / "p"}
-    subscriptions = device_subscriptions("plant", "wrist-1")
+    subscriptions = device_subscriptions("plant", "wrist-1", "5" * 64)
     with connection(guarded_broker, "plant.wrist-1", subscriptions, **name) as (transport, events):
         events.wait_for(Connected)
-        for kind in (Kind.STATUS, Kind.STATISTICS, Kind.UPDATE, Kind.REPORTED, Kind.METRICS, Kind.HEALTH, Kind.REQUEST):
+        for kind in FROM_DEVICES:
             transport.publish(Outgoing(topic("plant", "wrist-1", kind), b"x"))
             assert not events.wait_for(Delivered).refused  # type: ignore[union-attr]
-        for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD)):
+        told = [topic("plant", "wrist-1", kind) for kind in TO_DEVICES]
+        for forbidden in (topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "_all", Kind.HEAD), *told):
             transport.publish(Outgoing(forbidden, b"x"))
             event = events.wait_for(Delivered)
             assert isinstance(event, Delivered)
@@ -184,7 +185,10 @@ def test_the_howtos_access_list_lets_the_two_sides_meet(guarded_broker: Broker, 
     device = {"username": "wrist-1", "password_file": tmp_path / "p"}
     server = {"username": "aggregator", "password_file": tmp_path / "m"}
     with (
-        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1"), **device) as (up, seen),
+        connection(guarded_broker, "plant.wrist-1", device_subscriptions("plant", "wrist-1", "5" * 64), **device) as (
+            up,
+            seen,
+        ),
         connection(guarded_broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (
             down,
             heard,
@@ -208,7 +212,7 @@ def takes_over_nobody(
 ) -> None:
     """Whatever client id a device connects with, the others' connections stay, and what waits for them too."""
     statistics, ack = topic("plant", "wrist-2", Kind.STATISTICS), topic("plant", "wrist-2", Kind.ACK)
-    subscriptions = device_subscriptions("plant", "wrist-2")
+    subscriptions = device_subscriptions("plant", "wrist-2", "5" * 64)
     lasting: dict[str, object] = {"session_expiry_s": 600}
     with connection(broker, "headway-plant-aggregator", ("headway/v1/plant/+/statistics",), **server) as (down, heard):
         heard.wait_for(Connected)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.config import sqlite_url
+from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
 from headway.bundle.variant import TrainingRows, read_variant
 from headway.wire.messages import PublishedHead

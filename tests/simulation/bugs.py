@@ -13,10 +13,12 @@ from aggregator.effects import Effect, Instant
 from aggregator.service import Service
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
+from edge_agent.learner import Applied, LearnLabel, Operation, Prediction
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.ports import Claimed
 from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store.store import Changes, Store
+from edge_agent.trial import Trial
 from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
 from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
@@ -129,6 +131,34 @@ def reuses_the_epoch(config: AgentConfig, variant: Variant, store: Store, draw: 
     return open_agent(config, variant, store, lambda bits: zlib.crc32(config.device.encode()))
 
 
+class SavesTrialsLater(SimulatedStore):
+    """What a trial compared is saved with the next commit, not with the label's own."""
+
+    _late: dict[str, bytes] = {}  # noqa: RUF012 - replaced, never changed
+
+    def commit(self, changes: Changes) -> None:
+        rows = {name: value for name, value in changes.state.items() if name.startswith("trial/row/")}
+        kept = {name: value for name, value in changes.state.items() if name not in rows}
+        late = {name: value for name, value in self._late.items() if name not in changes.dropped}
+        super().commit(replace(changes, state=kept | late))
+        self._late = rows
+
+
+class TeachesTheDevice(Trial):
+    """A trial that has the device's learner answer once more, and lets it learn from that."""
+
+    def beside(self, operation: Operation) -> Applied:
+        if self.compares and isinstance(operation, LearnLabel):
+            operation = replace(operation, served=Prediction(operation.served.probability[:, ::-1].copy(), "frozen"))
+        return super().beside(operation)
+
+
+def teaches_the_device(config: AgentConfig, variant: Variant, store: Store, draw: Callable[[int], int]) -> Agent:
+    agent = open_agent(config, variant, store, draw)
+    agent.trial.__class__ = TeachesTheDevice
+    return agent
+
+
 class TakesUpdatesTwice(Aggregator):
     """Does not look whether it has an update already."""
 
@@ -185,5 +215,7 @@ BUGS = {
     "update taken twice": Build(core=TakesUpdatesTwice),
     "gap in updates accepted": Build(core=SkipsGaps),
     "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
+    "a trial saved apart from its label": Build(store=SavesTrialsLater),
+    "a trial that changes what is learned": Build(open_agent=teaches_the_device),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
 }

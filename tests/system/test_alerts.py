@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.config import sqlite_url
 from aggregator.store import RegistryRow
+from aggregator.store.location import sqlite_url
 from aggregator.store.rows import ALERT_CHANNELS, ALERT_EVENTS
 from aggregator.store.sql import SqlStore
 from headway.mqtt import MqttSettings

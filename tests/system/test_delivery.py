@@ -14,6 +14,7 @@ import pytest
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.bundle.variant import Variant, read_variant
+from headway.wire.topics import space_name
 from testbed.broker import Broker
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
@@ -79,6 +80,13 @@ def events_of(device: Device) -> str:
     return (device.folder / "log").read_text()
 
 
+def taken_up(device: Device) -> int:
+    """The version of the fleet's head that a device has."""
+    command = [str(BIN / "edge-agent"), "status", str(device.config), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return int(json.loads(result.stdout)["fleet_head_version"]) if result.returncode == 0 else 0
+
+
 def start(new_device: NewDevice, broker: Broker) -> Device:
     device = new_device("pump", broker, extra=TRIAL)
     device.start()
@@ -111,6 +119,50 @@ def test_a_new_release_takes_over_and_learning_goes_on(
     assert server.poll() is None
     assert device.stop() == 0
     assert learned(device, bundle) == expected(bundle, x, y)
+
+
+def test_a_canary_of_another_space_and_the_others_both_learn_and_both_get_heads(
+    new_device: NewDevice,
+    aggregator: StartAggregator,
+    fresh_broker: Broker,
+    bundle: Path,
+    fleet: Callable[..., str],
+) -> None:
+    server = aggregator(fresh_broker)
+    canary, pump = (new_device(name, fresh_broker, extra=TRIAL) for name in ("canary", "pump"))
+    other = release(bundle, 2, in_another_space)
+    space = read_variant(other).space
+    x, y = data(64, seed=23)
+    for device in (canary, pump):
+        device.start()
+    with heads_of(fresh_broker) as main, heads_of(fresh_broker, space_name(space)) as new:
+        wait_until(lambda: "canary" in fleet("devices"), "the canary to be known")
+        fleet("deliver", str(other), "--devices", "canary")
+        wait_until(lambda: state_of(fleet, "canary")["state"] == "there", "the canary to run release 2")
+        canary.drop("a", x=x[:16], y=y[:16])
+        pump.drop("a", x=x[16:32], y=y[16:32])
+        wait_until(lambda: (h := new()) is not None and h.samples == 16, "a head of the canary's space")
+        server.kill()
+        server.wait()
+        aggregator(fresh_broker)
+        canary.drop("b", x=x[32:48], y=y[32:48])
+        pump.drop("b", x=x[48:], y=y[48:])
+        wait_until(lambda: (h := new()) is not None and h.samples == 32, "all samples of the canary")
+        wait_until(lambda: (h := main()) is not None and h.samples == 32, "all samples of the others")
+        heads = {"canary": new(), "pump": main()}
+        for device, head in ((canary, heads["canary"]), (pump, heads["pump"])):
+            wait_until(lambda: taken_up(device) == getattr(head, "version", 0), "its head")  # noqa: B023
+    canaries, others = np.r_[0:16, 32:48], np.r_[16:32, 48:64]
+    for name, file, rows in (("canary", other, canaries), ("pump", bundle, others)):
+        found = heads[name]
+        assert found is not None
+        assert found.head.kernel.tobytes() + found.head.bias.tobytes() == solved_in_one_place(file, x[rows], y[rows])
+    table = {row["space"]: row for row in json.loads(fleet("heads", "--json"))}
+    assert {(row["samples"], row["devices"], row["state"]) for row in table.values()} == {(32, 1, "served")}
+    assert table[space]["bundle"] == "tiny 2.0.0"
+    for device in (canary, pump):
+        assert device.stop() == 0
+        assert "message-refused" not in events_of(device)
 
 
 def test_another_space_begins_anew_and_the_fleet_moves_there(

@@ -32,18 +32,18 @@ StartAggregator = Callable[[Broker], "subprocess.Popen[bytes]"]
 
 
 @contextmanager
-def heads_of(broker: Broker) -> Iterator[Callable[[], PublishedHead | None]]:
-    """Follow the published head like any client of the broker."""
+def heads_of(broker: Broker, readers: str = ALL) -> Iterator[Callable[[], PublishedHead | None]]:
+    """Follow the published head like any client of the broker; readers: of everybody, or of one feature space."""
     events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
     settings = MqttSettings(host=broker.host, port=broker.port, reconnect_max_s=0.5, session_expiry_s=0)
-    name = topic("test", ALL, Kind.HEAD)
-    transport = MqttTransport(settings, "watcher", (name,), Outgoing("watcher/gone", b""), events.put)
+    name = topic("test", readers, Kind.HEAD)
+    transport = MqttTransport(settings, f"watcher{readers}", (name,), Outgoing("watcher/gone", b""), events.put)
     newest: list[PublishedHead] = []
 
     def look() -> PublishedHead | None:
         while not events.empty():
             event = events.get()
-            if isinstance(event, Received):
+            if isinstance(event, Received) and event.payload:
                 newest.append(PublishedHead.decode(event.payload))
         return newest[-1] if newest else None
 

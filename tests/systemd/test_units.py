@@ -15,6 +15,8 @@ from headway.sd_notify import SystemdNotifier
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNITS = ("edge-agent.service", "headway-aggregator.service")
+JOINS = "headway-join-server.service"
+API = "headway-api.service"
 RENEWAL = ("edge-agent-renew.service", "edge-agent-renew.timer")
 EXPOSURE_MAX = 2.0
 # it runs as root for a second a day
@@ -38,14 +40,14 @@ def installed(tmp_path: Path) -> Path:
     for name in ("edge-agent", "edge-fleet"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
-    for unit in (*UNITS, *RENEWAL):
+    for unit in (*UNITS, API, JOINS, *RENEWAL):
         text = (FOLDER / unit).read_text().replace("/opt/headway", str(tmp_path / "opt"))
         (tmp_path / unit).write_text(text)
     return tmp_path
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [*UNITS, *RENEWAL])
+@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, *RENEWAL])
 def test_systemd_knows_every_key(installed: Path, unit: str) -> None:
     result = analyze("verify", "--recursive-errors=no", "--man=no", str(installed / unit))
     assert result.returncode == 0, result.stderr
@@ -62,7 +64,7 @@ def test_a_misspelt_key_would_be_found(installed: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize(
-    ("unit", "most"), [*((unit, EXPOSURE_MAX) for unit in UNITS), (RENEWAL[0], RENEWAL_EXPOSURE_MAX)]
+    ("unit", "most"), [*((unit, EXPOSURE_MAX) for unit in (*UNITS, API, JOINS)), (RENEWAL[0], RENEWAL_EXPOSURE_MAX)]
 )
 def test_exposure_is_low(unit: str, most: float) -> None:
     result = analyze("security", "--offline=true", "--no-pager", str(FOLDER / unit))
@@ -88,3 +90,17 @@ def test_the_example_configurations_are_valid_and_agree_with_the_units() -> None
         assert folder.parent == Path("/var/lib")
     assert "ReadWritePaths=/var/spool/headway\n" in (FOLDER / UNITS[0]).read_text()
     assert agent.sensor.spool_dir.is_relative_to("/var/spool/headway")
+
+
+def test_the_join_server_is_the_same_user_on_the_same_folder() -> None:
+    for line in ("DynamicUser=yes", "User=headway-aggregator", "StateDirectory=headway-aggregator", "UMask=0077"):
+        for unit in (UNITS[1], JOINS):
+            assert f"{line}\n" in (FOLDER / unit).read_text(), (line, unit)
+
+
+def test_the_api_is_the_aggregators_user_on_its_folder() -> None:
+    text, other = (FOLDER / API).read_text(), (FOLDER / UNITS[1]).read_text()
+    # a dynamic user is named after its unit, and units that name the same one share it
+    assert f"User={UNITS[1].removesuffix('.service')}\nDynamicUser=yes\n" in text
+    shared = [line for line in other.splitlines() if line.startswith(("StateDirectory", "UMask", "DynamicUser"))]
+    assert set(shared) <= set(text.splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.store.collection import Collection
+from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
 from aggregator.store.rows.alerts import (
     ALERT_ACTS,
     ALERT_CHANNELS,
@@ -20,6 +21,7 @@ from aggregator.store.rows.alerts import (
     SilenceRow,
 )
 from aggregator.store.rows.audit import AUDIT, AuditRow
+from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
 from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
@@ -50,6 +52,7 @@ from aggregator.store.rows.rollouts import (
     RolloutRow,
     TrialRow,
 )
+from aggregator.store.rows.spaces import SPACES, SpaceRow
 from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
 from aggregator.store.rows.tallies import TALLIES, TallyRow
 from aggregator.store.rows.twins import (
@@ -77,6 +80,8 @@ EVERY: tuple[Collection[Any], ...] = (
     AUDIT,
     CERTIFICATES,
     DAYS,
+    DEVICE_COMMANDS,
+    DONE_ACTS,
     GROUPS,
     HEAD_CANDIDATES,
     HEAD_TRIALS,
@@ -94,10 +99,14 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_PENDING,
     SETTINGS_REFUSED,
     SETTINGS_STATES,
+    SUPPORTED_COMMANDS,
     SILENCES,
+    SPACES,
     SUMS,
     TALLIES,
+    TOKENS,
     TRIALS,
+    USERS,
     WANTED_SETTINGS,
 )
 
@@ -112,6 +121,8 @@ __all__ = [
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
+    "DEVICE_COMMANDS",
+    "DONE_ACTS",
     "EVERY",
     "FLEET",
     "GROUP",
@@ -134,10 +145,14 @@ __all__ = [
     "SETTINGS_REFUSED",
     "SETTINGS_STATES",
     "SILENCES",
+    "SPACES",
     "SUMS",
+    "SUPPORTED_COMMANDS",
     "TAG",
     "TALLIES",
+    "TOKENS",
     "TRIALS",
+    "USERS",
     "WANTED_SETTINGS",
     "AlertActRow",
     "AlertChannelRow",
@@ -146,8 +161,10 @@ __all__ = [
     "AlertRuleRow",
     "AuditRow",
     "CertificateRow",
+    "CommandRow",
     "DayRow",
     "DeviceSinceRow",
+    "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
     "HeadTrialRow",
@@ -164,8 +181,12 @@ __all__ = [
     "SentSettingsRow",
     "SettingsStateRow",
     "SilenceRow",
+    "SpaceRow",
     "SumRow",
+    "SupportedCommandsRow",
     "TallyRow",
+    "TokenRow",
     "TrialRow",
+    "UserRow",
     "WantedSettingsRow",
 ]

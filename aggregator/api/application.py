@@ -1,0 +1,100 @@
+"""Puts the API together: one application over the settings and stores of a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
+
+import headway
+from aggregator.api.access_routes import access_routes
+from aggregator.api.alert_routes import alert_routes
+from aggregator.api.bounds import Bounds
+from aggregator.api.callers import Doorkeeper
+from aggregator.api.command_routes import command_routes
+from aggregator.api.desk import Desk
+from aggregator.api.device_routes import device_routes
+from aggregator.api.enrolment_routes import enrolment_routes
+from aggregator.api.history_routes import history_routes
+from aggregator.api.problems import RESPONSES, Problem, tell_problems
+from aggregator.api.rollout_routes import remove_uploads, rollout_routes
+from aggregator.api.settings_routes import settings_routes
+from aggregator.api.stores import Stores
+from aggregator.config import Settings
+from aggregator.store import Store
+from headway.ports import Clock
+
+OPENAPI_PATH = "/v1/openapi.json"
+DESCRIPTION = (
+    "Find, mark, enrol and update the devices of a fleet. Times are seconds since 1970, of the server's clock."
+)
+# routes that need no token, and what they need instead
+OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/login": [{"password": []}]}
+
+ROUTES = (
+    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, alert_routes, history_routes
+)  # fmt: skip
+
+
+class Api(FastAPI):
+    """The application, with a description that says how to ask and what a refusal looks like."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = _described(self)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock) -> Api:
+    """The API of a fleet. open_store: opens one more store, for one thread at a time."""
+    desk = Desk(settings, Stores(open_store), clock)
+    door = Doorkeeper.of(desk)
+    application = Api(
+        title="Headway", version=headway.__version__, description=DESCRIPTION, openapi_url=OPENAPI_PATH,
+        docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )  # fmt: skip
+    for add_routes in (
+        access_routes,
+        device_routes,
+        rollout_routes,
+        enrolment_routes,
+        settings_routes,
+        command_routes,
+        history_routes,
+        alert_routes,
+    ):
+        add_routes(application, desk, door)
+    tell_problems(application)
+    application.add_middleware(_bounds, settings=settings, clock=clock)
+    return application
+
+
+def clean_up(settings: Settings) -> None:
+    """Before it is served: take away what a process that was killed left of uploads."""
+    remove_uploads(settings.state_dir)
+
+
+def _bounds(application: ASGIApp, settings: Settings, clock: Clock) -> Bounds:
+    return Bounds(application, settings.api, clock)
+
+
+def _described(application: FastAPI) -> dict[str, Any]:
+    found = get_openapi(
+        title=application.title, version="1", description=application.description, routes=application.routes
+    )
+    parts = found["components"]
+    parts["schemas"]["Problem"] = Problem.model_json_schema()
+    for unused in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(unused, None)
+    parts["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"}
+    }  # fmt: skip
+    for path, operations in found["paths"].items():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["security"] = OTHER_SCHEMES.get(path, [{"token": []}])
+    return found

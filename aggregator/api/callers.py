@@ -1,0 +1,136 @@
+"""Who asks: a token, a share link, or a user whom a trusted proxy names; and whether their role suffices."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fastapi import Request
+
+from aggregator.access import Role
+from aggregator.access.passwords import hashed, matches
+from aggregator.api.bounds import MINUTE_S, address_of
+from aggregator.api.desk import Desk
+from aggregator.api.problems import Refusal
+from aggregator.operations import Caller, caller_of
+from aggregator.rates import Rates
+from aggregator.store.rows import USERS
+from headway.fields import nearest
+
+CHALLENGE = 'Bearer realm="headway"'
+# a page of another site can make a browser send a form, but not this header
+ACT_HEADER = "X-Requested-With"
+SHARE_QUERY = "share"
+SAFE = ("GET", "HEAD")
+
+
+def only_known_queries(request: Request) -> None:
+    """A dependency of every route: a misspelt filter must not list the whole fleet."""
+    route = request.scope["route"]
+    known = {parameter.alias for parameter in route.dependant.query_params} | {SHARE_QUERY}
+    for name in request.query_params:
+        if name not in known:
+            raise Refusal(422, f"query {name[:80]!r} means nothing here{nearest(name, tuple(sorted(known)))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """Says who a caller is, and how often they may ask."""
+
+    desk: Desk
+    users: Rates
+    attempts: Rates
+    hashing: threading.Lock
+    counting: threading.Lock
+
+    @classmethod
+    def of(cls, desk: Desk) -> Doorkeeper:
+        chosen = desk.settings.api
+        users, attempts = Rates(chosen.requests_per_minute, MINUTE_S), Rates(chosen.logins_per_address_minute, MINUTE_S)
+        return cls(desk, users, attempts, threading.Lock(), threading.Lock())
+
+    def needs(self, role: Role) -> Callable[[Request], Caller]:
+        """A dependency of routes that only callers with this role reach."""
+
+        def caller(request: Request) -> Caller:
+            found = self._caller(request)
+            if not found.role.may(role):
+                raise Refusal(403, f"this needs the role {role}; {found.user} has {found.role}")
+            with self.counting:
+                allowed = self.users.take(found.user, self.desk.clock.monotonic_s())
+            if not allowed:
+                limit = self.desk.settings.api.requests_per_minute
+                raise Refusal(429, f"more than {limit} requests a minute of one user", Retry_After="60")
+            only_known_queries(request)
+            return found
+
+        return caller
+
+    def by_password(self, request: Request) -> Caller:
+        """A dependency of the route at which users log in (RFC 7617)."""
+        self._count_attempt(request)
+        kind, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        try:
+            name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            name = colon = password = ""
+        if kind.lower() != "basic" or not colon:
+            raise Refusal(401, "give name and password (HTTP Basic)", WWW_Authenticate='Basic realm="headway"')
+        with self.desk.stores.one() as store, store.reading():
+            row = store.rows(USERS).get(name)
+        # one at a time, and never in a transaction: it takes long and much memory
+        with self.hashing:
+            right = matches(password, "" if row is None else row.password)
+        if row is None or not right:
+            raise Refusal(401, "name or password is wrong", WWW_Authenticate='Basic realm="headway"')
+        only_known_queries(request)
+        return Caller(row.name, Role(row.role))
+
+    def hashed(self, password: str) -> str:
+        """The digest of a new password. Raises ConfigError."""
+        with self.hashing:
+            return hashed(password)
+
+    def _caller(self, request: Request) -> Caller:
+        chosen = self.desk.settings.api
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer" and token:
+            return self._by_token(request, token.strip())
+        share = request.query_params.get(SHARE_QUERY, "")
+        if share:
+            found = self._by_token(request, share)
+            if found.role is not Role.SHARE:
+                raise Refusal(401, "only share links stand in addresses; send a token as Authorization: Bearer")
+            return found
+        named = request.headers.get(chosen.user_header, "")
+        peer = request.client.host if request.client is not None else ""
+        if named and chosen.trusts(peer):
+            if request.method not in SAFE and not request.headers.get(ACT_HEADER):
+                raise Refusal(403, f"an act through a proxy needs the header {ACT_HEADER}, against forged forms")
+            with self.desk.stores.one() as store, store.reading():
+                row = store.rows(USERS).get(named)
+            if row is not None:
+                return Caller(row.name, Role(row.role))
+            raise Refusal(403, f"the proxy names {named!r}, which is no user here; edge-fleet users add")
+        raise Refusal(401, "send a token as Authorization: Bearer; edge-fleet tokens create makes one",
+                      WWW_Authenticate=CHALLENGE)  # fmt: skip
+
+    def _by_token(self, request: Request, token: str) -> Caller:
+        with self.desk.stores.one() as store, store.reading():
+            found = caller_of(store, token, self.desk.clock.wall_s())
+        if found is None:
+            self._count_attempt(request)
+            raise Refusal(401, "the token is unknown, revoked or over", WWW_Authenticate=CHALLENGE)
+        # the link of a user is not the user: it looks, and its requests count for itself
+        return replace(found, user=f"share of {found.user}") if found.role is Role.SHARE else found
+
+    def _count_attempt(self, request: Request) -> None:
+        address = address_of(request.scope, self.desk.settings.api)
+        with self.counting:
+            allowed = self.attempts.take(address, self.desk.clock.monotonic_s())
+        if not allowed:
+            limit = self.desk.settings.api.logins_per_address_minute
+            raise Refusal(429, f"more than {limit} passwords or unknown tokens a minute", Retry_After="60")

@@ -1,0 +1,86 @@
+"""Implements `edge-fleet api`: the API of a fleet on uvicorn, in a process of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from aggregator.api.application import clean_up, create_app
+from aggregator.config import Settings
+from aggregator.registry import backfill
+from aggregator.store.sql import SqlStore
+from headway.errors import ConfigError, TransportError
+from headway.ports import Clock
+from headway.sd_notify import SystemdNotifier
+from headway.stopping import StopRequest
+
+# each may hold a body of a mebibyte before anybody has asked for its token
+CONNECTIONS_MAX = 128
+KEEP_ALIVE_S, GRACE_S = 15, 10
+
+
+def serve_api(settings: Settings, clock: Clock) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    Raises ConfigError for an address beyond this machine without TLS or a proxy, StoreError for a database that cannot
+    be opened, TransportError when the address cannot be had.
+    """
+    chosen = settings.api
+    if chosen.exposed:
+        raise ConfigError(
+            f"listen in [api] is {chosen.listen!r}, where tokens would travel in the clear; set cert_file and "
+            "key_file, or trusted_proxies, or listen on 127.0.0.1"
+        )
+    stop = StopRequest.on_signals()
+    first = SqlStore(settings.database)
+    with first.transaction():
+        backfill(first)
+    first.close()
+    clean_up(settings)
+    application = create_app(settings, lambda: SqlStore(settings.database), clock)
+    server = _Server(
+        uvicorn.Config(
+            application, host=chosen.listen, port=chosen.port, ssl_certfile=_text(chosen.cert_file),
+            ssl_keyfile=_text(chosen.key_file), log_level="warning", access_log=False, server_header=False,
+            proxy_headers=False,  # whom to believe about addresses is said in [api]
+            limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S,
+        ),
+        f"the API answers at http{'s' if chosen.cert_file else ''}://{chosen.listen}:{chosen.port}",
+        stop,
+    )  # fmt: skip
+    try:
+        server.run()
+    except SystemExit as error:
+        # uvicorn leaves so when it cannot listen; its own log line says why
+        raise TransportError(f"cannot listen on {chosen.listen}:{chosen.port}; set another port in [api]") from error
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and ends as our other programs do: told to stop, it leaves with 0."""
+
+    def __init__(self, config: uvicorn.Config, greeting: str, stop: StopRequest) -> None:
+        super().__init__(config)
+        self._greeting, self._stop = greeting, stop
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        self._stop.wake_with(self._end)
+        self.should_exit = self._stop.requested
+        yield
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            SystemdNotifier.from_environment().ready("answering")
+            print(self._greeting, flush=True)
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,64 @@
+"""Implements `edge-fleet backup` and `edge-fleet restore`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aggregator.audit import local_user, record
+from aggregator.backup import Contents, make_backup, restore
+from aggregator.commands.alone import alone
+from aggregator.commands.place import Place
+from aggregator.store import schema
+from aggregator.store.sql import SqlStore
+from headway.errors import StoreError
+from headway.ports import Clock
+from headway.printable import printable
+
+UNDONE_SHOWN_MAX = 20
+# acts that nothing of the fleet follows from
+OF_NO_EFFECT = frozenset({"backup", "restore"})
+
+
+def back_up(file: Path, with_keys: bool, place: Place, clock: Clock) -> None:
+    """``edge-fleet backup``: one file, in which nothing is half written. A store of an older schema stays as it is."""
+    database, now_s = place.database_file(), clock.wall_s()
+    if not database.exists():
+        raise StoreError(f"no aggregator has stored anything in {database.parent}; give --state-dir or --config")
+    contents = make_backup(file, place.folder(), database, with_keys, place.fleet, now_s)
+    if contents.schema == schema.SCHEMA:
+        # opening another one would bring it up to date, and a backup may be made so that there is a way back
+        store = SqlStore(f"sqlite:///{database.absolute()}")
+        with store.transaction():
+            record(store, local_user(), "backup", file.name, now_s, with_keys=with_keys)
+        store.close()
+    keys = "with the keys of the fleet's authority" if contents.has_keys else "without keys"
+    print(printable(f"{file}: {_size(contents)} MB, {keys}; edge-fleet restore puts it back"))
+
+
+def restore_backup(file: Path, place: Place, clock: Clock) -> None:
+    """``edge-fleet restore``. Raises StoreError while the service, or another program, has the store open."""
+    database, folder = place.database_file(), place.folder()
+    with alone(folder):
+        done = restore(file, folder, database, place.fleet, local_user(), clock.wall_s())
+    print(printable(f"restored {database} as it was on {_moment(done.contents.created_s)}: {done.devices} devices"))
+    if done.kept is not None:
+        print(printable(f"the store before is kept as {done.kept}"))
+    undone = [row for row in done.undone if row.act not in OF_NO_EFFECT]
+    if undone:
+        print("what was done to the fleet since then, and may have to be done again:")
+    for row in undone[:UNDONE_SHOWN_MAX]:
+        print(printable(f"  {_moment(row.at_s)}  {row.who}  {row.act} {row.subject}"))
+    if len(undone) > UNDONE_SHOWN_MAX:
+        print(f"  and {len(undone) - UNDONE_SHOWN_MAX} more; edge-fleet audit shows them")
+    for remark in done.remarks:
+        print(printable(remark))
+    print("start the service: devices report again what the backup does not know")
+
+
+def _size(contents: Contents) -> str:
+    return f"{sum(entry.size for entry in contents.files) / 1e6:.1f}"
+
+
+def _moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,58 @@
+"""Implements `edge-fleet events` and `edge-fleet refusals`: what devices told of themselves, and what was not taken."""
+
+from __future__ import annotations
+
+import json
+
+from aggregator.commands.moments import moment
+from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.store import UNKNOWN_DEVICE, EventRow, RefusalRow, Store
+from headway.fields import JsonValue
+from headway.printable import printable
+
+EVENT_HEADER = ("AT", "DEVICE", "EVENT", "DETAIL")
+REFUSAL_HEADER, NUMBERS = ("DEVICE", "REASON", "COUNT", "LAST", "PROBLEM"), frozenset({"COUNT"})
+EVENTS_KEPT_MAX = 1_000_000
+
+
+def list_events(store: Store, device: str, name: str, count_max: int, in_json: bool) -> None:
+    """``edge-fleet events``, newest first. device, name: '' for all."""
+    with store.transaction():
+        every = store.events(EVENTS_KEPT_MAX if device or name else count_max)
+    rows = [row for row in every if device in ("", row.device) and name in ("", row.name)][:count_max]
+    if in_json:
+        print_json_rows([plain_event(row) for row in rows])
+    elif rows:
+        lines = [tuple(map(printable, (moment(row.received_s), row.device, row.name, row.detail))) for row in rows]
+        print_table(EVENT_HEADER, lines, aligned([EVENT_HEADER, *lines]), frozenset())
+    else:
+        print("no event is like that" if device or name else "no device has told of an event yet")
+
+
+def list_refusals(store: Store, in_json: bool) -> None:
+    """``edge-fleet refusals``: of each device and reason how often, and the last problem; the newest first."""
+    with store.transaction():
+        rows = sorted(store.refusals(), key=lambda row: (-row.last_s, row.device, row.reason))
+    if in_json:
+        print_json_rows([plain_refusal(row) for row in rows])
+    elif rows:
+        lines = [tuple(map(printable, (row.device or "-", row.reason, str(row.count), moment(row.last_s), row.problem)))
+                 for row in rows]  # fmt: skip
+        print_table(REFUSAL_HEADER, lines, aligned([REFUSAL_HEADER, *lines]), NUMBERS)
+    else:
+        print("nothing was refused yet")
+
+
+def plain_event(row: EventRow) -> JsonValue:
+    """Plain values, for JSON. The detail is JSON of the device, or text."""
+    try:
+        detail: JsonValue = json.loads(row.detail)
+    except ValueError:
+        detail = row.detail
+    return {"received_s": row.received_s, "device": row.device, "event": row.name, "detail": detail}
+
+
+def plain_refusal(row: RefusalRow) -> JsonValue:
+    """The same of a refusal; `device` is null for senders that are not in the fleet."""
+    device = None if row.device == UNKNOWN_DEVICE else row.device
+    return {"device": device, "reason": row.reason, "count": row.count, "last_s": row.last_s, "problem": row.problem}

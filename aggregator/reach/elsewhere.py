@@ -1,0 +1,286 @@
+"""Reaches a fleet elsewhere, through its API: an act is sent again when no answer came, and done once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from aggregator.access import Role
+from aggregator.operations import (
+    DayView,
+    DeliveryView,
+    DeviceInFull,
+    GroupView,
+    RolloutDeviceView,
+    RolloutView,
+    SilenceWanted,
+    TokenView,
+    UserView,
+    described,
+)
+from aggregator.registry import DeviceView, Page, Request
+from aggregator.rollouts import Act, Plan, StageForecast
+from aggregator.store import DeliveryRow, RefusalRow, RegistryRow
+from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from headway.errors import ConfigError, ConflictError, RemoteError, StoreError, TransportError, UnknownNameError
+from headway.fields import canonical_json
+from headway.wire import SettingValue
+from headway_client import ApiError, ApiUnreachable, Client
+
+if TYPE_CHECKING:
+    from aggregator.operations.enrolment import CertificateView
+    from headway_client import models
+
+PAGE = 1000
+ATTEMPTS = 3
+FAMILIES: dict[int, type[ConfigError | StoreError | TransportError]] = {
+    404: UnknownNameError, 409: ConflictError, 429: TransportError, 500: StoreError, 503: StoreError
+}  # fmt: skip
+
+
+class _Client(Client):
+    """Errors of our own families, and acts with a key, so that they can be sent again."""
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        given = dict(headers or {})
+        if method != "GET":
+            given.setdefault("Idempotency-Key", secrets.token_hex(16))
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return super().ask(method, path, query, body, given)
+            except ApiError as error:
+                raise FAMILIES.get(error.status, ConfigError)(error.detail) from error
+            except ApiUnreachable as error:
+                if attempt == ATTEMPTS:
+                    raise TransportError(str(error)) from error
+        raise TransportError(f"no answer to {method} {path}")
+
+
+class RemoteFleet:
+    """Implements `Fleet`. Raises ConfigError for a URL that is none or would carry the token in the clear."""
+
+    def __init__(self, url: str, token: str, ca_file: Path | None = None) -> None:
+        try:
+            self._client = _Client(url, token, ca_file=ca_file)
+        except ValueError as error:
+            raise ConfigError(f"--server: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"--ca-file {ca_file}: {error.strerror or error}") from error
+
+    def device_page(self, request: Request) -> Page:
+        found: list[DeviceView] = []
+        after, wanted = request.after, request.count_max
+        while True:
+            limit = PAGE if wanted is None else min(PAGE, wanted - len(found))
+            page = self._client.list_devices(filter=request.filter, sort=request.sort, after=after, limit=limit)
+            found += map(_device, page["devices"])
+            after = page["next"]
+            if not after or (wanted is not None and len(found) >= wanted):
+                return Page(found, after)
+
+    def device(self, name: str, days_max: int) -> DeviceInFull:
+        told = self._client.show_device(name, days=days_max)
+        days = tuple(DayView(**day) for day in told["days"])
+        return DeviceInFull(_device(cast("models.Device", told)), tuple(told["groups"]), days)
+
+    def refusals(self) -> list[RefusalRow]:
+        return [RefusalRow(**row) for row in self._client.list_refusals()]
+
+    def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:
+        body: models.Tagging = {"devices": [*devices], "filter": wanted, "set": {**given}, "unset": [*unset]}
+        return len(self._client.tag_devices(body)["devices"])
+
+    def note(self, name: str, text: str) -> None:
+        self._client.put_note(name, {"text": text})
+
+    def groups(self) -> list[GroupView]:
+        return [GroupView(**group) for group in self._client.list_groups()]
+
+    def save_group(self, name: str, wanted: str) -> GroupView:
+        return _group(self._client.put_group(name, {"filter": wanted}))
+
+    def change_list(self, name: str, add: Sequence[str], remove: Sequence[str]) -> GroupView:
+        return _group(self._client.change_group(name, {"add": [*add], "remove": [*remove]}))
+
+    def forget_group(self, name: str) -> None:
+        self._client.delete_group(name)
+
+    def readmit(self, name: str) -> None:
+        self._client.readmit_device(name)
+
+    def remove(self, name: str) -> None:
+        self._client.remove_device(name)
+
+    def is_removed(self, name: str) -> bool:
+        try:
+            self._client.show_device(name, days=0)
+        except UnknownNameError:
+            return True
+        return False
+
+    def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
+        row = described(bundle, public_key, 0.0)  # refused here, before it travels
+        self._client.upload_bundle(bundle.read_bytes())
+        return row
+
+    def order(self, row: DeliveryRow, devices: Sequence[str], everybody: bool) -> int:
+        body: models.Order = {"bundle": row.sha256 or None, "devices": [*devices], "everybody": everybody}
+        return self._client.order_bundle(body)["devices"]
+
+    def deliveries(self) -> list[DeliveryView]:
+        return [DeliveryView(**row) for row in self._client.list_deliveries()]
+
+    def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
+        self._client.begin_rollout({"name": name, "bundle": row.sha256, "plan": plan.plain()})
+
+    def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
+        stages = self._client.forecast_rollout({"name": name, "plan": plan.plain()})
+        return [replace(StageForecast(**cast("Any", stage)), devices=tuple(stage["devices"])) for stage in stages]
+
+    def rollouts(self) -> list[RolloutView]:
+        return [RolloutView(**rollout) for rollout in self._client.list_rollouts()]
+
+    def rollout(self, name: str) -> tuple[RolloutView, list[RolloutDeviceView]]:
+        devices = [RolloutDeviceView(**device) for device in self._client.list_rollout_devices(name)]
+        return RolloutView(**self._client.show_rollout(name)), devices
+
+    def act_on_rollout(self, name: str, act: Act, remark: str) -> None:
+        self._client.act_on_rollout(name, cast("models.Steering", {"act": str(act), "remark": remark}))
+
+    def new_code(self, device: str, groups: Sequence[str], reusable: bool, count_max: int, expires: str) -> str:
+        body: models.CodeWanted = {
+            "device": device or None, "groups": [*groups], "reusable": reusable, "count_max": count_max,
+            "expires": expires,
+        }  # fmt: skip
+        return self._client.create_join_code(body)["code"]
+
+    def revoke(self, device: str) -> int:
+        return self._client.revoke_device(device)["certificates"]
+
+    def certificates(self) -> list[CertificateView]:
+        from aggregator.operations.enrolment import CertificateView
+
+        return [CertificateView(**row) for row in self._client.list_certificates()]
+
+    def audit(self) -> list[AuditRow]:
+        rows: list[AuditRow] = []
+        after = 0
+        while True:
+            page = self._client.list_audit(after=after, limit=PAGE)
+            rows += [
+                replace(AuditRow(**cast("Any", entry)), detail=canonical_json(entry["detail"]).decode())
+                for entry in page["entries"]
+            ]
+            after = page["next"]
+            if not after:
+                return rows
+
+    def audit_problems(self) -> list[str]:
+        return self._client.check_audit()["problems"]
+
+    def configure(
+        self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
+    ) -> Mapping[str, SettingValue]:
+        body = {"scope": scope, "name": name, "set": {**values}, "unset": [*unset], "priority": priority}
+        return self._client.change_settings(cast("models.SettingsChange", body))
+
+    def wanted_settings(self) -> list[models.WantedSettings]:
+        return self._client.list_settings()
+
+    def device_settings(self, name: str) -> models.DeviceSettings:
+        return self._client.show_settings(name)
+
+    def alerts(self, closed_too: bool) -> list[tuple[AlertRow, bool]]:
+        found = []
+        for told in self._client.list_alerts(closed=closed_too):
+            given = {name: value for name, value in told.items() if name != "silenced"}
+            found.append((AlertRow(**cast("Any", given), absent_s=0.0), told["silenced"]))
+        return found
+
+    def channel_problems(self) -> list[str]:
+        return self._client.list_alert_problems()
+
+    def acknowledge(self, number: int, remark: str) -> str:
+        return self._client.acknowledge_alert(str(number), {"remark": remark})["subject"]
+
+    def alert_rules(self) -> list[models.Rule]:
+        return self._client.list_alert_rules()
+
+    def set_alert_rule(
+        self, name: str, looks_at: Mapping[str, str], severity: str | None, for_s: float | None, enabled: bool | None
+    ) -> bool:
+        if len(looks_at) > 1:
+            raise ConfigError("a rule looks at one thing; give one of --devices, --certificates-within and --rollouts")
+        body: dict[str, Any] = {"severity": severity, "for_s": for_s, "enabled": enabled}
+        for watches, condition in looks_at.items():
+            body |= {"watches": watches, "condition": condition}
+        return self._client.change_alert_rule(name, cast("models.RuleWanted", body))["enabled"]
+
+    def forget_alert_rule(self, name: str) -> bool:
+        self._client.delete_alert_rule(name)
+        return any(rule["name"] == name for rule in self.alert_rules())
+
+    def silence(self, wanted: SilenceWanted) -> SilenceRow:
+        return SilenceRow(**self._client.silence_alerts(cast("models.Quiet", asdict(wanted))))
+
+    def end_silence(self, number: int) -> None:
+        self._client.end_silence(str(number))
+
+    def silences(self) -> list[SilenceRow]:
+        return [SilenceRow(**row) for row in self._client.list_silences()]
+
+    def users(self) -> list[UserView]:
+        return [UserView(**user) for user in self._client.list_users()]
+
+    def put_user(self, name: str, role: Role | None, password: str | None, new: bool) -> UserView:
+        known = {view.user: view for view in self.users()}
+        if new and name in known:
+            raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
+        if not new and name not in known:
+            raise UnknownNameError(f"no user {name!r}; `edge-fleet users list` lists them")
+        wanted = role or (Role.VIEWER if new else Role(known[name].role))
+        body = cast("models.UserWanted", {"role": str(wanted), "password": password})
+        return UserView(**self._client.put_user(name, body))
+
+    def remove_user(self, name: str) -> None:
+        self._client.delete_user(name)
+
+    def tokens(self) -> list[TokenView]:
+        return [TokenView(**token) for token in self._client.list_tokens()]
+
+    def new_token(self, user: str, label: str, role: Role | None, expires: str) -> str:
+        me = self._client.show_me()["user"]
+        if user != me:
+            raise ConfigError(f"through the API everybody makes their own tokens: {me!r} cannot make one for {user!r}")
+        wanted = {"label": label, "role": None if role is None else str(role), "expires": expires}
+        return self._client.create_token(cast("models.TokenWanted", wanted))["token"]
+
+    def revoke_token(self, id: str) -> None:
+        self._client.revoke_token(id)
+
+
+def _group(told: models.Group) -> GroupView:
+    return GroupView(told["group"], told["kind"], told["devices"], told["filter"])
+
+
+def _device(told: models.Device) -> DeviceView:
+    given = {each.name: told[each.name] for each in fields(RegistryRow) if each.name in told}  # type: ignore[literal-required]
+    try:
+        row = RegistryRow(**given)
+    except TypeError as error:
+        raise RemoteError(f"the server tells of a device in a way that this program does not know: {error}") from error
+    named = f"{row.bundle} {row.bundle_version}".strip()
+    return DeviceView(
+        RegistryRow(**given | {"bundle_and_version": named}), told["tags"], told["attributes"], told["note"],
+        told["quarantined"],
+    )  # fmt: skip

@@ -1,0 +1,7 @@
+"""Commands to devices: asked for, sent to those that know them, with a result or an end at their deadline."""
+
+from aggregator.remote_commands.asking import ARGUMENTS, ask, commands_of, supported_by
+from aggregator.remote_commands.remote_commands import RemoteCommands
+from aggregator.remote_commands.states import ASKED, OPEN, SENT
+
+__all__ = ["ARGUMENTS", "ASKED", "OPEN", "SENT", "RemoteCommands", "ask", "commands_of", "supported_by"]

@@ -1,0 +1,106 @@
+"""Sends commands to devices, takes their results, and ends at its deadline what was not answered.
+
+    asked -> (the device knows it) -> sent, with all others that are open, retained -> done, failed or expired
+
+The retained list is what the device is to do, whole, so that a message which is lost or comes twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from aggregator.effects import Effect, Instant
+from aggregator.remote_commands.asking import commands_of, supported_by
+from aggregator.remote_commands.states import ASKED, OPEN, SENT
+from aggregator.store import Store
+from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
+from headway.fields import canonical_json
+from headway.ports import Outgoing
+from headway.wire import EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
+
+# commands of a device that are kept once they have ended, the newest
+ENDED_MAX = 50
+SILENT = "no answer came before the deadline; should one come later, it is shown in place of this"
+NEVER_SENT = "the device was not sent it: its edge-agent is older and takes no commands, or was not here since"
+
+
+class RemoteCommands:
+    """Of one fleet. Construct it, and call every method, inside a transaction of the store.
+
+    admit: makes sure that a device is known.
+    """
+
+    def __init__(self, fleet: str, store: Store, admit: Callable[[str, Instant], object]) -> None:
+        self._fleet, self._store, self._admit = fleet, store, admit
+        # devices whose list is to go out
+        self._changed: dict[str, None] = {}
+
+    def on_results(self, device: str, payload: bytes, now: Instant) -> None:
+        """A device tells what it can do and what became of commands. Raises RemoteError."""
+        told = CommandResults.decode(payload)
+        self._admit(device, now)
+        names = canonical_json(list(told.supported)).decode()
+        known = self._store.rows(SUPPORTED_COMMANDS).get(device)
+        if known is None or known.names != names:
+            self._store.rows(SUPPORTED_COMMANDS).put(SupportedCommandsRow(device, names))
+        for result in told.results:
+            self._take(device, result, now)
+        if told.results:
+            self._changed[device] = None  # what is no longer listed has arrived
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Whatever was asked for, and whatever has come to its deadline."""
+        rows = [row for state in OPEN for row in self._store.rows(DEVICE_COMMANDS).where(state=state)]
+        for row in sorted(rows, key=lambda row: row.number):
+            if now.wall_s >= row.deadline_s:
+                why = SILENT if row.state == SENT else NEVER_SENT
+                self._put(row, EXPIRED, canonical_json({"problem": why}).decode(), now)
+                continue
+            supported = supported_by(self._store, row.device)
+            if row.state != ASKED or supported is None:
+                continue
+            if row.name in supported:
+                self._put(row, SENT, "{}", now)
+            else:
+                detail = {"problem": f"the device knows no command {row.name}"}
+                self._put(row, FAILED, canonical_json(detail).decode(), now)
+        return self.take()
+
+    def again(self) -> None:
+        """The broker may have lost what it retained."""
+        self._changed.update((row.device, None) for row in self._store.rows(DEVICE_COMMANDS).where(state=SENT))
+
+    def forget(self, device: str) -> None:
+        """The device was removed; should it come back, it is a new one."""
+        self._changed.pop(device, None)
+        self._store.rows(DEVICE_COMMANDS).remove(device)
+        self._store.rows(SUPPORTED_COMMANDS).remove(device)
+
+    def take(self) -> list[Effect]:
+        """The lists that have changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return [self._message(device) for device in changed]
+
+    def _take(self, device: str, result: CommandResult, now: Instant) -> None:
+        """What a device says ends a command, once. One that came late was done all the same."""
+        row = self._store.rows(DEVICE_COMMANDS).get(device, result.id)
+        if row is None or not (row.state in OPEN or (row.state == EXPIRED and result.state != EXPIRED)):
+            return
+        self._put(row, result.state, canonical_json(dict(result.detail)).decode(), now)
+
+    def _put(self, row: CommandRow, state: str, detail: str, now: Instant) -> None:
+        rows = self._store.rows(DEVICE_COMMANDS)
+        rows.put(replace(row, state=state, detail=detail, since_s=now.wall_s))
+        self._changed[row.device] = None
+        if state in OPEN:
+            return
+        ended = [one for one in commands_of(self._store, row.device) if one.state not in OPEN]
+        for old in ended[:-ENDED_MAX]:
+            rows.remove(old.device, old.id)
+
+    def _message(self, device: str) -> Outgoing:
+        sent = [row for row in commands_of(self._store, device) if row.state == SENT]
+        commands = tuple(Command(row.id, row.name, json.loads(row.arguments), row.deadline_s) for row in sent)
+        return Outgoing(topic(self._fleet, device, Kind.COMMANDS), Commands(commands).encode(), retain=True)

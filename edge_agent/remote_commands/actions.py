@@ -1,0 +1,126 @@
+"""Does what a command says. Each action returns what came of it, or None where it is not done yet.
+
+Nothing here commits: the result and the effect are saved together (remote_commands.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edge_agent.agent import Agent
+from edge_agent.effects import LabelCounts
+from edge_agent.training import Training
+from headway.class_changes import ClassChanges
+from headway.errors import DataError
+from headway.fields import Fields, JsonValue, nearest
+from headway.maths import Task
+from headway.ports import Clock
+from headway.wire import Command
+
+WINDOWS_ASKED_MAX = 256
+
+Detail = dict[str, JsonValue]
+
+
+class Actions:
+    """Of one device. sync: sends what else there is to tell; diagnose: tells of the device, in bounded bytes."""
+
+    def __init__(
+        self, clock: Clock, agent: Agent, training: Training, sync: Callable[[], None], diagnose: Callable[[], Detail]
+    ) -> None:
+        self._clock, self._agent, self._training = clock, agent, training
+        self._sync, self._diagnose = sync, diagnose
+        # labels that were learned when a training that goes on was asked for, by the command's id
+        self._began_at: dict[str, int] = {}
+        self._known: Mapping[str, Callable[[Command, Fields], Detail | None]] = {
+            "sync-now": self._sync_now,
+            "train-now": self._train_now,
+            "ask-for-labels": self._ask_for_labels,
+            "label": self._label,
+            "restart": self._restart,
+            "diagnostics": self._diagnostics,
+        }
+        self.restart = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Commands that this device can do."""
+        return tuple(self._known)
+
+    def do(self, command: Command) -> Detail | None:
+        """Raises DataError where it cannot be done; then nothing has changed."""
+        action = self._known.get(command.name)
+        if action is None:
+            raise DataError(f"this device knows no command {command.name!r}{nearest(command.name, self.names)}")
+        fields = Fields(command.arguments, f"command {command.name}", DataError)
+        return action(command, fields)
+
+    def obstacle(self, command: Command) -> Detail:
+        """Why a command was not done in time."""
+        begun = self._began_at.pop(command.id, None)
+        if begun is None:
+            return {}
+        waiting = len(self._agent.labelling.queue)
+        return {"learned": self._agent.learner.labels - begun, "waiting": waiting, "problem": self._training.obstacle}
+
+    def _sync_now(self, command: Command, fields: Fields) -> Detail:
+        fields.finish()
+        self._agent.uplink.hurry()
+        self._agent.outbox.restart()
+        self._sync()
+        state = self._agent.sync_state
+        return {"counter": state.counter, "acknowledged": state.acked}
+
+    def _train_now(self, command: Command, fields: Fields) -> Detail | None:
+        """Done when no label waits any more; how many are learned a turn is the policy's matter, as always."""
+        fields.finish()
+        begun = self._began_at.setdefault(command.id, self._agent.learner.labels)
+        if len(self._agent.labelling.queue):
+            self._training.demand()
+            return None
+        del self._began_at[command.id]
+        return {"learned": self._agent.learner.labels - begun}
+
+    def _ask_for_labels(self, command: Command, fields: Fields) -> Detail:
+        count = fields.integer("count", 16, low=1, high=WINDOWS_ASKED_MAX)
+        fields.finish()
+        return {"windows": list[JsonValue](self._agent.event_log.ask(self._clock.wall_s(), count))}
+
+    def _label(self, command: Command, fields: Fields) -> Detail:
+        """A label of a window that the device remembers, by name; as one that comes in a file of the spool."""
+        window, name = fields.text("window"), fields.text("class")
+        fields.finish()
+        learner = self._agent.learner
+        if learner.task is not Task.CLASSIFICATION:
+            raise DataError(
+                f"a command gives a class, but this model is for {learner.task}; put the label into the spool"
+            )
+        if self._agent.windows.get(window) is None:
+            raise DataError(f"this device does not remember window {window!r} (horizon_rows)")
+        if name not in learner.classes or name in learner.removed:
+            if not learner.settings.new_classes:
+                known = tuple(each for each in learner.classes if each not in learner.removed)
+                raise DataError(f"{name!r} is no class of this device{nearest(name, known)}")
+            learner.names.check(ClassChanges(add=(name,)))
+            self._agent.add_class(name)
+        self._training.grant()
+        counts = self._agent.label([window], np.array([learner.classes.index(name)]))
+        self._agent.event_log.record(self._clock.wall_s())
+        return {"label": outcome_of(counts)}
+
+    def _restart(self, command: Command, fields: Fields) -> Detail:
+        fields.finish()
+        self.restart = True
+        return {}
+
+    def _diagnostics(self, command: Command, fields: Fields) -> Detail:
+        fields.finish()
+        return self._diagnose()
+
+
+def outcome_of(counts: LabelCounts) -> str:
+    """What became of one label."""
+    names = ("learned", "waiting", "repeated", "corrected", "unknown")
+    return next((name for name in names if getattr(counts, name)), "unchanged")

@@ -1,0 +1,604 @@
+"""What the API is sent and answers. Written by python -m scripts.api; do not edit."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Acknowledgement(TypedDict):
+    """What somebody says who looks after an alert."""
+
+    remark: NotRequired[str]
+
+
+Act = Literal["pause", "resume", "approve", "halt", "roll-back"]
+
+
+class Alert(TypedDict):
+    """An alert; moments are wall clock, 0: not yet."""
+
+    number: int
+    rule: str
+    subject: str
+    severity: str
+    state: str
+    summary: str
+    since_s: float
+    opened_s: float
+    closed_s: float
+    told: bool
+    acknowledged_by: str
+    remark: str
+    acknowledged_s: float
+    silenced: bool
+
+
+class Asked(TypedDict):
+    """An act that the running service carries out within its housekeeping interval."""
+
+    asked: str
+    subject: str
+
+
+class AuditCheck(TypedDict):
+    """What is wrong with the chain of the audit log; nothing when it holds."""
+
+    problems: list[str]
+    entries: int
+    sha256: str
+
+
+class AuditEntry(TypedDict):
+    """An entry of the audit log."""
+
+    number: int
+    who: str
+    act: str
+    subject: str
+    detail: dict[str, Any]
+    at_s: float
+    sha256: str
+
+
+class AuditPage(TypedDict):
+    """Entries, the oldest first. next: for `after`, 0 behind the last."""
+
+    entries: list[AuditEntry]
+    next: int
+
+
+class Beginning(TypedDict):
+    """A rollout. plan: the tables of a plan (docs/howto/roll-out.md) as JSON; none for 5 %, 25 %, all."""
+
+    name: str
+    bundle: str
+    plan: NotRequired[dict[str, Any] | None]
+
+
+class Bundle(TypedDict):
+    """A bundle that is kept to be handed out."""
+
+    sha256: str
+    size: int
+    name: str
+    version: str
+    release: int
+    space: str
+
+
+class CertificateView(TypedDict):
+    """A certificate of a device, as in `CertificateRow`; state: ``good``, ``over`` or ``revoked``."""
+
+    serial: str
+    device: str
+    groups: str
+    code_sha256: str
+    key_sha256: str
+    certificate: str
+    issued_s: float
+    expires_s: float
+    revoked_s: float
+    state: str
+
+
+class CodeWanted(TypedDict):
+    """A code for one device, or a reusable one. expires: 30m, 24h or 7d from now."""
+
+    device: NotRequired[str | None]
+    groups: NotRequired[list[str]]
+    reusable: NotRequired[bool]
+    count_max: NotRequired[int]
+    expires: NotRequired[str]
+
+
+class CommandWanted(TypedDict):
+    """A command to one device. expires: 30m, 24h or 7d from now; after that it is not begun any more."""
+
+    name: str
+    arguments: NotRequired[dict[str, int | str]]
+    expires: NotRequired[str]
+
+
+class DayView(TypedDict):
+    """What a device did on a day (UTC, year-month-day). Accuracies are of that day's labels, None without any."""
+
+    day: str
+    labels: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    bytes: int
+
+
+class DeliveryView(TypedDict):
+    """A device's order. ordered: the release, or ``none``; runs: likewise, ``-`` for not known; state: in words."""
+
+    device: str
+    ordered: str
+    runs: str
+    state: str
+
+
+class Device(TypedDict):
+    """A device, see docs/howto/find-devices.md."""
+
+    device: str
+    first_seen_s: float
+    last_seen_s: float
+    link: str
+    link_since_s: float | None
+    health: str
+    health_since_s: float | None
+    learning: str
+    learning_since_s: float | None
+    problem: str
+    bundle: str
+    bundle_version: str
+    release: int
+    space: str
+    head: str
+    learner: str
+    runtime: str
+    agent_version: str
+    machine: str
+    delivery: str
+    epoch: int
+    counter: int
+    labels: int
+    scored: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    accuracy_gain: float | None
+    served_r2: float | None
+    frozen_r2: float | None
+    recent_served_accuracy: float | None
+    recent_frozen_accuracy: float | None
+    recent_accuracy_gain: float | None
+    drift_alarms: int
+    drift_s: float | None
+    refused: int
+    refused_reason: str
+    refused_problem: str
+    refused_s: float | None
+    disk_free_bytes: int | None
+    memory_free_bytes: int | None
+    temperature_c: float | None
+    bytes_per_day: float | None
+    online: bool
+    source: str
+    quarantined: str
+    note: str
+    tags: dict[str, str]
+    attributes: dict[str, str]
+
+
+class DeviceCommand(TypedDict):
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+
+    id: str
+    device: str
+    name: str
+    arguments: dict[str, int | str]
+    who: str
+    created_s: float
+    deadline_s: float
+    state: str
+    state_since_s: float
+    result: dict[str, Any]
+
+
+class DeviceInFull(TypedDict):
+    """A device, its groups and its last days."""
+
+    device: str
+    first_seen_s: float
+    last_seen_s: float
+    link: str
+    link_since_s: float | None
+    health: str
+    health_since_s: float | None
+    learning: str
+    learning_since_s: float | None
+    problem: str
+    bundle: str
+    bundle_version: str
+    release: int
+    space: str
+    head: str
+    learner: str
+    runtime: str
+    agent_version: str
+    machine: str
+    delivery: str
+    epoch: int
+    counter: int
+    labels: int
+    scored: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    accuracy_gain: float | None
+    served_r2: float | None
+    frozen_r2: float | None
+    recent_served_accuracy: float | None
+    recent_frozen_accuracy: float | None
+    recent_accuracy_gain: float | None
+    drift_alarms: int
+    drift_s: float | None
+    refused: int
+    refused_reason: str
+    refused_problem: str
+    refused_s: float | None
+    disk_free_bytes: int | None
+    memory_free_bytes: int | None
+    temperature_c: float | None
+    bytes_per_day: float | None
+    online: bool
+    source: str
+    quarantined: str
+    note: str
+    tags: dict[str, str]
+    attributes: dict[str, str]
+    groups: list[str]
+    days: list[DayView]
+
+
+class DevicePage(TypedDict):
+    """Devices in order. next: for `after`, empty behind the last."""
+
+    devices: list[Device]
+    next: str
+
+
+class DeviceSettings(TypedDict):
+    """Settings of a device: wanted, as it reports them, and what differs."""
+
+    device: str
+    state: str
+    version: int
+    wanted: dict[str, WantedSetting]
+    reported: dict[str, bool | int | float | str] | None
+    reported_version: int | None
+    from_afar: list[str]
+    refused: dict[str, str]
+    problem: str
+    differences: list[SettingDifference]
+
+
+class Event(TypedDict):
+    """An event of a device, or of the service about it."""
+
+    device: str
+    name: str
+    detail: Any
+    received_s: float
+
+
+class FilterGroup(TypedDict):
+    """A group that is a filter."""
+
+    filter: str
+
+
+class Forecasting(TypedDict):
+    """A rollout that is only thought of."""
+
+    name: str
+    plan: NotRequired[dict[str, Any] | None]
+
+
+class Group(TypedDict):
+    """A group, and who is on its list."""
+
+    group: str
+    kind: str
+    devices: int
+    filter: str
+    members: list[str]
+
+
+class GroupView(TypedDict):
+    """A group. kind: ``list`` or ``filter``; devices: how many belong to it now; filter: empty for a list."""
+
+    group: str
+    kind: str
+    devices: int
+    filter: str
+
+
+class HeadView(TypedDict):
+    """A published head. published_s: wall clock."""
+
+    version: int
+    method: str
+    space: str
+    published_s: float
+    size: int
+
+
+class Health(TypedDict):
+    """Whether the API and its database answer."""
+
+    status: str
+
+
+class ListChange(TypedDict):
+    """Devices to put on the list of a group, and to take off it."""
+
+    add: NotRequired[list[str]]
+    remove: NotRequired[list[str]]
+
+
+class Me(TypedDict):
+    """The caller."""
+
+    user: str
+    role: Role
+
+
+class NewCode(TypedDict):
+    """A join code, which nobody is told a second time."""
+
+    code: str
+    device: str
+    expires_s: float
+
+
+class NewToken(TypedDict):
+    """A token with its text, which nobody is told a second time."""
+
+    token: str
+    id: str
+    user: str
+    label: str
+    role: str
+    created_s: float
+    expires_s: float
+
+
+class Note(TypedDict):
+    """A note on a device; an empty text for none."""
+
+    text: str
+
+
+class Order(TypedDict):
+    """Which bundle (sha256, none to withdraw) which devices should run; `everybody`: those that join later, too."""
+
+    bundle: str | None
+    devices: NotRequired[list[str]]
+    everybody: NotRequired[bool]
+
+
+class Ordered(TypedDict):
+    """Whom an order is for."""
+
+    devices: int
+
+
+class Problem(TypedDict):
+    """RFC 9457. detail: one line with what was wrong, the value and the fix."""
+
+    title: str
+    status: int
+    detail: str
+
+
+class Quiet(TypedDict):
+    """Alerts that are not to be told: those that fit all that is given. lasts: 30min, 2h, 7d."""
+
+    rule: NotRequired[str]
+    device: NotRequired[str]
+    filter: NotRequired[str]
+    lasts: str
+    remark: NotRequired[str]
+
+
+class RefusalRow(TypedDict):
+    """How often one kind of input of one device was refused, and the last problem in words."""
+
+    device: str
+    reason: str
+    count: int
+    problem: str
+    last_s: float
+
+
+class Revoked(TypedDict):
+    """How many certificates were good until now."""
+
+    device: str
+    certificates: int
+
+
+Role = Literal["share", "viewer", "operator", "admin"]
+
+
+class RolloutDeviceView(TypedDict):
+    """A device of a rollout. stage: from 1; state: what the device confirmed last; problem: why it failed there."""
+
+    device: str
+    stage: int
+    state: str
+    problem: str
+
+
+class RolloutView(TypedDict):
+    """A rollout. stage: from 1; why: in words; times are wall clock; device_states: how many devices are in each."""
+
+    rollout: str
+    bundle: str
+    version: str
+    release: int
+    state: str
+    stage: int
+    stages: int
+    phase: str
+    why: str
+    created_s: float
+    state_since_s: float
+    device_states: dict[str, int]
+
+
+class Rule(TypedDict):
+    """What makes an alert."""
+
+    name: str
+    watches: str
+    condition: str
+    severity: str
+    for_s: float
+    enabled: bool
+    changed_s: float
+    built_in: bool
+
+
+class RuleWanted(TypedDict):
+    """What to make of a rule; what is left out stays. condition: a filter, a duration, or states of rollouts."""
+
+    watches: NotRequired[Watches | None]
+    condition: NotRequired[str]
+    severity: NotRequired[Severity | None]
+    for_s: NotRequired[float | None]
+    enabled: NotRequired[bool | None]
+
+
+class SettingDifference(TypedDict):
+    """A setting that is not as it is wanted, and why."""
+
+    key: str
+    wanted: bool | int | float | str
+    reported: bool | int | float | str | None
+    reason: str
+
+
+class SettingsChange(TypedDict):
+    """Settings to set, by table.key, and to give back, of the fleet, of a group or of a device."""
+
+    scope: Literal["fleet", "group", "device"]
+    name: NotRequired[str]
+    set: NotRequired[dict[str, bool | int | float | str]]
+    unset: NotRequired[list[str]]
+    priority: NotRequired[int | None]
+
+
+Severity = Literal["info", "warning", "critical"]
+
+
+class SilenceRow(TypedDict):
+    """Alerts that are not told until then. rule, device, condition (a filter): those that it is about; empty: any."""
+
+    number: int
+    rule: str
+    device: str
+    condition: str
+    until_s: float
+    who: str
+    remark: str
+    created_s: float
+
+
+class StageForecast(TypedDict):
+    """What a stage would do, see `aggregator.rollouts.StageForecast`."""
+
+    devices: list[str]
+    labelled: int
+    tries: int
+    labels_per_hour: float
+    hours: float | None
+
+
+class Steering(TypedDict):
+    """What should become of a rollout, and why."""
+
+    act: Act
+    remark: NotRequired[str]
+
+
+class Tagged(TypedDict):
+    """Who was tagged."""
+
+    devices: list[str]
+
+
+class Tagging(TypedDict):
+    """Tags to set and to take away, of named devices or of those that a filter finds."""
+
+    devices: NotRequired[list[str]]
+    filter: NotRequired[str]
+    set: NotRequired[dict[str, str]]
+    unset: NotRequired[list[str]]
+
+
+class TokenView(TypedDict):
+    """A token, without its text."""
+
+    id: str
+    user: str
+    label: str
+    role: str
+    created_s: float
+    expires_s: float
+
+
+class TokenWanted(TypedDict):
+    """A token of the caller. role: none for the caller's own; share: for a link that only looks."""
+
+    label: NotRequired[str]
+    role: NotRequired[Role | None]
+    expires: NotRequired[str]
+
+
+class UserView(TypedDict):
+    """A user of the API."""
+
+    user: str
+    role: str
+    has_password: bool
+    created_s: float
+
+
+class UserWanted(TypedDict):
+    """A user. password: none keeps the one that there is, if any."""
+
+    role: Role
+    password: NotRequired[str | None]
+
+
+class WantedSetting(TypedDict):
+    """A setting that is wanted of a device, and of whom."""
+
+    value: bool | int | float | str
+    scope: str
+    name: str
+
+
+class WantedSettings(TypedDict):
+    """What is wanted of the fleet, of a group or of a device."""
+
+    scope: str
+    name: str
+    priority: int
+    settings: dict[str, bool | int | float | str]
+    changed_s: float
+
+
+Watches = Literal["devices", "certificates", "rollouts"]

@@ -1,0 +1,194 @@
+"""``edge-fleet --server URL``: the same commands over the API of another machine print what they print on its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aggregator.access import Role
+from aggregator.cli import main
+from aggregator.effects import Instant
+from aggregator.policy import Limits
+from aggregator.reach import RemoteFleet
+from aggregator.registry.registry import Registry
+from headway.errors import TransportError
+from headway.wire import Reported
+from headway_client import ApiUnreachable, Client
+from testbed.broker import free_port
+from tests.api.fleet import NOW_S, Fleet
+from tests.api.serving import served
+from tests.headway.bundles import small_variant
+
+REPORTED = Reported("watch", "1.2", "5" * 64, "exact", "litert", "0.3", "aarch64", 12, "lda/source", "odd", 3).encode()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    now = Instant(1.0, NOW_S)
+    with fleet.store.transaction():
+        registry = Registry(fleet.store, Limits(), 3)
+        registry.on_reported("pump-2", REPORTED, now)
+        registry.flush(now)
+    (fleet.folder / "two.hwb").write_bytes(small_variant().encode())
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def url(fleet: Fleet) -> Iterator[str]:
+    with served(fleet.app()) as url:
+        yield url
+
+
+@pytest.fixture
+def elsewhere(fleet: Fleet, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def command(*words: str, role: Role = Role.OPERATOR, code: int = 0) -> str:
+        (tmp_path / "token").write_text(fleet.tokens[role] + "\n")
+        assert main(["--server", url, "--token-file", str(tmp_path / "token"), *words]) == code
+        said = capsys.readouterr()
+        return said.out if code == 0 else said.err
+
+    return command
+
+
+@pytest.fixture
+def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def command(*words: str) -> str:
+        assert main([*words, "--state-dir", str(fleet.folder)]) == 0
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("devices", "--json"), ("devices", "--filter", "labels > 5", "--json"), ("devices", "--sort", "-labels"),
+        ("devices", "--limit", "2", "--json"), ("device", "pump-2", "--json"), ("groups", "--json"), ("deliveries",),
+        ("rollout", "list", "--json"), ("audit", "--json"), ("certificates", "--json"),
+        ("alerts", "--all", "--json"), ("alert-rules", "list"), ("alert-rules", "list", "--json"), ("silence", "list"),
+        ("configuration", "--json"), ("configuration", "pump-1"), ("configuration", "pump-1", "--json"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_shown_is_the_same(
+    here: Callable[..., str], elsewhere: Callable[..., str], words: tuple[str, ...]
+) -> None:
+    assert elsewhere(*words) == here(*words)
+
+
+def test_acts_are_those_of_the_tokens_user(
+    fleet: Fleet, elsewhere: Callable[..., str], here: Callable[..., str]
+) -> None:
+    bundle = str(fleet.folder / "two.hwb")
+    assert elsewhere("tag", "pump-1", "--set", "site=north") == "tagged 1 device\n"
+    assert elsewhere("note", "pump-1", "behind the boiler") == "noted on pump-1\n"
+    assert elsewhere("groups", "save", "northern", 'tag.site == "north"').endswith("1 device like that now\n")
+    assert elsewhere("groups", "list", "canaries", "--add", "pump-1") == "group canaries lists 1 device\n"
+    assert elsewhere("groups", "delete", "canaries") == "deleted group canaries\n"
+    assert elsewhere("deliver", bundle, "--devices", "pump-1").startswith("ordered watch 1.4.0")
+    assert "begins" in elsewhere("rollout", "start", "spring", bundle)
+    assert elsewhere("rollout", "halt", "spring", "--remark", "too early") == "asked to halt rollout spring\n"
+    assert "spring" in elsewhere("rollout", "show", "spring")
+    assert "STAGE" in elsewhere("rollout", "start", "summer", bundle, "--dry-run")
+    assert len(elsewhere("enroll", "pump-7").split()) == 1
+    said = elsewhere("configure", "--everybody", "sync.interval_s=300")
+    assert ("300" in said, "300" in here("configuration")) == (True, True)
+    assert elsewhere("configuration") == here("configuration")
+    assert elsewhere("alert-rules", "set", "busy", "--devices", "labels > 5", "--for-s", "60") == "rule busy is on\n"
+    assert elsewhere("alert-rules", "remove", "busy") == "rule busy is forgotten\n"
+    assert elsewhere("alert-rules", "set", "drift", "--off") == "rule drift is off\n"
+    assert elsewhere("alert-rules", "list") == here("alert-rules", "list")
+    assert elsewhere("alert-rules", "remove", "drift") == "rule drift is as built in\n"
+    assert elsewhere("silence", "add", "--device", "pump-1", "--for", "2h").startswith("silence 1 holds until")
+    assert "pump-1" in elsewhere("silence", "list")
+    assert elsewhere("silence", "end", "1") == "silence 1 is over\n"
+    assert elsewhere("users", "add", "max", role=Role.ADMIN).startswith("added max")
+    assert elsewhere("users", "role", "max", "operator", role=Role.ADMIN) == "max is operator now\n"
+    assert elsewhere("users", "remove", "max", role=Role.ADMIN).startswith("removed max")
+    token = elsewhere("tokens", "create", "olga", "--label", "ci").strip()
+    assert token.startswith("hwt_")
+    told = json.loads(here("audit", "--json"))
+    acts = {entry["act"]: entry["who"] for entry in told if entry["who"].startswith("user:")}
+    assert acts == {
+        **dict.fromkeys(
+            ("tag", "note", "save-group", "list-group", "delete-group", "upload", "deliver", "rollout-start",
+             "rollout-halt", "enroll", "create-token", "configure", "set-alert-rule", "remove-alert-rule",
+             "silence-alerts", "end-silence"),
+            "user:olga",
+        ),
+        **dict.fromkeys(("add-user", "change-user", "remove-user"), "user:ada"),
+    }  # fmt: skip
+    assert elsewhere("audit", "--verify").startswith("the chain holds")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("device", "pump-9"), 2, "no device 'pump-9'"),
+        (("devices", "--filter", "labels >"), 2, "filter"),
+        (("users", "list"), 2, "needs the role admin"),
+        (("devices", "--state-dir", "x"), 2, "give either --server"),
+        (("serve",), 2, "works on its own machine"),
+        (("tokens", "create", "ada"), 2, "everybody makes their own tokens"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_what_is_refused_is_said_in_one_line(
+    elsewhere: Callable[..., str], words: tuple[str, ...], code: int, said: str
+) -> None:
+    error = elsewhere(*words, code=code)
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "code", "said"),
+    [
+        ("http://127.0.0.1:{port}", "hwt_x", 9, "does not answer"),
+        ("http://fleet.example", "hwt_x", 2, "in the clear"),
+        ("https://fleet.example", "two words", 2, "holds no token"),
+        ("https://fleet.example", None, 2, "--token-file"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, token: str | None, code: int, said: str
+) -> None:
+    file = tmp_path / "token"
+    if token is not None:
+        file.write_text(token)
+    assert main(["--server", url.format(port=free_port()), "--token-file", str(file), "devices"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_act_without_an_answer_is_sent_again_and_done_once(
+    fleet: Fleet, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, sent = Client.ask, []
+
+    def lost(self: Client, method: str, path: str, *rest: object) -> object:
+        answer = asked(self, method, path, *rest)  # type: ignore[arg-type]
+        sent.append(rest[-1])
+        if len(sent) == 1:
+            raise ApiUnreachable("the answer was lost on its way")
+        return answer
+
+    monkeypatch.setattr("headway_client.connection.Connection.ask", lost)
+    with fleet.store.transaction():
+        before = fleet.store.number("audit_entries")
+    RemoteFleet(url, fleet.tokens[Role.OPERATOR]).note("pump-3", "once")
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    with fleet.store.transaction():
+        assert fleet.store.number("audit_entries") == before + 1
+
+    def silent(*_: object) -> object:
+        raise ApiUnreachable("silence")
+
+    monkeypatch.setattr("headway_client.connection.Connection.ask", silent)
+    with pytest.raises(TransportError, match="silence"):
+        RemoteFleet(url, "t").note("pump-3", "never")

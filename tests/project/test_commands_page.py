@@ -1,0 +1,33 @@
+"""docs/reference/commands.md lists what the programs can do, and the other pages call no command that is none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.commands import PAGE, page
+from tests.project.files import ROOT
+
+KNOWN = {
+    tuple(words) for words in (re.findall(r"[\w-]+", row)[:3] for row in re.findall(r"^\| `(.*?)` \|", page(), re.M))
+}
+COMMANDS = {words[:2] for words in KNOWN}
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_the_page_is_what_the_programs_say() -> None:
+    assert PAGE.read_text() == page(), "run: make configuration"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(Path(path).relative_to(ROOT)))
+def test_no_page_calls_a_command_that_is_none(path: Path) -> None:
+    named = set(re.findall(r"\b(edge-fleet|edge-agent) ([a-z][a-z-]+)\b", "\n".join(quoted(path.read_text()))))
+    assert {f"{program} {word}" for program, word in named - COMMANDS} == set()
+
+
+def quoted(text: str) -> list[str]:
+    """What stands in code, as a block or in a line."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.M | re.S)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S))]
