@@ -38,6 +38,12 @@ test-second: ## the tests that need no TensorFlow on a second Python of PYTHONS;
 test-light:
 	@$(RUN) -m pytest -q $(WORKERS) $(patsubst %,--ignore=tests/%,converter benchmarks system crash simulation network)
 
+# the oldest SQLAlchemy that is supported, in a folder that comes before the environment's own
+.PHONY: test-sqlalchemy
+test-sqlalchemy: $(READY) ## the stores' tests on SQLAlchemy 2.0, which the lock file does not name
+	@PIP_CONSTRAINT= $(RUN) -m pip install -q --upgrade --target .cache/sqlalchemy-2.0 "sqlalchemy==2.0.*"
+	@PYTHONPATH=.cache/sqlalchemy-2.0 $(RUN) -m pytest -q -n 0 $(addprefix tests/aggregator/test_,store.py collections.py migrations.py serving.py kept_sums.py)
+
 simulate: $(READY) ## SEEDS (1000) seeds of the simulated fleet, about a second of one core each
 	@$(RUN) -m tests.simulation --runs $(SEEDS)
 

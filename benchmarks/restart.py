@@ -31,7 +31,7 @@ from aggregator.core import Aggregator
 from aggregator.effects import Instant
 from aggregator.heads import FleetModel
 from aggregator.policy import Policy
-from aggregator.store.location import sqlite_url
+from aggregator.store import sqlite_url
 from aggregator.store.rows import SUMS
 from aggregator.store.sql import SqlStore
 from headway.bundle import Variant
