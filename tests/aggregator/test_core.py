@@ -241,6 +241,8 @@ RETAINED = {
     Kind.DESIRED,
     Kind.CONFIGURATION,
     Kind.CONFIGURATION_STATE,
+    Kind.COMMANDS,
+    Kind.COMMAND_RESULTS,
 }
 
 

@@ -48,7 +48,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # of one value alone R2 is not known
     constant = ValueSums.of(np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32))
     with store.transaction():
-        registry = Registry(store, Limits(), 1, Task.REGRESSION)
+        registry = Registry(store, Limits(), lambda space: (1, Task.REGRESSION))
         registry.on_status(NAME, Status(True, 1).encode(), now)
         told = Reported(HOSTILE, HOSTILE, "5" * 64, "exact", HOSTILE, "0", "m", 3, "frozen", HOSTILE, 1)
         registry.on_reported(NAME, told.encode(), now)

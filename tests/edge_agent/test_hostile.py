@@ -57,7 +57,6 @@ HEADS: Mapping[str, bytes] = {
     "a version beyond 2^53": head(version=2**60),
     "an unknown key": head(colour="red"),
     "an unknown method": head(method="magic"),
-    "another space": head(space="0" * 64),
     "another link": head(link="sigmoid"),
     "a class twice": head(classes=["idle", "idle", "run"]),
     "a class missing": head({"kernel": KERNEL[:, :2], "bias": BIAS[:2]}, classes=["idle", "walk"]),
@@ -191,3 +190,10 @@ def test_after_all_that_it_still_learns(device: Device) -> None:
     device.turn()
     assert "after" in device.answers()
     assert device.tables == before + new
+
+
+def test_a_head_of_another_feature_space_is_not_for_this_device(device: Device) -> None:
+    before, refused = device.loop.agent.learner.encode(), device.loop.refused
+    device.loop.handle(Received(address(Kind.HEAD), head(space="0" * 64)))
+    assert device.loop.refused == refused
+    assert device.loop.agent.learner.encode() == before

@@ -120,7 +120,7 @@ def test_a_million_different_lines_take_no_memory(log: logging.Logger, stream: i
 def agent(monkeypatch: pytest.MonkeyPatch, broken: Callable[..., object]) -> int:
     from edge_agent import cli
 
-    monkeypatch.setattr(cli, "read_config", broken)
+    monkeypatch.setattr("edge_agent.config.read_config", broken)
     return cli.main(["status", "agent.toml"])
 
 

@@ -282,6 +282,8 @@ def test_every_topic_is_allowed_or_forbidden_as_the_access_list_says(site: Site)
         assert not device.allowed("$CONTROL/dynamic-security/v1")
         expected = {topic(FLEET, "acl-a", kind) for kind in TO_DEVICES}
         expected |= {topic(FLEET, ALL, kind) for kind in TO_EVERY_DEVICE}
+        # heads of any feature space: they tell of nobody
+        expected |= {topic(FLEET, name, Kind.HEAD) for name in ("acl-a", other, AGGREGATOR)}
         for name in ("acl-a", other, ALL, AGGREGATOR):
             for kind in Kind:
                 assert aggregator.allowed(topic(FLEET, name, kind)), (name, kind)
