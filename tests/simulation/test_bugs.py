@@ -11,6 +11,8 @@ from headway_simulation.runner import Failure, run_seed
 from tests.simulation.bugs import BUGS
 
 SEEDS_MAX = 40
+# seeds that found some of them, tried first: a change of the simulation may make them others, and all are tried then
+FIRST = (0, 8, 11)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(bug: str) -> None:
-    for seed in range(SEEDS_MAX):
+    for seed in (*FIRST, *(seed for seed in range(SEEDS_MAX) if seed not in FIRST)):
         result = run_seed(seed, build=BUGS[bug])
         if isinstance(result, Failure):
             # a promise was broken; that the faulty code crashed would show nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,8 @@ TRIAL = "[delivery]\ntrial_s = 1.0\nanswer_timeout_s = 2\n"
 
 def release(bundle: Path, number: int, change: Callable[[Variant], Variant] = lambda variant: variant) -> Path:
     """A later release of the bundle."""
-    path = bundle.parent / f"release-{number}.hwb"
+    # several processes run tests, and share the bundle's folder
+    path = bundle.parent / f"release-{number}-{os.getpid()}.hwb"
     replace(change(read_variant(bundle)), release=number, version=f"{number}.0.0").write(path)
     return path
 
