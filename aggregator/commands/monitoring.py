@@ -38,5 +38,5 @@ def monitored(settings: Settings, clock: Clock) -> Iterator[Watch]:
 
 
 def _opened(url: str) -> tuple[Store, Callable[[], None]]:
-    store = SqlStore(url, reads_only=True)
+    store = SqlStore(url)
     return store, store.close

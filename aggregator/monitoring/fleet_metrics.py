@@ -31,7 +31,7 @@ def fleet_metrics(store: Store, now_s: float) -> list[Metric]:
     """Outside a transaction: each part has one of its own, which need not be of one moment. now_s: wall clock."""
     families: list[Metric] = []
     for part in (_devices, _tallies, _deliveries, _store, _alerts):
-        with store.transaction():
+        with store.reading():
             families += part(store, now_s)
     return families
 

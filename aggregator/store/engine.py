@@ -22,10 +22,10 @@ CLIENT_NOTICES = {
 SERVER_NOTICES = ("tcp_keepalives_idle = 3", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3")
 
 
-def open_engine(url: str, reads_only: bool = False) -> Engine:
+def open_engine(url: str) -> Engine:
     """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
 
-    reads_only: transactions see one moment, hold up no writer, and can write nothing.
+    Transactions with the option `READING` see one moment, hold up no writer, and can write nothing.
     """
     address = make_url(url)
     if address.drivername in ("postgresql", "postgres"):
@@ -34,10 +34,10 @@ def open_engine(url: str, reads_only: bool = False) -> Engine:
     engine = create_engine(address.update_query_dict({**wanted, **address.query}))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_reading if reads_only else _begin_immediate)
+        event.listen(engine, "begin", _begin_sqlite)
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _notice_silence)
-        event.listen(engine, "begin", _begin_snapshot if reads_only else _begin_alone)
+        event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -57,25 +57,20 @@ def _notice_silence(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def _begin_immediate(connection: Connection) -> None:
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it; who reads needs none
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
-
-
-def _begin_reading(connection: Connection) -> None:
-    # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
-    connection.exec_driver_sql("PRAGMA query_only = ON")
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begin_snapshot(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-
-def _begin_alone(connection: Connection) -> None:
+def _begin_sqlite(connection: Connection) -> None:
     if connection.get_execution_options().get(READING):
-        # one picture of the database, as with SQLite, and nobody waits
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql("PRAGMA query_only = OFF")
+    # taking the write lock at once means that a transaction cannot fail half-way for want of it
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(READING):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")

@@ -34,7 +34,7 @@ class Store(Protocol):
         ...
 
     def reading(self) -> AbstractContextManager[None]:
-        """One picture of everything, for who only reads: it waits for no writer, and none waits for it."""
+        """One picture of everything, for who only reads and can write nothing: nobody waits for anybody."""
         ...
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:

@@ -34,19 +34,17 @@ REGISTRY = registry_table(schema.metadata)
 class SqlTables:
     """An open database. One connection; use it from one thread.
 
-    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``. reads_only: see
-    `open_engine`; of a database that a service has open.
+    url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
     Raises StoreError when the database cannot be opened or has another schema.
     """
 
-    def __init__(self, url: str, reads_only: bool = False) -> None:
+    def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         try:
-            self._engine = open_engine(url, reads_only)
+            self._engine = open_engine(url)
             self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
-            if not reads_only:
-                with self.transaction():
-                    open_schema(self._connection())
+            with self.transaction():
+                open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
