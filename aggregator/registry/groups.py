@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from aggregator.filters import Condition, InGroup, groups_in, parse_filter, with_groups
 from aggregator.registry.vocabulary import VOCABULARY
@@ -16,6 +17,7 @@ from headway.names import checked_name
 GROUPS_MAX = 500
 # groups that one filter may come to speak of, those inside groups included, each as often as it is named
 NAMED_MAX = 50
+FILTERS_KEPT = 256
 
 
 class GroupKind(StrEnum):
@@ -52,7 +54,7 @@ def delete_group(store: Store, name: str) -> None:
     if store.rows(GROUPS).get(name) is None:
         raise UnknownNameError(f"there is no group {name!r}{_hint(store, name)}")
     for row in store.rows(GROUPS).all():
-        if row.condition and name in groups_in(parse_filter(row.condition, VOCABULARY)):
+        if row.condition and name in groups_in(_parsed(row.condition)):
             raise ConflictError(f"group {row.name!r} speaks of {name!r}; change or delete that one first")
     for member in store.rows(MEMBERS).where(group_name=name):
         store.rows(MEMBERS).remove(member.device, name)
@@ -81,11 +83,17 @@ def resolved(store: Store, text: str) -> Condition:
             row = known_group(store, group)
             if not row.condition:
                 return InGroup(group)
-            return with_groups(parse_filter(row.condition, VOCABULARY), meaning((*within, group)))
+            return with_groups(_parsed(row.condition), meaning((*within, group)))
 
         return of
 
-    return with_groups(parse_filter(text, VOCABULARY), meaning(()))
+    return with_groups(_parsed(text), meaning(()))
+
+
+@lru_cache(maxsize=FILTERS_KEPT)
+def _parsed(text: str) -> Condition:
+    """A filter as read once: alerts and groups ask for the same ones every few seconds. Raises ConfigError."""
+    return parse_filter(text, VOCABULARY)
 
 
 def _row(store: Store, name: str, kind: GroupKind) -> str:

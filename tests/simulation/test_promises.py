@@ -15,7 +15,7 @@ from headway_simulation.runner import Failure, report, run_seed, run_seeds
 from headway_simulation.world import Outcome
 from tests.simulation.bugs import BUGS
 
-# make simulate runs 200 of the same seeds at every push, and 1,000 at night
+# make simulate runs 300 of the same seeds at every push, and 1,000 at night
 SEEDS = 12
 SEEDS_IN_PARTS = 6
 DEVICES, HOURS = 3, 3.0
