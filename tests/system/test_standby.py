@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, text
 
-from aggregator.store.engine import open_engine
+from aggregator.store.engine import READING, open_engine
 from aggregator.store.sql import SqlStore
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
@@ -156,7 +156,8 @@ def test_a_server_that_is_cut_off_from_its_database_stops_and_publishes_nothing(
     first.process.send_signal(signal.SIGSTOP)
     engine = open_engine(url_of(first))
     try:
-        with engine.begin() as connection:
+        # it may have been stopped within a transaction, for whose lock only a reading one does not wait
+        with engine.execution_options(**{READING: True}).begin() as connection:
             ended = [
                 connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}).scalar()
                 for pid in sessions(connection)
