@@ -46,7 +46,12 @@ class SensorSettings:
     )
     predictions_dir: Path = path("predictions", doc="Folder into which the agent writes its answers.")
     poll_interval_s: float = number(
-        1.0, low=0.01, high=3600, remote=True, doc="Seconds between two looks into the spool folder."
+        1.0,
+        low=0.01,
+        high=3600,
+        remote=True,
+        doc="Seconds between two looks into the spool folder; a file "
+        "that is put there is seen at once where the kernel tells of it (inotify).",
     )
     file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
     inflated_bytes_max: int = integer(
