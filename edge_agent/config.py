@@ -140,8 +140,7 @@ class AgentConfig:
     )
     public_key: Path | None = optional_path(
         key="bundle.public_key",
-        doc="Accept only bundles signed with this key (edge-convert keygen makes it); needs pip install "
-        "'headway[signing]'.",
+        doc="Accept only bundles signed with this key (edge-convert keygen makes it); the program openssl checks it.",
         example="/etc/headway/signing.pem.pub",
     )
     prefer: str = choice(
