@@ -21,7 +21,7 @@ from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftes
 from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import FolderWatch, Spool
-from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
+from edge_agent.startup import InferenceFailed, Opened, build_device, give_back_startup_memory, open_bundle
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
 from headway.bundle import Variant, read_public_key, read_variant
@@ -111,6 +111,7 @@ class Daemon:
         Returns True when the bundle to run has changed and a new Daemon should take over; never once asked to stop.
         """
         notifier = SystemdNotifier.from_environment()
+        give_back_startup_memory()
         watch = FolderWatch(self._config.sensor.spool_dir, self._file_appeared)
         try:
             self._work(notifier, watch, once=once)
