@@ -32,6 +32,7 @@ from headway.arrays import AnyArray
 from testbed.broker import Broker
 from testbed.certificates import Authority
 
+PROGRAM = ("-m", "edge_agent.cli", "run")
 SHAPE = "1D-CNN BatchNorm Dropout"
 DEVICE, FLEET = "resident", "test"
 LABELLED_EVERY = 3
@@ -53,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="headway-resident-") as name:
         folder = Path(name)
         if options.bundle is None:
-            bundle, key, windows, labels = _small_bundle(folder)
+            bundle, key, windows, labels = small_bundle(folder)
         else:
             bundle, key, data = options.bundle.absolute(), options.key.absolute(), np.load(options.data)
             windows, labels = data["x"], data["y"]
-        with _agent(folder, bundle, key, options.python) as (pid, began_s):
+        with online_agent(folder, bundle, key, (options.python, *PROGRAM)) as (pid, began_s):
             print(f"{machine()}; agent on {options.python}")
             print(f"exec to READY             {time.perf_counter() - began_s:6.2f} s")
-            _drop(folder, "first", windows[:1], None)
+            drop(folder, "first", windows[:1], None)
             print(f"exec to the first answer  {time.perf_counter() - began_s:6.2f} s", flush=True)
             time.sleep(options.minutes * 30)
             print(_figures("idle", pid), flush=True)
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _small_bundle(folder: Path) -> tuple[Path, Path, AnyArray, AnyArray]:
+def small_bundle(folder: Path) -> tuple[Path, Path, AnyArray, AnyArray]:
+    """A signed bundle, its public key, windows and labels."""
     shape = SHAPES[SHAPE]
     model, x, y = trained(shape)
     generate_key(folder / "signing.pem")
@@ -79,8 +81,11 @@ def _small_bundle(folder: Path) -> tuple[Path, Path, AnyArray, AnyArray]:
 
 
 @contextmanager
-def _agent(folder: Path, bundle: Path, key: Path, python: str) -> Iterator[tuple[int, float]]:
-    """Process id of an agent that is READY and connected; when it was started."""
+def online_agent(folder: Path, bundle: Path, key: Path, command: Sequence[str]) -> Iterator[tuple[int, float]]:
+    """Process id of an agent that is READY and has a broker; when it was started.
+
+    command: what runs it, up to the path of its agent.toml.
+    """
     authority = Authority(folder)
     (server, server_key), (client, client_key) = authority.issue("server"), authority.issue(DEVICE)
     files = f"cafile {authority.ca_file}\ncertfile {server}\nkeyfile {server_key}\nrequire_certificate true\n"
@@ -96,7 +101,7 @@ def _agent(folder: Path, bundle: Path, key: Path, python: str) -> Iterator[tuple
         began_s = time.perf_counter()
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [python, "-m", "edge_agent.cli", "run", str(folder / "agent.toml")],
+                [*command, str(folder / "agent.toml")],
                 cwd=ROOT,
                 env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "PYTHONPATH": str(ROOT)},
                 stderr=log,
@@ -118,12 +123,12 @@ def _feed(folder: Path, windows: AnyArray, labels: AnyArray, duration_s: float, 
     end_s, number = time.perf_counter() + duration_s, 0
     while (began_s := time.perf_counter()) < end_s:
         row = slice(number % len(windows), number % len(windows) + 1)
-        _drop(folder, str(number), windows[row], None if number % LABELLED_EVERY else labels[row])
+        drop(folder, str(number), windows[row], None if number % LABELLED_EVERY else labels[row])
         number += 1
         time.sleep(max(0.0, began_s + 1 / rate - time.perf_counter()))
 
 
-def _drop(folder: Path, name: str, x: AnyArray, y: AnyArray | None) -> None:
+def drop(folder: Path, name: str, x: AnyArray, y: AnyArray | None) -> None:
     """Put a file into the spool and await its answer."""
     if y is None:
         np.savez(folder / "waiting.npz", x=x)
@@ -138,11 +143,12 @@ def _drop(folder: Path, name: str, x: AnyArray, y: AnyArray | None) -> None:
 
 
 def _figures(phase: str, pid: int) -> str:
-    resident, own, most = (_megabytes(pid, name) for name in ("VmRSS", "RssAnon", "VmHWM"))
+    resident, own, most = (megabytes(pid, name) for name in ("VmRSS", "RssAnon", "VmHWM"))
     return f"{phase:<25} {resident:6.1f} MB, {own:.1f} of them written by it alone; {most:.1f} at most so far"
 
 
-def _megabytes(pid: int, name: str) -> float:
+def megabytes(pid: int, name: str) -> float:
+    """A figure of /proc/PID/status, in 10^6 bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024 / 1e6
