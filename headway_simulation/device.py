@@ -32,6 +32,7 @@ from headway_simulation.history import Family, History, SensorFile, Violation
 from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+from headway_simulation.operator import Operator
 from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 
 # what a new epoch leaves out: changes of the tables or, of a gradient learner, labels
@@ -40,10 +41,14 @@ LEFT_OUT = re.compile(r"; (\d+) (?:changes|labels) ")
 
 @dataclass(slots=True)
 class Lives:
-    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels."""
+    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels.
+
+    operator: who gives them commands.
+    """
 
     families: dict[tuple[str, int], Family] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    operator: Operator = field(default_factory=Operator)
 
     def enter(self, device: str, epoch: int, history: History) -> None:
         """A device says which epoch it lives in. Raises Violation when another disk's life had that name."""
@@ -148,6 +153,9 @@ class SimulatedDevice(Machine):
         while self.inbox:
             self.loop.handle(self.inbox.popleft())
         self.loop.turn()
+        if self.loop.restart:
+            self.stop()
+            return
         self.wake_after(self.loop.next_poll_s - self.clock.monotonic_s())
 
     def end(self) -> None:
@@ -245,6 +253,7 @@ class SimulatedDevice(Machine):
             self.spool.answers.clear()
             return
         epoch = self.history.epoch
+        self._lives.operator.committed(changes.state, self.history, self.place.model.all_classes)
         for payload in changes.journal:
             entry = Entry.decode(payload)
             self._saved(entry.sync)

@@ -20,6 +20,7 @@ from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
 from headway_simulation.history import SensorFile, Turn, Violation
 from headway_simulation.invariants import Invariants, same
+from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
 from headway_simulation.server import SimulatedServer
 
@@ -39,6 +40,8 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
         if device.loop.agent.learner.fleet_version < newest:
             return f"{device.name} has not got head {newest}"
+    if waiting := open_commands(server.store):
+        return f"command {waiting[0].name} waits for {waiting[0].device}"
     if server.core is None or server.store.update_count():
         return "the aggregator is off, or has updates to average"
     if not server.kept.heads:
@@ -54,6 +57,7 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
 
 def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> PublishedHead:
     """Everything that was handed in is counted, once, in the head that every device has. Raises Violation."""
+    invariants.lives.operator.check_rest(server.store)
     for device in devices:
         missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()
         if missing:

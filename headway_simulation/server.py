@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aggregator.bundle_sender import BundleSender
@@ -21,6 +22,7 @@ from headway.wire import StatisticsReport, Update
 from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+from headway_simulation.operator import Operator
 from headway_simulation.server_disk import Kept, ServerStore
 from headway_simulation.tried_bundle import trial_plan
 
@@ -89,6 +91,12 @@ class SimulatedServer(Machine):
                 self.store.request_removal(device, self.clock.wall_s())
         except StoreError:
             return
+
+    def command(self, operator: Operator, device: str, windows: Sequence[str], chance: random.Random) -> None:
+        """An operator asks a device for something. windows: ids of those that may be labelled."""
+        window, label = chance.choice((*windows[-8:], "nobody")), chance.choice(self.place.model.classes)
+        name = operator.ask(self.store, device, window, label, chance, self.clock.wall_s())
+        self.trace(f"is asked to have {device} do {name}")
 
     def begin_trial(self) -> None:
         """An operator begins the rollout of the bundle that is tried, if the disk takes it."""

@@ -32,6 +32,8 @@ REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
 TRIED_SHARE = 0.5
+COMMANDED_SHARE = 0.5
+COMMANDS_AN_HOUR = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class World:
         for machine in (*self.devices, self.server):
             self.scheduler.at(machine.chance.uniform(0, 60), machine.boot)
         self.scheduler.at(self.scheduler.chance("rollout").uniform(0, 0.5 * self.duration_s), self.server.begin_trial)
+        if self.scheduler.chance("commanded").random() < COMMANDED_SHARE:
+            self._plan_commands()
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)
@@ -151,6 +155,17 @@ class World:
             self._at_some_time(device, start_s, sensor.next_file)
         # something to count, whatever was drawn
         self.scheduler.at(self.duration_s, lambda: device.drop(sensor.labelled(2)))
+
+    def _plan_commands(self) -> None:
+        chance = self.scheduler.chance("commands")
+        for device, sensor in ((device, self._sensors[device.name]) for device in self.devices):
+            for _ in range(round(COMMANDS_AN_HOUR * self.duration_s / 3600)):
+                self.scheduler.at(
+                    chance.uniform(0, self.duration_s),
+                    lambda name=device.config.device, sensor=sensor: self.server.command(  # type: ignore[misc]
+                        self.lives.operator, name, sensor.known, chance
+                    ),
+                )
 
     def _at_some_time(
         self, device: SimulatedDevice, start_s: float, make: Callable[..., SensorFile], *arguments: int
