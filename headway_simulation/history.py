@@ -177,9 +177,7 @@ class History:
             if removed:
                 self._told_to_forget()
         self.epoch = state.epoch
-        if self.run_id and state.run_id not in (0, self.run_id):
-            self.course.append(Turn.NEW_RUN)
-        self.run_id = state.run_id
+        self.runs(state.run_id)
         if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
             raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
         for sequence in range(self.consumed + 1, state.consumed + 1):
@@ -197,6 +195,12 @@ class History:
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
+
+    def runs(self, run_id: int) -> None:
+        """What is saved now comes from this run of the device's program."""
+        if self.run_id and run_id not in (0, self.run_id):
+            self.course.append(Turn.NEW_RUN)
+        self.run_id = run_id
 
     def _told_to_forget(self) -> None:
         """The device was removed on request. What makes an update is dropped; less than that is in the next one."""
