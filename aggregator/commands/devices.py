@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import DayView
-from aggregator.reach import Fleet
 from aggregator.registry import DeviceView, Request, as_plain
 from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow
 from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
+
+if TYPE_CHECKING:
+    from aggregator.operations import DayView
+    from aggregator.reach import Fleet, Look
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
@@ -23,7 +26,7 @@ REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-def list_devices(fleet: Fleet, clock: Clock, request: Request, in_json: bool) -> None:
+def list_devices(fleet: Look, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
     page = fleet.device_page(request)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place_options import reached, with_place
+from aggregator.commands.place_options import looked_at, reached, with_place
 from headway.command_line import Command, Group, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock
@@ -28,7 +28,7 @@ def _devices(
     from aggregator.commands.devices import list_devices
     from aggregator.registry import Request
 
-    list_devices(reached(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
+    list_devices(looked_at(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
 
 
 @click.command("device", cls=Command)
