@@ -268,6 +268,12 @@ class DeviceSettings(BaseModel):
     differences: list[SettingDifference]
 
 
+class Quarantine(Body):
+    """Why a device is set aside, for people."""
+
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
 class AuditEntry(BaseModel):
     """An entry of the audit log."""
 

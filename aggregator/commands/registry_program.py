@@ -134,6 +134,17 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     remove_device(device, reached(config, state_dir), SystemClock())
 
 
+@click.command("quarantine", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+@option("--reason", default="", metavar="TEXT", help="Why, for those who look at the device")
+def _quarantine(config: Path | None, state_dir: str | None, device: str, reason: str) -> None:
+    """Count nothing that a device reports; readmit ends it."""
+    from aggregator.commands.devices import quarantine
+
+    quarantine(device, reason, reached(config, state_dir))
+
+
 @click.command("readmit", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
@@ -151,4 +162,4 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
-COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _readmit)
+COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _quarantine, _readmit)

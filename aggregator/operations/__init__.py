@@ -59,7 +59,7 @@ from aggregator.operations.marks import (
     save_group,
     tag_devices,
 )
-from aggregator.operations.membership import readmit_device, request_removal
+from aggregator.operations.membership import quarantine_device, readmit_device, request_removal
 from aggregator.operations.operator import Operator
 from aggregator.operations.rollouts import (
     RolloutDeviceView,
@@ -134,6 +134,7 @@ __all__ = [
     "plain_wanted",
     "published_head",
     "put_user",
+    "quarantine_device",
     "readmit_device",
     "remove_user",
     "request_removal",

@@ -84,6 +84,9 @@ class LocalFleet:
     def forget_group(self, name: str) -> None:
         self._do(lambda operator: operations.forget_group(operator, name))
 
+    def quarantine(self, name: str, reason: str) -> None:
+        self._do(lambda operator: operations.quarantine_device(operator, name, reason))
+
     def readmit(self, name: str) -> None:
         self._do(lambda operator: operations.readmit_device(operator, name))
 

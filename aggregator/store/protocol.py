@@ -185,8 +185,8 @@ class Store(ReadableStore, Protocol):
 
     def update_count(self) -> int: ...
 
-    def remove_updates(self, space: str) -> None:
-        """A head took the waiting updates of this space in."""
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        """A head took the waiting updates of this space in, but for those of the devices `but_of`."""
         ...
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
