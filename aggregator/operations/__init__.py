@@ -45,7 +45,6 @@ from aggregator.operations.deliveries import (
     shelved,
 )
 from aggregator.operations.devices import DayView, DeviceInFull, day_view, device_in_full, device_page
-from aggregator.operations.durations import duration_s
 from aggregator.operations.history import HeadView, audit_page, last_audit, plain_audit, plain_events, published_head
 from aggregator.operations.marks import (
     GroupView,
@@ -107,7 +106,6 @@ __all__ = [
     "device_in_full",
     "device_page",
     "device_settings",
-    "duration_s",
     "forget_group",
     "forget_rule",
     "group_view",
