@@ -34,6 +34,7 @@ BY_PATH = {
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.serving": "loads SQLAlchemy",
+    "aggregator.store.sqlite_reader": "is for commands that load little",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
