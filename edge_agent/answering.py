@@ -7,6 +7,7 @@ from functools import partial
 
 from edge_agent.answers import Answers, AnswerSink, JsonlFile, MqttAnswers
 from edge_agent.config import AgentConfig
+from edge_agent.label_doors import BrokerLabels, LabelFiles
 from edge_agent.learner import HeadLearner
 from headway.ports import Clock
 from headway.wire import Kind
@@ -32,11 +33,20 @@ class Answering:
             send = partial(publish, Kind.ANSWERS)
             self._broker = MqttAnswers(send, settings.queue_max, confirmed=settings.mqtt_qos > 0)
             sinks.append(self._broker)
+        files = LabelFiles(config.sensor, clock)
+        self._labels = BrokerLabels(files, note) if settings.mqtt_labels else None
         self.answers = Answers(settings, clock, learner, sinks, note)
 
     def turn(self) -> None:
         """Go on with what waits."""
         self.answers.turn()
+        if self._labels is not None:
+            self._labels.turn()
+
+    def labels_received(self, payload: bytes) -> None:
+        """Labels came over the broker. Raises RemoteError when they are malformed."""
+        if self._labels is not None:
+            self._labels.receive(payload)
 
     def reconnected(self) -> None:
         """There is a new connection to the broker."""
@@ -50,5 +60,5 @@ class Answering:
 
     def close(self) -> None:
         """The process ends."""
-        self.answers.turn()
+        self.turn()
         self.answers.close()

@@ -255,6 +255,8 @@ class DeviceLoop:
                 self._agent.head_trial.received(payload)
             elif kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
+            elif kind is Kind.LABELS:
+                self._answering.labels_received(payload)
             elif kind is Kind.COMMANDS:
                 self._commands.receive(payload)
             elif kind is Kind.ACK:

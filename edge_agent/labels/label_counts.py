@@ -14,7 +14,7 @@ def log_labels(name: str, counts: LabelCounts, note: Callable[[str, str], None])
     """Of the file `name`. note: publishes an event, by name and in words."""
     log.info("%s: %s", name, counts)
     if counts.unknown:
-        note(
-            "labels-unknown",
-            f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
-        )
+        problem = f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)"
+        note("labels-unknown", problem + (f"; {counts.early} wait for windows that may come" if counts.early else ""))
+    if counts.forgotten:
+        note("labels-forgotten", f"{counts.forgotten} labels whose windows never came are forgotten (early_labels_max)")

@@ -3,6 +3,7 @@
 from headway.names import checked_name
 from headway.wire.answers import LABELS_MAX, GivenLabel, GivenLabels, WindowAnswer
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.codec import SCHEMA
 from headway.wire.commands import (
     COMMANDS_MAX,
     DETAIL_BYTES_MAX,
@@ -88,6 +89,7 @@ __all__ = [
     "RESULTS_MAX",
     "ROLL_BACK",
     "RUNS_MAX",
+    "SCHEMA",
     "SWITCH",
     "TENSORS_TYPE",
     "TO_DEVICES",
