@@ -39,6 +39,18 @@ class AnswerSettings:
         16 << 20, low=4096, doc="Bytes after which the file is renamed to FILE.1, the one before to FILE.2, and so on."
     )
     files_max: int = integer(4, low=1, high=1000, doc="Renamed files that are kept; beyond it the oldest is deleted.")
+    socket: Path | None = optional_path(
+        doc="Unix socket that gives each answer as a line of JSON, and takes labels as lines; for owner and group.",
+        example="/run/headway/answers.sock",
+    )
+    socket_readers_max: int = integer(8, low=1, high=256, doc="Readers that the socket serves at once.")
+    http_port: int = integer(
+        0, high=65_535, doc="Port on 127.0.0.1 for GET /answers and POST /labels; 0: none; needs http_token_file."
+    )
+    http_token_file: Path | None = optional_path(
+        doc="File that holds the token which every request must bring, of at least 16 characters.",
+        example="/etc/headway/answers.token",
+    )
     smoothing: str = choice(
         NO_SMOOTHING,
         (NO_SMOOTHING, MAJORITY, HYSTERESIS, MINIMUM_DURATION),
@@ -57,13 +69,21 @@ class AnswerSettings:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        if self.http_port and self.http_token_file is None:
+            raise ConfigError(
+                "http_port needs http_token_file: without it any page in a browser could teach the device"
+            )
         if self.smoothing_leave > self.smoothing_enter:
             raise ConfigError(
                 f"smoothing_leave {self.smoothing_leave:g} is above smoothing_enter {self.smoothing_enter:g}; "
                 "a class would be left before another may take over: give a lower one"
             )
 
-    @property
-    def wanted(self) -> bool:
-        """Whether answers go anywhere beside predictions_dir."""
-        return self.mqtt or self.file is not None
+    def http_token(self) -> str:
+        """Raises ConfigError when its file cannot be read."""
+        if self.http_token_file is None:
+            raise ConfigError("http_token_file is not set; give a file with a token")
+        try:
+            return self.http_token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read http_token_file {self.http_token_file}: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from edge_agent.answers import Answers, AnswerSink, JsonlFile, MqttAnswers
+from edge_agent.answers import Answers, AnswerSink, JsonlFile, MqttAnswers, UnixSocket
 from edge_agent.config import AgentConfig
 from edge_agent.label_doors import BrokerLabels, LabelFiles
 from edge_agent.learner import HeadLearner
@@ -25,6 +25,7 @@ class Answering:
         note: Callable[[str, str], None],
     ) -> None:
         settings = config.answers
+        files = LabelFiles(config.sensor, clock)
         self._broker: MqttAnswers | None = None
         sinks: list[AnswerSink] = []
         if settings.file is not None:
@@ -33,7 +34,12 @@ class Answering:
             send = partial(publish, Kind.ANSWERS)
             self._broker = MqttAnswers(send, settings.queue_max, confirmed=settings.mqtt_qos > 0)
             sinks.append(self._broker)
-        files = LabelFiles(config.sensor, clock)
+        if settings.socket is not None:
+            sinks.append(UnixSocket(settings.socket, settings.socket_readers_max, settings.queue_max, files.take))
+        if settings.http_port:
+            from edge_agent.answers.http import HttpAnswers  # loads http.server
+
+            sinks.append(HttpAnswers(settings.http_port, settings.http_token(), settings.queue_max, files.take))
         self._labels = BrokerLabels(files, note) if settings.mqtt_labels else None
         self.answers = Answers(settings, clock, learner, sinks, note)
 

@@ -13,7 +13,7 @@ import numpy as np
 from edge_agent.config import SensorSettings
 from headway.arrays import AnyArray
 from headway.durable import write_durably
-from headway.errors import ConfigError, StoreError
+from headway.errors import ConfigError, DataError, StoreError
 from headway.ports import Clock
 from headway.wire import GivenLabels
 
@@ -48,6 +48,10 @@ class LabelFiles:
             name = self._next_name()
             write_durably(self._spool / name, buffer.getvalue())
         return name
+
+    def take(self, payload: bytes) -> str:
+        """The same, of labels as JSON. Raises DataError when they are malformed, too."""
+        return self.write(GivenLabels.decode(payload, DataError))
 
     def _next_name(self) -> str:
         self._last_us = max(self._last_us + 1, int(self._clock.wall_s() * 1e6))
