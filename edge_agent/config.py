@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.answer_settings import AnswerSettings
 from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
@@ -151,6 +152,11 @@ class AgentConfig:
     )
     trial: TrialSettings = table(TrialSettings(), "trial", doc="New bundles tried beside the one that serves.")
     health: HealthSettings = table(HealthSettings())
+    answers: AnswerSettings = table(
+        AnswerSettings(),
+        "answers",
+        doc="Where answers go beside the files in predictions_dir, and where labels come from beside the spool.",
+    )
     remote: RemoteSettings = table(
         RemoteSettings(),
         "remote",
@@ -160,6 +166,8 @@ class AgentConfig:
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")
         checked_name(self.fleet, "fleet")
+        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels):
+            raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
 
 
 def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None) -> AgentConfig:

@@ -85,7 +85,9 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device, opened.variant.space),
+                device_subscriptions(
+                    config.fleet, config.device, opened.variant.space, labels=config.answers.mqtt_labels
+                ),
                 last_will,
                 self._events.put,
             )
