@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headway
+from edge_agent.installation import add_installation_commands
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
 from headway.logs import log_to_stderr, print_error, print_unexpected
@@ -194,6 +195,8 @@ def parser() -> argparse.ArgumentParser:
     renew.add_argument("--url", default="", help="where devices join, if no longer where this one did")
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
+
+    add_installation_commands(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete this program's words")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help='eval "$(edge-agent completion bash)"')
