@@ -187,15 +187,15 @@ class Agent:
             self._change(EndUpdate())
         self.epochs.begin_run()
 
-    def changes(self, consumed: int | None = None) -> Changes:
+    def changes(self) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
         checkpoint, which takes the place of all entries so far.
-
-        consumed: sequence of the spool file whose rows are now learned.
         """
-        if consumed is not None:
-            self.sync_state.consume(consumed)
         return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
+
+    def consumed(self, sequence: int) -> None:
+        """All rows of a spool file are learned; the next commit says so."""
+        self.sync_state.consume(sequence)
 
     def consumed_rows(self, sequence: int, rows: int) -> None:
         """The first rows of a spool file are learned; the next commit says so."""

@@ -47,7 +47,12 @@ class SensorSettings:
     )
     predictions_dir: Path = path("predictions", doc="Folder into which the agent writes its answers.")
     poll_interval_s: float = number(
-        1.0, low=0.01, high=3600, remote=True, doc="Seconds between two looks into the spool folder."
+        1.0,
+        low=0.01,
+        high=3600,
+        remote=True,
+        doc="Seconds between two looks into the spool folder; a file "
+        "that is put there is seen at once where the kernel tells of it (inotify).",
     )
     file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
     inflated_bytes_max: int = integer(
@@ -136,8 +141,7 @@ class AgentConfig:
     )
     public_key: Path | None = optional_path(
         key="bundle.public_key",
-        doc="Accept only bundles signed with this key (edge-convert keygen makes it); needs pip install "
-        "'headway[signing]'.",
+        doc="Accept only bundles signed with this key (edge-convert keygen makes it); the program openssl checks it.",
         example="/etc/headway/signing.pem.pub",
     )
     prefer: str = choice(

@@ -193,6 +193,10 @@ class DeviceLoop:
         self._sync()
         return taken
 
+    def look_now(self) -> None:
+        """The next turn looks whether something waits, without waiting for its time."""
+        self.next_poll_s = 0.0
+
     def handle(self, event: TransportEvent) -> None:
         """Something came from the network."""
         match event:
