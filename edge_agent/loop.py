@@ -113,11 +113,9 @@ class DeviceLoop:
             replace_database=replace_database,
         )
         self._stop = StopRequest() if stop is None else stop
-        self._installer = installer
-        self._sensor = sensor
-        self._messenger = (
-            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
-        )
+        self._installer, self._sensor = installer, sensor
+        note = self._announcer.note
+        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
         self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
@@ -219,11 +217,10 @@ class DeviceLoop:
                 self._announcer.offline(reason, response, code)
             case Received(name, payload, retain):
                 self._receive(name, payload, retain)
-            case Delivered(token, _, False):
+            case Delivered(token, reason, refused, name):
                 self._answering.delivered(token)
-            case Delivered(token, reason, True, name):
-                self._answering.delivered(token)
-                self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
+                if refused:
+                    self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
                 self._announcer.subscription_refused(f"the broker refused the subscription to {name}: {reason}")
 
