@@ -81,7 +81,10 @@ slow: $(READY) ## the slow tests that make test leaves out (those of make networ
 nightly: ## what is too long for every push: simulate, crash, network, fuzz, test-sqlalchemy, slow, one after the other
 	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow
 
-.PHONY: deb
+.PHONY: deb combinations
+combinations: $(READY) ## docs/reference/combinations.md: which Python, runtime and system go together
+	@$(RUN) -m scripts.combinations
+
 deb: $(READY) ## Debian packages of the agent and the server (Debian 12 and 13, amd64 and arm64) into build/deb
 	@$(RUN) -m scripts.deb
 

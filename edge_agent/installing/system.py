@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import edge_agent
-from edge_agent.installing.combinations import fitting_runtime, installed_runtimes
+from edge_agent.combinations import fitting_runtime, installed_runtimes
 from edge_agent.installing.environment import (
     LIBRARIES,
     OPTIONAL_LIBRARIES,

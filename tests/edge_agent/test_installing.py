@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from edge_agent.combinations import Combination, fitting_runtime
 from edge_agent.installing import system
-from edge_agent.installing.combinations import Combination, fitting_runtime
 from edge_agent.installing.environment import is_needed
 from edge_agent.installing.system import PLACES, PREFIX, Machine, carry_out, install_steps, uninstall_steps
 from headway.errors import ConfigError, HeadwayError, RuntimeUnavailableError
@@ -21,7 +21,7 @@ from headway.errors import ConfigError, HeadwayError, RuntimeUnavailableError
         (Combination((3, 11), "aarch64", "ai-edge-litert"), None),
         (Combination((3, 13), "x86_64", "onnxruntime", "2.4.6"), None),
         (Combination((3, 11), "armv7l", "tflite-runtime", "1.26.4"), None),
-        (Combination((3, 11), "x86_64", "tflite-runtime", "2.1.0"), "numpy<2, found 2.1.0; pip install 'numpy<2'"),
+        (Combination((3, 11), "x86_64", "tflite-runtime", "2.1.0"), "numpy<2, found 2.1.0: pip install 'numpy<2'"),
         (Combination((3, 13), "aarch64", "tflite-runtime", "1.26.4"), r"pip install 'headway\[litert\]'"),
         (Combination((3, 13), "armv7l", "tflite-runtime"), "this is 3.13; use Python 3.11"),
         (Combination((3, 11), "armv7l", "ai-edge-litert"), "no wheels for armv7l; use tflite-runtime"),

@@ -7,6 +7,8 @@ over an upgrade, and leaves nothing when it is purged.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,17 +30,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}"),
 ]
-CONFIG = """\
-[device]
-id = "pump-7"
-[bundle]
-path = "/etc/headway/model.hwb"
-[storage]
-state_dir = "/var/lib/edge-agent"
-[sensor]
-spool_dir = "/var/spool/headway/in"
-predictions_dir = "/var/spool/headway/predictions"
-"""
+PAGE = (ROOT / "docs" / "howto" / "raspberry-pi.md").read_text()
 
 
 def inside(tree: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -96,8 +88,10 @@ def test_installed_used_upgraded_and_purged(package_and_tree: tuple[Path, Path],
     modules = list((site / "edge_agent").rglob("*.py"))
     assert len(list((site / "edge_agent").rglob("*.pyc"))) == len(modules)
 
-    (tree / "etc" / "headway" / "agent.toml").write_text(CONFIG)
     shutil.copy(bundle, tree / "etc" / "headway" / "model.hwb")
+    (command,) = re.findall(r"sudo (edge-agent init .*)", PAGE)
+    assert "runs on ai_edge_litert" in succeed(tree, *shlex.split(command))
+    config = (tree / "etc" / "headway" / "agent.toml").read_text()
     x, y = data(8, seed=2)
     np.savez(tree / "var" / "spool" / "headway" / "in" / "one.npz", x=x, y=y)
     succeed(tree, "edge-agent", "run", "/etc/headway/agent.toml", "--once")
@@ -107,7 +101,7 @@ def test_installed_used_upgraded_and_purged(package_and_tree: tuple[Path, Path],
 
     succeed(tree, "dpkg", "--install", "/root/agent.deb")
     assert {path: path.read_bytes() for path in state} == state
-    assert (tree / "etc" / "headway" / "agent.toml").read_text() == CONFIG
+    assert (tree / "etc" / "headway" / "agent.toml").read_text() == config
     succeed(tree, "dpkg", "--remove", "headway-agent")
     assert not environment.exists()
     assert {path: path.read_bytes() for path in state} == state

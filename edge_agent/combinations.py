@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
 
 from headway.errors import RuntimeUnavailableError
 
@@ -51,16 +52,20 @@ class Combination:
             advice = "pip install 'headway[litert]'" if self.machine != "armv7l" else "use Python 3.11 (Debian 12)"
             return f"tflite-runtime ends with Python 3.11, this is {python}; {advice}"
         if self.numpy and int(re.findall(r"\d+", self.numpy)[0]) >= 2:
-            return f"tflite-runtime needs numpy<2, found {self.numpy}; pip install 'numpy<2'"
+            return f"tflite-runtime needs numpy<2, found {self.numpy}: pip install 'numpy<2'"
         return None
+
+
+def combination_here(runtime: str) -> Combination:
+    """This environment with one of the runtimes."""
+    python = (sys.version_info.major, sys.version_info.minor)
+    return Combination(python, platform.machine(), runtime, np.__version__, platform.libc_ver()[0] or "musl")
 
 
 def installed_runtimes() -> dict[str, Combination]:
     """The runtimes of this environment, by distribution, with what they run on."""
-    here = (sys.version_info.major, sys.version_info.minor)
-    libc = platform.libc_ver()[0] or "musl"
     return {
-        name: Combination(here, platform.machine(), name, _version("numpy"), libc)
+        name: combination_here(name)
         for name, module in RUNTIMES.items()
         if importlib.util.find_spec(module) is not None
     }
@@ -76,15 +81,7 @@ def fitting_runtime(runtimes: Mapping[str, Combination]) -> str:
         problems.append(problem)
     if problems:
         raise RuntimeUnavailableError("; ".join(problems))
-    here = (sys.version_info.major, sys.version_info.minor)
-    options = [name for name in RUNTIMES if Combination(here, platform.machine(), name).problem() is None]
+    options = [name for name in RUNTIMES if combination_here(name).problem() is None]
     if not options:
-        raise RuntimeUnavailableError(str(Combination(here, platform.machine(), "tflite-runtime").problem()))
+        raise RuntimeUnavailableError(str(combination_here("tflite-runtime").problem()))
     raise RuntimeUnavailableError(f"no inference runtime is installed; pip install {options[0]}")
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
