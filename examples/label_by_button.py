@@ -3,8 +3,8 @@
     pip install gpiozero lgpio
     python label_by_button.py answers.sock leak 17
 
-While the machine leaks, press: the newest window that the device answered is learned as `leak`. Needs `[answers] socket`
-and windows with an id. Stops when the agent does.
+While the machine leaks, press: the newest window that the device answered is learned as `leak`. Needs `[answers]
+socket` and windows with an id. Stops when the agent does.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,16 @@ from tests.system.test_agent import expected, learned, status
 pytestmark = [pytest.mark.system, pytest.mark.broker]
 NewDevice = Callable[..., Device]
 PAGE = ROOT / "docs" / "howto" / "answers.md"
-ROWS = 8
+ROWS, BATCHES = 8, 3
 
 
 def lines(device: Device) -> list[WindowAnswer]:
     file = device.folder / "answers.jsonl"
     return [WindowAnswer.decode(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+def has_more(device: Device, answered: int) -> bool:
+    return len(lines(device)) > answered
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def test_answers_and_labels_count_once_whoever_is_killed(
 ) -> None:
     extra = '[answers]\nmqtt = true\nmqtt_labels = true\nfile = "answers.jsonl"\n'
     device = new_device("pump", fresh_broker, extra)
-    x, y = data(6 * ROWS, seed=4)
+    x, y = data(BATCHES * ROWS, seed=4)
     (device.folder / "spool").mkdir()
     files = LabelFiles(read_config(device.config).sensor, SystemClock())
 
@@ -74,7 +79,7 @@ def test_answers_and_labels_count_once_whoever_is_killed(
         return GivenLabels(tuple(GivenLabel(f"w-{row}", CLASSES[y[row]]) for row in rows))
 
     with listening(fresh_broker, "pump") as (transport, heard):
-        for batch in range(6):
+        for batch in range(BATCHES):
             rows = range(batch * ROWS, (batch + 1) * ROWS)
             device.start()
             # one half before its windows, twice; the other half with them
@@ -82,7 +87,7 @@ def test_answers_and_labels_count_once_whoever_is_killed(
             device.drop(f"b{batch}", x=x[rows.start : rows.stop], id=np.array([f"w-{row}" for row in rows]))
             files.write(given(rows[ROWS // 2 :]))
             files.write(given(rows[: ROWS // 2]))
-            wait_until(lambda: len(lines(device)) > rows.start, "the first answers of the batch")
+            wait_until(partial(has_more, device, rows.start), "the first answers of the batch")
             device.kill()
         device.start()
         wait_until(lambda: status(device)["labels"] == len(x), "every label")
@@ -113,7 +118,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def test_the_page_runs(new_device: NewDevice, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_runs(new_device: NewDevice, broker: Broker, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = str(free_port())
     device = new_device("pump-7", broker, blocks("toml")[0].replace("8351", port))
     (device.folder / "answers.token").write_text("0123456789abcdef0123456789abcdef\n")
@@ -134,7 +139,7 @@ def test_the_page_runs(new_device: NewDevice, broker: Broker, monkeypatch: pytes
     answers, accepted = shell(http).replace("}{", "}\n{").splitlines()
     assert [row["row"] for row in json.loads(answers)["answers"]] == list(range(1, ROWS))
     assert json.loads(accepted)["accepted"].startswith("labels-")
-    wait_until(lambda: status(device)["labels"] == 1, "the label over HTTP")
+    wait_until(lambda: learned(device, bundle).samples == 1, "the label over HTTP")
 
     monkeypatch.chdir(device.folder)
     names: dict[str, object] = {}
