@@ -402,6 +402,12 @@ class Problem(TypedDict):
     detail: str
 
 
+class Quarantine(TypedDict):
+    """Why a device is set aside, for people."""
+
+    reason: NotRequired[str]
+
+
 class Quiet(TypedDict):
     """Alerts that are not to be told: those that fit all that is given. lasts: 30min, 2h, 7d."""
 

@@ -11,6 +11,7 @@ from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, CommandWanted, DeviceCommand
+from aggregator.durations import duration_s
 from aggregator.operations import Caller, Operator
 
 
@@ -39,7 +40,7 @@ def command_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Tell a device to do something, once, or after its deadline not at all."""
 
         def do(operator: Operator) -> object:
-            seconds = operations.duration_s(wanted.expires)
+            seconds = duration_s(wanted.expires)
             row = operations.command_device(operator, device, wanted.name, wanted.arguments, seconds)
             return operations.plain_command(row)
 

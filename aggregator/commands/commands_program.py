@@ -36,7 +36,7 @@ def _command(
     with 1 when --wait-s has passed and it is not done.
     """
     from aggregator.commands.remote_commands import command_device
-    from aggregator.operations import duration_s
+    from aggregator.durations import duration_s
 
     store = Place(config, state_dir).store()
     return command_device(store, SystemClock(), device, name, given, duration_s(expires), wait_s, as_json)

@@ -115,6 +115,9 @@ class RemoteFleet:
     def forget_group(self, name: str) -> None:
         self._client.delete_group(name)
 
+    def quarantine(self, name: str, reason: str) -> None:
+        self._client.quarantine_device(name, {"reason": reason})
+
     def readmit(self, name: str) -> None:
         self._client.readmit_device(name)
 

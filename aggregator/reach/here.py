@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from aggregator import audit, operations
 from aggregator.access import Role
 from aggregator.config import Settings
+from aggregator.durations import duration_s
 from aggregator.operations import (
     DeliveryView,
     DeviceInFull,
@@ -20,7 +21,6 @@ from aggregator.operations import (
     SilenceWanted,
     TokenView,
     UserView,
-    duration_s,
 )
 from aggregator.registry import Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
@@ -83,6 +83,9 @@ class LocalFleet:
 
     def forget_group(self, name: str) -> None:
         self._do(lambda operator: operations.forget_group(operator, name))
+
+    def quarantine(self, name: str, reason: str) -> None:
+        self._do(lambda operator: operations.quarantine_device(operator, name, reason))
 
     def readmit(self, name: str) -> None:
         self._do(lambda operator: operations.readmit_device(operator, name))
