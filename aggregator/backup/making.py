@@ -1,4 +1,4 @@
-"""Makes a backup while the service runs: a snapshot of the store, bundles, and keys on request."""
+"""Makes a backup while the service runs: a snapshot of the store, its bundles, and keys on request."""
 
 from __future__ import annotations
 

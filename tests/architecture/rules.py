@@ -38,6 +38,7 @@ BY_PATH = {
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
+    "edge_agent.answers.http": "loads http.server",
     "edge_agent.delivery.selftest": "is a program of its own",
 }
 SERVER_ONLY = {"sqlalchemy"}
