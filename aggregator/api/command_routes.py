@@ -26,7 +26,9 @@ def command_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """What was asked of a device, the oldest first, and what came of it."""
 
         def asked(operator: Operator) -> object:
-            return [operations.plain_command(row) for row in operations.list_commands(operator, device)]
+            takes = operations.takes_commands(operator, device)
+            rows = operations.list_commands(operator, device)
+            return [operations.plain_command(row) | {"takes_commands": takes} for row in rows]
 
         return desk.read(request, caller, asked)
 
@@ -42,6 +44,6 @@ def command_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         def do(operator: Operator) -> object:
             seconds = duration_s(wanted.expires)
             row = operations.command_device(operator, device, wanted.name, wanted.arguments, seconds)
-            return operations.plain_command(row)
+            return operations.plain_command(row) | {"takes_commands": operations.takes_commands(operator, device)}
 
         return desk.act(request, caller, do, asked=wanted, status=202)

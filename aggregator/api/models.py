@@ -330,8 +330,11 @@ DevicePage: Any = create_model(
 
 
 class DeviceCommand(BaseModel):
-    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time.
 
+    number: grows with every command of the fleet. takes_commands: the device has said that it does."""
+
+    number: int
     id: str
     device: str
     name: str
@@ -342,3 +345,4 @@ class DeviceCommand(BaseModel):
     state: str
     state_since_s: float
     result: dict[str, Any]
+    takes_commands: bool

@@ -18,9 +18,9 @@ from headway.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
-    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "configuration", "configure", "deliver",
-    "deliveries", "device", "devices", "enroll", "groups", "note", "quarantine", "readmit", "remove", "revoke",
-    "rollout", "silence", "tag", "tokens", "users",
+    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "command", "commands", "configuration",
+    "configure", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "quarantine",
+    "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),

@@ -28,7 +28,7 @@ from aggregator.operations.alerts import (
     silence_alerts,
     unsilence_alerts,
 )
-from aggregator.operations.commands import command_device, list_commands, plain_command
+from aggregator.operations.commands import command_device, list_commands, plain_command, takes_commands
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -146,6 +146,7 @@ __all__ = [
     "shelved",
     "silence_alerts",
     "tag_devices",
+    "takes_commands",
     "unsilence_alerts",
     "user_row",
 ]
