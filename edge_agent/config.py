@@ -15,6 +15,7 @@ from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.remote_settings import RemoteSettings
+from edge_agent.source_settings import SourceSettings
 from edge_agent.trial_settings import TrialSettings
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -165,6 +166,12 @@ class AgentConfig:
         RemoteSettings(),
         "remote",
         doc="Settings that the aggregator may change from afar.",
+    )
+    source: SourceSettings | None = optional_table(
+        SourceSettings,
+        "source",
+        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
+        "to take files alone.",
     )
 
     def __post_init__(self) -> None:

@@ -20,7 +20,8 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.remote import RemoteConfiguration
-from edge_agent.sensors import FolderWatch, Spool
+from edge_agent.sensors import FolderWatch
+from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
@@ -93,11 +94,12 @@ class Daemon:
                 self._events.put,
             )
 
+        self._sensor = build_sensor(config, opened.variant, clock)
         self._loop = build_device(
             config,
             clock,
             opened,
-            Spool(config.sensor),
+            self._sensor,
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
             stop=self._stop,
@@ -123,6 +125,8 @@ class Daemon:
         finally:
             watch.close()
         notifier.stopping()
+        if isinstance(self._sensor, JoinedSensor):
+            self._sensor.close()
         if self._installer is not None:
             self._installer.stop(self._clock.monotonic_s())
         try:
