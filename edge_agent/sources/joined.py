@@ -31,6 +31,7 @@ class JoinedSensor:
         """What the spool still has. The number that a lost batch of the stream may have begun under is left out: some
         of its rows may be consumed."""
         self._sequence_min = consumed + 2
+        self._stream.start()
         return self._spool.recover(consumed)
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
