@@ -62,11 +62,12 @@ class JoinedSensor:
             return self._stream.read(file)
         return self._spool.read(file, classes, new_classes=new_classes, task=task)
 
-    def answer(self, file: Claimed, payload: Content) -> None:
-        """Into the folder of answers, whatever it is an answer to."""
-        if self._stream.holds(file):
-            payload = self._stream.with_ids(file, payload)
-        self._spool.answer(file, payload)
+    def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
+        """Into the folder of answers, whatever they are answers to."""
+        self._spool.answer([(file, self._with_ids(file, payload)) for file, payload in answers])
+
+    def _with_ids(self, file: Claimed, payload: Content) -> Content:
+        return self._stream.with_ids(file, payload) if self._stream.holds(file) else payload
 
     def release(self, file: Claimed) -> None:
         """Forget a batch whose effects are committed."""
