@@ -31,6 +31,7 @@ class JoinedSensor:
         """What the spool still has. The number that a lost batch of the stream may have begun under is left out: some
         of its rows may be consumed."""
         self._sequence_min = consumed + 2
+        self._stream.start()
         return self._spool.recover(consumed)
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
@@ -64,11 +65,11 @@ class JoinedSensor:
         return self._spool.read(file, classes, new_classes=new_classes, task=task)
 
     def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
-        """Into the folder of answers, whatever it is an answer to."""
-        self._spool.answer([
-            (file, self._stream.with_ids(file, payload) if self._stream.holds(file) else payload)
-            for file, payload in answers
-        ])  # fmt: skip
+        """Into the folder of answers, whatever they are answers to."""
+        self._spool.answer([(file, self._with_ids(file, payload)) for file, payload in answers])
+
+    def _with_ids(self, file: Claimed, payload: Content) -> Content:
+        return self._stream.with_ids(file, payload) if self._stream.holds(file) else payload
 
     def release(self, file: Claimed) -> None:
         """Forget a batch whose effects are committed."""

@@ -51,6 +51,9 @@ class StreamSensor:
         self.problem = ""
         self._ended = False
         self._thread = threading.Thread(target=self._read, name=f"source {settings.name}", daemon=True)
+
+    def start(self) -> None:
+        """Open the source; until then nothing runs that would have to be ended."""
         self._thread.start()
 
     @property
@@ -62,7 +65,8 @@ class StreamSensor:
         """End the source and its thread."""
         self._stopping.set()
         self._source.close()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
         """Batches of the windows that wait."""
@@ -125,8 +129,6 @@ class StreamSensor:
                     log.info("source %s has ended", self._settings.name)
                 break
             except (HeadwayError, OSError) as error:
-                if self._stopping.is_set():
-                    break
                 self._set_problem(str(error))
             self._stopping.wait(retry_s)
             retry_s = min(2 * retry_s, RETRY_S_MAX)
