@@ -83,6 +83,16 @@ def _classes(options: argparse.Namespace) -> int:
     return 0
 
 
+def _label(options: argparse.Namespace) -> int:
+    from edge_agent.commands import give_label
+    from edge_agent.config import read_config
+
+    settings, undo = read_config(options.config).sensor, options.undo
+    name = give_label(options.id, options.label, options.values, undo=undo, settings=settings, clock=SystemClock())
+    print(f"{name} waits in the spool; edge-agent status counts it once it is learned")
+    return 0
+
+
 def _explain(options: argparse.Namespace) -> int:
     from edge_agent.commands import decisions_text, read_decisions
     from edge_agent.config import read_config
@@ -164,11 +174,19 @@ def parser() -> argparse.ArgumentParser:
     classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="call it so from now on")
     classes.set_defaults(run=_classes)
 
+    label = commands.add_parser("label", help="say what a window was, or take that back; also while no agent runs")
+    label.add_argument("id", help="the window's id, as in its answer")
+    label.add_argument("label", nargs="?", default="", metavar="CLASS", help="what it was")
+    label.add_argument("--undo", action="store_true", help="take back what was said, to the bit")
+    label.add_argument("--values", default="", metavar="N,N", help="of a model with several labels or values")
+    toml = Path("/etc/headway/agent.toml")
+    label.add_argument("--config", type=Path, default=toml, help=f"agent.toml ({toml})")
+    label.set_defaults(run=_label)
+
     join = commands.add_parser("join", help="join a fleet with a code: key, certificate and agent.toml")
     join.add_argument("url", metavar="URL", help="where devices join, https://HOST:8884")
     join.add_argument("--code", required=True, help="what edge-fleet enroll printed; - reads it from stdin")
     join.add_argument("--name", default="", help="name of this device, where the code is for several")
-    toml = Path("/etc/headway/agent.toml")
     join.add_argument("--config", type=Path, default=toml, help=f"where to write it, certificates beside it ({toml})")
     join.set_defaults(run=_join)
 

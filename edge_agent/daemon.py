@@ -20,7 +20,8 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.remote import RemoteConfiguration
-from edge_agent.sensors import Spool
+from edge_agent.sensors import FolderWatch
+from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
@@ -58,7 +59,8 @@ class Daemon:
         remote: RemoteConfiguration | None = None,
     ) -> None:
         self._clock, self._stop = clock, StopRequest() if stop is None else stop
-        self._restart = False
+        self._config = config
+        self._restart = self._appeared = False
         self._lock = _lock(config.state_dir)
         self._remote = remote
         try:
@@ -85,16 +87,19 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device, opened.variant.space),
+                device_subscriptions(
+                    config.fleet, config.device, opened.variant.space, labels=config.answers.mqtt_labels
+                ),
                 last_will,
                 self._events.put,
             )
 
+        self._sensor = build_sensor(config, opened.variant, clock)
         self._loop = build_device(
             config,
             clock,
             opened,
-            Spool(config.sensor),
+            self._sensor,
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
             stop=self._stop,
@@ -110,13 +115,18 @@ class Daemon:
         Returns True when the bundle to run has changed and a new Daemon should take over; never once asked to stop.
         """
         notifier = SystemdNotifier.from_environment()
+        watch = FolderWatch(self._config.sensor.spool_dir, self._file_appeared)
         try:
-            self._work(notifier, once=once)
+            self._work(notifier, watch, once=once)
         except InferenceFailed as error:
             self._slots.roll_back(str(error))
             log.warning("the bundle on trial failed: %s", error)
             self._restart = True
+        finally:
+            watch.close()
         notifier.stopping()
+        if isinstance(self._sensor, JoinedSensor):
+            self._sensor.close()
         if self._installer is not None:
             self._installer.stop(self._clock.monotonic_s())
         try:
@@ -133,7 +143,7 @@ class Daemon:
             self._remote.stopped(self._clock.monotonic_s())
         return (self._restart or self._loop.restart) and not self._stop.requested
 
-    def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
+    def _work(self, notifier: SystemdNotifier, watch: FolderWatch, *, once: bool) -> None:
         loop = self._loop
         if loop.stopping:
             return
@@ -146,6 +156,10 @@ class Daemon:
         told, write_at_s = loop.condition_in_full, deadline_s
         self._show(told, notifier)
         while not loop.stopping:
+            watch.refresh()
+            if self._appeared:
+                self._appeared = False
+                loop.look_now()
             taken = loop.turn()
             if self._standby is not None and self._standby.usable:
                 self._restart = True
@@ -161,6 +175,11 @@ class Daemon:
                 self._show(told, notifier)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
+
+    def _file_appeared(self) -> None:
+        if not self._appeared:
+            self._appeared = True
+            self._events.put(None)
 
     def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
         """To systemd and to ``edge-agent status``."""

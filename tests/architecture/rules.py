@@ -34,9 +34,11 @@ BY_PATH = {
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.serving": "loads SQLAlchemy",
+    "aggregator.store.sqlite_reader": "is for commands that load little",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
+    "edge_agent.answers.http": "loads http.server",
     "edge_agent.delivery.selftest": "is a program of its own",
 }
 SERVER_ONLY = {"sqlalchemy"}
