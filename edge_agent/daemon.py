@@ -94,7 +94,7 @@ class Daemon:
                 self._events.put,
             )
 
-        self._sensor = build_sensor(config, opened.variant, clock)
+        self._sensor = build_sensor(config, opened.variant, clock, self._input_appeared)
         self._loop = build_device(
             config,
             clock,
@@ -115,7 +115,7 @@ class Daemon:
         Returns True when the bundle to run has changed and a new Daemon should take over; never once asked to stop.
         """
         notifier = SystemdNotifier.from_environment()
-        watch = FolderWatch(self._config.sensor.spool_dir, self._file_appeared)
+        watch = FolderWatch(self._config.sensor.spool_dir, self._input_appeared)
         try:
             self._work(notifier, watch, once=once)
         except InferenceFailed as error:
@@ -176,7 +176,7 @@ class Daemon:
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
 
-    def _file_appeared(self) -> None:
+    def _input_appeared(self) -> None:
         if not self._appeared:
             self._appeared = True
             self._events.put(None)

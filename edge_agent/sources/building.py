@@ -22,8 +22,11 @@ SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
 BUILT_IN: dict[str, SourceFactory] = {"command": Command, "stdin": Stdin}
 
 
-def build_sensor(config: AgentConfig, variant: Variant, clock: Clock) -> Sensor:
-    """The spool folder, and beside it the source of ``[source]`` if there is one. Raises ConfigError."""
+def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Callable[[], object]) -> Sensor:
+    """The spool folder, and beside it the source of ``[source]`` if there is one. Raises ConfigError.
+
+    ready: called from another thread when a window of the source begins to wait.
+    """
     spool = Spool(config.sensor)
     settings = config.source
     if settings is None:
@@ -33,7 +36,7 @@ def build_sensor(config: AgentConfig, variant: Variant, clock: Clock) -> Sensor:
                           "convert the model with --stream")  # fmt: skip
     source = source_factory(settings.kind)(settings, variant.stream, clock)
     try:
-        return JoinedSensor(spool, StreamSensor(settings, source, variant))
+        return JoinedSensor(spool, StreamSensor(settings, source, variant, ready))
     except DataError as error:
         raise ConfigError(f"[source]: {error}") from error
 

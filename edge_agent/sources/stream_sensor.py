@@ -10,7 +10,7 @@ import logging
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,13 +33,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StreamSensor:
-    """Windows of one source. Its windows' ids are its name and the time of their first step, each given once."""
+    """Windows of one source. Its windows' ids are its name and the time of their first step, each given once.
 
-    def __init__(self, settings: SourceSettings, source: Source, variant: Variant) -> None:
+    ready: called from the sensor's thread when a window begins to wait.
+    """
+
+    def __init__(
+        self, settings: SourceSettings, source: Source, variant: Variant, ready: Callable[[], object] = lambda: None
+    ) -> None:
         stream = variant.stream
         if stream is None:
             raise LocalError("the bundle has no stream")
-        self._settings, self._source, self._stream = settings, source, stream
+        self._settings, self._source, self._stream, self._ready = settings, source, stream, ready
         self._shape, self._axis = variant.input_shape, variant.preprocessing.time_axis
         self._arrangement = stream.arrangement(source.channels, source.units)
         self._lock, self._stopping = threading.Lock(), threading.Event()
@@ -156,6 +161,7 @@ class StreamSensor:
             if full:
                 self._waiting.popleft()
             self._waiting.append((f"{self._settings.name}-{_stamp(self._last_us)}", window))
+        self._ready()
 
     def _set_problem(self, problem: str) -> None:
         if problem == self.problem:

@@ -68,6 +68,16 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted(drop: str, kept: lis
     sensor.close()
 
 
+def test_each_window_that_waits_wakes_the_agent() -> None:
+    woken = threading.Semaphore(0)
+    source, its = Ramp(), replace(variant(), stream=STREAM)
+    sensor = StreamSensor(SourceSettings(name="tank"), source, its, woken.release)
+    sensor.start()
+    for _ in range(WINDOWS):
+        assert woken.acquire(timeout=10)
+    sensor.close()
+
+
 def test_a_source_that_fails_is_told_once() -> None:
     sensor = stream_sensor(Ramp("the cable is loose"))
     sensor.close()
@@ -86,8 +96,8 @@ def test_files_and_windows_are_numbered_in_one_sequence(tmp_path: Path) -> None:
     assert source.given.wait(10)
     files = list(sensor.claim(5))
     assert [file.sequence for file in files] == [6, 7, 8]  # 5 may have begun as a batch that a power cut took
-    assert [file.name for file in files] == ["a.npz", "tank-000000000007.npz", "b.npz"]
-    assert len(sensor.read(files[1], ("idle",), new_classes=False)) == WINDOWS
+    assert [file.name for file in files] == ["a.npz", "b.npz", "tank-000000000008.npz"]
+    assert len(sensor.read(files[2], ("idle",), new_classes=False)) == WINDOWS
     sensor.close()
 
 
