@@ -16,6 +16,7 @@ from pathlib import Path
 
 import headway
 from edge_agent.installation import add_installation_commands
+from edge_agent.looking import add_looking_commands
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
 from headway.logs import log_to_stderr, print_error, print_unexpected
@@ -196,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
 
+    add_looking_commands(commands)
     add_installation_commands(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete this program's words")

@@ -16,6 +16,7 @@ LINES_MAX = 350
 BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
+    "headway.mqtt.failures": "loads ssl",
     "aggregator.alerts.channels": "is of the threads that tell, not of the core",
     "aggregator.alerts.delivery": "is of the threads that tell, not of the core",
     "aggregator.alerts.mail": "loads ssl and smtplib",
