@@ -78,8 +78,15 @@ network: $(READY) ## loss, partition, rate and delay between real programs, in n
 slow: $(READY) ## the slow tests that make test leaves out (those of make network excepted)
 	@$(RUN) -m pytest -m slow --ignore tests/network
 
-nightly: ## what is too long for every push: simulate, crash, network, fuzz and slow, one after the other
-	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz slow
+nightly: ## what is too long for every push: simulate, crash, network, fuzz, test-sqlalchemy, slow, one after the other
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow
+
+.PHONY: deb combinations
+combinations: $(READY) ## docs/reference/combinations.md: which Python, runtime and system go together
+	@$(RUN) -m scripts.combinations
+
+deb: $(READY) ## Debian packages of the agent and the server (Debian 12 and 13, amd64 and arm64) into build/deb
+	@$(RUN) -m scripts.deb
 
 coverage: $(READY) ## lines and branches of the five packages that make test runs; a figure, not a gate
 	@$(RUN) -m pytest $(WORKERS) -q --cov --cov-report=term:skip-covered

@@ -46,8 +46,8 @@ class Agent:
     """One device, from the features of its windows to what a commit saves and a message carries.
 
     windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
-    wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it learns.
-    draw: gives that many random bits, for new epochs.
+    wait for their turn, in number and encoded size; early_labels_max: for their windows. run_id: of this run of the
+    program, saved once it learns. draw: gives that many random bits, for new epochs.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Agent:
         windows: RememberedWindows | None = None,
         waiting_rows_max: int = UNBOUNDED,
         waiting_bytes_max: int = UNBOUNDED,
+        early_labels_max: int = 0,
         run_id: int = 0,
         trial: TrialSettings | None = None,
         draw: Callable[[int], int] = secrets.randbits,
@@ -72,13 +73,13 @@ class Agent:
         self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
-        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
+        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max, early_labels_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        told = self.event_log, self.command_log, self.trial, self.head_trial
-        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, *told)
+        told = self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
+        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.labelling.early, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""

@@ -20,7 +20,8 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
 from edge_agent.remote import RemoteConfiguration
-from edge_agent.sensors import FolderWatch, Spool
+from edge_agent.sensors import FolderWatch
+from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, give_back_startup_memory, open_bundle
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
@@ -86,16 +87,19 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device, opened.variant.space),
+                device_subscriptions(
+                    config.fleet, config.device, opened.variant.space, labels=config.answers.mqtt_labels
+                ),
                 last_will,
                 self._events.put,
             )
 
+        self._sensor = build_sensor(config, opened.variant, clock, self._input_appeared)
         self._loop = build_device(
             config,
             clock,
             opened,
-            Spool(config.sensor),
+            self._sensor,
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
             stop=self._stop,
@@ -112,7 +116,7 @@ class Daemon:
         """
         notifier = SystemdNotifier.from_environment()
         give_back_startup_memory()
-        watch = FolderWatch(self._config.sensor.spool_dir, self._file_appeared)
+        watch = FolderWatch(self._config.sensor.spool_dir, self._input_appeared)
         try:
             self._work(notifier, watch, once=once)
         except InferenceFailed as error:
@@ -122,6 +126,8 @@ class Daemon:
         finally:
             watch.close()
         notifier.stopping()
+        if isinstance(self._sensor, JoinedSensor):
+            self._sensor.close()
         if self._installer is not None:
             self._installer.stop(self._clock.monotonic_s())
         try:
@@ -171,7 +177,7 @@ class Daemon:
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
 
-    def _file_appeared(self) -> None:
+    def _input_appeared(self) -> None:
         if not self._appeared:
             self._appeared = True
             self._events.put(None)

@@ -21,11 +21,13 @@ from functools import partial
 
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft, write_answer
+from edge_agent.answers import Answers
 from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
-from edge_agent.effects import Answer, LabelCounts
+from edge_agent.effects import Answer
 from edge_agent.file_at_hand import FileAtHand
 from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
+from edge_agent.labels import log_labels
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore, Store
@@ -52,7 +54,7 @@ class Intake:
 
     training: says how many labels of a file may be learned at once. new_classes: names that are unknown are new
     classes. replace_database: sets a damaged database aside and opens an empty one; None where that cannot be.
-    draft, attempts: what is kept beside the store of a file that is not finished.
+    draft, attempts: what is kept beside the store of a file that is not finished. answers: gives them to others, too.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class Intake:
         *,
         draft: AnswerDraft,
         attempts: Attempts,
+        answers: Answers,
         new_classes: bool = False,
         replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
         self._clock, self._pipeline, self._store = clock, pipeline, store
         self._agent, self._sensor, self._training, self._note = agent, sensor, training, note
-        self._draft, self._attempts = draft, attempts
+        self._draft, self._attempts, self._answers = draft, attempts, answers
         self._new_classes, self._replace_database = new_classes, replace_database
         # claimed and not committed, in order; while the disk refuses the first of them are answered already
         self._queue: deque[Claimed] = deque()
@@ -132,6 +135,7 @@ class Intake:
         if not self._recovered:
             self._queue.extend(self._sensor.recover(self._agent.sync_state.consumed))
             self._recovered = True
+            self._answers.recovered(self._queue)
             if not self._agent.sync_state.begun:
                 self._draft.clear()
 
@@ -197,12 +201,14 @@ class Intake:
                 self._reject(file, str(error))
             return
         part = Answer.joined(answers) if answers else None
+        if part is not None:
+            self._answers.give(file, work.row - len(part), work.samples.ids, part)
         if not work.learning:
             self._foretell(work, part)
         elif work.finished:
             self._leave(work)
             if work.brings_labels:
-                self._report_labels(file.name, work.counts)
+                log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
             answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
             self._finished.add(file, answer, 0 if part is None else len(part))
@@ -318,11 +324,3 @@ class Intake:
         self._agent.consumed(file.sequence)
         self._store.commit(self._agent.changes(), self._now_s)
         self._note("input-rejected", f"{file.name}: {reason}")
-
-    def _report_labels(self, name: str, counts: LabelCounts) -> None:
-        log.info("%s: %s", name, counts)
-        if counts.unknown:
-            self._note(
-                "labels-unknown",
-                f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
-            )

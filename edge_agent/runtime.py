@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edge_agent.combinations import combination_here
 from headway.arrays import Float32, describe
 from headway.bundle import Backbone, Variant
 from headway.errors import BundleError, RuntimeUnavailableError
@@ -155,11 +156,9 @@ def _candidates(
             version, oldest = engine.version(), backbone.runtimes.get(engine.distribution)
             if version is None:
                 failures.append(f"{engine.distribution} is not installed")
-            elif engine.distribution == "tflite-runtime" and _parts(np.__version__)[0] >= 2:
-                # importing it would end in a SystemError without a word about the cause
-                failures.append(
-                    f"tflite-runtime {version} needs numpy<2, found {np.__version__}: pip install 'numpy<2'"
-                )
+            elif (problem := combination_here(engine.distribution).problem()) is not None:
+                # importing it might end in a SystemError without a word about the cause
+                failures.append(problem)
             elif oldest is not None and _parts(version) < _parts(oldest):
                 failures.append(f"{backbone.member} needs {engine.distribution} {oldest} or newer, found {version}")
             else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_agent.enrolment.openssl import new_key
+from edge_agent.example import is_untouched
 from headway.durable import write_durably
 from headway.errors import ConfigError, StoreError
 from headway.joining import JoinAnswer
@@ -104,9 +105,9 @@ class IdentityFiles:
         write_private(self.identity, head + key.rstrip() + b"\n" + answer.certificate.encode())
 
     def write_config(self, answer: JoinAnswer) -> bool:
-        """agent.toml, unless there is one, which stays as it is; whether what is there names this identity."""
+        """agent.toml, unless somebody wrote one, which stays as it is; whether what is there names this identity."""
         mqtt = MQTT.format(host=answer.host, port=answer.port)
-        if not self.config.exists():
+        if not self.config.exists() or is_untouched(self.config):
             text = TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt)
             write_durably(self.config, text.encode(), 0o644)
             return True

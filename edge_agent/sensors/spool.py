@@ -85,6 +85,11 @@ class Spool:
         """Files that are not taken yet, because they may still be written."""
         return self._inbox.unsettled
 
+    @property
+    def claimed_ahead(self) -> int:
+        """Files that have their numbers and are given by the next steps of `claim`."""
+        return len(self._ahead)
+
     def recover(self, consumed: int) -> list[Claimed]:
         """After a start: drop claimed files already committed (sequence <= consumed), return the others in order."""
         self._make_folders()

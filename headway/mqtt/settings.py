@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from headway.credentials import readable_copy
 from headway.errors import ConfigError
 from headway.settings import boolean, integer, number, optional_path, text, texts
 
@@ -108,7 +109,7 @@ class MqttSettings:
             return None
         path = self.password_file.absolute()
         try:
-            password = path.read_text(encoding="utf-8").strip()
+            password = readable_copy(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"password_file {path}: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -126,7 +127,7 @@ def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) 
 
 def _path(where: str, text: str, setting: Setting, base: Path) -> Path:
     found, here = base / text, Path(text)
-    if setting.formerly_here and here.exists() and not found.exists():
+    if setting.formerly_here and os.path.exists(here) and not os.path.exists(found):  # of a closed folder no error
         log.warning(
             "%s: %s does not exist, so %s is taken, as before; relative paths count from the folder of the file, and "
             "from the next release on from there alone: write the whole path",

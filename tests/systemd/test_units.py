@@ -104,3 +104,16 @@ def test_the_api_is_the_aggregators_user_on_its_folder() -> None:
     assert f"User={UNITS[1].removesuffix('.service')}\nDynamicUser=yes\n" in text
     shared = [line for line in other.splitlines() if line.startswith(("StateDirectory", "UMask", "DynamicUser"))]
     assert set(shared) <= set(text.splitlines())
+
+
+@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, *RENEWAL])
+def test_no_unit_waits_for_a_network(unit: str) -> None:
+    assert "network-online" not in (FOLDER / unit).read_text()
+
+
+def test_the_agents_memory_is_bounded_and_its_secrets_are_handed_over() -> None:
+    text = (FOLDER / UNITS[0]).read_text()
+    for line in ("MemoryMax=60%", "OOMPolicy=kill", "LoadCredential=secrets:/etc/headway/secrets"):
+        assert f"\n{line}\n" in text
+    # systemd refuses to start a service whose credentials are not there
+    assert "\nd /etc/headway/secrets " in (FOLDER / "headway.tmpfiles").read_text()

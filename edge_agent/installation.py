@@ -1,0 +1,86 @@
+"""The commands install, uninstall and init of edge-agent: options and questions."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from headway.errors import ConfigError
+from headway.printable import printable_lines
+
+
+def add_installation_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What they do is imported when they are called."""
+    install = commands.add_parser("install", help="as root: environment in /opt/headway, units, folders, group")
+    install.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    install.add_argument("--root", type=Path, default=Path("/"), help="root of an image that is being made (/)")
+    install.add_argument("--with", action="append", default=[], dest="further", metavar="NAME", help="this package too")
+    install.set_defaults(run=_install)
+
+    uninstall = commands.add_parser("uninstall", help="as root: take away what install made; state and settings stay")
+    uninstall.add_argument("--purge", action="store_true", help="state, settings, answers and group too: nothing stays")
+    uninstall.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    uninstall.add_argument("--root", type=Path, default=Path("/"), help="root of an image that is being made (/)")
+    uninstall.set_defaults(run=_uninstall)
+
+    init = commands.add_parser("init", help="write agent.toml from a few answers, and check them")
+    toml = Path("/etc/headway/agent.toml")
+    init.add_argument("--config", type=Path, default=toml, help=f"the file to write ({toml})")
+    init.add_argument("--bundle", type=Path, help="the bundle that edge-convert made; asked for if not given")
+    init.add_argument("--device", help="name of this device, unique in its fleet; asked for if not given")
+    init.add_argument("--fleet", default="default", help="name of the fleet (default)")
+    init.add_argument("--broker", help='HOST or HOST:PORT of the MQTT broker; "" for none; asked for if not given')
+    init.add_argument("--join", metavar="URL", help="join a fleet here, with --code, instead of --broker")
+    init.add_argument("--code", help="what edge-fleet enroll printed; - reads it from stdin")
+    init.add_argument("--replace", action="store_true", help="also where the file was edited before")
+    init.set_defaults(run=_init)
+
+
+def _install(options: argparse.Namespace) -> int:
+    from edge_agent.installing import Machine, carry_out, install_steps
+
+    for words in carry_out(install_steps(Machine(options.root), tuple(options.further)), dry_run=options.dry_run):
+        print(words)
+    print("next: sudo edge-agent init, then sudo systemctl enable --now edge-agent")
+    return 0
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    from edge_agent.installing import Machine, carry_out, uninstall_steps
+
+    steps = uninstall_steps(Machine(options.root), purge=options.purge)
+    for words in carry_out(steps, dry_run=options.dry_run):
+        print(words)
+    if not steps:
+        print("nothing is installed")
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from edge_agent.installing import FirstValues, write_first_configuration
+
+    if (options.join is None) != (options.code is None):
+        raise ConfigError("--join and --code belong together")
+    if options.join is not None and options.broker:
+        raise ConfigError("give --broker or --join, not both; who joins is told the broker")
+    bundle = options.bundle or Path(_answer("--bundle", "bundle (.hwb)", "/etc/headway/model.hwb"))
+    device = options.device or _answer("--device", "name of this device", socket.gethostname())
+    join, broker = None, options.broker
+    if options.join is not None:
+        join = (options.join, sys.stdin.readline() if options.code == "-" else options.code)
+    elif broker is None:
+        broker = _answer("--broker", "MQTT broker, HOST or HOST:PORT, empty for none", "")
+    values = FirstValues(bundle, device, options.fleet, broker or "", join)
+    for line in write_first_configuration(options.config, values, replace=options.replace):
+        print(printable_lines(line))
+    print(f"next: sudo systemctl enable --now edge-agent, or edge-agent run {options.config}")
+    return 0
+
+
+def _answer(option: str, question: str, default: str, ask: Callable[[str], str] = input) -> str:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody is there to ask; give {option}")
+    return ask(f"{question} [{default}]: ").strip() or default

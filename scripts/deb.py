@@ -1,0 +1,224 @@
+"""Builds the Debian packages into build/deb: the agent for each system and machine, and the server.
+
+    make deb                                          # all of them
+    python -m scripts.deb headway-agent deb12 amd64   # one
+
+Wheels are fetched for the system they are meant for, whatever this machine is; python3 of the system runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import headway
+from edge_agent.installing.environment import (
+    LIBRARIES,
+    OPTIONAL_LIBRARIES,
+    OWN_PACKAGES,
+    Layout,
+    write_environment,
+    write_own_metadata,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "deb"
+MAINTAINER = "Headway <https://github.com/headway-edge/headway>"
+# an agent of armv7 has no LiteRT, and tflite-runtime no wheel for its system's Python 3.13
+RUNTIME = "ai-edge-litert"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One release of Debian; Raspberry Pi OS of the same number has the same Python and C library."""
+
+    name: str
+    python: tuple[int, int]
+    glibc_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One package. units: glob in systemd/."""
+
+    name: str
+    prefix: str
+    command: str
+    example: str
+    units: tuple[str, ...]
+    summary: str
+    depends: str
+
+
+SYSTEMS = {"deb12": System("deb12", (3, 11), 36), "deb13": System("deb13", (3, 13), 41)}
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+PROGRAMS = {
+    "headway-agent": Program(
+        "headway-agent",
+        "/opt/headway",
+        "edge-agent",
+        "agent.toml",
+        ("edge-agent*",),
+        "keeps a neural network learning on this device",
+        "openssl, ca-certificates",
+    ),
+    "headway-server": Program(
+        "headway-server",
+        "/opt/headway-server",
+        "edge-fleet",
+        "aggregator.toml",
+        ("headway-*.service",),
+        "combines what a fleet of devices learned",
+        "ca-certificates",
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="scripts.deb")
+    parser.add_argument("program", nargs="?", choices=tuple(PROGRAMS))
+    parser.add_argument("system", nargs="?", choices=tuple(SYSTEMS))
+    parser.add_argument("machine", nargs="?", choices=tuple(MACHINES))
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args(arguments)
+    for program in [options.program] if options.program else PROGRAMS:
+        for system in [options.system] if options.system else SYSTEMS:
+            for machine in [options.machine] if options.machine else MACHINES:
+                print(build(PROGRAMS[program], SYSTEMS[system], machine, options.out))
+
+
+def build(program: Program, system: System, machine: str, out: Path) -> Path:
+    """One package; its path."""
+    work = out / "work" / f"{program.name}-{system.name}-{machine}"
+    shutil.rmtree(work, ignore_errors=True)
+    tree = work / "tree"
+    libraries = list(distributions(path=[str(_unpacked(program, system, machine, work))]))
+    own = _own(work)
+    prefix = tree / program.prefix.lstrip("/")
+    packages: tuple[str, ...] = OWN_PACKAGES
+    if program.name == "headway-agent":
+        wanted = (*LIBRARIES, *OPTIONAL_LIBRARIES, RUNTIME)
+        libraries = [library for library in libraries if library.name.lower().replace("_", "-") in wanted]
+    else:
+        packages = ("headway", "aggregator", "headway_client")
+    layout = Layout(
+        Path(program.prefix), Path("/usr/bin/python3"), system.python, packages, program.command, packages[1]
+    )
+    write_environment(prefix, layout, libraries, Path(str(own.locate_file(""))))
+    write_own_metadata(layout.site(prefix), own, packages)
+    _write_system_files(program, tree)
+    _write_control(program, system, machine, tree)
+    package = out / f"{program.name}_{headway.__version__}+{system.name}_{machine}.deb"
+    _run("dpkg-deb", "--root-owner-group", "-Zxz", "-z3", "--build", str(tree), str(package))
+    return package
+
+
+def _unpacked(program: Program, system: System, machine: str, work: Path) -> Path:
+    """The wheels of everything that the program needs, unpacked into one folder."""
+    wheels, folder = work / "wheels", work / "unpacked"
+    platform = [f"manylinux_2_{minor}_{MACHINES[machine]}" for minor in range(17, system.glibc_minor + 1)]
+    platform.append(f"manylinux2014_{MACHINES[machine]}")
+    python = f"{system.python[0]}{system.python[1]}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", str(wheels)]
+    command += ["--disable-pip-version-check", "--python-version", python, "--implementation", "cp"]
+    command += [word for abi in (f"cp{python}", "abi3", "none") for word in ("--abi", abi)]
+    command += [word for name in platform for word in ("--platform", name)]
+    command += ["--constraint", str(ROOT / "constraints.txt")]
+    if program.name == "headway-agent":
+        # the interpreter of LiteRT imports numpy alone; what else it names serves its tools
+        _run(*command, "--no-deps", *LIBRARIES, *OPTIONAL_LIBRARIES, RUNTIME)
+    else:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        _run(*command, *project["dependencies"], *project["optional-dependencies"]["aggregator"])
+    for wheel in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    return folder
+
+
+def _own(work: Path) -> Distribution:
+    """Our own wheel, unpacked."""
+    source = work / "source"
+    source.mkdir()
+    for path in _sources():
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(source)]
+    _run(*command, "--disable-pip-version-check", "--wheel-dir", str(work))
+    (wheel,) = work.glob("headway-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work / "own")
+    (found,) = distributions(path=[str(work / "own")])
+    return found
+
+
+def _sources() -> Iterator[Path]:
+    """Copied first: pip builds in the tree, and would leave its folders here."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        yield ROOT / name
+    for package in ("headway", "edge_agent", "aggregator", "headway_client", "converter", "headway_simulation"):
+        # rglob does not follow the link to the units
+        for path in (*(ROOT / package).rglob("*"), *(ROOT / package / "systemd").glob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def _write_system_files(program: Program, tree: Path) -> None:
+    """Units, group, folders, the example as configuration, the command in the path."""
+    units = tree / "lib" / "systemd" / "system"
+    units.mkdir(parents=True)
+    for pattern in program.units:
+        for path in sorted((ROOT / "systemd").glob(pattern)):
+            text = path.read_text().replace("/opt/headway/", f"{program.prefix}/")
+            (units / path.name).write_text(text)
+    for kind in ("sysusers", "tmpfiles"):
+        folder = tree / "usr" / "lib" / f"{kind}.d"
+        folder.mkdir(parents=True)
+        text = (ROOT / "systemd" / f"headway.{kind}").read_text()
+        if program.name == "headway-server":
+            text = "".join(line for line in text.splitlines(keepends=True) if "/var/spool" not in line)
+        (folder / f"{program.name}.conf").write_text(text)
+    (tree / "etc" / "headway").mkdir(parents=True)
+    shutil.copy(ROOT / "systemd" / program.example, tree / "etc" / "headway" / program.example)
+    (tree / "usr" / "bin").mkdir(parents=True)
+    (tree / "usr" / "bin" / program.command).symlink_to(f"{program.prefix}/bin/{program.command}")
+    documents = tree / "usr" / "share" / "doc" / program.name
+    documents.mkdir(parents=True)
+    shutil.copy(ROOT / "LICENSE", documents / "copyright")
+
+
+def _write_control(program: Program, system: System, machine: str, tree: Path) -> None:
+    kilobytes = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024
+    python, following = f"3.{system.python[1]}", f"3.{system.python[1] + 1}"
+    folder = tree / "DEBIAN"
+    folder.mkdir()
+    (folder / "control").write_text(
+        f"Package: {program.name}\nVersion: {headway.__version__}+{system.name}\nArchitecture: {machine}\n"
+        f"Maintainer: {MAINTAINER}\nInstalled-Size: {kilobytes}\nSection: science\nPriority: optional\n"
+        f"Depends: python3 (>= {python}), python3 (<< {following}), libstdc++6, systemd | systemd-standalone-sysusers, "
+        f"{program.depends}\n"
+        f"Description: Headway, {program.summary}\n Neural networks that keep learning on small Linux devices.\n"
+    )
+    (folder / "conffiles").write_text(f"/etc/headway/{program.example}\n")
+    for script in sorted((ROOT / "packaging" / program.name).iterdir()):
+        shutil.copy(script, folder / script.name)
+        (folder / script.name).chmod(0o755)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command[:4])} ...: {done.stderr.strip() or done.stdout.strip()}")
+
+
+if __name__ == "__main__":
+    main()
