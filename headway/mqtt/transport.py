@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -117,7 +118,7 @@ class MqttTransport:
         info = self._client.publish(message.topic, message.payload, message.qos, retain, _properties(message))
         if info.rc != paho.MQTT_ERR_SUCCESS:
             return None
-        self._topics[info.mid] = message.topic
+        self._topics[info.mid] = sys.intern(message.topic)  # thousands of the same few
         while len(self._topics) > TOPICS_REMEMBERED_MAX:
             self._topics.popitem(last=False)
         return info.mid
