@@ -2,7 +2,7 @@
 
 What it prints on the serial line is the record of what was promised: "ACKED n" once file n is answered. Words on the
 kernel's command line: next=N, the number of the first file; feed=N, how many files (then it stops the agent, prints
-STATUS and ends); nosync, the agent's syncs do nothing.
+STATUS and ends); nosync, the agent's syncs do nothing; tables, run tables.py alone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ POWER_OFF = 0x4321FEDC
 def main() -> None:
     words = Path("/proc/cmdline").read_text().split()
     settings = dict(word.split("=", 1) for word in words if "=" in word)
+    if "tables" in words:
+        program = ["/usr/bin/python3", "/tables.py", "/data/model.hwb", "/data/windows.npz"]
+        subprocess.run(program, check=True, env={"PYTHONPATH": sys.path[0], "PYTHONDONTWRITEBYTECODE": "1"})
+        power_off()
     environment = {"PATH": "/opt/headway/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
     shims = list(Path("/usr/lib").glob("*/libeatmydata.so*"))
     agents = dict(environment)
     if "nosync" in words:
         agents["LD_PRELOAD"] = str(shims[0])
     command = ["/opt/headway/bin/edge-agent", "--log-level", "warning", "run", "/data/agent.toml"]
+    print(f"CLOCK {time.time():.0f}", flush=True)
     agent = subprocess.Popen(command, env=agents)
     number, left = int(settings["next"]), int(settings["feed"])
     SPOOL.mkdir(exist_ok=True)
@@ -46,6 +51,10 @@ def main() -> None:
     agent.terminate()
     code = agent.wait()
     print("STATUS " + json.dumps(report(environment, code)), flush=True)
+    power_off()
+
+
+def power_off() -> None:
     os.sync()
     ctypes.CDLL(None).reboot(POWER_OFF)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from testbed.broker import die_with_parent
 from testbed.debian import Debian
 
-GUEST = Path(__file__).with_name("guest.py")
+GUEST = [Path(__file__).with_name(name) for name in ("guest.py", "tables.py")]
 PACKAGES = ("busybox-static", "python3", "openssl", "ca-certificates", "libstdc++6", "libeatmydata1")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net")
 DISK_MB = 64
@@ -71,7 +71,8 @@ class Image:
         tree = folder / "tree"
         Debian("bookworm", (f"linux-image-cloud-{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
         _run("dpkg", "-x", str(agent), str(tree))
-        shutil.copy(GUEST, tree / "guest.py")
+        for program in GUEST:
+            shutil.copy(program, tree / program.name)
         for name in ("data", "dev", "proc", "sys", "tmp"):
             (tree / name).mkdir(exist_ok=True)
         if sys.version_info[:2] == (3, 11):

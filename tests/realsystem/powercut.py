@@ -175,10 +175,12 @@ def _check(found: dict[str, Any], promised: set[int]) -> None:
 
 
 def _settled(image: Image, disk: Path, number: int, server: Server, found: dict[str, Any], promised: int) -> str:
-    """The server must come to the same number, once the device has had the time to report."""
+    """The server must come to the same number, by a boot whose clock has no battery and starts in 1970."""
     labels = int(found["labels"]) + WINDOWS
-    machine = Virtual(image, disk, f"next={number} feed=1 hold")
+    machine = Virtual(image, disk, f"next={number} feed=1 hold", "-rtc", "base=1970-01-01T00:01:00")
     try:
+        if (clock_s := int(machine.wait_for("CLOCK ", BOOT_TIMEOUT_S))) > 86_400:
+            raise VirtualFailed(f"the clock should say 1970, and says {clock_s} s")
         machine.wait_for("SETTLED", BOOT_TIMEOUT_S)
         deadline = time.monotonic() + FILE_TIMEOUT_S
         while server.counted() != labels:

@@ -44,8 +44,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny.hwb"
 
 
-def make_bundle(folder: Path) -> Path:
-    """A bundle of the small model in `folder`, by edge-convert."""
+def make_bundle(folder: Path, *options: str) -> Path:
+    """A bundle of the small model in `folder`, by edge-convert with these options."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run([sys.executable, "-m", "tests.system.make_model", str(folder)], check=True, env=environment)
     command = [
@@ -55,6 +55,7 @@ def make_bundle(folder: Path) -> Path:
         folder / "train.npz",
         "--out",
         folder / "tiny.hwb",
+        *options,
     ]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return folder / "tiny.hwb"
