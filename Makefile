@@ -53,6 +53,7 @@ check: $(READY) ## lint and types; whether docs/openapi.json and headway_client 
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m scripts.api --check
+	@$(RUN) -m scripts.man_pages --check
 
 fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
@@ -64,6 +65,7 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration
 	@$(RUN) -m scripts.commands
+	@$(RUN) -m scripts.man_pages
 
 .PHONY: api
 api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared
