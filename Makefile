@@ -53,6 +53,7 @@ check: $(READY) ## lint and types; whether docs/openapi.json and headway_client 
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m scripts.api --check
+	@$(RUN) -m scripts.man_pages --check
 
 fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
@@ -64,6 +65,7 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration
 	@$(RUN) -m scripts.commands
+	@$(RUN) -m scripts.man_pages
 
 .PHONY: api
 api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared
@@ -92,8 +94,8 @@ matrix: ## the device's tests with each runtime: tflite-runtime, LiteRT (Python 
 slow: $(READY) ## the slow tests that make test leaves out (those of make network and make system-test excepted)
 	@$(RUN) -m pytest -m slow --ignore tests/network --ignore tests/realsystem
 
-nightly: ## what is too long for every push: simulate, crash, network, fuzz, slow, system-test, powercut and matrix, one after the other
-	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz slow system-test powercut matrix
+nightly: ## what is too long for every push, one after the other
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow system-test powercut matrix
 
 .PHONY: deb combinations
 combinations: $(READY) ## docs/reference/combinations.md: which Python, runtime and system go together

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "Reading the data": ("classes", "label_columns", "columns", "window", "image_size", "task", "time_axis"),
     "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
-    "The bundle": ("name", "version", "release", "licence", "provenance", "key", "html"),
+    "The bundle": ("name", "version", "release", "licence", "provenance", "stream", "key", "html"),
     "Backbones": ("formats", "quantize", "allow_flex", "tflite_python"),
     "What a backbone must keep": ("drop_points_max", "agreement_percent_min", "difference_max"),
     "Preprocessing": ("missing", "denoise", "median_width", "ewma_weight", "standardise"),
@@ -41,7 +41,7 @@ METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
     "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
     "label_columns": "COLUMN,...", "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...",
-    "modules": "MODULE",
+    "modules": "MODULE", "stream": "TOML",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none

@@ -43,6 +43,7 @@ from converter.proof import (
     score,
     write_backbones,
 )
+from converter.recipe import read_stream
 from converter.report import Report
 from converter.sources import Opening, Source, open_source
 from headway.arrays import AnyArray, Float32, Int64, describe
@@ -77,6 +78,7 @@ def convert(
     if options.html is not None:
         import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
+    stream = None if options.stream is None else read_stream(options.stream)
     with frameworks(model, log) as exporter:
         data = as_training_data(data, options.classes, reading(options))
         progress("loading and cutting the model")
@@ -147,6 +149,7 @@ def convert(
         evaluation=evaluation_slice(data, preprocessing, options),
         licence=options.licence,
         provenance=options.provenance,
+        stream=stream,
     )
     variant.write(out, sign)
     report = replace(report, bundle_bytes=out.stat().st_size)

@@ -74,6 +74,11 @@ class Options:
         high=INTEGER_MAX - 1,
         doc="Rows of a .csv or samples of a .wav in one window; 0: one row, the whole sound.",
     )
+    stream: Path | None = optional_path(
+        key="--stream",
+        doc="TOML file that says how windows are cut from raw rows (docs/bundle-format.md, Streams), to carry.",
+        example="stream.toml",
+    )
     image_size: tuple[int, ...] = lengths(key="--image-size", count=2, doc="Height and width to scale images to.")
     input_shape: tuple[int, ...] = lengths(
         key="--input-shape", doc="Shape of a window, without the batch, where the model leaves lengths free."

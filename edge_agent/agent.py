@@ -46,8 +46,8 @@ class Agent:
     """One device, from the features of its windows to what a commit saves and a message carries.
 
     windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
-    wait for their turn, in number and encoded size. run_id: of this run of the program, saved once it learns.
-    draw: gives that many random bits, for new epochs.
+    wait for their turn, in number and encoded size; early_labels_max: for their windows. run_id: of this run of the
+    program, saved once it learns. draw: gives that many random bits, for new epochs.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Agent:
         windows: RememberedWindows | None = None,
         waiting_rows_max: int = UNBOUNDED,
         waiting_bytes_max: int = UNBOUNDED,
+        early_labels_max: int = 0,
         run_id: int = 0,
         trial: TrialSettings | None = None,
         draw: Callable[[int], int] = secrets.randbits,
@@ -72,13 +73,13 @@ class Agent:
         self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
-        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max)
+        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max, early_labels_max)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        told = self.event_log, self.command_log, self.trial, self.head_trial
-        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.outbox.feedback, *told)
+        told = self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
+        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.labelling.early, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
@@ -186,15 +187,15 @@ class Agent:
             self._change(EndUpdate())
         self.epochs.begin_run()
 
-    def changes(self, consumed: int | None = None) -> Changes:
+    def changes(self) -> Changes:
         """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
         checkpoint, which takes the place of all entries so far.
-
-        consumed: sequence of the spool file whose rows are now learned.
         """
-        if consumed is not None:
-            self.sync_state.consume(consumed)
         return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
+
+    def consumed(self, sequence: int) -> None:
+        """All rows of a spool file are learned; the next commit says so."""
+        self.sync_state.consume(sequence)
 
     def consumed_rows(self, sequence: int, rows: int) -> None:
         """The first rows of a spool file are learned; the next commit says so."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import headway
 from edge_agent.installation import add_installation_commands
+from edge_agent.looking import add_looking_commands
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
 from headway.logs import log_to_stderr, print_error, print_unexpected
@@ -27,7 +28,7 @@ from headway.stopping import StopRequest
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
     options = parser().parse_args(arguments)
-    log_to_stderr(options.log_level, "%(levelname)s %(message)s")
+    log_to_stderr(options.log_level, "%(levelname)s %(message)s", structured=options.log_format == "json")
     try:
         code: int = options.run(options)
         return code
@@ -52,10 +53,12 @@ def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
     from edge_agent.daemon import run_once
+    from edge_agent.reloading import ReloadRequest
     from edge_agent.remote import RemoteConfiguration
 
     remote, clock = RemoteConfiguration(options.config), SystemClock()
-    while run_once(remote, clock, stop, once=options.once):
+    reload = ReloadRequest.on_signal(options.config)
+    while run_once(remote, clock, stop, once=options.once, reload=reload):
         logging.getLogger("edge-agent").info("starting again")
     return 0
 
@@ -80,6 +83,16 @@ def _classes(options: argparse.Namespace) -> int:
         raise ConfigError("nothing to change; give --add, --remove or --rename")
     name = order(changes, read_config(options.config).sensor)
     print(f"{name} waits in the spool; edge-agent status shows the classes, rejected/ what could not be done")
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from edge_agent.commands import give_label
+    from edge_agent.config import read_config
+
+    settings, undo = read_config(options.config).sensor, options.undo
+    name = give_label(options.id, options.label, options.values, undo=undo, settings=settings, clock=SystemClock())
+    print(f"{name} waits in the spool; edge-agent status counts it once it is learned")
     return 0
 
 
@@ -139,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     program.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
     levels = ("debug", "info", "warning", "error")
     program.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
+    formats = ("text", "json")
+    program.add_argument("--log-format", default="text", choices=formats, help="json: an object a line (default text)")
     commands = program.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until it is told to stop")
@@ -164,11 +179,19 @@ def parser() -> argparse.ArgumentParser:
     classes.add_argument("--rename", action="append", nargs=2, default=[], metavar=names, help="call it so from now on")
     classes.set_defaults(run=_classes)
 
+    label = commands.add_parser("label", help="say what a window was, or take that back; also while no agent runs")
+    label.add_argument("id", help="the window's id, as in its answer")
+    label.add_argument("label", nargs="?", default="", metavar="CLASS", help="what it was")
+    label.add_argument("--undo", action="store_true", help="take back what was said, to the bit")
+    label.add_argument("--values", default="", metavar="N,N", help="of a model with several labels or values")
+    toml = Path("/etc/headway/agent.toml")
+    label.add_argument("--config", type=Path, default=toml, help=f"agent.toml ({toml})")
+    label.set_defaults(run=_label)
+
     join = commands.add_parser("join", help="join a fleet with a code: key, certificate and agent.toml")
     join.add_argument("url", metavar="URL", help="where devices join, https://HOST:8884")
     join.add_argument("--code", required=True, help="what edge-fleet enroll printed; - reads it from stdin")
     join.add_argument("--name", default="", help="name of this device, where the code is for several")
-    toml = Path("/etc/headway/agent.toml")
     join.add_argument("--config", type=Path, default=toml, help=f"where to write it, certificates beside it ({toml})")
     join.set_defaults(run=_join)
 
@@ -178,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
     renew.add_argument("--at-once", action="store_true", help="also before the last third of its time")
     renew.set_defaults(run=_renew)
 
+    add_looking_commands(commands)
     add_installation_commands(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete this program's words")

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.answer_settings import AnswerSettings
 from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.remote_settings import RemoteSettings
+from edge_agent.source_settings import SourceSettings
 from edge_agent.trial_settings import TrialSettings
 from headway.errors import ConfigError
 from headway.fields import Fields
@@ -46,7 +48,12 @@ class SensorSettings:
     )
     predictions_dir: Path = path("predictions", doc="Folder into which the agent writes its answers.")
     poll_interval_s: float = number(
-        1.0, low=0.01, high=3600, remote=True, doc="Seconds between two looks into the spool folder."
+        1.0,
+        low=0.01,
+        high=3600,
+        remote=True,
+        doc="Seconds between two looks into the spool folder; a file "
+        "that is put there is seen at once where the kernel tells of it (inotify).",
     )
     file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
     inflated_bytes_max: int = integer(
@@ -135,8 +142,7 @@ class AgentConfig:
     )
     public_key: Path | None = optional_path(
         key="bundle.public_key",
-        doc="Accept only bundles signed with this key (edge-convert keygen makes it); needs pip install "
-        "'headway[signing]'.",
+        doc="Accept only bundles signed with this key (edge-convert keygen makes it); the program openssl checks it.",
         example="/etc/headway/signing.pem.pub",
     )
     prefer: str = choice(
@@ -151,15 +157,28 @@ class AgentConfig:
     )
     trial: TrialSettings = table(TrialSettings(), "trial", doc="New bundles tried beside the one that serves.")
     health: HealthSettings = table(HealthSettings())
+    answers: AnswerSettings = table(
+        AnswerSettings(),
+        "answers",
+        doc="Where answers go beside the files in predictions_dir, and where labels come from beside the spool.",
+    )
     remote: RemoteSettings = table(
         RemoteSettings(),
         "remote",
         doc="Settings that the aggregator may change from afar.",
     )
+    source: SourceSettings | None = optional_table(
+        SourceSettings,
+        "source",
+        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
+        "to take files alone.",
+    )
 
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")
         checked_name(self.fleet, "fleet")
+        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels):
+            raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
 
 
 def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None) -> AgentConfig:

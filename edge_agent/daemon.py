@@ -19,8 +19,10 @@ from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCo
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
+from edge_agent.reloading import ReloadRequest
 from edge_agent.remote import RemoteConfiguration
-from edge_agent.sensors import Spool
+from edge_agent.sensors import FolderWatch
+from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, open_bundle
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
@@ -46,7 +48,7 @@ class Daemon:
     """One run of the agent, from its configuration to its last commit.
 
     stop: hears that the process is to end, also before and after this run; by default nobody can ask. remote: decides
-    about settings from afar, which `config` holds; None takes none.
+    about settings from afar, which `config` holds; None takes none. reload: hears that the file is to be read again.
     """
 
     def __init__(
@@ -56,9 +58,12 @@ class Daemon:
         build_transport: Callable[..., Transport] = MqttTransport,
         stop: StopRequest | None = None,
         remote: RemoteConfiguration | None = None,
+        reload: ReloadRequest | None = None,
     ) -> None:
+        self._reload = reload
         self._clock, self._stop = clock, StopRequest() if stop is None else stop
-        self._restart = False
+        self._config = config
+        self._restart = self._appeared = False
         self._lock = _lock(config.state_dir)
         self._remote = remote
         try:
@@ -77,6 +82,8 @@ class Daemon:
         # up to Python 3.12 an interrupted `get` waits for ever, if its time is over when the handler returns
         self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
         self._stop.wake_with(lambda: self._events.put(None))
+        if self._reload is not None:
+            self._reload.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
         self._trials = self._build_trials(config, opened) if config.mqtt is not None else None
         self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
@@ -85,16 +92,19 @@ class Daemon:
             return build_transport(
                 config.mqtt,
                 f"{config.fleet}.{config.device}",
-                device_subscriptions(config.fleet, config.device, opened.variant.space),
+                device_subscriptions(
+                    config.fleet, config.device, opened.variant.space, labels=config.answers.mqtt_labels
+                ),
                 last_will,
                 self._events.put,
             )
 
+        self._sensor = build_sensor(config, opened.variant, clock, self._input_appeared)
         self._loop = build_device(
             config,
             clock,
             opened,
-            Spool(config.sensor),
+            self._sensor,
             connect=None if config.mqtt is None else connect,
             installer=self._installer,
             stop=self._stop,
@@ -110,13 +120,18 @@ class Daemon:
         Returns True when the bundle to run has changed and a new Daemon should take over; never once asked to stop.
         """
         notifier = SystemdNotifier.from_environment()
+        watch = FolderWatch(self._config.sensor.spool_dir, self._input_appeared)
         try:
-            self._work(notifier, once=once)
+            self._work(notifier, watch, once=once)
         except InferenceFailed as error:
             self._slots.roll_back(str(error))
             log.warning("the bundle on trial failed: %s", error)
             self._restart = True
+        finally:
+            watch.close()
         notifier.stopping()
+        if isinstance(self._sensor, JoinedSensor):
+            self._sensor.close()
         if self._installer is not None:
             self._installer.stop(self._clock.monotonic_s())
         try:
@@ -133,7 +148,7 @@ class Daemon:
             self._remote.stopped(self._clock.monotonic_s())
         return (self._restart or self._loop.restart) and not self._stop.requested
 
-    def _work(self, notifier: SystemdNotifier, *, once: bool) -> None:
+    def _work(self, notifier: SystemdNotifier, watch: FolderWatch, *, once: bool) -> None:
         loop = self._loop
         if loop.stopping:
             return
@@ -146,8 +161,13 @@ class Daemon:
         told, write_at_s = loop.condition_in_full, deadline_s
         self._show(told, notifier)
         while not loop.stopping:
+            watch.refresh()
+            if self._appeared:
+                self._appeared = False
+                loop.look_now()
             taken = loop.turn()
-            if self._standby is not None and self._standby.usable:
+            usable = self._standby is not None and self._standby.usable
+            if usable or (self._reload is not None and self._reload.accepted(self._config)):
                 self._restart = True
                 break
             now_s = self._clock.monotonic_s()
@@ -161,6 +181,11 @@ class Daemon:
                 self._show(told, notifier)
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
+
+    def _input_appeared(self) -> None:
+        if not self._appeared:
+            self._appeared = True
+            self._events.put(None)
 
     def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
         """To systemd and to ``edge-agent status``."""
@@ -223,14 +248,16 @@ class Daemon:
             return
 
 
-def run_once(remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool) -> bool:
+def run_once(
+    remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool, reload: ReloadRequest | None = None
+) -> bool:
     """One run with the configuration that holds now; True when another one should follow.
 
     A run that does not even begin with settings on trial is followed by one without them.
     """
     config = remote.begin()
     try:
-        daemon = Daemon(config, clock, stop=stop, remote=remote)
+        daemon = Daemon(config, clock, stop=stop, remote=remote, reload=reload)
     except HeadwayError as error:
         if remote.failed(str(error)):
             return not stop.requested

@@ -60,16 +60,29 @@ class Send:
 
 @dataclass(slots=True)
 class LabelCounts:
-    """What became of labels that came after their windows."""
+    """What became of labels that came without their windows.
+
+    early: of the unknown, those that wait for their windows; forgotten: others that waited so and had to go.
+    """
 
     learned: int = 0
     waiting: int = 0
     repeated: int = 0
     corrected: int = 0
     unknown: int = 0
+    early: int = 0
+    forgotten: int = 0
 
     def add(
-        self, *, learned: int = 0, waiting: int = 0, repeated: int = 0, corrected: int = 0, unknown: int = 0
+        self,
+        *,
+        learned: int = 0,
+        waiting: int = 0,
+        repeated: int = 0,
+        corrected: int = 0,
+        unknown: int = 0,
+        early: int = 0,
+        forgotten: int = 0,
     ) -> None:
         """So many more."""
         self.learned += learned
@@ -77,3 +90,5 @@ class LabelCounts:
         self.repeated += repeated
         self.corrected += corrected
         self.unknown += unknown
+        self.early += early
+        self.forgotten += forgotten

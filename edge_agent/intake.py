@@ -6,6 +6,8 @@
 A poll ends when its time is over, between two files or inside one: a large file is committed slice by slice, each with
 the number of rows that are learned now, and its answer is given when it is whole.
 
+Small files are answered and committed in groups (finished_files.py), so that a backlog costs few syncs.
+
 A file whose commit was refused is learned in memory already; it is cleared away when the commit goes through. Power
 that fails in between loses nothing: the next start finds the file claimed and not committed.
 """
@@ -19,16 +21,18 @@ from functools import partial
 
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft, write_answer
+from edge_agent.answers import Answers
 from edge_agent.attempts import TRIED, TRIES_MAX, Attempts
-from edge_agent.effects import Answer, LabelCounts
+from edge_agent.effects import Answer
 from edge_agent.file_at_hand import FileAtHand
+from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
+from edge_agent.labels import log_labels
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from headway.class_changes import ClassChanges
-from headway.durable import Content
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
 from headway.samples import Samples
@@ -50,7 +54,7 @@ class Intake:
 
     training: says how many labels of a file may be learned at once. new_classes: names that are unknown are new
     classes. replace_database: sets a damaged database aside and opens an empty one; None where that cannot be.
-    draft, attempts: what is kept beside the store of a file that is not finished.
+    draft, attempts: what is kept beside the store of a file that is not finished. answers: gives them to others, too.
     """
 
     def __init__(
@@ -65,12 +69,13 @@ class Intake:
         *,
         draft: AnswerDraft,
         attempts: Attempts,
+        answers: Answers,
         new_classes: bool = False,
         replace_database: Callable[[Store], Store] | None = None,
     ) -> None:
         self._clock, self._pipeline, self._store = clock, pipeline, store
         self._agent, self._sensor, self._training, self._note = agent, sensor, training, note
-        self._draft, self._attempts = draft, attempts
+        self._draft, self._attempts, self._answers = draft, attempts, answers
         self._new_classes, self._replace_database = new_classes, replace_database
         # claimed and not committed, in order; while the disk refuses the first of them are answered already
         self._queue: deque[Claimed] = deque()
@@ -78,8 +83,7 @@ class Intake:
         self._recovered = False
         self._claims: Iterator[Claimed] | None = None
         self._at_hand: FileAtHand | None = None
-        self._unanswered: list[tuple[Claimed, Content]] = []
-        self._unreleased: list[Claimed] = []
+        self._finished = FinishedFiles(clock, store, agent, sensor, draft)
         self.busy = False
 
     def poll(self, stopping: Callable[[], bool]) -> int:
@@ -104,11 +108,17 @@ class Intake:
                     self._go_on(self._at_hand, until)
                 if until():
                     break
+                if self._finished.due:
+                    self._finished.settle()
+            self._finished.settle()
             if taken:
                 self._sensor.prune_answers()
         except StoreError as error:
+            self._finished.settle()
             self._store.failed(error, self._now_s)
             self._put_back()
+        finally:
+            self._finished.settle()  # what is learned is answered also when the runtime fails at the next file
         for name, problem in self._sensor.take_notices():
             self._note(name, problem)
         self.busy = taken > 0 and until()
@@ -125,6 +135,7 @@ class Intake:
         if not self._recovered:
             self._queue.extend(self._sensor.recover(self._agent.sync_state.consumed))
             self._recovered = True
+            self._answers.recovered(self._queue)
             if not self._agent.sync_state.begun:
                 self._draft.clear()
 
@@ -190,14 +201,19 @@ class Intake:
                 self._reject(file, str(error))
             return
         part = Answer.joined(answers) if answers else None
+        if part is not None:
+            self._answers.give(file, work.row - len(part), work.samples.ids, part)
         if not work.learning:
             self._foretell(work, part)
         elif work.finished:
             self._leave(work)
             if work.brings_labels:
-                self._report_labels(file.name, work.counts)
+                log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
-            self._finish(file, None if part is None else partial(write_answer, parts=lambda: (*earlier(), part)))
+            answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
+            self._finished.add(file, answer, 0 if part is None else len(part))
+            if work.in_parts:
+                self._finished.settle()
         else:
             self._commit_slice(work, part)
 
@@ -228,23 +244,19 @@ class Intake:
         self._leave(work)
         try:
             if parts:
-                self._sensor.answer(work.file, partial(write_answer, parts=lambda: parts))
+                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts))])
         except StoreError as error:
             self._store.failed(error, self._now_s)
 
     def _commit_slice(self, work: FileAtHand, part: Answer | None) -> None:
         """What is learned of the file so far, and which rows these are; first the answer to them."""
-        self._agent.event_log.record(self._clock.wall_s())
-        changes = self._agent.changes()
-        try:
+
+        def keep() -> None:
             if part is not None:
                 work.keep_part()
                 self._draft.append(work.file.sequence, work.row - len(part), part)
-        except StoreError as error:
-            self._store.postpone(changes)
-            self._store.failed(error, self._now_s)
-        else:
-            self._store.commit(changes, self._now_s)
+
+        self._finished.settle(keep)
         if self._store.degraded:
             self._put_back()
 
@@ -260,32 +272,6 @@ class Intake:
             if work.learning:
                 self._queue.appendleft(work.file)
 
-    def _finish(self, file: Claimed, answer: Content | None) -> None:
-        """Answer, commit, clear away; each step only after the one before it."""
-        self._agent.event_log.record(self._clock.wall_s())
-        changes = self._agent.changes(consumed=file.sequence)
-        try:
-            if answer is not None:
-                self._sensor.answer(file, answer)
-        except StoreError as error:
-            self._store.postpone(changes)
-            self._store.failed(error, self._now_s)
-            self._unanswered.append((file, answer or b""))
-        else:
-            self._store.commit(changes, self._now_s)
-        self._unreleased.append(file)
-        self._release()
-
-    def _release(self) -> None:
-        """Clear away what is committed."""
-        try:
-            while self._unreleased and not self._store.degraded:
-                self._sensor.release(self._unreleased[0])
-                self._draft.clear_of(self._unreleased[0].sequence)
-                self._unreleased.pop(0)
-        except StoreError as error:
-            self._store.failed(error, self._now_s)
-
     def _heal(self) -> None:
         """Try the disk again, and when it is back catch up."""
         if not self._store.due(self._now_s):
@@ -296,21 +282,19 @@ class Intake:
                 go_on_from_memory(self._store, self._agent, self._replace_database, self._now_s)
                 self._note("store-replaced", f"{problem}; went on from memory in a new database")
             self._draft.flush()
-            while self._unanswered:
-                self._sensor.answer(*self._unanswered[0])
-                self._unanswered.pop(0)
+            self._finished.answer_late()
         except StoreError as error:
             self._store.failed(error, self._now_s)
             return
         if not self._store.retry(self._now_s):
             return
         self._answered = 0
-        self._release()
+        self._finished.release()
 
     def _read(self, file: Claimed, learning: bool) -> Samples:
         """The content; before it is learned, everything about classes is checked, and done where that is all."""
         learner = self._agent.learner
-        if learning:
+        if learning and not self._finished.uncommitted:
             self._agent.outbox.note_stored(*self._store.outbox_size())
         samples = self._sensor.read(file, learner.classes, new_classes=self._new_classes, task=learner.task)
         if learning:
@@ -325,6 +309,7 @@ class Intake:
         return samples
 
     def _reject(self, file: Claimed, reason: str) -> None:
+        self._finished.settle()
         rows = self._agent.sync_state.rows_of(file.sequence)
         if rows:
             reason += f"; its first {rows} rows are learned: give only those after them again"
@@ -336,13 +321,6 @@ class Intake:
             self._store.failed(error, self._now_s)
             self._queue.appendleft(file)
             return
-        self._store.commit(self._agent.changes(consumed=file.sequence), self._now_s)
+        self._agent.consumed(file.sequence)
+        self._store.commit(self._agent.changes(), self._now_s)
         self._note("input-rejected", f"{file.name}: {reason}")
-
-    def _report_labels(self, name: str, counts: LabelCounts) -> None:
-        log.info("%s: %s", name, counts)
-        if counts.unknown:
-            self._note(
-                "labels-unknown",
-                f"{name}: {counts.unknown} labels are for windows this device does not remember (horizon_rows)",
-            )

@@ -17,6 +17,7 @@ from pathlib import Path
 from edge_agent.agent import Agent
 from edge_agent.announcer import Announcer
 from edge_agent.answer_draft import AnswerDraft
+from edge_agent.answering import Answering
 from edge_agent.attempts import Attempts
 from edge_agent.condition import DeviceCondition
 from edge_agent.config import AgentConfig
@@ -31,10 +32,10 @@ from edge_agent.remote_commands import Actions, RemoteCommands, gather_diagnosti
 from edge_agent.reported import reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
-from edge_agent.sync import as_sent
 from edge_agent.training import Training
 from edge_agent.trial import Trials
 from edge_agent.trial_news import TrialNews
+from edge_agent.update_sender import send_updates
 from headway.bundle import Variant
 from headway.errors import RemoteError
 from headway.fields import JsonValue
@@ -55,7 +56,6 @@ from headway.wire import Kind, Reported, Status, parse_topic
 
 log = logging.getLogger("edge-agent")
 
-OUTBOX_ROWS_A_TURN = 20
 # beside the store
 DRAFT, ATTEMPTS = "agent.answer", "agent.tries"
 
@@ -97,6 +97,7 @@ class DeviceLoop:
         self._pipeline = pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
+        self._answering = Answering(config, clock, agent.learner, self._publish, self._announcer.note)
         self._intake = Intake(
             clock,
             pipeline,
@@ -107,15 +108,14 @@ class DeviceLoop:
             self._announcer.note,
             draft=AnswerDraft(None if folder is None else folder / DRAFT, agent.learner.task),
             attempts=Attempts(None if folder is None else folder / ATTEMPTS),
+            answers=self._answering.answers,
             new_classes=config.learner.new_classes,
             replace_database=replace_database,
         )
         self._stop = StopRequest() if stop is None else stop
-        self._installer = installer
-        self._sensor = sensor
-        self._messenger = (
-            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
-        )
+        self._installer, self._sensor = installer, sensor
+        note = self._announcer.note
+        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
         self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
@@ -187,8 +187,13 @@ class DeviceLoop:
             self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
+        self._answering.turn()
         self._sync()
         return taken
+
+    def look_now(self) -> None:
+        """The next turn looks whether something waits, without waiting for its time."""
+        self.next_poll_s = 0.0
 
     def handle(self, event: TransportEvent) -> None:
         """Something came from the network."""
@@ -196,6 +201,7 @@ class DeviceLoop:
             case Connected(session_present):
                 self._connected = True
                 self._agent.reconnected(session_present)
+                self._answering.reconnected()
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
                 self._trial_news.reconnected()
@@ -211,14 +217,17 @@ class DeviceLoop:
                 self._announcer.offline(reason, response, code)
             case Received(name, payload, retain):
                 self._receive(name, payload, retain)
-            case Delivered(_, reason, True, name):
-                self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
+            case Delivered(token, reason, refused, name):
+                self._answering.delivered(token)
+                if refused:
+                    self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
                 self._announcer.subscription_refused(f"the broker refused the subscription to {name}: {reason}")
 
     def stop(self) -> None:
         """Publish that the device goes offline, and commit. The store stays open."""
         self._sync()
+        self._answering.close()
         if self.transport is not None:
             self._publish(Kind.REPORTED, self._reported().encode())
             self._publish(Kind.STATUS, self.last_will.payload)
@@ -247,6 +256,8 @@ class DeviceLoop:
                 self._agent.head_trial.received(payload)
             elif kind is Kind.CONFIGURATION and self._remote is not None:
                 self._remote.receive(payload)
+            elif kind is Kind.LABELS:
+                self._answering.labels_received(payload)
             elif kind is Kind.COMMANDS:
                 self._commands.receive(payload)
             elif kind is Kind.ACK:
@@ -319,14 +330,8 @@ class DeviceLoop:
             self._publish(Kind.PRIOR_REQUEST, request)
         if problem := agent.uplink.take_unsendable():
             self._announcer.note("statistics-too-large", problem)
-        if not self._connected or agent.sync_state.sequence == 0 or agent.outbox.paused(now_s):
-            return
-        waiting = self._store.outbox(0, 1)
-        acked = waiting[0].sequence - 1 if waiting else agent.sync_state.sequence
-        for row in self._store.outbox(agent.outbox.position(now_s), OUTBOX_ROWS_A_TURN):
-            if self._publish(Kind.UPDATE, as_sent(row, acked, agent.sync_state)) is None:
-                return
-            agent.outbox.sent(row.sequence, now_s)
+        if self._connected:
+            send_updates(agent, self._store, partial(self._publish, Kind.UPDATE), now_s)
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
         message = outgoing(self._config, kind, payload, retained)

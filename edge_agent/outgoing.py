@@ -14,4 +14,5 @@ def outgoing(config: AgentConfig, kind: Kind, payload: bytes, retained: bool = T
     """retained: False where this one message must not replace what the broker retains of its kind."""
     content_type = TENSORS_TYPE if kind in BINARY else JSON_TYPE
     name = topic(config.fleet, config.device, kind)
-    return Outgoing(name, payload, 1, retained and kind in RETAINED, content_type)
+    qos = config.answers.mqtt_qos if kind is Kind.ANSWERS else 1
+    return Outgoing(name, payload, qos, retained and kind in RETAINED, content_type)

@@ -23,8 +23,10 @@ CHECK_BYTES = 4
 Content = bytes | Callable[[BinaryIO], None]
 
 
-def write_durably(path: Path, payload: Content, mode: int = 0o644) -> None:
+def write_durably(path: Path, payload: Content, mode: int = 0o644, *, folder_later: bool = False) -> None:
     """Replace the content of `path` atomically and durably.
+
+    folder_later: the caller calls `sync_folder` once for several files; only then are they durable.
 
     Raises StoreError when the disk is full, read-only or gone; the old file is then untouched.
     """
@@ -41,7 +43,8 @@ def write_durably(path: Path, payload: Content, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
-        sync_folder(path.parent)
+        if not folder_later:
+            sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

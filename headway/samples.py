@@ -249,7 +249,12 @@ def no_label(label: Label) -> bool:
 
 
 def targets_of(y: AnyArray, count: int, outputs: int, task: Task) -> Float32:
-    """Check targets. y: numbers (count, C), or (count,) when C is 1 -> float32 (count, C). NaN means unknown."""
+    """Check targets. y: numbers (count, C), or (count,) when C is 1 -> float32 (count, C). NaN means unknown.
+
+    Empty texts (count,) are rows of which nothing is known.
+    """
+    if y.dtype.kind == "U" and y.shape == (count,) and not (y != "").any():
+        return np.full((count, outputs), np.nan, np.float32)
     table = y[:, None] if y.ndim == 1 and outputs == 1 else y
     if table.shape != (count, outputs) or table.dtype.kind not in "fiub":
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import ssl
@@ -73,7 +74,7 @@ class Connection:
         except urllib.error.HTTPError as error:
             with error:
                 raise ApiError(error.code, _detail(error.read(PROBLEM_BYTES_MAX), error.reason)) from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise ApiUnreachable(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from error
         if len(received) > ANSWER_BYTES_MAX:
             raise ApiUnreachable(f"{self._base} answers with more than {ANSWER_BYTES_MAX} bytes")

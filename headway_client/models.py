@@ -194,6 +194,7 @@ class Device(TypedDict):
 class DeviceCommand(TypedDict):
     """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
 
+    number: int
     id: str
     device: str
     name: str
@@ -204,6 +205,7 @@ class DeviceCommand(TypedDict):
     state: str
     state_since_s: float
     result: dict[str, Any]
+    takes_commands: bool
 
 
 class DeviceInFull(TypedDict):
@@ -400,6 +402,12 @@ class Problem(TypedDict):
     title: str
     status: int
     detail: str
+
+
+class Quarantine(TypedDict):
+    """Why a device is set aside, for people."""
+
+    reason: NotRequired[str]
 
 
 class Quiet(TypedDict):

@@ -85,6 +85,18 @@ class Client(Connection):
             ),
         )
 
+    def quarantine_device(self, device: str, body: models.Quarantine, *, key: str = "") -> models.Asked:
+        """Count nothing that a device reported or will report, until it is readmitted."""
+        return cast(
+            "models.Asked",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/quarantine",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
     def readmit_device(self, device: str, *, key: str = "") -> models.Asked:
         """Count again what was set aside of a device."""
         return cast(

@@ -12,13 +12,12 @@ from edge_agent.delivery import Installer
 from edge_agent.learner import AdoptHead, AdoptPrior
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device
-from edge_agent.store import Changes, Entry
+from edge_agent.store import COMMANDS, Changes, Entry
 from edge_agent.sync import SyncState
 from edge_agent.trial import Trials
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
 from headway.wire import (
-    ALL,
     Event,
     FleetPrior,
     Kind,
@@ -26,12 +25,14 @@ from headway.wire import (
     Update,
     device_subscriptions,
     parse_topic,
+    space_name,
     topic,
 )
 from headway_simulation.history import Family, History, SensorFile, Violation
 from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+from headway_simulation.operator import Operator
 from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 
 # what a new epoch leaves out: changes of the tables or, of a gradient learner, labels
@@ -40,10 +41,14 @@ LEFT_OUT = re.compile(r"; (\d+) (?:changes|labels) ")
 
 @dataclass(slots=True)
 class Lives:
-    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels."""
+    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels.
+
+    operator: who gives them commands.
+    """
 
     families: dict[tuple[str, int], Family] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    operator: Operator = field(default_factory=Operator)
 
     def enter(self, device: str, epoch: int, history: History) -> None:
         """A device says which epoch it lives in. Raises Violation when another disk's life had that name."""
@@ -148,6 +153,9 @@ class SimulatedDevice(Machine):
         while self.inbox:
             self.loop.handle(self.inbox.popleft())
         self.loop.turn()
+        if self.loop.restart:
+            self.stop()
+            return
         self.wake_after(self.loop.next_poll_s - self.clock.monotonic_s())
 
     def end(self) -> None:
@@ -245,16 +253,31 @@ class SimulatedDevice(Machine):
             self.spool.answers.clear()
             return
         epoch = self.history.epoch
-        for payload in changes.journal:
-            entry = Entry.decode(payload)
+        entries = [Entry.decode(payload) for payload in changes.journal]
+        if COMMANDS in changes.state:
+            # what came before the command is saved with it, and no file
+            for sync in (*(entry.sync for entry in entries), *filter(None, [changes.state.get("sync")])):
+                self.history.runs(SyncState.decode(sync).run_id)
+            self._taken_up(entries)
+            self._lives.operator.committed(changes.state, self.history, self.place.model.all_classes)
+        for entry in entries:
             self._saved(entry.sync)
-            for operation in entry.operations:
-                if isinstance(operation, AdoptHead):
-                    self._took_up(operation.payload)
-                elif isinstance(operation, AdoptPrior):
-                    self._started_from(operation.payload)
         if "sync" in changes.state:
             self._saved(changes.state["sync"])
+        if COMMANDS not in changes.state:
+            self._taken_up(entries)
+        for row in changes.outbox:
+            update = Update.decode(row.payload)
+            self.history.queued(update.epoch, row.sequence, update.samples, update.delta.tobytes())
+        if self.loop is not None and self.history.epoch != epoch and not self.loop.agent.epochs.exact:
+            self.history.dropped_unfinished(self.loop.agent.learner.trainer.unfinished)
+
+    def _taken_up(self, entries: list[Entry]) -> None:
+        for operation in (operation for entry in entries for operation in entry.operations):
+            if isinstance(operation, AdoptHead):
+                self._took_up(operation.payload)
+            elif isinstance(operation, AdoptPrior):
+                self._started_from(operation.payload)
         # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version != self.history.fleet_version:
@@ -262,11 +285,6 @@ class SimulatedDevice(Machine):
         prior = None if self.loop is None else self.loop.agent.learner.trainer.prior_statistics
         if prior is not None and prior.samples > self.history.prior_samples:
             self._started_from(FleetPrior(1, prior).encode())
-        for row in changes.outbox:
-            update = Update.decode(row.payload)
-            self.history.queued(update.epoch, row.sequence, update.samples, update.delta.tobytes())
-        if self.loop is not None and self.history.epoch != epoch and not self.loop.agent.epochs.exact:
-            self.history.dropped_unfinished(self.loop.agent.learner.trainer.unfinished)
 
     def _saved(self, sync: bytes) -> None:
         state = SyncState.decode(sync)
@@ -277,7 +295,8 @@ class SimulatedDevice(Machine):
 
     def _took_up(self, payload: bytes) -> None:
         # as the broker's newest: versions go down where a broker lost its memory
-        message = Received(topic(self.place.fleet, ALL, Kind.HEAD), payload, True)
+        readers = space_name(self.place.model.variant.space)
+        message = Received(topic(self.place.fleet, readers, Kind.HEAD), payload, True)
         self.history.adopted_head(PublishedHead.decode(payload).version, message)
 
     def _started_from(self, payload: bytes) -> None:

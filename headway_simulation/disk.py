@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from headway.samples import Samples
 from headway_simulation.history import SensorFile
 from headway_simulation.model import NEW_CLASS
 from headway_simulation.power import Power
+
+# as the real one does
+CLAIMED_TOGETHER = 32
 
 
 class SimulatedStore(MemoryStore):
@@ -84,6 +88,7 @@ class SimulatedSpool:
         self.claims: dict[int, SensorFile] = {}
         self._full = False
         self._undo: list[Callable[[], None]] = []
+        self._ahead: deque[Claimed] = deque()
 
     @property
     def unsettled(self) -> int:
@@ -103,6 +108,7 @@ class SimulatedSpool:
         self.waiting[file.name] = file
 
     def recover(self, consumed: int) -> list[Claimed]:
+        self._ahead.clear()  # it was in memory
         found = []
         for sequence, file in sorted(self.claimed.items()):
             claimed = Claimed(sequence, file.name, Path(file.name))
@@ -113,15 +119,22 @@ class SimulatedSpool:
         return found
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
-        for name in list(self.waiting):
-            self._power.point()
-            file = self.waiting.pop(name)
-            self.claimed[next_sequence] = self.claims[next_sequence] = file
-            self._undo.append(self._unclaim(next_sequence, file))
+        if self._ahead:
+            next_sequence = max(next_sequence, self._ahead[-1].sequence + 1)
+        names = deque(self.waiting)
+        while self._ahead or names:
+            while names and len(self._ahead) < CLAIMED_TOGETHER:
+                self._power.point()
+                name = names.popleft()
+                file = self.waiting.pop(name)
+                self.claimed[next_sequence] = self.claims[next_sequence] = file
+                self._undo.append(self._unclaim(next_sequence, file))
+                self._ahead.append(Claimed(next_sequence, name, Path(name)))
+                next_sequence += 1
             self._power.point()
             self._sync()
-            yield Claimed(next_sequence, name, Path(name))
-            next_sequence += 1
+            while self._ahead:
+                yield self._ahead.popleft()
 
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
@@ -137,10 +150,11 @@ class SimulatedSpool:
         y = np.where(samples.y == self._bundle_classes, index, samples.y)
         return replace(samples, y=y, names=() if known else (NEW_CLASS,))
 
-    def answer(self, file: Claimed, payload: Content) -> None:
-        with self._power.effect():
-            self._check_space()
-            self.answers[file.name] = content_bytes(payload)
+    def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
+        for file, payload in answers:
+            with self._power.effect():
+                self._check_space()
+                self.answers[file.name] = content_bytes(payload)
 
     def release(self, file: Claimed) -> None:
         with self._power.effect():

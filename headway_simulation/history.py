@@ -109,7 +109,7 @@ class History:
     covered: steps that are in updates, or will be in none.
     excused, excused_steps: labels before this place in the log may be missing in the fleet, because the device was
     removed on request; told: what the device said about others, and left_out: how many. rows: of the file after
-    `consumed`, that are learned.
+    `consumed`, that are learned. commands: what came of those from afar, by id.
     """
 
     device: str
@@ -138,6 +138,7 @@ class History:
     dropped: dict[str, SensorFile] = field(default_factory=dict)
     claims: dict[int, SensorFile] = field(default_factory=dict)
     course: list[SensorFile | Received | Turn] = field(default_factory=list)
+    commands: dict[str, str] = field(default_factory=dict)
     _tables_at: dict[tuple[int, int], Statistics] = field(default_factory=dict)
     _windows: OrderedDict[str, tuple[Window, Int8, int]] = field(default_factory=OrderedDict)
     rejected: dict[str, SensorFile] = field(default_factory=dict)
@@ -160,6 +161,7 @@ class History:
             dropped=dict(self.applied),
             claims=claims,
             course=list(self.course),
+            commands=dict(self.commands),
             _tables_at=dict(self._tables_at),
             rejected=rejected,
             _windows=self._windows.copy(),
@@ -175,9 +177,7 @@ class History:
             if removed:
                 self._told_to_forget()
         self.epoch = state.epoch
-        if self.run_id and state.run_id not in (0, self.run_id):
-            self.course.append(Turn.NEW_RUN)
-        self.run_id = state.run_id
+        self.runs(state.run_id)
         if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
             raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
         for sequence in range(self.consumed + 1, state.consumed + 1):
@@ -196,11 +196,24 @@ class History:
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
 
+    def runs(self, run_id: int) -> None:
+        """What is saved now comes from this run of the device's program."""
+        if self.run_id and run_id not in (0, self.run_id):
+            self.course.append(Turn.NEW_RUN)
+        self.run_id = run_id
+
     def _told_to_forget(self) -> None:
         """The device was removed on request. What makes an update is dropped; less than that is in the next one."""
         self.excused, self.excused_steps = len(self.log), self.steps
         if self.steps - self.covered >= self.update_labels:
             self.covered = self.steps
+
+    def labelled_from_afar(self, command_id: str, window_id: str, label: int) -> None:
+        """A command gave a window a label: as a file with nothing but that label would."""
+        labels = Samples(None, np.array([label], np.int64), (window_id,))
+        file = SensorFile(f"command-{command_id}.npz", labels, np.zeros((0, self.zeros.size), np.int8))
+        self.course.append(file)
+        self._apply(file)
 
     def queued(self, epoch: int, sequence: int, samples: int, delta: bytes) -> None:
         """The device put an update of so many labels into its outbox. Raises Violation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 
 from aggregator.heads import average, merged, weighed
@@ -25,13 +27,17 @@ EXPECTED_REFUSALS = ("gap", "base", "conflict", "removed", "delivery")
 
 
 class Invariants:
-    """Checks devices and the aggregator after each of their events. Every method raises Violation."""
+    """Checks devices and the aggregator after each of their events. Every method raises Violation.
 
-    def __init__(self, model: Model, lives: Lives) -> None:
-        self._model, self.lives = model, lives
+    models: by feature space, that of the bundle which is served to everybody first.
+    """
+
+    def __init__(self, models: Mapping[str, Model], lives: Lives) -> None:
+        self._models, self.lives = models, lives
+        self._model = next(iter(models.values()))
         self._version = self._lost_stores = 0
         self._averaged: set[tuple[str, int, int]] = set()
-        self._average: Head | None = None
+        self._average: dict[str, Head] = {}
         self._checked: object = None
         self._checked_devices: dict[str, object] = {}
 
@@ -82,11 +88,13 @@ class Invariants:
             self._lost_stores, self._version = server.lost_store, 0
         self._stored(server)
         self._refusals(server)
-        union = self.union(server)
-        if server.core.statistics != union:
-            raise Violation(
-                f"the aggregator sums {server.core.statistics.samples} samples, its devices reported {union.samples}"
-            )
+        for space in self._summed(server):
+            union, found = self.union(space), server.core.statistics_in(space)
+            if found != union:
+                raise Violation(
+                    f"the aggregator sums {found.samples} samples in space {space[:8]}, its devices reported "
+                    f"{union.samples}"
+                )
         while server.news:
             stored, kept = server.news.pop(0)
             head = PublishedHead.decode(stored.payload)
@@ -95,28 +103,38 @@ class Invariants:
             self._version = head.version
             # only the newest can be compared with the union: the store has moved on from the others
             if head.method == Method.AVERAGE:
-                self._check_average(head, kept, server)
-            elif not server.news:
-                same(head.head, self.head_in_one_place(server), "the head solved in one place")
+                self._check_average(stored.space, head, kept, server)
+            elif all(later.space != stored.space for later, _ in server.news):
+                same(head.head, self.head_in_one_place(server, stored.space), "the head solved in one place")
 
-    def head_in_one_place(self, server: SimulatedServer) -> Head:
-        """The head of the tables that every device committed and told, each with the weight that it may have."""
-        source = self._model.variant.training_statistics
-        return fleet_head(source, self.weighed(server))
+    def head_in_one_place(self, server: SimulatedServer, space: str) -> Head:
+        """The head of the tables that every device of this space committed and told, each with the weight it may
+        have."""
+        source = self._models[space].variant.training_statistics
+        return fleet_head(source, self.weighed(server, space))
 
-    def weighed(self, server: SimulatedServer) -> Statistics:
+    def weighed(self, server: SimulatedServer, space: str) -> Statistics:
         """The union, less of devices that claim far more samples than the others."""
         devices: dict[str, Statistics] = {}
-        for (device, _), content in self.lives.ledger.counted.items():
-            devices[device] = devices[device] + content.tables if device in devices else content.tables
-        return weighed(devices, self._model.variant.training_statistics, server.policy.weighing)
+        for device, tables in self._counted(space):
+            devices[device] = devices[device] + tables if device in devices else tables
+        return weighed(devices, self._models[space].variant.training_statistics, server.policy.weighing)
 
-    def union(self, server: SimulatedServer) -> Statistics:
+    def _counted(self, space: str) -> Iterator[tuple[str, Statistics]]:
+        for (device, _), content in self.lives.ledger.counted.items():
+            if content.tables.space == space:
+                yield device, content.tables
+
+    def _summed(self, server: SimulatedServer) -> set[str]:
+        """Spaces that the aggregator has a sum of: the one of everybody, and others once somebody reported of them."""
+        return {self._model.variant.space} | {row.space for row in server.kept.statistics.values()}
+
+    def union(self, space: str) -> Statistics:
         """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met."""
-        variant, classes = self._model.variant, self._model.all_classes
+        variant, classes = self._models[space].variant, self._model.all_classes
         total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
-        for content in self.lives.ledger.counted.values():
-            total = total + content.tables
+        for _, tables in self._counted(space):
+            total = total + tables
         met = [name for name, count in zip(classes, total.counts.tolist(), strict=True) if count]
         return total.with_classes((*variant.classes, *sorted(set(met) - set(variant.classes))))
 
@@ -188,9 +206,11 @@ class Invariants:
             if server.store.sequence(device, epoch) < sequence:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
-    def _check_average(self, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
+    def _check_average(self, space: str, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
         updates: dict[str, list[Update]] = {}
         for row in kept.averaged:
+            if row.space != space:
+                continue
             key = row.device, row.epoch, row.sequence
             if key in self._averaged:
                 raise Violation(f"update {row.sequence} of {row.device} was averaged twice")
@@ -199,11 +219,13 @@ class Invariants:
             self.lives.ledger.averaged(row.device, row.sequence, update.samples, update.delta.tobytes())
             updates.setdefault(row.device, []).append(update)
         policy = server.policy.averaging
-        contributions = [merged(part, head.version, policy) for part in updates.values()]
-        base = self._average or server.start_head
+        # heads of another space make no update of this one stale
+        elsewhere = [other.version for other in server.kept.heads if other.space != space]
+        contributions = [merged(part, head.version, policy, elsewhere) for part in updates.values()]
+        base = self._average.get(space) or server.start_head(space)
         weights = average(weights_over_unit_codes(base), contributions, policy)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
-        self._average = head.head
+        self._average[space] = head.head
 
 
 def same(found: Head, expected: Head, what: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from headway.errors import HeadwayError
 from headway.ports import TransportEvent
+from headway.wire import ALL, Kind, space_name, topic
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
 from headway_simulation.clock import Scheduler, SimulatedClock
@@ -25,7 +26,7 @@ EXIT_RESTART_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Place:
     """What all machines of a run share. audited: histories are kept beside the devices, for the invariants. tried: the
-    bundle that a rollout tries, if there is one."""
+    bundle that a rollout tries, if there is one. beside: what some of the devices run in a feature space of its own."""
 
     scheduler: Scheduler
     trace: Trace
@@ -36,6 +37,18 @@ class Place:
     fleet: str = "simulated"
     audited: bool = True
     tried: TriedBundle | None = None
+    beside: Model | None = None
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """By feature space, that of `model` first."""
+        found = (self.model,) if self.beside is None else (self.model, self.beside)
+        return {model.variant.space: model for model in found}
+
+    def head_topic(self, space: str) -> str:
+        """Where the fleet's head of a feature space is retained."""
+        readers = ALL if space == next(iter(self.models)) else space_name(space)
+        return topic(self.fleet, readers, Kind.HEAD)
 
 
 class Machine(ABC):

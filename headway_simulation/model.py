@@ -29,17 +29,18 @@ class IdentityRuntime:
 
 
 class Model:
-    """The bundle of a simulated fleet, and the windows its sensors see. size: d; classes: their names."""
+    """The bundle of a simulated fleet, and the windows its sensors see. size: d; classes: their names; step: of codes,
+    relative to the usual one; another step is another feature space."""
 
-    def __init__(self, size: int = SIZE, classes: tuple[str, ...] = CLASSES) -> None:
+    def __init__(self, size: int = SIZE, classes: tuple[str, ...] = CLASSES, step: float = 1.0) -> None:
         self.size, self.classes = size, classes
         self._random = np.random.default_rng(0)
         self._centres = self._random.normal(0, 2, (len(classes), size))
         rows = 20 * len(classes)
         x, y = self._draw(np.arange(rows) % len(classes), self._random, drift=0.0)
-        feature_map = FeatureMap(size, calibrate_scale(x))
+        feature_map = FeatureMap(size, calibrate_scale(x) * np.float32(step))
         codes, _ = feature_map.codes(x)
-        source = Statistics.of(codes, y, classes, feature_map.fingerprint("identity"))
+        source = Statistics.of(codes, y, classes, feature_map.fingerprint(f"identity {step:g}"))
         over_codes = fleet_head(source, Statistics.zeros(size, classes, source.space))
         kernel = over_codes.kernel * (np.float32(127) / feature_map.scale)[:, None]
         self.variant = Variant(

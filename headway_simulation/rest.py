@@ -9,25 +9,27 @@ from dataclasses import replace
 import numpy as np
 
 from aggregator.policy import Method
+from aggregator.store import StoredHead
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
 from headway.maths import fleet_head
 from headway.ports import Received
-from headway.wire import ALL, Kind, PublishedHead, topic
+from headway.wire import PublishedHead
 from headway_simulation.clock import Scheduler, SimulatedClock
 from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
 from headway_simulation.history import SensorFile, Turn, Violation
 from headway_simulation.invariants import Invariants, same
+from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
 from headway_simulation.server import SimulatedServer
 
 
-def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> str:
+def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> str:
     """What is still on its way; empty at rest."""
-    newest = server.kept.heads[-1].version if server.kept.heads else 0
     for device in devices:
+        newest = newest_head(server, device.place.model.variant.space)
         if device.loop is None or device.loop.store.degraded:
             return f"{device.name} is off, or its disk refuses"
         if device.spool.waiting or device.spool.claimed:
@@ -37,39 +39,61 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer) -> st
         stored = server.kept.statistics.get((device.config.device, device.loop.agent.sync_state.epoch))
         if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
-        if device.loop.agent.learner.fleet_version < newest:
-            return f"{device.name} has not got head {newest}"
+        if newest is not None and device.loop.agent.learner.fleet_version < newest.version:
+            return f"{device.name} has not got head {newest.version}"
+    if waiting := open_commands(server.store):
+        return f"command {waiting[0].name} waits for {waiting[0].device}"
     if server.core is None or server.store.update_count():
         return "the aggregator is off, or has updates to average"
     if not server.kept.heads:
         return "no head was published"
-    if server.policy.method is Method.EXACT:
-        head = PublishedHead.decode(server.kept.heads[-1].payload)
+    for variant in {device.place.model.variant.space: device.place.model.variant for device in devices}.values():
+        last = newest_head(server, variant.space)
+        if last is None or server.policy.method is not Method.EXACT:
+            continue
+        head = PublishedHead.decode(last.payload)
         # samples alone do not tell: a device that weighs all it may does not weigh more when it learns more
-        source = devices[0].place.model.variant.training_statistics
-        if not np.array_equal(head.head.kernel, fleet_head(source, server.core.weighed).kernel):
+        expected = fleet_head(variant.training_statistics, invariants.weighed(server, variant.space))
+        if not np.array_equal(head.head.kernel, expected.kernel):
             return f"head {head.version} does not hold everything"
     return ""
 
 
+def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:
+    """Of one feature space."""
+    return next((head for head in reversed(server.kept.heads) if head.space == space), None)
+
+
 def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> PublishedHead:
-    """Everything that was handed in is counted, once, in the head that every device has. Raises Violation."""
+    """Everything that was handed in is counted, once, in the head that every device of its feature space has.
+
+    Returns the newest head. Raises Violation.
+    """
+    invariants.lives.operator.check_rest(server.store)
     for device in devices:
         missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()
         if missing:
             raise Violation(f"{device.name} never learned {sorted(missing)}")
         _counted(device, server, invariants)
-    name = topic(devices[0].place.fleet, ALL, Kind.HEAD)
-    retained = devices[0].place.broker.retained.get(name)
-    if retained is None or retained.payload != server.kept.heads[-1].payload:
-        raise Violation("the broker does not retain the newest head")
-    head = PublishedHead.decode(retained.payload)
-    if server.policy.method is Method.EXACT:
-        same(head.head, invariants.head_in_one_place(server), "the head solved in one place")
+    for space in {device.place.model.variant.space: None for device in devices}:
+        _check_head(space, server, invariants)
     # updates that merged in a full outbox depend on when acks came, which a repetition does not know
     if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:
-        _repeat(devices[0])
-    return head
+        for device in {device.place.model.variant.space: device for device in reversed(devices)}.values():
+            _repeat(device)
+    return PublishedHead.decode(server.kept.heads[-1].payload)
+
+
+def _check_head(space: str, server: SimulatedServer, invariants: Invariants) -> None:
+    newest = newest_head(server, space)
+    retained = server.place.broker.retained.get(server.place.head_topic(space))
+    if newest is None and server.policy.method is Method.AVERAGE:
+        return  # its devices have not learned as much as an update takes
+    if retained is None or newest is None or retained.payload != newest.payload:
+        raise Violation(f"the broker does not retain the newest head of space {space[:8]}")
+    if server.policy.method is Method.EXACT:
+        head = PublishedHead.decode(retained.payload).head
+        same(head, invariants.head_in_one_place(server, space), "the head solved in one place")
 
 
 def _counted(device: SimulatedDevice, server: SimulatedServer, invariants: Invariants) -> None:

@@ -32,6 +32,11 @@ class Sensor:
         """So many windows had an id so far, and these are the ids."""
         self._windows, self._known = windows, list(names)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Ids of windows that it has given."""
+        return tuple(self._known)
+
     def next_file(self) -> SensorFile:
         """The next file, of a kind drawn at random."""
         kind = self._chance.random()

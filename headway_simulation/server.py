@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aggregator.bundle_sender import BundleSender
@@ -21,6 +22,7 @@ from headway.wire import StatisticsReport, Update
 from headway_simulation.ledger import Content, Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
+from headway_simulation.operator import Operator
 from headway_simulation.server_disk import Kept, ServerStore
 from headway_simulation.tried_bundle import trial_plan
 
@@ -38,6 +40,19 @@ class ServerCopy:
     counted: Mapping[tuple[str, int], Content]
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The bundles of the fleet, by feature space. Implements `aggregator.heads.Bundles`."""
+
+    models: Mapping[str, FleetModel]
+
+    def sizes(self) -> Mapping[str, int]:
+        return {space: model.training_statistics.size for space, model in self.models.items()}
+
+    def model(self, space: str) -> FleetModel:
+        return self.models[space]
+
+
 class SimulatedServer(Machine):
     """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
     what each averaged; lost_store: how often its disk was replaced, by an empty or an older one; commits, heads: how
@@ -52,19 +67,19 @@ class SimulatedServer(Machine):
         super().__init__(NAME, place, lambda: check(self))
         self._ledger = ledger or Ledger()
         self.policy = policy
-        self._model = FleetModel.of(place.model.variant)
+        self._shelf = Shelf({space: FleetModel.of(model.variant) for space, model in place.models.items()})
         self._put: Callable[[TransportEvent], None] = self.inbox.append
         self.kept = Kept()
         self.news: list[tuple[StoredHead, Kept]] = []
         self.lost_store = self.commits = self.heads = 0
         self.store = place.build.server_store(self.power, self._committed)
 
-    @property
-    def start_head(self) -> Head:
+    def start_head(self, space: str) -> Head:
         """Where averaging begins."""
-        if self._model.start is None:
+        start = self._shelf.model(space).start
+        if start is None:
             raise BundleError("this bundle projects its embedding; it cannot be averaged")
-        return self._model.start
+        return start
 
     def copy_disk(self) -> ServerCopy:
         """Copy what is durable."""
@@ -90,6 +105,12 @@ class SimulatedServer(Machine):
         except StoreError:
             return
 
+    def command(self, operator: Operator, device: str, windows: Sequence[str], chance: random.Random) -> None:
+        """An operator asks a device for something. windows: ids of those that may be labelled."""
+        window, label = chance.choice((*windows[-8:], "nobody")), chance.choice(self.place.model.classes)
+        name = operator.ask(self.store, device, window, label, chance, self.clock.wall_s())
+        self.trace(f"is asked to have {device} do {name}")
+
     def begin_trial(self) -> None:
         """An operator begins the rollout of the bundle that is tried, if the disk takes it."""
         if self.place.tried is None:
@@ -112,7 +133,8 @@ class SimulatedServer(Machine):
             deliveries = None
             if self.place.tried is not None:
                 deliveries = BundleSender(self.place.fleet, self.store, self.place.tried, self.policy.delivery)
-            self.core = build.core(self.place.fleet, self._model, self.policy, self.store, deliveries)
+            model = self._shelf.model(self.place.model.variant.space)
+            self.core = build.core(self.place.fleet, model, self.policy, self.store, deliveries, self._shelf)
         limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
         self.service = build.service(
             self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()

@@ -122,9 +122,9 @@ class ServerStore(MemoryStore):
         super().put_head(row, kept_max)
         self._kept.heads.append(row)
 
-    def remove_updates(self, space: str) -> None:
-        self._kept.averaged.extend(self.updates(space))
-        super().remove_updates(space)
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        self._kept.averaged.extend(row for row in self.updates(space) if row.device not in but_of)
+        super().remove_updates(space, but_of)
 
     def remove_device(self, device: str) -> None:
         super().remove_device(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Weighing
@@ -32,6 +32,9 @@ REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
 TRIED_SHARE = 0.5
+BESIDE_SHARE = 0.5
+COMMANDED_SHARE = 0.5
+COMMANDS_AN_HOUR = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +67,23 @@ class World:
         self.link = Link()
         model, lot = Model(), self.scheduler.chance("trial")
         tried = tried_bundle(model, lot.choice(tuple(Quality))) if lot.random() < TRIED_SHARE else None
-        self.place = Place(self.scheduler, self.trace, self.broker, model, build or Build(), self.link, tried=tried)
+        beside = Model(step=1.5) if tried is None and lot.random() < BESIDE_SHARE else None
+        self.place = Place(
+            self.scheduler, self.trace, self.broker, model, build or Build(), self.link, tried=tried, beside=beside
+        )
         self.lives = Lives()
-        self.invariants = Invariants(self.place.model, self.lives)
+        self.invariants = Invariants(self.place.models, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
         self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives.ledger)
         config = self._config(chance)
+        places = self._places()
         self.devices = [
-            SimulatedDevice(config(f"d{number}"), self.place, self.lives, self._check_device)
+            SimulatedDevice(config(f"d{number}"), places[number % len(places)], self.lives, self._check_device)
             for number in range(devices)
         ]
         self._sensors = {
-            device.name: Sensor(self.place.model, self.scheduler.chance(f"sensor/{device.name}"))
+            device.name: Sensor(device.place.model, self.scheduler.chance(f"sensor/{device.name}"))
             for device in self.devices
         }
         by_lot = self.scheduler.chance("copied").random() < COPIED_SHARE
@@ -97,6 +104,13 @@ class World:
         self.trace.add(self.scheduler.now_s, "world", f"at rest with head {head.version}, {head.samples} samples")
         return Outcome(self.seed, self.scheduler.events, self.trace.digest, head.samples, head.version)
 
+    def _places(self) -> list[Place]:
+        """Of devices, in turn: by the bundle that they run."""
+        beside = self.place.beside
+        if beside is None:
+            return [self.place]
+        return [self.place, replace(self.place, model=beside, beside=self.place.model)]
+
     def until(self, time_s: float) -> None:
         """Let time pass."""
         self.scheduler.at(time_s, lambda: None)
@@ -116,7 +130,7 @@ class World:
                 cut = self.broker.heal if any(device is one for one in speaking) else self.broker.partition
                 cut(device.name)
             waited_until_s = self.scheduler.now_s + REST_MAX_S
-            while problem := unsettled(speaking, self.server):
+            while problem := unsettled(speaking, self.server, self.invariants):
                 if self.scheduler.now_s > waited_until_s:
                     raise Violation(f"not at rest after {REST_MAX_S / 3600:.0f} h without faults: {problem}")
                 self.until(self.scheduler.now_s + REST_STEP_S)
@@ -124,7 +138,7 @@ class World:
     def _clone(self, original: SimulatedDevice, copy: DiskCopy) -> SimulatedDevice:
         """Another machine with a copy of a disk, and a sensor of its own that knows the same windows."""
         host = f"{original.config.device}-{len(self.devices)}"
-        clone = SimulatedDevice(original.config, self.place, self.lives, self._check_device, copy=copy, host=host)
+        clone = SimulatedDevice(original.config, original.place, self.lives, self._check_device, copy=copy, host=host)
         self._sensors[host] = self._sensors[original.name].copy(f"{host}-", self.scheduler.chance(f"sensor/{host}"))
         self.devices.append(clone)
         self._plan_files(clone, self.scheduler.now_s)
@@ -137,6 +151,8 @@ class World:
         for machine in (*self.devices, self.server):
             self.scheduler.at(machine.chance.uniform(0, 60), machine.boot)
         self.scheduler.at(self.scheduler.chance("rollout").uniform(0, 0.5 * self.duration_s), self.server.begin_trial)
+        if self.scheduler.chance("commanded").random() < COMMANDED_SHARE:
+            self._plan_commands()
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)
@@ -151,6 +167,17 @@ class World:
             self._at_some_time(device, start_s, sensor.next_file)
         # something to count, whatever was drawn
         self.scheduler.at(self.duration_s, lambda: device.drop(sensor.labelled(2)))
+
+    def _plan_commands(self) -> None:
+        chance = self.scheduler.chance("commands")
+        for device, sensor in ((device, self._sensors[device.name]) for device in self.devices):
+            for _ in range(round(COMMANDS_AN_HOUR * self.duration_s / 3600)):
+                self.scheduler.at(
+                    chance.uniform(0, self.duration_s),
+                    lambda name=device.config.device, sensor=sensor: self.server.command(  # type: ignore[misc]
+                        self.lives.operator, name, sensor.known, chance
+                    ),
+                )
 
     def _at_some_time(
         self, device: SimulatedDevice, start_s: float, make: Callable[..., SensorFile], *arguments: int

@@ -27,9 +27,9 @@ RUN = {
         (3, 11),
         X86,
         "ai-edge-litert",
-    ): "the Debian package in its tree (`make slow`) and what opens a bundle (`make test`)",
+    ): "the Debian package in its tree (`make slow`), bundles (`make test`)",
     ((3, 13), X86, "ai-edge-litert"): "the Debian package in its tree (`make slow`)",
-    ((3, 11), X86, "onnxruntime"): "what opens a bundle (`make test`)",
+    ((3, 11), X86, "onnxruntime"): "bundles (`make test`)",
     ((3, 11), X86, "tflite-runtime"): "conversion and proof of the backbone (`make tflite-env`, `make test`)",
 }
 HEAD = """\

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from aggregator.alerts.summaries import device_summary
-from aggregator.filters import UNITS, Condition, Quantity
+from aggregator.durations import duration_s
+from aggregator.filters import Condition
 from aggregator.registry import resolved
 from aggregator.rollouts import State as RolloutState
 from aggregator.store import Store
@@ -22,7 +22,6 @@ RULES_MAX = 100
 FOR_MAX_S = 30 * 86_400.0
 # in the place of a subject: the rule itself cannot be used
 RULE_ITSELF = "_rule"
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 
 
 class Watches(StrEnum):
@@ -140,15 +139,6 @@ class Summaries:
         """One line."""
         self._condition = self._condition or resolved(self._store, self._rule.condition)
         return device_summary(self._store, self._condition, device, self._now_s)
-
-
-def duration_s(text: str) -> float:
-    """A duration such as ``30d``, in seconds. Raises ConfigError."""
-    units = UNITS[Quantity.DURATION]
-    match = DURATION.fullmatch(text.strip())
-    if match is None or match[2] not in units:
-        raise ConfigError(f"{text!r} is no duration; write a number and one of {', '.join(units)}, as in 30d")
-    return float(match[1]) * units[match[2]]
 
 
 def _expiring(store: Store, before_s: float) -> dict[str, str]:

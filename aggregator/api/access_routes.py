@@ -11,6 +11,7 @@ from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper, only_known_queries
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, Health, Me, TokenWanted, UserWanted
+from aggregator.durations import duration_s
 from aggregator.operations import Caller
 
 LOGIN_LASTS_S = 43_200.0
@@ -71,7 +72,7 @@ def access_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     def create_token(request: Request, wanted: TokenWanted, caller: Caller = view) -> Response:
         """A token of the caller with no more than the caller's role; with the role share, for a link that looks."""
         role = caller.role if wanted.role is None else wanted.role.at_most(caller.role)
-        lasts_s = operations.duration_s(wanted.expires)
+        lasts_s = duration_s(wanted.expires)
         return desk.act(
             request, caller,
             lambda operator: operations.create_token(operator, caller.user, wanted.label, role, lasts_s),

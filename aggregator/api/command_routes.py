@@ -11,6 +11,7 @@ from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, CommandWanted, DeviceCommand
+from aggregator.durations import duration_s
 from aggregator.operations import Caller, Operator
 
 
@@ -25,7 +26,9 @@ def command_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """What was asked of a device, the oldest first, and what came of it."""
 
         def asked(operator: Operator) -> object:
-            return [operations.plain_command(row) for row in operations.list_commands(operator, device)]
+            takes = operations.takes_commands(operator, device)
+            rows = operations.list_commands(operator, device)
+            return [operations.plain_command(row) | {"takes_commands": takes} for row in rows]
 
         return desk.read(request, caller, asked)
 
@@ -39,8 +42,8 @@ def command_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Tell a device to do something, once, or after its deadline not at all."""
 
         def do(operator: Operator) -> object:
-            seconds = operations.duration_s(wanted.expires)
+            seconds = duration_s(wanted.expires)
             row = operations.command_device(operator, device, wanted.name, wanted.arguments, seconds)
-            return operations.plain_command(row)
+            return operations.plain_command(row) | {"takes_commands": operations.takes_commands(operator, device)}
 
         return desk.act(request, caller, do, asked=wanted, status=202)

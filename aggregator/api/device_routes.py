@@ -19,6 +19,7 @@ from aggregator.api.models import (
     Group,
     ListChange,
     Note,
+    Quarantine,
     Tagged,
     Tagging,
 )
@@ -68,6 +69,16 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             return Asked(asked="remove", subject=device)
 
         return desk.act(request, caller, do, status=202)
+
+    @application.post("/v1/devices/{device}/quarantine", response_model=Asked)
+    def quarantine_device(request: Request, device: DeviceName, wanted: Quarantine, caller: Caller = act) -> Response:
+        """Count nothing that a device reported or will report, until it is readmitted."""
+
+        def do(operator: Operator) -> Asked:
+            operations.quarantine_device(operator, device, wanted.reason)
+            return Asked(asked="quarantine", subject=device)
+
+        return desk.act(request, caller, do, asked=wanted)
 
     @application.post("/v1/devices/{device}/readmit", response_model=Asked)
     def readmit_device(request: Request, device: DeviceName, caller: Caller = act) -> Response:

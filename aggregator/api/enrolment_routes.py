@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Request, Response
 
-from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
 from aggregator.api.models import NAME_PATTERN, CodeWanted, NewCode, Revoked
+from aggregator.durations import duration_s
 from aggregator.operations import Caller, Operator
 from aggregator.operations.enrolment import (
     CertificateView,
@@ -36,7 +36,7 @@ def enrolment_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None
 
         def do(operator: Operator) -> NewCode:
             enrolment, _ = opened(desk.settings, desk.clock, operator.store)
-            lasts_s, device = operations.duration_s(wanted.expires), wanted.device or ""
+            lasts_s, device = duration_s(wanted.expires), wanted.device or ""
             code = new_code(
                 enrolment, operator, device, wanted.groups, wanted.reusable, wanted.count_max, lasts_s
             )  # fmt: skip

@@ -26,7 +26,8 @@ from aggregator.store import RegistryRow
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NAME_OR_NONE_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
-DURATION_PATTERN = r"^0*[1-9][0-9]{0,4}[smhd]$"
+# of those that aggregator.durations reads
+DURATION_PATTERN = r"^0*[1-9][0-9]{0,4}(\.[0-9]{1,6})?(s|m|min|h|d|w)$"
 DEVICES_MAX = 10_000
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -268,6 +269,12 @@ class DeviceSettings(BaseModel):
     differences: list[SettingDifference]
 
 
+class Quarantine(Body):
+    """Why a device is set aside, for people."""
+
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
 class AuditEntry(BaseModel):
     """An entry of the audit log."""
 
@@ -323,8 +330,11 @@ DevicePage: Any = create_model(
 
 
 class DeviceCommand(BaseModel):
-    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time."""
+    """What a device was asked, and what came of it. state: asked, sent, done, failed or expired; times: Unix time.
 
+    number: grows with every command of the fleet. takes_commands: the device has said that it does."""
+
+    number: int
     id: str
     device: str
     name: str
@@ -335,3 +345,4 @@ class DeviceCommand(BaseModel):
     state: str
     state_since_s: float
     result: dict[str, Any]
+    takes_commands: bool

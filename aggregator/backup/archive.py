@@ -3,6 +3,7 @@
     backup.json            {"contents": {...}, "sha256": of the canonical JSON of contents}
     aggregator.sqlite      the store
     bundles/SHA256.hwb     bundles that are handed out
+    served/SHA256.hwb      bundles that are or were served here, with whose feature spaces reports can be read
     authority/ca.key ...   the fleet's authority, only where keys were asked for
 
 Nothing in a backup is believed before every digest was compared.
@@ -26,8 +27,8 @@ from headway.fields import Fields, canonical_json, parse_json
 
 MANIFEST, FORMAT = "backup.json", 1
 MANIFEST_BYTES_MAX = 16 << 20
-STORE, BUNDLES, AUTHORITY = "aggregator.sqlite", "bundles", "authority"
-NAME = re.compile(rf"{re.escape(STORE)}|(?:{BUNDLES}|{AUTHORITY})/[A-Za-z0-9_-][A-Za-z0-9._-]{{0,127}}")
+STORE, BUNDLES, SERVED, AUTHORITY = "aggregator.sqlite", "bundles", "served", "authority"
+NAME = re.compile(rf"{re.escape(STORE)}|(?:{BUNDLES}|{SERVED}|{AUTHORITY})/[A-Za-z0-9_-][A-Za-z0-9._-]{{0,127}}")
 PIECE_BYTES = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""Makes a backup while the service runs: a snapshot of the store, the bundles it hands out, and keys on request."""
+"""Makes a backup while the service runs: a snapshot of the store, its bundles, and keys on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import headway
-from aggregator.backup.archive import AUTHORITY, BUNDLES, NAME, STORE, Contents, write_archive
+from aggregator.backup.archive import AUTHORITY, BUNDLES, NAME, SERVED, STORE, Contents, write_archive
 from aggregator.backup.sqlite_file import copy_database
 from headway.errors import StoreError
 
@@ -24,7 +24,7 @@ def make_backup(target: Path, state_dir: Path, database: Path, with_keys: bool, 
             copy = Path(scratch) / STORE
             schema = copy_database(database, copy)
             # after the store: a bundle that it names is on the shelf by then
-            files = {STORE: copy, **_files_of(state_dir, BUNDLES)}
+            files = {STORE: copy, **_files_of(state_dir, BUNDLES), **_files_of(state_dir, SERVED)}
             if with_keys:
                 files |= _files_of(state_dir, AUTHORITY)
             return write_archive(target, files, now_s, fleet, headway.__version__, schema)

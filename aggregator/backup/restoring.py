@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aggregator.audit import record
-from aggregator.backup.archive import AUTHORITY, BUNDLES, STORE, Contents, checked_contents, unpack
+from aggregator.backup.archive import AUTHORITY, BUNDLES, SERVED, STORE, Contents, checked_contents, unpack
 from aggregator.backup.carrying import WorldFacts
 from aggregator.backup.sqlite_file import BESIDE, close_database, copy_database
 from aggregator.heads import SET_BACK
@@ -107,12 +107,12 @@ def _prepare(
 
 def _restore_bundles(file: Path, contents: Contents, state_dir: Path) -> None:
     """Add what is missing: a bundle's name is its digest, so one that is there is the same."""
-    shelf = state_dir / BUNDLES
-    shelf.mkdir(exist_ok=True)
-    give_to_owner_of(state_dir, shelf)
+    for folder in (BUNDLES, SERVED):
+        (state_dir / folder).mkdir(exist_ok=True)
+        give_to_owner_of(state_dir, state_dir / folder)
     missing = [
         entry.name for entry in contents.files
-        if entry.name.startswith(f"{BUNDLES}/") and not (state_dir / entry.name).exists()
+        if entry.name.startswith((f"{BUNDLES}/", f"{SERVED}/")) and not (state_dir / entry.name).exists()
     ]  # fmt: skip
     unpack(file, {name: state_dir / name for name in missing}, 0o644)
     for name in missing:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
 from headway.ports import SystemClock
 
@@ -36,10 +35,9 @@ def _command(
     with 1 when --wait-s has passed and it is not done.
     """
     from aggregator.commands.remote_commands import command_device
-    from aggregator.operations import duration_s
 
-    store = Place(config, state_dir).store()
-    return command_device(store, SystemClock(), device, name, given, duration_s(expires), wait_s, as_json)
+    fleet = reached(config, state_dir)
+    return command_device(fleet, SystemClock(), device, name, given, expires, wait_s, as_json)
 
 
 @click.command("commands", cls=Command)
@@ -50,7 +48,7 @@ def _commands(config: Path | None, state_dir: str | None, device: str, as_json: 
     """Show what a device was told to do, and what came of it."""
     from aggregator.commands.remote_commands import list_commands
 
-    list_commands(Place(config, state_dir).store(), SystemClock(), device, as_json)
+    list_commands(reached(config, state_dir), SystemClock(), device, as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (_command, _commands)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import DayView
-from aggregator.reach import Fleet
 from aggregator.registry import DeviceView, Request, as_plain
 from aggregator.store import ONLINE, UNKNOWN, UNKNOWN_DEVICE, RefusalRow, RegistryRow
+from aggregator.store.rows import BY_HAND
 from headway.fields import readable_json
 from headway.ports import Clock
 from headway.printable import printable
+
+if TYPE_CHECKING:
+    from aggregator.operations import DayView
+    from aggregator.reach import Fleet, Look
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
@@ -23,7 +27,7 @@ REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
 
 
-def list_devices(fleet: Fleet, clock: Clock, request: Request, in_json: bool) -> None:
+def list_devices(fleet: Look, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
     now_s = clock.wall_s()
     page = fleet.device_page(request)
@@ -61,6 +65,12 @@ def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: b
         print(line, file=sys.stderr)
 
 
+def quarantine(name: str, reason: str, fleet: Fleet) -> None:
+    """``edge-fleet quarantine``: nothing that the device reports counts; it is stored and acknowledged as before."""
+    fleet.quarantine(name, reason)
+    print(f"set {name} aside: what it reports does not count until edge-fleet readmit {name}")
+
+
 def readmit(name: str, fleet: Fleet) -> None:
     """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
     fleet.readmit(name)
@@ -88,8 +98,8 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
     refusals: of senders that are not in the fleet.
     """
     lines = [
-        f"{view.row.device}: what it reported is set aside and does not count: {view.quarantined}. It ends with the "
-        f"device's next report; to count it again: edge-fleet readmit {view.row.device}"
+        f"{view.row.device}: what it reported is set aside and does not count: {view.quarantined}. "
+        f"{_ends(view)}To count it again: edge-fleet readmit {view.row.device}"
         for view in views
         if view.quarantined
     ]
@@ -107,6 +117,11 @@ def remarks(views: Sequence[DeviceView], refusals: Sequence[RefusalRow], now_s: 
             f"({last.reason}): {last.problem}"
         )
     return list(map(printable, lines))
+
+
+def _ends(view: DeviceView) -> str:
+    """When a quarantine ends by itself; nothing for one that an operator began."""
+    return "" if BY_HAND in view.quarantined else "It ends with the device's next report. "
 
 
 def as_table(rows: Sequence[RegistryRow], now_s: float) -> str:

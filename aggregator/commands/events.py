@@ -6,6 +6,7 @@ import json
 
 from aggregator.commands.moments import moment
 from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.reach import Look
 from aggregator.store import UNKNOWN_DEVICE, EventRow, RefusalRow, Store
 from headway.fields import JsonValue
 from headway.printable import printable
@@ -29,10 +30,9 @@ def list_events(store: Store, device: str, name: str, count_max: int, in_json: b
         print("no event is like that" if device or name else "no device has told of an event yet")
 
 
-def list_refusals(store: Store, in_json: bool) -> None:
+def list_refusals(fleet: Look, in_json: bool) -> None:
     """``edge-fleet refusals``: of each device and reason how often, and the last problem; the newest first."""
-    with store.transaction():
-        rows = sorted(store.refusals(), key=lambda row: (-row.last_s, row.device, row.reason))
+    rows = sorted(fleet.refusals(), key=lambda row: (-row.last_s, row.device, row.reason))
     if in_json:
         print_json_rows([plain_refusal(row) for row in rows])
     elif rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import looked_at, with_place
 from headway.command_line import Command, completion_script, option
 from headway.ports import SystemClock
 
@@ -39,7 +39,7 @@ def _refusals(config: Path | None, state_dir: str | None, as_json: bool) -> None
     """Show what was refused, of whom, how often and why."""
     from aggregator.commands.events import list_refusals
 
-    list_refusals(Place(config, state_dir).store(), as_json)
+    list_refusals(looked_at(config, state_dir), as_json)
 
 
 @click.command("bundles", cls=Command)

@@ -12,6 +12,7 @@ from headway.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from aggregator.config import Settings
+    from aggregator.store import ReadableStore
     from aggregator.store.sql import SqlStore
 
 
@@ -64,6 +65,22 @@ class Place:
         if not url and not (folder / DATABASE).exists():
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
         return SqlStore(url or sqlite_url(folder))
+
+    def store_to_read(self) -> ReadableStore:
+        """The same for who only looks at devices, all of which have their row in it: without SQLAlchemy where it can
+        do without."""
+        from aggregator.store.sqlite_reader import opened
+
+        url, folder = self._url_and_folder()
+        found = None if url else opened(folder / DATABASE)
+        if found is not None:
+            return found
+        from aggregator.registry import backfill
+
+        store = self.store()
+        with store.transaction():
+            backfill(store)
+        return store
 
     def database_file(self) -> Path:
         """The file of the store, which need not exist. Raises ConfigError when the store is no file of SQLite."""

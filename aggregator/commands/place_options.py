@@ -16,7 +16,7 @@ from headway.errors import ConfigError
 from headway.ports import SystemClock
 
 if TYPE_CHECKING:
-    from aggregator.reach import Fleet
+    from aggregator.reach import Fleet, Look
 
 TOKEN_BYTES_MAX = 4096
 # where what was given before the command lies in click's context
@@ -63,14 +63,32 @@ def reached(config: Path | None, state_dir: str | None, *, first: bool = False) 
 
     first: the store need not be there yet. Raises ConfigError where both are given.
     """
-    server = click.get_current_context().meta.get(SERVER)
     place = Place(config, state_dir)
-    if not isinstance(server, Server):
-        from aggregator.reach import LocalFleet
+    elsewhere = _elsewhere(place)
+    if elsewhere is not None:
+        return elsewhere
+    from aggregator.reach import LocalFleet
 
-        open_store = place.made_store if first else place.store
-        return LocalFleet(open_store, place.configured, place.folder, SystemClock())
-    if config is not None or state_dir is not None:
+    open_store = place.made_store if first else place.store
+    return LocalFleet(open_store, place.configured, place.folder, SystemClock())
+
+
+def looked_at(config: Path | None, state_dir: str | None) -> Look:
+    """The same for a command that only lists devices."""
+    place = Place(config, state_dir)
+    elsewhere = _elsewhere(place)
+    if elsewhere is not None:
+        return elsewhere
+    from aggregator.reach import LocalLook
+
+    return LocalLook(place.store_to_read, SystemClock())
+
+
+def _elsewhere(place: Place) -> Fleet | None:
+    server = click.get_current_context().meta.get(SERVER)
+    if not isinstance(server, Server):
+        return None
+    if place.config is not None or place.state_dir is not None:
         raise ConfigError("give either --server, or --config and --state-dir of this machine")
     from aggregator.reach import RemoteFleet
 

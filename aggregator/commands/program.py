@@ -18,9 +18,9 @@ from headway.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
-    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "configuration", "configure", "deliver",
-    "deliveries", "device", "devices", "enroll", "groups", "note", "readmit", "remove", "revoke", "rollout", "silence",
-    "tag", "tokens", "users",
+    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "command", "commands", "configuration",
+    "configure", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "quarantine",
+    "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
@@ -32,7 +32,16 @@ WHERE = {
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),
     "aggregator.commands.enrolment_program": ("broker-config", "certificates", "enroll", "join-server", "revoke"),
     "aggregator.commands.looking_program": ("bundles", "completion", "events", "export", "refusals", "watch"),
-    "aggregator.commands.registry_program": ("device", "devices", "groups", "note", "readmit", "remove", "tag"),
+    "aggregator.commands.registry_program": (
+        "device",
+        "devices",
+        "groups",
+        "note",
+        "quarantine",
+        "readmit",
+        "remove",
+        "tag",
+    ),
     "aggregator.commands.rollout_program": ("rollout",),
     "aggregator.commands.serve_program": ("serve",),
     "aggregator.commands.settings_program": ("configuration", "configure"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place_options import reached, with_place
+from aggregator.commands.place_options import looked_at, reached, with_place
 from headway.command_line import Command, Group, option
 from headway.errors import ConfigError
 from headway.ports import SystemClock
@@ -28,7 +28,7 @@ def _devices(
     from aggregator.commands.devices import list_devices
     from aggregator.registry import Request
 
-    list_devices(reached(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
+    list_devices(looked_at(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)
 
 
 @click.command("device", cls=Command)
@@ -134,6 +134,17 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     remove_device(device, reached(config, state_dir), SystemClock())
 
 
+@click.command("quarantine", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+@option("--reason", default="", metavar="TEXT", help="Why, for those who look at the device")
+def _quarantine(config: Path | None, state_dir: str | None, device: str, reason: str) -> None:
+    """Count nothing that a device reports; readmit ends it."""
+    from aggregator.commands.devices import quarantine
+
+    quarantine(device, reason, reached(config, state_dir))
+
+
 @click.command("readmit", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
@@ -151,4 +162,4 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
-COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _readmit)
+COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _quarantine, _readmit)

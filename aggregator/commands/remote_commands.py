@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
-from aggregator import operations
 from aggregator.commands.tables import aligned, print_table
-from aggregator.operations import Operator
-from aggregator.remote_commands import ARGUMENTS, OPEN, supported_by
-from aggregator.store import Store
-from aggregator.store.rows import DEVICE_COMMANDS, CommandRow
+from aggregator.reach import Fleet
+from aggregator.remote_commands import ARGUMENTS, OPEN
 from headway.errors import ConfigError
 from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
 from headway.wire import DONE
+
+if TYPE_CHECKING:
+    from headway_client.models import DeviceCommand
 
 HEADER, NUMBERS = ("NUMBER", "COMMAND", "STATE", "ASKED", "BY", "RESULT"), frozenset({"NUMBER", "ASKED"})
 WAIT_POLL_S = 0.05
@@ -25,57 +25,56 @@ RESULT_CHARACTERS_SHOWN = 160
 
 
 def command_device(
-    store: Store,
+    fleet: Fleet,
     clock: Clock,
     device: str,
     name: str,
     given: Sequence[str],
-    seconds: float,
+    expires: str,
     wait_s: float,
     in_json: bool,
 ) -> int:
     """``edge-fleet command``. Returns 1 when it was waited for and was not done. Raises ConfigError."""
     if not 0 <= wait_s <= WAIT_S_MAX:
         raise ConfigError(f"--wait-s must be from 0 to {WAIT_S_MAX:g}, got {wait_s:g}")
-    arguments = dict(_argument(name, text) for text in given)
-    with store.transaction():
-        row = operations.command_device(Operator.local(store, clock), device, name, arguments, seconds)
-        silent = supported_by(store, device) is None
+    command = fleet.command(device, name, dict(_argument(name, text) for text in given), expires)
     if wait_s:
-        row = _ended(store, clock, row, wait_s)
+        command = _ended(fleet, clock, command, wait_s)
     if in_json:
-        print(readable_json(operations.plain_command(row)))
-    elif row.state not in OPEN:
-        print(f"{name}: {row.state}{_after_colon(row)}")
+        print(readable_json(_plain(command)))
+    elif command["state"] not in OPEN:
+        print(f"{name}: {command['state']}{_after_colon(command)}")
     else:
-        hint = "; it has not said that it takes commands" if silent else ""
+        hint = "" if command["takes_commands"] else "; it has not said that it takes commands"
         print(f"asked {device} to {name}{hint}; `edge-fleet commands {device}` shows what comes of it")
-    return int(bool(wait_s) and row.state != DONE)
+    return int(bool(wait_s) and command["state"] != DONE)
 
 
-def list_commands(store: Store, clock: Clock, device: str, in_json: bool) -> None:
+def list_commands(fleet: Fleet, clock: Clock, device: str, in_json: bool) -> None:
     """``edge-fleet commands``. Raises ConfigError when no such device is known."""
-    with store.transaction():
-        rows = operations.list_commands(Operator.local(store, clock), device)
+    commands = fleet.commands(device)
     if in_json:
-        print(readable_json([operations.plain_command(row) for row in rows]))
-    elif rows:
-        lines = [_line(row, clock.wall_s()) for row in rows]
+        print(readable_json([_plain(command) for command in commands]))
+    elif commands:
+        lines = [_line(command, clock.wall_s()) for command in commands]
         print_table(HEADER, lines, aligned([HEADER, *lines]), NUMBERS)
     else:
         print(f"nothing was asked of {device}")
 
 
-def _ended(store: Store, clock: Clock, row: CommandRow, wait_s: float) -> CommandRow:
+def _ended(fleet: Fleet, clock: Clock, command: DeviceCommand, wait_s: float) -> DeviceCommand:
     deadline_s = clock.monotonic_s() + wait_s
-    while row.state in OPEN and clock.monotonic_s() < deadline_s:
+    while command["state"] in OPEN and clock.monotonic_s() < deadline_s:
         time.sleep(WAIT_POLL_S)
-        with store.transaction():
-            found = store.rows(DEVICE_COMMANDS).get(row.device, row.id)
-        if found is None:
-            raise ConfigError(f"device {row.device} was removed meanwhile")
-        row = found
-    return row
+        found = [other for other in fleet.commands(command["device"]) if other["id"] == command["id"]]
+        if not found:
+            raise ConfigError(f"device {command['device']} was removed meanwhile")
+        command = found[0]
+    return command
+
+
+def _plain(command: DeviceCommand) -> dict[str, JsonValue]:
+    return cast("dict[str, JsonValue]", {**command})
 
 
 def _argument(name: str, text: str) -> tuple[str, JsonValue]:
@@ -87,19 +86,20 @@ def _argument(name: str, text: str) -> tuple[str, JsonValue]:
     return key, value
 
 
-def _line(row: CommandRow, now_s: float) -> tuple[str, ...]:
-    words = " ".join([row.name, *(f"{key}={value}" for key, value in json.loads(row.arguments).items())])
-    asked = f"{max(now_s - row.created_s, 0.0) / 3600:.1f} h ago"
-    return str(row.number), printable(words), row.state, asked, printable(row.who), _result(row)
+def _line(command: DeviceCommand, now_s: float) -> tuple[str, ...]:
+    words = " ".join([command["name"], *(f"{key}={value}" for key, value in command["arguments"].items())])
+    asked = f"{max(now_s - command['created_s'], 0.0) / 3600:.1f} h ago"
+    who = printable(command["who"])
+    return str(command["number"]), printable(words), command["state"], asked, who, _result(command)
 
 
-def _after_colon(row: CommandRow) -> str:
-    return f": {_result(row)}" if _result(row) else ""
+def _after_colon(command: DeviceCommand) -> str:
+    return f": {_result(command)}" if _result(command) else ""
 
 
-def _result(row: CommandRow) -> str:
+def _result(command: DeviceCommand) -> str:
     """In one line; all of it with --json."""
-    detail = json.loads(row.detail)
+    detail = command["result"]
     words = ", ".join(f"{key} {value}" for key, value in detail.items() if key != "problem")
     text = printable("; ".join(filter(None, (str(detail.get("problem", "")), words))))
     return text if len(text) <= RESULT_CHARACTERS_SHOWN else f"{text[:RESULT_CHARACTERS_SHOWN]}... (--json: all of it)"

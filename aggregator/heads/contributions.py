@@ -2,7 +2,8 @@
 
 A head that cannot be solved is nobody's head: the last one stays, and of the reports that came since it was made those
 are found with which there is none. They stay stored and acknowledged, but do not count, also after a restart, until
-the device's next report takes their place or an operator readmits them (``edge-fleet readmit``).
+the device's next report takes their place or an operator readmits them (``edge-fleet readmit``). Of a device that an
+operator set aside (``edge-fleet quarantine``) no report counts, also no later one, until it is readmitted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from aggregator.effects import Effect, Note
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
-from aggregator.store.rows import QUARANTINED, QuarantineRow
+from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, QuarantineRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import Head, Statistics, fleet_head
@@ -35,6 +36,8 @@ class Contributions:
         self._nothing = Statistics.zeros(source.size, source.classes, source.space)
         self._store, self._events_max = store, policy.limits.events_max
         self._quarantined: set[Key] = {*quarantined_in(store, source.space)}
+        # devices that an operator set aside, with the row that says so
+        self._held = held_in(store)
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
         self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
@@ -63,8 +66,16 @@ class Contributions:
         """Device and epoch of what is set aside."""
         return frozenset(self._quarantined)
 
+    @property
+    def held(self) -> frozenset[str]:
+        """Devices that an operator set aside."""
+        return frozenset(self._held)
+
     def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
         """`new` is stored in the place of `old`, None for nothing that could be read."""
+        if device in self._held:
+            self._hold((device, epoch), old)
+            return
         if (device, epoch) in self._quarantined:
             self._release((device, epoch))
             old = None
@@ -77,13 +88,18 @@ class Contributions:
         self._unproven = {key: None for key in self._unproven if key[0] != device}
         self.sum.replace(device, tables, None)
 
-    def readmit(self) -> bool:
-        """Count again what an operator took out of quarantine; whether there was anything."""
+    def follow_operators(self) -> bool:
+        """Take out what an operator set aside, count again what one took out of quarantine; whether there was any."""
+        self._held, before = held_in(self._store), self._held
+        keys = {key for device in self._held.keys() - before.keys() for key in self._stored_of(device)}
+        coming = sorted(keys - self._quarantined)
+        for key in coming:
+            self._hold(key, self._tables(key))
         free = self._quarantined - quarantined_in(self._store, self._nothing.space)
         for key in sorted(free):
             self._put_back([key])
             self._unproven[key] = None
-        return bool(free)
+        return bool(free or coming)
 
     def head(self, wall_s: float) -> tuple[Head | None, list[Effect]]:
         """The head of all that counts, and what people should know; None where there is none whatever is left out."""
@@ -147,6 +163,18 @@ class Contributions:
             self._quarantined.discard(key)
             self.sum.replace(key[0], None, self._tables(key))
 
+    def _hold(self, key: Key, counted: Statistics | None) -> None:
+        """Set a report of a held device aside; counted: its tables that are in the sum, None for nothing."""
+        if key not in self._quarantined:
+            held = self._held[key[0]]
+            self._quarantined.add(key)
+            self._unproven.pop(key, None)
+            self._store.rows(QUARANTINED).put(QuarantineRow(*key, held.problem, held.since_s))
+            self.sum.replace(key[0], counted, None)
+
+    def _stored_of(self, device: str) -> list[Key]:
+        return [(row.device, row.epoch) for row in self._store.contributions(self._nothing.space, device)]
+
     def _set_aside(self, key: Key, problem: str, wall_s: float) -> Note:
         device, epoch = key
         self._unproven.pop(key, None)
@@ -186,6 +214,11 @@ def quarantined_in(store: Store, space: str) -> frozenset[Key]:
     """What is set aside of one feature space, by device and epoch."""
     rows = store.rows(QUARANTINED).all()
     return parts_in(store, space).intersection((row.device, row.epoch) for row in rows) if rows else frozenset()
+
+
+def held_in(store: Store) -> dict[str, QuarantineRow]:
+    """The devices that operators set aside, with the row that says so."""
+    return {row.device: row for row in store.rows(QUARANTINED).where(epoch=EVERY_EPOCH)}
 
 
 def by_device(samples: Mapping[Key, int]) -> dict[str, int]:

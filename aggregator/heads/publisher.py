@@ -120,6 +120,8 @@ class HeadPublisher:
         self.kept.changed(known if known is not None and known.space == row.space else None, row)
         self.told.changed(known, row, old, new)
         self._contributions.replace(row.device, row.epoch, old, new)
+        if row.device in self._contributions.held:
+            self.told.set_aside(self._contributions.quarantined)
         self.changed = True
 
     def leaving(self, device: str) -> Statistics:
@@ -166,13 +168,14 @@ class HeadPublisher:
             return True
         if self._policy.method is Method.EXACT:
             return self.changed
-        if self._waiting and self._waiting_since_s is None:
+        waiting = self._waiting - self._contributions.held
+        if waiting and self._waiting_since_s is None:
             self._waiting_since_s = now.monotonic_s
         policy = self._policy.averaging
         overdue = self._waiting_since_s is not None and now.monotonic_s - self._waiting_since_s >= policy.round_s
         # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
         enough = min(policy.updates_min, max(2, self._devices))
-        return len(self._waiting) >= enough or (bool(self._waiting) and overdue)
+        return len(waiting) >= enough or (bool(waiting) and overdue)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
@@ -209,16 +212,18 @@ class HeadPublisher:
 
     def _has_news(self) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""
-        return self.changed if self._policy.method is Method.EXACT else bool(self._waiting)
+        return self.changed if self._policy.method is Method.EXACT else bool(self._waiting - self._contributions.held)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
         self._foreign, self._published_at_s = False, now.monotonic_s
         return self.again() or [Outgoing(self._topic, b"", retain=True)]
 
-    def readmit(self) -> None:
-        """Count again what an operator took out of quarantine."""
-        self.changed = self._contributions.readmit() or self.changed
+    def follow_operators(self) -> None:
+        """Take out what an operator set aside, and count again what one readmitted."""
+        if self._contributions.follow_operators():
+            self.told.set_aside(self._contributions.quarantined)
+            self.changed = True
 
     def connected(self, now: Instant) -> None:
         """The broker is there and can be asked."""
@@ -290,7 +295,8 @@ class HeadPublisher:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
         base, notes = self._last_average()
         policy = self._policy.averaging
-        contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy)
+        held = self._contributions.held
+        contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy, held)
         worth = weights_of(contributions, policy)
         notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
         start = weights_over_unit_codes(base, self._model.scale)
@@ -310,9 +316,10 @@ class HeadPublisher:
         return PublishedHead(version, "average", self._model.space, devices, samples, head), notes
 
     def _take_in(self) -> None:
-        """No update waits any more."""
-        self._store.remove_updates(self._model.space)
-        self._waiting = set()
+        """No update waits any more, but for those of devices that are set aside."""
+        held = self._contributions.held
+        self._store.remove_updates(self._model.space, held)
+        self._waiting &= held
 
     def _last_average(self) -> tuple[Head, list[Effect]]:
         """Where the next round begins: the newest stored average that can be read, else the bundle's head."""

@@ -17,20 +17,26 @@ from headway.wire import Update
 class WaitingUpdates:
     """The contributions of a round, one of each device, by its name; read from the store each time.
 
-    start: the bundle's head. unusable: updates that were left out of the last pass, and why: they cannot be read, or
-    are of a bundle before this one, in the same feature space with other classes.
+    start: the bundle's head. held: devices whose updates go on waiting. unusable: updates that were left out of the
+    last pass, and why: they cannot be read, or are of a bundle before this one, in the same feature space with other
+    classes.
     """
 
-    def __init__(self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy) -> None:
+    def __init__(
+        self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy,
+        held: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self._store, self._start, self._space = store, start, space
-        self._version, self._policy = version, policy
+        self._version, self._policy, self._held = version, policy, held
         others = (row.space for row in store.rows(SPACES).all() if row.space != space)
         self._elsewhere = [head.version for other in others for head in store.heads(other, Method.AVERAGE)]
         self.unusable: list[str] = []
 
     def __iter__(self) -> Iterator[Contribution]:
         self.unusable = []
-        for _, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
+        for device, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
+            if device in self._held:
+                continue
             updates = [update for update in map(self._update, rows) if update is not None]
             if updates:
                 yield merged(updates, self._version, self._policy, self._elsewhere)

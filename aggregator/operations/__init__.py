@@ -28,7 +28,7 @@ from aggregator.operations.alerts import (
     silence_alerts,
     unsilence_alerts,
 )
-from aggregator.operations.commands import command_device, list_commands, plain_command
+from aggregator.operations.commands import command_device, list_commands, plain_command, takes_commands
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -45,7 +45,6 @@ from aggregator.operations.deliveries import (
     shelved,
 )
 from aggregator.operations.devices import DayView, DeviceInFull, day_view, device_in_full, device_page
-from aggregator.operations.durations import duration_s
 from aggregator.operations.history import HeadView, audit_page, last_audit, plain_audit, plain_events, published_head
 from aggregator.operations.marks import (
     GroupView,
@@ -59,7 +58,7 @@ from aggregator.operations.marks import (
     save_group,
     tag_devices,
 )
-from aggregator.operations.membership import readmit_device, request_removal
+from aggregator.operations.membership import quarantine_device, readmit_device, request_removal
 from aggregator.operations.operator import Operator
 from aggregator.operations.rollouts import (
     RolloutDeviceView,
@@ -107,7 +106,6 @@ __all__ = [
     "device_in_full",
     "device_page",
     "device_settings",
-    "duration_s",
     "forget_group",
     "forget_rule",
     "group_view",
@@ -134,6 +132,7 @@ __all__ = [
     "plain_wanted",
     "published_head",
     "put_user",
+    "quarantine_device",
     "readmit_device",
     "remove_user",
     "request_removal",
@@ -147,6 +146,7 @@ __all__ = [
     "shelved",
     "silence_alerts",
     "tag_devices",
+    "takes_commands",
     "unsilence_alerts",
     "user_row",
 ]

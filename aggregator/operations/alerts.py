@@ -12,7 +12,6 @@ from aggregator.alerts import (
     State,
     acknowledge,
     add_silence,
-    duration_s,
     end_silence,
     events_so_far,
     known_rules,
@@ -21,6 +20,7 @@ from aggregator.alerts import (
     shortened,
     span,
 )
+from aggregator.durations import duration_s
 from aggregator.operations.operator import Operator
 from aggregator.store.rows import ALERT_CHANNELS, ALERTS, SILENCES, AlertRow, AlertRuleRow, SilenceRow
 from headway.errors import ConfigError, UnknownNameError

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from aggregator.operations.operator import Operator
-from aggregator.remote_commands import ask, commands_of
+from aggregator.remote_commands import ask, commands_of, supported_by
 from aggregator.store.rows import CommandRow
 from headway.fields import JsonValue
 
@@ -24,6 +24,11 @@ def command_device(
     return row
 
 
+def takes_commands(operator: Operator, device: str) -> bool:
+    """Whether a device has said that it does; older agents do not. Raises UnknownNameError."""
+    return supported_by(operator.store, operator.the(device)) is not None
+
+
 def list_commands(operator: Operator, device: str) -> list[CommandRow]:
     """What was asked of a device, the oldest first. Raises UnknownNameError."""
     return commands_of(operator.store, operator.the(device))
@@ -32,6 +37,7 @@ def list_commands(operator: Operator, device: str) -> list[CommandRow]:
 def plain_command(row: CommandRow) -> dict[str, JsonValue]:
     """A command and its result, for JSON."""
     return {
+        "number": row.number,
         "id": row.id, "device": row.device, "name": row.name, "arguments": json.loads(row.arguments), "who": row.who,
         "created_s": row.created_s, "deadline_s": row.deadline_s, "state": row.state, "state_since_s": row.since_s,
         "result": json.loads(row.detail),

@@ -1,11 +1,26 @@
-"""Who counts: a device is taken out of the fleet, or what was set aside of it counts again."""
+"""Who counts: a device is taken out of the fleet or set aside, or what was set aside of it counts again."""
 
 from __future__ import annotations
 
 from aggregator.operations.operator import Operator
-from aggregator.store.rows import QUARANTINED
-from headway.errors import UnknownNameError
+from aggregator.store.rows import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
+from headway.errors import ConfigError, UnknownNameError
 from headway.wire import checked_name
+
+REASON_CHARACTERS_MAX = 200
+
+
+def quarantine_device(operator: Operator, name: str, reason: str) -> None:
+    """Nothing that a device reported or will report counts until it is readmitted; it is stored and acknowledged.
+
+    The running service takes it out of the sum. Raises UnknownNameError, and ConfigError for a reason that is too long.
+    """
+    device = operator.the(name)
+    if len(reason) > REASON_CHARACTERS_MAX:
+        raise ConfigError(f"a reason has at most {REASON_CHARACTERS_MAX} characters, this one has {len(reason)}")
+    problem = f"{BY_HAND}: {reason}" if reason else BY_HAND
+    operator.store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, problem, operator.now_s))
+    operator.did("quarantine", device, reason=reason)
 
 
 def readmit_device(operator: Operator, name: str) -> int:

@@ -26,7 +26,7 @@ from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, RefusalRow, RegistryRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConfigError, ConflictError, RemoteError, StoreError, TransportError, UnknownNameError
-from headway.fields import canonical_json
+from headway.fields import JsonValue, canonical_json
 from headway.wire import SettingValue
 from headway_client import ApiError, ApiUnreachable, Client
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 ATTEMPTS = 3
+ON_ITS_MACHINE = "on the machine of its store the same command looks without it: leave --server out, give --config"
 FAMILIES: dict[int, type[ConfigError | StoreError | TransportError]] = {
     404: UnknownNameError, 409: ConflictError, 429: TransportError, 500: StoreError, 503: StoreError
 }  # fmt: skip
@@ -62,7 +63,7 @@ class _Client(Client):
                 raise FAMILIES.get(error.status, ConfigError)(error.detail) from error
             except ApiUnreachable as error:
                 if attempt == ATTEMPTS:
-                    raise TransportError(str(error)) from error
+                    raise TransportError(f"{error}; {ON_ITS_MACHINE}") from error
         raise TransportError(f"no answer to {method} {path}")
 
 
@@ -114,6 +115,9 @@ class RemoteFleet:
 
     def forget_group(self, name: str) -> None:
         self._client.delete_group(name)
+
+    def quarantine(self, name: str, reason: str) -> None:
+        self._client.quarantine_device(name, {"reason": reason})
 
     def readmit(self, name: str) -> None:
         self._client.readmit_device(name)
@@ -187,6 +191,13 @@ class RemoteFleet:
 
     def audit_problems(self) -> list[str]:
         return self._client.check_audit()["problems"]
+
+    def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
+        body = {"name": name, "arguments": {**arguments}, "expires": expires}
+        return self._client.command_device(device, cast("models.CommandWanted", body))
+
+    def commands(self, device: str) -> list[models.DeviceCommand]:
+        return self._client.list_commands(device)
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from aggregator import audit, operations
 from aggregator.access import Role
 from aggregator.config import Settings
+from aggregator.durations import duration_s
 from aggregator.operations import (
     DeliveryView,
     DeviceInFull,
@@ -20,13 +21,13 @@ from aggregator.operations import (
     SilenceWanted,
     TokenView,
     UserView,
-    duration_s,
 )
 from aggregator.registry import Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
 from aggregator.store import DeliveryRow, RefusalRow, Store
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConflictError
+from headway.fields import JsonValue
 from headway.ports import Clock
 from headway.wire import SettingValue
 
@@ -83,6 +84,9 @@ class LocalFleet:
 
     def forget_group(self, name: str) -> None:
         self._do(lambda operator: operations.forget_group(operator, name))
+
+    def quarantine(self, name: str, reason: str) -> None:
+        self._do(lambda operator: operations.quarantine_device(operator, name, reason))
 
     def readmit(self, name: str) -> None:
         self._do(lambda operator: operations.readmit_device(operator, name))
@@ -146,6 +150,23 @@ class LocalFleet:
 
     def audit_problems(self) -> list[str]:
         return self._do(lambda operator: audit.problems(operator.store))
+
+    def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
+        seconds = duration_s(expires)
+
+        def ask(operator: Operator) -> object:
+            row = operations.command_device(operator, device, name, arguments, seconds)
+            return operations.plain_command(row) | {"takes_commands": operations.takes_commands(operator, device)}
+
+        return cast("models.DeviceCommand", self._do(ask))
+
+    def commands(self, device: str) -> list[models.DeviceCommand]:
+        def asked(operator: Operator) -> object:
+            takes = operations.takes_commands(operator, device)
+            rows = operations.list_commands(operator, device)
+            return [operations.plain_command(row) | {"takes_commands": takes} for row in rows]
+
+        return cast("list[models.DeviceCommand]", self._do(asked))
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

@@ -21,6 +21,7 @@ from aggregator.registry import Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, RefusalRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from headway.fields import JsonValue
 from headway.wire import SettingValue
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Fleet(Protocol):
     def change_list(self, name: str, add: Sequence[str], remove: Sequence[str]) -> GroupView: ...
 
     def forget_group(self, name: str) -> None: ...
+
+    def quarantine(self, name: str, reason: str) -> None: ...
 
     def readmit(self, name: str) -> None: ...
 
@@ -96,6 +99,14 @@ class Fleet(Protocol):
         ...
 
     def audit_problems(self) -> list[str]: ...
+
+    def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
+        """Ask a device for something. expires: as people write it, 24h."""
+        ...
+
+    def commands(self, device: str) -> list[models.DeviceCommand]:
+        """What was asked of a device, the oldest first."""
+        ...
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

@@ -21,6 +21,7 @@ from aggregator.registry.listing import (
     days_of,
     device_names,
     device_view,
+    find_page,
     groups_of,
     list_page,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "delete_group",
     "device_names",
     "device_view",
+    "find_page",
     "group_kind",
     "group_size",
     "groups_of",

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from aggregator.filters import Condition, InGroup, groups_in, parse_filter, with_groups
 from aggregator.registry.vocabulary import VOCABULARY
-from aggregator.store import Store
+from aggregator.store import ReadableStore, Store
 from aggregator.store.rows import GROUPS, MEMBERS, GroupRow, MemberRow
 from headway.errors import ConfigError, ConflictError, UnknownNameError
 from headway.fields import nearest
@@ -68,7 +68,7 @@ def group_size(store: Store, row: GroupRow, now_s: float) -> int:
     return store.registry.count(resolved(store, row.condition), now_s)
 
 
-def resolved(store: Store, text: str) -> Condition:
+def resolved(store: ReadableStore, text: str) -> Condition:
     """The condition of a filter with what each group in it means. In a transaction. Raises ConfigError."""
     named = 0
 
@@ -107,7 +107,7 @@ def _row(store: Store, name: str, kind: GroupKind) -> str:
     return group
 
 
-def known_group(store: Store, name: str) -> GroupRow:
+def known_group(store: ReadableStore, name: str) -> GroupRow:
     """The group of a name. In a transaction. Raises ConfigError where there is none."""
     row = store.rows(GROUPS).get(name)
     if row is None:
@@ -115,6 +115,6 @@ def known_group(store: Store, name: str) -> GroupRow:
     return row
 
 
-def _hint(store: Store, name: str) -> str:
+def _hint(store: ReadableStore, name: str) -> str:
     names = tuple(each.name for each in store.rows(GROUPS).all())
     return nearest(name, names) if names else "; make it with edge-fleet groups"

@@ -11,7 +11,7 @@ from aggregator.filters import All, Comparison, Field, Quantity
 from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import resolved
 from aggregator.registry.vocabulary import VOCABULARY
-from aggregator.store import ONLINE, RegistryQuery, RegistryRow, Store
+from aggregator.store import ONLINE, ReadableStore, RegistryQuery, RegistryRow, Store
 from aggregator.store.rows import (
     DAYS,
     GROUPS,
@@ -75,6 +75,11 @@ def list_page(store: Store, request: Request, now_s: float, marks: bool = True) 
     Raises ConfigError for a filter, a field or a cursor that is none.
     """
     backfill(store)
+    return find_page(store, request, now_s, marks)
+
+
+def find_page(store: ReadableStore, request: Request, now_s: float, marks: bool = True) -> Page:
+    """The same of a store in which every device has its row, within `reading`."""
     condition = resolved(store, request.filter) if request.filter else None
     sort, descending = _sorting(request.sort)
     after = _read_cursor(request.after, request.sort) if request.after else None
@@ -131,7 +136,7 @@ def as_plain(view: DeviceView) -> dict[str, JsonValue]:
     return row | {"tags": {**view.tags}, "attributes": {**view.attributes}, "note": view.note}
 
 
-def _views(store: Store, rows: Sequence[RegistryRow], marks: bool) -> list[DeviceView]:
+def _views(store: ReadableStore, rows: Sequence[RegistryRow], marks: bool) -> list[DeviceView]:
     properties: dict[str, list[PropertyRow]] = {}
     for text in _of(store, rows) if marks else ():
         properties.setdefault(text.device, []).append(text)
@@ -141,7 +146,7 @@ def _views(store: Store, rows: Sequence[RegistryRow], marks: bool) -> list[Devic
     return [_view(row, properties.get(row.device, []), aside.get(row.device, [])) for row in rows]
 
 
-def _of(store: Store, rows: Sequence[RegistryRow]) -> Iterable[PropertyRow]:
+def _of(store: ReadableStore, rows: Sequence[RegistryRow]) -> Iterable[PropertyRow]:
     kept = store.rows(PROPERTIES)
     if len(rows) > ASKED_ONE_BY_ONE_MAX:
         return kept.all()

@@ -10,10 +10,9 @@ at any moment goes on: orders are rows that the bundle sender announces, and wha
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -22,7 +21,8 @@ from aggregator.effects import Effect, Instant, Note
 from aggregator.rollouts.members import members
 from aggregator.rollouts.plan import Plan, stored_plan
 from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
-from aggregator.rollouts.verdict import Criteria, Outcome, Verdict, compared, judged
+from aggregator.rollouts.rollout_devices import RolloutDevices
+from aggregator.rollouts.verdict import Outcome
 from aggregator.store import DeliveryRow, EventRow, Store
 from aggregator.store.rows import (
     ORDER_MODES,
@@ -43,7 +43,9 @@ from headway.wire import ROLL_BACK, SWITCH, TRIAL, TrialReport
 INTERVAL_S = 1.0
 # a fleet of 10,000 is looked at every ten seconds
 DEVICES_PER_S = 1000
-DEVICES_TIMED_MIN = 3
+# a device that has said nothing since its stage began to switch, nor for so long, is unknown: it never counts as
+# success, and no longer holds the stage once this share of the devices answered
+SILENT_S, ANSWERED_SHARE_MIN = 3600.0, 0.8
 NOBODY = "_rollouts"
 
 
@@ -121,7 +123,7 @@ class Rollouts:
         for act in self._store.rows(ROLLOUT_ACTS).all():
             self._take(act, now)
             self._store.rows(ROLLOUT_ACTS).remove(act.number)
-        for state in (State.RUNNING, State.ROLLING_BACK):
+        for state in (State.RUNNING, State.WAITS, State.ROLLING_BACK):
             for rollout in self._store.rows(ROLLOUTS).where(state=str(state)):
                 self._advance(rollout, stored_plan(rollout.plan), now)
         notes, self._notes = self._notes, []
@@ -153,7 +155,9 @@ class Rollouts:
         known = {row.device: row for row in self._store.devices()}
         self._due_at_s = now.monotonic_s + max(INTERVAL_S, len(known) / DEVICES_PER_S)
         told = {row.device: row for row in self._store.rows(TRIALS).all()}
-        fleet = _Fleet([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()})
+        silent_since_s = min(rollout.phase_since_s, now.wall_s - SILENT_S)
+        silent = {name for name, row in known.items() if row.last_seen_s < silent_since_s}
+        fleet = RolloutDevices([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()}, silent)
         try:
             joined = self._joined(rollout, plan, known, now)
         except ConfigError as error:
@@ -168,6 +172,8 @@ class Rollouts:
         problem = fleet.problem(plan)
         if problem:
             self._halt(rollout, State.HALTED, problem, now)
+        elif rollout.state == State.WAITS:
+            self._judge(rollout, plan, fleet, now)
         elif rollout.phase == Phase.TRIAL:
             self._try(rollout, plan, fleet, now)
         else:
@@ -190,7 +196,7 @@ class Rollouts:
                     self._store.rows(ROLLOUT_DEVICES).put(kept[device])
         return kept.values()
 
-    def _try(self, rollout: RolloutRow, plan: Plan, fleet: _Fleet, now: Instant) -> None:
+    def _try(self, rollout: RolloutRow, plan: Plan, fleet: RolloutDevices, now: Instant) -> None:
         stage = plan.stages[rollout.stage]
         waited_s = now.wall_s - rollout.phase_since_s
         # at random times: the order of devices is drawn
@@ -204,19 +210,24 @@ class Rollouts:
             elif free > 0 and place < begun:
                 self._deliver(rollout, row, TRIAL, DeviceState.ORDERED, now)
                 free -= 1
-        verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))
-        told = f"stage {rollout.stage + 1}: {verdict.why}"
-        if verdict.outcome is Outcome.FAILED:
-            self._halt(rollout, State.HALTED, told, now)
-        elif verdict.outcome is Outcome.PASSED and waited_s >= stage.soak_s:
+        outcome, told = self._judge(rollout, plan, fleet, now)
+        if outcome is Outcome.PASSED and waited_s >= stage.soak_s:
             if stage.approve:
                 self._set(rollout, State.WAITS, told, now)
             else:
                 self._go_on(rollout, told, now)
-        elif waited_s >= max(plan.patience_s, stage.soak_s):
+        elif outcome is not Outcome.FAILED and waited_s >= max(plan.patience_s, stage.soak_s):
             self._set(rollout, State.PAUSED, f"undecided, {told}", now)
 
-    def _switch(self, rollout: RolloutRow, plan: Plan, fleet: _Fleet, now: Instant) -> None:
+    def _judge(self, rollout: RolloutRow, plan: Plan, fleet: RolloutDevices, now: Instant) -> tuple[Outcome, str]:
+        """The verdict on the trials of the stage, in words too; one that failed halts the rollout."""
+        verdict = fleet.verdict(rollout.stage, plan.criteria(rollout.stage))
+        told = f"stage {rollout.stage + 1}: {verdict.why}"
+        if verdict.outcome is Outcome.FAILED:
+            self._halt(rollout, State.HALTED, told, now)
+        return verdict.outcome, told
+
+    def _switch(self, rollout: RolloutRow, plan: Plan, fleet: RolloutDevices, now: Instant) -> None:
         if not plan.hours or datetime.fromtimestamp(now.wall_s, UTC).hour in plan.hours:
             due = [row for row in fleet.rows if row.state == DeviceState.TRYING or row.state in NOT_BEGUN]
             for row in due[: max(fleet.free(plan), 0)]:
@@ -224,8 +235,12 @@ class Rollouts:
         states = Counter(row.state for row in fleet.rows)
         there, failed = states[DeviceState.THERE], states[DeviceState.FAILED]
         waited_s, soak_s = now.wall_s - rollout.phase_since_s, plan.stages[rollout.stage].soak_s
-        if there and there + failed == len(fleet.rows) and waited_s >= soak_s:
-            self._go_on(rollout, f"stage {rollout.stage + 1}: {there} devices run it, {failed} failed", now)
+        answered, unknown = there + failed, fleet.silent_count
+        enough = answered + unknown == len(fleet.rows) and answered >= ANSWERED_SHARE_MIN * len(fleet.rows)
+        if there and enough and waited_s >= soak_s:
+            of_others = f", {unknown} are silent and unknown" if unknown else ""
+            told = f"stage {rollout.stage + 1}: {there} devices run it, {failed} failed{of_others}"
+            self._go_on(rollout, told, now)
         elif waited_s >= max(plan.patience_s, soak_s):
             counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             self._set(rollout, State.PAUSED, f"stage {rollout.stage + 1} does not end: {counts}", now)
@@ -252,7 +267,7 @@ class Rollouts:
                 self._put(row, DeviceState.WAITING, "", now)
         self._set(rollout, state, why, now)
 
-    def _return(self, rollout: RolloutRow, fleet: _Fleet, now: Instant) -> None:
+    def _return(self, rollout: RolloutRow, fleet: RolloutDevices, now: Instant) -> None:
         """Everybody goes back to the bundle before, those too that switched while the halt was on its way."""
         back = [row for row in fleet.rows if fleet.said[row.device].there]
         for row in back:
@@ -287,45 +302,6 @@ class Rollouts:
         self._store.add_event(EventRow(NOBODY, "rollout", detail, now.wall_s), self._events_max)
         warns = state in (State.HALTED, State.PAUSED, State.ROLLING_BACK)
         self._notes.append(Note(f"rollout {moved.name}, stage {moved.stage + 1}: {state}: {why}", warning=warns))
-
-
-@dataclass(frozen=True, slots=True)
-class _Fleet:
-    """The devices of a rollout at one moment, in the order in which they begin; said: of all devices of the fleet."""
-
-    rows: list[RolloutDeviceRow]
-    said: dict[str, Said]
-
-    def free(self, plan: Plan) -> int:
-        """How many more may load or switch."""
-        return plan.max_at_once - sum(row.state in BUSY for row in self.rows)
-
-    def verdict(self, stage: int, criteria: Criteria) -> Verdict:
-        """On the trials of a stage, those of the stages before included where it has too few devices of its own: frozen
-        and served heads must both be no worse."""
-        own = [row for row in self.rows if row.stage == stage]
-        trials = [self.said[row.device].trial for row in (own if len(own) >= criteria.devices_min else self.rows)]
-        told = [trial for trial in trials if trial is not None]
-        found = {
-            "frozen": judged(compared([trial.frozen for trial in told]), criteria),
-            "served": judged(compared([trial.served for trial in told]), criteria),
-        }
-        outcomes = {verdict.outcome for verdict in found.values()}
-        outcome = next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
-        return Verdict(outcome, "; ".join(f"{heads} heads: {verdict.why}" for heads, verdict in found.items()))
-
-    def problem(self, plan: Plan) -> str:
-        """What ends a rollout whatever labels say: devices on which the bundle failed, windows that take too long."""
-        failed = [row for row in self.rows if row.state == DeviceState.FAILED]
-        begun = sum(row.state not in NOT_BEGUN for row in self.rows)
-        if len(failed) > plan.failures_share_max * begun:
-            return f"it failed on {len(failed)} of {begun} devices, on {failed[0].device}: {failed[0].problem}"
-        trials = [one.trial for one in self.said.values() if one.trial is not None]
-        ratios = [t.latency_new_ms / t.latency_old_ms for t in trials if t.latency_old_ms > 0 and t.latency_new_ms > 0]
-        ratio = statistics.median(ratios) if len(ratios) >= DEVICES_TIMED_MIN else 0.0
-        if plan.latency_ratio_max and ratio > plan.latency_ratio_max:
-            return f"a window takes {ratio:.2f} times as long, latency_ratio_max is {plan.latency_ratio_max:g}"
-        return ""
 
 
 def _delivery(rollout: RolloutRow, now: Instant) -> DeliveryRow:

@@ -3,7 +3,7 @@
 from aggregator.store.collection import Collection, Rows
 from aggregator.store.location import DATABASE, STATE_DIR, sqlite_url
 from aggregator.store.memory import MemoryStore
-from aggregator.store.protocol import Store
+from aggregator.store.protocol import ReadableStore, Store
 from aggregator.store.registry_row import (
     DEGRADED,
     GOOD,
@@ -47,6 +47,7 @@ __all__ = [
     "DeviceRow",
     "EventRow",
     "MemoryStore",
+    "ReadableStore",
     "RefusalRow",
     "RegistryQuery",
     "RegistryRow",

@@ -49,12 +49,24 @@ class Collection(Generic[Row]):
         return tuple(getattr(row, name) for name in self.key)
 
 
-class Rows(Protocol[Row]):
-    """The rows of one collection, inside a transaction of the store. `leading`: values of the first fields of a key."""
+class ReadableRows(Protocol[Row]):
+    """The rows of one collection, for who only looks. `leading`: values of the first fields of a key."""
 
     def get(self, *key: Value) -> Row | None:
         """The row of a whole key."""
         ...
+
+    def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
+        """Rows whose keys begin so, by key; those past the whole key `after`, at most `count_max`."""
+        ...
+
+    def where(self, **equal: Value) -> list[Row]:
+        """Rows whose fields have these values, by key."""
+        ...
+
+
+class Rows(ReadableRows[Row], Protocol[Row]):
+    """The rows of one collection, inside a transaction of the store. `leading`: values of the first fields of a key."""
 
     def put(self, row: Row) -> None:
         """Insert, or replace the row of the same key."""
@@ -66,14 +78,6 @@ class Rows(Protocol[Row]):
 
     def remove(self, *leading: Value) -> int:
         """Remove the rows whose keys begin so, and return how many there were."""
-        ...
-
-    def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
-        """Rows whose keys begin so, by key; those past the whole key `after`, at most `count_max`."""
-        ...
-
-    def where(self, **equal: Value) -> list[Row]:
-        """Rows whose fields have these values, by key."""
         ...
 
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
-BUSY_TIMEOUT_MS = 10_000
+from aggregator.store.location import BUSY_TIMEOUT_MS
+
 # advisory locks of PostgreSQL, by number: who writes, and who serves
 TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 

@@ -199,8 +199,8 @@ class MemoryStore:
     def update_count(self) -> int:
         return len(self._rows.updates)
 
-    def remove_updates(self, space: str) -> None:
-        _drop(self._rows.updates, lambda _, row: row.space == space)
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        _drop(self._rows.updates, lambda _, row: row.space == space and row.device not in but_of)
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]

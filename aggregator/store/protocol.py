@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aggregator.store.collection import Collection, Row, Rows
-from aggregator.store.registry_row import RegistryTable
+from aggregator.store.collection import Collection, ReadableRows, Row, Rows
+from aggregator.store.registry_row import ReadableRegistry, RegistryTable
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
@@ -26,15 +26,30 @@ from aggregator.store.stored import (
 )
 
 
-class Store(Protocol):
+class ReadableStore(Protocol):
+    """What the list of devices asks of a store, inside `reading()`."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """One picture of everything, for who only reads and can write nothing: nobody waits for anybody."""
+        ...
+
+    def rows(self, collection: Collection[Row]) -> ReadableRows[Row]:
+        """The rows of one collection (`aggregator.store.rows`)."""
+        ...
+
+    @property
+    def registry(self) -> ReadableRegistry:
+        """What is known of each device, typed; filters look into it."""
+        ...
+
+    def refusals(self) -> list[RefusalRow]: ...
+
+
+class Store(ReadableStore, Protocol):
     """Durable memory with one writer. Raises StoreError when the disk or the database refuses."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, durable at the end. Not nestable."""
-        ...
-
-    def reading(self) -> AbstractContextManager[None]:
-        """One picture of everything, for who only reads and can write nothing: nobody waits for anybody."""
         ...
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
@@ -170,8 +185,8 @@ class Store(Protocol):
 
     def update_count(self) -> int: ...
 
-    def remove_updates(self, space: str) -> None:
-        """A head took the waiting updates of this space in."""
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        """A head took the waiting updates of this space in, but for those of the devices `but_of`."""
         ...
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
@@ -205,8 +220,6 @@ class Store(Protocol):
     def count_refusal(self, row: RefusalRow) -> int:
         """Add `row.count` to the counter of (device, reason), note the problem, return the new count."""
         ...
-
-    def refusals(self) -> list[RefusalRow]: ...
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""

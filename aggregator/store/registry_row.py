@@ -100,14 +100,10 @@ class RegistryQuery:
     count_max: int | None = None
 
 
-class RegistryTable(Protocol):
-    """The typed rows, inside a transaction of the store."""
+class ReadableRegistry(Protocol):
+    """The typed rows, for who only looks."""
 
     def get(self, device: str) -> RegistryRow | None: ...
-
-    def put(self, rows: Sequence[RegistryRow]) -> None:
-        """Insert, or replace the rows of the same devices."""
-        ...
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         """now_s: wall clock, for durations."""
@@ -118,6 +114,14 @@ class RegistryTable(Protocol):
         ...
 
     def count(self, condition: Condition | None, now_s: float) -> int: ...
+
+
+class RegistryTable(ReadableRegistry, Protocol):
+    """The typed rows, inside a transaction of the store."""
+
+    def put(self, rows: Sequence[RegistryRow]) -> None:
+        """Insert, or replace the rows of the same devices."""
+        ...
 
     def runs_space(self, space: str) -> bool:
         """Whether a device says that its bundle has this feature space."""

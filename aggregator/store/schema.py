@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-# what brings a database from one to the next is in aggregator.store.migrations
-SCHEMA = 4
+from aggregator.store.location import SCHEMA as SCHEMA
 
 
 def name_of(length_max: int) -> String:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    not_,
     select,
     update,
 )
@@ -177,8 +178,10 @@ class SqlStore(SqlTables):
     def update_count(self) -> int:
         return self._count(schema.updates)
 
-    def remove_updates(self, space: str) -> None:
-        self._run(delete(schema.updates).where(schema.updates.c.space == space))
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        column = schema.updates.c
+        kept = column.device.in_(sorted(but_of))
+        self._run(delete(schema.updates).where(column.space == space, not_(kept)))
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
         query = select(schema.heads).order_by(schema.heads.c.version.desc()).limit(1)

@@ -42,7 +42,7 @@ class SqlTables:
         self._active: Connection | None = None
         try:
             self._engine = open_engine(url)
-            self.registry = SqlRegistry(self._run, REGISTRY, COLLECTIONS, self._engine.dialect.name)
+            self.registry = SqlRegistry(self._run, REGISTRY, self._engine.dialect.name)
             with self.transaction():
                 open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:

@@ -1,15 +1,27 @@
-"""Commands of edge-agent beside `run`: status, explain, classes, replay."""
+"""Commands of edge-agent beside `run`: status, explain, classes, label, replay; check, doctor, diag, watch."""
 
+from edge_agent.commands.check import check_configuration
 from edge_agent.commands.classes import order
+from edge_agent.commands.diag import write_archive
+from edge_agent.commands.doctor import examine, exit_code, findings_text
 from edge_agent.commands.explain import decisions_text, read_decisions
+from edge_agent.commands.label import give_label
 from edge_agent.commands.replay import replay_recording
 from edge_agent.commands.status import read_status, status_text
+from edge_agent.commands.watch import watch_device
 
 __all__ = [
+    "check_configuration",
     "decisions_text",
+    "examine",
+    "exit_code",
+    "findings_text",
+    "give_label",
     "order",
     "read_decisions",
     "read_status",
     "replay_recording",
     "status_text",
+    "watch_device",
+    "write_archive",
 ]

@@ -14,7 +14,7 @@ from edge_agent.labels import WAITING, RememberedWindows, doubted
 from edge_agent.learner import HeadLearner
 from edge_agent.remote import read_kept
 from edge_agent.startup import restore_learner
-from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, RECOVERY, SQLiteStore
+from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, EARLY, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
 from headway.fields import Fields, parse_json
@@ -66,6 +66,7 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
         "refused_steps": learner.refused_steps,
         "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
         "waiting_labels": sum(name.startswith(WAITING) for name in saved),
+        "early_labels": sum(name.startswith(EARLY) for name in saved),
         "files_consumed": sync.consumed,
         # labels that this epoch leaves out, because older ones may have counted them (docs/protocol.md, 5.6)
         "labels_of_older_epochs": sync.before,

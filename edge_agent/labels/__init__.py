@@ -1,6 +1,7 @@
 """Labels on their way to the learner: with the window or late, corrected, waiting for their turn."""
 
 from edge_agent.labels.events import EventLog, doubted, log_line, read_records
+from edge_agent.labels.label_counts import log_labels
 from edge_agent.labels.label_queue import WAITING
 from edge_agent.labels.labelling import UNBOUNDED, Labelling, rows_in_turn
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
@@ -18,6 +19,7 @@ __all__ = [
     "RememberedWindows",
     "Window",
     "doubted",
+    "log_labels",
     "log_line",
     "read_records",
     "rows_in_turn",

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_agent.effects import LabelCounts
+from edge_agent.labels.early_labels import EarlyLabels
 from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marker
 from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
 from edge_agent.learner import (
@@ -34,18 +35,24 @@ UNBOUNDED = 2**53
 
 
 class Labelling:
-    """Beside one learner. rows_max, bytes_max: labels that may wait, in number and encoded size.
+    """Beside one learner. rows_max, bytes_max: labels that may wait, in number and encoded size; early_max: labels that
+    may wait for their windows.
 
     drift_ahead: labels that wait will raise a drift alarm, see `take_drift_ahead`.
     """
 
     def __init__(
-        self, learner: HeadLearner, windows: RememberedWindows, rows_max: int = UNBOUNDED, bytes_max: int = UNBOUNDED
+        self,
+        learner: HeadLearner,
+        windows: RememberedWindows,
+        rows_max: int = UNBOUNDED,
+        bytes_max: int = UNBOUNDED,
+        early_max: int = 0,
     ) -> None:
         self._learner, self._windows = learner, windows
         self._rows_max, self._bytes_max = rows_max, bytes_max
         self._allowance = UNBOUNDED
-        self.queue = LabelQueue()
+        self.queue, self.early = LabelQueue(), EarlyLabels(early_max)
         self.drift_ahead = False
 
     def allow(self, labels_max: int) -> None:
@@ -75,6 +82,7 @@ class Labelling:
         elif ids is None:
             yield from self._learn_or_queue("", features, label, served)
         else:
+            self.early.take(ids[0])  # what comes with the window is newer
             yield from self._take_back(ids[0], features)
             self._windows.add(ids[0], unlabelled(features, served, 0))
             yield from self._learn_or_queue(ids[0], features, label, served, remembered=True)
@@ -89,7 +97,7 @@ class Labelling:
     def _take_late(self, window_id: str, label: Label, counts: LabelCounts) -> Iterator[Operation]:
         known = self._windows.get(window_id)
         if known is None:
-            counts.add(unknown=1)
+            self._take_early(window_id, label, counts)
         elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
             counts.add(repeated=1)
         elif no_label(known.label):
@@ -103,6 +111,22 @@ class Labelling:
             yield CorrectLabel(known.number, known.features, known.label, label)
             self._windows.relabel(window_id, label, known.number)
             counts.add(corrected=1)
+
+    def _take_early(self, window_id: str, label: Label, counts: LabelCounts) -> None:
+        """The label of a window that is not remembered, and maybe never came: it waits, or is taken back."""
+        before = self.early.get(window_id)
+        if before is not None and same_label(before, label):
+            counts.add(repeated=1)
+        elif no_label(label):
+            found = self.early.take(window_id)
+            counts.add(unknown=found is None, corrected=found is not None)
+        elif before is not None:
+            self.early.add(window_id, label)
+            counts.add(corrected=1)
+        elif self.early.takes_any:
+            counts.add(unknown=1, early=1, forgotten=self.early.add(window_id, label))
+        else:
+            counts.add(unknown=1)
 
     def learn_waiting(self, count: int) -> Iterator[Operation]:
         """At most `count` of the labels that wait, the oldest first."""
@@ -150,7 +174,11 @@ class Labelling:
         if self._delivered_again(window_id, window.codes):
             return
         self._windows.add(window_id, window)
-        if self._guesses and self._allowance > 0:
+        early = self.early.take(window_id)
+        if early is not None:
+            there = self._windows.get(window_id) is not None
+            yield from self._learn_or_queue(window_id, window.features, early, window.served, remembered=there)
+        elif self._guesses and self._allowance > 0:
             yield from self._guess(window_id, window, window.probability[0])
 
     @property

@@ -54,7 +54,7 @@ def gather_diagnostics(
         "outbox_bytes": outbox_bytes,
         "settings": dict[str, JsonValue](in_force(config)),
     }
-    secrets = _secrets(config)
+    secrets = secrets_of(config)
     safe = {name: _redacted_value(value, secrets) for name, value in found.items()}
     for name in ("settings", "condition", "reported"):
         if len(canonical_json(safe)) > BYTES_MAX:
@@ -79,8 +79,8 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     return HOME.sub(rf"\1{HIDDEN}", IN_ADDRESS.sub(rf"\1{HIDDEN}@", text))
 
 
-def _secrets(config: AgentConfig) -> tuple[str, ...]:
-    """No log line should hold the password; if one does, it stays here."""
+def secrets_of(config: AgentConfig) -> tuple[str, ...]:
+    """Words that must not leave the device: no log line should hold the password; if one does, it stays here."""
     try:
         password = None if config.mqtt is None else config.mqtt.password()
     except ConfigError:

@@ -1,10 +1,12 @@
 """Sources of windows: the spool folder, and the protocol for others."""
 
+from edge_agent.sensors.folder_watch import FolderWatch
 from edge_agent.sensors.ports import Claimed, Sensor
 from edge_agent.sensors.spool import Spool
 
 __all__ = [
     "Claimed",
+    "FolderWatch",
     "Sensor",
     "Spool",
 ]

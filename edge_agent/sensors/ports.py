@@ -52,8 +52,8 @@ class Sensor(Protocol):
         """
         ...
 
-    def answer(self, file: Claimed, payload: Content) -> None:
-        """Keep the predictions for a batch, whole or not at all; doing it again replaces them."""
+    def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
+        """Keep the predictions for each batch, whole or not at all; doing it again replaces them."""
         ...
 
     def release(self, file: Claimed) -> None:

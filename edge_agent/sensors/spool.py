@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ HELD_BYTES_MAX = 8 << 20
 # how far behind its files a restored database may be
 SEQUENCES_AHEAD_MAX = 1 << 32
 NAMED_MAX = 1_000
+# moved with one sync of the folders
+CLAIMED_TOGETHER = 32
 LOST_AND_FOUND = "lost+found"
 KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -67,7 +70,7 @@ class Spool:
         self._kept_rejected = KeptFiles(self._rejected_dir, *limits, beside=REASON)
         self._notices: list[tuple[str, str]] = []
         self._named: set[str] = set()
-        self._unsynced: Claimed | None = None
+        self._ahead: deque[Claimed] = deque()
         if self._answers in (self._root, self._claimed_dir, self._rejected_dir):
             raise ConfigError(f"predictions_dir {self._answers} is one of the spool's own folders; give another one")
         try:
@@ -81,6 +84,11 @@ class Spool:
     def unsettled(self) -> int:
         """Files that are not taken yet, because they may still be written."""
         return self._inbox.unsettled
+
+    @property
+    def claimed_ahead(self) -> int:
+        """Files that have their numbers and are given by the next steps of `claim`."""
+        return len(self._ahead)
 
     def recover(self, consumed: int) -> list[Claimed]:
         """After a start: drop claimed files already committed (sequence <= consumed), return the others in order."""
@@ -99,20 +107,24 @@ class Spool:
         return [waiting[sequence] for sequence in sorted(waiting)]
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
-        """Claim what is waiting, in the order of modification time then name, numbering from `next_sequence`."""
-        if self._unsynced is not None:
-            file = self._synced(self._unsynced)
-            next_sequence = max(next_sequence, file.sequence + 1)
-            yield file
+        """Claim what is waiting, in the order of modification time then name, numbering from `next_sequence`.
+
+        Some are claimed ahead, so that the folders are written once for several files.
+        """
+        if self._ahead:
+            next_sequence = max(next_sequence, self._ahead[-1].sequence + 1)
+            yield from self._synced()
         self._make_folders()
         for waiting in self._inbox.ready():
             name = waiting.name
             while os.path.lexists(path := self._claimed_dir / f"{next_sequence:012d}-{_cut(name)}"):
                 next_sequence += 1
             if self._move(self._root / name, path):
-                file = self._synced(Claimed(next_sequence, printable(name), path))
+                self._ahead.append(Claimed(next_sequence, printable(name), path))
                 next_sequence += 1
-                yield file
+            if len(self._ahead) == CLAIMED_TOGETHER:
+                yield from self._synced()
+        yield from self._synced()
         self._name_folders()
 
     def read(
@@ -145,12 +157,17 @@ class Spool:
             self._name("input-ignored", problem, f"arrays {arrays}")
         return samples
 
-    def answer(self, file: Claimed, payload: Content) -> None:
-        """Write the predictions for a file; repeating it replaces the same name with the same content."""
+    def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
+        """Write the predictions for each file; repeating it replaces the same names with the same content."""
         self._make_folder(self._answers)
-        path = self._answers / _own_name(file)
+        for file, payload in answers:
+            self._write_answer(self._answers / _own_name(file), payload)
+        self._sync(self._answers)
+
+    def _write_answer(self, path: Path, payload: Content) -> None:
+        """Durable once the folder is."""
         try:
-            write_durably(path, payload)
+            write_durably(path, payload, folder_later=True)
         except StoreError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NAME_ERRNOS - GONE_ERRNOS:
                 raise
@@ -216,13 +233,14 @@ class Spool:
                 raise StoreError(f"cannot read {file.path}: {error.strerror}") from error
             raise DataError(f"cannot read {file.name}: {error.strerror or error}") from error
 
-    def _synced(self, file: Claimed) -> Claimed:
-        """A file that is claimed for good. Until both folders are written it may be where it was after a power cut."""
-        self._unsynced = file
-        self._sync(self._claimed_dir)
-        self._sync(self._root)
-        self._unsynced = None
-        return file
+    def _synced(self) -> Iterator[Claimed]:
+        """Files that are claimed for good. Until both folders are written they may be where they were after a power
+        cut. Those that nobody asks for any more are the first of the next look."""
+        if self._ahead:
+            self._sync(self._claimed_dir)
+            self._sync(self._root)
+        while self._ahead:
+            yield self._ahead.popleft()
 
     def _sync(self, folder: Path) -> None:
         with refused_by_disk(f"cannot write {folder}"):

@@ -47,6 +47,7 @@ def open_agent(
         windows=windows,
         waiting_rows_max=config.policy.waiting_rows_max,
         waiting_bytes_max=config.policy.waiting_bytes_max,
+        early_labels_max=config.policy.early_labels_max,
         run_id=draw(DRAWN_BITS),
         trial=config.trial,
         draw=draw,

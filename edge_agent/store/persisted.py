@@ -9,7 +9,7 @@ from typing import Protocol
 
 # values that carry a check sum of their own, by name, and by what their names begin with
 CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS = "records", "shift", "corrections", "commands"
-CHECKED_PREFIXES = MARK, EPOCH = "mark/", "epoch/"
+CHECKED_PREFIXES = MARK, EPOCH, EARLY = "mark/", "epoch/", "early/"
 
 
 class Extent(IntEnum):

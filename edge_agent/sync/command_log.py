@@ -50,10 +50,21 @@ class CommandLog:
             self._arrived(command_id)  # nobody asks for so many: who does gets the newest
 
     def keep(self, listed: Collection[str]) -> None:
-        """The aggregator waits for the results of these commands, and of no other."""
+        """The aggregator waits for the results of these commands, and of no other.
+
+        One that had arrived and is listed again was lost there, as with a store that was set back: it is told again.
+        """
         for command_id, one in [*self._known.items()]:
             if not one.arrived and command_id not in listed:
                 self._arrived(command_id)
+            elif one.arrived and command_id in listed:
+                self._known[command_id] = replace(one, arrived=False)
+                self._changed = True
+
+    @property
+    def known(self) -> tuple[CommandResult, ...]:
+        """Of every command that is remembered, the oldest first; without detail where it has arrived."""
+        return tuple(one.result for one in self._known.values())
 
     @property
     def results(self) -> tuple[CommandResult, ...]:

@@ -1,7 +1,6 @@
 """Signs and checks a bundle's manifest, which holds the hash and size of everything else: Ed25519 (RFC 8032).
 
-Only checking happens here, and only when a public key is configured: that import costs a device some megabytes of
-memory (benchmarks/README.md), so nothing else imports this module's dependency.
+Only checking happens here, and only when a public key is configured.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headway.bundle.container import Container
+from headway.bundle.ed25519 import signed_by
 from headway.errors import BundleError, ConfigError
 
 PUBLIC_KEY_BYTES = 32
@@ -49,21 +49,12 @@ def read_public_key(path: Path) -> bytes:
 def verify_signature(container: Container, public_key: bytes) -> None:
     """Check that the holder of the private key signed this bundle. Raises BundleError otherwise.
 
-    Raises ConfigError when the ``cryptography`` package is missing.
+    Raises ConfigError where there is nothing that can check it.
     """
     if container.signature is None:
         raise BundleError("bundle is not signed, and a public key is configured; sign it with edge-convert --key")
-    try:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    except ImportError as error:
-        raise ConfigError(
-            "checking signatures needs the cryptography package: pip install 'headway[signing]'"
-        ) from error
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(container.signature, container.manifest_bytes)
-    except (InvalidSignature, ValueError) as error:
+    if not signed_by(public_key, container.manifest_bytes, container.signature):
         raise BundleError(
             f"signature does not match public key {public_key.hex()[:16]}...; the bundle was signed with "
             "another key or altered after signing"
-        ) from error
+        )

@@ -42,6 +42,7 @@ from headway.maths import (
     TimeAxis,
     to_arrays,
 )
+from headway.stream import StreamFormat
 from headway.tensors import TensorTable, decode_tensors, encode_tensors
 
 __all__ = ["FEATURES_MAX", "Backbone", "TrainingRows", "Variant", "decode_variant", "read_variant"]
@@ -62,6 +63,7 @@ class Variant:
     there are no `targets`. targets: how the targets of a regression, or several labels, are coded in them; their rows
     are wider than the features by `targets.width` then.
     buffer: int8 codes of a class-balanced draw of the training data; evaluation: raw windows to score heads on.
+    stream: how windows are cut from raw rows; None where only whole windows are taken.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Variant:
     evaluation: TrainingRows | None = None
     licence: str = ""
     provenance: str = ""
+    stream: StreamFormat | None = None
 
     def __post_init__(self) -> None:
         width = 0 if self.targets is None else self.targets.width
@@ -93,6 +96,8 @@ class Variant:
             self._check_targets(self.targets)
         if self.head.input is not HeadInput.EMBEDDING or len(self.head.kernel) != self.features.embedding_size:
             raise LocalError(f"the frozen head must take the embedding, float32 (n, {self.features.embedding_size})")
+        if self.stream is not None:
+            self._check_stream(self.stream)
         if self.features.size > FEATURES_MAX:
             raise LocalError(f"{self.features.size} features; a device holds at most {FEATURES_MAX}")
         expansion, values = self.features.expansion, math.prod(self.input_shape)
@@ -103,6 +108,15 @@ class Variant:
                 f"{len(self.probe_inputs)} probe inputs and {len(self.probe_embedding)} probe embeddings; a device "
                 f"checks itself against 1 to {PROBES_MAX} pairs"
             )
+
+    def _check_stream(self, stream: StreamFormat) -> None:
+        of, shape = (stream.length, len(stream.channels)), self.input_shape
+        fits = math.prod(shape) == math.prod(of)
+        if fits and len(shape) > 1:
+            last = self.preprocessing.time_axis is TimeAxis.LAST
+            fits = (shape[-1] if last else shape[0]) == stream.length
+        if not fits:
+            raise LocalError(f"stream windows of {of[0]} time steps and {of[1]} channels do not fit an input {shape}")
 
     def _check_targets(self, targets: TargetCodes) -> None:
         if targets.outputs != len(self.classes):
@@ -195,6 +209,7 @@ class Variant:
             "licence": self.licence,
             "provenance": self.provenance,
             "report": dict(self.report),
+            **({} if self.stream is None else {"stream": self.stream.written()}),
         }
 
     def _members(self) -> dict[str, bytes]:
@@ -310,6 +325,7 @@ def _decoded(container: Container) -> Variant:
         evaluation=read_rows(tensors, "evaluation", np.dtype(np.float32), input_shape, len(classes)),
         licence=fields.text("licence", "", length_max=4096),
         provenance=fields.text("provenance", "", length_max=4096),
+        stream=StreamFormat.read(fields.table("stream")) if fields.has("stream") else None,
     )
     fields.finish()
     tensors.finish()

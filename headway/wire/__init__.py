@@ -1,7 +1,9 @@
 """What travels between device and aggregator: topics, messages, reports and their packing (docs/protocol.md)."""
 
 from headway.names import checked_name
+from headway.wire.answers import LABELS_MAX, GivenLabel, GivenLabels, WindowAnswer
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.codec import SCHEMA
 from headway.wire.commands import (
     COMMANDS_MAX,
     DETAIL_BYTES_MAX,
@@ -79,6 +81,7 @@ __all__ = [
     "FAILED",
     "FROM_DEVICES",
     "JSON_TYPE",
+    "LABELS_MAX",
     "MESSAGE_BYTES_MAX",
     "PREFIX",
     "PROBLEM_CHARACTERS_MAX",
@@ -86,6 +89,7 @@ __all__ = [
     "RESULTS_MAX",
     "ROLL_BACK",
     "RUNS_MAX",
+    "SCHEMA",
     "SWITCH",
     "TENSORS_TYPE",
     "TO_DEVICES",
@@ -105,6 +109,8 @@ __all__ = [
     "Event",
     "FileRange",
     "FleetPrior",
+    "GivenLabel",
+    "GivenLabels",
     "Health",
     "History",
     "Kind",
@@ -123,6 +129,7 @@ __all__ = [
     "Status",
     "TrialReport",
     "Update",
+    "WindowAnswer",
     "aggregator_subscriptions",
     "alert_topic",
     "branch_epoch",

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     CONFIGURATION = "configuration"
     COMMANDS = "commands"
     ACK = "ack"
+    ANSWERS = "answers"
+    LABELS = "labels"
     REQUEST = "request"
     FILE = "file"
     PRIOR_REQUEST = "prior-request"
@@ -58,8 +60,20 @@ FROM_DEVICES = (
     Kind.COMMAND_RESULTS,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
+    Kind.ANSWERS,
 )
-TO_DEVICES = (Kind.ACK, Kind.DESIRED, Kind.FILE, Kind.PRIOR, Kind.CONFIGURATION, Kind.COMMANDS, Kind.CANDIDATE)
+TO_DEVICES = (
+    Kind.ACK,
+    Kind.DESIRED,
+    Kind.FILE,
+    Kind.PRIOR,
+    Kind.CONFIGURATION,
+    Kind.COMMANDS,
+    Kind.CANDIDATE,
+    Kind.LABELS,
+)
+# between a device and programs around it, which the aggregator has no part in
+LOCAL = (Kind.ANSWERS, Kind.LABELS)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
@@ -102,9 +116,9 @@ def space_name(space: str) -> str:
     return f"_space-{space[:SPACE_DIGITS]}"
 
 
-def device_subscriptions(fleet: str, device: str, space: str) -> tuple[str, ...]:
-    """What a device listens to. space: fingerprint of its bundle's feature space."""
-    own = (topic(fleet, device, kind) for kind in TO_DEVICES)
+def device_subscriptions(fleet: str, device: str, space: str, *, labels: bool = False) -> tuple[str, ...]:
+    """What a device listens to. space: fingerprint of its bundle's feature space; labels: also what people say."""
+    own = (topic(fleet, device, kind) for kind in TO_DEVICES if labels or kind not in LOCAL)
     every = (topic(fleet, ALL, kind) for kind in TO_EVERY_DEVICE)
     return (*own, *every, topic(fleet, space_name(space), Kind.HEAD))
 
@@ -112,4 +126,4 @@ def device_subscriptions(fleet: str, device: str, space: str) -> tuple[str, ...]
 def aggregator_subscriptions(fleet: str) -> tuple[str, ...]:
     """What the aggregator listens to: what devices say, and its own retained heads, which after the loss of the store
     show the last version."""
-    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in (*FROM_DEVICES, Kind.HEAD))
+    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in (*FROM_DEVICES, Kind.HEAD) if kind not in LOCAL)

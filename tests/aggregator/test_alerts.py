@@ -369,7 +369,7 @@ def test_open_alerts_are_retained_on_the_broker_and_cleared_when_they_close(watc
     [
         (Watches.DEVICES, "lables > 3", 0.0, "no field lables"),
         (Watches.CERTIFICATES, "soon", 0.0, "no duration"),
-        (Watches.CERTIFICATES, "3 years", 0.0, "one of s, min, h, d, w"),
+        (Watches.CERTIFICATES, "3 years", 0.0, "one of s, m, min, h, d, w"),
         (Watches.ROLLOUTS, "halted, stuck", 0.0, "'stuck' is no state of a rollout"),
         (Watches.DEVICES, "labels > 3", -1.0, "0 to 2.592e"),
         (Watches.DEVICES, "labels > 3", float("nan"), "0 to 2.592e"),

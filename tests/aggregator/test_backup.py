@@ -67,6 +67,8 @@ def state_dir(tmp_path: Path) -> Path:
     store.close()
     (folder / "bundles").mkdir()
     (folder / "bundles" / f"{'b' * 64}.hwb").write_bytes(b"a bundle")
+    (folder / "served").mkdir()
+    (folder / "served" / f"{'d' * 64}.hwb").write_bytes(b"a bundle of another feature space")
     Authority.open(folder, "plant", NOW_S)
     return folder
 
@@ -83,7 +85,7 @@ def content(folder: Path) -> dict[str, object]:
     with store.transaction():
         found: dict[str, object] = {"devices": store.devices(), "certificates": store.rows(CERTIFICATES).all()}
     store.close()
-    files = [*(folder / "bundles").glob("*"), *(folder / "authority").glob("ca.*")]
+    files = [*(folder / "bundles").glob("*"), *(folder / "served").glob("*"), *(folder / "authority").glob("ca.*")]
     return found | {path.name: path.read_bytes() for path in files}
 
 
@@ -99,6 +101,7 @@ def test_what_was_backed_up_comes_back_on_an_empty_machine(
     assert "1 devices" in said
     assert "is kept" not in said
     assert content(tmp_path / "other") == content(state_dir)
+    assert (tmp_path / "other" / "served" / f"{'d' * 64}.hwb").exists()
     for name in ("ca.key", "aggregator.sqlite"):
         (file,) = (tmp_path / "other").rglob(name)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -28,9 +28,10 @@ COLLECTIONS = pytest.mark.parametrize("collection", EVERY, ids=lambda collection
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
+    elif request.param == "postgresql":
+        yield request.getfixturevalue("postgresql_store")
     else:
-        file = f"sqlite:///{tmp_path / 'store.sqlite'}"
-        database = SqlStore(file if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database())
+        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
         yield database
         database.close()
 

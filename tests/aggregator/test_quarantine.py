@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
+from aggregator.operations import Operator, quarantine_device, readmit_device
 from aggregator.policy import Method, Policy
-from aggregator.store import StoredHead
+from aggregator.store import DeviceRow, StoredHead
 from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED
 from aggregator.store.sql import SqlStore
@@ -209,3 +211,57 @@ def test_averaging_begins_anew_under_a_bundle_with_other_classes_in_the_same_fea
     fleet.pass_time(1.0)
     made = heads(fleet.pass_time(60.0))[-1].head
     assert made.bias == pytest.approx(np.full(4, 0.1 * 2**-0.5), rel=1e-5)
+
+
+def test_a_device_set_aside_by_hand_counts_nowhere_until_it_is_readmitted_and_then_to_the_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = Fleet(store=SqlStore(sqlite_url(tmp_path)))
+    good, odd, more = tables(40, 1), tables(30, 8), tables(35, 8)
+    fleet.send(statistics_message("good", 1, 1, good), statistics_message("odd", 5, 1, odd))
+    assert heads(fleet.pass_time(1.0))[0].samples == 70
+    before = fleet.core.statistics
+    place = ["--state-dir", str(tmp_path)]
+    assert main(["quarantine", "odd", "--reason", "carried to the workshop", *place]) == 0
+    assert heads(fleet.pass_time(10.0))[0].samples == 40
+    assert fleet.core.statistics == good
+    sent = fleet.send(statistics_message("odd", 5, 2, more), statistics_message("odd", 6, 1, tables(9, 3)))
+    assert acks(sent)["odd"][-1].counter == 1, "stored and acknowledged as before"
+    fleet.pass_time(10.0)
+    assert fleet.core.statistics == good
+    fleet.restart()
+    fleet.pass_time(10.0)
+    assert fleet.core.statistics == good
+    capsys.readouterr()
+    assert main(["devices", *place]) == 0
+    assert "set aside by hand: carried to the workshop. To count it again" in capsys.readouterr().err
+    assert main(["devices", "--filter", "quarantined", "--json", *place]) == 0
+    assert [row["device"] for row in json.loads(capsys.readouterr().out)] == ["odd"]
+    assert main(["readmit", "odd", *place]) == 0
+    assert heads(fleet.pass_time(10.0))[0].samples == 40 + 35 + 9
+    assert fleet.core.statistics == good + more + tables(9, 3)
+    fleet.send(statistics_message("odd", 5, 3, odd))
+    fleet.restart()
+    assert fleet.core.statistics == before + tables(9, 3)
+    assert main(["audit", "--json", *place]) == 0
+    told = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert [(row["act"], row["subject"]) for row in told] == [("quarantine", "odd"), ("readmit", "odd")]
+
+
+def test_updates_of_a_device_set_aside_wait_and_count_once_when_it_is_readmitted() -> None:
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    with fleet.store.transaction():
+        fleet.store.put_device(DeviceRow("e", 1.0, 1.0))
+        quarantine_device(Operator(fleet.store, "olga", 1.0), "e", "")
+    fleet.pass_time(10.0)
+    fleet.send(*[update_message(device, 1, delta(0.1)) for device in "abcde"])
+    (head,) = heads(fleet.pass_time(1.0))
+    assert head.devices == 4
+    assert heads(fleet.pass_time(100_000.0)) == []
+    with fleet.store.transaction():
+        assert [row.device for row in fleet.store.updates(SPACE)] == ["e"]
+        readmit_device(Operator(fleet.store, "olga", 1.0), "e")
+    again = [head for _ in range(3) for head in heads(fleet.pass_time(100_000.0))]
+    assert [head.devices for head in again] == [1]
+    with fleet.store.transaction():
+        assert fleet.store.update_count() == 0

@@ -214,7 +214,7 @@ def test_who_waits_for_a_result_hears_when_none_comes(folder: Path, capsys: pyte
         (["pump-7", "label", "window=w1", "klass=x"], "no argument 'klass'"),
         (["pump-7", "label", "w1"], "write name=value"),
         (["pump-7", "ask-for-labels", "count=many"], "must be int"),
-        (["pump-7", "sync-now", "--expires", "soon"], "is no time"),
+        (["pump-7", "sync-now", "--expires", "soon"], "is no duration"),
         (["pump-7", "sync-now", "--expires", "90d"], "within 30 days"),
         (["pump-7", "sync-now", "--wait-s", "-1"], "--wait-s must be"),
     ],

@@ -333,6 +333,56 @@ def test_it_waits_for_approval_and_for_the_hours_of_the_window() -> None:
     assert set(hours) == {3}
 
 
+def test_while_it_waits_for_approval_failures_and_labels_still_stop_it() -> None:
+    plan = replace(PLAN, stages=tuple(replace(stage, approve=True) for stage in PLAN.stages))
+    for fault in ("no memory for it", ""):
+        waiting = fleet(100, worse=-0.05)
+        waiting.begin(plan)
+        waiting.until(State.WAITS)
+        for device in [device for device in waiting.devices.values() if device.order is not None]:
+            device.fails, device.worse = fault, 0.0 if fault else 1.0
+        assert waiting.until(State.HALTED) == State.HALTED
+        assert fault in waiting.why
+        assert waiting.switched == []
+
+
+def test_a_device_that_says_nothing_is_unknown_and_holds_up_nobody_once_enough_answered() -> None:
+    quiet = fleet(200, worse=-0.05)
+    quiet.begin(PLAN)
+    for number in range(0, 200, 25):
+        quiet.devices[f"d{number}"].online = False
+    quiet.until(State.DONE)
+    assert len(quiet.switched) == 192
+    assert "192 devices run it, 0 failed, 8 are silent and unknown" in quiet.why
+    with quiet.store.transaction():
+        rows = quiet.store.rows(ROLLOUT_DEVICES).all("two")
+    assert {row.state for row in rows if not quiet.devices[row.device].online} <= {"waiting", "ordered", "sent"}
+
+
+def test_where_too_few_answer_the_stage_waits_and_pauses() -> None:
+    quiet = fleet(200, worse=-0.05)
+    quiet.begin(PLAN)
+    for number in range(60):
+        quiet.devices[f"d{number}"].online = False
+    quiet.until(State.PAUSED)
+    assert "does not end" in quiet.why or "undecided" in quiet.why
+
+
+def test_a_device_that_fell_silent_while_it_switched_holds_its_stage() -> None:
+    lost = fleet(200, worse=-0.05)
+    lost.begin(PLAN)
+    while not lost.switched:
+        lost.hour()
+    device = lost.devices[lost.switched[0]]
+    device.online, device.release = False, 1
+    with lost.store.transaction():
+        row = lost.store.device(device.name)
+        assert row is not None
+        lost.store.put_device(replace(row, reported=device.reported))
+    lost.until(State.PAUSED)
+    assert "does not end" in lost.why
+
+
 def test_paused_it_does_nothing_and_resumed_it_goes_on() -> None:
     paused = fleet(100, worse=-0.05)
     paused.begin(PLAN)

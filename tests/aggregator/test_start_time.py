@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.registry import backfill
 from aggregator.store import DeviceRow
 from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore
@@ -23,15 +24,18 @@ def loaded(package: str, *words: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-@pytest.mark.parametrize("words", [["devices"], ["devices", "--filter", "labels > 3"], ["groups"]])
-def test_a_look_into_the_store_loads_the_database_and_nothing_else(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "loads"),
+    [(["devices"], set()), (["devices", "--filter", "labels > 3"], set()), (["groups"], {"sqlalchemy", "numpy"})],
+)
+def test_a_look_into_the_store_loads_what_it_needs(tmp_path: Path, words: list[str], loads: set[str]) -> None:
     store = SqlStore(sqlite_url(tmp_path))
     with store.transaction():
         store.put_device(DeviceRow("pump-1", 1.0, 2.0))
+        backfill(store)
     store.close()
     found = loaded("aggregator", *words, "--state-dir", str(tmp_path))
-    assert "sqlalchemy" in found
-    assert found & HEAVY == set()
+    assert found & (HEAVY | {"sqlalchemy", "numpy"}) == loads
 
 
 def test_help_of_a_device_loads_no_learner(tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ from headway.errors import StoreError
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
+    elif request.param == "postgresql":
+        yield request.getfixturevalue("postgresql_store")
     else:
-        file = f"sqlite:///{tmp_path / 'store.sqlite'}"
-        database = SqlStore(file if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database())
+        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
         yield database
         database.close()
 

@@ -57,6 +57,23 @@ def test_the_token_never_goes_in_the_clear_or_nowhere(url: str) -> None:
         Client(url, "t")
 
 
+@pytest.mark.parametrize("sent", [b"HT", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
+def test_an_answer_that_breaks_off_is_none(sent: bytes) -> None:
+    class Killed(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(sent)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with HTTPServer(("127.0.0.1", 0), Killed) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ApiUnreachable):
+            Client(f"http://127.0.0.1:{server.server_port}", "t").check_health()
+        thread.join(20)
+
+
 def test_the_token_is_sent_to_nobody_else() -> None:
     asked = []
 

@@ -71,6 +71,7 @@ def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         ("rollout", "list", "--json"), ("audit", "--json"), ("certificates", "--json"),
         ("alerts", "--all", "--json"), ("alert-rules", "list"), ("alert-rules", "list", "--json"), ("silence", "list"),
         ("configuration", "--json"), ("configuration", "pump-1"), ("configuration", "pump-1", "--json"),
+        ("commands", "pump-1"), ("commands", "pump-2", "--json"), ("refusals",), ("refusals", "--json"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -85,6 +86,15 @@ def test_acts_are_those_of_the_tokens_user(
 ) -> None:
     bundle = str(fleet.folder / "two.hwb")
     assert elsewhere("tag", "pump-1", "--set", "site=north") == "tagged 1 device\n"
+    asked = elsewhere("command", "pump-1", "label", "window=w17", "class=walk", "--expires", "30m")
+    assert asked.startswith(
+        "asked pump-1 to label; it has not said that it takes commands; `edge-fleet commands pump-1`"
+    )
+    assert elsewhere("commands", "pump-1") == here("commands", "pump-1")
+    assert elsewhere("commands", "pump-1", "--json") == here("commands", "pump-1", "--json")
+    assert "does not count until" in elsewhere("quarantine", "pump-1", "--reason", "moved")
+    assert json.loads(elsewhere("device", "pump-1", "--json"))["quarantined"] == "set aside by hand: moved"
+    assert elsewhere("readmit", "pump-1").startswith("readmitted pump-1")
     assert elsewhere("note", "pump-1", "behind the boiler") == "noted on pump-1\n"
     assert elsewhere("groups", "save", "northern", 'tag.site == "north"').endswith("1 device like that now\n")
     assert elsewhere("groups", "list", "canaries", "--add", "pump-1") == "group canaries lists 1 device\n"
@@ -115,7 +125,10 @@ def test_acts_are_those_of_the_tokens_user(
     acts = {entry["act"]: entry["who"] for entry in told if entry["who"].startswith("user:")}
     assert acts == {
         **dict.fromkeys(
-            ("tag", "note", "save-group", "list-group", "delete-group", "upload", "deliver", "rollout-start",
+            ("tag", "command-label", "quarantine", "readmit"), "user:olga",
+        ),
+        **dict.fromkeys(
+            ("note", "save-group", "list-group", "delete-group", "upload", "deliver", "rollout-start",
              "rollout-halt", "enroll", "create-token", "configure", "set-alert-rule", "remove-alert-rule",
              "silence-alerts", "end-silence"),
             "user:olga",
@@ -190,5 +203,5 @@ def test_an_act_without_an_answer_is_sent_again_and_done_once(
         raise ApiUnreachable("silence")
 
     monkeypatch.setattr("headway_client.connection.Connection.ask", silent)
-    with pytest.raises(TransportError, match="silence"):
+    with pytest.raises(TransportError, match="silence; on the machine of its store the same command looks without it"):
         RemoteFleet(url, "t").note("pump-3", "never")

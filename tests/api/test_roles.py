@@ -32,6 +32,7 @@ TABLE = {
     ("GET", "/v1/devices"): Row(Role.SHARE, 200),
     ("GET", "/v1/devices/{device}"): Row(Role.SHARE, 200),
     ("DELETE", "/v1/devices/{device}"): Row(Role.OPERATOR, 202),
+    ("POST", "/v1/devices/{device}/quarantine"): Row(Role.OPERATOR, 200, {"reason": "moved"}),
     ("POST", "/v1/devices/{device}/readmit"): Row(Role.OPERATOR, 404),
     ("POST", "/v1/devices/{device}/revoke"): Row(Role.OPERATOR, 404),
     ("GET", "/v1/devices/{device}/note"): Row(Role.SHARE, 200),

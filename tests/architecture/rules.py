@@ -16,6 +16,7 @@ LINES_MAX = 350
 BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
+    "headway.mqtt.failures": "loads ssl",
     "aggregator.alerts.channels": "is of the threads that tell, not of the core",
     "aggregator.alerts.delivery": "is of the threads that tell, not of the core",
     "aggregator.alerts.mail": "loads ssl and smtplib",
@@ -34,9 +35,11 @@ BY_PATH = {
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.serving": "loads SQLAlchemy",
+    "aggregator.store.sqlite_reader": "is for commands that load little",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",
     "aggregator.store.engine": "loads SQLAlchemy",
+    "edge_agent.answers.http": "loads http.server",
     "edge_agent.delivery.selftest": "is a program of its own",
 }
 SERVER_ONLY = {"sqlalchemy"}

@@ -3,9 +3,10 @@
 Five agents, the aggregator and mosquitto run as processes, while labels flow into the agents' spools. Most faults are a
 SIGKILL to one of the processes, at a random moment, and the victim is started again at once. Others copy a device's
 disk, while it runs or while it is stopped, and start the copy under the same id beside it; put an older copy in the
-place of a device; correct a label; label a window by a command from the server, or change a setting from there. In
-the end, every label must be counted exactly once, on every device and in the
-fleet, and the fleet's head must be bit for bit the head that is solved in one place from all labels. The seed is
+place of a device; correct a label; label a window by a command from the server, or change a setting from there; or
+kill the API in the middle of an act, which is then asked for again under the same key. In the end, every label must be
+counted exactly once, on every device and in the fleet, every act must have been done once, and the fleet's head must be
+bit for bit the head that is solved in one place from all labels. The seed is
 printed; it fixes victims, moments and data, not the scheduler.
 """
 

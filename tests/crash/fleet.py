@@ -24,6 +24,7 @@ from headway.bundle import read_variant
 from headway.maths import Statistics, fleet_head, merge
 from headway.wire import PublishedHead, StatisticsReport
 from testbed.broker import Broker, die_with_parent
+from tests.crash.api import Api
 from tests.crash.branch import BIN, CONFIG, Branch, Given
 from tests.crash.operator import Operator
 from tests.system.make_model import CLASSES, data
@@ -35,7 +36,8 @@ SETTLE_TIMEOUT_S = 180.0
 BRANCHES_MAX = 3
 # of a hundred faults
 KINDS = {
-    "kill": 72, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4, "command": 5, "setting": 3
+    "kill": 69, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4, "command": 5, "setting": 3,
+    "act": 3,
 }  # fmt: skip
 AGENT_TOML = """\
 [device]
@@ -97,6 +99,7 @@ class CrashFleet:
         # this device has no copies: which of them did what it was told would be a matter of chance
         self._operator = Operator(folder / "aggregator", self._names[-1])
         self._unlabelled: list[Given] = []
+        self._api: Api | None = None
         self._stack = contextlib.ExitStack()
 
     @property
@@ -146,6 +149,7 @@ class CrashFleet:
             "correction": self._correct,
             "command": self._command,
             "setting": self._set,
+            "act": self._act,
         }[kind](branch)
         if happened:
             self._faults[kind] += 1
@@ -162,6 +166,8 @@ class CrashFleet:
         self._let_all_speak()
         self._await_head(whole.samples)
         self._stop()
+        if self._api is not None and (problem := self._api.problem()):
+            raise Shortfall(problem)
         head = self._head()
         if head is None or head.samples != whole.samples:
             raise Shortfall(f"the fleet counts {head and head.samples} of {whole.samples} labels")
@@ -283,6 +289,17 @@ class CrashFleet:
         if not self._operator.knows_the_device():
             return False
         self._operator.set(2.0 + self._random.randrange(100) / 100)
+        return True
+
+    def _act(self, _: Branch) -> bool:
+        """An act over the API, which is killed meanwhile."""
+        if not self._operator.knows_the_device():
+            return False
+        if self._api is None:
+            folder = self._folder
+            self._api = Api(folder, folder / "tiny.hwb", folder / "aggregator", self._operator.device, self._random)
+            self._stack.callback(self._api.end)
+        self._api.act()
         return True
 
     @property

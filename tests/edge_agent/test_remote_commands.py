@@ -140,6 +140,18 @@ def test_a_result_is_told_after_a_kill_until_the_aggregator_has_it(subject: Comm
     assert subject.device.loop.agent.learner.labels == 1
 
 
+def test_a_result_that_the_aggregator_lost_is_told_again(subject: Commanded) -> None:
+    """Its store was set back: it lists what it had heard of already."""
+    order = command("label", window="w3", **{"class": CLASSES[subject.labels[3]]})
+    subject.give(order)
+    subject.give()
+    assert subject.told.results == ()
+    subject.restart()
+    subject.give(order)
+    assert (subject.result.id, subject.result.state) == (order.id, "done")
+    assert subject.device.loop.agent.learner.labels == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

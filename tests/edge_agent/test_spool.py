@@ -68,7 +68,7 @@ def test_the_same_name_may_come_again(tmp_path: Path) -> None:
     for sequence in (1, 2):
         drop(tmp_path, "a.npz")
         (file,) = spool.claim(sequence)
-        spool.answer(file, b"%d" % sequence)
+        spool.answer([(file, b"%d" % sequence)])
         spool.release(file)
     assert (tmp_path / "predictions" / "a.npz").read_bytes() == b"2"
 

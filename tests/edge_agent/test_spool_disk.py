@@ -109,11 +109,21 @@ def test_claims_answers_and_refusals_are_on_the_disk_when_they_return(
     first = next(claims)
     assert taken() == ["spool/claimed", "spool"]
     second = next(claims)
-    assert taken() == ["spool/claimed", "spool"]
-    spool.answer(first, b"answer")
-    assert taken() == ["predictions/.a", "predictions"]
+    assert taken() == []  # both were claimed with one write of the folders
+    spool.answer([(first, b"answer"), (second, b"answer")])
+    assert taken() == ["predictions/.a", "predictions/.b", "predictions"]
     spool.reject(second, "bad")
     assert taken() == ["spool/rejected/.b", "spool/rejected", "spool/rejected", "spool/claimed"]
+
+
+def test_what_is_claimed_ahead_and_not_asked_for_comes_first_at_the_next_look(tmp_path: Path) -> None:
+    spool = Spool(settings(tmp_path))
+    for name in ("a.npz", "b.npz", "c.npz"):
+        (tmp_path / "spool" / name).write_bytes(archive())
+        os.utime(tmp_path / "spool" / name, (1, ord(name[0])))
+    assert next(spool.claim(1)).name == "a.npz"
+    (tmp_path / "spool" / "d.npz").write_bytes(archive())
+    assert [(file.sequence, file.name) for file in spool.claim(2)] == [(2, "b.npz"), (3, "c.npz"), (4, "d.npz")]
 
 
 def test_a_claim_that_is_not_on_the_disk_is_not_given_and_not_lost(

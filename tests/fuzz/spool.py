@@ -89,7 +89,7 @@ class SpoolFolder:
         try:
             with self._spool.read(file, CLASSES, new_classes=False) as samples:
                 samples.windows(0, 1)
-            self._spool.answer(file, b"answer")
+            self._spool.answer([(file, b"answer")])
             self._spool.release(file)
         except DataError as error:
             self._spool.reject(file, str(error))

@@ -13,8 +13,12 @@ import numpy as np
 from aggregator.enrolment.authority import requested_key
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
+from edge_agent.remote.kept import Kept
+from edge_agent.store import COMMANDS
+from edge_agent.sync import CommandLog
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
+from headway.durable import checked
 from headway.errors import BundleError, ConfigError, DataError, HeadwayError, RemoteError, StoreError
 from headway.fields import canonical_json, parse_json
 from headway.joining import JoinCode
@@ -31,6 +35,11 @@ from tests.headway.test_messages import DECODE, MESSAGES
 
 TENSORS = "tensors.safetensors"
 CERTIFICATE_REQUEST = (JOINING_FOLDER / "certificate-request.pem").read_bytes()
+KEPT = Kept(3, {"sync.interval_s": 60.0}, {"sync.interval_s": 60.0}, {"drift.method": "no"}, {}, False, 1, 2.5)
+KEPT_COMMANDS = (
+    b'{"commands":[{"arrived":false,"result":{"at_s":1.0,"detail":{"label":"learned"},"id":"00000000000000a1",'
+    b'"state":"done"}}]}'
+)
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
     b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',
@@ -108,12 +117,20 @@ def targets() -> list[Target]:
             mutate=in_place,
             cost=20,
         ),
+        Target("kept configuration", (KEPT.encode(),), Kept.decode, StoreError),
+        Target("kept commands", (KEPT_COMMANDS,), _commands, StoreError, checked),
         Target("state file of a Learner", (learner.content,), learner.load, StoreError),
     ]
 
 
 def _variant(payload: bytes) -> object:
     return decode_variant(decode_container(payload))
+
+
+def _commands(payload: bytes) -> object:
+    log = CommandLog()
+    log.restore({COMMANDS: payload})
+    return log.results
 
 
 def _filter(payload: bytes) -> object:

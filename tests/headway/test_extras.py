@@ -76,12 +76,6 @@ def run(folder: Path, without: str, arguments: list[str]) -> subprocess.Complete
         ("tensorflow keras", [CONVERT[0], "model.keras", *CONVERT[2:]], 2, f"keras is not installed; {CONVERTER}"),
         ("cryptography", ["converter.cli", "keygen", "k.pem"], 2, f"cryptography is not installed; {CONVERTER}"),
         ("cryptography", [*CONVERT, "--key", "key.pem"], 2, f"cryptography is not installed; {CONVERTER}"),
-        (
-            "cryptography",
-            ["converter.cli", "verify", "signed.hwb", "--pubkey", "key.pem.pub"],
-            2,
-            "checking signatures needs the cryptography package: pip install 'headway[signing]'",
-        ),
         ("click", ["aggregator.cli", "--help"], 2, f"click is not installed; {AGGREGATOR}"),
         ("sqlalchemy", DEVICES, 2, f"sqlalchemy is not installed; {AGGREGATOR}"),
         (
@@ -124,6 +118,21 @@ def test_what_is_not_installed_is_one_line_with_the_extra(
 def test_what_a_command_does_not_need_may_be_missing(folder: Path, without: str, arguments: list[str]) -> None:
     done = run(folder, without, arguments)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+VERIFY = ["converter.cli", "verify", "signed.hwb", "--pubkey", "key.pem.pub"]
+
+
+def test_a_signature_is_checked_without_the_library_or_without_the_program(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(folder, "cryptography", VERIFY).returncode == 0
+    monkeypatch.setenv("PATH", str(folder))
+    assert run(folder, "", VERIFY).returncode == 0
+    done = run(folder, "cryptography", VERIFY)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "apt install openssl" in done.stderr
+    assert "pip install 'headway[signing]'" in done.stderr
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_bug_and_stays_a_traceback() -> None:

@@ -22,6 +22,7 @@ from headway.maths.features import FeatureMap
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.preprocessing import Preprocessing
 from headway.maths.statistics import Statistics
+from headway.stream import Channel, StreamFormat
 from headway.tensors import decode_tensors, encode_tensors
 from tests.headway.bundles import GOLDEN, PUBLIC_KEY, golden_bundles, sign, small_variant
 
@@ -259,3 +260,17 @@ def test_points_of_order_8_double_to_those_of_order_4() -> None:
     # the curve is -x^2 + y^2 = 1 + d x^2 y^2; a doubled point has y = 0 where y^2 = -x^2
     d = -121665 * pow(121666, -1, CURVE_MODULUS)
     assert (d * ORDER_8_Y**4 + 2 * ORDER_8_Y**2 - 1) % CURVE_MODULUS == 0
+
+
+STREAM = StreamFormat((Channel("x", "g"), Channel("y")), rate_hz=50.0, length=3, hop=1)
+
+
+def test_a_stream_is_carried_and_must_fit_the_input() -> None:
+    plain = small_variant()
+    length, channels = plain.input_shape if len(plain.input_shape) == 2 else (1, plain.input_shape[0])
+    names = tuple(Channel(f"c{i}", "g") for i in range(channels))
+    carried = replace(plain, stream=replace(STREAM, channels=names, length=length))
+    assert decode_variant(decode_container(carried.encode())).stream == carried.stream
+    assert b'"stream"' not in plain.encode()
+    with pytest.raises(LocalError, match="do not fit an input"):
+        replace(plain, stream=replace(STREAM, channels=names, length=length + 1))

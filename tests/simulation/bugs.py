@@ -10,17 +10,21 @@ from typing import Any
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
+from aggregator.remote_commands import SENT
 from aggregator.service import Service
+from aggregator.store.rows import DEVICE_COMMANDS
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.learner import Applied, LearnLabel, Operation, Prediction
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors.ports import Claimed
 from edge_agent.startup.restored_agent import open_agent
+from edge_agent.store import COMMANDS
 from edge_agent.store.store import Changes, Store
 from edge_agent.trial import Trial
 from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
+from headway.wire import DONE
 from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
 from headway_simulation.build import Build
 from headway_simulation.disk import SimulatedStore
@@ -144,6 +148,28 @@ class SavesTrialsLater(SimulatedStore):
         self._late = rows
 
 
+class SavesResultsLater(SimulatedStore):
+    """What came of a command is saved with the next commit, not with the command's effect."""
+
+    _late: dict[str, bytes] = {}  # noqa: RUF012 - replaced, never changed
+
+    def commit(self, changes: Changes) -> None:
+        kept = {name: value for name, value in changes.state.items() if name != COMMANDS}
+        super().commit(replace(changes, state=kept | self._late))
+        self._late = {name: value for name, value in changes.state.items() if name == COMMANDS}
+
+
+class EndsWhatItSent(Aggregator):
+    """Takes a command for done once it was sent."""
+
+    def tick(self, now: Instant) -> list[Effect]:
+        effects = super().tick(now)
+        rows = self._store.rows(DEVICE_COMMANDS)
+        for row in rows.where(state=SENT):
+            rows.put(replace(row, state=DONE))
+        return effects
+
+
 class TeachesTheDevice(Trial):
     """A trial that has the device's learner answer once more, and lets it learn from that."""
 
@@ -217,5 +243,7 @@ BUGS = {
     "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
     "a trial saved apart from its label": Build(store=SavesTrialsLater),
     "a trial that changes what is learned": Build(open_agent=teaches_the_device),
+    "a command saved apart from its result": Build(store=SavesResultsLater),
+    "a command that was sent taken for done": Build(core=EndsWhatItSent),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
 }

@@ -56,7 +56,7 @@ def test_thirty_days_offline(method: Method) -> None:
     assert peak_rows == (ROWS_MAX if method is Method.AVERAGE else 0)
     world.broker.heal(away.name)
     returned_s = world.scheduler.now_s
-    while unsettled([away], world.server):
+    while unsettled([away], world.server, world.invariants):
         world.until(world.scheduler.now_s + 60.0)
         assert world.scheduler.now_s < returned_s + DAY_S
     check_rest([away], world.server, world.invariants)

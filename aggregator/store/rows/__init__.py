@@ -24,7 +24,7 @@ from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
-from aggregator.store.rows.quarantine import QUARANTINED, QuarantineRow
+from aggregator.store.rows.quarantine import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
     DAYS,
@@ -118,12 +118,14 @@ __all__ = [
     "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
+    "BY_HAND",
     "CERTIFICATES",
     "DAYS",
     "DEVICE",
     "DEVICE_COMMANDS",
     "DONE_ACTS",
     "EVERY",
+    "EVERY_EPOCH",
     "FLEET",
     "GROUP",
     "GROUPS",

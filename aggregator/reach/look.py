@@ -1,0 +1,40 @@
+"""Looks at the devices of this machine's fleet, and loads nothing that changes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from aggregator.registry import Page, Request, find_page
+
+if TYPE_CHECKING:
+    from aggregator.store import ReadableStore, RefusalRow
+    from headway.ports import Clock
+
+
+class Look(Protocol):
+    """What the list of devices asks of a fleet, wherever it is. Raises ConfigError, StoreError, TransportError."""
+
+    def device_page(self, request: Request) -> Page: ...
+
+    def refusals(self) -> list[RefusalRow]: ...
+
+
+class LocalLook:
+    """Implements `Look`. open_store: is called when it is needed; every device has its row in what it returns."""
+
+    def __init__(self, open_store: Callable[[], ReadableStore], clock: Clock) -> None:
+        self._open_store, self._clock = open_store, clock
+
+    @cached_property
+    def _store(self) -> ReadableStore:
+        return self._open_store()
+
+    def device_page(self, request: Request) -> Page:
+        with self._store.reading():
+            return find_page(self._store, request, self._clock.wall_s())
+
+    def refusals(self) -> list[RefusalRow]:
+        with self._store.reading():
+            return self._store.refusals()

@@ -1,0 +1,184 @@
+"""Serves answers, and takes labels, over HTTP on loopback, for programs on the device that prove to know a token.
+
+A browser on the device can be made to send requests by any page it shows; so a request needs the token, a Host that
+names loopback, and no Origin of elsewhere.
+
+    GET /answers?after=SEQUENCE.ROW   the newest answers, or those after one
+    POST /labels                      one label or several, as on the topic of labels
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import ThreadingMixIn
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from edge_agent.answers.ports import Given
+from headway.errors import ConfigError, DataError, HeadwayError
+from headway.fields import canonical_json
+
+log = logging.getLogger("edge-agent")
+
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
+CONNECTIONS_MAX = 16
+# of one connection that says nothing
+IDLE_S = 10.0
+BODY_BYTES_MAX = 128 << 10
+TOKEN_CHARACTERS_MIN = 16
+
+
+class HttpAnswers:
+    """An `AnswerSink`. token: what requests must know; kept: answers that can be asked for; label: as for `UnixSocket`.
+
+    port: 0 for any that is free. Raises ConfigError for a token that is too short, and when the port cannot be had.
+    """
+
+    def __init__(self, port: int, token: str, kept: int, label: Callable[[bytes], str]) -> None:
+        if len(token) < TOKEN_CHARACTERS_MIN:
+            raise ConfigError(
+                f"the token in http_token_file has {len(token)} characters; give at least {TOKEN_CHARACTERS_MIN}, "
+                "for example from: openssl rand -hex 32"
+            )
+        self.dropped, self.problem = 0, ""
+        self._kept: deque[Given] = deque(maxlen=kept)
+        self._lock = threading.Lock()
+        self.token, self.label = token.encode(), label
+        try:
+            self._server = _Server((LOOPBACK, port), _handler(self))
+        except OSError as error:
+            problem = f"cannot listen on {LOOPBACK}:{port}: {error.strerror or error}; give another http_port"
+            raise ConfigError(problem) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="answers http", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def take(self, answers: Sequence[Given], *, again: bool) -> None:
+        with self._lock:
+            self._kept.extend(answers)
+
+    def turn(self) -> None:
+        return
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def newest(self, after: tuple[int, int]) -> bytes:
+        """Those after a place that are kept, oldest first, as a JSON object."""
+        with self._lock:
+            found = [given.payload for given in self._kept if given.place > after]
+        return b'{"answers":[' + b",".join(found) + b"]}"
+
+
+class _Server(ThreadingMixIn, HTTPServer):
+    """A thread for each connection, of which there are few."""
+
+    daemon_threads = True
+    request_queue_size = 2 * CONNECTIONS_MAX
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("connection on the answers' port: %r", sys.exception())
+
+
+def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        protocol_version = "HTTP/1.1"
+        server_version, sys_version = "headway", ""
+        timeout = IDLE_S
+
+        def do_GET(self) -> None:
+            self._guarded(self._answers, "/answers")
+
+        def do_POST(self) -> None:
+            self._guarded(self._labels, "/labels")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: requests come often."""
+
+        def _guarded(self, serve: Callable[[], None], path: str) -> None:
+            host = (self.headers.get("Host") or "").rpartition(":")
+            origin = self.headers.get("Origin")
+            given = (self.headers.get("Authorization") or "").encode()
+            if (host[0] or host[2]) not in LOOPBACK_NAMES:
+                self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "Host must be localhost or 127.0.0.1")
+            elif origin is not None and urlsplit(origin).hostname not in LOOPBACK_NAMES:
+                self._refuse(HTTPStatus.FORBIDDEN, "requests of other origins are not served")
+            elif not hmac.compare_digest(given, b"Bearer " + sink.token):
+                self._refuse(HTTPStatus.UNAUTHORIZED, "give Authorization: Bearer TOKEN, as in http_token_file")
+            elif urlsplit(self.path).path != path:
+                self._refuse(HTTPStatus.NOT_FOUND, "there are GET /answers and POST /labels")
+            else:
+                serve()
+
+        def _answers(self) -> None:
+            words = parse_qs(urlsplit(self.path).query).get("after", ["0.0"])[0].split(".")
+            if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 17 for word in words):
+                self._refuse(HTTPStatus.BAD_REQUEST, "after must be SEQUENCE.ROW of an answer, such as 41.4")
+                return
+            self._reply(HTTPStatus.OK, sink.newest((int(words[0]), int(words[1]))))
+
+        def _labels(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"give a Content-Length up to {BODY_BYTES_MAX}")
+                return
+            if self.headers.get_content_type() != "application/json":
+                self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "give Content-Type: application/json")
+                return
+            try:
+                name = sink.label(self.rfile.read(int(length)))
+            except DataError as error:
+                self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            except HeadwayError as error:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            else:
+                self._reply(HTTPStatus.ACCEPTED, canonical_json({"accepted": name}))
+
+        def _refuse(self, status: HTTPStatus, problem: str) -> None:
+            self.close_connection = True
+            self._reply(status, canonical_json({"problem": problem}))
+
+        def _reply(self, status: HTTPStatus, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler

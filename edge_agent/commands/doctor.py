@@ -1,0 +1,267 @@
+"""``edge-agent doctor``: looks at everything that a device needs, and tells the fix for each failure in one line.
+
+It only reads, and asks the broker for no more than a handshake, so that it may run beside the agent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from edge_agent.commands.status import read_status
+from edge_agent.condition import CLOCK_SET_S, moment
+from edge_agent.config import AgentConfig, read_config
+from edge_agent.enrolment import dates_of
+from edge_agent.health import LinuxMachineHealth, MachineHealth
+from edge_agent.runtime import open_runtime
+from headway.bundle import read_public_key, read_variant
+from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
+from headway.fields import JsonValue
+from headway.mqtt import MqttSettings
+from headway.mqtt.failures import connection_failure
+from headway.mqtt.tls import tls_context
+from headway.ports import Clock
+
+DAY_S = 86_400
+# a broker that has not answered by then is of no use to a device, either
+BROKER_S_MAX = 5.0
+DISK_FREE_BYTES_MIN = 64 << 20
+MEMORY_FREE_BYTES_MIN = 48 << 20
+# of a Raspberry Pi: from here on its firmware slows the processor down
+TEMPERATURE_C_MAX = 80.0
+CERTIFICATE_S_MIN = 14 * DAY_S
+REASON_CHARACTERS_MAX = 200
+
+
+class State(StrEnum):
+    """How one thing is. SKIPPED: this device does not have it, or something before it failed."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at one thing found. fix: what to do, where it is not good; exit_code: of its family of errors."""
+
+    check: str
+    state: State
+    text: str
+    fix: str = ""
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {"check": self.check, "state": str(self.state), "text": self.text, "fix": self.fix}
+
+
+def examine(file: Path, clock: Clock, machine: MachineHealth | None = None) -> list[Finding]:
+    """Look at everything. machine: this one by default."""
+    try:
+        config = read_config(file)
+    except HeadwayError as error:
+        return [_failed("configuration", error, f"mend {file}; edge-agent check tells when it is good")]
+    machine = machine or LinuxMachineHealth(_nearest(config.state_dir))
+    found = [Finding("configuration", State.GOOD, f"{file}: device {config.device}, fleet {config.fleet}")]
+    looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("bundle", lambda: _bundle(config)),
+        ("clock", lambda: _clock(clock)),
+        ("certificate", lambda: _certificate(config.mqtt, file, clock)),
+        ("broker", lambda: _broker(config.mqtt, clock)),
+        ("disk", lambda: _disk(config.state_dir, machine)),
+        ("memory", lambda: _memory(machine)),
+        ("temperature", lambda: _temperature(machine)),
+        ("permissions", lambda: _permissions(config)),
+        ("sensors", lambda: _sensors(config)),
+        ("agent", lambda: _agent(config, clock)),
+    )
+    for name, look in looks:
+        try:
+            found += look()
+        except HeadwayError as error:
+            found.append(_failed(name, error))
+        except OSError as error:
+            problem = StoreError(f"{error.filename}: {error.strerror}; {_who_may()}")
+            found.append(_failed(name, problem))
+    return found
+
+
+def exit_code(findings: list[Finding]) -> int:
+    """Of the first failure; 0 where nothing failed: a warning is none."""
+    return next((each.exit_code for each in findings if each.state is State.FAILED), 0)
+
+
+def findings_text(findings: list[Finding]) -> str:
+    """A line each, and below what is not good a line with the fix."""
+    lines = []
+    for each in findings:
+        lines.append(f"{each.state:<8} {each.check:<14} {each.text}")
+        if each.fix:
+            lines.append(f"{'':<8} {'':<14} fix: {each.fix}")
+    return "\n".join(lines)
+
+
+def _failed(check: str, error: HeadwayError, fix: str = "") -> Finding:
+    """Errors name the fix behind their last semicolon."""
+    text, _, advice = str(error).rpartition("; ")
+    return Finding(check, State.FAILED, text or advice, fix or (advice if text else ""), error.exit_code)
+
+
+def _bundle(config: AgentConfig) -> Iterator[Finding]:
+    key = None if config.public_key is None else read_public_key(config.public_key)
+    variant = read_variant(config.bundle, public_key=key)
+    signed = "" if config.public_key is None else ", signature checked"
+    yield Finding("bundle", State.GOOD, f"{variant.name} {variant.version}, {len(variant.classes)} classes{signed}")
+    try:
+        yield Finding("runtime", State.GOOD, f"{open_runtime(variant).name}, proven on the bundle's probe windows")
+    except HeadwayError as error:
+        yield _failed("runtime", error)
+
+
+def _clock(clock: Clock) -> Iterator[Finding]:
+    now = moment(0.0, 0.0, clock.wall_s())
+    if clock.wall_s() < CLOCK_SET_S:
+        fix = "sudo timedatectl set-ntp true, or wait for the network; certificates are not valid before"
+        yield Finding("clock", State.FAILED, "this machine's clock is not set", fix, ConfigError.exit_code)
+    else:
+        yield Finding("clock", State.GOOD, now)
+
+
+def _certificate(mqtt: MqttSettings | None, file: Path, clock: Clock) -> Iterator[Finding]:
+    if mqtt is None or mqtt.cert_file is None:
+        yield Finding("certificate", State.SKIPPED, "this device has none")
+        return
+    begin_s, end_s = dates_of(mqtt.cert_file.absolute())
+    left_s, until = end_s - clock.wall_s(), moment(0.0, 0.0, end_s)
+    renew = f"sudo edge-agent renew {file}, or take the new one from whoever made it"
+    code = TransportError.exit_code
+    if left_s <= 0:
+        yield Finding("certificate", State.FAILED, f"{mqtt.cert_file} ended at {until}", renew, code)
+    elif clock.wall_s() < begin_s:
+        text = f"{mqtt.cert_file} begins at {moment(0.0, 0.0, begin_s)}"
+        yield Finding("certificate", State.FAILED, text, "set this machine's clock: timedatectl set-ntp true", code)
+    else:
+        state = State.WARNING if left_s < min(CERTIFICATE_S_MIN, (end_s - begin_s) / 4) else State.GOOD
+        text = f"{mqtt.cert_file} is good for {left_s / DAY_S:.0f} more days, until {until}"
+        yield Finding("certificate", state, text, renew if state is State.WARNING else "")
+
+
+def _broker(mqtt: MqttSettings | None, clock: Clock) -> Iterator[Finding]:
+    if mqtt is None:
+        yield Finding("broker", State.SKIPPED, "no [mqtt] table: it works offline")
+        return
+    mqtt.password()
+    context, where = tls_context(mqtt), f"{mqtt.host}:{mqtt.port}"
+    try:
+        with socket.create_connection((mqtt.host, mqtt.port), min(mqtt.connect_timeout_s, BROKER_S_MAX)) as plain:
+            if context is not None:
+                context.wrap_socket(plain, server_hostname=mqtt.host).close()
+    except (OSError, ValueError) as error:
+        words, _ = connection_failure(error, mqtt, clock.wall_s())
+        # the name of what is wrong may be all that there is
+        advice = "" if "; " in words else f"; check host and port, and the way to {where}"
+        yield _failed("broker", TransportError(f"{where}: {words}{advice}"))
+        return
+    yield Finding("broker", State.GOOD, f"{where} answers{'' if context is None else ', its certificate is accepted'}")
+
+
+def _disk(state_dir: Path, machine: MachineHealth) -> Iterator[Finding]:
+    free_bytes = machine.disk_free_bytes()
+    if free_bytes is None:
+        raise StoreError(f"the disk of {state_dir} cannot be read; check that it is mounted")
+    text = f"{free_bytes >> 20} MiB free for {state_dir}"
+    if free_bytes < DISK_FREE_BYTES_MIN:
+        fix = f"free some: at least {DISK_FREE_BYTES_MIN >> 20} MiB; look into rejected/ and predictions_dir first"
+        yield Finding("disk", State.FAILED, text, fix, StoreError.exit_code)
+    else:
+        yield Finding("disk", State.GOOD, text)
+
+
+def _memory(machine: MachineHealth) -> Iterator[Finding]:
+    free_bytes = machine.memory_free_bytes()
+    if free_bytes is None:
+        yield Finding("memory", State.SKIPPED, "this machine does not tell")
+        return
+    text = f"{free_bytes >> 20} MiB available"
+    if free_bytes < MEMORY_FREE_BYTES_MIN:
+        yield Finding("memory", State.WARNING, text, "stop another program, or give the machine swap (zram)")
+    else:
+        yield Finding("memory", State.GOOD, text)
+
+
+def _temperature(machine: MachineHealth) -> Iterator[Finding]:
+    found_c = machine.temperature_c()
+    if found_c is None:
+        yield Finding("temperature", State.SKIPPED, "this machine has no thermal zone")
+    elif found_c >= TEMPERATURE_C_MAX:
+        fix = "cool it; temperature_c_max in [policy] lets labels wait while it is hot"
+        yield Finding("temperature", State.WARNING, f"{found_c:.0f} degrees Celsius, and it slows down", fix)
+    else:
+        yield Finding("temperature", State.GOOD, f"{found_c:.0f} degrees Celsius")
+
+
+def _permissions(config: AgentConfig) -> Iterator[Finding]:
+    lacks = [
+        folder
+        for folder in (config.state_dir, config.sensor.spool_dir, config.sensor.predictions_dir)
+        if not os.access(_nearest(folder), os.R_OK | os.W_OK | os.X_OK)
+    ]
+    if lacks:
+        yield Finding("permissions", State.WARNING, f"you may not write to {lacks[0]}", _who_may())
+    for secret in config.mqtt.readable_by_everybody() if config.mqtt is not None else ():
+        code = ConfigError.exit_code
+        yield Finding("permissions", State.FAILED, f"everybody may read {secret}", f"sudo chmod o= {secret}", code)
+        return
+    if not lacks:
+        yield Finding("permissions", State.GOOD, "folders can be written, secrets are not open to everybody")
+
+
+def _sensors(config: AgentConfig) -> Iterator[Finding]:
+    folder = config.sensor.spool_dir
+    if not folder.is_dir():
+        fix = "start the agent, which makes it, or correct spool_dir in [sensor]"
+        yield Finding("sensors", State.WARNING, f"spool folder {folder} does not exist", fix)
+        return
+    waiting = sum(path.suffix == ".npz" for path in folder.iterdir())
+    reasons = sorted((folder / "rejected").glob("*.reason"), key=lambda path: path.stat().st_mtime)
+    text = f"{folder}: {waiting} files wait, {len(reasons)} in rejected/"
+    if reasons:
+        newest = reasons[-1].read_text(errors="replace").strip()[:REASON_CHARACTERS_MAX]
+        fix = f"mend what writes them, then empty {folder / 'rejected'}"
+        yield Finding("sensors", State.WARNING, f"{text}, the newest: {newest}", fix)
+    else:
+        yield Finding("sensors", State.GOOD, text)
+
+
+def _agent(config: AgentConfig, clock: Clock) -> Iterator[Finding]:
+    try:
+        status = read_status(config, clock)
+    except StoreError as error:
+        if "does not exist" in str(error) and "has not run" in str(error):
+            fix = "sudo systemctl enable --now edge-agent"
+            yield Finding("agent", State.WARNING, "it has not run with this configuration yet", fix)
+            return
+        raise
+    if not status["running"]:
+        fix = "sudo systemctl start edge-agent; journalctl -u edge-agent tells why it stopped"
+        yield Finding("agent", State.WARNING, "it does not run", fix)
+        return
+    yield Finding("agent", State.GOOD, str(status["condition"]))
+    problems = status["problems"]
+    for problem in problems if isinstance(problems, list) else ():
+        text = f"{problem['kind']} since {problem['since']}: {problem['text']}"
+        yield Finding("agent", State.WARNING, text, "edge-agent status shows more, journalctl -u edge-agent all of it")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the one in which it would be made."""
+    return next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path("/"))
+
+
+def _who_may() -> str:
+    return "run this with sudo, or join the group: sudo usermod -aG headway $USER, and log in again"

@@ -1,0 +1,81 @@
+"""The commands check, doctor, diag and watch of edge-agent: their options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from headway.fields import readable_json
+from headway.ports import SystemClock
+from headway.printable import printable_lines
+
+TOML = Path("/etc/headway/agent.toml")
+
+
+def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What they do is imported when they are called."""
+
+    def add(name: str, words: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=words)
+        command.add_argument("config", type=Path, nargs="?", default=TOML, help=f"agent.toml ({TOML})")
+        return command
+
+    check = add("check", "say whether an agent could start with this agent.toml, and why not")
+    check.set_defaults(run=_check)
+
+    doctor = add("doctor", "look at all that a device needs, with the fix for each failure; exit code by family")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=_doctor)
+
+    diag = add("diag", "write an archive without secrets for whoever helps; also while no agent runs")
+    out = Path("headway-diag.zip")
+    diag.add_argument("--out", type=Path, default=out, help=f"where to write it ({out})")
+    diag.set_defaults(run=_diag)
+
+    watch = add("watch", "show the device live, with charts; one picture where the output is no terminal")
+    watch.add_argument("--interval", type=float, default=2.0, metavar="S", help="seconds between two looks (2)")
+    watch.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks (0: when interrupted)")
+    watch.set_defaults(run=_watch)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_agent.commands import check_configuration
+
+    print(printable_lines(check_configuration(options.config)))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge_agent.commands import examine, exit_code, findings_text
+
+    findings = examine(options.config, SystemClock())
+    print(readable_json([each.to_json() for each in findings]) if options.json else printable_lines(
+        findings_text(findings)
+    ))  # fmt: skip
+    return exit_code(findings)
+
+
+def _diag(options: argparse.Namespace) -> int:
+    from edge_agent.commands import write_archive
+
+    names = write_archive(options.config, options.out, SystemClock())
+    print(printable_lines(f"{options.out} holds {', '.join(names)}; look into it before you pass it on"))
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from edge_agent.commands import watch_device
+    from edge_agent.config import read_config
+    from headway.errors import ConfigError
+
+    if not 0.2 <= options.interval <= 3600:
+        raise ConfigError(f"--interval is {options.interval:g}; give 0.2 to 3600 seconds")
+    coloured = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    live = sys.stdout.isatty()
+    count = options.count if options.count or live else 1
+    watch_device(
+        read_config(options.config), SystemClock(), sys.stdout, options.interval, count, live=live, colour=coloured
+    )
+    return 0

@@ -1,0 +1,97 @@
+"""Raw rows from a pipe: what a command prints, or what is piped into the agent."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.decoding import build_decoder
+from edge_agent.sources.ports import Rows
+from headway.errors import ConfigError, DataError
+from headway.ports import Clock
+from headway.stream import StreamFormat
+
+PIECE_BYTES = 1 << 16
+END_S = 2.0
+
+
+class Pipe:
+    """Reads a descriptor until it ends or `close` is called."""
+
+    def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
+        self._settings, self._stream, self._clock = settings, stream, clock
+        names = settings.channels
+        self.channels = tuple(name for name in names if not settings.time or name != settings.time)
+        if len(settings.units) not in (0, len(names)):
+            raise ConfigError(
+                f"source.units has {len(settings.units)} entries, source.channels {len(names)}; one for each is needed"
+            )
+        self.units = tuple(unit for name, unit in zip(names, settings.units, strict=False) if name != settings.time)
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
+        self.closed = False
+        build_decoder(settings, stream, clock)
+
+    def close(self) -> None:
+        """End `rows`, from another thread."""
+        self.closed = True
+        os.write(self._wake_write, b"\0")
+
+    def rows_of(self, descriptor: int) -> Iterator[Rows]:
+        """What is read from an open descriptor until it ends."""
+        decoder = build_decoder(self._settings, self._stream, self._clock)
+        while True:
+            ready, _, _ = select.select([descriptor, self._wake_read], [], [])
+            if self._wake_read in ready:
+                return
+            piece = os.read(descriptor, PIECE_BYTES)
+            if not piece:
+                return
+            rows = decoder.feed(piece)
+            if len(rows.times_s):
+                yield rows
+
+
+class Command(Pipe):
+    """What a command prints. It is ended with the source."""
+
+    def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
+        if not settings.command:
+            raise ConfigError('source.command is empty; give the program and its arguments, ["arecord", "-t", "raw"]')
+        super().__init__(settings, stream, clock)
+
+    def rows(self) -> Iterator[Rows]:
+        command = self._settings.command
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise DataError(
+                f"cannot start {command[0]!r}: {error.strerror}; install it or correct source.command"
+            ) from error
+        assert process.stdout is not None
+        with process.stdout as output:
+            try:
+                yield from self.rows_of(output.fileno())
+            finally:
+                ended = _ended(process)
+        raise DataError(f"{command[0]!r} ended with status {ended}; it is started again")
+
+
+class Stdin(Pipe):
+    """What is piped into the agent."""
+
+    def rows(self) -> Iterator[Rows]:
+        yield from self.rows_of(sys.stdin.fileno())
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Its status; one that does not end by itself is ended."""
+    process.terminate()
+    try:
+        return process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

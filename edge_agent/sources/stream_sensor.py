@@ -1,0 +1,181 @@
+"""A sensor of raw rows: a thread of its own reads the source and cuts windows, which wait in a bounded queue.
+
+The windows are in memory alone. What waits when the power fails is not answered; nothing of it was learned.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.sensors import Claimed
+from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.ports import Source
+from headway.arrays import Float32
+from headway.bundle import Variant
+from headway.durable import Content
+from headway.errors import HeadwayError, LocalError
+from headway.samples import Ids, Samples
+from headway.windower import Windower, shaped
+
+log = logging.getLogger("edge-agent")
+BATCH_WINDOWS_MAX = 64
+RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StreamSensor:
+    """Windows of one source. Its windows' ids are its name and the time of their first step, each given once.
+
+    ready: called from the sensor's thread when a window begins to wait.
+    """
+
+    def __init__(
+        self, settings: SourceSettings, source: Source, variant: Variant, ready: Callable[[], object] = lambda: None
+    ) -> None:
+        stream = variant.stream
+        if stream is None:
+            raise LocalError("the bundle has no stream")
+        self._settings, self._source, self._stream, self._ready = settings, source, stream, ready
+        self._shape, self._axis = variant.input_shape, variant.preprocessing.time_axis
+        self._arrangement = stream.arrangement(source.channels, source.units)
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._waiting: deque[tuple[str, Float32]] = deque()
+        self._claimed: dict[int, tuple[tuple[str, Float32], ...]] = {}
+        self._notices: list[tuple[str, str]] = []
+        self._told_dropped = self._last_us = 0
+        self.dropped = 0
+        self.problem = ""
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, name=f"source {settings.name}", daemon=True)
+
+    def start(self) -> None:
+        """Open the source; until then nothing runs that would have to be ended."""
+        self._thread.start()
+
+    @property
+    def unsettled(self) -> int:
+        """1 while the source may give more."""
+        return 0 if self._ended else 1
+
+    def close(self) -> None:
+        """End the source and its thread."""
+        self._stopping.set()
+        self._source.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def claim(self, next_sequence: int) -> Iterator[Claimed]:
+        """Batches of the windows that wait."""
+        name = self._settings.name
+        while True:
+            with self._lock:
+                count = min(len(self._waiting), BATCH_WINDOWS_MAX)
+                batch = tuple(self._waiting.popleft() for _ in range(count))
+            if not batch:
+                return
+            self._claimed[next_sequence] = batch
+            file = f"{name}-{next_sequence:012d}.npz"
+            yield Claimed(next_sequence, file, Path(f"{next_sequence:012d}-{file}"))
+            next_sequence += 1
+
+    def holds(self, file: Claimed) -> bool:
+        """Whether the batch is of this sensor."""
+        return file.sequence in self._claimed
+
+    def read(self, file: Claimed) -> Samples:
+        """The batch's windows, under their ids."""
+        batch = self._claimed[file.sequence]
+        return Samples(np.stack([values for _, values in batch]), None, Ids(np.array([name for name, _ in batch])))
+
+    def with_ids(self, file: Claimed, answer: Content) -> bytes:
+        """The answer to a batch, with the array ``id`` beside it: nobody else knows the windows' names."""
+        whole = io.BytesIO()
+        if callable(answer):
+            answer(whole)
+        else:
+            whole.write(answer)
+        ids = np.array([name for name, _ in self._claimed[file.sequence]])
+        with zipfile.ZipFile(whole, "a") as archive, archive.open("id.npy", "w") as member:
+            np.lib.format.write_array(member, ids, allow_pickle=False)
+        return whole.getvalue()
+
+    def release(self, file: Claimed) -> None:
+        """Forget a batch."""
+        self._claimed.pop(file.sequence, None)
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        """What people should know since the last call."""
+        with self._lock:
+            dropped = self.dropped - self._told_dropped
+            notices, self._notices = self._notices, []
+            self._told_dropped = self.dropped
+        if dropped:
+            waiting = f"{self._settings.windows_max} waited to be answered (source.windows_max)"
+            notices.append(("input-dropped", f"{self._settings.name}: {dropped} windows were dropped, {waiting}"))
+        return notices
+
+    def _read(self) -> None:
+        """The thread: read the source until it ends, and again after a while."""
+        retry_s = RETRY_S_MIN
+        while not self._stopping.is_set():
+            try:
+                for _ in self._pass():
+                    retry_s = RETRY_S_MIN
+                if not self._stopping.is_set():
+                    log.info("source %s has ended", self._settings.name)
+                break
+            except (HeadwayError, OSError) as error:
+                self._set_problem(str(error))
+            self._stopping.wait(retry_s)
+            retry_s = min(2 * retry_s, RETRY_S_MAX)
+        self._ended = True
+
+    def _pass(self) -> Iterator[None]:
+        """One opening of the source, a step for each piece of rows."""
+        windower = Windower(self._stream)
+        for rows in self._source.rows():
+            windows = windower.push(rows.times_s, self._arrangement.apply(rows.values))
+            self._set_problem("")
+            values = shaped(windows.values, self._shape, self._axis)
+            for start_s, window in zip(windows.starts_s.tolist(), values, strict=True):
+                self._put(start_s, window)
+            yield
+
+    def _put(self, start_s: float, window: Float32) -> None:
+        # a clock that was set back does not give an id again
+        self._last_us = max(round(start_s * 1e6), self._last_us + 1)
+        with self._lock:
+            full = len(self._waiting) >= self._settings.windows_max
+            self.dropped += full
+            if full and self._settings.drop == "newest":
+                return
+            if full:
+                self._waiting.popleft()
+            self._waiting.append((f"{self._settings.name}-{_stamp(self._last_us)}", window))
+        self._ready()
+
+    def _set_problem(self, problem: str) -> None:
+        if problem == self.problem:
+            return
+        name = self._settings.name
+        with self._lock:
+            text = f"source {name}: {problem}" if problem else f"source {name} gives rows again"
+            self._notices.append(("source-failed" if problem else "source-back", text))
+        self.problem = problem
+
+
+def _stamp(time_us: int) -> str:
+    """``20261129T092236.123456Z``; a plain count where no calendar has it."""
+    try:
+        return f"{EPOCH + timedelta(microseconds=time_us):%Y%m%dT%H%M%S.%fZ}"
+    except OverflowError:
+        return str(time_us)

@@ -1,0 +1,68 @@
+"""Checks an Ed25519 signature (RFC 8032) in a process that ends: the program openssl, as on every Debian.
+
+The ``cryptography`` package would stay in the memory of a device with 10 to 13 MB (benchmarks/footprint.py); it is the
+way for systems without that program. Both ask the same library.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import ExitStack
+
+from headway.errors import ConfigError
+
+TIMEOUT_S = 60.0
+# SubjectPublicKeyInfo of Ed25519 (RFC 8410), before the key's 32 bytes
+KEY_HEAD = bytes.fromhex("302a300506032b6570032100")
+REFUSED = "Signature Verification Failure"
+
+
+def signed_by(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of `public_key` (32 bytes) signed the message. Raises ConfigError where nothing can tell."""
+    program = shutil.which("openssl")
+    if program is None:
+        return _in_this_process(public_key, message, signature)
+    with ExitStack() as stack:
+        key, text, signed = (_in_memory(stack, content) for content in (KEY_HEAD + public_key, message, signature))
+        command = [program, "pkeyutl", "-verify", "-pubin", "-rawin", "-keyform", "DER"]
+        command += [
+            "-inkey",
+            f"/proc/self/fd/{key}",
+            "-in",
+            f"/proc/self/fd/{text}",
+            "-sigfile",
+            f"/proc/self/fd/{signed}",
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, pass_fds=(key, text, signed))
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"cannot run openssl, which checks signatures: {error}") from error
+    if done.returncode and REFUSED not in (said := (done.stdout + done.stderr).decode(errors="replace")):
+        raise ConfigError(f"openssl cannot check signatures: {said.strip()[-200:]}; version 1.1.1 or later can")
+    return done.returncode == 0
+
+
+def _in_memory(stack: ExitStack, content: bytes) -> int:
+    """Descriptor of a file that is on no disk."""
+    file = stack.enter_context(os.fdopen(os.memfd_create("signature"), "wb"))
+    file.write(content)
+    file.flush()
+    return file.fileno()
+
+
+def _in_this_process(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError as error:
+        raise ConfigError(
+            "checking signatures needs the program openssl (apt install openssl), or the cryptography package: "
+            "pip install 'headway[signing]'"
+        ) from error
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""Windows of a source: bounded, counted when dropped, numbered beside the spool's files; sources that fail or end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from converter.recipe import read_stream
+from edge_agent.config import SensorSettings
+from edge_agent.sensors import Spool
+from edge_agent.source_settings import SourceSettings
+from edge_agent.sources import JoinedSensor, Rows, StreamSensor, source_factory
+from edge_agent.sources.decoding import build_decoder
+from headway.errors import ConfigError, DataError
+from headway.ports import SystemClock
+from headway.stream import Channel, StreamFormat
+from tests.edge_agent.variants import SIZE, variant
+
+STREAM = StreamFormat((Channel("level"),), rate_hz=8.0, length=SIZE, hop=SIZE)
+WINDOWS = 5
+
+
+class Ramp:
+    """Gives a ramp of so many windows, and then ends or fails."""
+
+    channels = ("level",)
+    units: tuple[str, ...] = ()
+
+    def __init__(self, problem: str = "") -> None:
+        self._problem = problem
+        self.given = threading.Event()
+
+    def rows(self) -> Iterator[Rows]:
+        count = WINDOWS * SIZE
+        yield Rows(np.arange(count) / 8.0, np.arange(count, dtype=np.float64)[:, None])
+        self.given.set()
+        if self._problem:
+            raise DataError(self._problem)
+
+    def close(self) -> None:
+        pass
+
+
+def stream_sensor(source: Ramp, **changes: object) -> StreamSensor:
+    made = StreamSensor(SourceSettings(name="tank", **changes), source, replace(variant(), stream=STREAM))  # type: ignore[arg-type]
+    made.start()
+    assert source.given.wait(10)
+    return made
+
+
+@pytest.mark.parametrize(("drop", "kept"), [("oldest", [3, 4]), ("newest", [0, 1])])
+def test_what_does_not_fit_the_queue_is_dropped_and_counted(drop: str, kept: list[int]) -> None:
+    sensor = stream_sensor(Ramp(), windows_max=2, drop=drop)
+    (file,) = sensor.claim(7)
+    assert_array_equal(sensor.read(file).windows(0, 2)[:, 0], np.array(kept) * SIZE)
+    assert sensor.dropped == WINDOWS - 2
+    assert sensor.take_notices() == [
+        ("input-dropped", "tank: 3 windows were dropped, 2 waited to be answered (source.windows_max)")
+    ]
+    assert sensor.take_notices() == []
+    sensor.close()
+
+
+def test_each_window_that_waits_wakes_the_agent() -> None:
+    woken = threading.Semaphore(0)
+    source, its = Ramp(), replace(variant(), stream=STREAM)
+    sensor = StreamSensor(SourceSettings(name="tank"), source, its, woken.release)
+    sensor.start()
+    for _ in range(WINDOWS):
+        assert woken.acquire(timeout=10)
+    sensor.close()
+
+
+def test_a_source_that_fails_is_told_once() -> None:
+    sensor = stream_sensor(Ramp("the cable is loose"))
+    sensor.close()
+    assert ("source-failed", "source tank: the cable is loose") in sensor.take_notices()
+    assert sensor.problem == "the cable is loose"
+
+
+def test_files_and_windows_are_numbered_in_one_sequence(tmp_path: Path) -> None:
+    spool = Spool(SensorSettings(spool_dir=tmp_path / "spool", predictions_dir=tmp_path / "answers"))
+    for name in "ab":
+        np.savez(tmp_path / "spool" / f"{name}.npz", x=np.zeros((1, SIZE), np.float32))
+    source = Ramp()
+    made = StreamSensor(SourceSettings(name="tank"), source, replace(variant(), stream=STREAM))
+    sensor = JoinedSensor(spool, made)
+    assert sensor.recover(4) == []
+    assert source.given.wait(10)
+    files = list(sensor.claim(5))
+    assert [file.sequence for file in files] == [6, 7, 8]  # 5 may have begun as a batch that a power cut took
+    assert [file.name for file in files] == ["a.npz", "b.npz", "tank-000000000008.npz"]
+    assert len(sensor.read(files[2], ("idle",), new_classes=False)) == WINDOWS
+    sensor.close()
+
+
+def test_lines_are_taken_and_a_header_is_not() -> None:
+    decoder = build_decoder(SourceSettings(format="json", channels=("a.b", "on")), STREAM, SystemClock())
+    rows = decoder.feed(b'start\n{"a": {"b": 1.5}, "on": "ON"}\n{"a": {"b": "unav').values
+    assert_array_equal(rows, [[1.5, 1.0]])
+    assert_array_equal(decoder.feed(b'ailable"}, "on": false}\n').values, [[np.nan, 0.0]])
+
+
+def test_raw_numbers_may_be_cut_anywhere() -> None:
+    payload = np.arange(-6, 6, dtype="<i2").tobytes()
+    decoder = build_decoder(SourceSettings(format="int16", channels=("l", "r")), STREAM, SystemClock())
+    pieces = [decoder.feed(payload[at : at + 3]).values for at in range(0, len(payload), 3)]
+    assert_array_equal(np.concatenate(pieces), np.arange(-6.0, 6.0).reshape(6, 2))
+
+
+def test_a_third_partys_source_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("ramp", f"{__name__}:Ramp", "headway.sources")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([point]))
+    assert source_factory("ramp") is Ramp
+    with pytest.raises(ConfigError, match="did you mean 'ramp'|known: command, stdin, ramp"):
+        source_factory("rampe")
+
+
+def test_a_recipe_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "stream.toml"
+    recipe.write_text('rate_hz = 8.0\nlength = 8\n[[channels]]\nname = "level"\n')
+    assert read_stream(recipe) == STREAM
+    recipe.write_text('rate_hz = 8.0\nlength = 8\nchannels = [{name = "a"}, {name = "a"}]\n')
+    with pytest.raises(ConfigError, match=r"stream.toml: stream channels must have different"):
+        read_stream(recipe)
