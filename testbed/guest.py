@@ -45,7 +45,7 @@ def main() -> None:
         wait((ANSWERS / f"{number:06}.npz").exists, agent)
         print(f"ACKED {number}", flush=True)
         number, left = number + 1, left - 1
-    wait(lambda: not any(SPOOL.rglob("*.npz")), agent)
+    wait(lambda: not any([*SPOOL.glob("*.npz"), *SPOOL.glob("claimed/*")]), agent)
     print("SETTLED", flush=True)
     wait(lambda: (DATA / "stop").exists() or "hold" not in words, agent)
     agent.terminate()
@@ -87,8 +87,15 @@ def report(environment: dict[str, str], code: int) -> dict[str, object]:
     databases = list((DATA / "state").rglob(DATABASE))
     sound = [sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone()[0] for path in databases]
     answered = sorted(int(path.stem) for path in ANSWERS.glob("*.npz"))
+    rejected = sorted(path.name for path in SPOOL.glob("rejected/*"))
     keys = ("labels", "files_consumed", "databases_set_aside", "last_recovery", "sync")
-    return {"code": code, "sound": sound, "answered": answered, **{key: status[key] for key in keys}}
+    return {
+        "code": code,
+        "sound": sound,
+        "answered": answered,
+        "rejected": rejected,
+        **{key: status[key] for key in keys},
+    }
 
 
 if __name__ == "__main__":

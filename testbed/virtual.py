@@ -63,6 +63,10 @@ class VirtualFailed(RuntimeError):
     """The machine did not do what was waited for; the message ends with what it said last."""
 
 
+class AgentEnded(VirtualFailed):
+    """The agent in the machine has ended, which nobody asked of it."""
+
+
 class Image:
     """Kernel, initial disk and system disk of one kind of machine, in a folder."""
 
@@ -134,10 +138,12 @@ class Virtual:
             yield line
 
     def wait_for(self, beginning: str, timeout_s: float) -> str:
-        """The first line that begins so, without the beginning. Raises VirtualFailed."""
+        """The first line that begins so, without the beginning. Raises AgentEnded, VirtualFailed."""
         for line in self.lines(timeout_s):
             if line.startswith(beginning):
                 return line.removeprefix(beginning).strip()
+            if line.startswith("ENDED "):
+                raise AgentEnded(f"the agent ended by itself: {' | '.join(self.said[-5:])}")
         raise VirtualFailed(f"waited {timeout_s:.0f} s for {beginning!r}: {' | '.join(self.said[-12:])}")
 
     def cut(self) -> None:

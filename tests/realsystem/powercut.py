@@ -28,7 +28,7 @@ from aggregator.store.sql import SqlStore
 from headway.wire.messages import PublishedHead
 from testbed.broker import Broker, die_with_parent
 from testbed.debian import why_not as no_debian
-from testbed.virtual import MACHINES, Image, Virtual, VirtualFailed, make_disk, why_not
+from testbed.virtual import MACHINES, AgentEnded, Image, Virtual, VirtualFailed, make_disk, why_not
 from tests.realsystem.packages import package
 from tests.system.conftest import BIN, make_bundle
 from tests.system.make_model import CLASSES, data
@@ -119,7 +119,7 @@ def main() -> int:
             report = run(options, folder)
         except (Lost, VirtualFailed) as failure:
             print(f"FAILED after {time.monotonic() - began_s:.0f} s, seed {options.seed}: {failure}")
-            return int(not (options.must_fail and isinstance(failure, Lost)))
+            return int(not (options.must_fail and isinstance(failure, Lost | AgentEnded)))
     print(f"{report}; {time.monotonic() - began_s:.0f} s, seed {options.seed}")
     return int(options.must_fail)
 
@@ -157,7 +157,7 @@ def _until_cut(machine: Virtual, after_s: float) -> list[str]:
         machine.wait_for("ACKED", BOOT_TIMEOUT_S)
         for line in machine.lines(after_s):
             if line.startswith("ENDED"):
-                raise Lost(f"the agent ended by itself: {' | '.join(machine.said[-5:])}")
+                raise AgentEnded(f"the agent ended by itself: {' | '.join(machine.said[-5:])}")
     finally:
         machine.cut()
     return machine.said
@@ -166,7 +166,7 @@ def _until_cut(machine: Virtual, after_s: float) -> list[str]:
 def _check(found: dict[str, Any], promised: set[int]) -> None:
     """The device's disk against what it had promised."""
     answered = set(found["answered"])
-    if found["code"] != 0 or found["sound"] != ["ok"] or found["databases_set_aside"]:
+    if found["code"] != 0 or found["sound"] != ["ok"] or found["databases_set_aside"] or found["rejected"]:
         raise Lost(f"the database or the agent's end is not sound: {found}")
     if missing := promised - answered:
         raise Lost(f"files {sorted(missing)} were answered before a cut, and their answers are gone")
