@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
 SEEDS ?= 1000
+CUTS ?= 30
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
@@ -52,6 +53,7 @@ check: $(READY) ## lint and types; whether docs/openapi.json and headway_client 
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m scripts.api --check
+	@$(RUN) -m scripts.man_pages --check
 
 fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZZ_SECONDS (60): only the named errors may come out
 	@$(RUN) -m tests.fuzz
@@ -63,6 +65,7 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration
 	@$(RUN) -m scripts.commands
+	@$(RUN) -m scripts.man_pages
 
 .PHONY: api
 api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared
@@ -75,11 +78,24 @@ crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and
 network: $(READY) ## loss, partition, rate and delay between real programs, in network namespaces (root; iproute2, nftables)
 	@$(RUN) -m pytest -m "slow or not slow" tests/network
 
-slow: $(READY) ## the slow tests that make test leaves out (those of make network excepted)
-	@$(RUN) -m pytest -m slow --ignore tests/network
+.PHONY: system-test powercut
+system-test: $(READY) ## our packages on real Debian 12 and 13 with their own systemd, in namespaces (root; mmdebstrap); SUITES=bookworm
+	@$(RUN) -m pytest -m slow -s tests/realsystem
 
-nightly: ## what is too long for every push: simulate, crash, network, fuzz, test-sqlalchemy, slow, one after the other
-	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow
+powercut: $(READY) ## CUTS (30) power cuts to a virtual machine while it learns and syncs (QEMU without KVM; root; mmdebstrap)
+	@$(RUN) -m tests.realsystem.powercut amd64 --cuts $(CUTS)
+	@$(RUN) -m tests.realsystem.powercut arm64 --cuts $(CUTS)
+	@$(RUN) -m tests.realsystem.powercut amd64 --cuts 3 --nosync --must-fail
+
+.PHONY: matrix
+matrix: ## the device's tests with each runtime: tflite-runtime, LiteRT (Python 3.11, 3.13), onnxruntime; without TensorFlow
+	@scripts/matrix.sh
+
+slow: $(READY) ## the slow tests that make test leaves out (those of make network and make system-test excepted)
+	@$(RUN) -m pytest -m slow --ignore tests/network --ignore tests/realsystem
+
+nightly: ## what is too long for every push, one after the other
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow system-test powercut matrix
 
 .PHONY: deb combinations
 combinations: $(READY) ## docs/reference/combinations.md: which Python, runtime and system go together

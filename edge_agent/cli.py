@@ -28,7 +28,7 @@ from headway.stopping import StopRequest
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
     options = parser().parse_args(arguments)
-    log_to_stderr(options.log_level, "%(levelname)s %(message)s")
+    log_to_stderr(options.log_level, "%(levelname)s %(message)s", structured=options.log_format == "json")
     try:
         code: int = options.run(options)
         return code
@@ -53,10 +53,12 @@ def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
     from edge_agent.daemon import run_once
+    from edge_agent.reloading import ReloadRequest
     from edge_agent.remote import RemoteConfiguration
 
     remote, clock = RemoteConfiguration(options.config), SystemClock()
-    while run_once(remote, clock, stop, once=options.once):
+    reload = ReloadRequest.on_signal(options.config)
+    while run_once(remote, clock, stop, once=options.once, reload=reload):
         logging.getLogger("edge-agent").info("starting again")
     return 0
 
@@ -150,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     program.add_argument("--version", action="version", version=f"edge-agent {headway.__version__}")
     levels = ("debug", "info", "warning", "error")
     program.add_argument("--log-level", default="info", choices=levels, help="what to write to stderr (default info)")
+    formats = ("text", "json")
+    program.add_argument("--log-format", default="text", choices=formats, help="json: an object a line (default text)")
     commands = program.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until it is told to stop")

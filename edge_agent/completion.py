@@ -11,7 +11,7 @@ _edge_agent() {{
         case "$word" in {names}) command="$word"; break ;; esac
     done
     case "$command" in
-        "") words="{all_names} --help --log-level --version" ;;
+        "") words="{all_names} --help --log-format --log-level --version" ;;
 {cases}
     esac
     word="${{COMP_WORDS[COMP_CWORD]}}"

@@ -19,6 +19,7 @@ from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCo
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
+from edge_agent.reloading import ReloadRequest
 from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import FolderWatch
 from edge_agent.sources import JoinedSensor, build_sensor
@@ -47,7 +48,7 @@ class Daemon:
     """One run of the agent, from its configuration to its last commit.
 
     stop: hears that the process is to end, also before and after this run; by default nobody can ask. remote: decides
-    about settings from afar, which `config` holds; None takes none.
+    about settings from afar, which `config` holds; None takes none. reload: hears that the file is to be read again.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Daemon:
         build_transport: Callable[..., Transport] = MqttTransport,
         stop: StopRequest | None = None,
         remote: RemoteConfiguration | None = None,
+        reload: ReloadRequest | None = None,
     ) -> None:
+        self._reload = reload
         self._clock, self._stop = clock, StopRequest() if stop is None else stop
         self._config = config
         self._restart = self._appeared = False
@@ -79,6 +82,8 @@ class Daemon:
         # up to Python 3.12 an interrupted `get` waits for ever, if its time is over when the handler returns
         self._events: queue.SimpleQueue[TransportEvent | None] = queue.SimpleQueue()
         self._stop.wake_with(lambda: self._events.put(None))
+        if self._reload is not None:
+            self._reload.wake_with(lambda: self._events.put(None))
         self._greeting = f"device {config.device}, bundle {opened.variant.name}, {opened.pipeline.runtime_name}"
         self._trials = self._build_trials(config, opened) if config.mqtt is not None else None
         self._installer = self._build_installer(config, opened) if config.mqtt is not None else None
@@ -162,7 +167,8 @@ class Daemon:
                 self._appeared = False
                 loop.look_now()
             taken = loop.turn()
-            if self._standby is not None and self._standby.usable:
+            usable = self._standby is not None and self._standby.usable
+            if usable or (self._reload is not None and self._reload.accepted(self._config)):
                 self._restart = True
                 break
             now_s = self._clock.monotonic_s()
@@ -243,14 +249,16 @@ class Daemon:
             return
 
 
-def run_once(remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool) -> bool:
+def run_once(
+    remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool, reload: ReloadRequest | None = None
+) -> bool:
     """One run with the configuration that holds now; True when another one should follow.
 
     A run that does not even begin with settings on trial is followed by one without them.
     """
     config = remote.begin()
     try:
-        daemon = Daemon(config, clock, stop=stop, remote=remote)
+        daemon = Daemon(config, clock, stop=stop, remote=remote, reload=reload)
     except HeadwayError as error:
         if remote.failed(str(error)):
             return not stop.requested

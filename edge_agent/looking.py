@@ -1,4 +1,4 @@
-"""The commands check, doctor, diag and watch of edge-agent: their options."""
+"""The commands check, doctor, diag, watch and try of edge-agent: their options."""
 
 from __future__ import annotations
 
@@ -39,6 +39,16 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     watch.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks (0: when interrupted)")
     watch.set_defaults(run=_watch)
 
+    try_out = commands.add_parser("try", help="show a bundle's answers on live windows, before anything is installed")
+    try_out.add_argument("model", type=Path, help="the bundle that edge-convert made (.hwb)")
+    sensor = "command that prints rows, - for stdin, or a file of windows (.npz)"
+    try_out.add_argument("--sensor", required=True, metavar="COMMAND", help=sensor)
+    try_out.add_argument("--format", default="csv", help="csv, json, int16 or float32 (csv)")
+    try_out.add_argument("--channels", default="", metavar="A,B", help="as they come; none: as the bundle has them")
+    try_out.add_argument("--time", default="", metavar="NAME", help="the channel that holds the time in seconds")
+    try_out.add_argument("--count", type=int, default=10, metavar="N", help="end after N windows (10)")
+    try_out.set_defaults(run=_try)
+
 
 def _check(options: argparse.Namespace) -> int:
     from edge_agent.commands import check_configuration
@@ -78,4 +88,14 @@ def _watch(options: argparse.Namespace) -> int:
     watch_device(
         read_config(options.config), SystemClock(), sys.stdout, options.interval, count, live=live, colour=coloured
     )
+    return 0
+
+
+def _try(options: argparse.Namespace) -> int:
+    from edge_agent.commands import settings_of, trial_lines
+
+    channels = tuple(name for name in options.channels.split(",") if name)
+    settings = settings_of(options.sensor, format=options.format, channels=channels, time=options.time)
+    for line in trial_lines(options.model, options.sensor, settings, SystemClock(), max(1, options.count)):
+        print(printable_lines(line), flush=True)
     return 0

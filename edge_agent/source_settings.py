@@ -18,13 +18,19 @@ class SourceSettings:
     kind: str = text(
         "command",
         length_max=64,
-        doc='"command": what a program prints; "stdin": what is piped into the agent; or the name of an entry point in '
-        "the group headway.sources.",
+        doc='"command": what a program prints; "stdin": what is piped into the agent; "serial": a serial port; '
+        '"iio": a sensor of Linux IIO, read at rate_hz; or the name of an entry point in the group headway.sources.',
     )
     name: str = text("stream", length_max=64, doc="Begins the ids of its windows and the names of its answers.")
     command: tuple[str, ...] = texts(
         (), length_max=4096, doc="Program and arguments, run without a shell and started again when it ends."
     )
+    path: str = text(
+        "",
+        length_max=4096,
+        doc='The serial port, "/dev/ttyUSB0"; of iio the name of the device, or its folder in /sys.',
+    )
+    baud: int = integer(115_200, low=50, high=4_000_000, doc="Speed of the serial port, bits per second.")
     format: str = choice(
         "csv",
         FORMATS,

@@ -6,6 +6,7 @@ what is one. A line that comes again and again is written a few times a minute; 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -29,10 +30,10 @@ LINES_REMEMBERED_MAX = 256
 RECENT_LINES_MAX, RECENT_CHARACTERS_MAX = 200, 1000
 
 
-def log_to_stderr(level: str, line: str) -> None:
-    """Log to stderr from now on. line: a format of `logging`."""
+def log_to_stderr(level: str, line: str, *, structured: bool = False) -> None:
+    """Log to stderr from now on. line: a format of `logging`. structured: JSON lines instead, see `JsonFormatter`."""
     handler = RateLimitedHandler(sys.stderr, SystemClock().monotonic_s)
-    formatter = PrintableFormatter(line)
+    formatter = JsonFormatter() if structured else PrintableFormatter(line)
     handler.setFormatter(JournalFormatter(formatter) if is_journal(sys.stderr, os.environ) else formatter)
     recent = RecentLines()
     recent.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -74,6 +75,22 @@ class PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         plain = logging.makeLogRecord(record.__dict__ | {"msg": printable(record.getMessage()), "args": None})
         return super().format(plain)
+
+
+class JsonFormatter(logging.Formatter):
+    """A log line per record as a JSON object: ``time`` (seconds since 1970), ``level``, ``logger``, ``message`` and,
+    where there is one, ``traceback``. Only ASCII, so that no text can forge a line or act on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, str | float] = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(told)
 
 
 class JournalFormatter(logging.Formatter):

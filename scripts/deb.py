@@ -22,7 +22,6 @@ from pathlib import Path
 import headway
 from edge_agent.installing.environment import (
     LIBRARIES,
-    OPTIONAL_LIBRARIES,
     OWN_PACKAGES,
     Layout,
     write_environment,
@@ -105,7 +104,7 @@ def build(program: Program, system: System, machine: str, out: Path) -> Path:
     prefix = tree / program.prefix.lstrip("/")
     packages: tuple[str, ...] = OWN_PACKAGES
     if program.name == "headway-agent":
-        wanted = (*LIBRARIES, *OPTIONAL_LIBRARIES, RUNTIME)
+        wanted = (*LIBRARIES, RUNTIME)
         libraries = [library for library in libraries if library.name.lower().replace("_", "-") in wanted]
     else:
         packages = ("headway", "aggregator", "headway_client")
@@ -134,7 +133,7 @@ def _unpacked(program: Program, system: System, machine: str, work: Path) -> Pat
     command += ["--constraint", str(ROOT / "constraints.txt")]
     if program.name == "headway-agent":
         # the interpreter of LiteRT imports numpy alone; what else it names serves its tools
-        _run(*command, "--no-deps", *LIBRARIES, *OPTIONAL_LIBRARIES, RUNTIME)
+        _run(*command, "--no-deps", *LIBRARIES, RUNTIME)
     else:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         _run(*command, *project["dependencies"], *project["optional-dependencies"]["aggregator"])

@@ -1,4 +1,4 @@
-"""Commands of edge-agent beside `run`: status, explain, classes, label, replay; check, doctor, diag, watch."""
+"""Commands of edge-agent beside `run`: status, explain, classes, label, replay; check, doctor, diag, watch, try."""
 
 from edge_agent.commands.check import check_configuration
 from edge_agent.commands.classes import order
@@ -8,6 +8,7 @@ from edge_agent.commands.explain import decisions_text, read_decisions
 from edge_agent.commands.label import give_label
 from edge_agent.commands.replay import replay_recording
 from edge_agent.commands.status import read_status, status_text
+from edge_agent.commands.try_model import settings_of, trial_lines
 from edge_agent.commands.watch import watch_device
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "read_decisions",
     "read_status",
     "replay_recording",
+    "settings_of",
     "status_text",
+    "trial_lines",
     "watch_device",
     "write_archive",
 ]

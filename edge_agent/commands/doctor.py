@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from edge_agent.commands.check import read_configured_bundle
 from edge_agent.commands.status import read_status
 from edge_agent.condition import CLOCK_SET_S, moment
 from edge_agent.config import AgentConfig, read_config
 from edge_agent.enrolment import dates_of
 from edge_agent.health import LinuxMachineHealth, MachineHealth
 from edge_agent.runtime import open_runtime
+from headway.bundle import read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
 from headway.fields import JsonValue
 from headway.mqtt import MqttSettings
@@ -113,7 +113,8 @@ def _failed(check: str, error: HeadwayError, fix: str = "") -> Finding:
 
 
 def _bundle(config: AgentConfig) -> Iterator[Finding]:
-    variant = read_configured_bundle(config)
+    key = None if config.public_key is None else read_public_key(config.public_key)
+    variant = read_variant(config.bundle, public_key=key)
     signed = "" if config.public_key is None else ", signature checked"
     yield Finding("bundle", State.GOOD, f"{variant.name} {variant.version}, {len(variant.classes)} classes{signed}")
     try:

@@ -28,9 +28,14 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
 
     Raises StoreError when the agent has never run here.
     """
-    slots = Slots(config.state_dir, config.bundle)
-    path = slots.store_dir / DATABASE
-    if not path.exists():
+    try:
+        slots = Slots(config.state_dir, config.bundle)
+        path = slots.store_dir / DATABASE
+        missing = not path.exists()
+    except PermissionError as error:
+        advice = "run this with sudo, or as a member of the group that may read the folder"
+        raise StoreError(f"you may not look into {config.state_dir}: {error.strerror}; {advice}") from error
+    if missing:
         raise _nothing(path, "does not exist", "the agent has not run with this configuration yet")
     if not path.stat().st_size:
         raise _nothing(path, "is empty", "the agent has not finished its first start yet")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from edge_agent.config import AgentConfig
 from edge_agent.sensors import Sensor, Spool
 from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
 from edge_agent.sources.pipes import Command, Stdin
 from edge_agent.sources.ports import Source
+from edge_agent.sources.serial_line import SerialLine
 from edge_agent.sources.stream_sensor import StreamSensor
 from headway.bundle import Variant
 from headway.errors import ConfigError, DataError
@@ -19,7 +21,7 @@ from headway.stream import StreamFormat
 
 GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
-BUILT_IN: dict[str, SourceFactory] = {"command": Command, "stdin": Stdin}
+BUILT_IN: dict[str, SourceFactory] = {"command": Command, "iio": IndustrialIO, "serial": SerialLine, "stdin": Stdin}
 
 
 def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Callable[[], object]) -> Sensor:

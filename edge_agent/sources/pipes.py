@@ -19,7 +19,7 @@ PIECE_BYTES = 1 << 16
 END_S = 2.0
 
 
-class _Pipe:
+class Pipe:
     """Reads a descriptor until it ends or `close` is called."""
 
     def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
@@ -32,13 +32,16 @@ class _Pipe:
             )
         self.units = tuple(unit for name, unit in zip(names, settings.units, strict=False) if name != settings.time)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
+        self.closed = False
         build_decoder(settings, stream, clock)
 
     def close(self) -> None:
         """End `rows`, from another thread."""
+        self.closed = True
         os.write(self._wake_write, b"\0")
 
-    def _rows_of(self, descriptor: int) -> Iterator[Rows]:
+    def rows_of(self, descriptor: int) -> Iterator[Rows]:
+        """What is read from an open descriptor until it ends."""
         decoder = build_decoder(self._settings, self._stream, self._clock)
         while True:
             ready, _, _ = select.select([descriptor, self._wake_read], [], [])
@@ -52,7 +55,7 @@ class _Pipe:
                 yield rows
 
 
-class Command(_Pipe):
+class Command(Pipe):
     """What a command prints. It is ended with the source."""
 
     def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
@@ -71,17 +74,17 @@ class Command(_Pipe):
         assert process.stdout is not None
         with process.stdout as output:
             try:
-                yield from self._rows_of(output.fileno())
+                yield from self.rows_of(output.fileno())
             finally:
                 ended = _ended(process)
         raise DataError(f"{command[0]!r} ended with status {ended}; it is started again")
 
 
-class Stdin(_Pipe):
+class Stdin(Pipe):
     """What is piped into the agent."""
 
     def rows(self) -> Iterator[Rows]:
-        yield from self._rows_of(sys.stdin.fileno())
+        yield from self.rows_of(sys.stdin.fileno())
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli import main
-from edge_agent.commands import doctor, examine, exit_code, findings_text, watch_device
+from edge_agent.commands import doctor, examine, exit_code, findings_text, status, watch_device
 from edge_agent.commands.doctor import Finding, State
 from edge_agent.commands.watch import BARS, PLAIN_BARS, Look, Picture, draw, look_of
 from edge_agent.config import read_config
@@ -188,10 +188,10 @@ def test_a_picture_keeps_to_the_terminal_and_only_shows_hostile_names(toml: Path
     assert "\x1b" not in out.read()
     from edge_agent.commands import read_status
 
-    status = read_status(config, clock)
-    status |= {"device": "pump\x1b[2J\x1b]0;owned\x07\n\u202e", "running": True, "condition": "x" * 500}
+    shown = read_status(config, clock)
+    shown |= {"device": "pump\x1b[2J\x1b]0;owned\x07\n\u202e", "running": True, "condition": "x" * 500}
     looks = [Look(float(second), second * second, second, second / 90) for second in range(90)]
-    lines = draw(status, [*looks, look_of(status, 90.0)], Picture(width, height, False), clock)
+    lines = draw(shown, [*looks, look_of(shown, 90.0)], Picture(width, height, False), clock)
     assert max(map(len, lines)) <= width
     assert not any(character in line for line in lines for character in "\x1b\x07\n\u202e")
 
@@ -207,6 +207,17 @@ def test_watch_of_a_device_that_never_ran_is_one_line(toml: Path, capsys: pytest
     assert main(["watch", str(toml), "--count", "1"]) == 7
     assert "has not run" in capsys.readouterr().err
     assert main(["watch", str(toml), "--interval", "0"]) == 2
+
+
+def test_who_may_not_look_is_told_how_to(
+    toml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "state")
+
+    monkeypatch.setattr(status, "Slots", refused)
+    assert main(["status", str(toml)]) == 7
+    assert "run this with sudo" in capsys.readouterr().err
 
 
 def test_the_help_takes_no_longer_than_its_own_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.logs import JournalFormatter, PrintableFormatter, RateLimitedHandler, is_journal
+from headway.logs import JournalFormatter, JsonFormatter, PrintableFormatter, RateLimitedHandler, is_journal
 from tests.device import ManualClock
 
 LOGS = """
@@ -56,6 +57,20 @@ def test_elsewhere_there_are_none(tmp_path: Path, stream: str) -> None:
 
 def test_a_stream_without_a_file_is_no_journal() -> None:
     assert not is_journal(io.StringIO(), {"JOURNAL_STREAM": "8:1"})
+
+
+def test_a_structured_line_is_one_object_whatever_the_message_holds() -> None:
+    try:
+        raise ValueError("broken\n")
+    except ValueError:
+        record = logging.LogRecord("edge-agent", logging.WARNING, "", 0, "%s is\n\x1b[2J\u2028", ("x",), sys.exc_info())
+    line = JsonFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable(), "no second line, and nothing that a terminal acts on"
+    told = json.loads(line)
+    assert (told["level"], told["logger"], told["message"]) == ("warning", "edge-agent", "x is\n\x1b[2J\u2028")
+    assert "ValueError: broken" in told["traceback"]
+    assert JournalFormatter(JsonFormatter()).format(record) == f"<4>{line}"
 
 
 @pytest.fixture

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.cli import parser
+from headway import errors
 from scripts.commands import PAGE, page
+from scripts.man_pages import EXIT_CODES, man_page
+from scripts.man_pages import PAGE as MAN_PAGE
 from tests.project.files import ROOT
 
 KNOWN = {
@@ -19,6 +23,12 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 def test_the_page_is_what_the_programs_say() -> None:
     assert PAGE.read_text() == page(), "run: make configuration"
+
+
+def test_the_manual_page_is_what_the_program_says_and_names_its_exit_codes() -> None:
+    assert MAN_PAGE.read_text() == man_page(parser()), "run: make configuration"
+    families = {each.exit_code for each in vars(errors).values() if hasattr(each, "exit_code")}
+    assert families - {code for code, _ in EXIT_CODES} == {errors.ModelError.exit_code}, "a device converts no model"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(Path(path).relative_to(ROOT)))

@@ -40,11 +40,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "tiny.hwb").exists():
             folder.mkdir(exist_ok=True)
-            _make_bundle(folder)
+            make_bundle(folder)
     return folder / "tiny.hwb"
 
 
-def _make_bundle(folder: Path) -> None:
+def make_bundle(folder: Path, *options: str) -> Path:
+    """A bundle of the small model in `folder`, by edge-convert with these options."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run([sys.executable, "-m", "tests.system.make_model", str(folder)], check=True, env=environment)
     command = [
@@ -54,8 +55,10 @@ def _make_bundle(folder: Path) -> None:
         folder / "train.npz",
         "--out",
         folder / "tiny.hwb",
+        *options,
     ]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    return folder / "tiny.hwb"
 
 
 @dataclass

@@ -1,0 +1,71 @@
+"""edge-agent try: a bundle's answers on a command's rows, stdin or a file, and what stands in the way in one line."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.cli import main
+from edge_agent.commands import try_model
+from headway.stream import Channel, StreamFormat
+from tests.edge_agent.variants import CLASSES, SIZE, IdentityRuntime, variant, windows
+
+STREAM = StreamFormat((Channel("level"),), rate_hz=100.0, length=SIZE, hop=SIZE)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(try_model, "open_runtime", lambda variant: IdentityRuntime())
+    replace(variant(), stream=STREAM).write(tmp_path / "model.hwb")
+    return tmp_path / "model.hwb"
+
+
+def rows(path: Path, count: int) -> tuple[str, list[str]]:
+    """A command that prints the rows of so many windows, and the classes of these."""
+    x, y = windows(count, seed=5)
+    times_s = np.arange(x.size) / 100.0
+    path.write_text("".join(f"{time},{value}\n" for time, value in zip(times_s, x.ravel().tolist(), strict=True)))
+    return f"{sys.executable} -c \"print(open('{path}').read())\"", [CLASSES[label] for label in y]
+
+
+def test_live_windows_of_a_command_are_answered(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, classes = rows(tmp_path / "rows.csv", 8)
+    arguments = ["try", str(model), "--sensor", command, "--channels", "time,level", "--time", "time", "--count", "7"]
+    assert main(arguments) == 0
+    head, *answers = capsys.readouterr().out.splitlines()
+    assert head.startswith("walk 1.0.0 on identity")
+    assert [line.split()[1] for line in answers] == classes[:7], "the frozen head is right where nothing has drifted"
+    assert not [path.name for path in tmp_path.iterdir() if path.name not in ("model.hwb", "rows.csv")]
+
+
+def test_a_file_of_windows_needs_no_stream(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variant().write(model)
+    x, y = windows(3, seed=6)
+    np.savez(tmp_path / "some.npz", x=x)
+    assert main(["try", str(model), "--sensor", str(tmp_path / "some.npz")]) == 0
+    _, *answers, end = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in answers] == [CLASSES[label] for label in y]
+    assert end.endswith("has ended")
+    assert main(["try", str(model), "--sensor", "true"]) == 2
+    assert "convert it with --stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sensor", "code", "said"), [("no-such-program", 3, "cannot start"), ("true", 3, "ended"), ("'", 2, "--sensor")]
+)
+def test_a_sensor_that_gives_nothing_is_one_line(
+    model: Path, sensor: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["try", str(model), "--sensor", sensor]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_keras_file_is_told_how_to_become_a_bundle(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["try", "model.keras", "--sensor", "true"]) == 2
+    assert "edge-convert model.keras" in capsys.readouterr().err
