@@ -122,5 +122,5 @@ class Actions:
 
 def outcome_of(counts: LabelCounts) -> str:
     """What became of one label."""
-    names = ("learned", "waiting", "repeated", "corrected", "unknown")
+    names = ("learned", "waiting", "repeated", "corrected", "early", "unknown")
     return next((name for name in names if getattr(counts, name)), "unchanged")

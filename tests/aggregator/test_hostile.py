@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from aggregator.effects import Note
 from aggregator.store.stored import StoredStatistics
 from headway.arrays import AnyArray
+from headway.maths import Task
 from headway.maths.head import Head
 from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics, pack, to_arrays
 from headway.ports import Outgoing, Received
 from headway.tensors import encode_tensors
+from headway.wire.answers import WindowAnswer
 from headway.wire.commands import CommandResult, CommandResults
 from headway.wire.configuration import ConfigurationState
 from headway.wire.fleet_prior import PriorRequest
@@ -242,6 +244,9 @@ GENUINE = {
     Kind.HEAD_TRIAL: TrialReport("5" * 64, 2, "running").encode(),
     Kind.COMMAND_RESULTS: CommandResults(("label",), (CommandResult("0" * 16, "done", {"counter": 3}, 1.5),)).encode(),
     Kind.CONFIGURATION_STATE: ConfigurationState(1, "trial", {"sync.interval_s": 5.5}, ("sync.interval_s",)).encode(),
+    Kind.ANSWERS: WindowAnswer(
+        "w1", "a.npz", 3, 0, 1.5, Task.CLASSIFICATION, "idle", (), {"idle": 0.9}, "frozen", 1, "b", "1", 1
+    ).encode(),
     Kind.HEALTH: Health("on", 10, 10, 40.5, {"site": "north"}).encode(),
     Kind.REQUEST: b"{}",
     Kind.PRIOR_REQUEST: PriorRequest(SPACE, 0).encode(),

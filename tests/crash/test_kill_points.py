@@ -164,7 +164,7 @@ class World:
 
 KILL_POINTS: Sequence[tuple[str, str, int]] = [
     ("killed_after_claim", "Spool.claim", 2),
-    ("killed_after_answer", "Spool.answer", 2),
+    ("killed_after_answer", "Spool.answer", 1),
     ("killed_after_commit", "SQLiteStore.commit", 3),
     ("killed_after_release", "Spool.release", 2),
     ("killed_after_sending", "device turn", 1),

@@ -35,6 +35,7 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 CONVERT = ["converter.cli", "torch.onnx", "--data", "train.npz", "--out", "m.hwb"]
 CONVERTER, AGGREGATOR = "pip install 'headway[converter]'", "pip install 'headway[aggregator]'"
+EVENTS = ["aggregator.cli", "events", "--state-dir", "."]
 DEVICES = ["aggregator.cli", "devices", "--state-dir", "."]
 ALL_BUT_CLICK = "tensorflow keras onnx onnxruntime sqlalchemy jinja2 rich cryptography"
 RUNTIMES = "ai_edge_litert tflite_runtime onnxruntime"
@@ -77,7 +78,7 @@ def run(folder: Path, without: str, arguments: list[str]) -> subprocess.Complete
         ("cryptography", ["converter.cli", "keygen", "k.pem"], 2, f"cryptography is not installed; {CONVERTER}"),
         ("cryptography", [*CONVERT, "--key", "key.pem"], 2, f"cryptography is not installed; {CONVERTER}"),
         ("click", ["aggregator.cli", "--help"], 2, f"click is not installed; {AGGREGATOR}"),
-        ("sqlalchemy", DEVICES, 2, f"sqlalchemy is not installed; {AGGREGATOR}"),
+        ("sqlalchemy", EVENTS, 2, f"sqlalchemy is not installed; {AGGREGATOR}"),
         (
             "rich",
             ["aggregator.cli", "deliver", "signed.hwb", "--all", "--state-dir", "."],
@@ -112,6 +113,7 @@ def test_what_is_not_installed_is_one_line_with_the_extra(
         (ALL_BUT_CLICK, ["converter.cli", "inspect", "signed.hwb"]),
         (ALL_BUT_CLICK, ["aggregator.cli", "--help"]),
         ("rich", DEVICES),
+        ("sqlalchemy", DEVICES),
         (f"click rich jinja2 sqlalchemy cryptography {RUNTIMES}", ["edge_agent.cli", "--help"]),
     ],
 )  # fmt: skip
