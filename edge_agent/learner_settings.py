@@ -207,7 +207,7 @@ class PolicySettings:
     )
     waiting_bytes_max: int = integer(64 << 20, low=1 << 16, doc="Bytes that waiting labels may take, likewise.")
     early_labels_max: int = integer(
-        1_000,
+        0,
         high=1 << 20,
-        doc="Labels that may wait for windows that have not come yet; beyond it the oldest are forgotten and counted.",
+        doc="Labels that may wait for windows that have not come yet; beyond it the oldest are forgotten; 0: none.",
     )

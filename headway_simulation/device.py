@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer
-from edge_agent.learner import AdoptHead, AdoptPrior
+from edge_agent.learner import AdoptHead, AdoptPrior, CorrectLabel, LearnLabel, Operation
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device
 from edge_agent.store import COMMANDS, Changes, Entry
@@ -258,26 +258,38 @@ class SimulatedDevice(Machine):
             # what came before the command is saved with it, and no file
             for sync in (*(entry.sync for entry in entries), *filter(None, [changes.state.get("sync")])):
                 self.history.runs(SyncState.decode(sync).run_id)
-            self._taken_up(entries)
+            operations = [operation for entry in entries for operation in entry.operations]
+            labels = [place for place, each in enumerate(operations) if isinstance(each, LearnLabel | CorrectLabel)]
+            # a head that came after the command's label is behind it in the journal; a checkpoint lists neither
+            after = labels[-1] + 1 if labels else 0 if operations else None
+            if after is None:
+                self._taken_up(())
+            else:
+                self._adopted(operations[:after])
             self._lives.operator.committed(changes.state, self.history, self.place.model.all_classes)
+            if after is not None:
+                self._taken_up(operations[after:])
         for entry in entries:
             self._saved(entry.sync)
         if "sync" in changes.state:
             self._saved(changes.state["sync"])
         if COMMANDS not in changes.state:
-            self._taken_up(entries)
+            self._taken_up([operation for entry in entries for operation in entry.operations])
         for row in changes.outbox:
             update = Update.decode(row.payload)
             self.history.queued(update.epoch, row.sequence, update.samples, update.delta.tobytes())
         if self.loop is not None and self.history.epoch != epoch and not self.loop.agent.epochs.exact:
             self.history.dropped_unfinished(self.loop.agent.learner.trainer.unfinished)
 
-    def _taken_up(self, entries: list[Entry]) -> None:
-        for operation in (operation for entry in entries for operation in entry.operations):
+    def _adopted(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
             if isinstance(operation, AdoptHead):
                 self._took_up(operation.payload)
             elif isinstance(operation, AdoptPrior):
                 self._started_from(operation.payload)
+
+    def _taken_up(self, operations: Sequence[Operation]) -> None:
+        self._adopted(operations)
         # a checkpoint does not list what it covers; a head that came before it is the newest one
         fleet = self.loop.agent.learner.fleet_head if self.loop is not None else None
         if fleet is not None and fleet.version != self.history.fleet_version:

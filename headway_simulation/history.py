@@ -142,8 +142,6 @@ class History:
     _tables_at: dict[tuple[int, int], Statistics] = field(default_factory=dict)
     _windows: OrderedDict[str, tuple[Window, Int8, int]] = field(default_factory=OrderedDict)
     rejected: dict[str, SensorFile] = field(default_factory=dict)
-    # labels of windows that have not come
-    _early: dict[str, int] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -167,7 +165,6 @@ class History:
             _tables_at=dict(self._tables_at),
             rejected=rejected,
             _windows=self._windows.copy(),
-            _early=dict(self._early),
         )
 
     def committed(self, state: SyncState, removed: bool) -> None:
@@ -306,9 +303,6 @@ class History:
                 self._late(window_id, label)
 
     def _window(self, window: Window, code: Int8, window_id: str | None, label: int) -> None:
-        if window_id is not None:
-            early = self._early.pop(window_id, UNLABELLED)
-            label = early if label == UNLABELLED else label
         self._change(window, code, UNLABELLED, label)
         if window_id is not None:
             self._windows.pop(window_id, None)
@@ -318,7 +312,6 @@ class History:
 
     def _late(self, window_id: str, label: int) -> None:
         if window_id not in self._windows:
-            self._early[window_id] = label
             return
         window, code, before = self._windows[window_id]
         self._change(window, code, before, label)
@@ -331,7 +324,6 @@ class History:
             (name, (window, code, after if label == before else label))
             for name, (window, code, label) in self._windows.items()
         )
-        self._early = {name: after if label == before else label for name, label in self._early.items()}
         self.total = self.tables(self.labelled())
 
     def _change(self, window: Window, code: Int8, before: int, after: int) -> None:
