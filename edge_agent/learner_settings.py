@@ -207,7 +207,7 @@ class PolicySettings:
     )
     waiting_bytes_max: int = integer(64 << 20, low=1 << 16, doc="Bytes that waiting labels may take, likewise.")
     early_labels_max: int = integer(
-        0,
+        1_000,
         high=1 << 20,
-        doc="Labels that may wait for windows that have not come yet; beyond it the oldest are forgotten; 0: none.",
+        doc="Labels that may wait for windows that have not come yet; beyond it the oldest are forgotten and counted.",
     )

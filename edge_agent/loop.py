@@ -302,11 +302,10 @@ class DeviceLoop:
         self._announcer.disk_and_learning(store.problem, training.status_detail, paused)
         if self._announcer.take_news():
             self._publish(Kind.REPORTED, self._reported().encode())
-        health = None
         if self._health is not None and self._connected:
             health = self._health.due(self._clock.monotonic_s(), paused)
-        if health is not None:
-            self._publish(Kind.HEALTH, health)
+            if health is not None:
+                self._publish(Kind.HEALTH, health)
 
     def _sync(self) -> None:
         now_s, agent = self._clock.monotonic_s(), self._agent
@@ -320,13 +319,14 @@ class DeviceLoop:
         if self._remote is not None and self._remote.turn(now_s, on_trial):
             self._publish_configuration()
         self._commands.turn(self._connected, on_trial or (self._remote is not None and self._remote.on_trial))
+        if self._store.degraded:
+            return  # the disk refused what a command did, and nothing of it is told
         sends = agent.due(now_s, self._connected)
         if any(send.kind is Kind.METRICS for send in sends):
             self._publish(Kind.REPORTED, self._reported().encode())
         for send in sends:
             self._publish(send.kind, send.payload, retained=send.retained)
-        request = agent.downlink.prior_request() if self._connected else None
-        if request is not None:
+        if self._connected and (request := agent.downlink.prior_request()) is not None:
             self._publish(Kind.PRIOR_REQUEST, request)
         if problem := agent.uplink.take_unsendable():
             self._announcer.note("statistics-too-large", problem)

@@ -302,7 +302,7 @@ class SimulatedDevice(Machine):
         state = SyncState.decode(sync)
         self._lives.enter(self.config.device, state.epoch, self.history)
         self.history.committed(state, self._lives.ledger.was_removed(self.history))
-        self._lives.ledger.committed(self.history, state.epoch, state.counter)
+        self._lives.ledger.committed(self.history, state.epoch, state.counter, state.base)
         self.trace(f"commits counter {state.counter} file {state.consumed} acked {state.acked}")
 
     def _took_up(self, payload: bytes) -> None:

@@ -142,6 +142,10 @@ class History:
     _tables_at: dict[tuple[int, int], Statistics] = field(default_factory=dict)
     _windows: OrderedDict[str, tuple[Window, Int8, int]] = field(default_factory=OrderedDict)
     rejected: dict[str, SensorFile] = field(default_factory=dict)
+    # place in the log at each position of the device that was saved, under whatever epoch
+    places: dict[int, int] = field(default_factory=dict)
+    # labels of windows that have not come
+    _early: dict[str, int] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -165,6 +169,8 @@ class History:
             _tables_at=dict(self._tables_at),
             rejected=rejected,
             _windows=self._windows.copy(),
+            places=dict(self.places),
+            _early=dict(self._early),
         )
 
     def committed(self, state: SyncState, removed: bool) -> None:
@@ -193,6 +199,7 @@ class History:
         elif state.begun_rows < self.rows:
             raise Violation(f"{state} was committed after row {self.rows}")
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
+        self.places.setdefault(state.position, len(self.log))
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
             raise Violation(f"the tables ought to have changed, but counter {state.counter} is the same")
 
@@ -303,6 +310,9 @@ class History:
                 self._late(window_id, label)
 
     def _window(self, window: Window, code: Int8, window_id: str | None, label: int) -> None:
+        if window_id is not None:
+            early = self._early.pop(window_id, UNLABELLED)
+            label = early if label == UNLABELLED else label
         self._change(window, code, UNLABELLED, label)
         if window_id is not None:
             self._windows.pop(window_id, None)
@@ -312,6 +322,10 @@ class History:
 
     def _late(self, window_id: str, label: int) -> None:
         if window_id not in self._windows:
+            if label == UNLABELLED:
+                self._early.pop(window_id, None)
+            else:
+                self._early[window_id] = label
             return
         window, code, before = self._windows[window_id]
         self._change(window, code, before, label)
@@ -324,6 +338,7 @@ class History:
             (name, (window, code, after if label == before else label))
             for name, (window, code, label) in self._windows.items()
         )
+        self._early = {name: after if label == before else label for name, label in self._early.items()}
         self.total = self.tables(self.labelled())
 
     def _change(self, window: Window, code: Int8, before: int, after: int) -> None:

@@ -193,9 +193,7 @@ class Invariants:
     def _refusals(self, server: SimulatedServer) -> None:
         """Nothing was refused but what losses and copies bring, and none of that where there were none."""
         for row in server.store.refusals():
-            # copies of a device share what one may ask for in an hour, and connect in each other's place
-            of_copies = row.reason == "rate" and len(self.lives.ledger.branches.get(row.device, ())) > 1
-            if row.reason not in EXPECTED_REFUSALS and not of_copies:
+            if row.reason not in EXPECTED_REFUSALS:
                 raise Violation(f"the aggregator refused what {row.device} sent: {row.reason}: {row.problem}")
 
     def _stored(self, server: SimulatedServer) -> None:

@@ -36,12 +36,14 @@ class Ledger:
     """Of one fleet.
 
     commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
+    bases: for each device and epoch the position at which its counter began.
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
     fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
     branch that it is on; branches: by device, all that ever were. For the method average: taken: labels of the updates
     that the aggregator holds or held; in_heads: those that were averaged.
     """
 
+    bases: dict[Key, int] = field(default_factory=dict)
     commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
     counted: dict[Key, Content] = field(default_factory=dict)
     removed: set[LabelChange] = field(default_factory=set)
@@ -54,8 +56,9 @@ class Ledger:
     in_heads: set[LabelChange] = field(default_factory=set)
     _cuts: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def committed(self, branch: History, epoch: int, counter: int) -> None:
-        """A branch made this durable."""
+    def committed(self, branch: History, epoch: int, counter: int, base: int) -> None:
+        """A branch made this durable. base: the position at which the epoch's counter began."""
+        self.bases[branch.device, epoch] = base
         branches = self.branches.setdefault(branch.device, [])
         if not any(other is branch for other in branches):
             branches.append(branch)
@@ -173,8 +176,15 @@ class Ledger:
             return next((labels for labels in found if not labels & known), found[0])
         raise Violation(f"update {sequence} of {device} is not one that it committed")
 
+    def _before_it_began(self, key: Key, counter: int) -> list[tuple[History, int]]:
+        """An epoch may count from further back than where it was first saved: what its branches had saved by then
+        under the epoch before it is theirs, too, and they end the epoch there when they part from each other."""
+        branches = {id(b): b for (*of, _), known in self.commits.items() if tuple(of) == key for b, _ in known}
+        position = self.bases.get(key, 0) + counter
+        return [(branch, branch.places[position]) for branch in branches.values() if position in branch.places]
+
     def _explained(self, key: Key, counter: int, tables: Statistics) -> Content:
-        known = self.commits.get((*key, counter), [])
+        known = self.commits.get((*key, counter), []) or self._before_it_began(key, counter)
         ended = self.commits.get((*key, counter - 1), [])
         if not known and ended and not tables.samples:
             # what was removed is kept from coming back by empty tables, under one counter more

@@ -33,8 +33,7 @@ FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
 TRIED_SHARE = 0.5
 BESIDE_SHARE = 0.5
-# of the seeds; with commands about one in 150 breaks a promise, and it is not known yet whose fault that is
-COMMANDED_SHARE = 0.0
+COMMANDED_SHARE = 0.5
 COMMANDS_AN_HOUR = 3.0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from aggregator.deadlines import ended_after
+from headway.bounded_http import BoundedHTTPServer
 from headway.errors import ConfigError
 
 CONNECTIONS_MAX = 8
@@ -28,7 +29,7 @@ class MetricsServer:
         self, registry: CollectorRegistry, host: str, port: int, connection_max_s: float = CONNECTION_MAX_S
     ) -> None:
         try:
-            self._server = _Server((host, port), _handler(registry, connection_max_s))
+            self._server = BoundedHTTPServer((host, port), _handler(registry, connection_max_s), CONNECTIONS_MAX)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"cannot listen on {host}:{port} of [metrics]: {reason}; give another port") from error
@@ -45,31 +46,6 @@ class MetricsServer:
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = CONNECTIONS_MAX
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that went away or was ended is no news."""
 
 
 def _handler(registry: CollectorRegistry, connection_max_s: float) -> type[BaseHTTPRequestHandler]:

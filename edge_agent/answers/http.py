@@ -10,23 +10,18 @@ names loopback, and no Origin of elsewhere.
 from __future__ import annotations
 
 import hmac
-import logging
-import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from socketserver import ThreadingMixIn
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edge_agent.answers.ports import Given
+from headway.bounded_http import BoundedHTTPServer
 from headway.errors import ConfigError, DataError, HeadwayError
 from headway.fields import canonical_json
-
-log = logging.getLogger("edge-agent")
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
@@ -54,7 +49,7 @@ class HttpAnswers:
         self._lock = threading.Lock()
         self.token, self.label = token.encode(), label
         try:
-            self._server = _Server((LOOPBACK, port), _handler(self))
+            self._server = BoundedHTTPServer((LOOPBACK, port), _handler(self), CONNECTIONS_MAX)
         except OSError as error:
             problem = f"cannot listen on {LOOPBACK}:{port}: {error.strerror or error}; give another http_port"
             raise ConfigError(problem) from error
@@ -82,33 +77,6 @@ class HttpAnswers:
         with self._lock:
             found = [given.payload for given in self._kept if given.place > after]
         return b'{"answers":[' + b",".join(found) + b"]}"
-
-
-class _Server(ThreadingMixIn, HTTPServer):
-    """A thread for each connection, of which there are few."""
-
-    daemon_threads = True
-    request_queue_size = 2 * CONNECTIONS_MAX
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("connection on the answers' port: %r", sys.exception())
 
 
 def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:

@@ -29,7 +29,7 @@ from tests.edge_agent.variants import CLASSES, windows
 class Labelled(Device):
     """A device that takes labels from the broker, too."""
 
-    policy = PolicySettings(early_labels_max=1_000)
+    policy = PolicySettings()
 
     def boot(self) -> None:
         settings = AnswerSettings(mqtt_labels=True)

@@ -301,3 +301,21 @@ def test_a_device_without_commands_saves_nothing_of_them(tmp_path: Path) -> None
     device.drop("a", 3, 1)
     device.turn()
     assert COMMANDS not in device.loop.store.current.load()
+
+
+def test_what_a_command_did_is_told_to_nobody_before_the_disk_has_it(subject: Commanded) -> None:
+    """The first thing that meets a disk which refuses is the command: its label must not go out in a report that a
+    power cut would take back, because the report's number would be used again."""
+    device = subject.device
+    device.connection.execute("PRAGMA query_only=1")
+    reports, results = len(device.wire.of(Kind.STATISTICS)), len(device.wire.of(Kind.COMMAND_RESULTS))
+    subject.give(command("label", window="w3", **{"class": CLASSES[1]}))
+    device.turn(5.0)
+    assert device.loop.store.degraded
+    assert device.tables.samples == 1
+    assert (len(device.wire.of(Kind.STATISTICS)), len(device.wire.of(Kind.COMMAND_RESULTS))) == (reports, results)
+    device.connection.execute("PRAGMA query_only=0")
+    for _ in range(3):
+        device.turn(60.0)
+    assert subject.result.state == "done"
+    assert len(device.wire.of(Kind.STATISTICS)) > reports

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from headway_simulation import world
 from headway_simulation.runner import Failure, run_seed
 from tests.simulation.bugs import BUGS
 
@@ -25,9 +24,7 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "command" in bug:
-        monkeypatch.setattr(world, "COMMANDED_SHARE", 0.5)
+def test_a_planted_bug_is_found(bug: str) -> None:
     for seed in (*FIRST, *(seed for seed in range(SEEDS_MAX) if seed not in FIRST)):
         result = run_seed(seed, build=BUGS[bug])
         if isinstance(result, Failure):
