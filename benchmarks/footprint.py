@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 plain.append(_agent(setting, bundles[setting.formats], Path(folder), signed=False))
                 signed.append(_agent(setting, bundles[setting.formats], Path(folder), signed=True))
             figures = [_median([pair[i] for pair in kind]) for kind in (plain, signed) for i in (0, 1)]
-            cells = [*(f"{figure:.1f}" for figure in figures), f"+{figures[3] - figures[1]:.1f}"]
+            cells = [*(f"{figure:.1f}" for figure in figures), f"{figures[3] - figures[1]:+.1f}"]
             print(f"| {setting.runtime} | {' | '.join(cells)} |", flush=True)
     return 0
 
