@@ -28,11 +28,12 @@ from headway.wire import (
     space_name,
     topic,
 )
-from headway_simulation.history import Family, History, SensorFile, Violation
+from headway_simulation.history import Family, History, Violation
 from headway_simulation.ledger import Ledger
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
 from headway_simulation.operator import Operator
+from headway_simulation.sensor_file import SensorFile
 from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 
 # what a new epoch leaves out: changes of the tables or, of a gradient learner, labels

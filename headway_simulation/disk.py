@@ -20,9 +20,9 @@ from headway.durable import Content, content_bytes
 from headway.errors import DataError, StoreError
 from headway.maths import Task
 from headway.samples import Samples
-from headway_simulation.history import SensorFile
 from headway_simulation.model import NEW_CLASS
 from headway_simulation.power import Power
+from headway_simulation.sensor_file import SensorFile
 
 # as the real one does
 CLAIMED_TOGETHER = 32

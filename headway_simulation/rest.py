@@ -19,10 +19,11 @@ from headway.wire import PublishedHead
 from headway_simulation.clock import Scheduler, SimulatedClock
 from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
-from headway_simulation.history import SensorFile, Turn, Violation
+from headway_simulation.history import Turn, Violation
 from headway_simulation.invariants import Invariants, same
 from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
+from headway_simulation.sensor_file import SensorFile
 from headway_simulation.server import SimulatedServer
 
 

@@ -10,8 +10,8 @@ from edge_agent.intake import SLICE_ROWS_MAX
 from headway.arrays import Int64
 from headway.class_changes import ClassChanges
 from headway.samples import UNLABELLED, Samples
-from headway_simulation.history import SensorFile
 from headway_simulation.model import NEW_CLASS, RENAMED_CLASS, Model
+from headway_simulation.sensor_file import SensorFile
 
 
 class Sensor:

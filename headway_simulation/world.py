@@ -16,13 +16,14 @@ from headway_simulation.clock import Scheduler
 from headway_simulation.copies import Copies
 from headway_simulation.device import DiskCopy, Lives, SimulatedDevice
 from headway_simulation.faults import Stage, heal, plan_faults
-from headway_simulation.history import SensorFile, Violation
+from headway_simulation.history import Violation
 from headway_simulation.invariants import Invariants
 from headway_simulation.machine import Place
 from headway_simulation.model import Model
 from headway_simulation.network import Link
 from headway_simulation.rest import check_rest, unsettled
 from headway_simulation.sensor import Sensor
+from headway_simulation.sensor_file import SensorFile
 from headway_simulation.server import SimulatedServer
 from headway_simulation.trace import Trace
 from headway_simulation.tried_bundle import Quality, tried_bundle

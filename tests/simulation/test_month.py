@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from aggregator.policy import Method
-from headway_simulation.history import SensorFile
 from headway_simulation.rest import check_rest, unsettled
 from headway_simulation.sensor import Sensor
+from headway_simulation.sensor_file import SensorFile
 from headway_simulation.world import World
 
 DAY_S = 86_400.0
