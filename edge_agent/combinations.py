@@ -34,8 +34,14 @@ class Combination:
     numpy: str = ""
     libc: str = "glibc"
 
+    def conflict(self) -> str | None:
+        """Why it cannot work although it is installed, in one line; a build of one's own needs no published wheel."""
+        if self.runtime == "tflite-runtime" and self.numpy and int(re.findall(r"\d+", self.numpy)[0]) >= 2:
+            return f"tflite-runtime needs numpy<2, found {self.numpy}: pip install 'numpy<2'"
+        return None
+
     def problem(self) -> str | None:
-        """Why it cannot work, and what to do, in one line; None where nothing is known against it."""
+        """Why it cannot be installed or cannot work, and what to do, in one line; None where nothing is known."""
         python = ".".join(map(str, self.python))
         if self.python not in PYTHONS:
             return f"Python {python} is not supported; use 3.11, 3.12 or 3.13"
@@ -46,14 +52,10 @@ class Combination:
             if others:
                 return f"{self.runtime} has no wheels for {self.machine}; use {others}"
             return f"no inference runtime has wheels for {self.machine}; use a 64-bit system (aarch64 or x86_64)"
-        if self.runtime != "tflite-runtime":
-            return None
-        if self.python > TFLITE_PYTHON_MAX:
+        if self.runtime == "tflite-runtime" and self.python > TFLITE_PYTHON_MAX:
             advice = "pip install 'headway[litert]'" if self.machine != "armv7l" else "use Python 3.11 (Debian 12)"
             return f"tflite-runtime ends with Python 3.11, this is {python}; {advice}"
-        if self.numpy and int(re.findall(r"\d+", self.numpy)[0]) >= 2:
-            return f"tflite-runtime needs numpy<2, found {self.numpy}: pip install 'numpy<2'"
-        return None
+        return self.conflict()
 
 
 def combination_here(runtime: str) -> Combination:

@@ -156,7 +156,7 @@ def _candidates(
             version, oldest = engine.version(), backbone.runtimes.get(engine.distribution)
             if version is None:
                 failures.append(f"{engine.distribution} is not installed")
-            elif (problem := combination_here(engine.distribution).problem()) is not None:
+            elif (problem := combination_here(engine.distribution).conflict()) is not None:
                 # importing it might end in a SystemError without a word about the cause
                 failures.append(problem)
             elif oldest is not None and _parts(version) < _parts(oldest):
