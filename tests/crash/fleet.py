@@ -164,7 +164,10 @@ class CrashFleet:
         whole = merge(list(own.values()))
         self._await_the_operators_end()
         self._let_all_speak()
-        self._await_head(whole.samples)
+        try:
+            self._await_head(whole.samples)
+        except Shortfall as shortfall:
+            raise Shortfall("\n  ".join([str(shortfall), *self._differences(every, own)])) from None
         self._stop()
         if self._api is not None and (problem := self._api.problem()):
             raise Shortfall(problem)
@@ -184,6 +187,22 @@ class CrashFleet:
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
         return Report(whole.samples, self._faults, len(every))
+
+    def _differences(self, every: list[Branch], own: dict[str, Statistics]) -> list[str]:
+        """Where something is missing or too much: on which device, on which side of the network."""
+        found = []
+        for branch in self._branches:
+            learned, given = branch.learned(self._variant), branch.start + own[branch.name]
+            if learned != given:
+                counts = f"{learned.counts.tolist()} of each class, was given {given.counts.tolist()}"
+                found.append(f"{branch.name} has learned {counts}:\n{branch.log()}")
+        stored = self._stored()
+        for name in self._names:
+            given = merge([own[branch.name] for branch in every if branch.device == name])
+            if name not in stored or not stored[name].same_sums(given):
+                has = stored[name].counts.tolist() if name in stored else "nothing"
+                found.append(f"the aggregator has {has} of {name}, which was given {given.counts.tolist()}")
+        return found
 
     def _kill(self, branch: Branch) -> bool:
         victim = self._random.randrange(len(self._branches) + 2)
