@@ -133,10 +133,14 @@ class Intake:
     def _recover(self) -> None:
         """Once after a start: what the last run had claimed and did not finish comes first."""
         if not self._recovered:
-            self._queue.extend(self._sensor.recover(self._agent.sync_state.consumed))
+            state = self._agent.sync_state
+            self._queue.extend(self._sensor.recover(state.consumed))
             self._recovered = True
             self._answers.recovered(self._queue)
-            if not self._agent.sync_state.begun:
+            if state.begun not in {file.sequence for file in self._queue}:
+                if state.begun:  # the next file must not pass for the rest of it
+                    log.warning("a file is gone of which %d rows are learned; the others are not", state.begun_rows)
+                    self._agent.consumed(state.begun)
                 self._draft.clear()
 
     def _begin_next(self) -> bool:

@@ -16,7 +16,6 @@ class JoinedSensor:
 
     def __init__(self, spool: Spool, stream: StreamSensor) -> None:
         self._spool, self._stream = spool, stream
-        self._sequence_min = 0
 
     @property
     def unsettled(self) -> int:
@@ -28,15 +27,12 @@ class JoinedSensor:
         self._stream.close()
 
     def recover(self, consumed: int) -> list[Claimed]:
-        """What the spool still has. The number that a lost batch of the stream may have begun under is left out: some
-        of its rows may be consumed."""
-        self._sequence_min = consumed + 2
+        """What the spool still has."""
         self._stream.start()
         return self._spool.recover(consumed)
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
         """A group of files, as the spool claims them together, and a batch of windows in turn."""
-        next_sequence = max(next_sequence, self._sequence_min)
         spool_waits = True
         files = self._spool.claim(next_sequence)
         while True:

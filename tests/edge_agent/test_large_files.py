@@ -460,3 +460,24 @@ def test_a_file_that_ends_the_process_three_times_is_set_aside_and_the_next_goes
 
 def _dies(x: np.ndarray) -> None:
     raise PowerCut
+
+
+def test_a_file_taken_away_half_learned_does_not_cost_the_next_one_its_first_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the state alone, or a spool that was emptied by hand: the next file is not the rest of it."""
+    device = Device(tmp_path)
+    device.drop("a", 6, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "POLL_S", -1.0)  # a poll ends after the first label
+        device.turn()
+    assert 0 < device.tables.samples < 6
+    learned = device.tables
+    for file in (tmp_path / "spool" / "claimed").iterdir():
+        file.unlink()
+    device.boot()
+    wanted = learned + device.drop("b", 6, 1)
+    device.turn()
+    device.turn()
+    assert device.tables == wanted
+    assert "b" in device.answers()
