@@ -50,6 +50,7 @@ from headway.wire.messages import (
     split_report,
 )
 from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.summary import Summary, WantedWindow
 from headway.wire.topics import (
     AGGREGATOR,
     ALL,
@@ -127,8 +128,10 @@ __all__ = [
     "StatisticsChange",
     "StatisticsReport",
     "Status",
+    "Summary",
     "TrialReport",
     "Update",
+    "WantedWindow",
     "WindowAnswer",
     "aggregator_subscriptions",
     "alert_topic",
