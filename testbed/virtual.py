@@ -27,7 +27,7 @@ from testbed.debian import Debian
 GUEST = [Path(__file__).with_name(name) for name in ("guest.py", "tables.py")]
 PACKAGES = ("busybox-static", "python3", "openssl", "ca-certificates", "libstdc++6", "libeatmydata1")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net")
-DISK_MB = 64
+CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[a-zA-Z]|c)")
 INIT = """\
 #!/bin/busybox sh
 bb=/bin/busybox
@@ -197,8 +197,10 @@ class Virtual:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.said.append(line.strip())
-            self._news.put(line.strip())
+            # the firmware clears its screen, and the guest's first line may stand behind that
+            said = CONTROL.sub("", line).strip()
+            self.said.append(said)
+            self._news.put(said)
         self._news.put(None)
 
 
