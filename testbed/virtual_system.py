@@ -14,6 +14,7 @@ from testbed.debian import Debian
 from testbed.virtual import Emulated, VirtualFailed, make_disk, unpack_kernel, write_kernel
 
 DISK_MB = 1200
+RUN_TIMEOUT_S = 600.0
 INIT = """\
 #!/bin/busybox sh
 bb=/bin/busybox
@@ -60,9 +61,10 @@ class SystemImage:
 
     def run(self, *command: str) -> str:
         """What a command in the tree prints, before the machine is started. Raises VirtualFailed."""
-        done = subprocess.run(
-            ["chroot", str(self.tree), *CLEAN, *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        # a package's scripts look into /proc
+        inside = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.tree}/proc", "chroot", str(self.tree)]
+        words = [*inside, *CLEAN, *command]
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=RUN_TIMEOUT_S)
         if done.returncode:
             raise VirtualFailed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -248,7 +248,7 @@ def test_a_join_that_is_killed_goes_on(site: Site, tmp_path: Path, monkeypatch: 
     device = f"killed-{step}"
     text = site.code(device)
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
