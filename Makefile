@@ -88,8 +88,8 @@ powercut: $(READY) ## CUTS (30) power cuts to a virtual machine while it learns 
 	@$(RUN) -m tests.realsystem.powercut amd64 --cuts 3 --nosync --must-fail
 
 .PHONY: matrix
-matrix: ## the device's tests with each runtime: tflite-runtime, LiteRT (Python 3.11, 3.13), onnxruntime; without TensorFlow
-	@scripts/matrix.sh
+matrix: $(READY) ## the device's tests with each runtime: tflite-runtime, LiteRT (Python 3.11, 3.13), onnxruntime; without TensorFlow
+	@WORKERS="$(WORKERS)" $(RUN) -m scripts.matrix
 
 slow: $(READY) ## the slow tests that make test leaves out (those of make network and make system-test excepted)
 	@$(RUN) -m pytest -m slow --ignore tests/network --ignore tests/realsystem

@@ -69,6 +69,12 @@ class StoreError(HeadwayError):
     exit_code = 7
 
 
+class LaterVersionError(StoreError):
+    """What is saved was written by a later version of the program: only an upgrade helps, trying again does not."""
+
+    exit_code = 10
+
+
 class RemoteError(HeadwayError):
     """A peer sent bytes that do not follow the protocol (its fault, not ours)."""
 

@@ -3,12 +3,15 @@
     make deb                                          # all of them
     python -m scripts.deb headway-agent deb12 amd64   # one
 
-Wheels are fetched for the system they are meant for, whatever this machine is; python3 of the system runs them.
+`--source FOLDER` packs another tree of ours, such as an earlier version of git's history, and `--version` calls the
+package so. Wheels are fetched for the system they are meant for, whatever this machine is; python3 of the system runs
+them.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +22,6 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-import headway
 from edge_agent.installing.environment import (
     LIBRARIES,
     OWN_PACKAGES,
@@ -57,6 +59,14 @@ class Program:
     depends: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The tree that is packed, and what the package is called."""
+
+    root: Path
+    version: str
+
+
 SYSTEMS = {"deb12": System("deb12", (3, 11), 36), "deb13": System("deb13", (3, 13), 41)}
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 PROGRAMS = {
@@ -87,20 +97,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("system", nargs="?", choices=tuple(SYSTEMS))
     parser.add_argument("machine", nargs="?", choices=tuple(MACHINES))
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--source", type=Path, default=ROOT)
+    parser.add_argument("--version", help="of the package; else that of the source")
     options = parser.parse_args(arguments)
+    source = Source(options.source, options.version or _version(options.source))
     for program in [options.program] if options.program else PROGRAMS:
         for system in [options.system] if options.system else SYSTEMS:
             for machine in [options.machine] if options.machine else MACHINES:
-                print(build(PROGRAMS[program], SYSTEMS[system], machine, options.out))
+                print(build(PROGRAMS[program], SYSTEMS[system], machine, options.out, source))
 
 
-def build(program: Program, system: System, machine: str, out: Path) -> Path:
+def build(program: Program, system: System, machine: str, out: Path, source: Source) -> Path:
     """One package; its path."""
     work = out / "work" / f"{program.name}-{system.name}-{machine}"
     shutil.rmtree(work, ignore_errors=True)
     tree = work / "tree"
     libraries = list(distributions(path=[str(_unpacked(program, system, machine, work))]))
-    own = _own(work)
+    own = _own(work, source)
     prefix = tree / program.prefix.lstrip("/")
     packages: tuple[str, ...] = OWN_PACKAGES
     if program.name == "headway-agent":
@@ -113,9 +126,9 @@ def build(program: Program, system: System, machine: str, out: Path) -> Path:
     )
     write_environment(prefix, layout, libraries, Path(str(own.locate_file(""))))
     write_own_metadata(layout.site(prefix), own, packages)
-    _write_system_files(program, tree)
-    _write_control(program, system, machine, tree)
-    package = out / f"{program.name}_{headway.__version__}+{system.name}_{machine}.deb"
+    _write_system_files(program, tree, source)
+    _write_control(program, system, machine, tree, source)
+    package = out / f"{program.name}_{source.version}+{system.name}_{machine}.deb"
     _run("dpkg-deb", "--root-owner-group", "-Zxz", "-z3", "--build", str(tree), str(package))
     return package
 
@@ -143,15 +156,15 @@ def _unpacked(program: Program, system: System, machine: str, work: Path) -> Pat
     return folder
 
 
-def _own(work: Path) -> Distribution:
+def _own(work: Path, source: Source) -> Distribution:
     """Our own wheel, unpacked."""
-    source = work / "source"
-    source.mkdir()
-    for path in _sources():
-        target = source / path.relative_to(ROOT)
+    copy = work / "source"
+    copy.mkdir()
+    for path in _sources(source.root):
+        target = copy / path.relative_to(source.root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(source)]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(copy)]
     _run(*command, "--disable-pip-version-check", "--wheel-dir", str(work))
     (wheel,) = work.glob("headway-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -160,34 +173,45 @@ def _own(work: Path) -> Distribution:
     return found
 
 
-def _sources() -> Iterator[Path]:
+def _version(root: Path) -> str:
+    found = re.search(r'(?m)^__version__ = "(.+)"$', (root / "headway" / "__init__.py").read_text())
+    if found is None:
+        sys.exit(f"{root}/headway/__init__.py says no __version__")
+    return found[1]
+
+
+def _sources(root: Path) -> Iterator[Path]:
     """Copied first: pip builds in the tree, and would leave its folders here."""
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        yield ROOT / name
+        yield root / name
     for package in ("headway", "edge_agent", "aggregator", "headway_client", "converter", "headway_simulation"):
         # rglob does not follow the link to the units
-        for path in (*(ROOT / package).rglob("*"), *(ROOT / package / "systemd").glob("*")):
+        for path in (*(root / package).rglob("*"), *(root / package / "systemd").glob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
 
 
-def _write_system_files(program: Program, tree: Path) -> None:
-    """Units, group, folders, the example as configuration, the command in the path."""
+def _write_system_files(program: Program, tree: Path, source: Source) -> None:
+    """Units, group, folders, the example from which the configuration is made, the command in the path."""
     units = tree / "lib" / "systemd" / "system"
     units.mkdir(parents=True)
     for pattern in program.units:
-        for path in sorted((ROOT / "systemd").glob(pattern)):
+        for path in sorted((source.root / "systemd").glob(pattern)):
             text = path.read_text().replace("/opt/headway/", f"{program.prefix}/")
             (units / path.name).write_text(text)
     for kind in ("sysusers", "tmpfiles"):
         folder = tree / "usr" / "lib" / f"{kind}.d"
         folder.mkdir(parents=True)
-        text = (ROOT / "systemd" / f"headway.{kind}").read_text()
+        text = (source.root / "systemd" / f"headway.{kind}").read_text()
         if program.name == "headway-server":
             text = "".join(line for line in text.splitlines(keepends=True) if "/var/spool" not in line)
         (folder / f"{program.name}.conf").write_text(text)
     (tree / "etc" / "headway").mkdir(parents=True)
-    shutil.copy(ROOT / "systemd" / program.example, tree / "etc" / "headway" / program.example)
+    # postinst copies it to /etc/headway: a file that `init` writes must not be dpkg's own, which would ask at upgrades
+    shared = tree / "usr" / "share" / program.name
+    shared.mkdir(parents=True)
+    shutil.copy(source.root / "systemd" / program.example, shared / program.example)
+    (shared / program.example).chmod(0o644)
     (tree / "usr" / "bin").mkdir(parents=True)
     (tree / "usr" / "bin" / program.command).symlink_to(f"{program.prefix}/bin/{program.command}")
     documents = tree / "usr" / "share" / "doc" / program.name
@@ -195,19 +219,18 @@ def _write_system_files(program: Program, tree: Path) -> None:
     shutil.copy(ROOT / "LICENSE", documents / "copyright")
 
 
-def _write_control(program: Program, system: System, machine: str, tree: Path) -> None:
+def _write_control(program: Program, system: System, machine: str, tree: Path, source: Source) -> None:
     kilobytes = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024
     python, following = f"3.{system.python[1]}", f"3.{system.python[1] + 1}"
     folder = tree / "DEBIAN"
     folder.mkdir()
     (folder / "control").write_text(
-        f"Package: {program.name}\nVersion: {headway.__version__}+{system.name}\nArchitecture: {machine}\n"
+        f"Package: {program.name}\nVersion: {source.version}+{system.name}\nArchitecture: {machine}\n"
         f"Maintainer: {MAINTAINER}\nInstalled-Size: {kilobytes}\nSection: science\nPriority: optional\n"
         f"Depends: python3 (>= {python}), python3 (<< {following}), libstdc++6, systemd | systemd-standalone-sysusers, "
         f"{program.depends}\n"
         f"Description: Headway, {program.summary}\n Neural networks that keep learning on small Linux devices.\n"
     )
-    (folder / "conffiles").write_text(f"/etc/headway/{program.example}\n")
     for script in sorted((ROOT / "packaging" / program.name).iterdir()):
         shutil.copy(script, folder / script.name)
         (folder / script.name).chmod(0o755)

@@ -23,6 +23,7 @@ EXIT_CODES = (
     (7, "the disk or the database refused"),
     (8, "a peer sent what does not follow the protocol"),
     (9, "the broker or the server cannot be reached, or refused"),
+    (10, "what is saved was written by a later version; upgrade"),
     (70, "a fault of the program; please report it"),
     (130, "interrupted"),
 )

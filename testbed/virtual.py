@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from testbed.broker import die_with_parent
 from testbed.debian import Debian
@@ -26,7 +27,7 @@ from testbed.debian import Debian
 GUEST = [Path(__file__).with_name(name) for name in ("guest.py", "tables.py")]
 PACKAGES = ("busybox-static", "python3", "openssl", "ca-certificates", "libstdc++6", "libeatmydata1")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net")
-DISK_MB = 64
+CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[a-zA-Z]|c)")
 INIT = """\
 #!/bin/busybox sh
 bb=/bin/busybox
@@ -67,8 +68,20 @@ class AgentEnded(VirtualFailed):
     """The agent in the machine has ended, which nobody asked of it."""
 
 
+class Bootable(Protocol):
+    """What a machine is started from, as files. system: its first disk; writable: or else it is read only."""
+
+    machine: Emulated
+    kernel: Path
+    initial: Path
+    system: Path
+    writable: bool
+
+
 class Image:
     """Kernel, initial disk and system disk of one kind of machine, in a folder."""
+
+    writable = False
 
     def __init__(self, machine: Emulated, folder: Path, agent: Path) -> None:
         """One that lies complete in the folder is taken as it is."""
@@ -78,7 +91,7 @@ class Image:
             return
         tree = folder / "tree"
         shutil.rmtree(tree, ignore_errors=True)
-        Debian("bookworm", (f"linux-image-cloud-{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
+        unpack_kernel(machine, tree)
         _run("dpkg", "-x", str(agent), str(tree))
         for program in GUEST:
             shutil.copy(program, tree / program.name)
@@ -88,10 +101,7 @@ class Image:
             # bookworm's Python: what is compiled here need not be by the slow emulated processor at each start
             places = [str(tree / "usr/lib/python3.11"), str(tree / "opt")]
             _run(sys.executable, "-m", "compileall", "-q", "-s", str(tree), *places)
-        (kernel,) = (tree / "boot").glob("vmlinuz-*")
-        shutil.copy(kernel, self.kernel)
-        release = kernel.name.removeprefix("vmlinuz-")
-        self.initial.write_bytes(gzip.compress(b"".join(_initial(tree, release)), 1))
+        write_kernel(tree, self.kernel, self.initial, INIT)
         for name in ("boot", "lib/modules", "usr/lib/modules"):
             shutil.rmtree(tree / name, ignore_errors=True)
         part = folder / "system.part.img"
@@ -99,6 +109,18 @@ class Image:
         make_disk(part, 600, tree)
         part.rename(self.system)
         shutil.rmtree(tree)
+
+
+def unpack_kernel(machine: Emulated, tree: Path) -> None:
+    """Debian's kernel, and what the machines of these tests run on it, unpacked and never run here."""
+    Debian("bookworm", (f"linux-image-cloud-{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
+
+
+def write_kernel(tree: Path, kernel: Path, initial: Path, script: str) -> None:
+    """The kernel of the tree, and an initial disk whose /init is the script."""
+    (found,) = (tree / "boot").glob("vmlinuz-*")
+    shutil.copy(found, kernel)
+    initial.write_bytes(gzip.compress(b"".join(_initial(tree, found.name.removeprefix("vmlinuz-"), script)), 1))
 
 
 def make_disk(path: Path, size_mb: int, content: Path | None = None) -> None:
@@ -109,14 +131,15 @@ def make_disk(path: Path, size_mb: int, content: Path | None = None) -> None:
 class Virtual:
     """One run of the machine, from power on to `cut` or its own end."""
 
-    def __init__(self, image: Image, disk: Path, words: str = "", *options: str) -> None:
-        """words: for the guest, on the kernel's command line. options: further ones of QEMU."""
+    def __init__(self, image: Bootable, disk: Path | None, words: str = "", *options: str) -> None:
+        """disk: its second one. words: for the guest, on the kernel's command line. options: further ones of QEMU."""
         machine = image.machine
         command = [*machine.command, "-accel", "tcg", "-m", "512", "-smp", "1", "-nographic", "-no-reboot", *options]
         command += ["-kernel", str(image.kernel), "-initrd", str(image.initial)]
         command += ["-append", f"console={machine.console} quiet panic=-1 {words}"]
-        command += ["-drive", f"file={image.system},format=raw,if=virtio,readonly=on"]
-        command += ["-drive", f"file={disk},format=raw,if=virtio,cache=writeback"]
+        kind = "" if image.writable else ",readonly=on"
+        command += ["-drive", f"file={image.system},format=raw,if=virtio{kind}"]
+        command += ["-drive", f"file={disk},format=raw,if=virtio,cache=writeback"] if disk else []
         command += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
         self.said: list[str] = []
         self._news: queue.Queue[str | None] = queue.Queue()
@@ -174,17 +197,19 @@ class Virtual:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.said.append(line.strip())
-            self._news.put(line.strip())
+            # the firmware clears its screen, and the guest's first line may stand behind that
+            said = CONTROL.sub("", line).strip()
+            self.said.append(said)
+            self._news.put(said)
         self._news.put(None)
 
 
-def _initial(tree: Path, release: str) -> Iterator[bytes]:
+def _initial(tree: Path, release: str, script: str) -> Iterator[bytes]:
     """An initial disk (cpio, newc): busybox, the drivers, and a script that mounts both disks."""
     entries: list[tuple[str, int, bytes]] = [(name, 0o040755, b"") for name in ("bin", "modules", "system")]
     entries += [(name, 0o040755, b"") for name in ("dev", "proc", "sys")]
     (busybox,) = [path for path in (tree / "bin/busybox", tree / "usr/bin/busybox") if path.exists()][:1]
-    entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, INIT.encode())]
+    entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, script.encode())]
     for number, module in enumerate(_modules(tree, release)):
         entries.append((f"modules/{number:02}-{module.name}", 0o100644, module.read_bytes()))
     entries.append(("TRAILER!!!", 0, b""))

@@ -104,10 +104,10 @@ class IdentityFiles:
         head = _headline(code_sha256) + f"{JOINED_AT}{url}\n".encode()
         write_private(self.identity, head + key.rstrip() + b"\n" + answer.certificate.encode())
 
-    def write_config(self, answer: JoinAnswer) -> bool:
-        """agent.toml, unless somebody wrote one, which stays as it is; whether what is there names this identity."""
+    def write_config(self, answer: JoinAnswer, *, replace: bool = False) -> bool:
+        """agent.toml, unless somebody wrote one, which stays without `replace`; whether it names this identity."""
         mqtt = MQTT.format(host=answer.host, port=answer.port)
-        if not self.config.exists() or is_untouched(self.config):
+        if replace or not self.config.exists() or is_untouched(self.config):
             text = TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt)
             write_durably(self.config, text.encode(), 0o644)
             return True

@@ -16,9 +16,10 @@ from headway.errors import TransportError
 from headway.joining import JOIN_PATH, JoinCode, JoinRequest
 
 
-def join_fleet(url: str, code_text: str, name: str, config: Path) -> str:
+def join_fleet(url: str, code_text: str, name: str, config: Path, *, replace: bool = False) -> str:
     """Join the fleet of a code, and write what the service needs beside `config`; what to do next, in words.
 
+    replace: a configuration that somebody wrote goes for the one of the fleet.
     Raises ConfigError, TransportError, RemoteError, StoreError.
     """
     code = JoinCode.parse(code_text)
@@ -35,7 +36,7 @@ def join_fleet(url: str, code_text: str, name: str, config: Path) -> str:
     if not repeated:
         files.write_identity(files.made_next_key(), answer, url, code.sha256)
     files.next_key.unlink(missing_ok=True)
-    written = files.write_config(answer)
+    written = files.write_config(answer, replace=replace)
     place = f"this device is {answer.device} in fleet {answer.fleet}; its certificate is in {files.identity}"
     if not written:
         return f"{place}\n{config} was there before and stays; it must say:\n\n{files.settings_of(answer)}"

@@ -46,7 +46,7 @@ def write_first_configuration(config: Path, values: FirstValues, *, replace: boo
         "bundle.path": str(values.bundle.absolute()),
     }
     if values.join is not None:
-        said += join_fleet(*values.join, values.device, config).splitlines()[:1]
+        said += join_fleet(*values.join, values.device, config, replace=replace).splitlines()[:1]
         settings |= _joined_settings(config)
     elif values.broker:
         host, port = _address(values.broker)

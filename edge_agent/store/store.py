@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from headway.errors import StoreError
+from headway.errors import LaterVersionError, StoreError
 
 SCHEMA_VERSION, TAIL_VERSION, SUMS_VERSION = 5, 4, 5
 # what brings the schema from version i to i + 1; never edit one that has shipped
@@ -273,7 +273,8 @@ class SQLiteStore:
         run.execute("PRAGMA busy_timeout=5000")
         found = self._version()
         if found > SCHEMA_VERSION:
-            raise StoreError(f"{self._path} has schema {found}, this agent knows {SCHEMA_VERSION}; upgrade the agent")
+            known = f"this agent knows {SCHEMA_VERSION}"
+            raise LaterVersionError(f"{self._path} has schema {found}, {known}; upgrade the agent")
         for version in range(found, SCHEMA_VERSION):
             run.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[version]} PRAGMA user_version={version + 1}; COMMIT;")
 

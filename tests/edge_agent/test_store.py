@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.store import Changes, MemoryStore, OutboxRow, SQLiteStore, Store
 from edge_agent.store.store import MIGRATIONS, Condition, StoreFailure
-from headway.errors import StoreError
+from headway.errors import LaterVersionError, StoreError
 
 Open = Callable[[], Store]
 
@@ -84,7 +84,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StoreError, match="schema 99, this agent knows 5; upgrade"):
+    with pytest.raises(LaterVersionError, match="schema 99, this agent knows 5; upgrade"):
         SQLiteStore(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_agent.store import DATABASE
 from testbed.booted import Booted
 from testbed.debian import Debian
 from tests.realsystem.packages import package
@@ -71,8 +73,14 @@ class Machine:
 
     def install(self) -> None:
         """Both packages, the broker by our command, the server's services, and the device with a code."""
+        self.install_server()
+        self.booted.run("dpkg", "--install", "/root/agent.deb")
+        self.join()
+        self.booted.run("systemctl", "enable", "--now", AGENT)
+
+    def install_server(self) -> None:
         run = self.booted.run
-        run("dpkg", "--install", "/root/server.deb", "/root/agent.deb")
+        run("dpkg", "--install", "/root/server.deb")
         run("install", "-m", "644", "/root/model.hwb", "/etc/headway/model.hwb")
         (self.tree / CONFIG.lstrip("/")).write_text(SERVER_TOML)
         run("edge-fleet", "broker-config", "/etc/headway-broker", "--name", "localhost", "--config", CONFIG)
@@ -84,11 +92,13 @@ class Machine:
         run("systemctl", "restart", BROKER)
         run("systemctl", "enable", "--now", SERVER, "headway-join-server.service")
         wait_until(lambda: "8884" in run("ss", "-ltn"), "the address at which devices join", self)
-        code = run("edge-fleet", "enroll", "pump-1", "--config", CONFIG).split()[-1]
-        words = ("--bundle", "/etc/headway/model.hwb", "--device", "pump-1")
-        run("edge-agent", "init", *words, "--fleet", "plant", "--join", "https://localhost:8884", "--code", code)
+
+    def join(self, *options: str) -> None:
+        """The device's configuration, with a code of the server."""
+        code = self.booted.run("edge-fleet", "enroll", "pump-1", "--config", CONFIG).split()[-1]
+        words = ("--bundle", "/etc/headway/model.hwb", "--device", "pump-1", "--fleet", "plant", *options)
+        self.booted.run("edge-agent", "init", *words, "--join", "https://localhost:8884", "--code", code)
         self.set("sync", "interval_s", "1.0")
-        run("systemctl", "enable", "--now", AGENT)
 
     def set(self, table: str, key: str, value: str) -> None:
         """Put a setting in force in agent.toml, where it stands as a comment or with another value."""
@@ -116,6 +126,21 @@ class Machine:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.booted.run("edge-agent", "status", "--json", "/etc/headway/agent.toml"))
         return found
+
+    def state(self) -> dict[str, bytes]:
+        """Every file that the agent must not lose, byte for byte."""
+        folder = self.tree / "var" / "lib" / "private" / "edge-agent"
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        # of the running process, not of what was learned
+        return {name: content for name, content in found.items() if not name.endswith((".lock", "-shm", "condition"))}
+
+    def schema(self) -> int:
+        """Of the device's database."""
+        (database,) = (self.tree / "var" / "lib" / "private" / "edge-agent").rglob(DATABASE)
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.close()
+        return int(version)
 
     def labels(self) -> int:
         return int(self.status()["labels"])

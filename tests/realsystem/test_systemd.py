@@ -47,14 +47,6 @@ def _installed(machine: Machine) -> Iterator[Machine]:
         yield machine
 
 
-def state(machine: Machine) -> dict[str, bytes]:
-    """Every file that the agent must not lose, byte for byte."""
-    folder = machine.tree / "var" / "lib" / "private" / "edge-agent"
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    # of the running process, not of what was learned
-    return {name: content for name, content in found.items() if not name.endswith((".lock", "-shm", "condition"))}
-
-
 def restarts(machine: Machine) -> int:
     return int(machine.booted.show(AGENT, "NRestarts"))
 
@@ -157,7 +149,7 @@ def test_the_spool_can_be_elsewhere(machine: Machine) -> None:
     wait_until(lambda: machine.answered("elsewhere", "srv/windows/out"), "the answer elsewhere", machine)
 
 
-def test_an_upgrade_keeps_state_and_configuration(machine: Machine) -> None:
+def test_the_same_package_again_keeps_state_and_configuration(machine: Machine) -> None:
     before, labels = machine.pid(), machine.labels()
     config = (machine.tree / "etc" / "headway" / "agent.toml").read_text()
     machine.booted.run("dpkg", "--install", "/root/agent.deb")
@@ -174,12 +166,12 @@ def test_an_older_agent_refuses_newer_state_in_one_line_and_leaves_it(machine: M
     (known,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version={known + 1}")
     connection.close()
-    before = state(machine)
+    before = machine.state()
     said = machine.booted.run("edge-agent", "run", "/etc/headway/agent.toml", "--once", code=None)
     errors = [line for line in said.splitlines() if "schema" in line]
     assert len(errors) == 1, said
     assert "upgrade the agent" in errors[0]
-    assert state(machine) == before
+    assert machine.state() == before
     connection = sqlite3.connect(database)
     connection.execute(f"PRAGMA user_version={known}")
     connection.close()

@@ -205,6 +205,19 @@ def test_a_device_without_openssl_is_told(site: Site, tmp_path: Path) -> None:
     assert done.stderr == "error: the program openssl is not installed, and makes the key; apt install openssl\n"
 
 
+@pytest.mark.parametrize("before", ['[device]\nid = "pump-5"\n', '[mqtt]\nhost = "elsewhere"\nport = 1883\n'])
+def test_a_configuration_that_is_replaced_names_the_fleets_broker(site: Site, tmp_path: Path, before: str) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(before)
+    said = join_fleet(site.url, site.code("pump-5"), "", config)
+    assert "was there before and stays" in said
+    assert config.read_text() == before
+    join_fleet(site.url, site.code("pump-5"), "", config, replace=True)
+    found = read_config(config).mqtt
+    assert found is not None
+    assert (found.host, found.port) == ("localhost", site.settings.mqtt.port)
+
+
 def test_joining_loads_little() -> None:
     script = "import sys, edge_agent.enrolment; print({'cryptography', 'paho', 'onnxruntime'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
@@ -235,7 +248,7 @@ def test_a_join_that_is_killed_goes_on(site: Site, tmp_path: Path, monkeypatch: 
     device = f"killed-{step}"
     text = site.code(device)
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
