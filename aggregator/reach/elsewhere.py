@@ -25,7 +25,7 @@ from aggregator.operations import (
     described,
 )
 from aggregator.reach.repeating import RepeatingClient
-from aggregator.registry import DeviceView, Overview, Page, Request
+from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow, RegistryRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
@@ -61,6 +61,9 @@ class RemoteFleet:
             after = page["next"]
             if not after or (wanted is not None and len(found) >= wanted):
                 return Page(found, after)
+
+    def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
+        return table_of(self.device_page(request), names)
 
     def device(self, name: str, days_max: int) -> DeviceInFull:
         told = self._client.show_device(name, days=days_max)
