@@ -1,4 +1,4 @@
-"""A list of devices that is made column by column says what one made device by device says, whatever they are called."""
+"""A list of devices that is made column by column says what one made device by device says."""
 
 from __future__ import annotations
 
