@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from aggregator.access import Role
 from aggregator.operations import (
     BundleUse,
+    Commanded,
+    CommandSummary,
     DayPage,
     DayView,
     DeliveryView,
     DeviceDay,
     DeviceInFull,
     GroupView,
+    NotAsked,
     RolloutDeviceView,
     RolloutView,
     SilenceWanted,
@@ -208,6 +211,29 @@ class RemoteFleet:
     def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
         body = {"name": name, "arguments": {**arguments}, "expires": expires}
         return self._client.command_device(device, cast("models.CommandWanted", body))
+
+    def command_many(
+        self, wanted: str, group: str, name: str, arguments: Mapping[str, JsonValue], expires: str
+    ) -> Commanded:
+        body = {"filter": wanted, "group": group, "name": name, "arguments": {**arguments}, "expires": expires}
+        told = self._client.command_devices(cast("models.CommandsWanted", body))
+        problems = [NotAsked(**each) for each in told["problems"]]
+        return Commanded(told["number"], told["devices"], told["refused"], problems)
+
+    def command_summary(self, number: int) -> CommandSummary:
+        told = self._client.show_command(str(number))
+        problems = [NotAsked(**each) for each in told["problems"]]
+        return CommandSummary(**cast("Any", {**told, "problems": problems}))
+
+    def commands_with(self, number: int) -> list[models.DeviceCommand]:
+        found: list[models.DeviceCommand] = []
+        after = ""
+        while True:
+            page = self._client.list_command_devices(str(number), after=after, limit=PAGE)
+            found += page["commands"]
+            after = page["next"]
+            if not after:
+                return found
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         return self._client.list_commands(device)

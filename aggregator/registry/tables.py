@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aggregator.registry.listing import Marks, Page, Request, cursor_behind, marks_of, query_of
-from aggregator.store import ReadableStore
-from aggregator.store.registry_row import Values
+from aggregator.store import ReadableStore, Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from aggregator.store.registry_row import (
     RegistryQuery,
     RegistryRow,
     RegistryTable,
+    Values,
 )
 from aggregator.store.stored import (
     UNKNOWN_DEVICE,
@@ -67,6 +68,7 @@ __all__ = [
     "StoredStatistics",
     "StoredUpdate",
     "ToldStatistics",
+    "Values",
     "sqlite_url",
 ]
 

@@ -64,7 +64,10 @@ class RemoteCommands:
 
     def _do(self, command: Command) -> None:
         wall_s = self._clock.wall_s()
-        if wall_s >= command.deadline_s:
+        done = self._actions.done_before(command)
+        if done is not None:
+            result = CommandResult(command.id, DONE, done, wall_s)
+        elif wall_s >= command.deadline_s:
             result = CommandResult(command.id, EXPIRED, self._actions.obstacle(command), wall_s)
         else:
             try:
