@@ -36,9 +36,15 @@ NO_MARKS = Marks()
 
 def list_devices(fleet: Look, clock: Clock, request: Request, in_json: bool) -> None:
     """``edge-fleet devices``. Raises ConfigError for a filter, a sort or a cursor that is none."""
-    now_s = clock.wall_s()
     # what follows makes a million objects, all of which live until the end: looking through them finds nothing
     gc.disable()
+    try:
+        _list(fleet, clock.wall_s(), request, in_json)
+    finally:
+        gc.enable()
+
+
+def _list(fleet: Look, now_s: float, request: Request, in_json: bool) -> None:
     table = fleet.device_table(request, SHOWN if in_json else (*OF_LINE, *OF_REMARKS), in_json)
     if in_json:
         print("[" + ",\n ".join(_json_rows(table)) + "]")
