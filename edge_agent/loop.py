@@ -118,7 +118,7 @@ class DeviceLoop:
         self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
         self._news = News(config, agent, store, clock, self._publish, trials)
         self._health, self._remote = health, remote
-        actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
+        actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics, installer)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
         self._connected, self._notes = False, notes
         self.next_poll_s = 0.0

@@ -28,6 +28,8 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """The same for text of several lines that this program has put together itself."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text  # the usual case, also of a list of 10,000 devices
     return "\n".join(map(printable, text.split("\n")))
 
 

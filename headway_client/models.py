@@ -124,12 +124,52 @@ class CodeWanted(TypedDict):
     expires: NotRequired[str]
 
 
+class CommandPage(TypedDict):
+    """Commands by device. next: for `after`, empty behind the last."""
+
+    commands: list[DeviceCommand]
+    next: str
+
+
+class CommandSummary(TypedDict):
+    """What became of commands that were asked for together: how many devices are in each state."""
+
+    number: int
+    name: str
+    arguments: dict[str, int | str]
+    who: str
+    created_s: float
+    deadline_s: float
+    devices: int
+    states: dict[str, int]
+    problems: list[NotAsked]
+
+
 class CommandWanted(TypedDict):
     """A command to one device. expires: 30m, 24h or 7d from now; after that it is not begun any more."""
 
     name: str
     arguments: NotRequired[dict[str, int | str]]
     expires: NotRequired[str]
+
+
+class Commanded(TypedDict):
+    """What became of asking many: the number of the first command, 0 without any, and how many devices were asked."""
+
+    number: int
+    devices: int
+    refused: int
+    problems: list[NotAsked]
+
+
+class CommandsWanted(TypedDict):
+    """A command to every device that meets a filter now, or belongs to a group."""
+
+    name: str
+    arguments: NotRequired[dict[str, int | str]]
+    expires: NotRequired[str]
+    filter: NotRequired[str]
+    group: NotRequired[str]
 
 
 class DayPage(TypedDict):
@@ -419,6 +459,13 @@ class NewToken(TypedDict):
     role: str
     created_s: float
     expires_s: float
+
+
+class NotAsked(TypedDict):
+    """A device that was not asked, and why."""
+
+    device: str
+    problem: str
 
 
 class Note(TypedDict):

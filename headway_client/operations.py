@@ -287,6 +287,28 @@ class Client(Connection):
         """What is wanted of a device, what holds there, and why the rest does not."""
         return cast("models.DeviceSettings", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/settings"))
 
+    def command_devices(self, body: models.CommandsWanted, *, key: str = "") -> models.Commanded:
+        """Tell every device that meets a filter, or belongs to a group, to do something, once."""
+        return cast(
+            "models.Commanded",
+            self.ask(method="POST", path="/v1/commands", body=body, headers={"Idempotency-Key": key} if key else None),
+        )
+
+    def show_command(self, number: str) -> models.CommandSummary:
+        """What became of the commands that were asked for together with this one."""
+        return cast("models.CommandSummary", self.ask(method="GET", path=f"/v1/commands/{segment(number)}"))
+
+    def list_command_devices(
+        self, number: str, *, after: str | None = None, limit: int | None = None
+    ) -> models.CommandPage:
+        """The same commands, by device, in pages."""
+        return cast(
+            "models.CommandPage",
+            self.ask(
+                method="GET", path=f"/v1/commands/{segment(number)}/devices", query={"after": after, "limit": limit}
+            ),
+        )
+
     def list_commands(self, device: str) -> list[models.DeviceCommand]:
         """What was asked of a device, the oldest first, and what came of it."""
         return cast(

@@ -124,6 +124,13 @@ class CommandWanted(Body):
     expires: Duration = "1h"
 
 
+class CommandsWanted(CommandWanted):
+    """A command to every device that meets a filter now, or belongs to a group."""
+
+    filter: FilterText = ""
+    group: Annotated[str, StringConstraints(pattern=NAME_OR_NONE_PATTERN)] = ""
+
+
 class CodeWanted(Body):
     """A code for one device, or a reusable one. expires: 30m, 24h or 7d from now."""
 
@@ -310,3 +317,10 @@ class DeviceCommand(BaseModel):
     state_since_s: float
     result: dict[str, Any]
     takes_commands: bool
+
+
+class CommandPage(BaseModel):
+    """Commands by device. next: for `after`, empty behind the last."""
+
+    commands: list[DeviceCommand]
+    next: str

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from headway.errors import ConfigError, StoreError
+from headway.printable import printable
 
 BUSY_TIMEOUT_S = 10.0
 MAGIC = b"SQLite format 3\0"
@@ -35,10 +36,10 @@ def copy_database(database: Path, target: Path) -> int:
     with _refused(database), closing(_open(database)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)  # all pages at once: one state, however much is written meanwhile
         copy.execute("PRAGMA journal_mode = DELETE")
-        # what is said of a damaged database may quote its bytes
-        copy.text_factory = lambda text: text.decode(errors="replace")
-        (problem,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-        if problem != "ok":
+        # as bytes: what is said of a damaged database may quote its own
+        (said,) = copy.execute("SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check(1)").fetchone()
+        if said != b"ok":
+            problem = printable(said.decode(errors="replace"))
             raise StoreError(f"the store {database} is damaged, so no backup was made of it: {problem}")
         row = copy.execute("SELECT value FROM numbers WHERE name = 'schema'").fetchone()
         if row is None:

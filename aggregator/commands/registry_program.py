@@ -25,7 +25,7 @@ def _devices(
     config: Path | None, state_dir: str | None, wanted: str, sort: str, limit: int | None, after: str, as_json: bool
 ) -> None:
     """List the fleet's devices."""
-    from aggregator.commands.devices import list_devices
+    from aggregator.commands.device_list import list_devices
     from aggregator.registry import Request
 
     list_devices(looked_at(config, state_dir), SystemClock(), Request(wanted, sort, after, limit), as_json)

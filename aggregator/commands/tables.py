@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring_ascii
+from math import isfinite
+from typing import Any
 
 from headway.fields import JsonValue, json_line
 from headway.printable import printable, printable_lines
 
+# rich takes a second for so many
+ROWS_RULED_MAX = 1000
 STYLES = {"yes": "green", "no": "dim", "there": "green", "has not reported": "dim", "-": "dim"}
 
 
@@ -18,14 +23,37 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
+def encoded_column(column: Sequence[Any]) -> list[str]:
+    """Each value as `json_line` writes it; quickly, because all of a column are mostly of one kind, and alike."""
+    different = set(column)
+    if len(different) < len(column) // 2:
+        known = {value: json_line(value) for value in different}
+        return [known[value] for value in column]
+    kinds = {*map(type, column)}
+    if kinds == {str}:
+        return [*map(encode_basestring_ascii, column)]
+    # one that is not finite would make the sum so
+    if kinds <= {int, float, type(None)} and isfinite(sum(filter(None, different))):
+        return ["null" if value is None else repr(value) for value in column]
+    return [*map(json_line, column)]
+
+
 def print_json_rows(rows: Sequence[JsonValue]) -> None:
     """A JSON list with each row on a line of its own, which programs may cut up."""
     print("[" + ",\n ".join(map(json_line, rows)) + "]")
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str, right: frozenset[str]) -> None:
-    """Print `rows`, or the `plain` text where the output is not a terminal. right: columns of numbers."""
-    if not sys.stdout.isatty():
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]] | Callable[[], Sequence[Sequence[str]]],
+    plain: str,
+    right: frozenset[str],
+) -> None:
+    """Print `rows`, or the `plain` text where the output is not a terminal, or nobody would wait for so many rules.
+
+    rows: may be a function, which is called for a terminal alone. right: columns of numbers.
+    """
+    if not sys.stdout.isatty() or plain.count("\n") > ROWS_RULED_MAX:
         print(printable_lines(plain))
         return
     from rich import box
@@ -36,7 +64,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], plain: str
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in header:
         table.add_column(name.lower(), justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
+    for row in rows() if callable(rows) else rows:
         # what devices say is text, never markup
         table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
     Console().print(table)

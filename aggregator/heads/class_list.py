@@ -4,11 +4,13 @@ Nothing is refused for a class: reports are stored, acknowledged and summed with
 head's covariance. Only the list that devices get is bounded. A device puts at most its `classes_per_device_max` classes
 with most samples forward; of all that are put forward and have `class_samples_min` samples, those come first that most
 devices know, then those with most samples, then by name. So made-up names of one device push nobody out, and the list
-follows from the stored reports alone, never from the order in which they came.
+follows from the stored reports alone, never from the order in which they came. What is set aside in quarantine puts
+nothing forward until it counts again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from aggregator.policy import Limits
@@ -16,9 +18,19 @@ from headway.maths import Head, Statistics
 
 
 class ClassList:
-    """Counts the classes that devices added. first: the bundle's; classes_max: of the published head."""
+    """Counts the classes that devices added. first: the bundle's; classes_max: of the published head.
 
-    def __init__(self, first: tuple[str, ...], limits: Limits, classes_max: int) -> None:
+    aside: device and epoch of what is in quarantine at the moment.
+    """
+
+    def __init__(
+        self,
+        first: tuple[str, ...],
+        limits: Limits,
+        classes_max: int,
+        aside: Callable[[], frozenset[tuple[str, int]]] = frozenset,
+    ) -> None:
+        self._aside, self._left_out = aside, frozenset[tuple[str, int]]()
         self._first, self._limits, self._classes_max = first, limits, classes_max
         self._bundle = frozenset(first)
         # by device, then epoch: samples of each added class
@@ -58,8 +70,9 @@ class ClassList:
     @property
     def listed(self) -> frozenset[str]:
         """Added classes that are published."""
-        if self._listed is None:
-            self._listed = self._choose()
+        aside = self._aside()
+        if self._listed is None or aside != self._left_out:
+            self._left_out, self._listed = aside, self._choose(aside)
         return self._listed
 
     def published(self, head: Head) -> Head:
@@ -70,13 +83,13 @@ class ClassList:
         classes = tuple(head.classes[i] for i in keep)
         return replace(head, kernel=head.kernel[:, keep], bias=head.bias[keep], classes=classes)
 
-    def _choose(self) -> frozenset[str]:
+    def _choose(self, aside: frozenset[tuple[str, int]]) -> frozenset[str]:
         devices: dict[str, int] = {}
         samples: dict[str, int] = {}
-        for epochs in self._counts.values():
+        for device, epochs in self._counts.items():
             own: dict[str, int] = {}
-            for counts in epochs.values():
-                for name, count in counts.items():
+            for epoch, counts in epochs.items():
+                for name, count in counts.items() if (device, epoch) not in aside else ():
                     own[name] = own.get(name, 0) + count
             forward = sorted(own, key=lambda name: (-own[name], name))[: self._limits.classes_per_device_max]
             for name in forward:

@@ -56,12 +56,13 @@ class HeadPublisher:
         self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         classes = model.training_statistics.classes
-        self.classes = ClassList(classes, policy.limits, min(policy.limits.classes_max, model.classes_max()))
+        source = model.training_statistics
+        contributions = self._contributions = Contributions(source, policy, store, model.solve)
+        most = min(policy.limits.classes_max, model.classes_max())
+        self.classes = ClassList(classes, policy.limits, most, lambda: contributions.quarantined)
         self.told = ToldSum(model.training_statistics, policy, store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
-        source = model.training_statistics
-        self._contributions = Contributions(source, policy, store, model.solve)
         least = policy.prior_device_labels_min
         self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
         self._notes: list[Effect] = [*self.kept.begin()]

@@ -30,7 +30,18 @@ from aggregator.operations.alerts import (
     unsilence_alerts,
 )
 from aggregator.operations.bundles import BundleUse, HandedOut, bundle_use, handed_out
-from aggregator.operations.commands import command_device, list_commands, plain_command, takes_commands
+from aggregator.operations.commands import (
+    Commanded,
+    CommandSummary,
+    NotAsked,
+    command_device,
+    command_devices,
+    command_summary,
+    list_commands,
+    plain_command,
+    takes_commands,
+    together,
+)
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -98,6 +109,8 @@ __all__ = [
     "THERE",
     "BundleUse",
     "Caller",
+    "CommandSummary",
+    "Commanded",
     "DayPage",
     "DayView",
     "DeliveryView",
@@ -107,6 +120,7 @@ __all__ = [
     "HandedOut",
     "HeadView",
     "NewToken",
+    "NotAsked",
     "Operator",
     "RolloutDeviceView",
     "RolloutView",
@@ -124,6 +138,8 @@ __all__ = [
     "change_list",
     "channel_problems",
     "command_device",
+    "command_devices",
+    "command_summary",
     "configure",
     "counted",
     "create_token",
@@ -179,6 +195,7 @@ __all__ = [
     "silence_alerts",
     "tag_devices",
     "takes_commands",
+    "together",
     "token_id",
     "unsilence_alerts",
     "user_row",

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from aggregator.access import Role
 from aggregator.operations import (
     BundleUse,
+    Commanded,
+    CommandSummary,
     DayPage,
     DayView,
     DeliveryView,
     DeviceDay,
     DeviceInFull,
     GroupView,
+    NotAsked,
     RolloutDeviceView,
     RolloutView,
     SilenceWanted,
@@ -25,7 +28,7 @@ from aggregator.operations import (
     described,
 )
 from aggregator.reach.repeating import RepeatingClient
-from aggregator.registry import DeviceView, Overview, Page, Request
+from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow, RegistryRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
@@ -61,6 +64,9 @@ class RemoteFleet:
             after = page["next"]
             if not after or (wanted is not None and len(found) >= wanted):
                 return Page(found, after)
+
+    def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
+        return table_of(self.device_page(request), names)
 
     def device(self, name: str, days_max: int) -> DeviceInFull:
         told = self._client.show_device(name, days=days_max)
@@ -205,6 +211,29 @@ class RemoteFleet:
     def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
         body = {"name": name, "arguments": {**arguments}, "expires": expires}
         return self._client.command_device(device, cast("models.CommandWanted", body))
+
+    def command_many(
+        self, wanted: str, group: str, name: str, arguments: Mapping[str, JsonValue], expires: str
+    ) -> Commanded:
+        body = {"filter": wanted, "group": group, "name": name, "arguments": {**arguments}, "expires": expires}
+        told = self._client.command_devices(cast("models.CommandsWanted", body))
+        problems = [NotAsked(**each) for each in told["problems"]]
+        return Commanded(told["number"], told["devices"], told["refused"], problems)
+
+    def command_summary(self, number: int) -> CommandSummary:
+        told = self._client.show_command(str(number))
+        problems = [NotAsked(**each) for each in told["problems"]]
+        return CommandSummary(**cast("Any", {**told, "problems": problems}))
+
+    def commands_with(self, number: int) -> list[models.DeviceCommand]:
+        found: list[models.DeviceCommand] = []
+        after = ""
+        while True:
+            page = self._client.list_command_devices(str(number), after=after, limit=PAGE)
+            found += page["commands"]
+            after = page["next"]
+            if not after:
+                return found
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         return self._client.list_commands(device)

@@ -13,6 +13,8 @@ from aggregator.config import Settings
 from aggregator.durations import duration_s
 from aggregator.operations import (
     BundleUse,
+    Commanded,
+    CommandSummary,
     DayPage,
     DeliveryView,
     DeviceInFull,
@@ -192,6 +194,24 @@ class LocalFleet:
             return operations.plain_command(row) | {"takes_commands": operations.takes_commands(operator, device)}
 
         return cast("models.DeviceCommand", self._do(ask))
+
+    def command_many(
+        self, wanted: str, group: str, name: str, arguments: Mapping[str, JsonValue], expires: str
+    ) -> Commanded:
+        seconds = duration_s(expires)
+        return self._do(lambda operator: operations.command_devices(operator, wanted, group, name, arguments, seconds))
+
+    def command_summary(self, number: int) -> CommandSummary:
+        return self._see(lambda store: operations.command_summary(store, number))
+
+    def commands_with(self, number: int) -> list[models.DeviceCommand]:
+        def asked(operator: Operator) -> object:
+            return [
+                operations.plain_command(row) | {"takes_commands": operations.takes_commands(operator, row.device)}
+                for row in operations.together(operator.store, number)
+            ]
+
+        return cast("list[models.DeviceCommand]", self._do(asked))
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         def asked(operator: Operator) -> object:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from aggregator.registry import Page, Request, find_page
+from aggregator.registry import DeviceTable, Request, find_table
 
 if TYPE_CHECKING:
     from aggregator.store import ReadableStore, RefusalRow
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class Look(Protocol):
     """What the list of devices asks of a fleet, wherever it is. Raises ConfigError, StoreError, TransportError."""
 
-    def device_page(self, request: Request) -> Page: ...
+    def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
+        """These columns of the devices. texts: with tags, attributes and notes."""
+        ...
 
     def refusals(self) -> list[RefusalRow]: ...
 
@@ -31,9 +33,9 @@ class LocalLook:
     def _store(self) -> ReadableStore:
         return self._open_store()
 
-    def device_page(self, request: Request) -> Page:
+    def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
         with self._store.reading():
-            return find_page(self._store, request, self._clock.wall_s())
+            return find_table(self._store, request, names, self._clock.wall_s(), texts)
 
     def refusals(self) -> list[RefusalRow]:
         with self._store.reading():

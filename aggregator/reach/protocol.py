@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from aggregator.access import Role
 from aggregator.operations import (
     BundleUse,
+    Commanded,
+    CommandSummary,
     DayPage,
     DeliveryView,
     DeviceInFull,
@@ -127,6 +129,18 @@ class Fleet(Protocol):
 
     def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
         """Ask a device for something. expires: as people write it, 24h."""
+        ...
+
+    def command_many(
+        self, wanted: str, group: str, name: str, arguments: Mapping[str, JsonValue], expires: str
+    ) -> Commanded:
+        """Ask every device that meets a filter, or belongs to a group."""
+        ...
+
+    def command_summary(self, number: int) -> CommandSummary: ...
+
+    def commands_with(self, number: int) -> list[models.DeviceCommand]:
+        """Those that were asked for together with the one of this number, by device."""
         ...
 
     def commands(self, device: str) -> list[models.DeviceCommand]:

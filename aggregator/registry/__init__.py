@@ -15,6 +15,7 @@ from aggregator.registry.happenings import COUNTED, DRIFT, GATE, REASONS, REFUSE
 from aggregator.registry.listing import (
     SHOWN,
     DeviceView,
+    Marks,
     Page,
     Request,
     as_plain,
@@ -27,6 +28,7 @@ from aggregator.registry.listing import (
 )
 from aggregator.registry.overviews import LABELS_MIN, Overview, overview
 from aggregator.registry.properties import set_note, set_tags
+from aggregator.registry.tables import DeviceTable, find_table, table_of
 from aggregator.registry.vocabulary import VOCABULARY
 
 __all__ = [
@@ -38,8 +40,10 @@ __all__ = [
     "REFUSED",
     "SHOWN",
     "VOCABULARY",
+    "DeviceTable",
     "DeviceView",
     "GroupKind",
+    "Marks",
     "Overview",
     "Page",
     "Request",
@@ -51,6 +55,7 @@ __all__ = [
     "device_names",
     "device_view",
     "find_page",
+    "find_table",
     "group_kind",
     "group_size",
     "groups_of",
@@ -62,4 +67,5 @@ __all__ = [
     "resolved",
     "set_note",
     "set_tags",
+    "table_of",
 ]

@@ -51,6 +51,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What people, and the service, put on a device. quarantined: as in `DeviceView`."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    quarantined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceView:
     """A device as people see it. quarantined: why what it reported does not count; empty when it counts."""
 
@@ -80,18 +90,23 @@ def list_page(store: Store, request: Request, now_s: float, marks: bool = True) 
 
 def find_page(store: ReadableStore, request: Request, now_s: float, marks: bool = True) -> Page:
     """The same of a store in which every device has its row, within `reading`."""
+    query, column = query_of(store, request)
+    rows = store.registry.find(query, now_s)
+    cursor = ""
+    if request.count_max is not None and len(rows) > request.count_max:
+        rows = rows[: request.count_max]
+        cursor = cursor_behind(request, getattr(rows[-1], column), rows[-1].device)
+    return Page(_views(store, rows, marks), cursor)
+
+
+def query_of(store: ReadableStore, request: Request) -> tuple[RegistryQuery, str]:
+    """What a request asks of the registry, one row more than wanted, and the column that orders the rows."""
     condition = resolved(store, request.filter) if request.filter else None
     sort, descending = _sorting(request.sort)
     after = _read_cursor(request.after, request.sort) if request.after else None
     count_max = None if request.count_max is None else request.count_max + 1
-    rows = store.registry.find(RegistryQuery(condition, sort, descending, after, count_max), now_s)
-    more = request.count_max is not None and len(rows) > request.count_max
-    rows = rows[: request.count_max]
-    cursor = ""
-    if more:
-        column = "device" if sort is None else sort.columns[0]
-        cursor = _cursor(request.sort, getattr(rows[-1], column), rows[-1].device)
-    return Page(_views(store, rows, marks), cursor)
+    column = "device" if sort is None else sort.columns[0]
+    return RegistryQuery(condition, sort, descending, after, count_max), column
 
 
 def device_names(store: Store, request: Request, now_s: float) -> list[str]:
@@ -136,30 +151,46 @@ def as_plain(view: DeviceView) -> dict[str, JsonValue]:
     return row | {"tags": {**view.tags}, "attributes": {**view.attributes}, "note": view.note}
 
 
-def _views(store: ReadableStore, rows: Sequence[RegistryRow], marks: bool) -> list[DeviceView]:
+def marks_of(store: ReadableStore, devices: Sequence[str], texts: bool = True) -> dict[str, Marks]:
+    """Of those that have any. texts: with tags, attributes and notes. Within `reading`."""
     properties: dict[str, list[PropertyRow]] = {}
-    for text in _of(store, rows) if marks else ():
+    for text in _of(store, devices) if texts else ():
         properties.setdefault(text.device, []).append(text)
     aside: dict[str, list[QuarantineRow]] = {}
     for report in store.rows(QUARANTINED).all():
         aside.setdefault(report.device, []).append(report)
-    return [_view(row, properties.get(row.device, []), aside.get(row.device, [])) for row in rows]
+    named = {*properties, *aside}
+    return {name: _marks(properties.get(name, []), aside.get(name, [])) for name in devices if name in named}
 
 
-def _of(store: ReadableStore, rows: Sequence[RegistryRow]) -> Iterable[PropertyRow]:
+def cursor_behind(request: Request, value: JsonValue, device: str) -> str:
+    """For `Request.after`. value: of the last device in the column that orders the list."""
+    return base64.urlsafe_b64encode(canonical_json([request.sort, value, device])).decode().rstrip("=")
+
+
+def _views(store: ReadableStore, rows: Sequence[RegistryRow], texts: bool) -> list[DeviceView]:
+    found = marks_of(store, [row.device for row in rows], texts)
+    return [_view(row, found.get(row.device)) for row in rows]
+
+
+def _of(store: ReadableStore, devices: Sequence[str]) -> Iterable[PropertyRow]:
     kept = store.rows(PROPERTIES)
-    if len(rows) > ASKED_ONE_BY_ONE_MAX:
+    if len(devices) > ASKED_ONE_BY_ONE_MAX:
         return kept.all()
-    return [text for row in rows for text in kept.all(row.device)]
+    return [text for device in devices for text in kept.all(device)]
 
 
-def _view(row: RegistryRow, properties: Sequence[PropertyRow], aside: Sequence[QuarantineRow]) -> DeviceView:
-    if not properties and not aside:
+def _view(row: RegistryRow, marks: Marks | None) -> DeviceView:
+    if marks is None:
         return DeviceView(row)
+    return DeviceView(row, marks.tags, marks.attributes, marks.note, marks.quarantined)
+
+
+def _marks(properties: Sequence[PropertyRow], aside: Sequence[QuarantineRow]) -> Marks:
     tags = {text.name: text.value for text in properties if text.family == TAG}
     attributes = {text.name: text.value for text in properties if text.family not in (TAG, NOTE)}
     note = "".join(text.value for text in properties if text.family == NOTE)
-    return DeviceView(row, tags, attributes, note, "; ".join(dict.fromkeys(report.problem for report in aside)))
+    return Marks(tags, attributes, note, "; ".join(dict.fromkeys(report.problem for report in aside)))
 
 
 def _sorting(sort: str) -> tuple[Field | None, bool]:
@@ -171,10 +202,6 @@ def _sorting(sort: str) -> tuple[Field | None, bool]:
         raise ConfigError(f"devices cannot be sorted by {name!r}{nearest(name, tuple(VOCABULARY.fields))}")
     found = VOCABULARY.fields[name]
     return found, sort.startswith("-") != (found.quantity is Quantity.DURATION)
-
-
-def _cursor(sort: str, value: JsonValue, device: str) -> str:
-    return base64.urlsafe_b64encode(canonical_json([sort, value, device])).decode().rstrip("=")
 
 
 def _read_cursor(text: str, sort: str) -> tuple[str | float | None, str]:

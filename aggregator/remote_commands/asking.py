@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from aggregator.remote_commands.states import ASKED, OPEN
 from aggregator.store import Store
@@ -27,8 +29,20 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[type, bool]]] = {
     "undo-label": {"window": (str, True)},
     "skip-window": {"window": (str, True)},
     "restart": {},
+    "roll-back": {"release": (int, False)},
     "diagnostics": {},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is asked, by whom, and when. now_s: wall clock; seconds: within which it must begin."""
+
+    name: str
+    arguments: Mapping[str, JsonValue]
+    who: str
+    now_s: float
+    seconds: float
 
 
 def ask(
@@ -38,25 +52,61 @@ def ask(
 
     Raises ConfigError for a command that nobody knows, arguments that do not fit, or too many open ones.
     """
-    if not 0 < seconds <= SECONDS_MAX:
-        raise ConfigError(f"a deadline must be within {SECONDS_MAX / 86_400:g} days, got {seconds:g} s")
-    _check(name, arguments)
-    supported = supported_by(store, device)
-    if supported is not None and name not in supported:
-        raise ConfigError(f"{device} knows no command {name!r}; it can do: {', '.join(supported)}")
-    if sum(row.state in OPEN for row in store.rows(DEVICE_COMMANDS).all(device)) >= COMMANDS_MAX:
-        raise ConfigError(
-            f"{COMMANDS_MAX} commands wait for {device} already; `edge-fleet commands {device}` shows them"
-        )
-    number = store.number(COUNT) + 1
+    rows, problems = ask_many(store, [device], Asking(name, arguments, who, now_s, seconds))
+    if problems:
+        raise ConfigError(f"{problems[device]}; `edge-fleet commands {device}` shows what it was asked")
+    return rows[0]
+
+
+def ask_many(store: Store, devices: Sequence[str], asking: Asking) -> tuple[list[CommandRow], dict[str, str]]:
+    """Ask each of several devices, under an id of its own; also why others of them cannot be asked. In a transaction.
+
+    Raises ConfigError for a command that nobody knows, or arguments that do not fit.
+    """
+    if not 0 < asking.seconds <= SECONDS_MAX:
+        raise ConfigError(f"a deadline must be within {SECONDS_MAX / 86_400:g} days, got {asking.seconds:g} s")
+    _check(asking.name, asking.arguments)
+    problems = _problems(store, devices, asking.name)
+    number, text = store.number(COUNT), canonical_json(dict(asking.arguments)).decode()
+    rows = []
+    for device in devices:
+        if device not in problems:
+            number += 1
+            # not counted but drawn: a store that was set back must not use an id again that a device remembers
+            rows.append(CommandRow(
+                device, secrets.token_hex(ID_BYTES), number, asking.name, text, asking.who, asking.now_s,
+                asking.now_s + asking.seconds, ASKED, "{}", asking.now_s,
+            ))  # fmt: skip
     store.put_number(COUNT, number)
-    text = canonical_json(dict(arguments)).decode()
-    # not counted but drawn: a store that was set back must not use an id again that a device remembers
-    row = CommandRow(
-        device, secrets.token_hex(ID_BYTES), number, name, text, who, now_s, now_s + seconds, ASKED, "{}", now_s
-    )
-    store.rows(DEVICE_COMMANDS).put(row)
-    return row
+    store.rows(DEVICE_COMMANDS).put_all(rows)
+    return rows, problems
+
+
+def asked_together(store: Store, number: int) -> list[CommandRow]:
+    """The commands that were asked for with the one of this number, by device; none where it is not kept any more."""
+    rows = store.rows(DEVICE_COMMANDS)
+    for row in rows.where(number=number):
+        alike = rows.where(
+            created_s=row.created_s, name=row.name, who=row.who, deadline_s=row.deadline_s, arguments=row.arguments
+        )
+        return sorted(alike, key=lambda one: one.device)
+    return []
+
+
+def _problems(store: Store, devices: Sequence[str], name: str) -> dict[str, str]:
+    """Why devices cannot be asked, by their names."""
+    rows, one = store.rows(DEVICE_COMMANDS), devices[0] if len(devices) == 1 else ""
+    told = store.rows(SUPPORTED_COMMANDS).all(*([one] if one else []))
+    supported = {row.device: tuple(json.loads(row.names)) for row in told}
+    found = rows.all(one) if one else [row for state in OPEN for row in rows.where(state=state)]
+    waiting = Counter(row.device for row in found if row.state in OPEN)
+    problems = {}
+    for device in devices:
+        if device in supported and name not in supported[device]:
+            problems[device] = f"{device} knows no command {name!r}; it can do: {', '.join(supported[device])}"
+        elif waiting[device] >= COMMANDS_MAX:
+            problems[device] = f"{COMMANDS_MAX} commands wait for {device} already"
+    return problems
 
 
 def commands_of(store: Store, device: str) -> list[CommandRow]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aggregator.effects import Effect, Instant
-from aggregator.remote_commands.asking import commands_of, supported_by
+from aggregator.remote_commands.asking import COUNT, commands_of
 from aggregator.remote_commands.states import ASKED, OPEN, SENT
 from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
@@ -22,6 +22,8 @@ from headway.wire import EXPIRED, FAILED, Command, CommandResult, CommandResults
 
 # commands of a device that are kept once they have ended, the newest
 ENDED_MAX = 50
+# commands that go out, or end, in one turn: the service does other things, too
+AT_ONCE_MAX = 500
 SILENT = "no answer came before the deadline; should one come later, it is shown in place of this"
 NEVER_SENT = "the device was not sent it: its edge-agent is older and takes no commands, or was not here since"
 
@@ -36,6 +38,8 @@ class RemoteCommands:
         self._fleet, self._store, self._admit = fleet, store, admit
         # devices whose list is to go out
         self._changed: dict[str, None] = {}
+        # how many commands had been asked for at the last look, and when the next one is due at the latest
+        self._looked_at, self._look_s = -1, 0.0
 
     def on_results(self, device: str, payload: bytes, now: Instant) -> None:
         """A device tells what it can do and what became of commands. Raises RemoteError."""
@@ -45,28 +49,39 @@ class RemoteCommands:
         known = self._store.rows(SUPPORTED_COMMANDS).get(device)
         if known is None or known.names != names:
             self._store.rows(SUPPORTED_COMMANDS).put(SupportedCommandsRow(device, names))
+            self._look_s = now.wall_s
         for result in told.results:
             self._take(device, result, now)
         if told.results:
             self._changed[device] = None  # what is no longer listed has arrived
 
     def tick(self, now: Instant) -> list[Effect]:
-        """Whatever was asked for, and whatever has come to its deadline."""
+        """Whatever was asked for, and whatever has come to its deadline; of many, some with each call."""
+        count = self._store.number(COUNT)
+        if count == self._looked_at and now.wall_s < self._look_s:
+            return self.take()
         rows = [row for state in OPEN for row in self._store.rows(DEVICE_COMMANDS).where(state=state)]
-        for row in sorted(rows, key=lambda row: row.number):
-            if now.wall_s >= row.deadline_s:
-                why = SILENT if row.state == SENT else NEVER_SENT
-                self._put(row, EXPIRED, canonical_json({"problem": why}).decode(), now)
-                continue
-            supported = supported_by(self._store, row.device)
-            if row.state != ASKED or supported is None:
-                continue
-            if row.name in supported:
-                self._put(row, SENT, "{}", now)
-            else:
-                detail = {"problem": f"the device knows no command {row.name}"}
-                self._put(row, FAILED, canonical_json(detail).decode(), now)
+        told = self._store.rows(SUPPORTED_COMMANDS).all() if rows else []
+        supported = {row.device: json.loads(row.names) for row in told}
+        due = [row for row in rows if now.wall_s >= row.deadline_s or (row.state == ASKED and row.device in supported)]
+        for row in sorted(due, key=lambda row: row.number)[:AT_ONCE_MAX]:
+            self._move(row, row.name in supported.get(row.device, ()), now)
+        self._looked_at = count
+        # those that wait are looked at again when the first of them ends; what is left of many, with the next call
+        later = [row.deadline_s for row in rows if row.deadline_s > now.wall_s]
+        self._look_s = now.wall_s if len(due) > AT_ONCE_MAX else min(later, default=float("inf"))
         return self.take()
+
+    def _move(self, row: CommandRow, known: bool, now: Instant) -> None:
+        """known: the device can do it."""
+        if now.wall_s >= row.deadline_s:
+            why = SILENT if row.state == SENT else NEVER_SENT
+            self._put(row, EXPIRED, canonical_json({"problem": why}).decode(), now)
+        elif known:
+            self._put(row, SENT, "{}", now)
+        else:
+            detail = {"problem": f"the device knows no command {row.name}"}
+            self._put(row, FAILED, canonical_json(detail).decode(), now)
 
     def again(self) -> None:
         """The broker may have lost what it retained."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aggregator.rollouts.plan import Plan
 from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
@@ -16,11 +16,13 @@ DEVICES_TIMED_MIN = 3
 @dataclass(frozen=True, slots=True)
 class RolloutDevices:
     """The devices of a rollout at one moment, in the order in which they begin; said: of all devices of the fleet;
-    silent: those that have said nothing for long."""
+    silent: those that have said nothing for long, and since their stage began; gone: nothing since `gone_since_s`."""
 
     rows: list[RolloutDeviceRow]
     said: dict[str, Said]
     silent: set[str]
+    gone: set[str] = field(default_factory=set)
+    gone_since_s: float = float("-inf")
 
     @property
     def silent_count(self) -> int:
@@ -29,8 +31,12 @@ class RolloutDevices:
         return sum(row.device in self.silent and row.state not in decided for row in self.rows)
 
     def free(self, plan: Plan) -> int:
-        """How many more may load or switch."""
-        return plan.max_at_once - sum(row.state in BUSY for row in self.rows)
+        """How many more may load or switch. Who was told to and has been gone for long holds nobody up; what became of
+        it stays unknown, and it counts again when it comes back."""
+        return plan.max_at_once - sum(row.state in BUSY and not self._is_gone(row) for row in self.rows)
+
+    def _is_gone(self, row: RolloutDeviceRow) -> bool:
+        return row.device in self.gone and row.since_s < self.gone_since_s
 
     def verdict(self, stage: int, criteria: Criteria) -> Verdict:
         """On the trials of a stage, those of the stages before included where it has too few devices of its own: frozen

@@ -44,7 +44,8 @@ INTERVAL_S = 1.0
 # a fleet of 10,000 is looked at every ten seconds
 DEVICES_PER_S = 1000
 # a device that has said nothing since its stage began to switch, nor for so long, is unknown: it never counts as
-# success, and no longer holds the stage once this share of the devices answered
+# success, and no longer holds the stage once this share of the devices answered. Nor does one that has said nothing for
+# so long since it was told to load or switch hold one of the places of `max_at_once`
 SILENT_S, ANSWERED_SHARE_MIN = 3600.0, 0.8
 NOBODY = "_rollouts"
 
@@ -157,7 +158,9 @@ class Rollouts:
         told = {row.device: row for row in self._store.rows(TRIALS).all()}
         silent_since_s = min(rollout.phase_since_s, now.wall_s - SILENT_S)
         silent = {name for name, row in known.items() if row.last_seen_s < silent_since_s}
-        fleet = RolloutDevices([], {name: Said.of(row, told.get(name), rollout) for name, row in known.items()}, silent)
+        gone = {name for name, row in known.items() if row.last_seen_s < now.wall_s - SILENT_S}
+        said = {name: Said.of(row, told.get(name), rollout) for name, row in known.items()}
+        fleet = RolloutDevices([], said, silent, gone, now.wall_s - SILENT_S)
         try:
             joined = self._joined(rollout, plan, known, now)
         except ConfigError as error:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 from aggregator.store.location import BUSY_TIMEOUT_MS
+from headway.ports import Clock, SystemClock
 
 # advisory locks of PostgreSQL, by number: who writes, and who serves
 TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
 
 # execution option of a transaction that only reads
 READING = "headway_reading"
+# of SQLite, without what says more
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+LOCKED_PAUSE_S = 0.02
 # how soon either end of a connection to PostgreSQL notices that the other is gone without a word
 SILENCE_S = 6
 CLIENT_NOTICES = {
@@ -46,8 +52,22 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     # the driver's own transaction handling commits behind our back; we begin explicitly instead
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_the_log(connection, SystemClock())
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _use_the_log(connection: Any, clock: Clock) -> None:
+    """Write-ahead logging. The first program to open a database switches it on, and those that start meanwhile are
+    refused at once, whatever the busy timeout: they try again for as long as it lasts."""
+    deadline_s = clock.monotonic_s() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in LOCKED or clock.monotonic_s() >= deadline_s:
+                raise
+            time.sleep(LOCKED_PAUSE_S)
 
 
 def _notice_silence(connection: Any, _: object) -> None:
@@ -88,4 +108,7 @@ def size_bytes(run: Callable[[Any], Any], dialect: str) -> int:
 def reason_of(error: Exception) -> str:
     """What the database said, on one line."""
     cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF in LOCKED:
+        seconds = BUSY_TIMEOUT_MS // 1000
+        return f"another program has kept it locked for {seconds} s ({cause}); look which one hangs, then start again"
     return " ".join(str(cause).split())[:200]

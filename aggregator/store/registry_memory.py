@@ -67,6 +67,9 @@ class MemoryRegistry:
             found = [row for row in found if _is_behind(row, column, query)]
         return found[: query.count_max]
 
+    def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
+        return [tuple(getattr(row, name) for name in names) for row in self.find(query, now_s)]
+
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         return [tuple(getattr(row, name) for name in names) for row in self._meeting(condition, now_s)]
 

@@ -109,6 +109,10 @@ class ReadableRegistry(Protocol):
         """now_s: wall clock, for durations."""
         ...
 
+    def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
+        """These columns of the same rows."""
+        ...
+
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         """These columns alone, of each device that meets the condition, in no order."""
         ...

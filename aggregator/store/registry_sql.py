@@ -35,8 +35,8 @@ class Statement:
     now_s: float
     values: dict[str, str | float] = field(default_factory=dict)
 
-    def find(self, query: RegistryQuery) -> str:
-        """Rows with every column, in the order of `COLUMNS`."""
+    def find(self, query: RegistryQuery, names: Sequence[str] = COLUMNS) -> str:
+        """Rows with these columns, in the order that the query asks for."""
         wanted = [] if query.condition is None else [self.clause(query.condition)]
         if query.after is not None:
             wanted.append(self._behind(query))
@@ -44,7 +44,7 @@ class Statement:
         column = "device" if query.sort is None else query.sort.columns[0]
         order = f"device{descends}" if column == "device" else f"{column} IS NULL, {column}{descends}, device"
         limit = "" if query.count_max is None else f" LIMIT {int(query.count_max)}"
-        return f"{self.select(COLUMNS)}{_where(wanted)} ORDER BY {order}{limit}"
+        return f"{self.select(names)}{_where(wanted)} ORDER BY {order}{limit}"
 
     def columns(self, names: Sequence[str], condition: Condition | None) -> str:
         """These columns, of each device that meets the condition."""

@@ -57,6 +57,10 @@ class SqlRegistry:
         statement = Statement(self._dialect, now_s)
         return [RegistryRow(*row) for row in self._ask(statement, statement.find(query))]
 
+    def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
+        statement = Statement(self._dialect, now_s)
+        return self._ask(statement, statement.find(query, names)).all()  # type: ignore[no-any-return]
+
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         statement = Statement(self._dialect, now_s)
         # a row of SQLAlchemy is a tuple

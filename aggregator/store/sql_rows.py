@@ -61,13 +61,14 @@ def put(run: Run, table: Table, values: dict[str, Any]) -> None:
 
 
 def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """The same for many rows at once, of a table whose key is one column; of each key the last row counts."""
-    (key,) = table.primary_key
-    newest = {row[key.name]: row for row in rows}
+    """The same for many rows at once; of each key the last row counts."""
+    key = [*table.primary_key]
+    newest = {tuple(row[column.name] for column in key): row for row in rows}
     names = list(newest)
     for start in range(0, len(names), ROWS_AT_ONCE):
         some = names[start : start + ROWS_AT_ONCE]
-        run(delete(table).where(key.in_(some)))
+        there = key[0].in_([name for (name,) in some]) if len(key) == 1 else tuple_(*key).in_(some)
+        run(delete(table).where(there))
         run(insert(table), [newest[name] for name in some])
 
 
@@ -86,10 +87,6 @@ class SqlRows(Generic[Row]):
         put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
 
     def put_all(self, rows: Sequence[Row]) -> None:
-        if len(self._key) > 1:
-            for row in rows:
-                self.put(row)
-            return
         put_all(self._run, self._table, [asdict(row) for row in rows])  # type: ignore[call-overload]
 
     def remove(self, *leading: Value) -> int:

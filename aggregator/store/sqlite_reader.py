@@ -88,6 +88,10 @@ class _Registry:
         statement = Statement(DIALECT, now_s)
         return [RegistryRow(*row) for row in self._ask(statement, statement.find(query))]
 
+    def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
+        statement = Statement(DIALECT, now_s)
+        return self._ask(statement, statement.find(query, names)).fetchall()
+
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         statement = Statement(DIALECT, now_s)
         return self._ask(statement, statement.columns(names, condition)).fetchall()

@@ -18,6 +18,7 @@ from pathlib import Path
 from edge_agent.delivery.ports import DeliveryEvent, Examined, SelfTest, Trials
 from edge_agent.delivery.slots import Slots
 from edge_agent.delivery_settings import DeliverySettings
+from headway.errors import DataError
 from headway.fields import JsonValue
 from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
 
@@ -111,6 +112,26 @@ class Installer:
         self._slots.begin(desired)
         self._wanted, self._offset, self._attempts, self._refusal = desired, 0, 0, ""
         self._note("delivery-started", desired, size=desired.size)
+
+    def roll_back(self, command_id: str, release: int | None) -> int:
+        """Back to the bundle before, because a command says so, once for each command; the release that ran.
+
+        release: that must run now; None: whichever does. Raises DataError where there is nothing to go back to.
+        """
+        before = self.rolled_back_by(command_id)
+        if before is not None:
+            return before
+        if release not in (None, self._release):
+            raise DataError(f"release {self._release} runs here, not {release}")
+        problem = self._slots.go_back_by_command(command_id, self._release, *self._counted())
+        if problem:
+            raise DataError(f"release {self._release} cannot be rolled back: {problem}")
+        self.restart = True
+        return self._release
+
+    def rolled_back_by(self, command_id: str) -> int | None:
+        """The release from which a command led back, also before a power cut; None where it has not."""
+        return self._slots.rolled_back_by(command_id)
 
     def received(self, payload: bytes, now_s: float) -> None:
         """A range of the file. Raises RemoteError on a damaged one, StoreError when it cannot be written."""

@@ -25,6 +25,7 @@ from headway.wire import Desired
 FACTORY = "factory"
 SLOTS = ("a", "b")
 REFUSED_MAX = 16
+BY_COMMAND = " was rolled back by command "
 HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -265,6 +266,21 @@ class Slots:
         self._write(replace(pointer, boot=boot, consumed=consumed))
         self.roll_back(reason)
         return ""
+
+    def go_back_by_command(self, command_id: str, release: int, boot: int, consumed: int) -> str:
+        """The same because a command says so. release: that runs now."""
+        return self.go_back(f"release {release}{BY_COMMAND}{command_id}", boot, consumed)
+
+    def rolled_back_by(self, command_id: str) -> int | None:
+        """The release from which a command led back; None where it has not.
+
+        The write that switches remembers the command, so that there is no moment at which only one of both is saved.
+        """
+        for reason in self.pointer.refused.values():
+            release, by, found = reason.removeprefix("release ").partition(BY_COMMAND)
+            if by and found == command_id and release.isdecimal():
+                return int(release)
+        return None
 
     def roll_back_reported(self) -> None:
         """People know of the roll-back now."""

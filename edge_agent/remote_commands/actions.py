@@ -5,11 +5,12 @@ Nothing here commits: the result and the effect are saved together (remote_comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from edge_agent.agent import Agent
+from edge_agent.delivery import Installer
 from edge_agent.effects import LabelCounts
 from edge_agent.training import Training
 from headway.class_changes import ClassChanges
@@ -26,16 +27,26 @@ Detail = dict[str, JsonValue]
 
 
 class Actions:
-    """Of one device. sync: sends what else there is to tell; diagnose: tells of the device, in bounded bytes."""
+    """Of one device. sync: sends what else there is to tell; diagnose: tells of the device, in bounded bytes.
+
+    installer: goes back to the bundle before; None: bundles do not come over the network here.
+    """
 
     def __init__(
-        self, clock: Clock, agent: Agent, training: Training, sync: Callable[[], None], diagnose: Callable[[], Detail]
+        self,
+        clock: Clock,
+        agent: Agent,
+        training: Training,
+        sync: Callable[[], None],
+        diagnose: Callable[[], Detail],
+        installer: Installer | None = None,
     ) -> None:
+        self._installer = installer
         self._clock, self._agent, self._training = clock, agent, training
         self._sync, self._diagnose = sync, diagnose
         # labels that were learned when a training that goes on was asked for, by the command's id
         self._began_at: dict[str, int] = {}
-        self._known: Mapping[str, Callable[[Command, Fields], Detail | None]] = {
+        self._known: dict[str, Callable[[Command, Fields], Detail | None]] = {
             "sync-now": self._sync_now,
             "train-now": self._train_now,
             "ask-for-labels": self._ask_for_labels,
@@ -43,8 +54,11 @@ class Actions:
             "undo-label": self._undo_label,
             "skip-window": self._skip_window,
             "restart": self._restart,
+            "roll-back": self._roll_back,
             "diagnostics": self._diagnostics,
         }
+        if installer is None:
+            del self._known["roll-back"]
         self.restart = False
 
     @property
@@ -59,6 +73,13 @@ class Actions:
             raise DataError(f"this device knows no command {command.name!r}{nearest(command.name, self.names)}")
         fields = Fields(command.arguments, f"command {command.name}", DataError)
         return action(command, fields)
+
+    def done_before(self, command: Command) -> Detail | None:
+        """What came of a command whose effect was saved before its result could be; None where it was not done."""
+        if command.name != "roll-back" or self._installer is None:
+            return None
+        release = self._installer.rolled_back_by(command.id)
+        return None if release is None else {"release": release}
 
     def obstacle(self, command: Command) -> Detail:
         """Why a command was not done in time."""
@@ -138,6 +159,16 @@ class Actions:
         fields.finish()
         self.restart = True
         return {}
+
+    def _roll_back(self, command: Command, fields: Fields) -> Detail:
+        """The bundle that runs is not tried again on this device, as after a trial that failed."""
+        release = fields.integer("release", low=0) if fields.has("release") else None
+        fields.finish()
+        if self._installer is None:
+            raise DataError("no bundle comes over the network here, so there is none to go back to")
+        found = self._installer.roll_back(command.id, release)
+        self.restart = True
+        return {"release": found}
 
     def _diagnostics(self, command: Command, fields: Fields) -> Detail:
         fields.finish()

@@ -39,17 +39,18 @@ class RemoteCommands:
         self._actions, self._publish, self._resend_s = actions, publish, resend_s
         self._listed: tuple[Command, ...] = ()
         self._told = b""
+        self._told_ids: frozenset[str] = frozenset()
         self._told_at_s = float("-inf")
         self.restart = False
 
     def receive(self, payload: bytes) -> None:
         """All commands whose results the aggregator does not have; empty: none. Raises RemoteError."""
         self._listed = Commands.decode(payload).commands if payload else ()
-        self._agent.command_log.keep({command.id for command in self._listed})
+        self._agent.command_log.keep({command.id for command in self._listed}, self._told_ids)
 
     def reconnected(self) -> None:
         """What was in flight may be lost."""
-        self._told = b""
+        self._told, self._told_ids = b"", frozenset()
 
     def turn(self, connected: bool, on_trial: bool) -> None:
         """Do what is listed, tell what came of it. on_trial: a new bundle, or settings, which a restart would end."""
@@ -64,7 +65,10 @@ class RemoteCommands:
 
     def _do(self, command: Command) -> None:
         wall_s = self._clock.wall_s()
-        if wall_s >= command.deadline_s:
+        done = self._actions.done_before(command)
+        if done is not None:
+            result = CommandResult(command.id, DONE, done, wall_s)
+        elif wall_s >= command.deadline_s:
             result = CommandResult(command.id, EXPIRED, self._actions.obstacle(command), wall_s)
         else:
             try:
@@ -93,3 +97,4 @@ class RemoteCommands:
         message = CommandResults(self._actions.names, results).encode()
         if (message != self._told or unanswered) and self._publish(Kind.COMMAND_RESULTS, message) is not None:
             self._told, self._told_at_s = message, now_s
+            self._told_ids |= {result.id for result in results}

@@ -49,13 +49,15 @@ class CommandLog:
         for command_id in waiting[:-RESULTS_MAX]:
             self._arrived(command_id)  # nobody asks for so many: who does gets the newest
 
-    def keep(self, listed: Collection[str]) -> None:
-        """The aggregator waits for the results of these commands, and of no other.
+    def keep(self, listed: Collection[str], told: Collection[str]) -> None:
+        """The aggregator waits for the results of these commands, and of no other that it was told.
 
-        One that had arrived and is listed again was lost there, as with a store that was set back: it is told again.
+        told: in this connection. A command also leaves the list at its deadline: that one which was done while nobody
+        could be told of it is not listed does not mean that its result has arrived. One that had arrived and is listed
+        again was lost there, as with a store that was set back: it is told again.
         """
         for command_id, one in [*self._known.items()]:
-            if not one.arrived and command_id not in listed:
+            if not one.arrived and command_id not in listed and command_id in told:
                 self._arrived(command_id)
             elif one.arrived and command_id in listed:
                 self._known[command_id] = replace(one, arrived=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aggregator.heads.class_list import ClassList
+from aggregator.operations import Operator, quarantine_device, readmit_device
 from aggregator.policy import Limits, Policy
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
@@ -40,6 +41,32 @@ def test_a_flood_of_class_names_takes_no_place_from_an_honest_device(each: int) 
     assert len(classes) <= len(CLASSES) + 1 + 32
     if each < 5:
         assert classes == (*CLASSES, "fall")
+
+
+def test_what_is_in_quarantine_puts_no_class_forward_and_readmitted_it_is_as_before() -> None:
+    fleet = Fleet()
+    fleet.send(
+        statistics_message("odd", 1, 1, made_up(3, 40)), statistics_message("odd", 2, 1, made_up(2, 30, "late")),
+        statistics_message("honest", 1, 1, tables(60, 3, (*CLASSES, "fall"))),
+    )  # fmt: skip
+    before = heads(fleet.pass_time(1.0))[-1].head
+    assert {"junk0", "late1", "fall"} <= set(before.classes)
+    with fleet.store.transaction():
+        quarantine_device(Operator(fleet.store, "user:olga", fleet.instant.wall_s), "odd", "made up")
+    aside = heads(fleet.pass_time(2.0))[-1].head
+    assert aside.classes == (*CLASSES, "fall")
+    fleet.restart()
+    fleet.send(statistics_message("odd", 1, 2, made_up(4, 41)), statistics_message("honest", 1, 2, tables(61, 3)))
+    assert set(heads(fleet.pass_time(2.0))[-1].head.classes) == set(CLASSES)
+    fleet.send(
+        statistics_message("odd", 1, 3, made_up(3, 40)),
+        statistics_message("honest", 1, 3, tables(60, 3, (*CLASSES, "fall"))),
+    )
+    with fleet.store.transaction():
+        readmit_device(Operator(fleet.store, "user:olga", fleet.instant.wall_s), "odd")
+    again = heads(fleet.pass_time(2.0))[-1].head
+    assert again.classes == before.classes
+    assert again.kernel.tobytes() + again.bias.tobytes() == before.kernel.tobytes() + before.bias.tobytes()
 
 
 def test_many_epochs_of_one_device_put_no_more_classes_forward() -> None:

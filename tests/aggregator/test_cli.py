@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
-from aggregator.commands.devices import as_table
+from aggregator.commands.device_list import as_table
 from aggregator.registry.derived import typed_row
 from aggregator.store.location import sqlite_url
 from aggregator.store.sql import SqlStore

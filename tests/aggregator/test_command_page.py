@@ -44,5 +44,7 @@ def test_both_pages_and_both_programs_name_the_same_commands() -> None:
     named = [re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE) for text in (PAGE, PROTOCOL)]
     known = [*ARGUMENTS]
     assert named == [known, known]
-    device = Actions(None, None, None, lambda: None, dict)  # type: ignore[arg-type]
+    device = Actions(None, None, None, lambda: None, dict, object())  # type: ignore[arg-type]
     assert [*device.names] == known
+    without_deliveries = Actions(None, None, None, lambda: None, dict)  # type: ignore[arg-type]
+    assert [*without_deliveries.names] == [name for name in known if name != "roll-back"]

@@ -17,8 +17,9 @@ from aggregator.registry import delete_group, put_list_group
 from aggregator.rollouts import Act, Plan, Rollouts, State, default_plan, read_plan
 from aggregator.rollouts.beginning import ask, begin, forecast
 from aggregator.rollouts.plan import stored_plan
+from aggregator.rollouts.rollout_devices import RolloutDevices
 from aggregator.store import DeliveryRow, DeviceRow, MemoryStore, Store
-from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, TRIALS
+from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, TRIALS, RolloutDeviceRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, StoreError
 from headway.maths import PairedLoss
@@ -381,6 +382,34 @@ def test_a_device_that_fell_silent_while_it_switched_holds_its_stage() -> None:
         lost.store.put_device(replace(row, reported=device.reported))
     lost.until(State.PAUSED)
     assert "does not end" in lost.why
+
+
+def test_devices_that_are_gone_hold_no_place_of_those_that_may_switch_at_once() -> None:
+    plan = replace(PLAN, max_at_once=4, stages=PLAN.stages[-1:])
+    gone = fleet(60, worse=-0.05)
+    gone.begin(plan)
+    with gone.store.transaction():
+        gone.rollouts.tick(gone.instant)
+        ordered = {row.device for row in gone.store.rows(ROLLOUT_DEVICES).all() if row.state == "ordered"}
+    assert len(ordered) == 4
+    for name in ordered:  # as many as may load at once, and they were told to
+        gone.devices[name].online = False
+    gone.until(State.DONE)
+    assert gone.most_busy <= 2 * plan.max_at_once
+    assert {*gone.devices} - {*gone.switched} == ordered
+    assert "56 devices run it, 0 failed, 4 are silent and unknown" in gone.why
+    with gone.store.transaction():
+        states = {row.state for row in gone.store.rows(ROLLOUT_DEVICES).all() if row.device in ordered}
+    assert not states & {"there", "failed"}, "what became of them stays unknown"
+
+
+def test_a_device_that_comes_back_holds_its_place_again() -> None:
+    plan = replace(PLAN, max_at_once=2)
+    rows = [RolloutDeviceRow("two", name, 0, "sent", "", 100.0) for name in ("a", "b")]
+    at_work = RolloutDevices(rows, {}, set(), gone={"a"}, gone_since_s=200.0)
+    assert at_work.free(plan) == 1
+    assert replace(at_work, gone=set()).free(plan) == 0
+    assert replace(at_work, gone_since_s=50.0).free(plan) == 0, "it was told to less than that ago"
 
 
 def test_paused_it_does_nothing_and_resumed_it_goes_on() -> None:

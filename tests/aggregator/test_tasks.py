@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.commands.devices import as_table
+from aggregator.commands.device_list import as_table
 from aggregator.effects import Effect
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import AveragingPolicy, Method, Policy

@@ -13,7 +13,7 @@ from edge_agent.delivery.installer import ATTEMPTS_MAX, Installer
 from edge_agent.delivery.ports import Examined, SelfTest, Trials
 from edge_agent.delivery.slots import FACTORY, Pointer, Slots
 from edge_agent.delivery_settings import DeliverySettings
-from headway.errors import RemoteError, StoreError
+from headway.errors import DataError, RemoteError, StoreError
 from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
 
 OLD, NEW = b"the bundle of the factory", np.random.default_rng(3).bytes(3 * CHUNK_BYTES_MAX - 1000)
@@ -569,6 +569,39 @@ def test_it_goes_back_when_it_is_told_to(device: Device, confirmed: bool) -> Non
     device.delivery.desired(desired().encode())
     assert not device.delivery.restart
     assert device.turn() is None
+
+
+ID, OTHER_ID = "0123456789abcdef", "fedcba9876543210"
+
+
+def test_a_command_leads_back_once_also_after_a_power_cut(device: Device) -> None:
+    device.deliver()
+    device.boot()
+    device.turn(61.0)
+    assert device.delivery.rolled_back_by(ID) is None
+    assert device.delivery.roll_back(ID, None) == 2
+    assert device.delivery.restart
+    for _ in range(2):  # killed before the result was saved, the command comes again with the next start
+        device.boot()
+        assert device.running == OLD
+        assert (device.slots.pointer.boot, device.slots.pointer.consumed) == (5, 7)
+        assert device.delivery.roll_back(ID, 2) == 2
+        assert not device.delivery.restart
+    assert device.delivery.rolled_back_by(OTHER_ID) is None
+    with pytest.raises(DataError, match="release 1 cannot be rolled back: the bundle before it is no longer here"):
+        device.delivery.roll_back(OTHER_ID, None)
+    device.delivery.desired(desired().encode())
+    assert device.turn() is None, "the order stands, and what was rolled back is not tried again"
+    assert "was rolled back by command" in device.delivery.state
+
+
+def test_a_command_that_means_another_release_changes_nothing(device: Device) -> None:
+    device.deliver()
+    device.boot()
+    with pytest.raises(DataError, match="release 2 runs here, not 3"):
+        device.delivery.roll_back(ID, 3)
+    assert not device.delivery.restart
+    assert device.running == NEW
 
 
 def test_a_wish_to_go_back_from_a_bundle_that_does_not_run_changes_nothing(device: Device) -> None:

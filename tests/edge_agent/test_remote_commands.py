@@ -140,6 +140,24 @@ def test_a_result_is_told_after_a_kill_until_the_aggregator_has_it(subject: Comm
     assert subject.device.loop.agent.learner.labels == 1
 
 
+def test_what_was_done_while_nobody_could_hear_of_it_is_told_although_its_deadline_has_passed(
+    subject: Commanded,
+) -> None:
+    """The aggregator has taken it off the list by then, and calls it expired until it hears."""
+    order = command("label", window="w3", deadline_s=1.8e9 + 60, **{"class": CLASSES[subject.labels[3]]})
+    subject.device.loop.handle(Disconnected("gone", Response.RETRY))
+    subject.give(order)
+    assert subject.device.loop.agent.learner.labels == 1
+    subject.device.clock.wall += 3600
+    subject.restart()
+    subject.device.loop.handle(Disconnected("gone", Response.RETRY))
+    subject.device.loop.handle(Connected(True))
+    subject.give()  # what the broker retains comes first
+    assert (subject.result.id, subject.result.state) == (order.id, "done")
+    subject.give()
+    assert subject.told.results == (), "now it has arrived"
+
+
 def test_a_result_that_the_aggregator_lost_is_told_again(subject: Commanded) -> None:
     """Its store was set back: it lists what it had heard of already."""
     order = command("label", window="w3", **{"class": CLASSES[subject.labels[3]]})

@@ -219,6 +219,32 @@ def test_a_bundle_that_fails_on_trial_goes_by_itself(
     assert learned(device, bundle) == expected(bundle, x, y)
 
 
+def test_a_command_takes_a_device_back_to_the_bundle_and_the_space_before(
+    new_device: NewDevice,
+    aggregator: StartAggregator,
+    fresh_broker: Broker,
+    bundle: Path,
+    fleet: Callable[..., str],
+) -> None:
+    """The result is told from the store of the other space, which never heard of the command."""
+    aggregator(fresh_broker)
+    device = start(new_device, fresh_broker)
+    x, y = data(32, seed=25)
+    device.drop("a", x=x[:16], y=y[:16])
+    wait_until(lambda: "pump" in fleet("devices"), "the device to be known")
+    fleet("deliver", str(release(bundle, 2, in_another_space)), "--all")
+    wait_until(lambda: state_of(fleet, "pump")["state"] == "there", "release 2 to be confirmed")
+    said = fleet("command", "pump", "roll-back", "release=2", "--wait-s", "60")
+    assert said == "roll-back: done: release 2\n"
+    wait_until(lambda: "was rolled back by command" in state_of(fleet, "pump")["state"], "the roll-back to be reported")
+    assert state_of(fleet, "pump")["runs"] == "1"
+    device.drop("b", x=x[16:], y=y[16:])
+    wait_until(lambda: device.answers() == {"a", "b"}, "the old bundle's answer")
+    assert json.loads(fleet("commands", "pump", "--json"))[0]["state"] == "done"
+    assert device.stop() == 0
+    assert learned(device, bundle) == expected(bundle, x, y)
+
+
 @pytest.mark.slow
 def test_after_a_failed_trial_in_another_space_the_old_tables_go_on(
     new_device: NewDevice,
