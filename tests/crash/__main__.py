@@ -19,7 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.fleet import CrashFleet, Shortfall
+from tests.crash.fleet import CrashFleet
+from tests.crash.shortfall import Shortfall
 
 
 def main() -> int:

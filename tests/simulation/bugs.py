@@ -10,13 +10,16 @@ from typing import Any
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
+from aggregator.heads.staging import HeadStaging
 from aggregator.remote_commands import SENT
 from aggregator.service import Service
-from aggregator.store.rows import DEVICE_COMMANDS
+from aggregator.store.rows import DEVICE_COMMANDS, SENT_SETTINGS, SettingsStateRow
+from aggregator.twins import Twins
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.learner import Applied, LearnLabel, Operation, Prediction
 from edge_agent.loop import DeviceLoop
+from edge_agent.remote import Kept
 from edge_agent.sensors.ports import Claimed
 from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store import COMMANDS
@@ -25,9 +28,10 @@ from edge_agent.trial import Trial
 from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
 from headway.wire import DONE
-from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
+from headway.wire.messages import PublishedHead, StatisticsChange, StatisticsReport, Update, is_change
 from headway_simulation.build import Build
 from headway_simulation.disk import SimulatedStore
+from headway_simulation.remote_settings import SimulatedRemote
 from headway_simulation.server_disk import ServerStore
 
 
@@ -170,6 +174,87 @@ class EndsWhatItSent(Aggregator):
         return effects
 
 
+class SavesSettingsLater(SimulatedRemote):
+    """What was decided about settings is written with the next decision, not when it is told."""
+
+    _late: Kept | None = None
+
+    def _save(self, kept: Kept) -> None:
+        if self._late is not None:
+            super()._save(self._late)
+        self._late = kept
+
+
+class RefusesWithoutAWord(SimulatedRemote):
+    """Settings that do not fit are dropped, and nobody is told why."""
+
+    def _save(self, kept: Kept) -> None:
+        super()._save(replace(kept, refused={}))
+
+
+class SendsOnce(Twins):
+    """Settings leave once; what the broker or a device has lost stays lost."""
+
+    def on_state(self, device: str, payload: bytes, now: Instant) -> None:
+        super().on_state(device, payload, now)
+        if self._store.rows(SENT_SETTINGS).get(device) is not None:
+            self._unsent.pop(device, None)
+        self._again_at_s.clear()
+
+    def again(self) -> None:
+        return
+
+
+class ForgetsWhatWasSent(Twins):
+    """A device that holds settings of an earlier store keeps them."""
+
+    @staticmethod
+    def _version_held(state: SettingsStateRow) -> int:
+        return 0
+
+
+class SendsSettingsOnce(Aggregator):
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._twins.__class__ = SendsOnce
+
+
+class LeavesOldSettings(Aggregator):
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._twins.__class__ = ForgetsWhatWasSent
+
+
+class PublishesUndecided(HeadStaging):
+    """A head that nobody has found bad in time counts as good."""
+
+    def decide(self, version: int, space: str, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        row = self._row() if self.open else None
+        passed, effects = super().decide(version, space, now)
+        if row is not None and not self.open and now.wall_s - row.since_s >= self._policy.patience_s:
+            return PublishedHead.decode(row.payload), effects
+        return passed, effects
+
+
+class PublishesHeadsUndecided(Aggregator):
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._heads.staging.__class__ = PublishesUndecided
+
+
+class SavesHeadTrialsLater(SimulatedStore):
+    """What a head's trial compared is saved with the next commit, not with the label's own."""
+
+    _late: dict[str, bytes] = {}  # noqa: RUF012 - replaced, never changed
+
+    def commit(self, changes: Changes) -> None:
+        rows = {name: value for name, value in changes.state.items() if name.startswith("head-trial/row/")}
+        kept = {name: value for name, value in changes.state.items() if name not in rows}
+        late = {name: value for name, value in self._late.items() if name not in changes.dropped}
+        super().commit(replace(changes, state=kept | late))
+        self._late = rows
+
+
 class TeachesTheDevice(Trial):
     """A trial that has the device's learner answer once more, and lets it learn from that."""
 
@@ -245,5 +330,11 @@ BUGS = {
     "a trial that changes what is learned": Build(open_agent=teaches_the_device),
     "a command saved apart from its result": Build(store=SavesResultsLater),
     "a command that was sent taken for done": Build(core=EndsWhatItSent),
+    "settings told before they are saved": Build(remote=SavesSettingsLater),
+    "settings refused without a reason": Build(remote=RefusesWithoutAWord),
+    "settings sent once": Build(core=SendsSettingsOnce),
+    "settings of a lost store left in force": Build(core=LeavesOldSettings),
+    "a head published without a verdict": Build(core=PublishesHeadsUndecided),
+    "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
 }
