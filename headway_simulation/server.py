@@ -151,7 +151,7 @@ class SimulatedServer(Machine):
                 deliveries = BundleSender(self.place.fleet, self.store, self.place.tried, self.policy.delivery)
             model = self._shelf.model(self.place.model.variant.space)
             self.core = build.core(self.place.fleet, model, self.policy, self.store, deliveries, self._shelf)
-        limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
+        limits = ServiceLimits(queue_messages_max=QUEUE_MAX, queue_bytes_max=1 << 40)
         self.service = build.service(
             self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()
         )
