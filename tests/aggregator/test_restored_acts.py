@@ -1,4 +1,4 @@
-"""A store that is set back in the middle of what operators asked for: commands, settings and rollouts come to one end."""
+"""A store that is set back in the middle of what operators asked for: commands, settings, rollouts come to one end."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.crash.branch import BIN, CONFIG
 from tests.crash.shortfall import Shortfall
 
 CLOCK = SystemClock()
-FLEET, HOUR_S, LISTENS_WITHIN_S = "crash", 3600.0, 60.0
+FLEET, HOUR_S, LISTENS_WITHIN_S = "crash", 3600.0, 180.0
 TOML = """\
 fleet.name = "crash"
 bundle.path = "{bundle}"
