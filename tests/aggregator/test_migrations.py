@@ -53,7 +53,7 @@ ROW = StoredStatistics("a", 1, 2, "s", b"\0tables")
 # what operators have asked for, and devices have said of it
 PLAN = default_plan().encode()
 ASKED: Sequence[tuple[Collection[Any], Any]] = (
-    (DEVICE_COMMANDS, CommandRow("a", "c1", 1, "label", '{"window":"w"}', "ada", 1.0, 2.0, "sent", 1.5, "{}")),
+    (DEVICE_COMMANDS, CommandRow("a", "c1", 1, "label", '{"window":"w"}', "ada", 1.0, 2.0, "sent", "{}", 1.5)),
     (
         ROLLOUTS,
         RolloutRow("two", 1, PLAN, "5" * 64, 9, "b", "2", 2, "s", "running", 0, "trial", "begun", 1.0, 1.0, 1.0),

@@ -13,7 +13,7 @@ from aggregator.effects import Effect, Instant
 from aggregator.heads.staging import HeadStaging
 from aggregator.remote_commands import SENT
 from aggregator.service import Service
-from aggregator.store.rows import DEVICE_COMMANDS, SENT_SETTINGS, SettingsStateRow
+from aggregator.store.rows import DEVICE_COMMANDS, SettingsStateRow, WantedSettingsRow
 from aggregator.twins import Twins
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
@@ -192,17 +192,11 @@ class RefusesWithoutAWord(SimulatedRemote):
         super()._save(replace(kept, refused={}))
 
 
-class SendsOnce(Twins):
-    """Settings leave once; what the broker or a device has lost stays lost."""
+class ForgetsTheGroup(Twins):
+    """What is wanted of a group reaches nobody."""
 
-    def on_state(self, device: str, payload: bytes, now: Instant) -> None:
-        super().on_state(device, payload, now)
-        if self._store.rows(SENT_SETTINGS).get(device) is not None:
-            self._unsent.pop(device, None)
-        self._again_at_s.clear()
-
-    def again(self) -> None:
-        return
+    def _groups(self, *_: Any) -> dict[str, list[WantedSettingsRow]]:
+        return {}
 
 
 class ForgetsWhatWasSent(Twins):
@@ -213,10 +207,10 @@ class ForgetsWhatWasSent(Twins):
         return 0
 
 
-class SendsSettingsOnce(Aggregator):
+class LeavesGroupsAlone(Aggregator):
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
-        self._twins.__class__ = SendsOnce
+        self._twins.__class__ = ForgetsTheGroup
 
 
 class LeavesOldSettings(Aggregator):
@@ -332,7 +326,7 @@ BUGS = {
     "a command that was sent taken for done": Build(core=EndsWhatItSent),
     "settings told before they are saved": Build(remote=SavesSettingsLater),
     "settings refused without a reason": Build(remote=RefusesWithoutAWord),
-    "settings sent once": Build(core=SendsSettingsOnce),
+    "settings of a group reach nobody": Build(core=LeavesGroupsAlone),
     "settings of a lost store left in force": Build(core=LeavesOldSettings),
     "a head published without a verdict": Build(core=PublishesHeadsUndecided),
     "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
