@@ -13,7 +13,7 @@ from aggregator.effects import Effect, Instant
 from aggregator.heads.staging import HeadStaging
 from aggregator.remote_commands import SENT
 from aggregator.service import Service
-from aggregator.store.rows import DEVICE_COMMANDS, SettingsStateRow, WantedSettingsRow
+from aggregator.store.rows import DEVICE_COMMANDS, WantedSettingsRow
 from aggregator.twins import Twins
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
@@ -199,24 +199,10 @@ class ForgetsTheGroup(Twins):
         return {}
 
 
-class ForgetsWhatWasSent(Twins):
-    """A device that holds settings of an earlier store keeps them."""
-
-    @staticmethod
-    def _version_held(state: SettingsStateRow) -> int:
-        return 0
-
-
 class LeavesGroupsAlone(Aggregator):
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self._twins.__class__ = ForgetsTheGroup
-
-
-class LeavesOldSettings(Aggregator):
-    def __init__(self, *parts: Any, **options: Any) -> None:
-        super().__init__(*parts, **options)
-        self._twins.__class__ = ForgetsWhatWasSent
 
 
 class PublishesUndecided(HeadStaging):
@@ -327,7 +313,6 @@ BUGS = {
     "settings told before they are saved": Build(remote=SavesSettingsLater),
     "settings refused without a reason": Build(remote=RefusesWithoutAWord),
     "settings of a group reach nobody": Build(core=LeavesGroupsAlone),
-    "settings of a lost store left in force": Build(core=LeavesOldSettings),
     "a head published without a verdict": Build(core=PublishesHeadsUndecided),
     "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
