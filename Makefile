@@ -72,7 +72,7 @@ api: $(READY) ## docs/openapi.json and the typed client headway_client, from the
 	@$(RUN) -m scripts.api
 
 .PHONY: crash network
-crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and broker, copies, set-backs, corrections; three minutes
+crash: $(READY) ## 300 faults while labels flow, bundles roll out and devices join: kills, copies, set-backs, corrections; four minutes
 	@$(RUN) -m tests.crash
 
 network: $(READY) ## loss, partition, rate and delay between real programs, in network namespaces (root; iproute2, nftables)

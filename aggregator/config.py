@@ -41,6 +41,13 @@ class ServiceLimits:
         high=10_000_000,
         doc="Messages received and not yet stored; beyond it the network thread waits, and so does the broker.",
     )
+    queue_bytes_max: int = integer(
+        64 << 20,
+        low=1 << 20,
+        high=1 << 40,
+        doc="The same in bytes: a fleet with many features sends messages of up to 128 KB. A quarter of it shares one "
+        "transaction at most.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

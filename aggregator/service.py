@@ -9,13 +9,12 @@ fills, and the fleet is held back instead of our memory filling up.
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable, Sequence
 
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
+from aggregator.inbox import Inbox
 from aggregator.monitoring import NotWatched, Watch
 from aggregator.store import Store
 from headway.errors import TransportError
@@ -43,55 +42,7 @@ ONE_ALONE = (
     ". One aggregator serves a fleet: stop the other, or bind client ids to users, so that nobody else can take its id "
     "(docs/howto/mqtt.md)"
 )
-PUT_TIMEOUT_S = 0.5
 REFUSALS_LOGGED_MAX = 100
-
-
-class Inbox:
-    """Where the network thread leaves events, and the only thing the two threads share.
-
-    waits: how often the network thread waited PUT_TIMEOUT_S for room.
-    """
-
-    def __init__(self, messages_max: int) -> None:
-        self._queue: queue.Queue[TransportEvent] = queue.Queue(messages_max)
-        self._closed = threading.Event()
-        self.waits = 0
-        self._takes_deliveries = False
-
-    def put(self, event: TransportEvent) -> None:
-        """Called from the network thread; waits while the inbox is full."""
-        if isinstance(event, Delivered) and not event.refused and not self._takes_deliveries:
-            return
-        # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
-        while not self._closed.is_set() and not self._offer(event):
-            self.waits += 1
-
-    def take(self, count_max: int, timeout_s: float) -> list[TransportEvent]:
-        """Up to `count_max` events; waits up to `timeout_s` for the first."""
-        events: list[TransportEvent] = []
-        try:
-            events.append(self._queue.get(timeout=timeout_s))
-            while len(events) < count_max:
-                events.append(self._queue.get_nowait())
-        except queue.Empty:
-            return events
-        return events
-
-    def take_deliveries(self, wanted: bool) -> None:
-        """Whether anybody wants to know of messages that the broker has taken; they are dropped until then."""
-        self._takes_deliveries = wanted
-
-    def close(self) -> None:
-        """Let a waiting network thread go."""
-        self._closed.set()
-
-    def _offer(self, event: TransportEvent) -> bool:
-        try:
-            self._queue.put(event, timeout=PUT_TIMEOUT_S)
-        except queue.Full:
-            return False
-        return True
 
 
 class Service:
@@ -115,7 +66,7 @@ class Service:
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
-        self._inbox = Inbox(limits.queue_messages_max)
+        self._inbox = Inbox(limits.queue_messages_max, limits.queue_bytes_max)
         self._stop = StopRequest() if stop is None else stop
         self._watch = NotWatched() if watch is None else watch
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)

@@ -37,7 +37,7 @@ def prepared(folder: Path, devices: int) -> tuple[Path, str]:
     """A configuration, and a token of a viewer."""
     store = SqlStore(sqlite_url(folder))
     fill(store, devices)
-    mark(store, devices)
+    mark(store, [f"dev-{index:05}" for index in range(devices)])
     with store.transaction():
         operator = Operator.local(store, SystemClock())
         put_user(operator, "bench", Role.VIEWER, None)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +45,12 @@ FILTERS = {
 }
 
 
-def messages(index: int, random: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """What one device sends, by the name of the registry's method."""
+def messages(index: int, random: np.random.Generator, space: str = "5" * 64) -> Iterator[tuple[str, bytes]]:
+    """What one device sends, by the name of the registry's method. space: of its bundle."""
     labels = int(random.integers(0, 300))
     version = f"1.{index % 3}"
     reported = Reported(
-        "watch", version, "5" * 64, "exact", "litert float32 avx2", "0.3.0", "aarch64 python 3.11.2", labels,
+        "watch", version, space, "exact", "litert float32 avx2", "0.3.0", "aarch64 python 3.11.2", labels,
         "lda/source", "" if index % 10 else "camera-lost since 2026-11-28T10:00:00Z: no frame", index % 3,
     )  # fmt: skip
     yield "on_status", Status(index % 2 == 0, 1).encode()
@@ -84,12 +84,11 @@ def fill(store: SqlStore, devices: int, seed: int = 1) -> float:
     return 1e6 * (time.perf_counter() - began_s) / count
 
 
-def mark(store: SqlStore, devices: int) -> None:
+def mark(store: SqlStore, devices: Sequence[str]) -> None:
     """Tags, and a group that is a filter."""
     with store.transaction():
         for place, site in enumerate(("north", "south")):
-            names = [f"dev-{index:05}" for index in range(place, devices, 6)]
-            set_tags(store, names, {"site": site, "owner": "plant"}, [])
+            set_tags(store, devices[place::6], {"site": site, "owner": "plant"}, [])
         put_filter_group(store, "losing", "accuracy_gain < 0", BEGAN_S)
 
 
@@ -113,7 +112,7 @@ def measure(devices: int, url: str, state_dir: Path) -> dict[str, object]:
     store = SqlStore(url or sqlite_url(state_dir))
     new_us = fill(store, devices)
     known_us = fill(store, devices, seed=2)
-    mark(store, devices)
+    mark(store, [f"dev-{index:05}" for index in range(devices)])
     now_s = BEGAN_S + 30_000.0
 
     def listed(request: Request) -> int:

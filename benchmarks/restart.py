@@ -63,19 +63,29 @@ class Start:
     peak_mb: float
 
 
-def reports(variant: Variant, devices: int) -> Iterator[Received]:
-    """What every device says; of few distinct tables, since only their size costs."""
+def packed_reports(variant: Variant) -> list[tuple[bytes, Statistics]]:
+    """Reports of anybody, and their tables: few distinct ones, since only their size costs."""
     random = np.random.default_rng(1)
     packed = []
     for _ in range(20):
         codes = random.integers(-127, 128, (LABELS, variant.training_statistics.size)).astype(np.int8)
         tables = Statistics.of(codes, random.integers(0, len(CLASSES), LABELS), CLASSES, variant.space)
-        packed.append(StatisticsReport(ANYBODY, 1, 1, tables).encode())
+        packed.append((StatisticsReport(ANYBODY, 1, 1, tables).encode(), tables))
+    return packed
+
+
+def named(packed: bytes, device: str) -> bytes:
+    """Such a report of this device: a name of the same length in the other's place. Packing is the devices' work, and
+    took longer than what is measured."""
+    return packed.replace(ANYBODY.encode(), device.encode())
+
+
+def reports(variant: Variant, devices: int) -> Iterator[Received]:
+    """What every device says."""
+    packed = packed_reports(variant)
     for index in range(devices):
-        # a name of the same length in its place: packing is the devices' work, and took longer than what is measured
         device = f"device-{index:05d}"
-        payload = packed[index % len(packed)].replace(ANYBODY.encode(), device.encode())
-        yield Received(topic(FLEET, device, Kind.STATISTICS), payload)
+        yield Received(topic(FLEET, device, Kind.STATISTICS), named(packed[index % len(packed)][0], device))
 
 
 def fill(url: str, variant: Variant, devices: int) -> float:

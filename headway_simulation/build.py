@@ -11,6 +11,7 @@ from edge_agent.agent import Agent
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import open_agent
 from headway_simulation.disk import SimulatedSpool, SimulatedStore
+from headway_simulation.remote_settings import SimulatedRemote
 from headway_simulation.server_disk import ServerStore
 
 
@@ -22,6 +23,7 @@ class Build:
     open_agent: Callable[..., Agent] = open_agent
     store: type[SimulatedStore] = SimulatedStore
     spool: type[SimulatedSpool] = SimulatedSpool
+    remote: type[SimulatedRemote] = SimulatedRemote
     core: type[Aggregator] = Aggregator
     service: type[Service] = Service
     server_store: type[ServerStore] = ServerStore

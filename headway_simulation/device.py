@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
@@ -14,7 +15,9 @@ from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device
 from edge_agent.store import COMMANDS, Changes, Entry
 from edge_agent.sync import SyncState
-from edge_agent.trial import Trials
+from edge_agent.trial import Shadow, Trials
+from headway.bundle import Variant
+from headway.errors import BundleError, StoreError
 from headway.maths import Statistics
 from headway.ports import Outgoing, Received
 from headway.wire import (
@@ -28,11 +31,11 @@ from headway.wire import (
     space_name,
     topic,
 )
-from headway_simulation.history import Family, History, Violation
-from headway_simulation.ledger import Ledger
+from headway_simulation.history import History
+from headway_simulation.lives import Lives
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
-from headway_simulation.operator import Operator
+from headway_simulation.remote_settings import RemoteFile, SimulatedRemote
 from headway_simulation.sensor_file import SensorFile
 from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 
@@ -40,33 +43,16 @@ from headway_simulation.slots import Passed, SimulatedSlots, SlotFiles
 LEFT_OUT = re.compile(r"; (\d+) (?:changes|labels) ")
 
 
-@dataclass(slots=True)
-class Lives:
-    """Every epoch that any device of the fleet began, by (device, epoch): whose it is, and the ledger of its labels.
-
-    operator: who gives them commands.
-    """
-
-    families: dict[tuple[str, int], Family] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    operator: Operator = field(default_factory=Operator)
-
-    def enter(self, device: str, epoch: int, history: History) -> None:
-        """A device says which epoch it lives in. Raises Violation when another disk's life had that name."""
-        known = self.families.setdefault((device, epoch), history.family)
-        if known is not history.family:
-            raise Violation(f"epoch {epoch} of {device} was used by an earlier life")
-
-
 @dataclass(frozen=True, slots=True)
 class DiskCopy:
     """What a copy of a device's disk holds: tables of its database, the history that they come from, and the file of
-    which some rows are learned, if there is one; bundles that came over the network."""
+    which some rows are learned, if there is one; bundles that came over the network, settings from afar."""
 
     tables: dict[str, object]
     history: History
     begun: Mapping[int, SensorFile]
     slots: SlotFiles
+    remote: RemoteFile
 
 
 class SimulatedDevice(Machine):
@@ -78,6 +64,7 @@ class SimulatedDevice(Machine):
 
     loop: DeviceLoop | None = None
     _installer: Installer | None = None
+    _remote: SimulatedRemote | None = None
     _full = False
 
     def __init__(
@@ -91,7 +78,8 @@ class SimulatedDevice(Machine):
         host: str = "",
     ) -> None:
         super().__init__(host or config.device, place, lambda: check(self))
-        self.config, self._lives = config, lives
+        self.config = self.runs = config
+        self._lives = lives
         self.boots = 0
         self._new_disk(copy)
 
@@ -115,7 +103,7 @@ class SimulatedDevice(Machine):
         begun = {
             number: file for number, file in self.spool.claimed.items() if history.rows and number > history.consumed
         }
-        return DiskCopy(self.store.copy(), history, begun, self._slots.copy())
+        return DiskCopy(self.store.copy(), history, begun, self._slots.copy(), self.remote_file.copy())
 
     def restore(self, copy: DiskCopy) -> None:
         """The disk is replaced by an older copy of it; files that nobody has begun to take in are still there."""
@@ -137,15 +125,19 @@ class SimulatedDevice(Machine):
     def begin(self) -> None:
         place, build = self.place, self.place.build
         variant = place.model.variant
-        agent = build.open_agent(self.config, variant, self.store, self.chance.getrandbits)
+        remote = build.remote(self.config, self.remote_file, self.power, lambda: self._full)
+        self.runs = remote.begin()
+        agent = build.open_agent(self.runs, variant, self.store, self.chance.getrandbits)
         opened = Opened(variant, place.model.pipeline, self.store, None, agent)
-        installer, trials = self._deliveries(agent)
+        trials = self._trials(agent)
+        self._installer = self._deliveries(agent, trials)
         self.loop = build_device(
-            self.config, self.clock, opened, self.spool, connect=self._connect, loop=build.loop, installer=installer,
-            trials=trials,
+            self.runs, self.clock, opened, self.spool, connect=self._connect, loop=build.loop,
+            installer=self._installer, trials=trials, remote=remote,
         )  # fmt: skip
-        self._installer = installer
+        self._remote = remote
         self.loop.start()
+        remote.began(self.clock.monotonic_s())
         self.wake_after(0.0)
 
     def turn(self) -> None:
@@ -164,25 +156,39 @@ class SimulatedDevice(Machine):
             self._installer.stop(self.clock.monotonic_s())
         if self.loop is not None:
             self.loop.stop()
+        if self._remote is not None:
+            self._remote.stopped(self.clock.monotonic_s())
 
     def forget(self) -> None:
-        self.loop = self._installer = None
+        self.loop = self._installer = self._remote = None
 
     def disk_power_cut(self) -> None:
         self.store.power_cut()
         self.spool.power_cut()
 
-    def _deliveries(self, agent: Agent) -> tuple[Installer | None, Trials | None]:
-        """What takes and tries bundles, where a rollout has one."""
+    def _trials(self, agent: Agent) -> Trials:
+        """What tries bundles; also where a rollout has none, a device says that it can."""
+        tried = self.place.tried
+
+        def read(_: Path) -> Variant:
+            if tried is None:
+                raise BundleError("nothing is rolled out here")
+            return tried.variant
+
+        def open_shadow(_: Path) -> Shadow:
+            if tried is None:
+                raise StoreError("nothing is rolled out here")
+            return tried.shadow()
+
+        return Trials(agent.trial, self.place.model.variant, read, open_shadow, self.config.trial.report_interval_s)
+
+    def _deliveries(self, agent: Agent, trials: Trials) -> Installer | None:
+        """What takes bundles, where a rollout has one."""
         tried, variant = self.place.tried, self.place.model.variant
         if tried is None:
-            return None, None
-        trials = Trials(
-            agent.trial, variant, lambda bundle: tried.variant, lambda bundle: tried.shadow(),
-            self.config.trial.report_interval_s,
-        )  # fmt: skip
+            return None
         slots = SimulatedSlots(self._slots, self.power, lambda: self._full)
-        installer = Installer(
+        return Installer(
             slots,
             self.config.delivery,
             (variant.release, variant.space),
@@ -192,7 +198,6 @@ class SimulatedDevice(Machine):
             self.clock.monotonic_s(),
             trials=trials,
         )
-        return installer, trials
 
     def _connect(self, last_will: Outgoing) -> SimulatedTransport:
         place = self.place
@@ -214,6 +219,7 @@ class SimulatedDevice(Machine):
         variant, build = self.place.model.variant, self.place.build
         self.store = build.store(self.power, self._committed)
         self._slots = SlotFiles() if copy is None else copy.slots.copy()
+        self.remote_file = RemoteFile() if copy is None else copy.remote.copy()
         self.spool = build.spool(self.power, self.chance, len(variant.classes))
         claims, rejected = self.spool.claims, self.spool.rejected
         if copy is None:
@@ -237,7 +243,13 @@ class SimulatedDevice(Machine):
 
     def _told(self, message: Outgoing) -> None:
         """What the device says of its history, for the ledger."""
-        if parse_topic(message.topic).kind is not Kind.EVENT:
+        kind = parse_topic(message.topic).kind
+        if kind is Kind.CONFIGURATION_STATE:
+            kept = None if self._full else self.remote_file.read()
+            self._lives.settings.told(self.config.device, message.payload, kept)
+        if kind is Kind.HEAD_TRIAL:
+            self._lives.head_trials.told(self.config.device, message.payload)
+        if kind is not Kind.EVENT:
             return
         event = Event.decode(message.payload)
         if event.name == "history-forked":

@@ -11,12 +11,14 @@ from aggregator.policy import Method
 from aggregator.taken_updates import TakenUpdate
 from edge_agent.agent import Agent
 from edge_agent.learner import Trainer
-from edge_agent.trial import Trial
+from edge_agent.trial import HeadTrial, Trial
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, Update
-from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.device import SimulatedDevice
 from headway_simulation.history import Violation
+from headway_simulation.ledger import Content
+from headway_simulation.lives import Lives
 from headway_simulation.model import Model
 from headway_simulation.server import SimulatedServer
 from headway_simulation.server_disk import Kept
@@ -75,11 +77,14 @@ class Invariants:
             self._updates(device, trainer)
         self._acknowledged(device, server)
         self._trial(device, agent)
+        self._head_trial(device, agent)
 
     def aggregator(self, server: SimulatedServer) -> None:
         """The fleet's sum is the union of what devices committed and sent, and heads follow from it."""
         if server.core is None:
             return
+        self.lives.settings.check_server(server.store)
+        self._candidates(server)
         now = server.core, len(server.kept.heads), sum(row.counter for row in server.kept.statistics.values())
         if now == self._checked and not server.news:
             return
@@ -101,8 +106,10 @@ class Invariants:
             if head.version <= self._version:
                 raise Violation(f"head {head.version} was made after head {self._version}")
             self._version = head.version
+            if server.tries_heads_of(stored.space):
+                self.lives.head_trials.check_published(head, kept.judged, server.policy.head_trial)
             # only the newest can be compared with the union: the store has moved on from the others
-            if head.method == Method.AVERAGE:
+            elif head.method == Method.AVERAGE:
                 self._check_average(stored.space, head, kept, server)
             elif all(later.space != stored.space for later, _ in server.news):
                 same(head.head, self.head_in_one_place(server, stored.space), "the head solved in one place")
@@ -113,15 +120,19 @@ class Invariants:
         source = self._models[space].variant.training_statistics
         return fleet_head(source, self.weighed(server, space))
 
-    def weighed(self, server: SimulatedServer, space: str) -> Statistics:
-        """The union, less of devices that claim far more samples than the others."""
+    def weighed(
+        self, server: SimulatedServer, space: str, counted: Mapping[tuple[str, int], Content] | None = None
+    ) -> Statistics:
+        """The union, less of devices that claim far more samples than the others. counted: at another time than now."""
         devices: dict[str, Statistics] = {}
-        for device, tables in self._counted(space):
+        for device, tables in self._counted(space, counted):
             devices[device] = devices[device] + tables if device in devices else tables
         return weighed(devices, self._models[space].variant.training_statistics, server.policy.weighing)
 
-    def _counted(self, space: str) -> Iterator[tuple[str, Statistics]]:
-        for (device, _), content in self.lives.ledger.counted.items():
+    def _counted(
+        self, space: str, counted: Mapping[tuple[str, int], Content] | None = None
+    ) -> Iterator[tuple[str, Statistics]]:
+        for (device, _), content in (self.lives.ledger.counted if counted is None else counted).items():
             if content.tables.space == space:
                 yield device, content.tables
 
@@ -149,6 +160,29 @@ class Invariants:
             raise Violation(f"{device.name} tells of {report.served.count} labels compared, saved {saved.served.count}")
         if report.served.count > agent.learner.trainer.labels:
             raise Violation(f"{device.name} compared {report.served.count} labels of {agent.learner.trainer.labels}")
+
+    def _head_trial(self, device: SimulatedDevice, agent: Agent) -> None:
+        """What the trial of a fleet's head has compared is what its device saved, and no label twice."""
+        report = agent.head_trial.report
+        if agent.head_trial.unsaved or report is None:
+            return
+        again = HeadTrial(agent.learner, device.config.trial)
+        again.restore(device.store.load())
+        if again.report != report:
+            saved = None if again.report is None else again.report.served.count
+            raise Violation(f"{device.name} tells of {report.served.count} labels of a head on trial, saved {saved}")
+        if report.served.count > agent.learner.trainer.labels:
+            raise Violation(f"{device.name} compared {report.served.count} labels of {agent.learner.trainer.labels}")
+
+    def _candidates(self, server: SimulatedServer) -> None:
+        """A head that is tried first is the one of what was counted when it was made."""
+        while server.candidates:
+            row, counted = server.candidates.pop(0)
+            head = PublishedHead.decode(row.payload)
+            source = self._models[head.space].variant.training_statistics
+            expected = fleet_head(source, self.weighed(server, head.space, counted))
+            same(head.head, expected, "the head solved in one place when it was to be tried")
+            self.lives.head_trials.propose(row)
 
     def _files(self, device: SimulatedDevice) -> None:
         spool, history = device.spool, device.history

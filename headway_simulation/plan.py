@@ -20,7 +20,8 @@ from headway.errors import ConfigError
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
 from headway_simulation.clock import Scheduler
-from headway_simulation.device import Lives, SimulatedDevice
+from headway_simulation.device import SimulatedDevice
+from headway_simulation.lives import Lives
 from headway_simulation.machine import Place
 from headway_simulation.meter import Load, Meter
 from headway_simulation.model import Model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from aggregator.policy import Method
 from aggregator.store import StoredHead
+from aggregator.store.rows import HEAD_CANDIDATES
+from edge_agent.config import AgentConfig
 from edge_agent.loop import DeviceLoop
 from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import MemoryStore
@@ -40,17 +43,21 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
         stored = server.kept.statistics.get((device.config.device, device.loop.agent.sync_state.epoch))
         if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
+        if waits := invariants.lives.settings.waits(server.store, device.config.device, device.remote_file.read()):
+            return waits
         if newest is not None and device.loop.agent.learner.fleet_version < newest.version:
             return f"{device.name} has not got head {newest.version}"
     if waiting := open_commands(server.store):
         return f"command {waiting[0].name} waits for {waiting[0].device}"
     if server.core is None or server.store.update_count():
         return "the aggregator is off, or has updates to average"
-    if not server.kept.heads:
+    if server.store.rows(HEAD_CANDIDATES).all():
+        return "a head is being tried"
+    if not server.kept.heads and server.policy.head_trial.share == 0:
         return "no head was published"
     for variant in {device.place.model.variant.space: device.place.model.variant for device in devices}.values():
         last = newest_head(server, variant.space)
-        if last is None or server.policy.method is not Method.EXACT:
+        if last is None or server.policy.method is not Method.EXACT or server.tries_heads_of(variant.space):
             continue
         head = PublishedHead.decode(last.payload)
         # samples alone do not tell: a device that weighs all it may does not weigh more when it learns more
@@ -65,12 +72,15 @@ def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:
     return next((head for head in reversed(server.kept.heads) if head.space == space), None)
 
 
-def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> PublishedHead:
+def check_rest(
+    devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants
+) -> PublishedHead | None:
     """Everything that was handed in is counted, once, in the head that every device of its feature space has.
 
-    Returns the newest head. Raises Violation.
+    Returns the newest head; None where heads are tried first and none has passed. Raises Violation.
     """
     invariants.lives.operator.check_rest(server.store)
+    _check_settings(devices, server, invariants)
     for device in devices:
         missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()
         if missing:
@@ -82,17 +92,29 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
     if server.policy.method is Method.EXACT or devices[0].config.sync.outbox_rows_max > devices[0].history.steps:
         for device in {device.place.model.variant.space: device for device in reversed(devices)}.values():
             _repeat(device)
-    return PublishedHead.decode(server.kept.heads[-1].payload)
+    return PublishedHead.decode(server.kept.heads[-1].payload) if server.kept.heads else None
+
+
+def _check_settings(devices: Sequence[SimulatedDevice], server: SimulatedServer, invariants: Invariants) -> None:
+    settings = invariants.lives.settings
+    running: defaultdict[str, list[AgentConfig]] = defaultdict(list)
+    for device in devices:
+        if device.loop is not None:
+            settings.check_machine(device.config, device.runs, device.remote_file.read())
+            running[device.config.device].append(device.runs)
+    for name, configs in running.items():
+        settings.check_told(server.store, name, configs)
 
 
 def _check_head(space: str, server: SimulatedServer, invariants: Invariants) -> None:
     newest = newest_head(server, space)
     retained = server.place.broker.retained.get(server.place.head_topic(space))
-    if newest is None and server.policy.method is Method.AVERAGE:
-        return  # its devices have not learned as much as an update takes
+    if newest is None and (server.policy.method is Method.AVERAGE or server.tries_heads_of(space)):
+        return  # its devices have not learned as much as an update takes, or no head has passed its trial
     if retained is None or newest is None or retained.payload != newest.payload:
         raise Violation(f"the broker does not retain the newest head of space {space[:8]}")
-    if server.policy.method is Method.EXACT:
+    # a head that is tried first passes with labels that come later, or never
+    if server.policy.method is Method.EXACT and not server.tries_heads_of(space):
         head = PublishedHead.decode(retained.payload).head
         same(head, invariants.head_in_one_place(server, space), "the head solved in one place")
 

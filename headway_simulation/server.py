@@ -14,17 +14,20 @@ from aggregator.policy import Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
 from aggregator.store import StoredHead
+from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow
 from headway.errors import BundleError, StoreError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.wire import StatisticsReport, Update
-from headway_simulation.ledger import Content, Ledger
+from headway_simulation.ledger import Content
+from headway_simulation.lives import Lives
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
 from headway_simulation.operator import Operator
 from headway_simulation.server_disk import Kept, ServerStore
 from headway_simulation.tried_bundle import trial_plan
+from headway_simulation.wanted_settings import Wants
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000
@@ -38,6 +41,7 @@ class ServerCopy:
     store: ServerStore
     kept: Kept
     counted: Mapping[tuple[str, int], Content]
+    wants: Wants
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +59,31 @@ class Shelf:
 
 class SimulatedServer(Machine):
     """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
-    what each averaged; lost_store: how often its disk was replaced, by an empty or an older one; commits, heads: how
-    many there were."""
+    what each averaged; candidates: heads that are to be tried, likewise, with what the fleet counted then; lost_store:
+    how often its disk was replaced, by an empty or an older one; commits, heads: how many there were."""
 
     core: Aggregator | None = None
     service: Service | None = None
 
     def __init__(
-        self, place: Place, policy: Policy, check: Callable[[SimulatedServer], None], ledger: Ledger | None = None
+        self, place: Place, policy: Policy, check: Callable[[SimulatedServer], None], lives: Lives | None = None
     ) -> None:
         super().__init__(NAME, place, lambda: check(self))
-        self._ledger = ledger or Ledger()
+        self._lives = lives or Lives()
+        self._ledger = self._lives.ledger
         self.policy = policy
         self._shelf = Shelf({space: FleetModel.of(model.variant) for space, model in place.models.items()})
         self._put: Callable[[TransportEvent], None] = self.inbox.append
         self.kept = Kept()
         self.news: list[tuple[StoredHead, Kept]] = []
+        self.candidates: list[tuple[HeadCandidateRow, Mapping[tuple[str, int], Content]]] = []
+        self._candidate: HeadCandidateRow | None = None
         self.lost_store = self.commits = self.heads = 0
         self.store = place.build.server_store(self.power, self._committed)
+
+    def tries_heads_of(self, space: str) -> bool:
+        """Whether a new head of a feature space is tried by devices before it is published."""
+        return self.policy.head_trial.share > 0 and space == self.place.model.variant.space
 
     def start_head(self, space: str) -> Head:
         """Where averaging begins."""
@@ -84,7 +95,7 @@ class SimulatedServer(Machine):
     def copy_disk(self) -> ServerCopy:
         """Copy what is durable."""
         self.trace("is copied")
-        return ServerCopy(self.store.copy(), self.kept.copy(), dict(self._ledger.counted))
+        return ServerCopy(self.store.copy(), self.kept.copy(), dict(self._ledger.counted), self._lives.settings.wants)
 
     def wipe(self) -> None:
         """The disk is replaced by an empty one."""
@@ -111,6 +122,11 @@ class SimulatedServer(Machine):
         name = operator.ask(self.store, device, window, label, chance, self.clock.wall_s())
         self.trace(f"is asked to have {device} do {name}")
 
+    def want_settings(self, device: str, chance: random.Random) -> None:
+        """An operator changes a setting, for this device among others."""
+        said = self._lives.settings.change(self.store, device, chance, self.clock.wall_s())
+        self.trace(f"is asked to {said}")
+
     def begin_trial(self) -> None:
         """An operator begins the rollout of the bundle that is tried, if the disk takes it."""
         if self.place.tried is None:
@@ -135,7 +151,7 @@ class SimulatedServer(Machine):
                 deliveries = BundleSender(self.place.fleet, self.store, self.place.tried, self.policy.delivery)
             model = self._shelf.model(self.place.model.variant.space)
             self.core = build.core(self.place.fleet, model, self.policy, self.store, deliveries, self._shelf)
-        limits = ServiceLimits(queue_messages_max=QUEUE_MAX)
+        limits = ServiceLimits(queue_messages_max=QUEUE_MAX, queue_bytes_max=1 << 40)
         self.service = build.service(
             self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()
         )
@@ -167,10 +183,12 @@ class SimulatedServer(Machine):
         self.kept = Kept() if copy is None else copy.kept.copy()
         # heads that were made and not yet compared went with it
         self.news.clear()
+        self.candidates.clear()
         self.store = self.place.build.server_store(self.power, self._committed)
         if copy is not None:
             self.store.take_over(copy.store)
         self._ledger.set_back({} if copy is None else copy.counted)
+        self._lives.settings.set_back(Wants() if copy is None else copy.wants)
 
     def _connect(
         self, will: Outgoing, subscriptions: tuple[str, ...], put: Callable[[TransportEvent], None]
@@ -185,6 +203,8 @@ class SimulatedServer(Machine):
     def _committed(self, kept: Kept) -> None:
         if kept.removed:
             self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
+            for device in kept.removed:
+                self._lives.settings.removed(device)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
@@ -197,9 +217,21 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
+        self._note_trials(kept)
         self.kept.add_course(kept)
         self.news += [(head, kept) for head in kept.heads]
         if kept.statistics or kept.sequences or kept.heads:
             versions = [head.version for head in kept.heads]
             counters = [f"{device}:{row.counter}" for (device, _), row in kept.statistics.items()]
             self.trace(f"commits {' '.join(counters)} {kept.sequences or ''} heads {versions}")
+
+    def _note_trials(self, kept: Kept) -> None:
+        """A head that is to be tried, and by what was told of it a head was published."""
+        if self.policy.head_trial.share == 0:
+            return
+        for row in self.store.rows(HEAD_CANDIDATES).all():
+            if row != self._candidate:
+                self._candidate = row
+                self.candidates.append((row, dict(self._ledger.counted)))
+        if kept.heads:
+            kept.judged.update({row.device: row.payload for row in self.store.rows(HEAD_TRIALS).all()})

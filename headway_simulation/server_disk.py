@@ -14,7 +14,10 @@ from headway_simulation.power import Power
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was put into one transaction, or into all that were committed."""
+    """What was put into one transaction, or into all that were committed.
+
+    judged: by whose word a head was published, where heads are tried first: reports by device.
+    """
 
     statistics: dict[tuple[str, int], StoredStatistics] = field(default_factory=dict)
     sequences: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -22,6 +25,7 @@ class Kept:
     averaged: list[StoredUpdate] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     updates: list[StoredUpdate] = field(default_factory=list)
+    judged: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:

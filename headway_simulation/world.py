@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Weighing
+from aggregator.policy import AveragingPolicy, HeadTrialPolicy, Limits, Method, Policy, Weighing
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.learner_settings import LearnerSettings
+from edge_agent.remote_settings import RemoteSettings
 from headway_simulation.broker import Broker
 from headway_simulation.build import Build
 from headway_simulation.clock import Scheduler
 from headway_simulation.copies import Copies
-from headway_simulation.device import DiskCopy, Lives, SimulatedDevice
+from headway_simulation.device import DiskCopy, SimulatedDevice
 from headway_simulation.faults import Stage, heal, plan_faults
 from headway_simulation.history import Violation
 from headway_simulation.invariants import Invariants
+from headway_simulation.lives import Lives
 from headway_simulation.machine import Place
 from headway_simulation.model import Model
 from headway_simulation.network import Link
@@ -36,6 +38,9 @@ TRIED_SHARE = 0.5
 BESIDE_SHARE = 0.5
 COMMANDED_SHARE = 0.5
 COMMANDS_AN_HOUR = 3.0
+CONFIGURED_SHARE = 0.5
+SETTINGS_AN_HOUR = 2.0
+TRIED_HEADS_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class World:
         self.invariants = Invariants(self.place.models, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
-        self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives.ledger)
+        self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives)
         config = self._config(chance)
         places = self._places()
         self.devices = [
@@ -102,8 +107,9 @@ class World:
         self.trace.add(self.scheduler.now_s, "world", "everything works from now on")
         self._come_to_rest()
         head = check_rest(self.devices, self.server, self.invariants)
-        self.trace.add(self.scheduler.now_s, "world", f"at rest with head {head.version}, {head.samples} samples")
-        return Outcome(self.seed, self.scheduler.events, self.trace.digest, head.samples, head.version)
+        version, samples = (0, 0) if head is None else (head.version, head.samples)
+        self.trace.add(self.scheduler.now_s, "world", f"at rest with head {version}, {samples} samples")
+        return Outcome(self.seed, self.scheduler.events, self.trace.digest, samples, version)
 
     def _places(self) -> list[Place]:
         """Of devices, in turn: by the bundle that they run."""
@@ -154,6 +160,8 @@ class World:
         self.scheduler.at(self.scheduler.chance("rollout").uniform(0, 0.5 * self.duration_s), self.server.begin_trial)
         if self.scheduler.chance("commanded").random() < COMMANDED_SHARE:
             self._plan_commands()
+        if self.scheduler.chance("configured").random() < CONFIGURED_SHARE:
+            self._plan_settings()
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)
@@ -180,6 +188,15 @@ class World:
                     ),
                 )
 
+    def _plan_settings(self) -> None:
+        chance = self.scheduler.chance("settings")
+        for device in [device.config.device for device in self.devices]:
+            for _ in range(round(SETTINGS_AN_HOUR * self.duration_s / 3600)):
+                self.scheduler.at(
+                    chance.uniform(0, self.duration_s),
+                    lambda name=device: self.server.want_settings(name, chance),  # type: ignore[misc]
+                )
+
     def _at_some_time(
         self, device: SimulatedDevice, start_s: float, make: Callable[..., SensorFile], *arguments: int
     ) -> None:
@@ -204,7 +221,20 @@ class World:
                 samples_min=weights.choice((1, 64)),
             ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
+            head_trial=self._head_trial(),
         )
+
+    def _head_trial(self) -> HeadTrialPolicy:
+        """In some fleets heads are tried first, by few labels."""
+        chance = self.scheduler.chance("head trials")
+        if self.method is not Method.EXACT or chance.random() >= TRIED_HEADS_SHARE:
+            return HeadTrialPolicy()
+        margin, errors, patience_s = (
+            chance.choice((0.05, 0.5)),
+            chance.choice((0.0, 1.0)),
+            chance.choice((900.0, 3600.0)),
+        )
+        return HeadTrialPolicy(1.0, margin, errors, windows_min=4, devices_min=2, patience_s=patience_s)
 
     def _config(self, chance: random.Random) -> Callable[[str], AgentConfig]:
         learner = LearnerSettings(
@@ -221,6 +251,7 @@ class World:
             outbox_rows_max=chance.choice((2, 10_000)),
             whole_bytes_max=chance.choice((0, 16_384)),
         )
+        remote = RemoteSettings(trial_s=self.scheduler.chance("configured on trial").choice((0.0, 30.0, 600.0)))
         return lambda name: AgentConfig(
-            name, self.place.fleet, Path("bundle.hwb"), Path("state"), sensor, learner, sync
+            name, self.place.fleet, Path("bundle.hwb"), Path("state"), sensor, learner, sync, remote=remote
         )

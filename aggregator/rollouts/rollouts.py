@@ -48,6 +48,7 @@ DEVICES_PER_S = 1000
 # so long since it was told to load or switch hold one of the places of `max_at_once`
 SILENT_S, ANSWERED_SHARE_MIN = 3600.0, 0.8
 NOBODY = "_rollouts"
+FOLLOW_INTERVAL_S = 10.0
 
 
 class State(StrEnum):
@@ -100,7 +101,7 @@ class Rollouts:
 
     def __init__(self, store: Store, admit: Callable[[str, Instant], object], events_max: int) -> None:
         self._store, self._admit, self._events_max = store, admit, events_max
-        self._due_at_s = float("-inf")
+        self._due_at_s = self._followed_at_s = float("-inf")
         self._notes: list[Effect] = []
 
     def on_trial(self, device: str, payload: bytes, now: Instant) -> None:
@@ -127,6 +128,7 @@ class Rollouts:
         for state in (State.RUNNING, State.WAITS, State.ROLLING_BACK):
             for rollout in self._store.rows(ROLLOUTS).where(state=str(state)):
                 self._advance(rollout, stored_plan(rollout.plan), now)
+        self._follow_late_ones(now)
         notes, self._notes = self._notes, []
         return notes
 
@@ -256,9 +258,24 @@ class Rollouts:
         elif rollout.stage < len(stored_plan(rollout.plan).stages) - 1:
             self._set(replace(after, phase=str(Phase.TRIAL), stage=rollout.stage + 1), State.RUNNING, why, now)
         else:
+            # somebody approved while devices were under way: the verdict is theirs, and nobody is left behind
+            for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name):
+                if row.state in NOT_BEGUN or row.state in (DeviceState.ORDERED, DeviceState.TRYING):
+                    self._deliver(rollout, row, SWITCH, DeviceState.SENT, now)
             # the bundle is the fleet's: devices that join get it, and the aggregator serves it
             order(self._store, _delivery(rollout, now), [], everybody=True, known=list)
             self._set(after, State.DONE, why, now)
+
+    def _follow_late_ones(self, now: Instant) -> None:
+        """What devices confirm that were still to switch when their rollout was done."""
+        if now.monotonic_s < self._followed_at_s + FOLLOW_INTERVAL_S:
+            return
+        self._followed_at_s = now.monotonic_s
+        for row in self._store.rows(ROLLOUT_DEVICES).where(state=str(DeviceState.SENT)):
+            rollout, device = self._store.rows(ROLLOUTS).get(row.rollout), self._store.device(row.device)
+            if rollout is not None and rollout.state == State.DONE and device is not None:
+                said = Said.of(device, self._store.rows(TRIALS).get(row.device), rollout)
+                self._put(row, *said.moved(DeviceState.SENT), now)
 
     def _halt(self, rollout: RolloutRow, state: State, why: str, now: Instant) -> None:
         """Who has not switched drops the bundle; who has keeps it until an operator rolls it back."""

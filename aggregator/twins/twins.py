@@ -40,6 +40,9 @@ GROUPS_INTERVAL_S = 10.0
 # a fleet of 10,000 is gone through every 20 s
 DEVICES_PER_S = 500
 DEVICES_A_TICK = 200
+# a device whose settings do not come to their end is sent them again, and answers: what it said last may have come
+# before what it said first
+AGAIN_S = 600.0
 
 
 class Twins:
@@ -54,6 +57,8 @@ class Twins:
         self._groups_due_at_s = float("-inf")
         # devices whose message is to go out, again or for the first time, in turn
         self._unsent: OrderedDict[str, None] = OrderedDict()
+        # when each device that waits, or tries them, is sent them again
+        self._again_at_s: dict[str, float] = {}
 
     def on_state(self, device: str, payload: bytes, now: Instant) -> None:
         """A device tells which settings hold. Raises RemoteError."""
@@ -63,6 +68,10 @@ class Twins:
         self._store.rows(SETTINGS_STATES).put(SettingsStateRow(device, payload, now.wall_s))
         pending = (0 if sent is None else sent.version) != state.version or state.state == "waiting"
         self._stand(device, now.wall_s, pending=pending, refused=bool(state.refused) and not pending)
+        if state.state == "applied":
+            self._again_at_s.pop(device, None)
+        else:
+            self._again_at_s.setdefault(device, now.monotonic_s + AGAIN_S)
         if known is None:
             self._serial = -1  # the first that is heard of it: it may be sent settings
         elif sent is not None and state.version != sent.version and state.state != "waiting":
@@ -75,6 +84,7 @@ class Twins:
     def forget(self, device: str) -> None:
         """The device was removed; should it come back, it is a new one."""
         self._unsent.pop(device, None)
+        self._again_at_s.pop(device, None)
         self._store.rows(WANTED_SETTINGS).remove(DEVICE, device)
         self._store.rows(SENT_SETTINGS).remove(device)
         self._store.rows(SETTINGS_STATES).remove(device)
@@ -87,6 +97,9 @@ class Twins:
         if serial != self._serial or now.monotonic_s >= self._groups_due_at_s:
             self._serial = serial
             effects += self._compare(now)
+        for device in [name for name, at_s in self._again_at_s.items() if now.monotonic_s >= at_s]:
+            self._again_at_s[device] = now.monotonic_s + AGAIN_S
+            self._unsent[device] = None
         for _ in range(min(len(self._unsent), DEVICES_A_TICK)):
             device, _none = self._unsent.popitem(last=False)
             row = self._store.rows(SENT_SETTINGS).get(device)
@@ -97,19 +110,28 @@ class Twins:
     def _compare(self, now: Instant) -> list[Effect]:
         """Note what each device is to be sent, where that differs from what it was sent."""
         rows = {(row.scope, row.name): row for row in self._store.rows(WANTED_SETTINGS).all()}
-        devices = [row.device for row in self._store.rows(SETTINGS_STATES).all()]
-        self._groups_due_at_s = now.monotonic_s + max(GROUPS_INTERVAL_S, len(devices) / DEVICES_PER_S)
+        said = self._store.rows(SETTINGS_STATES).all()
+        pending = {row.device for row in self._store.rows(SETTINGS_PENDING).all()}
+        self._groups_due_at_s = now.monotonic_s + max(GROUPS_INTERVAL_S, len(said) / DEVICES_PER_S)
         sent = {row.device: row for row in self._store.rows(SENT_SETTINGS).all()}
         notes: list[Effect] = []
         groups = self._groups(rows, now, notes)
-        for device in devices:
+        for state in said:
+            device = state.device
             own = [rows.get((FLEET, "")), rows.get((DEVICE, device)), *groups.get(device, ())]
             values = {key: one.value for key, one in merged(row for row in own if row is not None).items()}
             text, before = canonical_json(values).decode(), sent.get(device)
-            if (before is None and values) or (before is not None and before.settings != text):
-                version = 1 + (0 if before is None else before.version)
-                self._put(SentSettingsRow(device, version, text, now.wall_s))
+            held = self._version_held(state) if before is None and device in pending else 0
+            version = held if before is None else before.version
+            # one that was never sent any from this store may hold others: the store was lost, or it was removed
+            if (before is not None and before.settings != text) or (before is None and (values or version)):
+                self._put(SentSettingsRow(device, 1 + version, text, now.wall_s))
         return notes
+
+    @staticmethod
+    def _version_held(state: SettingsStateRow) -> int:
+        """Of the settings that a device says it holds; 0 for none."""
+        return ConfigurationState.decode(state.payload).version
 
     def _groups(
         self, rows: dict[tuple[str, str], WantedSettingsRow], now: Instant, notes: list[Effect]

@@ -64,6 +64,7 @@ class Installer:
         self._events: list[DeliveryEvent] = []
         self._refusal = ""
         self._later: bytes | None = None
+        self._stopped = False
         self.restart = False
         self._resume()
 
@@ -147,7 +148,9 @@ class Installer:
             self._advance()
 
     def turn(self, now_s: float, connected: bool) -> bytes | None:
-        """Whatever time brings; returns a request to publish, if one is due."""
+        """Whatever time brings; returns a request to publish, if one is due. Nothing any more after `stop`."""
+        if self._stopped:
+            return None
         self._end_trial(now_s)
         self._end_test(now_s)
         self._watch_trial(now_s)
@@ -181,7 +184,8 @@ class Installer:
         return events
 
     def stop(self, now_s: float) -> None:
-        """The process ends in good order."""
+        """The process ends in good order. What it has begun is given up, and goes on after the next start."""
+        self._stopped = True
         if self._test is not None or self._tried_since_s is not None:
             self._slots.uncount_test()
         if self._test is not None:

@@ -40,7 +40,7 @@ class RemoteConfiguration:
         self._kept = Kept()
         self._began_s: float | None = None
         self._waiting: Configuration | None = None
-        self._retry_at_s = float("-inf")
+        self._retry_at_s = self._confirm_at_s = float("-inf")
         self._problem = ""
         self._notes: list[tuple[str, str]] = []
         self.restart = False
@@ -161,7 +161,18 @@ class RemoteConfiguration:
             return False  # a process that is about to start again has not run with what is on trial
         if kept.well_s + now_s - self._began_s < self._own.remote.trial_s:
             return False
-        return self._write(replace(kept, confirmed=True, starts=0, well_s=0.0, before={}))
+        if now_s < self._confirm_at_s:
+            return False
+        confirmed = replace(kept, confirmed=True, starts=0, well_s=0.0, before={})
+        try:
+            self._save(confirmed)
+        except StoreError as error:
+            # told now, it would be on trial again after the next start
+            log.warning("%s", error)
+            self._confirm_at_s = now_s + DISK_PAUSE_S
+            return False
+        self._kept = confirmed
+        return True
 
     def _take_back(self, reason: str) -> None:
         kept = self._kept
@@ -185,14 +196,13 @@ class RemoteConfiguration:
             self._notes.append(("configuration-lost", problem))
             return Kept()
 
-    def _write(self, kept: Kept) -> bool:
+    def _write(self, kept: Kept) -> None:
         """Starts and trials are counted where the disk allows it: without it the device works on."""
         self._kept = kept
         try:
             self._save(kept)
         except StoreError as error:
             log.warning("%s", error)
-        return True
 
     def _configuration(self, values: Mapping[str, SettingValue]) -> AgentConfig:
         """The device's own file, with these values over it. Raises ConfigError."""

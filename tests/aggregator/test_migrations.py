@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 
+from aggregator.rollouts import default_plan
 from aggregator.store import StoredStatistics, migrations, schema
+from aggregator.store.collection import Collection
+from aggregator.store.rows import (
+    DEVICE_COMMANDS,
+    ORDER_MODES,
+    ROLLOUT_DEVICES,
+    ROLLOUTS,
+    SENT_SETTINGS,
+    SETTINGS_PENDING,
+    SETTINGS_STATES,
+    TRIALS,
+    WANTED_SETTINGS,
+    CommandRow,
+    DeviceSinceRow,
+    OrderModeRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    SentSettingsRow,
+    SettingsStateRow,
+    TrialRow,
+    WantedSettingsRow,
+)
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 from testbed.postgresql import Postgresql
@@ -27,6 +50,22 @@ BACK = {
     2: ("ALTER TABLE sequences DROP COLUMN life",),
 }
 ROW = StoredStatistics("a", 1, 2, "s", b"\0tables")
+# what operators have asked for, and devices have said of it
+PLAN = default_plan().encode()
+ASKED: Sequence[tuple[Collection[Any], Any]] = (
+    (DEVICE_COMMANDS, CommandRow("a", "c1", 1, "label", '{"window":"w"}', "ada", 1.0, 2.0, "sent", "{}", 1.5)),
+    (
+        ROLLOUTS,
+        RolloutRow("two", 1, PLAN, "5" * 64, 9, "b", "2", 2, "s", "running", 0, "trial", "begun", 1.0, 1.0, 1.0),
+    ),
+    (ROLLOUT_DEVICES, RolloutDeviceRow("two", "a", 0, "trying", "", 1.0)),
+    (ORDER_MODES, OrderModeRow("a", "trial")),
+    (TRIALS, TrialRow("a", b"report", 1.0)),
+    (WANTED_SETTINGS, WantedSettingsRow("device", "a", '{"sync.interval_s":5}', 0, 1, 1.0)),
+    (SENT_SETTINGS, SentSettingsRow("a", 1, '{"sync.interval_s":5}', 1.0)),
+    (SETTINGS_STATES, SettingsStateRow("a", b"state", 1.0)),
+    (SETTINGS_PENDING, DeviceSinceRow("a", 1.0)),
+)
 
 
 def earlier(url: str, known: int) -> None:
@@ -35,6 +74,8 @@ def earlier(url: str, known: int) -> None:
     with store.transaction():
         store.put_statistics(ROW)
         store.put_sequence("a", 1, 5)
+        for collection, row in ASKED:
+            store.rows(collection).put(row)
         store.put_number("schema", known)
     store.close()
     engine = create_engine(url)
@@ -55,6 +96,8 @@ def check_whole(url: str) -> None:
         assert store.statistics("a", 1) == ROW
         assert store.sequence("a", 1) == 5
         assert store.sequence_history("a", 1) == ""
+        for collection, row in ASKED:
+            assert store.rows(collection).all() == [row]
     store.close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -67,7 +110,7 @@ def check_whole(url: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("known", [1, 2, 3])
+@pytest.mark.parametrize("known", range(1, schema.SCHEMA + 1))
 def test_an_earlier_schema_is_brought_up_to_date(tmp_path: Path, known: int) -> None:
     url = f"sqlite:///{tmp_path / 'store.sqlite'}"
     earlier(url, known)
@@ -75,7 +118,7 @@ def test_an_earlier_schema_is_brought_up_to_date(tmp_path: Path, known: int) -> 
     check_whole(url)
 
 
-@pytest.mark.parametrize("known", [1, 3])
+@pytest.mark.parametrize("known", [1, schema.SCHEMA - 1])
 def test_on_postgresql_too(postgresql: Postgresql, known: int) -> None:
     url = postgresql.new_database()
     earlier(url, known)

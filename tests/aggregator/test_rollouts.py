@@ -168,6 +168,11 @@ class Fleet:
         assert row is not None
         return row.why
 
+    def states(self) -> Counter[str]:
+        """How many devices of the rollout are in each state."""
+        with self.store.transaction():
+            return Counter(row.state for row in self.store.rows(ROLLOUT_DEVICES).all("two"))
+
     @property
     def switched(self) -> list[str]:
         return [device.name for device in self.devices.values() if device.release == 2]
@@ -332,6 +337,24 @@ def test_it_waits_for_approval_and_for_the_hours_of_the_window() -> None:
             hours.append(int((waiting.instant.wall_s - 60.0) // HOUR_S) % 24)
     assert waiting.switched
     assert set(hours) == {3}
+
+
+def test_whoever_was_under_way_when_a_person_ended_it_gets_the_bundle_too_and_is_shown_as_they_are() -> None:
+    fleet = Fleet({f"d{at}": Device(f"d{at}", labels=0) for at in range(10)})
+    fleet.devices["d3"].online = False
+    fleet.begin(replace(PLAN, max_at_once=2, stages=(replace(PLAN.stages[-1], soak_s=0.0),)))
+    fleet.hour()
+    fleet.ask(Act.APPROVE)
+    fleet.ask(Act.APPROVE)
+    fleet.until(State.DONE, hours=3)
+    for _ in range(3):
+        fleet.hour()
+    assert sorted(fleet.switched) == sorted(set(fleet.devices) - {"d3"})
+    assert fleet.states() == {"there": 9, "sent": 1}
+    fleet.devices["d3"].online = True
+    for _ in range(3):
+        fleet.hour()
+    assert fleet.states() == {"there": 10}
 
 
 def test_while_it_waits_for_approval_failures_and_labels_still_stop_it() -> None:

@@ -232,3 +232,42 @@ def test_a_thousand_devices_are_told_in_turns() -> None:
     want(fleet, FLEET, "", sync__interval_s=5)
     counts = [len(sent(fleet.pass_time(1.0))) for _ in range(4)]
     assert counts == [200, 200, 50, 0]
+
+
+def test_a_device_that_seems_to_try_for_long_is_asked_again() -> None:
+    """Its last word may have come before an earlier one."""
+    fleet = Fleet()
+    twin = Twin(fleet, "a")
+    twin.tell()
+    want(fleet, DEVICE, "a", sync__interval_s=5)
+    twin.hear(fleet.pass_time(1.0))
+    twin.tell()
+    tries = ConfigurationState(1, "trial", OWN | twin.values, ("sync.interval_s",))
+    fleet.send(Received(topic(PLANT, "a", Kind.CONFIGURATION_STATE), tries.encode(), retain=True))
+    assert view(fleet, "a").words == "trial"
+    assert not sent(fleet.pass_time(500.0))
+    assert twin.hear(fleet.pass_time(200.0))
+    twin.tell()
+    assert view(fleet, "a").words == "applied"
+    assert not sent(fleet.pass_time(5000.0))
+
+
+@pytest.mark.parametrize("known_before", [False, True])
+def test_settings_that_this_store_never_sent_are_taken_back(known_before: bool) -> None:
+    """The store was lost, or is of an older day, or the device was removed and comes back."""
+    fleet = Fleet()
+    twin = Twin(fleet, "a")
+    if known_before:
+        twin.tell()
+        fleet.pass_time(1.0)
+    twin.version, twin.values = 3, {"sync.interval_s": 5}
+    twin.tell()
+    assert view(fleet, "a").words == "pending"
+    assert twin.hear(fleet.pass_time(20.0))
+    assert (twin.version, twin.values) == (4, {})
+    twin.tell()
+    assert view(fleet, "a").words == "applied"
+    assert not sent(fleet.pass_time(1000.0)), "told once"
+    want(fleet, DEVICE, "a", sync__interval_s=7)
+    assert twin.hear(fleet.pass_time(1.0))
+    assert (twin.version, twin.values) == (5, {"sync.interval_s": 7})

@@ -1,13 +1,19 @@
 """Real programs killed, copied and set back at random: python -m tests.crash [--faults 300] [--seed N].
 
-Five agents, the aggregator and mosquitto run as processes, while labels flow into the agents' spools. Most faults are a
-SIGKILL to one of the processes, at a random moment, and the victim is started again at once. Others copy a device's
-disk, while it runs or while it is stopped, and start the copy under the same id beside it; put an older copy in the
-place of a device; correct a label; label a window by a command from the server, or change a setting from there; or
-kill the API in the middle of an act, which is then asked for again under the same key. In the end, every label must be
-counted exactly once, on every device and in the fleet, every act must have been done once, and the fleet's head must be
-bit for bit the head that is solved in one place from all labels. The seed is
-printed; it fixes victims, moments and data, not the scheduler.
+Five agents that have joined, the aggregator, the join server and mosquitto with TLS run as processes, while labels flow
+into the agents' spools. Most faults are a SIGKILL to one of the processes, at a random moment, and the victim is
+started again at once. Others copy a device's disk, while it runs or while it is stopped, and start the copy under the
+same id beside it; put an older copy in the place of a device; correct a label; label a window by a command from the
+server, or change a setting from there; or kill the API in the middle of an act, which is then asked for again under the
+same key. All the while bundles are rolled out, paused, approved and once rolled back, and devices join, renew their
+certificates and are revoked by programs that are killed, too.
+
+In the end every label must be counted exactly once, on every device and in the fleet; every act must have been done
+once; the fleet's head must be bit for bit the head that is solved in one place from all labels; every disk must hold
+the bundle that its device has confirmed and the store says; and the store must know exactly the certificates that
+devices have or had, each code counted as often as somebody joined with it, and the broker must let in exactly those who
+are not revoked. What differs is printed. The seed is printed, too; it fixes victims, moments and data, not the
+scheduler.
 """
 
 from __future__ import annotations
@@ -19,7 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.fleet import CrashFleet, Shortfall
+from tests.crash.fleet import CrashFleet
+from tests.crash.shortfall import Shortfall
 
 
 def main() -> int:

@@ -11,39 +11,29 @@ import threading
 import time
 import urllib.request
 import uuid
-from pathlib import Path
+from collections import Counter
 
 from aggregator.access.roles import Role
 from aggregator.operations import access
 from aggregator.operations.operator import Operator
-from aggregator.store.location import sqlite_url
 from aggregator.store.rows import AUDIT
-from aggregator.store.sql import SqlStore
 from headway_client import ApiUnreachable, Client
-from testbed.broker import die_with_parent, free_port
+from testbed.broker import die_with_parent
 from tests.crash.branch import BIN
+from tests.crash.site import Site
 
 USER, ACT = "ada", "command-sync-now"
 ANSWER_TIMEOUT_S = 60.0
 # from before the request arrives until after its answer
 MOMENTS_S = (0.0, 0.08)
-API_TOML = """\
-fleet.name = "crash"
-bundle.path = "{bundle}"
-storage.state_dir = "{state}"
-mqtt.host = "localhost"
-api.port = {port}
-"""
 
 
 class Api:
-    """A process of `edge-fleet api`. state_dir: of the aggregator, whose store is there; device: that is commanded."""
+    """A process of `edge-fleet api` of a site. device: that is commanded."""
 
-    def __init__(self, folder: Path, bundle: Path, state_dir: Path, device: str, chance: random.Random) -> None:
-        self._folder, self._state_dir, self._device, self._chance = folder, state_dir, device, chance
-        self._port = free_port()
-        self._config = folder / "api.toml"
-        self._config.write_text(API_TOML.format(bundle=bundle, state=state_dir, port=self._port))
+    def __init__(self, site: Site, device: str, chance: random.Random) -> None:
+        self._site, self._device, self._chance = site, device, chance
+        self._log = site.folder / "api.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         self.acts: list[str] = []
@@ -65,12 +55,14 @@ class Api:
 
     def problem(self) -> str:
         """Whether an act was lost or done twice; empty when neither."""
-        store = SqlStore(sqlite_url(self._state_dir))
-        with store.transaction():
+        with self._site.store() as store:
             rows = [row for row in store.rows(AUDIT).all() if row.act == ACT and USER in row.who]
-        store.close()
         done = sorted(str(json.loads(row.detail)["id"]) for row in rows)
-        return "" if done == sorted(self.acts) else f"{len(self.acts)} acts with keys were answered, {len(done)} done"
+        if done == sorted(self.acts):
+            return ""
+        answered, entered = Counter(self.acts), Counter(done)
+        lost, more = sorted((answered - entered).elements()), sorted((entered - answered).elements())
+        return f"of {len(self.acts)} acts with keys that were answered {lost} were not done; done beside them: {more}"
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Stop the process, if there is one."""
@@ -80,30 +72,28 @@ class Api:
             self._process = None
 
     def _begin(self) -> Client:
-        store = SqlStore(sqlite_url(self._state_dir))
-        with store.transaction():
+        with self._site.store() as store:
             operator = Operator(store, "crash", time.time())
             access.put_user(operator, USER, Role.OPERATOR, None)
             token = access.create_token(operator, USER, "crash", None, 86_400.0)
-        store.close()
         self._start()
-        self._client = Client(f"http://127.0.0.1:{self._port}", token.token)
+        self._client = Client(f"http://127.0.0.1:{self._site.api_port}", token.token)
         return self._client
 
     def _start(self) -> None:
-        command = [str(BIN / "edge-fleet"), "api", "--config", str(self._config)]
-        with (self._folder / "api.log").open("ab") as log:
+        command = [str(BIN / "edge-fleet"), "api", "--config", str(self._site.config)]
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=os.environ, preexec_fn=die_with_parent
             )
         deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/v1/health", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._site.api_port}/v1/health", timeout=5):
                     return
             except OSError as error:
                 if time.monotonic() > deadline_s or self._process.poll() is not None:
-                    raise AssertionError((self._folder / "api.log").read_text()[-2000:]) from error
+                    raise AssertionError(self._log.read_text()[-2000:]) from error
                 time.sleep(0.05)
 
     def _ask_in_vain(self, client: Client, key: str) -> None:

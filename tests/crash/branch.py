@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_agent.delivery import Slots
 from edge_agent.learner import HeadLearner
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Pipeline
 from edge_agent.startup import restore_learner
 from edge_agent.store import Entry, SQLiteStore
 from edge_agent.sync import SyncState
-from headway.bundle import Variant
+from headway.bundle import Variant, read_variant
 from headway.errors import StoreError
 from headway.maths import Statistics
 from testbed.broker import die_with_parent
@@ -114,6 +115,11 @@ class Branch:
         if "sync" not in saved:
             return None
         return SyncState.decode(Entry.decode(journal[-1]).sync if journal else saved["sync"])
+
+    def bundle(self) -> tuple[int, bool]:
+        """Release of the bundle that it runs, 1 for the one that it was set up with, and whether that one stays."""
+        slots = Slots(self.folder / "state", self.folder.parent / "tiny.hwb")
+        return read_variant(slots.bundle).release, slots.pointer.confirmed
 
     def learned(self, variant: Variant) -> Statistics:
         """What its database holds."""

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.store.location import sqlite_url
-from aggregator.store.sql import SqlStore
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_variant
 from headway.maths import Statistics, fleet_head, merge
 from headway.wire import PublishedHead, StatisticsReport
-from testbed.broker import Broker, die_with_parent
 from tests.crash.api import Api
 from tests.crash.branch import BIN, CONFIG, Branch, Given
+from tests.crash.joining import Joining
 from tests.crash.operator import Operator
+from tests.crash.rolling import Rolling
+from tests.crash.shortfall import Shortfall
+from tests.crash.site import Site
 from tests.system.make_model import CLASSES, data
 
 ROWS_A_FILE = 4
@@ -36,9 +37,11 @@ SETTLE_TIMEOUT_S = 180.0
 BRANCHES_MAX = 3
 # of a hundred faults
 KINDS = {
-    "kill": 69, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4, "command": 5, "setting": 3,
-    "act": 3,
+    "kill": 65, "live copy": 4, "cold copy": 4, "backup": 4, "restore": 4, "correction": 4, "command": 4, "setting": 3,
+    "act": 3, "rollout": 5,
 }  # fmt: skip
+# of a fault, to begin a join, a renewal or a revocation where none is under way
+JOINING_CHANCE = 0.2
 AGENT_TOML = """\
 [device]
 id = "{name}"
@@ -55,15 +58,22 @@ ack_timeout_s = 2
 whole_bytes_max = 0
 [remote]
 trial_s = 0
+[delivery]
+trial_s = 0.2
+answer_timeout_s = 1
+starts_max = 100
+[trial]
+report_interval_s = 0.2
+window_s_max = 60
 [mqtt]
-host = "{host}"
+host = "localhost"
 port = {port}
 reconnect_max_s = 0.5
+tls = true
+ca_file = "ca.pem"
+cert_file = "identity.pem"
+key_file = "identity.pem"
 """
-
-
-class Shortfall(Exception):
-    """Something was lost, counted twice, or did not come to rest in time."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,17 @@ class Report:
     labels: int
     faults: Counter[str]
     branches: int
+    rollouts: Counter[str]
+    joining: Counter[str]
+    devices: int
 
     def __str__(self) -> str:
-        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        faults = _listed(self.faults)
         return (
             f"{sum(self.faults.values())} faults ({faults}), {self.branches} branches: {self.labels} labels, 0 lost, "
-            "0 double, fleet head bit-identical to one solved in one place"
+            "0 double, fleet head bit-identical to one solved in one place; rollouts "
+            f"({_listed(self.rollouts)}): the last one confirmed by {self.devices} of {self.devices} devices; "
+            f"enrolment ({_listed(self.joining)}): no certificate lost, double or half-issued"
         )
 
 
@@ -88,16 +103,12 @@ class CrashFleet:
     def __init__(self, folder: Path, devices: int, seed: int) -> None:
         self._folder, self._random, self._seed = folder, random.Random(seed), seed
         self._names = [f"d{number}" for number in range(devices)]
-        self._broker = Broker()
-        self._aggregator: subprocess.Popen[bytes] | None = None
         self._branches: list[Branch] = []
         # of branches that were replaced by older ones, once all they had learned was acknowledged
         self._replaced: list[Branch] = []
         self._backups: list[tuple[Branch, Path]] = []
         self._faults: Counter[str] = Counter()
         self._files = self._folders = 0
-        # this device has no copies: which of them did what it was told would be a matter of chance
-        self._operator = Operator(folder / "aggregator", self._names[-1])
         self._unlabelled: list[Given] = []
         self._api: Api | None = None
         self._stack = contextlib.ExitStack()
@@ -113,13 +124,19 @@ class CrashFleet:
             self._variant = read_variant(bundle)
             self._pipeline = Pipeline(self._variant, open_runtime(self._variant))
             training = self._variant.training_statistics
-            stack.enter_context(self._broker)
+            self._site = stack.enter_context(Site(self._folder, bundle))
+            # this device has no copies: which of them did what it was told would be a matter of chance
+            self._operator = Operator(self._site, self._names[-1])
+            self._rolling = Rolling(self._site, bundle, self._random)
+            self._joining = Joining(self._site, self._random)
+            self._site.await_join_server()
             stack.callback(self._stop)
-            self._run_aggregator()
             for name in self._names:
                 (self._folder / name / "spool").mkdir(parents=True)
-                text = AGENT_TOML.format(name=name, bundle=bundle, host=self._broker.host, port=self._broker.port)
+                text = AGENT_TOML.format(name=name, bundle=bundle, port=self._site.broker.port)
                 (self._folder / name / CONFIG).write_text(text)
+                self._site.join(name, self._folder / name)
+                self._joining.note(name, self._folder / name)
                 nothing = Statistics.zeros(training.size, training.classes, training.space)
                 self._branches.append(Branch(name, self._folder / name, nothing))
                 self._branches[-1].run()
@@ -131,10 +148,11 @@ class CrashFleet:
 
     def one_fault(self, kind: str | None = None) -> None:
         """Hand labels out, wait a random moment, and let something happen. kind: of KINDS, by lot by default."""
-        # as many labels for each device, however many copies it has: one with far more would weigh less in the head
-        for device in self._random.sample(self._names, min(2, len(self._names))):
-            self._feed(self._random.choice([branch for branch in self._branches if branch.device == device]))
+        self._feed_some()
         time.sleep(self._random.uniform(*PAUSE_S))
+        self._joining.step()
+        if self._random.random() < JOINING_CHANCE:
+            self._joining.begin({branch.folder: branch.device for branch in self._branches})
         for branch in self._branches:
             if branch.process is not None and branch.process.poll() is not None:
                 raise Shortfall(f"{branch.name} ended by itself, code {branch.process.returncode}:\n{branch.log()}")
@@ -150,6 +168,7 @@ class CrashFleet:
             "command": self._command,
             "setting": self._set,
             "act": self._act,
+            "rollout": self._roll_out,
         }[kind](branch)
         if happened:
             self._faults[kind] += 1
@@ -159,11 +178,20 @@ class CrashFleet:
 
     def settle(self) -> Report:
         """Wait until everything is learned, sent and stored; compare with the truth. Raises Shortfall."""
+        self._joining.settle()
+        self._stop_copies()
+        self._rolling.settle(self._names, self._feed_some)
         every = [*self._branches, *self._replaced]
         own = {branch.name: branch.own(self._variant, self._pipeline) for branch in every}
         whole = merge(list(own.values()))
         self._await_the_operators_end()
         self._let_all_speak()
+        differs = [
+            *self._rolling.problems(self._branches, self._names),
+            *self._joining.problems({branch.folder: branch.device for branch in self._branches}),
+        ]
+        if differs:
+            raise Shortfall("\n  ".join(["what devices and store say is not the same:", *differs]))
         try:
             self._await_head(whole.samples)
         except Shortfall as shortfall:
@@ -186,7 +214,8 @@ class CrashFleet:
         wanted = fleet_head(self._variant.training_statistics, whole)
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
-        return Report(whole.samples, self._faults, len(every))
+        joining = self._joining.done + Counter({"killed in the middle": self._joining.kills})
+        return Report(whole.samples, self._faults, len(every), self._rolling.done, joining, len(self._names))
 
     def _differences(self, every: list[Branch], own: dict[str, Statistics]) -> list[str]:
         """Where something is missing or too much: on which device, on which side of the network."""
@@ -205,17 +234,10 @@ class CrashFleet:
         return found
 
     def _kill(self, branch: Branch) -> bool:
-        victim = self._random.randrange(len(self._branches) + 2)
-        if victim == 0:
-            self._broker.kill()
-            self._broker.start()
-        elif victim == 1:
-            assert self._aggregator is not None
-            if self._aggregator.poll() is not None:
-                raise Shortfall(f"the aggregator ended by itself, code {self._aggregator.returncode}")
-            self._aggregator.kill()
-            self._aggregator.wait()
-            self._run_aggregator()
+        servers = (self._site.kill_broker, self._site.kill_aggregator, self._site.kill_join_server)
+        victim = self._random.randrange(len(self._branches) + len(servers))
+        if victim < len(servers):
+            servers[victim]()
         else:
             branch.end(signal.SIGKILL)
             branch.run()
@@ -226,9 +248,7 @@ class CrashFleet:
         return self._copy(branch)
 
     def _copy_cold(self, branch: Branch) -> bool:
-        # one that has just been started may not have come to hear of it: then it has touched nothing
-        if branch.end(signal.SIGTERM) not in (0, -signal.SIGTERM):
-            raise Shortfall(f"{branch.name} did not stop cleanly:\n{branch.log()}")
+        _stop_cleanly(branch)
         copied = self._copy(branch)
         branch.run()
         return copied
@@ -236,14 +256,14 @@ class CrashFleet:
     def _copy(self, branch: Branch) -> bool:
         if sum(other.device == branch.device for other in self._branches) >= BRANCHES_MAX:
             return False
-        if branch.device == self._operator.device:
+        if branch.device == self._operator.device or self._joining.busy_with(branch.folder):
             return False
         self._begin(branch.device, branch.image(self._new_folder(branch.device)))
         branch.shared = len(branch.given)
         return True
 
     def _back_up(self, branch: Branch) -> bool:
-        if branch.device == self._operator.device:
+        if branch.device == self._operator.device or self._joining.busy_with(branch.folder):
             return False
         self._backups.append((branch, branch.image(self._new_folder(branch.device))))
         return True
@@ -257,7 +277,7 @@ class CrashFleet:
         # copies of a device take each other's connection away; alone it comes to rest
         others = [other for other in self._branches if other.device == branch.device and other is not branch]
         for other in others:
-            other.end(signal.SIGTERM)
+            _stop_cleanly(other)
         while not branch.idle():
             if time.monotonic() > deadline_s:
                 raise Shortfall(f"{branch.name} did not come to rest before it was set back:\n{branch.log()}")
@@ -315,11 +335,14 @@ class CrashFleet:
         if not self._operator.knows_the_device():
             return False
         if self._api is None:
-            folder = self._folder
-            self._api = Api(folder, folder / "tiny.hwb", folder / "aggregator", self._operator.device, self._random)
+            self._api = Api(self._site, self._operator.device, self._random)
             self._stack.callback(self._api.end)
         self._api.act()
         return True
+
+    def _roll_out(self, _: Branch) -> bool:
+        """An operator begins a rollout, or does something to the one that is under way."""
+        return self._rolling.act(self._names)
 
     @property
     def _told(self) -> Branch:
@@ -341,6 +364,12 @@ class CrashFleet:
         self._branches.append(branch)
         branch.run()
 
+    def _feed_some(self) -> None:
+        """As many labels for each device, however many copies it has: one with far more would weigh less."""
+        for device in self._random.sample(self._names, min(2, len(self._names))):
+            running = [branch for branch in self._branches if branch.device == device and branch.process is not None]
+            self._feed(self._random.choice(running))
+
     def _feed(self, branch: Branch) -> None:
         number = self._next_file()
         x, y = data(ROWS_A_FILE, seed=self._seed % 100_000 + number)
@@ -355,6 +384,16 @@ class CrashFleet:
         self._folders += 1
         return self._folder / f"{device}-{self._folders}"
 
+    def _stop_copies(self) -> None:
+        """All but one of each device: as many as there are take each other's connection away, faster than a busy
+        machine makes one."""
+        for device in self._names:
+            branches = [branch for branch in self._branches if branch.device == device]
+            stays = self._random.choice(branches)
+            for branch in branches:
+                if branch is not stays:
+                    _stop_cleanly(branch)
+
     def _let_all_speak(self) -> None:
         """One copy of a device after the other, because they take each other's connection away; twice, because the
         first to speak may hear only then that its branch is another one."""
@@ -362,13 +401,16 @@ class CrashFleet:
             for branch in self._branches:
                 for other in self._branches:
                     if other.device == branch.device and other is not branch and other.process is not None:
-                        other.end(signal.SIGTERM)
+                        _stop_cleanly(other)
                 if branch.process is None:
                     branch.run()
                 deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-                while not branch.idle():
+                while not branch.idle() or branch.bundle() != (self._rolling.release, True):
                     if time.monotonic() > deadline_s:
-                        raise Shortfall(f"{branch.name} did not come to rest in turn {turn + 1}:\n{branch.log()}")
+                        release, stays = branch.bundle()
+                        runs = f"runs release {release}{'' if stays else ' on trial'} of {self._rolling.release}"
+                        said = f"did not come to rest in turn {turn + 1}, {runs}"
+                        raise Shortfall(f"{branch.name} {said}:\n{branch.log()}")
                     time.sleep(0.05)
 
     def _await_head(self, samples: int) -> None:
@@ -380,39 +422,33 @@ class CrashFleet:
 
     def _stored(self) -> dict[str, Statistics]:
         """Tables of each device, all its epochs together."""
-        store = SqlStore(sqlite_url(self._folder / "aggregator"))
         found: dict[str, Statistics] = {}
-        with store.transaction():
+        with self._site.store() as store:
             for row in store.every_statistics(self._variant.space):
                 tables = StatisticsReport.decode_stored(row.payload).statistics
                 found[row.device] = found[row.device] + tables if row.device in found else tables
-        store.close()
         return found
 
     def _head(self) -> PublishedHead | None:
-        if not (self._folder / "aggregator" / "aggregator.sqlite").exists():
-            return None
-        store = SqlStore(sqlite_url(self._folder / "aggregator"))
-        with store.transaction():
+        with self._site.store() as store:
             newest = store.head()
-        store.close()
         return None if newest is None else PublishedHead.decode(newest.payload)
-
-    def _run_aggregator(self) -> None:
-        place = ["--host", self._broker.host, "--port", str(self._broker.port), "--fleet", "crash"]
-        state = ["--bundle", str(self._folder / "tiny.hwb"), "--state-dir", str(self._folder / "aggregator")]
-        command = [str(BIN / "edge-fleet"), "serve", *place, *state, "--publish-interval", "0.2"]
-        with (self._folder / "aggregator.log").open("ab") as log:
-            self._aggregator = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def _stop(self) -> None:
         for branch in self._branches:
             if branch.process is not None and branch.process.poll() is None:
-                branch.end(signal.SIGTERM)
-        if self._aggregator is not None:
-            self._aggregator.terminate()
-            self._aggregator.wait(60)
-            self._aggregator = None
+                _stop_cleanly(branch)
+        self._site.stop()
+
+
+def _stop_cleanly(branch: Branch) -> None:
+    """One that has just been started may not have come to hear of it: then it has touched nothing."""
+    if branch.end(signal.SIGTERM) not in (0, -signal.SIGTERM):
+        raise Shortfall(f"{branch.name} did not stop cleanly:\n{branch.log()}")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 def make_bundle(folder: Path) -> Path:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from aggregator.remote_commands import OPEN, ask, commands_of
-from aggregator.store.location import sqlite_url
 from aggregator.store.rows import DEVICE
-from aggregator.store.sql import SqlStore
 from aggregator.twins import change_settings, settings_view
 from headway.wire import DONE
+from tests.crash.site import Site
 
 LASTS_S = 3600.0
 SETTING = "sync.ack_timeout_s"
@@ -22,29 +18,27 @@ SETTING = "sync.ack_timeout_s"
 class Operator:
     """Of one fleet, over the store of its running aggregator. device: that is told."""
 
-    def __init__(self, state_dir: Path, device: str) -> None:
-        self._state_dir, self.device = state_dir, device
+    def __init__(self, site: Site, device: str) -> None:
+        self._site, self.device = site, device
 
     def knows_the_device(self) -> bool:
         """Whether the fleet has heard of it."""
-        if not (self._state_dir / "aggregator.sqlite").exists():
-            return False
-        with self._store() as store:
+        with self._site.store() as store:
             return store.device(self.device) is not None
 
     def label(self, window: str, name: str) -> None:
         """Ask for a window to be labelled with a class."""
-        with self._store() as store:
+        with self._site.store() as store:
             ask(store, self.device, "label", {"window": window, "class": name}, "crash", time.time(), LASTS_S)
 
     def set(self, value: float) -> None:
         """Change a setting of the device."""
-        with self._store() as store:
+        with self._site.store() as store:
             change_settings(store, DEVICE, self.device, {SETTING: value}, (), time.time())
 
     def problem(self) -> str:
         """What of all that has not come to its end as it should; empty when everything has."""
-        with self._store() as store:
+        with self._site.store() as store:
             commands = commands_of(store, self.device)
             view = settings_view(store, self.device, time.time())
         waiting = sum(row.state in OPEN for row in commands)
@@ -58,12 +52,3 @@ class Operator:
         if view.wanted and view.words != "applied" and not taken_back:
             return f"settings of {self.device} are {view.words}: {view.differences}"
         return ""
-
-    @contextmanager
-    def _store(self) -> Iterator[SqlStore]:
-        store = SqlStore(sqlite_url(self._state_dir))
-        try:
-            with store.transaction():
-                yield store
-        finally:
-            store.close()

@@ -549,6 +549,24 @@ def test_a_process_that_has_run_for_long_does_not_confirm_what_it_never_ran(devi
     assert (device.slots.pointer.confirmed, device.slots.pointer.floor) == (True, 2)
 
 
+def test_a_self_test_that_is_given_up_is_asked_nothing_more(device: Device) -> None:
+    """The loop turns once more while the process ends."""
+    device.tested = None
+    device.delivery.desired(desired().encode())
+    device.fetch()
+    assert len(device.tests) == 1
+    device.delivery.stop(device.now_s)
+    assert device.tests[0].stopped
+    device.tests[0].result = GOOD
+    device.turn(1.0)
+    assert not device.delivery.restart
+    assert (device.slots.pointer.active, device.slots.pointer.tests) == (FACTORY, 0)
+    device.tested = GOOD
+    device.boot()
+    device.turn(1.0)
+    assert device.delivery.restart
+
+
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_it_goes_back_when_it_is_told_to(device: Device, confirmed: bool) -> None:
     device.deliver()

@@ -86,6 +86,25 @@ def test_a_process_that_has_run_for_long_does_not_confirm_values_that_it_never_r
     assert (kept.confirmed, kept.starts, kept.well_s) == (False, 0, 0.0)
 
 
+def test_a_trial_ends_once_the_disk_knows_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, _ = started(file)
+    ask(remote, 1, sync__interval_s=5)
+    config = remote.begin()
+    remote.began(0.0)
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_agent.remote.remote_configuration.write_kept", full)
+        assert not remote.turn(1e6, bundle_on_trial=False)
+        assert told(remote, config).state == "trial"
+    assert not remote.turn(1e6 + 1, bundle_on_trial=False), "not at every turn"
+    assert remote.turn(1e6 + 61, bundle_on_trial=False)
+    assert told(remote, config).state == "applied"
+    assert read_kept(file.parent / "state").confirmed
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

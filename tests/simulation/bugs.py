@@ -10,13 +10,16 @@ from typing import Any
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
+from aggregator.heads.staging import HeadStaging
 from aggregator.remote_commands import SENT
 from aggregator.service import Service
-from aggregator.store.rows import DEVICE_COMMANDS
+from aggregator.store.rows import DEVICE_COMMANDS, WantedSettingsRow
+from aggregator.twins import Twins
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.learner import Applied, LearnLabel, Operation, Prediction
 from edge_agent.loop import DeviceLoop
+from edge_agent.remote import Kept
 from edge_agent.sensors.ports import Claimed
 from edge_agent.startup.restored_agent import open_agent
 from edge_agent.store import COMMANDS
@@ -25,9 +28,10 @@ from edge_agent.trial import Trial
 from headway.bundle.variant import Variant
 from headway.ports import Connected, Delivered, Received, TransportEvent
 from headway.wire import DONE
-from headway.wire.messages import StatisticsChange, StatisticsReport, Update, is_change
+from headway.wire.messages import PublishedHead, StatisticsChange, StatisticsReport, Update, is_change
 from headway_simulation.build import Build
 from headway_simulation.disk import SimulatedStore
+from headway_simulation.remote_settings import SimulatedRemote
 from headway_simulation.server_disk import ServerStore
 
 
@@ -170,6 +174,67 @@ class EndsWhatItSent(Aggregator):
         return effects
 
 
+class SavesSettingsLater(SimulatedRemote):
+    """What was decided about settings is written with the next decision, not when it is told."""
+
+    _late: Kept | None = None
+
+    def _save(self, kept: Kept) -> None:
+        if self._late is not None:
+            super()._save(self._late)
+        self._late = kept
+
+
+class RefusesWithoutAWord(SimulatedRemote):
+    """Settings that do not fit are dropped, and nobody is told why."""
+
+    def _save(self, kept: Kept) -> None:
+        super()._save(replace(kept, refused={}))
+
+
+class ForgetsTheGroup(Twins):
+    """What is wanted of a group reaches nobody."""
+
+    def _groups(self, *_: Any) -> dict[str, list[WantedSettingsRow]]:
+        return {}
+
+
+class LeavesGroupsAlone(Aggregator):
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._twins.__class__ = ForgetsTheGroup
+
+
+class PublishesUndecided(HeadStaging):
+    """A head that nobody has found bad in time counts as good."""
+
+    def decide(self, version: int, space: str, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        row = self._row() if self.open else None
+        passed, effects = super().decide(version, space, now)
+        if row is not None and not self.open and now.wall_s - row.since_s >= self._policy.patience_s:
+            return PublishedHead.decode(row.payload), effects
+        return passed, effects
+
+
+class PublishesHeadsUndecided(Aggregator):
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._heads.staging.__class__ = PublishesUndecided
+
+
+class SavesHeadTrialsLater(SimulatedStore):
+    """What a head's trial compared is saved with the next commit, not with the label's own."""
+
+    _late: dict[str, bytes] = {}  # noqa: RUF012 - replaced, never changed
+
+    def commit(self, changes: Changes) -> None:
+        rows = {name: value for name, value in changes.state.items() if name.startswith("head-trial/row/")}
+        kept = {name: value for name, value in changes.state.items() if name not in rows}
+        late = {name: value for name, value in self._late.items() if name not in changes.dropped}
+        super().commit(replace(changes, state=kept | late))
+        self._late = rows
+
+
 class TeachesTheDevice(Trial):
     """A trial that has the device's learner answer once more, and lets it learn from that."""
 
@@ -245,5 +310,10 @@ BUGS = {
     "a trial that changes what is learned": Build(open_agent=teaches_the_device),
     "a command saved apart from its result": Build(store=SavesResultsLater),
     "a command that was sent taken for done": Build(core=EndsWhatItSent),
+    "settings told before they are saved": Build(remote=SavesSettingsLater),
+    "settings refused without a reason": Build(remote=RefusesWithoutAWord),
+    "settings of a group reach nobody": Build(core=LeavesGroupsAlone),
+    "a head published without a verdict": Build(core=PublishesHeadsUndecided),
+    "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
     "changes taken for whole tables": Build(core=TakesChangesForTables),
 }
