@@ -224,8 +224,9 @@ class MemoryStore:
     def add_event(self, row: EventRow, kept_max: int) -> None:
         _append(self._rows.events, row, kept_max)
 
-    def events(self, count_max: int = 100) -> list[EventRow]:
-        return self._rows.events[::-1][:count_max]
+    def events(self, count_max: int = 100, device: str | None = None) -> list[EventRow]:
+        rows = self._rows.events[::-1]
+        return (rows if device is None else [row for row in rows if row.device == device])[:count_max]
 
     def count_refusal(self, row: RefusalRow) -> int:
         known = self._rows.refusals.get((row.device, row.reason))
