@@ -46,7 +46,7 @@ def test_a_name_that_should_not_be_leads_nowhere_else(tmp_path: Path) -> None:
 def test_no_template_has_an_inline_script_style_or_handler() -> None:
     for path in FOLDER.glob("*.j2"):
         text = path.read_text()
-        assert not re.search(r"\son[a-z]+=", text), path.name
+        assert not re.search(r"\son(?!ce=)[a-z]+=", text), path.name
         assert not re.search(r"\sstyle=|<style|javascript:|\| *safe\b|autoescape", text), path.name
         assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text)), path.name
 
