@@ -40,6 +40,8 @@ SAID: dict[str, str] = {
     "noted": "The note is kept.",
     "tagged": "The tags are kept.",
     "saved": "Saved.",
+    "wanted": "Wanted from now on. The device takes the setting when it is connected, or says why not.",
+    "removing": "The service takes out what the device contributed, and forgets the device within a minute.",
     "deleted": "Deleted.",
     "quarantined": "Set aside. What the device reports is kept, and does not count until it is readmitted.",
     "readmitted": "Readmitted. What the device reported counts again.",

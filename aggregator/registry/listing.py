@@ -27,8 +27,8 @@ from aggregator.store.rows import (
 from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, canonical_json, nearest, parse_json
 
-# devices of a page up to which each one's tags are asked for; beyond, those of the fleet are read at once
-ASKED_ONE_BY_ONE_MAX = 100
+# devices of a page up to which their tags are asked for; beyond, those of the fleet are read at once
+ASKED_MAX = 1000
 CURSOR_BYTES_MAX = 2000
 # columns of the row that only serve to go on counting
 INNER = ("bundle_and_version", "served_right", "frozen_right", "recent_weight")
@@ -175,9 +175,7 @@ def _views(store: ReadableStore, rows: Sequence[RegistryRow], texts: bool) -> li
 
 def _of(store: ReadableStore, devices: Sequence[str]) -> Iterable[PropertyRow]:
     kept = store.rows(PROPERTIES)
-    if len(devices) > ASKED_ONE_BY_ONE_MAX:
-        return kept.all()
-    return [text for device in devices for text in kept.all(device)]
+    return kept.all() if len(devices) > ASKED_MAX else kept.among(list(devices))
 
 
 def _view(row: RegistryRow, marks: Marks | None) -> DeviceView:

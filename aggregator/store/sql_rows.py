@@ -98,6 +98,16 @@ class SqlRows(Generic[Row]):
             query = query.where(tuple_(*self._key) > tuple_(*after))
         return [self._collection.row(*row) for row in self._run(query)]
 
+    def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
+        found: list[Row] = []
+        for start in range(0, len(first), ROWS_AT_ONCE):
+            some = first[start : start + ROWS_AT_ONCE]
+            query = select(self._table).where(self._key[0].in_(some)).order_by(*self._key)
+            if least is not None:
+                query = query.where(self._key[1] >= least)
+            found += [self._collection.row(*row) for row in self._run(query)]
+        return found if len(first) <= ROWS_AT_ONCE else sorted(found, key=self._collection.key_of)
+
     def where(self, **equal: Value) -> list[Row]:
         query = select(self._table).where(self._equal(equal)).order_by(*self._key)
         return [self._collection.row(*row) for row in self._run(query)]
