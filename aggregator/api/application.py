@@ -19,6 +19,7 @@ from aggregator.api.desk import Desk
 from aggregator.api.device_routes import device_routes
 from aggregator.api.enrolment_routes import enrolment_routes
 from aggregator.api.history_routes import history_routes
+from aggregator.api.inbox_routes import inbox_routes
 from aggregator.api.problems import RESPONSES, Problem, tell_problems
 from aggregator.api.rollout_routes import remove_uploads, rollout_routes
 from aggregator.api.settings_routes import settings_routes
@@ -66,6 +67,7 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
         command_routes,
         history_routes,
         alert_routes,
+        inbox_routes,
     ):
         add_routes(application, desk, door)
     tell_problems(application)

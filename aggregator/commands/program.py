@@ -19,8 +19,8 @@ LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
     "acknowledge", "alert-rules", "alerts", "audit", "certificates", "command", "commands", "configuration",
-    "configure", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "quarantine",
-    "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users",
+    "configure", "deliver", "deliveries", "device", "devices", "enroll", "groups", "inbox", "label", "note",
+    "quarantine", "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
@@ -31,6 +31,7 @@ WHERE = {
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),
     "aggregator.commands.enrolment_program": ("broker-config", "certificates", "enroll", "join-server", "revoke"),
+    "aggregator.commands.inbox_program": ("inbox", "label"),
     "aggregator.commands.looking_program": ("bundles", "completion", "events", "export", "refusals", "watch"),
     "aggregator.commands.registry_program": (
         "device",

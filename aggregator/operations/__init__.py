@@ -46,6 +46,7 @@ from aggregator.operations.deliveries import (
 )
 from aggregator.operations.devices import DayView, DeviceInFull, day_view, device_in_full, device_page
 from aggregator.operations.history import HeadView, audit_page, last_audit, plain_audit, plain_events, published_head
+from aggregator.operations.labels import label_window, labels_wanted, plain_act, plain_wanted_labels, show_inbox
 from aggregator.operations.marks import (
     GroupView,
     change_list,
@@ -110,6 +111,8 @@ __all__ = [
     "forget_rule",
     "group_view",
     "kept_bundles",
+    "label_window",
+    "labels_wanted",
     "last_audit",
     "list_alerts",
     "list_commands",
@@ -123,6 +126,7 @@ __all__ = [
     "members_of",
     "note_device",
     "order_bundle",
+    "plain_act",
     "plain_alert",
     "plain_audit",
     "plain_command",
@@ -130,6 +134,7 @@ __all__ = [
     "plain_rule",
     "plain_settings",
     "plain_wanted",
+    "plain_wanted_labels",
     "published_head",
     "put_user",
     "quarantine_device",
@@ -144,6 +149,7 @@ __all__ = [
     "shelf_in",
     "shelve",
     "shelved",
+    "show_inbox",
     "silence_alerts",
     "tag_devices",
     "takes_commands",

@@ -11,8 +11,9 @@ from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, canonical_json, nearest
-from headway.wire import COMMANDS_MAX
 
+# that wait for a device, which is given 16 at a time
+OPEN_MAX = 128
 # under which the store counts the commands of the fleet
 COUNT = "device_commands"
 ID_BYTES = 8
@@ -44,10 +45,8 @@ def ask(
     supported = supported_by(store, device)
     if supported is not None and name not in supported:
         raise ConfigError(f"{device} knows no command {name!r}; it can do: {', '.join(supported)}")
-    if sum(row.state in OPEN for row in store.rows(DEVICE_COMMANDS).all(device)) >= COMMANDS_MAX:
-        raise ConfigError(
-            f"{COMMANDS_MAX} commands wait for {device} already; `edge-fleet commands {device}` shows them"
-        )
+    if sum(row.state in OPEN for row in store.rows(DEVICE_COMMANDS).all(device)) >= OPEN_MAX:
+        raise ConfigError(f"{OPEN_MAX} commands wait for {device} already; `edge-fleet commands {device}` shows them")
     number = store.number(COUNT) + 1
     store.put_number(COUNT, number)
     text = canonical_json(dict(arguments)).decode()

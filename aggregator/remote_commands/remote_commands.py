@@ -8,6 +8,7 @@ The retained list is what the device is to do, whole, so that a message which is
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from headway.fields import canonical_json
 from headway.ports import Outgoing
-from headway.wire import EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
+from headway.wire import COMMANDS_MAX, EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
 
 # commands of a device that are kept once they have ended, the newest
 ENDED_MAX = 50
@@ -53,16 +54,20 @@ class RemoteCommands:
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever was asked for, and whatever has come to its deadline."""
         rows = [row for state in OPEN for row in self._store.rows(DEVICE_COMMANDS).where(state=state)]
+        sent = Counter(row.device for row in rows if row.state == SENT and now.wall_s < row.deadline_s)
         for row in sorted(rows, key=lambda row: row.number):
             if now.wall_s >= row.deadline_s:
                 why = SILENT if row.state == SENT else NEVER_SENT
                 self._put(row, EXPIRED, canonical_json({"problem": why}).decode(), now)
                 continue
+            if row.state != ASKED or sent[row.device] >= COMMANDS_MAX:
+                continue  # the others follow in order, when the device has answered
             supported = supported_by(self._store, row.device)
-            if row.state != ASKED or supported is None:
+            if supported is None:
                 continue
             if row.name in supported:
                 self._put(row, SENT, "{}", now)
+                sent[row.device] += 1
             else:
                 detail = {"problem": f"the device knows no command {row.name}"}
                 self._put(row, FAILED, canonical_json(detail).decode(), now)
