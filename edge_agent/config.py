@@ -183,7 +183,7 @@ class AgentConfig:
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")
         checked_name(self.fleet, "fleet")
-        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels):
+        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels or self.answers.home_assistant):
             raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
 
 

@@ -63,6 +63,7 @@ from headway.wire.messages import (
     split_report,
 )
 from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.summary import Summary, WantedWindow
 from headway.wire.topics import (
     AGGREGATOR,
     ALL,
@@ -149,9 +150,11 @@ __all__ = [
     "StatisticsChange",
     "StatisticsReport",
     "Status",
+    "Summary",
     "TrialReport",
     "Update",
     "WantedLabel",
+    "WantedWindow",
     "WindowAnswer",
     "aggregator_subscriptions",
     "alert_topic",

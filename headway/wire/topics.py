@@ -38,6 +38,7 @@ class Kind(StrEnum):
     COMMANDS = "commands"
     ACK = "ack"
     ANSWERS = "answers"
+    SUMMARY = "summary"
     LABELS = "labels"
     REQUEST = "request"
     FILE = "file"
@@ -63,6 +64,7 @@ FROM_DEVICES = (
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
     Kind.ANSWERS,
+    Kind.SUMMARY,
 )
 TO_DEVICES = (
     Kind.ACK,
@@ -75,7 +77,7 @@ TO_DEVICES = (
     Kind.LABELS,
 )
 # between a device and programs around it, which the aggregator has no part in
-LOCAL = (Kind.ANSWERS, Kind.LABELS)
+LOCAL = (Kind.ANSWERS, Kind.SUMMARY, Kind.LABELS)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
