@@ -42,7 +42,7 @@ class Page:
 def create_page(door: Doorkeeper) -> Page:
     """The page behind the API's doorkeeper: the same users, rates and stores."""
     assets = Assets.of_package()
-    live = Live(pulse_of(door.desk))
+    live = Live(pulse_of(door.desk), door.desk.clock)
     rendering = Rendering.of(assets, door.desk)
     frame = Frame(door.desk, Visitors(door), rendering, live)
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
