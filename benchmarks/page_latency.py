@@ -119,7 +119,9 @@ class Viewers:
         self.events: list[float] = []
         self.failures: list[str] = []
         self._threads = [
-            threading.Thread(target=work, args=(number,)) for number in range(count) for work in (self._look, self._hear)
+            threading.Thread(target=work, args=(number,))
+            for number in range(count)
+            for work in (self._look, self._hear)
         ]
 
     def run(self) -> None:

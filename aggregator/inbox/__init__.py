@@ -2,7 +2,15 @@
 
 from aggregator.inbox.acting import LABEL_SECONDS, say
 from aggregator.inbox.items import KINDS, InboxItem, InboxPage, Kind, inbox_page
-from aggregator.inbox.reading import ActState, LabelAct, WantedView, WantedWindow, plain_window, wanted_view
+from aggregator.inbox.reading import (
+    ActState,
+    LabelAct,
+    WantedView,
+    WantedWindow,
+    plain_window,
+    stands,
+    wanted_view,
+)
 from aggregator.inbox.wishes import LabelWishes
 
 __all__ = [
@@ -19,5 +27,6 @@ __all__ = [
     "inbox_page",
     "plain_window",
     "say",
+    "stands",
     "wanted_view",
 ]

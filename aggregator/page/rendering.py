@@ -40,6 +40,8 @@ SAID: dict[str, str] = {
     "noted": "The note is kept.",
     "tagged": "The tags are kept.",
     "saved": "Saved.",
+    "acknowledged": "Acknowledged.",
+    "approved": "Approved. The rollout goes on within a moment.",
     "deleted": "Deleted.",
     "quarantined": "Set aside. What the device reports is kept, and does not count until it is readmitted.",
     "readmitted": "Readmitted. What the device reported counts again.",
