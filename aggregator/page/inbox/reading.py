@@ -83,11 +83,6 @@ class InboxShown:
     said: Said | None
     problem: str = ""
 
-    @property
-    def count(self) -> int:
-        """Everything that waits, a device's windows each."""
-        return self.page.windows + sum(count for kind, count in self.page.counts.items() if kind != Kind.LABELS)
-
 
 def inbox_shown(operator: Operator, asked: Asked) -> InboxShown:
     """Everything at once."""
