@@ -2,9 +2,9 @@
 
     python -m benchmarks.labels_wanted [--windows 4096] [--size 321]
 
-Windows come one by one to a device that remembers 1,024 of them, and every hundredth is labelled; after each the list is
-looked at. Bytes a day are those of lists that change all the time, at the default pace; beside them what statistics of
-the same device take, sent whole every minute, as the peer.
+Windows come one by one to a device that remembers 1,024 of them, and every hundredth is labelled; after each the list
+is looked at. Bytes a day are those of lists that change all the time, at the default pace; beside them one report of
+whole statistics of the same device.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def measure(count: int, size: int, sketches: bool) -> None:
     whole = len(StatisticsReport("pump-7", 1, 1, learner.trainer.statistics).encode())  # type: ignore[arg-type]
     name = f"with sketches of {settings.sketch_bytes} bytes" if sketches else "without sketches"
     print(
-        f"{name}: a list of {settings.windows_max} has {mean:,.0f} bytes; of new windows {100 * changes / len(sizes):.1f} % "
-        f"change it; at most {a_day / 1000:,.0f} kB a day; a look takes {1000 * np.median(looks_s):.2f} ms in the median, "
-        f"{1000 * np.quantile(looks_s, 0.99):.2f} ms at p99; whole statistics have {whole:,} bytes"
+        f"{name}: a list of {settings.windows_max} has {mean:,.0f} bytes, at most {a_day / 1000:,.0f} kB a day; "
+        f"{100 * changes / len(sizes):.1f} % of new windows change it; a look takes {1000 * np.median(looks_s):.2f} ms "
+        f"in the median, {1000 * np.quantile(looks_s, 0.99):.2f} ms at p99; whole statistics have {whole:,} bytes"
     )
 
 

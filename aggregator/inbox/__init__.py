@@ -1,7 +1,7 @@
 """What waits for a person: labels that devices want, and everything else that only somebody can decide."""
 
 from aggregator.inbox.acting import LABEL_SECONDS, say
-from aggregator.inbox.items import KINDS, InboxItem, InboxPage, Kind, inbox_page
+from aggregator.inbox.items import KINDS, InboxItem, InboxPage, Kind, inbox_page, news_of
 from aggregator.inbox.reading import (
     ActState,
     LabelAct,
@@ -25,6 +25,7 @@ __all__ = [
     "WantedView",
     "WantedWindow",
     "inbox_page",
+    "news_of",
     "plain_window",
     "say",
     "stands",

@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aggregator.alerts import Severity, Silenced
+from aggregator.alerts import Severity, Silenced, events_so_far
 from aggregator.alerts import State as AlertState
+from aggregator.inbox.acting import COUNT
 from aggregator.rollouts import State as RolloutState
 from aggregator.store import Store
 from aggregator.store.rows import ALERT_ACTS, ALERTS, LABELS_WANTED, ROLLOUTS, AlertRow, LabelsWantedRow, RolloutRow
@@ -95,6 +96,11 @@ def inbox_page(store: Store, kind: str, after: str, count_max: int, now_s: float
     page = shown[:count_max]
     following = _cursor(page[-1].key) if len(shown) > len(page) > 0 else ""
     return InboxPage(page, {str(one): counts[one] for one in KINDS}, sum(item.windows for item in every), following)
+
+
+def news_of(store: Store) -> tuple[int, ...]:
+    """Numbers that change when the inbox does, read in a moment: whether an open page should look again."""
+    return store.rows(LABELS_WANTED).count(), store.number(COUNT), events_so_far(store)
 
 
 def _alerts(store: Store, now_s: float) -> list[InboxItem]:
