@@ -70,7 +70,7 @@ def check_rest(devices: Sequence[SimulatedDevice], server: SimulatedServer, inva
 
     Returns the newest head. Raises Violation.
     """
-    invariants.lives.operator.check_rest(server.store)
+    invariants.lives.operator.check_rest(server.store, server.clock.wall_s())
     for device in devices:
         missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()
         if missing:
