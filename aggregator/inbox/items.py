@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import heapq
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,14 +89,19 @@ def inbox_page(store: Store, kind: str, after: str, count_max: int, now_s: float
     if kind and kind not in KINDS:
         raise ConfigError(f"the inbox has no kind {kind!r}; known: {', '.join(KINDS)}")
     behind = _read_cursor(after) if after else None
-    every = [*_alerts(store, now_s), *_rollouts(store), *map(_labels, store.rows(LABELS_WANTED).all())]
-    counts = Counter(item.kind for item in every)
-    shown = sorted((item for item in every if not kind or item.kind == kind), key=lambda item: item.key)
+    few, asking = [*_alerts(store, now_s), *_rollouts(store)], store.rows(LABELS_WANTED).all()
+    counts = Counter(item.kind for item in few)
+    counts[str(Kind.LABELS)] = len(asking)
+    waiting: list[tuple[Key, InboxItem | LabelsWantedRow]] = []
+    waiting += [(item.key, item) for item in few if kind in ("", item.kind)]
+    # of 10,000 devices that ask only those on the page are put into words
+    waiting += [(_key_of(row), row) for row in asking if kind in ("", Kind.LABELS)]
     if behind is not None:
-        shown = [item for item in shown if item.key > behind]
-    page = shown[:count_max]
-    following = _cursor(page[-1].key) if len(shown) > len(page) > 0 else ""
-    return InboxPage(page, {str(one): counts[one] for one in KINDS}, sum(item.windows for item in every), following)
+        waiting = [one for one in waiting if one[0] > behind]
+    first = heapq.nsmallest(count_max + 1, waiting, key=lambda one: one[0])
+    page = [_labels(one) if isinstance(one, LabelsWantedRow) else one for _, one in first[:count_max]]
+    following = _cursor(first[count_max - 1][0]) if len(first) > count_max else ""
+    return InboxPage(page, {str(one): counts[one] for one in KINDS}, sum(row.windows for row in asking), following)
 
 
 def news_of(store: Store) -> tuple[int, ...]:
@@ -130,6 +136,11 @@ def _rollout(row: RolloutRow) -> InboxItem:
     summary = f"stage {row.stage + 1} of the rollout of {row.bundle} {row.version} waits for approval: {row.why}"
     command = f"edge-fleet rollout approve {row.name}"
     return InboxItem(str(Kind.ROLLOUT), row.name, OF_ROLLOUTS, row.state_since_s, summary, command)
+
+
+def _key_of(row: LabelsWantedRow) -> Key:
+    """That of its item."""
+    return OF_LABELS, row.margin, row.device, f"{Kind.LABELS}/0"
 
 
 def _labels(row: LabelsWantedRow) -> InboxItem:

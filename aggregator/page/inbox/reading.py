@@ -90,15 +90,17 @@ def inbox_shown(operator: Operator, asked: Asked) -> InboxShown:
         page, problem = show_inbox(operator, asked.kind, asked.after, PAGE_SIZE), ""
     except ConfigError as error:
         page, problem = show_inbox(operator, "", "", PAGE_SIZE), str(error)
-    labelling = _labelling(operator, asked)
+    labelling = _labelling(operator, asked, page)
     shown_of = asked.last or (labelling.device if labelling is not None else asked.device)
     return InboxShown(page, labelling, _said(operator, shown_of), problem)
 
 
-def _labelling(operator: Operator, asked: Asked) -> Labelling | None:
+def _labelling(operator: Operator, asked: Asked, page: InboxPage) -> Labelling | None:
     view = _view(operator, asked.device)
     if view is None or not view.windows:
-        items = show_inbox(operator, str(Kind.LABELS), "", 1).items
+        items = [] if asked.after else [item for item in page.items if item.kind == Kind.LABELS]
+        if not items and page.windows:
+            items = show_inbox(operator, str(Kind.LABELS), "", 1).items
         view = _view(operator, items[0].subject) if items else None
     if view is None or not view.windows:
         return None
