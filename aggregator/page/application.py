@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aggregator.api import Bounds, Doorkeeper
 from aggregator.page.assets import Assets, asset_routes
+from aggregator.page.device import device_routes
 from aggregator.page.entry import entry_routes
 from aggregator.page.fleet import fleet_routes, pulse_of
 from aggregator.page.frame import Frame
@@ -22,7 +23,9 @@ from aggregator.page.rendering import Rendering
 from aggregator.page.visitors import Visitors
 
 # what the page shows; the order is no matter, the header has its own (rendering.NAVIGATION)
-PLACES: tuple[Callable[[FastAPI, Frame], None], ...] = (entry_routes, live_routes, fleet_routes, inbox_routes)
+PLACES: tuple[Callable[[FastAPI, Frame], None], ...] = (
+    entry_routes, live_routes, fleet_routes, device_routes, inbox_routes
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

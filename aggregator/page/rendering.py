@@ -42,6 +42,8 @@ SAID: dict[str, str] = {
     "saved": "Saved.",
     "acknowledged": "Acknowledged.",
     "approved": "Approved. The rollout goes on within a moment.",
+    "wanted": "Wanted from now on. The device takes the setting when it is connected, or says why not.",
+    "removing": "The service takes out what the device contributed, and forgets the device within a minute.",
     "deleted": "Deleted.",
     "quarantined": "Set aside. What the device reports is kept, and does not count until it is readmitted.",
     "readmitted": "Readmitted. What the device reported counts again.",

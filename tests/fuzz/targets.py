@@ -45,7 +45,10 @@ KEPT_COMMANDS = (
     b'{"commands":[{"arrived":false,"result":{"at_s":1.0,"detail":{"label":"learned"},"id":"00000000000000a1",'
     b'"state":"done"}}]}'
 )
-KEPT_WISHES = b'{"dismissed":["w1"],"seen":[{"at_s":1.5,"id":"w2","sketch":{"high":1.0,"kind":"series","low":0.0,"rows":["AQ=="]}}]}'
+KEPT_WISHES = (
+    b'{"dismissed":["w1"],"seen":[{"at_s":1.5,"id":"w2",'
+    b'"sketch":{"high":1.0,"kind":"series","low":0.0,"rows":["AQ=="]}}]}'
+)
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
     b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',

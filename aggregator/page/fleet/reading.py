@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class FleetShown:
-    """found: how many meet the filter, None for the whole fleet. next: `Wanted.after` of the next page; empty behind the last.
+    """found: how many meet the filter, None for the whole fleet. next: `Wanted.after` of the next page, if any.
 
     problem: why the filter cannot be read; then there are no lines.
     """
