@@ -214,6 +214,7 @@ def test_an_image_is_drawn_as_squares_by_brightness() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_by_keys_in_chromium_and_by_mouse_without_scripts(
     fleet: PageFleet, serve: Callable[[PageFleet], str], chromium: Any

@@ -29,7 +29,7 @@ from tests.system.conftest import Device, wait_until
 from tests.system.make_model import CLASSES, data
 from tests.system.test_agent import learned, status
 
-pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.browser]
+pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.browser, pytest.mark.slow]
 WINDOWS = 6
 ASKING = "[labels_wanted]\ninterval_s = 1.0\nsend_windows = true\n"
 
