@@ -22,6 +22,7 @@ from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import Bundles, FleetModel, Spaces, stored_report
+from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
@@ -55,7 +56,7 @@ BOOT = "boot"
 
 # what a broker retains of a device beside its statistics
 TWINS = (Kind.CONFIGURATION, Kind.CONFIGURATION_STATE, Kind.COMMANDS, Kind.COMMAND_RESULTS)
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, *TWINS)
+RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.TRIAL, Kind.DESIRED, Kind.LABELS_WANTED, *TWINS)
 
 Handler = Callable[[str, bytes, Instant], None]
 
@@ -91,6 +92,7 @@ class Aggregator:
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
         self._commands = RemoteCommands(fleet, store, self._registry.admit)
+        self._wishes = LabelWishes(store, self._commands, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
             Kind.STATISTICS: self._on_statistics,
             Kind.UPDATE: self._on_update,
@@ -98,7 +100,7 @@ class Aggregator:
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.HEAD_TRIAL: self._heads.staging.on_report,
             Kind.CONFIGURATION_STATE: self._twins.on_state,
-            Kind.COMMAND_RESULTS: self._commands.on_results,
+            **self._wishes.handlers,
         }
 
     @property
@@ -153,7 +155,7 @@ class Aggregator:
             self._spaces.follow_operators()
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
-            effects += [*self._commands.tick(now), *self._alerts.tick(now)]
+            effects += [*self._commands.tick(now), *self._wishes.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)

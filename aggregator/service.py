@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
 from aggregator.effects import Effect, Instant
-from aggregator.inbox import Inbox
+from aggregator.message_queue import MessageQueue
 from aggregator.monitoring import NotWatched, Watch
 from aggregator.store import Store
 from headway.errors import TransportError
@@ -66,7 +66,7 @@ class Service:
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
-        self._inbox = Inbox(limits.queue_messages_max, limits.queue_bytes_max)
+        self._queue = MessageQueue(limits.queue_messages_max, limits.queue_bytes_max)
         self._stop = StopRequest() if stop is None else stop
         self._watch = NotWatched() if watch is None else watch
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
@@ -74,7 +74,7 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        self._transport = build_transport(self._status(online=False), aggregator_subscriptions(fleet), self._inbox.put)
+        self._transport = build_transport(self._status(online=False), aggregator_subscriptions(fleet), self._queue.put)
         self._stored = self._lost = 0
         self._last_error = ""
         self._head_unsent = False
@@ -112,7 +112,7 @@ class Service:
         """Say goodbye and disconnect; what arrives from now on is not taken."""
         self._notifier.stopping()
         self._transport.publish(self._status(online=False))
-        self._inbox.close()
+        self._queue.close()
         self._transport.stop()
         LOG.info("stopped after %d messages; %d could not be sent for want of a connection", self._stored, self._lost)
 
@@ -121,7 +121,7 @@ class Service:
 
         wait_s: how long to wait for the first event.
         """
-        events = self._inbox.take(self._limits.messages_per_transaction_max, wait_s)
+        events = self._queue.take(self._limits.messages_per_transaction_max, wait_s)
         received = [event for event in events if isinstance(event, Received)]
         greeting = any(isinstance(event, Connected) for event in events)
         again, self._head_unsent = greeting or self._head_unsent, False
@@ -137,7 +137,7 @@ class Service:
                 effects += self._core.receive(received, now)
                 effects += self._core.tick(now)
             transaction_s = self._clock.monotonic_s() - now.monotonic_s
-        self._watch.turned(events, transaction_s, self._inbox.waits)
+        self._watch.turned(events, transaction_s, self._queue.waits)
         self._stored += len(received)
         for event in events:
             self._log_connection(event)
@@ -152,7 +152,7 @@ class Service:
             # nothing is kept here: the next turn or connection brings the head, and devices ask for acks again
             clearing = effect.retain and not effect.payload
             if clearing:
-                self._inbox.take_deliveries(True)  # before it is sent: the answer comes on another thread
+                self._queue.take_deliveries(True)  # before it is sent: the answer comes on another thread
             token = self._transport.publish(effect)
             sent = token is not None
             self._lost += not sent
@@ -175,7 +175,7 @@ class Service:
             elif isinstance(event, Delivered) and event.token in self._clearing:
                 name = self._clearing.pop(event.token)
                 topics += [] if event.refused else [name]
-        self._inbox.take_deliveries(bool(self._clearing))
+        self._queue.take_deliveries(bool(self._clearing))
         return topics
 
     def _log_connection(self, event: TransportEvent) -> None:

@@ -20,12 +20,12 @@ class LabelsWantedSettings:
         "can label them there (edge-fleet inbox): name, time, probabilities and the nearest labelled window; 0: none.",
     )
     interval_s: float = number(
-        900.0,
+        1800.0,
         low=1.0,
         high=7 * 86_400,
         remote=True,
-        doc="Seconds between two such messages, which are sent when the list has changed; a message that was not sent "
-        "is made up for, three at most.",
+        doc="Seconds between two such messages, which are sent when the list has changed; up to four follow each other "
+        "sooner where none was due for a while, and one where the whole list is answered.",
     )
     send_windows: bool = boolean(
         False,

@@ -12,7 +12,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.store import RetryingStore
 from edge_agent.trial import Reports, Trials
 from headway.ports import Clock
-from headway.wire import Kind
+from headway.wire import Kind, LabelsWanted
 
 # messages about wanted labels that may follow each other closely, so that a device that has just begun soon asks well
 WISHES_AT_ONCE_MAX = 4
@@ -58,24 +58,24 @@ class News:
             report = reports.due(now_s)
             if report is not None:
                 self._publish(kind, report)
-        if self._wishes.may_be_told(now_s):
-            self._tell_wishes(now_s)
+        if self._wishes.may_be_told(now_s, self._agent.labelling.wanted.answered):
+            self._tell_wishes()
 
-    def _tell_wishes(self, now_s: float) -> None:
+    def _tell_wishes(self) -> None:
         message = self._agent.labelling.wanted.message()
         if message is None or not (message.windows or self._wishes.told):
             return
-        payload = message.encode()
         if self._agent.labelling.wanted.unsaved:
             self._store.commit(self._agent.changes(), self._clock.monotonic_s())
-        if payload != self._wishes.told and not self._store.degraded:
-            self._wishes.sent(payload, self._publish(Kind.LABELS_WANTED, payload))
+        if message != self._wishes.told and not self._store.degraded:
+            self._wishes.sent(message, self._publish(Kind.LABELS_WANTED, message.encode()))
 
 
 class Wishes:
-    """Decides when wanted labels may be told: some messages at once, and then one in each `interval_s`.
+    """Decides when wanted labels may be told: some messages at once, then one in each `interval_s`, and one more where
+    people have answered the whole list.
 
-    told: the message that the broker has, or will have; empty: none.
+    told: the message that the broker has, or will have; None: none.
     """
 
     def __init__(self, interval_s: float, now_s: float) -> None:
@@ -83,21 +83,23 @@ class Wishes:
         self._room = float(WISHES_AT_ONCE_MAX)
         self._looked_s = float("-inf")
         self._token: int | None = None
-        self.told = b""
+        self.told: LabelsWanted | None = None
 
-    def may_be_told(self, now_s: float) -> bool:
-        """Whether it is time to look what is wanted, and to tell it if that has changed."""
+    def may_be_told(self, now_s: float, answered: Callable[[LabelsWanted], bool]) -> bool:
+        """Whether it is time to look what is wanted, and to tell it if that has changed. answered: a whole list."""
         self._room = min(self._room + (now_s - self._counted_s) / self._interval_s, float(WISHES_AT_ONCE_MAX))
         self._counted_s = now_s
-        if self._room < 1.0 or now_s - self._looked_s < min(LOOK_INTERVAL_S, self._interval_s):
+        if now_s - self._looked_s < min(LOOK_INTERVAL_S, self._interval_s):
             return False
         self._looked_s = now_s
-        return True
+        if self._room < 1.0 and self.told is not None and answered(self.told):
+            self._room = 1.0
+        return self._room >= 1.0
 
-    def sent(self, payload: bytes, token: int | None) -> None:
+    def sent(self, message: LabelsWanted, token: int | None) -> None:
         """token: None: there was no connection."""
         if token is not None:
-            self._room, self.told, self._token = self._room - 1.0, payload, token
+            self._room, self.told, self._token = self._room - 1.0, message, token
 
     def delivered(self, token: int) -> None:
         """The broker has a message of any kind."""
@@ -107,4 +109,4 @@ class Wishes:
     def reconnected(self, session_present: bool) -> None:
         """What was in flight may be lost, and what was retained, where the broker has lost the session."""
         if self._token is not None or not session_present:
-            self._token, self.told = None, b""
+            self._token, self.told = None, None

@@ -392,6 +392,21 @@ class Forecasting(TypedDict):
     plan: NotRequired[dict[str, Any] | None]
 
 
+class GivenAct(TypedDict):
+    """What somebody said of a window. state: asked, done, or failed with a problem; at_s: Unix time."""
+
+    device: str
+    window: str
+    number: int
+    act: str
+    class_name: str
+    command: str
+    who: str
+    at_s: float
+    state: str
+    problem: str
+
+
 class Group(TypedDict):
     """A group, and who is on its list."""
 
@@ -427,6 +442,40 @@ class Health(TypedDict):
     status: str
 
 
+class InboxItem(TypedDict):
+    """Something that waits for a person."""
+
+    kind: str
+    subject: str
+    urgency: int
+    since_s: float
+    summary: str
+    command: str
+    number: NotRequired[int]
+    windows: NotRequired[int]
+    margin: NotRequired[float]
+
+
+class InboxPage(TypedDict):
+    """counts: of each kind, whatever the page shows; windows: that want a label, of all devices together."""
+
+    items: list[InboxItem]
+    counts: dict[str, int]
+    windows: int
+    next: str
+
+
+LabelAct = Literal["label", "none", "skip", "undo"]
+
+
+class LabelWanted(TypedDict):
+    """What to say of a window. class_name: with the act ``label`` alone."""
+
+    window: str
+    act: NotRequired[LabelAct]
+    class_name: NotRequired[str]
+
+
 class ListChange(TypedDict):
     """Devices to put on the list of a group, and to take off it."""
 
@@ -439,6 +488,14 @@ class Me(TypedDict):
 
     user: str
     role: Role
+
+
+class Nearest(TypedDict):
+    """The labelled window that is most like another; distance: root mean square of the differences of the codes."""
+
+    id: str
+    label: str
+    distance: float
 
 
 class NewCode(TypedDict):
@@ -690,6 +747,19 @@ class TokenWanted(TypedDict):
     expires: NotRequired[str]
 
 
+class UnlabelledWindow(TypedDict):
+    """A window whose class a device wants to know. problem: why the device refused what was said of it, or empty."""
+
+    id: str
+    at_s: float
+    served_by: str
+    probabilities: dict[str, float]
+    margin: float
+    nearest: Nearest | None
+    sketch: WindowSketch | None
+    problem: str
+
+
 class UserView(TypedDict):
     """A user of the API."""
 
@@ -704,6 +774,16 @@ class UserWanted(TypedDict):
 
     role: Role
     password: NotRequired[str | None]
+
+
+class WantedLabels(TypedDict):
+    """What a device wants to know, the least certain window first, and what was said, the newest first."""
+
+    device: str
+    classes: list[str]
+    received_s: float
+    windows: list[UnlabelledWindow]
+    acts: list[GivenAct]
 
 
 class WantedSetting(TypedDict):
@@ -725,3 +805,12 @@ class WantedSettings(TypedDict):
 
 
 Watches = Literal["devices", "certificates", "rollouts"]
+
+
+class WindowSketch(TypedDict):
+    """A window drawn small: rows in base64, a byte for a value from low (1) to high (255), 0 for a missing one."""
+
+    kind: str
+    low: float
+    high: float
+    rows: list[str]

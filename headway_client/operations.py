@@ -438,3 +438,30 @@ class Client(Connection):
     def make_backup_file(self, to: BinaryIO) -> int:
         """A backup of the server as a file, without keys. Returns how many bytes were written."""
         return self.download("POST", "/v1/backups", to)
+
+    def show_inbox(
+        self, *, kind: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> models.InboxPage:
+        """What waits for a person, the most urgent first, and how much there is of each kind."""
+        return cast(
+            "models.InboxPage",
+            self.ask(method="GET", path="/v1/inbox", query={"kind": kind, "after": after, "limit": limit}),
+        )
+
+    def list_labels_wanted(self, device: str) -> models.WantedLabels:
+        """Windows whose class a device wants to know, the least certain first, and what was said of others."""
+        return cast("models.WantedLabels", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/labels-wanted"))
+
+    def label_window(self, device: str, body: models.LabelWanted, *, key: str = "") -> models.GivenAct:
+        """Say what a window was, that it was none of the classes, that nobody wants to say, or take that back.
+
+        A label reaches the device whenever it is there, within seven days, and counts once."""
+        return cast(
+            "models.GivenAct",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/labels",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )

@@ -6,11 +6,13 @@ import json
 import random
 from dataclasses import dataclass, field
 
+from aggregator.inbox import ActState, LabelAct, say
 from aggregator.remote_commands import OPEN, ask
-from aggregator.store.rows import DEVICE_COMMANDS, CommandRow
+from aggregator.store.rows import DEVICE_COMMANDS, LABEL_ACTS, CommandRow
 from edge_agent.store import COMMANDS
 from edge_agent.sync import CommandLog
 from headway.errors import ConfigError, StoreError
+from headway.samples import UNLABELLED
 from headway.wire import DONE, EXPIRED
 from headway_simulation.history import History, Violation
 from headway_simulation.server_disk import ServerStore
@@ -18,6 +20,11 @@ from headway_simulation.server_disk import ServerStore
 # drawn with these weights: labels and starts are what could be done twice
 NAMES = ("label",) * 4 + ("restart", "ask-for-labels", "train-now", "sync-now")
 SECONDS = (300.0, 3600.0, 86_400.0)
+# of labels, what is said in the inbox; the others are asked for as commands
+SAID = (LabelAct.LABEL, LabelAct.LABEL, LabelAct.UNDO, LabelAct.SKIP)
+IN_THE_INBOX = 0.5
+# for so long the server may not have noted how an act ended
+SETTLES_S = 120.0
 
 
 @dataclass(slots=True)
@@ -31,13 +38,21 @@ class Operator:
         """Ask the device for something, if the server's disk takes it; returns what. window, label: for a label."""
         name, seconds = chance.choice(NAMES), chance.choice(SECONDS)
         arguments = {"window": window, "class": label} if name == "label" else {}
+        said = chance.choice(SAID) if name == "label" and chance.random() < IN_THE_INBOX else None
         try:
             with store.transaction():
-                row = ask(store, device, name, arguments, "operator", now_s, seconds)
+                if said is None:
+                    found = ask(store, device, name, arguments, "operator", now_s, seconds)
+                    row: CommandRow | None = found
+                else:
+                    given = label if said is LabelAct.LABEL else ""
+                    act = say(store, device, window, said, given, "operator", now_s)
+                    row = store.rows(DEVICE_COMMANDS).get(device, act.command)
         except (StoreError, ConfigError) as error:
-            return f"{name}, which is refused: {error}"
-        self.asked[row.id] = row
-        return name
+            return f"{said or name}, which is refused: {error}"
+        if row is not None:
+            self.asked[row.id] = row
+        return f"{name} by {said} in the inbox" if said is not None else name
 
     def committed(self, state: dict[str, bytes], history: History, classes: tuple[str, ...]) -> None:
         """A device saved its state: a command that has ended on it has ended once. Raises Violation."""
@@ -54,15 +69,24 @@ class Operator:
                 raise Violation(f"{history.device} says {result.state} of command {result.id}, before it said {before}")
             history.commands[result.id] = result.state
             row = self.asked[result.id]
-            if before is None and row.name == "label" and result.state == DONE:
+            if before is None and row.name in ("label", "undo-label") and result.state == DONE:
                 given = json.loads(row.arguments)
-                history.labelled_from_afar(row.id, given["window"], classes.index(given["class"]))
+                label = classes.index(given["class"]) if row.name == "label" else UNLABELLED
+                history.labelled_from_afar(row.id, given["window"], label)
 
-    def check_rest(self, store: ServerStore) -> None:
+    def check_rest(self, store: ServerStore, now_s: float) -> None:
         """What the server shows is what a device has said; only its own deadline needs nobody. Raises Violation."""
         for row in store.rows(DEVICE_COMMANDS).all():
             if row.state != EXPIRED and row.state not in self.ended.get(row.id, ()):
                 raise Violation(f"command {row.name} of {row.device} is shown as {row.state}; no device has said so")
+        for act in store.rows(LABEL_ACTS).all():
+            command = store.rows(DEVICE_COMMANDS).get(act.device, act.command)
+            ended = command is not None and command.state not in OPEN and now_s - command.since_s > SETTLES_S
+            if ended and act.state == ActState.ASKED:
+                raise Violation(f"{act.act} of {act.window} of {act.device} is on its way, but its command has ended")
+            label = command is not None and command.name in ("label", "undo-label")
+            if label and act.state == ActState.DONE and command is not None and command.state != DONE:
+                raise Violation(f"{act.act} of {act.window} of {act.device} is done; its command {command.state}")
 
 
 def open_commands(store: ServerStore) -> list[CommandRow]:

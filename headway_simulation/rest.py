@@ -79,7 +79,7 @@ def check_rest(
 
     Returns the newest head; None where heads are tried first and none has passed. Raises Violation.
     """
-    invariants.lives.operator.check_rest(server.store)
+    invariants.lives.operator.check_rest(server.store, server.clock.wall_s())
     _check_settings(devices, server, invariants)
     for device in devices:
         missing = device.history.dropped.keys() - device.history.applied.keys() - device.spool.rejected.keys()

@@ -29,6 +29,7 @@ from aggregator.store.sql import SqlStore
 from aggregator.web import create_web
 from headway.ports import SystemClock
 from testbed.shown_fleet import fill
+from testbed.shown_inbox import fill_inbox
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT, DOCS = ROOT / "build" / "screenshots", ROOT / "docs" / "images"
@@ -38,12 +39,20 @@ PLACES = {
     "fleet": "/",
     "fleet-filtered": "/?filter=accuracy_gain+%3C+0",
     "device": "/devices/pump-003",
+    "inbox": "/inbox?device=pump-001",
     "log-in": "/log-in",
 }
 SIZES = {1280: 900, 390: 844}
 SCHEMES = ("light", "dark")
 # of the docs: place, width, scheme
-IN_DOCS = (("fleet", 1280, "light"), ("fleet", 390, "dark"), ("device", 1280, "light"), ("device", 390, "dark"))
+IN_DOCS = (
+    ("fleet", 1280, "light"),
+    ("fleet", 390, "dark"),
+    ("device", 1280, "light"),
+    ("device", 390, "dark"),
+    ("inbox", 1280, "light"),
+    ("inbox", 390, "dark"),
+)
 
 
 @contextmanager
@@ -52,7 +61,7 @@ def served() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="headway-screenshots-") as name:
         folder, clock = Path(name), SystemClock()
         store = SqlStore(sqlite_url(folder))
-        fill(store, DEVICES, clock.wall_s())
+        fill_inbox(store, fill(store, DEVICES, clock.wall_s()), clock.wall_s())
         with store.transaction():
             operator = Operator.local(store, clock)
             put_user(operator, "olga", Role.OPERATOR, None)

@@ -20,6 +20,7 @@ from aggregator.api.desk import Desk
 from aggregator.api.device_routes import device_routes
 from aggregator.api.enrolment_routes import enrolment_routes
 from aggregator.api.history_routes import history_routes
+from aggregator.api.inbox_routes import inbox_routes
 from aggregator.api.problems import RESPONSES, Problem, tell_problems
 from aggregator.api.rollout_routes import remove_uploads, rollout_routes
 from aggregator.api.settings_routes import settings_routes
@@ -37,7 +38,7 @@ OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/l
 
 ROUTES = (
     access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, command_routes, history_routes,
-    alert_routes, backup_routes,
+    alert_routes, backup_routes, inbox_routes,
 )  # fmt: skip
 
 

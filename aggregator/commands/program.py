@@ -20,8 +20,8 @@ LEVELS = ("debug", "info", "warning", "error")
 ELSEWHERE = {
     "acknowledge", "alert-rules", "alerts", "audit", "backup", "bundles", "certificates", "command", "commands",
     "configuration", "configure", "deliver", "deliveries", "device", "devices", "enroll", "events", "export", "groups",
-    "heads", "note", "quarantine", "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens",
-    "users", "watch",
+    "heads", "inbox", "label", "note", "quarantine", "readmit", "refusals", "remove", "revoke", "rollout", "silence",
+    "tag", "tokens", "users", "watch",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
@@ -32,6 +32,7 @@ WHERE = {
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),
     "aggregator.commands.enrolment_program": ("broker-config", "certificates", "enroll", "join-server", "revoke"),
+    "aggregator.commands.inbox_program": ("inbox", "label"),
     "aggregator.commands.looking_program": ("bundles", "completion", "events", "export", "refusals", "watch"),
     "aggregator.commands.registry_program": (
         "device",

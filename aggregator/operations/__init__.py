@@ -77,6 +77,7 @@ from aggregator.operations.history import (
     plain_overview,
     published_head,
 )
+from aggregator.operations.labels import label_window, labels_wanted, plain_act, plain_wanted_labels, show_inbox
 from aggregator.operations.marks import (
     GroupView,
     change_list,
@@ -156,6 +157,8 @@ __all__ = [
     "group_view",
     "handed_out",
     "kept_bundles",
+    "label_window",
+    "labels_wanted",
     "last_audit",
     "list_alerts",
     "list_commands",
@@ -170,6 +173,7 @@ __all__ = [
     "members_of",
     "note_device",
     "order_bundle",
+    "plain_act",
     "plain_alert",
     "plain_audit",
     "plain_command",
@@ -178,6 +182,7 @@ __all__ = [
     "plain_rule",
     "plain_settings",
     "plain_wanted",
+    "plain_wanted_labels",
     "published_head",
     "put_user",
     "quarantine_device",
@@ -193,6 +198,7 @@ __all__ = [
     "shelf_in",
     "shelve",
     "shelved",
+    "show_inbox",
     "silence_alerts",
     "tag_devices",
     "takes_commands",

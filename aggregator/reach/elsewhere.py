@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aggregator.access import Role
+from aggregator.inbox import InboxItem, InboxPage, LabelAct
 from aggregator.operations import (
     BundleUse,
     Commanded,
@@ -237,6 +238,18 @@ class RemoteFleet:
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         return self._client.list_commands(device)
+
+    def inbox(self, kind: str, after: str, count_max: int) -> InboxPage:
+        page = self._client.show_inbox(kind=kind, after=after, limit=count_max)
+        items = [InboxItem(**cast("Any", item)) for item in page["items"]]
+        return InboxPage(items, page["counts"], page["windows"], page["next"])
+
+    def labels_wanted(self, device: str) -> models.WantedLabels:
+        return self._client.list_labels_wanted(device)
+
+    def label(self, device: str, window: str, act: LabelAct, class_name: str) -> models.GivenAct:
+        body = {"window": window, "act": str(act), "class_name": class_name}
+        return self._client.label_window(device, cast("models.LabelWanted", body))
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

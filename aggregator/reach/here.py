@@ -11,6 +11,7 @@ from aggregator import audit, operations
 from aggregator.access import Role
 from aggregator.config import Settings
 from aggregator.durations import duration_s
+from aggregator.inbox import InboxPage, LabelAct
 from aggregator.operations import (
     BundleUse,
     Commanded,
@@ -220,6 +221,21 @@ class LocalFleet:
             return [operations.plain_command(row) | {"takes_commands": takes} for row in rows]
 
         return cast("list[models.DeviceCommand]", self._do(asked))
+
+    def inbox(self, kind: str, after: str, count_max: int) -> InboxPage:
+        return self._do(lambda operator: operations.show_inbox(operator, kind, after, count_max))
+
+    def labels_wanted(self, device: str) -> models.WantedLabels:
+        def asked(operator: Operator) -> object:
+            return operations.plain_wanted_labels(operations.labels_wanted(operator, device))
+
+        return cast("models.WantedLabels", self._do(asked))
+
+    def label(self, device: str, window: str, act: LabelAct, class_name: str) -> models.GivenAct:
+        def do(operator: Operator) -> object:
+            return operations.plain_act(operations.label_window(operator, device, window, act, class_name))
+
+        return cast("models.GivenAct", self._do(do))
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

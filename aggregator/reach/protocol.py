@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from aggregator.access import Role
+from aggregator.inbox import InboxPage, LabelAct
 from aggregator.operations import (
     BundleUse,
     Commanded,
@@ -145,6 +146,16 @@ class Fleet(Protocol):
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         """What was asked of a device, the oldest first."""
+        ...
+
+    def inbox(self, kind: str, after: str, count_max: int) -> InboxPage:
+        """What waits for a person. kind: empty for all; after: `next` of the page before."""
+        ...
+
+    def labels_wanted(self, device: str) -> models.WantedLabels: ...
+
+    def label(self, device: str, window: str, act: LabelAct, class_name: str) -> models.GivenAct:
+        """Say something of a window."""
         ...
 
     def configure(

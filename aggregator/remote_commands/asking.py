@@ -13,8 +13,9 @@ from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, canonical_json, nearest
-from headway.wire import COMMANDS_MAX
 
+# that wait for a device, which is given 16 at a time
+OPEN_MAX = 128
 # under which the store counts the commands of the fleet
 COUNT = "device_commands"
 ID_BYTES = 8
@@ -104,8 +105,8 @@ def _problems(store: Store, devices: Sequence[str], name: str) -> dict[str, str]
     for device in devices:
         if device in supported and name not in supported[device]:
             problems[device] = f"{device} knows no command {name!r}; it can do: {', '.join(supported[device])}"
-        elif waiting[device] >= COMMANDS_MAX:
-            problems[device] = f"{COMMANDS_MAX} commands wait for {device} already"
+        elif waiting[device] >= OPEN_MAX:
+            problems[device] = f"{OPEN_MAX} commands wait for {device} already"
     return problems
 
 

@@ -8,7 +8,8 @@ The retained list is what the device is to do, whole, so that a message which is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aggregator.effects import Effect, Instant
@@ -18,7 +19,7 @@ from aggregator.store import Store
 from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from headway.fields import canonical_json
 from headway.ports import Outgoing
-from headway.wire import EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
+from headway.wire import COMMANDS_MAX, EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
 
 # commands of a device that are kept once they have ended, the newest
 ENDED_MAX = 50
@@ -54,6 +55,7 @@ class RemoteCommands:
             self._take(device, result, now)
         if told.results:
             self._changed[device] = None  # what is no longer listed has arrived
+            self._look_s = now.wall_s  # and makes room for the next
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever was asked for, and whatever has come to its deadline; of many, some with each call."""
@@ -63,11 +65,12 @@ class RemoteCommands:
         rows = [row for state in OPEN for row in self._store.rows(DEVICE_COMMANDS).where(state=state)]
         told = self._store.rows(SUPPORTED_COMMANDS).all() if rows else []
         supported = {row.device: json.loads(row.names) for row in told}
-        due = [row for row in rows if now.wall_s >= row.deadline_s or (row.state == ASKED and row.device in supported)]
-        for row in sorted(due, key=lambda row: row.number)[:AT_ONCE_MAX]:
+        due = _due(rows, supported, now)
+        for row in due[:AT_ONCE_MAX]:
             self._move(row, row.name in supported.get(row.device, ()), now)
         self._looked_at = count
-        # those that wait are looked at again when the first of them ends; what is left of many, with the next call
+        # those that wait are looked at again when the first of them ends, or its device has answered another; what is
+        # left of many, with the next call
         later = [row.deadline_s for row in rows if row.deadline_s > now.wall_s]
         self._look_s = now.wall_s if len(due) > AT_ONCE_MAX else min(later, default=float("inf"))
         return self.take()
@@ -119,3 +122,17 @@ class RemoteCommands:
         sent = [row for row in commands_of(self._store, device) if row.state == SENT]
         commands = tuple(Command(row.id, row.name, json.loads(row.arguments), row.deadline_s) for row in sent)
         return Outgoing(topic(self._fleet, device, Kind.COMMANDS), Commands(commands).encode(), retain=True)
+
+
+def _due(rows: Sequence[CommandRow], supported: Mapping[str, Sequence[str]], now: Instant) -> list[CommandRow]:
+    """Those to be ended, or sent: of each device so many that a message names them all. In the order of asking."""
+    room = Counter(dict.fromkeys(supported, COMMANDS_MAX))
+    room.subtract(row.device for row in rows if row.state == SENT and now.wall_s < row.deadline_s)
+    due = []
+    for row in sorted(rows, key=lambda row: row.number):
+        if now.wall_s >= row.deadline_s:
+            due.append(row)
+        elif row.state == ASKED and room[row.device] > 0:
+            due.append(row)
+            room[row.device] -= row.name in supported[row.device]
+    return due

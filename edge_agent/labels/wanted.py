@@ -22,6 +22,7 @@ from headway.errors import StoreError
 from headway.fields import Fields, JsonValue, canonical_json, parse_json
 from headway.maths import Task
 from headway.printable import is_printable
+from headway.samples import no_label
 from headway.wire import PROBABILITIES_MAX, LabelsWanted, NearestLabel, Sketch, WantedLabel, can_be_asked_about
 
 DISMISSED_MAX = 1024
@@ -29,6 +30,8 @@ DISMISSED_MAX = 1024
 NEAREST_AMONG_MAX = 1024
 SAVED_BYTES_MAX = 1 << 20
 DIGITS = 4
+# of the most probable classes, whose probabilities are told
+CLASSES_TOLD = min(5, PROBABILITIES_MAX)
 
 
 class WantedLabels:
@@ -108,6 +111,14 @@ class WantedLabels:
             row.finish()
         fields.finish()
 
+    def answered(self, message: LabelsWanted) -> bool:
+        """Whether every window of a list has a label now, or was dismissed."""
+        return bool(message.windows) and all(self._is_answered(window.id) for window in message.windows)
+
+    def _is_answered(self, window_id: str) -> bool:
+        window = self._windows.get(window_id)
+        return window is not None and (window_id in self._dismissed or not no_label(window.label))
+
     @property
     def unsaved(self) -> bool:
         """Whether a commit would save anything."""
@@ -139,7 +150,7 @@ class WantedLabels:
     ) -> WantedLabel | None:
         probability, classes = window.probability[0], self._learner.classes
         probable = sorted((at for at in kept if at < len(probability)), key=lambda at: (-float(probability[at]), at))
-        named = {classes[at]: _share(float(probability[at])) for at in probable[:PROBABILITIES_MAX]}
+        named = {classes[at]: _share(float(probability[at])) for at in probable[:CLASSES_TOLD]}
         if not named:
             return None
         seen_s, sketch = self._seen.get(window_id, (0.0, None))

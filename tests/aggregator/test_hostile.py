@@ -26,6 +26,7 @@ from headway.wire.commands import CommandResult, CommandResults
 from headway.wire.configuration import ConfigurationState
 from headway.wire.fleet_prior import PriorRequest
 from headway.wire.health import Health
+from headway.wire.labels_wanted import IMAGE, LabelsWanted, NearestLabel, Sketch, WantedLabel
 from headway.wire.messages import Event, Metrics, PublishedHead, Reported, Status
 from headway.wire.topics import FROM_DEVICES, Kind, topic
 from headway.wire.trial import TrialReport
@@ -192,6 +193,44 @@ METRICS: Mapping[str, object] = {
         "frozen": SUMS,
     },
 }
+LISTED: Mapping[str, object] = {"id": "w1", "at_s": 1.5, "served_by": "exact", "probabilities": {"idle": 0.5}}
+SKETCH: Mapping[str, object] = {"kind": "series", "low": 0.0, "high": 1.0, "rows": ["AQ=="]}
+WISHES: Mapping[str, object] = {
+    "a list": [],
+    "no windows": {"schema": 1, "classes": []},
+    "a window twice": {"schema": 1, "classes": [], "windows": [LISTED, LISTED]},
+    "a class twice": {"schema": 1, "classes": ["idle", "idle"], "windows": []},
+    "a hundred windows": {"schema": 1, "classes": [], "windows": [{**LISTED, "id": f"w{n}"} for n in range(100)]},
+    "more bytes than a list may have": {
+        "schema": 1,
+        "classes": ["x" * 250 + str(n) for n in range(200)],
+        "windows": [],
+    },
+    "a class that clears the screen": {"schema": 1, "classes": ["\x1b[2J"], "windows": []},
+    **{
+        f"a window with {name}": {"schema": 1, "classes": ["idle"], "windows": [{**LISTED, **change}]}
+        for name, change in {
+            "an id that clears the screen": {"id": "\x1b[2J"},
+            "no id": {"id": ""},
+            "a long id": {"id": "w" * 129},
+            "no probabilities": {"probabilities": {}},
+            "a probability above one": {"probabilities": {"idle": 1.5}},
+            "a probability of text": {"probabilities": {"idle": "0.5"}},
+            "a hundred probabilities": {"probabilities": {f"c{n}": 0.01 for n in range(100)}},
+            "a class that turns the line around": {"probabilities": {"\u202e": 0.5}},
+            "a time before 1970": {"at_s": -1.0},
+            "a key too many": {"surprise": 1},
+            "a nearest window that is text": {"nearest": "w2"},
+            "a nearest window beyond all codes": {"nearest": {"id": "w2", "label": "idle", "distance": 300.0}},
+            "a sketch of no kind": {"sketch": {**SKETCH, "kind": "film"}},
+            "a sketch without rows": {"sketch": {**SKETCH, "rows": []}},
+            "a sketch of ragged rows": {"sketch": {**SKETCH, "rows": ["AQ==", "AQE="]}},
+            "a sketch that is no base64": {"sketch": {**SKETCH, "rows": ["<svg>"]}},
+            "a sketch of 1,500 bytes": {"sketch": {**SKETCH, "rows": ["AQEB" * 500]}},
+            "a sketch upside down": {"sketch": {**SKETCH, "low": 2.0}},
+        }.items()
+    },
+}
 TEXTS: Mapping[str, bytes] = {
     "no UTF-8": b'{"schema":1,"name":"\xff","detail":{},"wall_s":0}',
     "half a surrogate pair": b'{"schema":1,"name":"\\ud800","detail":{},"wall_s":0}',
@@ -208,6 +247,7 @@ CASES = (
     [(Kind.STATISTICS, name, payload) for name, payload in STATISTICS.items()]
     + [(Kind.UPDATE, name, payload) for name, payload in UPDATES.items()]
     + [(Kind.METRICS, name, json.dumps(value).encode()) for name, value in METRICS.items()]
+    + [(Kind.LABELS_WANTED, name, json.dumps(value).encode()) for name, value in WISHES.items()]
     + [(kind, name, payload) for kind in (Kind.EVENT, Kind.STATUS) for name, payload in TEXTS.items()]
 )
 
@@ -243,6 +283,14 @@ GENUINE = {
     Kind.TRIAL: TrialReport("", 0, "none").encode(),
     Kind.HEAD_TRIAL: TrialReport("5" * 64, 2, "running").encode(),
     Kind.COMMAND_RESULTS: CommandResults(("label",), (CommandResult("0" * 16, "done", {"counter": 3}, 1.5),)).encode(),
+    Kind.LABELS_WANTED: LabelsWanted(
+        CLASSES,
+        (
+            WantedLabel(
+                "w1", 1.5, "exact", {"idle": 0.5}, NearestLabel("w2", "walk", 1.5), Sketch(IMAGE, 0.0, 1.0, (b"\x01",))
+            ),
+        ),
+    ).encode(),
     Kind.CONFIGURATION_STATE: ConfigurationState(1, "trial", {"sync.interval_s": 5.5}, ("sync.interval_s",)).encode(),
     Kind.ANSWERS: WindowAnswer(
         "w1", "a.npz", 3, 0, 1.5, Task.CLASSIFICATION, "idle", (), {"idle": 0.9}, "frozen", 1, "b", "1", 1

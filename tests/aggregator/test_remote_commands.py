@@ -11,6 +11,7 @@ from aggregator.audit import problems
 from aggregator.cli import main
 from aggregator.effects import Effect
 from aggregator.remote_commands import ask, commands_of
+from aggregator.remote_commands.asking import OPEN_MAX
 from aggregator.remote_commands.remote_commands import ENDED_MAX, NEVER_SENT
 from aggregator.store import DeviceRow, RegistryRow
 from aggregator.store.location import sqlite_url
@@ -129,9 +130,17 @@ def test_what_a_killed_server_had_not_sent_goes_out_with_its_next_connection(fle
 
 def test_what_is_asked_together_goes_out_in_order(fleet: Fleet) -> None:
     ids = [asked(fleet, "a", "sync-now").id for _ in range(COMMANDS_MAX)]
-    with pytest.raises(ConfigError, match="16 commands wait"):
-        asked(fleet, "a", "sync-now")
     assert lists(fleet.pass_time(1.0)) == [ids]
+
+
+def test_a_device_is_given_no_more_at_once_than_it_takes_and_the_others_in_order(fleet: Fleet) -> None:
+    ids = [asked(fleet, "a", "sync-now").id for _ in range(OPEN_MAX)]
+    with pytest.raises(ConfigError, match="128 commands wait"):
+        asked(fleet, "a", "sync-now")
+    assert lists(fleet.pass_time(1.0)) == [ids[:COMMANDS_MAX]]
+    assert lists(fleet.pass_time(1.0)) == []
+    tell(fleet, "a", *(CommandResult(one, "done", {}, 1.0) for one in ids[:3]))
+    assert lists(fleet.pass_time(1.0)) == [ids[3 : COMMANDS_MAX + 3]]
 
 
 def test_commands_that_ended_are_kept_in_bounded_number(fleet: Fleet) -> None:

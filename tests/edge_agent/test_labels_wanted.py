@@ -173,6 +173,18 @@ def test_what_changes_all_the_time_is_told_once_in_each_interval(subject: Asking
     assert 4 < len(subject.messages) <= 4 + 40 * 25 / 100 + 1
 
 
+def test_who_has_answered_a_whole_list_is_soon_asked_about_others(subject: Asking) -> None:
+    for number in range(8):
+        subject.see(12, seed=number, name=f"n{number}x")
+        subject.wait(12)
+    count = len(subject.messages)
+    for window in subject.ids:
+        subject.say("skip-window", window=window)
+    subject.wait(11)
+    assert len(subject.messages) == count + 1
+    assert len(subject.ids) == 4
+
+
 def test_what_does_not_change_is_not_told_again(subject: Asking) -> None:
     subject.see(10)
     count = len(subject.messages)

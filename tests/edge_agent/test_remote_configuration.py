@@ -140,14 +140,8 @@ def test_a_value_that_does_not_fit_is_refused_with_the_reason_and_the_others_hol
 
 
 def test_only_what_is_marked_can_be_changed_and_nothing_that_decides_on_trust_or_places() -> None:
-    assert {place.split(".")[0] for place in REMOTE} <= {
-        "sensor",
-        "learner",
-        "policy",
-        "sync",
-        "health",
-        "labels_wanted",
-    }
+    tables = {"sensor", "learner", "policy", "sync", "health", "labels_wanted"}
+    assert {place.split(".")[0] for place in REMOTE} <= tables
     assert "labels_wanted.send_windows" not in REMOTE, "only the device's own file lets raw data leave it"
     assert not [place for place in REMOTE if "dir" in place or "file" in place or "bytes" in place]
 

@@ -13,8 +13,13 @@ import numpy as np
 from aggregator.enrolment.authority import requested_key
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
+from edge_agent.labels import RememberedWindows
+from edge_agent.labels.wanted import WantedLabels
+from edge_agent.labels_wanted_settings import LabelsWantedSettings
+from edge_agent.learner import HeadLearner
+from edge_agent.learner_settings import LearnerSettings
 from edge_agent.remote.kept import Kept
-from edge_agent.store import COMMANDS
+from edge_agent.store import COMMANDS, WANTED, Extent
 from edge_agent.sync import CommandLog
 from headway.bundle.container import HEADER, MAGIC, decode_container, encode_container
 from headway.bundle.variant import decode_variant
@@ -39,6 +44,10 @@ KEPT = Kept(3, {"sync.interval_s": 60.0}, {"sync.interval_s": 60.0}, {"drift.met
 KEPT_COMMANDS = (
     b'{"commands":[{"arrived":false,"result":{"at_s":1.0,"detail":{"label":"learned"},"id":"00000000000000a1",'
     b'"state":"done"}}]}'
+)
+KEPT_WISHES = (
+    b'{"dismissed":["w1"],"seen":[{"at_s":1.5,"id":"w2",'
+    b'"sketch":{"high":1.0,"kind":"series","low":0.0,"rows":["AQ=="]}}]}'
 )
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
@@ -119,6 +128,7 @@ def targets() -> list[Target]:
         ),
         Target("kept configuration", (KEPT.encode(),), Kept.decode, StoreError),
         Target("kept commands", (KEPT_COMMANDS,), _commands, StoreError, checked),
+        Target("kept wishes for labels", (KEPT_WISHES,), _wishes, StoreError, checked),
         Target("state file of a Learner", (learner.content,), learner.load, StoreError),
     ]
 
@@ -131,6 +141,13 @@ def _commands(payload: bytes) -> object:
     log = CommandLog()
     log.restore({COMMANDS: payload})
     return log.results
+
+
+def _wishes(payload: bytes) -> object:
+    learner = HeadLearner(small_variant(), LearnerSettings())
+    wanted = WantedLabels(learner, RememberedWindows(8), LabelsWantedSettings())
+    wanted.restore({WANTED: payload})
+    return wanted.take_changes(Extent.EVERYTHING)
 
 
 def _filter(payload: bytes) -> object:

@@ -16,6 +16,7 @@ from aggregator.page.fleet.numbers import counted
 from aggregator.store.rows import DEVICE_COMMANDS
 from headway.ports import SystemClock
 from testbed.broker import free_port
+from testbed.shown_inbox import fill_inbox
 from tests.page.axe import violations
 from tests.page.conftest import Visit, serving
 from tests.page.fleet import PASSWORD, PageFleet
@@ -109,9 +110,10 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, serve: Serving,
 def test_nothing_keeps_people_from_reading_it(
     running: PageFleet, serve: Serving, visit: Visiting, scheme: str, options: dict[str, Any]
 ) -> None:
+    fill_inbox(running.store, running.names, running.clock.wall_s())
     address = serve(running)
     person = visit(running, address, Role.OPERATOR, color_scheme=scheme, **options)
-    for path in ("/", "/devices/pump-001", "/nothing"):
+    for path in ("/", "/devices/pump-001", "/inbox?device=pump-001", "/nothing"):
         tab = person.open(path)
         assert violations(tab) == [], path
         assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]

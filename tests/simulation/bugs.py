@@ -39,7 +39,7 @@ class AcksBeforeTheCommit(Service):
     """Effects leave while the transaction is still open."""
 
     def turn(self, wait_s: float) -> None:
-        events = self._inbox.take(self._limits.messages_per_transaction_max, wait_s)
+        events = self._queue.take(self._limits.messages_per_transaction_max, wait_s)
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
         with self._store.transaction():
             effects: list[Effect] = []

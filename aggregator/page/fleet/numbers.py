@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aggregator.api import Desk
+from aggregator.inbox import news_of
 from aggregator.page.live import Pulse
 from aggregator.registry import LABELS_MIN, VOCABULARY, resolved
 from aggregator.store import ReadableStore, RegistryQuery
@@ -54,6 +55,7 @@ def pulse_of(desk: Desk) -> Callable[[], Pulse]:
 
     def read() -> Pulse:
         with desk.stores.one() as store, store.reading():
-            return counted(store, desk.clock.wall_s())
+            pulse = counted(store, desk.clock.wall_s())
+            return replace(pulse, stamp=f"{pulse.stamp}-{'-'.join(map(str, news_of(store)))}")
 
     return read

@@ -24,6 +24,14 @@ from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
+from aggregator.store.rows.labels import (
+    LABEL_ACTS,
+    LABELS_WANTED,
+    WANTED_LISTS,
+    LabelActRow,
+    LabelsWantedRow,
+    WantedListRow,
+)
 from aggregator.store.rows.quarantine import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
@@ -86,6 +94,8 @@ EVERY: tuple[Collection[Any], ...] = (
     HEAD_CANDIDATES,
     HEAD_TRIALS,
     JOIN_CODES,
+    LABELS_WANTED,
+    LABEL_ACTS,
     MEMBERS,
     ORDER_MODES,
     PROPERTIES,
@@ -107,6 +117,7 @@ EVERY: tuple[Collection[Any], ...] = (
     TOKENS,
     TRIALS,
     USERS,
+    WANTED_LISTS,
     WANTED_SETTINGS,
 )
 
@@ -132,6 +143,8 @@ __all__ = [
     "HEAD_CANDIDATES",
     "HEAD_TRIALS",
     "JOIN_CODES",
+    "LABELS_WANTED",
+    "LABEL_ACTS",
     "MEMBERS",
     "NOTE",
     "ORDER_MODES",
@@ -155,6 +168,7 @@ __all__ = [
     "TOKENS",
     "TRIALS",
     "USERS",
+    "WANTED_LISTS",
     "WANTED_SETTINGS",
     "AlertActRow",
     "AlertChannelRow",
@@ -171,6 +185,8 @@ __all__ = [
     "HeadCandidateRow",
     "HeadTrialRow",
     "JoinCodeRow",
+    "LabelActRow",
+    "LabelsWantedRow",
     "MemberRow",
     "OrderModeRow",
     "PropertyRow",
@@ -190,5 +206,6 @@ __all__ = [
     "TokenRow",
     "TrialRow",
     "UserRow",
+    "WantedListRow",
     "WantedSettingsRow",
 ]

@@ -12,7 +12,7 @@ PUT_TIMEOUT_S = 0.5
 TRANSACTION_SHARE = 0.25
 
 
-class Inbox:
+class MessageQueue:
     """Where the network thread leaves events, and the only thing the two threads share.
 
     bytes_max: of payloads; a single message that is longer is taken when nothing else waits. waits: how often the
@@ -28,7 +28,7 @@ class Inbox:
         self.waits = 0
 
     def put(self, event: TransportEvent) -> None:
-        """Called from the network thread; waits while the inbox is full."""
+        """Called from the network thread; waits while the queue is full."""
         if isinstance(event, Delivered) and not event.refused and not self._takes_deliveries:
             return
         size = _size(event)
