@@ -50,8 +50,12 @@ class Api(FastAPI):
 
 def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock) -> Api:
     """The API of a fleet. open_store: opens one more store, for one thread at a time."""
-    desk = Desk(settings, Stores(open_store), clock)
-    door = Doorkeeper.of(desk)
+    return api_of(Doorkeeper.of(Desk(settings, Stores(open_store), clock)))
+
+
+def api_of(door: Doorkeeper) -> Api:
+    """The same behind a doorkeeper whom others share."""
+    desk = door.desk
     application = Api(
         title="Headway", version=headway.__version__, description=DESCRIPTION, openapi_url=OPENAPI_PATH,
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
@@ -69,7 +73,7 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
     ):
         add_routes(application, desk, door)
     tell_problems(application)
-    application.add_middleware(_bounds, settings=settings, clock=clock)
+    application.add_middleware(_bounds, door=door)
     return application
 
 
@@ -78,8 +82,8 @@ def clean_up(settings: Settings) -> None:
     remove_uploads(settings.state_dir)
 
 
-def _bounds(application: ASGIApp, settings: Settings, clock: Clock) -> Bounds:
-    return Bounds(application, settings.api, clock)
+def _bounds(application: ASGIApp, door: Doorkeeper) -> Bounds:
+    return Bounds(application, door.desk.settings.api, door.desk.clock, door.addresses)
 
 
 def _described(application: FastAPI) -> dict[str, Any]:

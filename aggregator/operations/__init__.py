@@ -12,6 +12,7 @@ from aggregator.operations.access import (
     put_user,
     remove_user,
     revoke_token,
+    token_id,
     user_row,
 )
 from aggregator.operations.alerts import (
@@ -147,6 +148,7 @@ __all__ = [
     "silence_alerts",
     "tag_devices",
     "takes_commands",
+    "token_id",
     "unsilence_alerts",
     "user_row",
 ]
