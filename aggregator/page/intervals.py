@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aggregator.page.words import UNKNOWN, number
-
-WIDTH, HEIGHT, EDGE = 360, 44, 14
-DIGITS = 4
+WIDTH, EDGE = 360, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +19,7 @@ class Interval:
     margin: float | None
     known: bool
     unit: str = ""
+    digits: int = 4
 
     @property
     def bounded(self) -> bool:
@@ -55,18 +53,17 @@ class Interval:
         """All of it."""
         if not self.known:
             return f"{self.name}: no labelled window yet"
-        said = f"{self.name}: {signed(self.mean)}{self.unit}"
-        said += f", from {signed(self.low)} to {signed(self.high)}" if self.bounded else ", interval not known yet"
-        return said if self.margin is None else f"{said}; may be at most {signed(self.margin)}"
+        said = f"{self.name}: {self._shown(self.mean)}{self.unit}, "
+        ends = f"from {self._shown(self.low)} to {self._shown(self.high)}"
+        said += ends if self.bounded else "its interval is not known yet"
+        return said if self.margin is None else f"{said}; may be at most {self._shown(self.margin)}"
+
+    def _shown(self, value: float) -> str:
+        """With its sign, a true minus."""
+        return f"{value:+.{self.digits}f}".replace("-", "\N{MINUS SIGN}")
 
     def _ends(self) -> tuple[float, float]:
         points = [0.0, self.low, self.high, *([] if self.margin is None else [self.margin])]
         first, last = min(points), max(points)
         room = (last - first) * 0.08 or 0.01
         return first - room, last + room
-
-
-def signed(value: float) -> str:
-    """With its sign, a true minus."""
-    text = number(abs(value), DIGITS)
-    return UNKNOWN if text == UNKNOWN else f"{'-' if value < 0 else '+'}{text}".replace("-", "\N{MINUS SIGN}")

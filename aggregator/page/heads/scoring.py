@@ -106,7 +106,7 @@ def compared(first: PublishedHead, second: PublishedHead, sample: Sample | None)
     mean = (only_second - only_first) / count
     # of paired differences of -1, 0 and 1
     error = math.sqrt(max(only_first + only_second - count * mean**2, 0.0) / max(count - 1, 1) / count)
-    gain = Interval("accuracy", 100 * mean, 100 * ERRORS * error, None, True, " points")
+    gain = Interval("accuracy", 100 * mean, 100 * ERRORS * error, None, True, " points", digits=1)
     classes = tuple(_class(name, sample, one, two, _moved(name, first, second)) for name in names)
     return Compared(count, float(one.mean()), float(two.mean()), only_first, only_second, gain, classes)
 

@@ -19,6 +19,8 @@ from headway.fields import JsonValue
 
 PAGE_SIZE = 50
 PROBLEMS_SHOWN_MAX = 20
+# of one value; edge-fleet audit --json has all of it
+VALUE_CHARACTERS_MAX = 200
 Before = Annotated[int, Query(ge=0, le=2**53)]
 
 
@@ -84,6 +86,11 @@ def _detail(row: AuditRow) -> tuple[tuple[str, str], ...]:
 
 
 def _shown(value: JsonValue) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    text = (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
+    )
+    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]} …"
