@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_agent.answer_settings import AnswerSettings
 from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
+from edge_agent.labels_wanted_settings import LabelsWantedSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.source_settings import SourceSettings
@@ -161,6 +162,11 @@ class AgentConfig:
         AnswerSettings(),
         "answers",
         doc="Where answers go beside the files in predictions_dir, and where labels come from beside the spool.",
+    )
+    labels_wanted: LabelsWantedSettings = table(
+        LabelsWantedSettings(),
+        "labels_wanted",
+        doc="Windows for which the device asks people for labels, through the aggregator.",
     )
     remote: RemoteSettings = table(
         RemoteSettings(),

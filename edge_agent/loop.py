@@ -25,6 +25,7 @@ from edge_agent.delivery import Installer, Messenger
 from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
+from edge_agent.news import News
 from edge_agent.outgoing import outgoing
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
@@ -34,7 +35,6 @@ from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from edge_agent.trial import Trials
-from edge_agent.trial_news import TrialNews
 from edge_agent.update_sender import send_updates
 from headway.bundle import Variant
 from headway.errors import RemoteError
@@ -116,7 +116,7 @@ class DeviceLoop:
         self._installer, self._sensor = installer, sensor
         note = self._announcer.note
         self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
-        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
+        self._news = News(config, agent, store, clock, self._publish, trials)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
@@ -200,7 +200,7 @@ class DeviceLoop:
                 self._answering.reconnected()
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
-                self._trial_news.reconnected()
+                self._news.reconnected(session_present)
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._tell_of_the_machine()
                 self._commands.reconnected()
@@ -215,6 +215,7 @@ class DeviceLoop:
                 self._receive(name, payload, retain)
             case Delivered(token, reason, refused, name):
                 self._answering.delivered(token, refused=refused)
+                self._news.delivered(token)
                 if refused:
                     self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
@@ -239,9 +240,8 @@ class DeviceLoop:
         if self.transport is None:
             return True
         state = self._agent.sync_state
-        log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
-        exact_done = self._agent.learner.kind != "exact" or log_line
-        return exact_done and self._store.outbox_size()[0] == 0
+        reported = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
+        return (self._agent.learner.kind != "exact" or reported) and self._store.outbox_size()[0] == 0
 
     def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
@@ -310,7 +310,7 @@ class DeviceLoop:
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._connected:
-            self._trial_news.tell(now_s)
+            self._news.tell(now_s)
         on_trial = self._installer is not None and self._installer.on_trial
         if self._remote is not None and self._remote.turn(now_s, on_trial):
             self._publish_configuration()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from headway.settings import choice, integer, number, text, texts
+from headway.settings import boolean, choice, integer, lengths, number, optional_path, text, texts
 from headway.wire import checked_name
 
-FORMATS = ("csv", "json", "int16", "float32")
+FORMATS = ("csv", "json", "int16", "float32", "uint8")
+EACH = ("row", "window")
 DROPS = ("oldest", "newest")
 
 
@@ -19,7 +21,8 @@ class SourceSettings:
         "command",
         length_max=64,
         doc='"command": what a program prints; "stdin": what is piped into the agent; "serial": a serial port; '
-        '"iio": a sensor of Linux IIO, read at rate_hz; or the name of an entry point in the group headway.sources.',
+        '"iio": a sensor of Linux IIO, read at rate_hz; "mqtt": topics of a broker; or the name of an entry point in '
+        "the group headway.sources.",
     )
     name: str = text("stream", length_max=64, doc="Begins the ids of its windows and the names of its answers.")
     command: tuple[str, ...] = texts(
@@ -34,13 +37,24 @@ class SourceSettings:
     format: str = choice(
         "csv",
         FORMATS,
-        doc='"csv": a line of numbers per row; "json": a line with an object per row; "int16", "float32": raw '
+        doc='"csv": a line of numbers per row; "json": a line with an object per row; "int16", "float32", "uint8": raw '
         "little-endian numbers, channel by channel.",
+    )
+    each: str = choice(
+        "row",
+        EACH,
+        doc='What a line, a message or a frame is: "row", of which the bundle cuts windows; "window", a whole window.',
+    )
+    shape: tuple[int, ...] = lengths(
+        doc="Shape of a whole window as it comes, compared with the bundle's at the start; none: the bundle's."
     )
     channels: tuple[str, ...] = texts(
         (),
         doc="Names of the channels as they come, by which they are put into the bundle's order; none: the bundle's, in "
         "its order. Of json: keys, with dots into objects within.",
+    )
+    paths: tuple[str, ...] = texts(
+        (), doc="Of json: where each channel stands, with dots into objects within; none: its name says so."
     )
     units: tuple[str, ...] = texts((), doc="Units of the channels as they come; none: the bundle's.")
     time: str = text(
@@ -48,7 +62,26 @@ class SourceSettings:
         "come, raw numbers come at rate_hz."
     )  # fmt: skip
     rate_hz: float = number(0.0, low=0, high=1e6, doc="Rows per second of raw numbers; 0: the bundle's.")
+    topics: tuple[str, ...] = texts(
+        (),
+        length_max=1024,
+        doc="Of mqtt: one topic (+ and # as usual) whose messages hold rows, or one for each channel, whose messages "
+        "hold its value.",
+        example=("zigbee2mqtt/kitchen",),
+    )
+    host: str = text("", doc="Broker of mqtt; empty: that of [mqtt], with all it says there.", example="localhost")
+    port: int = integer(1883, low=1, high=65_535, doc="Its port, usually 8883 with TLS.")
+    username: str = text("", doc="Name to log in to it with; empty for none.", example="reader")
+    password_file: Path | None = optional_path(
+        doc="File that holds the password; needs username.", example="/etc/headway/source.password"
+    )
+    tls: bool = boolean(False, doc="Use TLS; its certificate and name are always checked.", example=True)
+    ca_file: Path | None = optional_path(
+        doc="PEM file of the authority that signed its certificate; empty for those of the system.",
+        example="/etc/headway/home-ca.pem",
+    )
     windows_max: int = integer(256, low=1, high=1 << 20, doc="Windows that may wait to be answered.")
+    bytes_max: int = integer(32 << 20, low=1024, doc="Bytes that they may take, as float32; one may always wait.")
     drop: str = choice("oldest", DROPS, doc="Which window is dropped, and counted, when more come.")
 
     def __post_init__(self) -> None:

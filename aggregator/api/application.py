@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 import headway
 from aggregator.api.access_routes import access_routes
 from aggregator.api.alert_routes import alert_routes
+from aggregator.api.backup_routes import backup_routes, remove_backups
 from aggregator.api.bounds import Bounds
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.command_routes import command_routes
@@ -35,7 +36,8 @@ DESCRIPTION = (
 OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/login": [{"password": []}]}
 
 ROUTES = (
-    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, alert_routes, history_routes
+    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, command_routes, history_routes,
+    alert_routes, backup_routes,
 )  # fmt: skip
 
 
@@ -61,16 +63,7 @@ def api_of(door: Doorkeeper) -> Api:
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    for add_routes in (
-        access_routes,
-        device_routes,
-        rollout_routes,
-        enrolment_routes,
-        settings_routes,
-        command_routes,
-        history_routes,
-        alert_routes,
-    ):
+    for add_routes in ROUTES:
         add_routes(application, desk, door)
     tell_problems(application)
     application.add_middleware(_bounds, door=door)
@@ -78,8 +71,9 @@ def api_of(door: Doorkeeper) -> Api:
 
 
 def clean_up(settings: Settings) -> None:
-    """Before it is served: take away what a process that was killed left of uploads."""
+    """Before it is served: take away what a process that was killed left of uploads and backups."""
     remove_uploads(settings.state_dir)
+    remove_backups(settings.state_dir)
 
 
 def _bounds(application: ASGIApp, door: Doorkeeper) -> Bounds:

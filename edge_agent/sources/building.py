@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_agent.config import AgentConfig
 from edge_agent.sensors import Sensor, Spool
 from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.cutting import WHOLE
 from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
+from edge_agent.sources.mqtt import BrokerTopics
 from edge_agent.sources.pipes import Command, Stdin
 from edge_agent.sources.ports import Source
 from edge_agent.sources.serial_line import SerialLine
@@ -21,7 +24,13 @@ from headway.stream import StreamFormat
 
 GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
-BUILT_IN: dict[str, SourceFactory] = {"command": Command, "iio": IndustrialIO, "serial": SerialLine, "stdin": Stdin}
+BUILT_IN: dict[str, SourceFactory] = {
+    "command": Command,
+    "iio": IndustrialIO,
+    "mqtt": BrokerTopics,
+    "serial": SerialLine,
+    "stdin": Stdin,
+}
 
 
 def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Callable[[], object]) -> Sensor:
@@ -30,17 +39,45 @@ def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Cal
     ready: called from another thread when a window of the source begins to wait.
     """
     spool = Spool(config.sensor)
-    settings = config.source
-    if settings is None:
+    if config.source is None:
         return spool
-    if variant.stream is None:
-        raise ConfigError(f"[source] needs a bundle that says how windows are cut, and {config.bundle} does not; "
-                          "convert the model with --stream")  # fmt: skip
-    source = source_factory(settings.kind)(settings, variant.stream, clock)
+    settings = completed(config.source, config)
     try:
+        source, settings = open_source(settings, variant, clock)
         return JoinedSensor(spool, StreamSensor(settings, source, variant, ready))
     except DataError as error:
         raise ConfigError(f"[source]: {error}") from error
+
+
+def completed(settings: SourceSettings, config: AgentConfig) -> SourceSettings:
+    """With what stands elsewhere in the configuration: the fleet's broker serves where none is named."""
+    mqtt = config.mqtt
+    if settings.kind != "mqtt" or settings.host or mqtt is None:
+        return settings
+    return replace(
+        settings,
+        host=mqtt.host,
+        port=mqtt.port,
+        username=mqtt.username,
+        password_file=mqtt.password_file,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+    )
+
+
+def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tuple[Source, SourceSettings]:
+    """A source for this bundle, and its settings with the shape of a window. Raises ConfigError."""
+    stream, shape = variant.stream, variant.input_shape
+    if settings.each == "window":
+        if settings.shape not in ((), shape):
+            given, taken = ("x".join(map(str, each)) for each in (settings.shape, shape))
+            raise ConfigError(f"source.shape is {given}, and the bundle takes windows of {taken}; let the source write "
+                              f"{taken}")  # fmt: skip
+        settings, stream = replace(settings, shape=shape), WHOLE
+    if stream is None:
+        raise ConfigError("[source] needs a bundle that says how windows are cut, and this one does not; convert the "
+                          'model with --stream, or give whole windows (each = "window")')  # fmt: skip
+    return source_factory(settings.kind)(settings, stream, clock), settings
 
 
 def source_factory(kind: str) -> SourceFactory:

@@ -1,15 +1,17 @@
-"""Turns bytes into rows: lines of numbers, lines of JSON, raw little-endian numbers."""
+"""Turns bytes into rows: lines of numbers, lines of JSON, raw little-endian numbers; a stream of them, or messages."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.json_values import number_at, number_of, numbers_in
 from edge_agent.sources.ports import Rows
 from headway.arrays import Float64
 from headway.errors import ConfigError, DataError
@@ -17,7 +19,93 @@ from headway.ports import Clock
 from headway.stream import StreamFormat
 
 LINE_BYTES_MAX = 1 << 20
-RAW: dict[str, np.dtype[Any]] = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
+# one after the other; a header and a few lines of words are usual, more of them are another format
+STRANGE_LINES_MAX, STRANGE_MESSAGES_MAX = 100, 16
+# a number in text rarely has more
+NUMBER_CHARACTERS_MAX = 32
+RAW: dict[str, np.dtype[Any]] = {
+    "int16": np.dtype("<i2"),
+    "float32": np.dtype("<f4"),
+    "uint8": np.dtype("u1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """How rows are written. names: of the columns; width: their number, or that of a whole window's numbers.
+
+    paths: where the columns stand in JSON; time: the column of the time; gap_s: of the stream.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
+    width: int
+    whole_windows: bool
+    time: int | None
+    rate_hz: float
+    gap_s: float
+
+    @classmethod
+    def of(cls, settings: SourceSettings, stream: StreamFormat) -> RowFormat:
+        """Raises ConfigError."""
+        names = settings.channels or tuple(channel.name for channel in stream.channels)
+        whole = settings.each == "window"
+        if len(settings.paths) not in (0, 1 if whole else len(names)):
+            raise ConfigError(f"source.paths has {len(settings.paths)} entries for {len(names)} channels; give one for "
+                              "each, or none")  # fmt: skip
+        if settings.time and (settings.format in RAW or whole):
+            raise ConfigError(f"source.time {settings.time!r} needs lines of single rows; leave it out")
+        if settings.time and settings.time not in names:
+            raise ConfigError(f"source.time {settings.time!r} is not among source.channels; add it there")
+        time = names.index(settings.time) if settings.time else None
+        rate_hz = settings.rate_hz or stream.rate_hz
+        width = math.prod(settings.shape) if whole else len(names)
+        return cls(settings.format, names, settings.paths or names, width, whole, time, rate_hz, stream.gap_s)
+
+    @property
+    def is_raw(self) -> bool:
+        return self.kind in RAW
+
+    @property
+    def row_bytes(self) -> int:
+        """Of raw numbers."""
+        return RAW[self.kind].itemsize * self.width
+
+    @property
+    def line_bytes_max(self) -> int:
+        return max(LINE_BYTES_MAX, NUMBER_CHARACTERS_MAX * self.width)
+
+    def raw_rows(self, payload: bytes, count: int) -> Float64:
+        """float64 (count, width) of the first bytes."""
+        values = np.frombuffer(payload, RAW[self.kind], count * self.width)
+        return values.reshape(count, self.width).astype(np.float64)
+
+    def row_of_line(self, text: str) -> list[float] | None:
+        """None for a line that is no row, such as a header."""
+        try:
+            if self.kind == "json":
+                return self.row_of_json(json.loads(text))
+            row = [_number(part) for part in _parts(text)]
+        except (ValueError, RecursionError, OverflowError):
+            return None
+        return row if len(row) == self.width else None
+
+    def row_of_json(self, found: object) -> list[float] | None:
+        """None for what is no row. Raises ValueError."""
+        if self.whole_windows:
+            path = self.paths[0] if isinstance(found, dict) else ""
+            inside = found.get(path) if isinstance(found, dict) else found
+            row = list(numbers_in(inside))
+        elif isinstance(found, list):
+            row = [number_of(each) for each in found]
+        elif isinstance(found, dict):
+            row = [number_at(found, path) for path in self.paths]
+            if all(math.isnan(value) for value in row):
+                return None
+        else:
+            row = [number_of(found)]
+        return row if len(row) == self.width else None
 
 
 class Decoder(Protocol):
@@ -29,25 +117,36 @@ class Decoder(Protocol):
 
 
 class LineDecoder:
-    """One row per line. Lines that are no row, such as a header, are counted in `skipped`, not taken."""
+    """One row per line. Lines that are no row, such as a header, are not taken; many of them are a DataError."""
 
-    def __init__(self, settings: SourceSettings, names: Sequence[str], clock: Clock) -> None:
-        self._json, self._names, self._clock = settings.format == "json", tuple(names), clock
-        self._time = self._names.index(settings.time) if settings.time else None
+    def __init__(self, rows: RowFormat, clock: Clock) -> None:
+        self._format, self._clock = rows, clock
         self._rest = b""
         self._last_s = -math.inf
-        self.skipped = 0
+        self._strange = 0
 
     def feed(self, piece: bytes) -> Rows:
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        if len(self._rest) > LINE_BYTES_MAX:
+        if len(self._rest) > self._format.line_bytes_max:
             self._rest = b""
-            raise DataError(f"a line has more than {LINE_BYTES_MAX} bytes; give the format that the source writes")
-        rows = [row for row in map(self._row, lines) if row is not None]
-        values = np.array(rows, np.float64).reshape(-1, len(self._names))
-        if self._time is not None:
-            return Rows(values[:, self._time], np.delete(values, self._time, axis=1))
-        return Rows(self._arrivals(len(values)), values)
+            raise DataError(f"a line has more than {self._format.line_bytes_max} bytes; give the format that the "
+                            "source writes")  # fmt: skip
+        rows = []
+        text = ""
+        for line in lines:
+            text = line.decode("utf-8", "replace").strip()
+            row = self._format.row_of_line(text) if text else None
+            if row is not None:
+                rows.append(row)
+                self._strange = 0
+            elif text:
+                self._strange += 1
+        if self._strange > STRANGE_LINES_MAX:
+            self._strange = 0
+            raise DataError(f"{STRANGE_LINES_MAX} lines are no row of {self._format.width} numbers as "
+                            f"{self._format.kind}; the last is {text[:80]!r}")  # fmt: skip
+        values = np.array(rows, np.float64).reshape(-1, self._format.width)
+        return _with_times(self._format, values) or Rows(self._arrivals(len(values)), values)
 
     def _arrivals(self, count: int) -> Float64:
         """Lines that come together keep their order."""
@@ -58,33 +157,12 @@ class LineDecoder:
             self._last_s = float(times_s[-1])
         return times_s
 
-    def _row(self, line: bytes) -> list[float] | None:
-        text = line.decode("utf-8", "replace").strip()
-        if not text:
-            return None
-        try:
-            row = self._of_json(text) if self._json else [_number(part) for part in _parts(text)]
-        except (ValueError, RecursionError):
-            self.skipped += 1
-            return None
-        if len(row) != len(self._names):
-            self.skipped += 1
-            return None
-        return row
-
-    def _of_json(self, text: str) -> list[float]:
-        found = json.loads(text)
-        row = [_at(found, name) for name in self._names]
-        if all(math.isnan(value) for value in row):
-            raise ValueError("none of the channels")
-        return row
-
 
 class RawDecoder:
     """Raw little-endian numbers at a fixed rate, counted from the moment of the first."""
 
-    def __init__(self, settings: SourceSettings, channels: int, rate_hz: float, clock: Clock) -> None:
-        self._dtype, self._channels, self._rate_hz, self._clock = RAW[settings.format], channels, rate_hz, clock
+    def __init__(self, rows: RowFormat, clock: Clock) -> None:
+        self._format, self._clock = rows, clock
         self._rest = b""
         self._begin_s = math.nan
         self._rows = 0
@@ -92,25 +170,124 @@ class RawDecoder:
     def feed(self, piece: bytes) -> Rows:
         if math.isnan(self._begin_s):
             self._begin_s = self._clock.wall_s()
-        payload, row_bytes = self._rest + piece, self._dtype.itemsize * self._channels
-        count = len(payload) // row_bytes
-        self._rest = payload[count * row_bytes :]
-        values = np.frombuffer(payload, self._dtype, count * self._channels).reshape(count, self._channels)
-        times_s = self._begin_s + np.arange(self._rows, self._rows + count) / self._rate_hz
+        payload = self._rest + piece
+        count = len(payload) // self._format.row_bytes
+        self._rest = payload[count * self._format.row_bytes :]
+        times_s = self._begin_s + np.arange(self._rows, self._rows + count) / self._format.rate_hz
         self._rows += count
-        return Rows(times_s, values.astype(np.float64))
+        return Rows(times_s, self._format.raw_rows(payload, count))
+
+
+class FrameDecoder:
+    """Raw whole windows, such as frames of a camera; each has the time at which it is complete."""
+
+    def __init__(self, rows: RowFormat, clock: Clock) -> None:
+        self._format, self._clock = rows, clock
+        self._rest = bytearray()
+
+    def feed(self, piece: bytes) -> Rows:
+        self._rest += piece
+        size = self._format.row_bytes
+        count = len(self._rest) // size
+        values = self._format.raw_rows(bytes(self._rest[: count * size]), count)
+        del self._rest[: count * size]
+        times_s: Float64 = self._clock.wall_s() + 1e-6 * np.arange(count, dtype=np.float64)
+        return Rows(times_s, values)
+
+
+class MessageDecoder:
+    """Whole messages of one or more rows each, of which some may have been lost on the way."""
+
+    def __init__(self, rows: RowFormat, clock: Clock) -> None:
+        self._format, self._clock = rows, clock
+        self._next_s = self._last_s = math.nan
+
+    def rows_of(self, payload: bytes) -> Rows:
+        """The rows of one message. Raises DataError for what holds none."""
+        if self._format.is_raw:
+            count, rest = divmod(len(payload), self._format.row_bytes)
+            if rest or not count:
+                raise DataError(f"{len(payload)} bytes; a row of {self._format.kind} has {self._format.row_bytes}")
+            values = self._format.raw_rows(payload, count)
+        else:
+            rows = list(self._rows_in(payload.decode("utf-8", "replace").strip()))
+            if not rows:
+                raise DataError(f"{payload[:80]!r} holds no row of {self._format.width} numbers as {self._format.kind}")
+            values = np.array(rows, np.float64)
+        return _with_times(self._format, values) or Rows(self._times(len(values)), values)
+
+    def _rows_in(self, text: str) -> Iterator[list[float]]:
+        """Of JSON an object, or a list of them; else, and of several lines, each line."""
+        found: list[object] = []
+        if self._format.kind == "json":
+            try:
+                whole = json.loads(text)
+                if isinstance(whole, list) and whole and isinstance(whole[0], (dict, list)) and not self._is_row(whole):
+                    found = whole
+                else:
+                    found = [whole]
+            except (ValueError, RecursionError):
+                found = []
+        if found:
+            yield from filter(None, map(self._safely, found))
+            return
+        yield from filter(None, map(self._format.row_of_line, filter(None, map(str.strip, text.split("\n")))))
+
+    def _is_row(self, found: object) -> bool:
+        return self._safely(found) is not None
+
+    def _safely(self, found: object) -> list[float] | None:
+        try:
+            return self._format.row_of_json(found)
+        except (ValueError, RecursionError, OverflowError):
+            return None
+
+    def _times(self, count: int) -> Float64:
+        """Single rows have the time at which they come. Several come at the rate, one message after the other, until
+        that is too far from the clock, as after a message that was lost."""
+        now_s = self._clock.wall_s()
+        if count == 1:
+            self._last_s = (
+                max(now_s, math.nextafter(self._last_s, math.inf)) if abs(now_s - self._last_s) < 1 else now_s
+            )
+            return np.array([self._last_s])
+        span_s = (count - 1) / self._format.rate_hz
+        if not abs(self._next_s + span_s - now_s) <= max(self._format.gap_s, 2 * span_s):
+            self._next_s = now_s - span_s
+        times_s: Float64 = self._next_s + np.arange(count) / self._format.rate_hz
+        self._next_s += count / self._format.rate_hz
+        return times_s
 
 
 def build_decoder(settings: SourceSettings, stream: StreamFormat, clock: Clock) -> Decoder:
     """For one run of a source. Raises ConfigError."""
-    names = settings.channels or tuple(channel.name for channel in stream.channels)
-    if settings.format in RAW:
-        if settings.time:
-            raise ConfigError(f"source.time {settings.time!r} needs lines; raw numbers come at source.rate_hz")
-        return RawDecoder(settings, len(names), settings.rate_hz or stream.rate_hz, clock)
-    if settings.time and settings.time not in names:
-        raise ConfigError(f"source.time {settings.time!r} is not among source.channels; add it there")
-    return LineDecoder(settings, names, clock)
+    rows = RowFormat.of(settings, stream)
+    if not rows.is_raw:
+        return LineDecoder(rows, clock)
+    return FrameDecoder(rows, clock) if rows.whole_windows else RawDecoder(rows, clock)
+
+
+def columns_of(settings: SourceSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and units of a source's channels, without the time; none where the bundle's own are meant.
+
+    Raises ConfigError.
+    """
+    names, units = settings.channels, settings.units
+    if settings.each == "window":
+        return (), ()
+    if len(units) not in (0, len(names)):
+        raise ConfigError(
+            f"source.units has {len(units)} entries, source.channels {len(names)}; one for each is needed"
+        )
+    channels = tuple(name for name in names if not settings.time or name != settings.time)
+    return channels, tuple(unit for name, unit in zip(names, units, strict=False) if name != settings.time)
+
+
+def _with_times(rows: RowFormat, values: Float64) -> Rows | None:
+    """Rows that bring their times."""
+    if rows.time is None:
+        return None
+    return Rows(values[:, rows.time], np.delete(values, rows.time, axis=1))
 
 
 def _parts(text: str) -> list[str]:
@@ -119,23 +296,3 @@ def _parts(text: str) -> list[str]:
 
 def _number(text: str) -> float:
     return float(text) if text.strip() else math.nan
-
-
-def _at(found: object, path: str) -> float:
-    """The number at ``a.b.c``; NaN where there is none. Raises ValueError for what is no number."""
-    if isinstance(found, dict) and path in found:
-        found, path = found[path], ""
-    for key in path.split(".") if path else ():
-        if isinstance(found, dict):
-            found = found.get(key)
-        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
-            found = found[int(key)]
-        else:
-            return math.nan
-    if found is None or (isinstance(found, str) and found in ("", "unavailable", "unknown")):
-        return math.nan
-    if isinstance(found, str) and found.lower() in ("on", "off"):
-        return float(found.lower() == "on")
-    if isinstance(found, (bool, int, float, str)):
-        return float(found)
-    raise ValueError(f"{path} is no number")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources.decoding import build_decoder
+from edge_agent.sources.decoding import build_decoder, columns_of
 from edge_agent.sources.ports import Rows
 from headway.errors import ConfigError, DataError
 from headway.ports import Clock
@@ -24,13 +24,7 @@ class Pipe:
 
     def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
         self._settings, self._stream, self._clock = settings, stream, clock
-        names = settings.channels
-        self.channels = tuple(name for name in names if not settings.time or name != settings.time)
-        if len(settings.units) not in (0, len(names)):
-            raise ConfigError(
-                f"source.units has {len(settings.units)} entries, source.channels {len(names)}; one for each is needed"
-            )
-        self.units = tuple(unit for name, unit in zip(names, settings.units, strict=False) if name != settings.time)
+        self.channels, self.units = columns_of(settings)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
         self.closed = False
         build_decoder(settings, stream, clock)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import threading
 import zipfile
 from collections import deque
@@ -18,16 +19,16 @@ import numpy as np
 
 from edge_agent.sensors import Claimed
 from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.cutting import build_cutter
 from edge_agent.sources.ports import Source
 from headway.arrays import Float32
 from headway.bundle import Variant
 from headway.durable import Content
-from headway.errors import HeadwayError, LocalError
+from headway.errors import HeadwayError
 from headway.samples import Ids, Samples
-from headway.windower import Windower, shaped
 
 log = logging.getLogger("edge-agent")
-BATCH_WINDOWS_MAX = 64
+BATCH_WINDOWS_MAX, BATCH_BYTES_MAX = 64, 8 << 20
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,12 +42,11 @@ class StreamSensor:
     def __init__(
         self, settings: SourceSettings, source: Source, variant: Variant, ready: Callable[[], object] = lambda: None
     ) -> None:
-        stream = variant.stream
-        if stream is None:
-            raise LocalError("the bundle has no stream")
-        self._settings, self._source, self._stream, self._ready = settings, source, stream, ready
-        self._shape, self._axis = variant.input_shape, variant.preprocessing.time_axis
-        self._arrangement = stream.arrangement(source.channels, source.units)
+        self._settings, self._source, self._variant, self._ready = settings, source, variant, ready
+        build_cutter(settings, source, variant)
+        window_bytes = 4 * math.prod(variant.input_shape)
+        self._windows_max = min(settings.windows_max, max(1, settings.bytes_max // window_bytes))
+        self._batch_windows = max(1, min(BATCH_WINDOWS_MAX, BATCH_BYTES_MAX // window_bytes))
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self._waiting: deque[tuple[str, Float32]] = deque()
         self._claimed: dict[int, tuple[tuple[str, Float32], ...]] = {}
@@ -78,7 +78,7 @@ class StreamSensor:
         name = self._settings.name
         while True:
             with self._lock:
-                count = min(len(self._waiting), BATCH_WINDOWS_MAX)
+                count = min(len(self._waiting), self._batch_windows)
                 batch = tuple(self._waiting.popleft() for _ in range(count))
             if not batch:
                 return
@@ -119,7 +119,8 @@ class StreamSensor:
             notices, self._notices = self._notices, []
             self._told_dropped = self.dropped
         if dropped:
-            waiting = f"{self._settings.windows_max} waited to be answered (source.windows_max)"
+            limit = "windows_max" if self._windows_max == self._settings.windows_max else "bytes_max"
+            waiting = f"{self._windows_max} waited to be answered (source.{limit})"
             notices.append(("input-dropped", f"{self._settings.name}: {dropped} windows were dropped, {waiting}"))
         return notices
 
@@ -141,12 +142,11 @@ class StreamSensor:
 
     def _pass(self) -> Iterator[None]:
         """One opening of the source, a step for each piece of rows."""
-        windower = Windower(self._stream)
+        cutter = build_cutter(self._settings, self._source, self._variant)
         for rows in self._source.rows():
-            windows = windower.push(rows.times_s, self._arrangement.apply(rows.values))
+            windows = cutter.windows(rows)
             self._set_problem("")
-            values = shaped(windows.values, self._shape, self._axis)
-            for start_s, window in zip(windows.starts_s.tolist(), values, strict=True):
+            for start_s, window in zip(windows.starts_s.tolist(), windows.values, strict=True):
                 self._put(start_s, window)
             yield
 
@@ -154,7 +154,7 @@ class StreamSensor:
         # a clock that was set back does not give an id again
         self._last_us = max(round(start_s * 1e6), self._last_us + 1)
         with self._lock:
-            full = len(self._waiting) >= self._settings.windows_max
+            full = len(self._waiting) >= self._windows_max
             self.dropped += full
             if full and self._settings.drop == "newest":
                 return

@@ -73,7 +73,7 @@ class MqttTransport:
         settings: MqttSettings,
         client_id: str,
         subscriptions: tuple[str, ...],
-        will: Outgoing,
+        will: Outgoing | None,
         on_event: Callable[[TransportEvent], None],
         clock: Clock | None = None,
     ) -> None:
@@ -186,7 +186,8 @@ class MqttTransport:
         client.connect_timeout = settings.connect_timeout_s
         client.max_inflight_messages_set(self._limits.receive_max)
         client.max_queued_messages_set(4 * settings.receive_max)
-        client.will_set(will.topic, will.payload, will.qos, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
         if settings.username:
             client.username_pw_set(settings.username, password)
         if tls is not None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=DataclassInstance)
 
 log = logging.getLogger("headway.settings")
+# axes of a shape
+LENGTHS_MAX = 8
 
 
 def read_toml(file: Path) -> dict[str, object]:
@@ -115,6 +117,8 @@ def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) 
             return fields.number(key, given, low=setting.low, high=setting.high)
         case Kind.BOOLEAN:
             return fields.boolean(key, given)
+        case Kind.LENGTHS:
+            return fields.integers(key, low=1, count_max=setting.count_max or LENGTHS_MAX, default=given)
         case Kind.TEXTS:
             found = fields.strings(key, given, count_max=setting.count_max, length_max=setting.length_max)
             for item in found if setting.choices else ():

@@ -1,4 +1,4 @@
-"""Encodes what a device says of itself, at most once a second, to programs around it. protocol.md, 4.29.
+"""Encodes what a device says of itself, at most once a second, to programs around it. protocol.md, 4.30.
 
 Nothing of ours reads it: programs take it as the JSON that it is.
 """

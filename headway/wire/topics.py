@@ -32,6 +32,7 @@ class Kind(StrEnum):
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
     COMMAND_RESULTS = "command-results"
+    LABELS_WANTED = "labels-wanted"
     DESIRED = "desired"
     CONFIGURATION = "configuration"
     COMMANDS = "commands"
@@ -59,6 +60,7 @@ FROM_DEVICES = (
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
     Kind.COMMAND_RESULTS,
+    Kind.LABELS_WANTED,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
     Kind.ANSWERS,

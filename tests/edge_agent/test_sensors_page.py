@@ -34,14 +34,16 @@ def test_windows_are_cut_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.M
     assert read_stream(Path("stream.toml")).channels[0] == Channel("x", "m/s2")
 
 
-@pytest.mark.parametrize("block", SOURCES, ids=["lines", "microphone", "serial", "iio", "zigbee2mqtt"])
+@pytest.mark.parametrize(
+    "block", SOURCES, ids=["lines", "microphone", "serial", "iio", "zigbee2mqtt", "statestream", "windows"]
+)
 def test_every_source_of_the_page_is_accepted(block: str) -> None:
     fields = Fields(tomllib.loads(block), "sensors.md", ConfigError)
     settings = settings_from(SourceSettings, fields.table("source"))
     stream = StreamFormat((Channel("sound"),), 16000.0, 16, 16)
     source_factory(settings.kind)(settings, stream, SystemClock())
-    if settings.kind in ("iio", "serial"):
-        return  # they are read in test_hardware_sources.py
+    if settings.kind in ("iio", "serial") or settings.each == "window":
+        return  # they are read in test_hardware_sources.py and test_mqtt_source.py
     decoder = build_decoder(settings, stream, SystemClock())
     sample = {
         "csv": b"0.5,1,2,3\n",
