@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aggregator.registry.derived import typed_row
-from aggregator.store import DeviceRow, EventRow, RegistryRow, Store
+from aggregator.store import DeviceRow, EventRow, RegistryRow, Store, StoredHead
 from aggregator.store.rows import (
+    BY_HAND,
     DAYS,
     DEVICE_COMMANDS,
+    EVERY_EPOCH,
     NOTE,
     PROPERTIES,
     QUARANTINED,
@@ -30,8 +32,8 @@ from aggregator.store.rows import (
     SettingsStateRow,
     SupportedCommandsRow,
 )
-from headway.maths import ClassificationSums
-from headway.wire import ConfigurationState, Metrics, Reported, SettingValue
+from headway.maths import ClassificationSums, Head, HeadInput, HeadKind
+from headway.wire import ConfigurationState, Metrics, PublishedHead, Reported, SettingValue
 
 DAY_S = 86_400.0
 DAYS_MAX = 45
@@ -39,6 +41,10 @@ CLASSES = ("normal", "cavitation", "bearing", "leak", "blocked", "dry run")
 SITES = ("north", "south", "harbour", "mill")
 SPACE = "9f3a6c21d0b84e75"
 EVENTS_MAX = 2000
+# of each thousand devices so many have events: their order is kept one by one
+EVENTS_OF = 100
+# those of the commands below, so that the next one has a number of its own
+COMMANDS_COUNTED = 100
 COMMANDS = ("sync-now", "train-now", "ask-for-labels", "label", "restart", "diagnostics")
 
 
@@ -60,6 +66,8 @@ def fill(store: Store, count: int, now_s: float, seed: int = 1) -> list[str]:
     random = np.random.default_rng(seed)
     names = [f"pump-{number:0{max(3, len(str(count)))}d}" for number in range(1, count + 1)]
     with store.transaction():
+        store.put_head(_head(count, now_s), 4)
+        store.put_number("device_commands", COMMANDS_COUNTED)
         for begin in range(0, count, 1000):
             _write(store, names[begin : begin + 1000], now_s, random)
     return names
@@ -78,9 +86,10 @@ def _write(store: Store, names: list[str], now_s: float, random: np.random.Gener
         if random.random() < 0.05:
             properties.append(PropertyRow(name, NOTE, "", "housing cracked, replaced in May"))
         if story.problem == "set aside":
-            store.rows(QUARANTINED).put(QuarantineRow(name, 0, "by hand: wrong sensor", now_s - 3 * DAY_S))
-        for event in _events(name, story, now_s, random):
-            store.add_event(event, EVENTS_MAX)
+            store.rows(QUARANTINED).put(QuarantineRow(name, EVERY_EPOCH, f"{BY_HAND}: wrong sensor", now_s - 3 * DAY_S))
+        if len(devices) <= EVENTS_OF:
+            for event in _events(name, story, now_s, random):
+                store.add_event(event, EVENTS_MAX)
     store.put_devices(devices)
     store.registry.put(typed)
     store.rows(DAYS).put_all(days)
@@ -211,6 +220,14 @@ def _commands(name: str, number: int, now_s: float) -> Iterator[CommandRow]:
         name, f"{number + 2**32:016x}", 2 * number + 1, "diagnostics", "{}", "user:olga", asked_s, now_s + 3560, "sent",
         "{}", asked_s + 1,
     )  # fmt: skip
+
+
+def _head(devices: int, now_s: float) -> StoredHead:
+    """The fleet's head, which tells the names of classes."""
+    kernel = np.zeros((8, len(CLASSES)), np.float32)
+    head = Head(kernel, np.zeros(len(CLASSES), np.float32), HeadKind.SOFTMAX, CLASSES, HeadInput.CODES)
+    published = PublishedHead(41, "exact", SPACE, devices, 300 * devices, head)
+    return StoredHead(41, "exact", SPACE, published.encode(), now_s - 900)
 
 
 def _settings() -> bytes:

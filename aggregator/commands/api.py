@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from aggregator.access import ApiSettings
 from aggregator.api import clean_up
 from aggregator.config import Settings
 from aggregator.registry import backfill
@@ -49,7 +50,7 @@ def serve_api(settings: Settings, clock: Clock) -> int:
             proxy_headers=False,  # whom to believe about addresses is said in [api]
             limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S,
         ),
-        f"the API answers at http{'s' if chosen.cert_file else ''}://{chosen.listen}:{chosen.port}, and the page at /",
+        _greeting(chosen),
         stop,
         application,
     )  # fmt: skip
@@ -83,6 +84,13 @@ class _Server(uvicorn.Server):
         if self.started:
             SystemdNotifier.from_environment().ready("answering")
             print(self._greeting, flush=True)
+
+
+def _greeting(chosen: ApiSettings) -> str:
+    """The first line is the API's address, which programs read."""
+    host = f"[{chosen.listen}]" if ":" in chosen.listen else chosen.listen
+    address = f"http{'s' if chosen.cert_file else ''}://{host}:{chosen.port}"
+    return f"the API answers at {address}\nthe page is at {address}/"
 
 
 def _text(path: object) -> str | None:

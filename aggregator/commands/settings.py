@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aggregator.commands.tables import aligned, print_table
+from aggregator.operations import setting_value
 from aggregator.reach import Fleet
 from aggregator.store.rows import FLEET, GROUP
-from headway.errors import ConfigError
 from headway.fields import readable_json
 from headway.printable import printable
 from headway.wire import SettingValue
 
 HEADER = ("SETTING", "WANTED", "BY", "HOLDS", "WHY NOT")
 WANTED_HEADER = ("WHOSE", "SETTINGS", "PRIORITY")
-WORDS: dict[str, bool] = {"true": True, "false": False}
 
 
 def configure(
@@ -62,21 +61,6 @@ def show_settings(name: str, fleet: Fleet, in_json: bool) -> None:
         lines.append(tuple(map(printable, line)))
     if lines:
         print_table(HEADER, lines, aligned([HEADER, *lines]), frozenset())
-
-
-def setting_value(text: str) -> tuple[str, SettingValue]:
-    """``table.key=value``: true, false, a number or a text, as it would stand in the file. Raises ConfigError."""
-    key, equals, written = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{text!r} sets nothing; write table.key=value, as sync.interval_s=300")
-    if written in WORDS:
-        return key, WORDS[written]
-    for kind in (int, float):
-        try:
-            return key, kind(written)
-        except ValueError:
-            continue
-    return key, written.strip('"')
 
 
 def _whose(scope: str, name: str) -> str:

@@ -89,7 +89,7 @@ from aggregator.operations.rollouts import (
     rollout_devices,
     rollout_view,
 )
-from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted
+from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
 from aggregator.operations.spaces import SpaceView, list_spaces
 
 __all__ = [
@@ -173,6 +173,7 @@ __all__ = [
     "rollout_view",
     "save_group",
     "set_rule",
+    "setting_value",
     "shelf_in",
     "shelve",
     "shelved",

@@ -12,6 +12,8 @@ from headway.errors import ConfigError
 from headway.fields import JsonValue
 from headway.wire import SettingValue
 
+WORDS: dict[str, bool] = {"true": True, "false": False}
+
 
 def configure(
     operator: Operator,
@@ -59,6 +61,21 @@ def plain_settings(view: SettingsView) -> dict[str, JsonValue]:
             for each in view.differences
         ],
     }
+
+
+def setting_value(text: str) -> tuple[str, SettingValue]:
+    """``table.key=value``: true, false, a number or a text, as it would stand in the file. Raises ConfigError."""
+    key, equals, written = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} sets nothing; write table.key=value, as sync.interval_s=300")
+    if written in WORDS:
+        return key, WORDS[written]
+    for kind in (int, float):
+        try:
+            return key, kind(written)
+        except ValueError:
+            continue
+    return key, written.strip('"')
 
 
 def _plain(row: WantedSettingsRow) -> dict[str, JsonValue]:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aggregator.api import Bounds, Doorkeeper
 from aggregator.page.assets import Assets, asset_routes
+from aggregator.page.device import device_routes
 from aggregator.page.entry import entry_routes
 from aggregator.page.fleet import fleet_routes, pulse_of
 from aggregator.page.frame import Frame
@@ -25,7 +26,7 @@ from aggregator.page.visitors import Visitors
 
 # what the page shows; the order is no matter, the header has its own (rendering.NAVIGATION)
 PLACES: tuple[Callable[[FastAPI, Frame], None], ...] = (
-    entry_routes, live_routes, fleet_routes, heads_routes, rollouts_routes, settings_routes,
+    entry_routes, live_routes, fleet_routes, device_routes, heads_routes, rollouts_routes, settings_routes,
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class Page:
 def create_page(door: Doorkeeper) -> Page:
     """The page behind the API's doorkeeper: the same users, rates and stores."""
     assets = Assets.of_package()
-    live = Live(pulse_of(door.desk))
+    live = Live(pulse_of(door.desk), door.desk.clock)
     rendering = Rendering.of(assets, door.desk)
     frame = Frame(door.desk, Visitors(door), rendering, live)
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)

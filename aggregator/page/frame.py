@@ -55,7 +55,11 @@ class Frame:
             self.visitors.put_cookie(request, response, VISIT, visitor.visit, None)
         return response
 
-    def done(self, path: str, said: str = "") -> Response:
-        """After an act: to the page that shows it. said: a key of `rendering.SAID`. path: one of ours, never input."""
+    def done(self, path: str, said: str = "", place: str = "") -> Response:
+        """After an act: to the page that shows it. said: a key of `rendering.SAID`; place: an element of the page.
+
+        path: one of ours, never what somebody sent.
+        """
         mark = "&" if "?" in path else "?"
-        return RedirectResponse(f"{path}{mark}said={said}" if said else path, 303, NEVER_KEPT)
+        address = f"{path}{mark}said={said}" if said else path
+        return RedirectResponse(f"{address}#{place}" if place else address, 303, NEVER_KEPT)

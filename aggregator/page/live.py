@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from headway.errors import HeadwayError
-from headway.fields import JsonValue
+from headway.ports import Clock
 
 log = logging.getLogger("headway.page")
 
@@ -34,7 +34,7 @@ RETRY_MS = 2000
 class Pulse:
     """What open pages are told. numbers: by name; stamp: changes when anything of the fleet did."""
 
-    numbers: Mapping[str, JsonValue]
+    numbers: Mapping[str, int]
     stamp: str
 
     def event(self, number: int) -> bytes:
@@ -44,11 +44,12 @@ class Pulse:
 
 
 class Live:
-    """read: looks into the store, in a thread; never twice at once."""
+    """read: looks into the store, in a thread; never twice at once, and at most once a second."""
 
-    def __init__(self, read: Callable[[], Pulse]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], Pulse], clock: Clock) -> None:
+        self._read, self._clock = read, clock
         self._reading = threading.Lock()
+        self._read_last: tuple[float, Pulse] | None = None
         self._newest: tuple[int, bytes] = 0, b""
         self._viewers = 0
         self._reader: asyncio.Task[None] | None = None
@@ -62,6 +63,14 @@ class Live:
     @property
     def viewers(self) -> int:
         return self._viewers
+
+    def pulse(self) -> Pulse:
+        """What there is to tell, at most a second old; also for pages that are loaded. Raises HeadwayError."""
+        with self._reading:
+            now_s = self._clock.monotonic_s()
+            if self._read_last is None or now_s - self._read_last[0] >= EVERY_S:
+                self._read_last = now_s, self._read()
+            return self._read_last[1]
 
     def close(self) -> None:
         """End every stream within a moment. From any thread."""
@@ -96,7 +105,7 @@ class Live:
         told = ""
         while not self._closed.is_set():
             try:
-                pulse = await run_in_threadpool(self._look)
+                pulse = await run_in_threadpool(self.pulse)
             except HeadwayError as error:
                 if str(error) != told:
                     told = str(error)
@@ -107,7 +116,3 @@ class Live:
                 if pulse.event(number) != event:
                     self._newest = number + 1, pulse.event(number + 1)
             await asyncio.sleep(EVERY_S)
-
-    def _look(self) -> Pulse:
-        with self._reading:
-            return self._read()

@@ -40,6 +40,8 @@ SAID: dict[str, str] = {
     "noted": "The note is kept.",
     "tagged": "The tags are kept.",
     "saved": "Saved.",
+    "wanted": "Wanted from now on. The device takes the setting when it is connected, or says why not.",
+    "removing": "The service takes out what the device contributed, and forgets the device within a minute.",
     "deleted": "Deleted.",
     "begun": "The rollout begins: its first devices load the bundle within seconds, while the service runs.",
     "steered": "Asked. The running service does it within a second or two.",

@@ -37,6 +37,11 @@ def moment(moment_s: float | None) -> str:
     return UNKNOWN if moment_s is None else datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def day(moment_s: float) -> str:
+    """The day of a moment in UTC."""
+    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%d")
+
+
 def iso(moment_s: float) -> str:
     """For the attribute ``datetime``."""
     return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -82,6 +87,6 @@ def in_path(text: str) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "ago": ago, "in_path": in_path, "iso": iso, "moment": moment, "number": number, "percent": percent,
+    "ago": ago, "day": day, "in_path": in_path, "iso": iso, "moment": moment, "number": number, "percent": percent,
     "points": points, "printable": printable, "shell": shell, "size": size, "span": span,
 }  # fmt: skip

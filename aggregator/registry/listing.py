@@ -27,8 +27,8 @@ from aggregator.store.rows import (
 from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, canonical_json, nearest, parse_json
 
-# devices of a page up to which each one's tags are asked for; beyond, those of the fleet are read at once
-ASKED_ONE_BY_ONE_MAX = 100
+# devices of a page up to which their tags are asked for; beyond, those of the fleet are read at once
+ASKED_MAX = 1000
 CURSOR_BYTES_MAX = 2000
 # columns of the row that only serve to go on counting
 INNER = ("bundle_and_version", "served_right", "frozen_right", "recent_weight")
@@ -148,9 +148,7 @@ def _views(store: ReadableStore, rows: Sequence[RegistryRow], marks: bool) -> li
 
 def _of(store: ReadableStore, rows: Sequence[RegistryRow]) -> Iterable[PropertyRow]:
     kept = store.rows(PROPERTIES)
-    if len(rows) > ASKED_ONE_BY_ONE_MAX:
-        return kept.all()
-    return [text for row in rows for text in kept.all(row.device)]
+    return kept.all() if len(rows) > ASKED_MAX else kept.among([row.device for row in rows])
 
 
 def _view(row: RegistryRow, properties: Sequence[PropertyRow], aside: Sequence[QuarantineRow]) -> DeviceView:

@@ -60,6 +60,10 @@ class ReadableRows(Protocol[Row]):
         """Rows whose keys begin so, by key; those past the whole key `after`, at most `count_max`."""
         ...
 
+    def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
+        """Rows whose keys begin with one of `first` and, where it is given, go on with at least `least`; by key."""
+        ...
+
     def where(self, **equal: Value) -> list[Row]:
         """Rows whose fields have these values, by key."""
         ...

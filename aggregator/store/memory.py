@@ -226,8 +226,9 @@ class MemoryStore:
         events = self._rows.events
         _append(events, (events[-1][0] + 1 if events else 1, row), kept_max)
 
-    def events(self, count_max: int = 100) -> list[EventRow]:
-        return [row for _, row in self.find_events(EventQuery(count_max=count_max))]
+    def events(self, count_max: int = 100, device: str | None = None) -> list[EventRow]:
+        query = EventQuery(device="" if device is None else device, count_max=count_max)
+        return [row for _, row in self.find_events(query)]
 
     def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
         found = [

@@ -48,6 +48,11 @@ class MemoryRows(Generic[Row]):
         keys = sorted(key for key in self._rows if key[: len(leading)] == leading and (not after or key > after))
         return [self._rows[key] for key in keys[:count_max]]
 
+    def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
+        wanted = set(first)
+        keys = [key for key in self._rows if key[0] in wanted and (least is None or key[1] >= least)]  # type: ignore[operator]
+        return [self._rows[key] for key in sorted(keys)]
+
     def where(self, **equal: Value) -> list[Row]:
         wanted = equal.items()
         return [row for row in self.all() if all(getattr(row, name) == value for name, value in wanted)]

@@ -214,8 +214,8 @@ class Store(ReadableStore, Protocol):
         """Add an event and forget all but the newest `kept_max`."""
         ...
 
-    def events(self, count_max: int = 100) -> list[EventRow]:
-        """Newest first."""
+    def events(self, count_max: int = 100, device: str | None = None) -> list[EventRow]:
+        """Newest first, of one device or of all."""
         ...
 
     def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:

@@ -216,9 +216,11 @@ class SqlStore(SqlTables):
         newest = int(self._value(select(func.max(schema.events.c.id))))
         self._run(delete(schema.events).where(schema.events.c.id <= newest - kept_max))
 
-    def events(self, count_max: int = 100) -> list[EventRow]:
+    def events(self, count_max: int = 100, device: str | None = None) -> list[EventRow]:
         column = schema.events.c
         query = select(column.device, column.name, column.detail, column.received_s)
+        if device is not None:
+            query = query.where(column.device == device)
         rows = self._run(query.order_by(column.id.desc()).limit(count_max)).mappings()
         return [EventRow(**row) for row in rows]
 

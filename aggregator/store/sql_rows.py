@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -61,13 +62,17 @@ def put(run: Run, table: Table, values: dict[str, Any]) -> None:
 
 
 def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """The same for many rows at once, of a table whose key is one column; of each key the last row counts."""
-    (key,) = table.primary_key
-    newest = {row[key.name]: row for row in rows}
+    """The same for many rows at once; of each key the last row counts."""
+    keys = [column.name for column in table.primary_key]
+    newest = {tuple(row[name] for name in keys): row for row in rows}
     names = list(newest)
     for start in range(0, len(names), ROWS_AT_ONCE):
         some = names[start : start + ROWS_AT_ONCE]
-        run(delete(table).where(key.in_(some)))
+        if len(keys) == 1:
+            run(delete(table).where(table.c[keys[0]].in_([name for (name,) in some])))
+        else:
+            same = and_(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
+            run(delete(table).where(same), [{f"key_{k}": v for k, v in zip(keys, name, strict=True)} for name in some])
         run(insert(table), [newest[name] for name in some])
 
 
@@ -86,10 +91,6 @@ class SqlRows(Generic[Row]):
         put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
 
     def put_all(self, rows: Sequence[Row]) -> None:
-        if len(self._key) > 1:
-            for row in rows:
-                self.put(row)
-            return
         put_all(self._run, self._table, [asdict(row) for row in rows])  # type: ignore[call-overload]
 
     def remove(self, *leading: Value) -> int:
@@ -100,6 +101,16 @@ class SqlRows(Generic[Row]):
         if after:
             query = query.where(tuple_(*self._key) > tuple_(*after))
         return [self._collection.row(*row) for row in self._run(query)]
+
+    def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
+        found: list[Row] = []
+        for start in range(0, len(first), ROWS_AT_ONCE):
+            some = first[start : start + ROWS_AT_ONCE]
+            query = select(self._table).where(self._key[0].in_(some)).order_by(*self._key)
+            if least is not None:
+                query = query.where(self._key[1] >= least)
+            found += [self._collection.row(*row) for row in self._run(query)]
+        return found if len(first) <= ROWS_AT_ONCE else sorted(found, key=self._collection.key_of)
 
     def where(self, **equal: Value) -> list[Row]:
         query = select(self._table).where(self._equal(equal)).order_by(*self._key)

@@ -20,6 +20,8 @@ from aggregator.store.rows import EVERY
 from aggregator.store.stored import RefusalRow
 from headway.errors import StoreError
 
+# values that SQLite takes in one statement, with room to spare
+NAMES_AT_ONCE = 500
 DIALECT = "sqlite"
 
 
@@ -116,6 +118,14 @@ class _Rows(Generic[Row]):
         if after:
             wanted.append(f"({', '.join(key)}) > ({', '.join('?' * len(after))})")
         return self._found(wanted, [*leading, *after], -1 if count_max is None else count_max)
+
+    def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
+        key, found = self._collection.key, []
+        for begin in range(0, len(first), NAMES_AT_ONCE):
+            some = first[begin : begin + NAMES_AT_ONCE]
+            wanted = [f"{key[0]} IN ({', '.join('?' * len(some))})", *([] if least is None else [f"{key[1]} >= ?"])]
+            found += self._found(wanted, [*some, *([] if least is None else [least])], -1)
+        return sorted(found, key=self._collection.key_of)
 
     def where(self, **equal: Value) -> list[Row]:
         return self._found([f"{name} = ?" for name in equal], list(equal.values()), -1)

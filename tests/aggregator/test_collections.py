@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.store import Collection, MemoryStore, Store
 from aggregator.store.collection import TYPES
-from aggregator.store.rows import EVERY
+from aggregator.store.rows import DAYS, EVERY, DayRow
 from aggregator.store.sql import SqlStore
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
@@ -140,6 +140,19 @@ def test_rows_are_found_by_the_first_of_several_keys(store: Store) -> None:
 class Odd:
     name: str
     values: list[int]
+
+
+def test_rows_of_several_first_keys_are_found_at_once(store: Store) -> None:
+    rows = [DayRow(device, day, 1, 1, 1, 1) for device in ("a", "b", "c") for day in (3, 4, 5)]
+    with store.transaction():
+        store.rows(DAYS).put_all(rows)
+        store.rows(DAYS).put_all([replace(rows[0], labels=9), rows[0]])
+        assert store.rows(DAYS).count() == 9
+    with store.transaction():
+        found = store.rows(DAYS)
+        assert found.among(["c", "a", "none"]) == [*rows[:3], *rows[6:]]
+        assert found.among(["a", "b"], 5) == [rows[2], rows[5]]
+        assert found.among([]) == []
 
 
 def test_a_field_that_no_database_holds_is_named() -> None:

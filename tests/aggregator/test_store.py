@@ -179,6 +179,8 @@ def test_events_are_bounded_and_newest_first(store: Store) -> None:
             store.add_event(EventRow("a", f"e{number}", "{}", 1.0), 4)
         assert [event.name for event in store.events()] == ["e9", "e8", "e7", "e6"]
         assert [event.name for event in store.events(2)] == ["e9", "e8"]
+        assert store.events(2, "nobody") == []
+        assert store.events(2, store.events(1)[0].device) == store.events(2)
 
 
 def test_events_of_a_device_or_a_kind_are_found_in_pages_either_way(store: Store) -> None:

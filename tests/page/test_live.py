@@ -13,6 +13,7 @@ from aggregator.access import Role
 from aggregator.page import live as live_module
 from aggregator.page.live import Live, Pulse
 from headway.errors import StoreError
+from headway.ports import SystemClock
 from tests.page.fleet import PageFleet
 
 
@@ -47,7 +48,7 @@ async def next_pulse(events: AsyncIterator[bytes]) -> Any:
 def test_one_reader_serves_all_viewers_and_stops_with_the_last() -> None:
     async def story() -> None:
         source = Source()
-        live = Live(source)
+        live = Live(source, SystemClock())
         streams = [live.events() for _ in range(20)]
         for stream in streams:
             assert (await next_pulse(stream))["numbers"] == {"online": 0}
@@ -68,7 +69,7 @@ def test_one_reader_serves_all_viewers_and_stops_with_the_last() -> None:
 def test_a_slow_viewer_gets_the_newest_and_never_what_was_between() -> None:
     async def story() -> None:
         source = Source()
-        live = Live(source)
+        live = Live(source, SystemClock())
         slow = live.events()
         await next_pulse(slow)
         for source.value in (1, 2, 3):
@@ -83,7 +84,7 @@ def test_a_slow_viewer_gets_the_newest_and_never_what_was_between() -> None:
 
 def test_nothing_new_is_not_told_but_that_the_line_stands() -> None:
     async def story() -> None:
-        live = Live(Source())
+        live = Live(Source(), SystemClock())
         events, said = live.events(), []
         async for event in events:
             said.append(event)
@@ -99,7 +100,7 @@ def test_a_store_that_refuses_is_asked_again_and_the_log_is_told_once(caplog: py
     async def story() -> None:
         source = Source()
         source.broken = True
-        live = Live(source)
+        live = Live(source, SystemClock())
         events = live.events()
         waiting = asyncio.ensure_future(next_pulse(events))
         while source.reads < 3:
@@ -114,7 +115,7 @@ def test_a_store_that_refuses_is_asked_again_and_the_log_is_told_once(caplog: py
 
 def test_streams_end_when_the_server_stops() -> None:
     async def story() -> None:
-        live = Live(Source())
+        live = Live(Source(), SystemClock())
         events = live.events()
         await next_pulse(events)
         live.close()

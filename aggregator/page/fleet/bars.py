@@ -20,9 +20,9 @@ NOTHING = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A day. gain: served minus frozen of its labels; None without any."""
+    """A day since 1970. gain: served minus frozen of its labels; None without any."""
 
-    date: str
+    day: int
     labels: int
     gain: float | None
 
@@ -69,17 +69,27 @@ class Bar:
         mean = sum((cell.gain or 0.0) * cell.labels for cell in known) / labels
         worst = min(known, key=lambda cell: cell.gain or 0.0)
         text = f"{points(mean)} points against the frozen head over {len(known)} days with labels"
-        return text if (worst.gain or 0.0) >= 0 else f"{text}, worst {points(worst.gain)} on {worst.date}"
+        return text if (worst.gain or 0.0) >= 0 else f"{text}, worst {points(worst.gain)} on {date_of(worst.day)}"
+
+    @property
+    def first(self) -> str:
+        """The date of the first cell."""
+        return date_of(self.cells[0].day)
 
     @property
     def told(self) -> str:
-        """Of each cell its date, difference and labels, for the browser to show."""
-        return ";".join(f"{cell.date} {points(cell.gain)} {cell.labels}" for cell in self.cells)
+        """Of each cell difference and labels, for the browser to show; empty for a day without."""
+        return ",".join("" if cell.gain is None else f"{points(cell.gain)}/{cell.labels}" for cell in self.cells)
 
 
-def recent_days(store: ReadableStore, device: str, today: int, count: int = DAYS_SHOWN) -> list[DayRow]:
-    """The days of a device that are over and younger than that, oldest first. today: days since 1970."""
-    return store.rows(DAYS).all(device, after=(device, today - count))
+def recent_days(
+    store: ReadableStore, devices: Sequence[str], today: int, count: int = DAYS_SHOWN
+) -> dict[str, list[DayRow]]:
+    """Of each device the days that are over and younger than that, oldest first. today: days since 1970."""
+    found: dict[str, list[DayRow]] = {device: [] for device in devices}
+    for row in store.rows(DAYS).among(devices, today - count + 1):
+        found[row.device].append(row)
+    return found
 
 
 def bar_of(row: RegistryRow, days: Sequence[DayRow], today: int, count: int = DAYS_SHOWN) -> Bar:
@@ -92,7 +102,7 @@ def bar_of(row: RegistryRow, days: Sequence[DayRow], today: int, count: int = DA
     for day in range(today - count + 1, today + 1):
         labels, served, frozen = known.get(day, (0, 0, 0))
         gain = (served - frozen) / labels if labels > 0 and scored else None
-        cells.append(Cell(date_of(day), max(labels, 0), gain))
+        cells.append(Cell(day, max(labels, 0), gain))
     return Bar(tuple(cells))
 
 

@@ -39,24 +39,14 @@ NUMBERS = (
 DEVICES = "devices"
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """devices: of the fleet; of: each number by its key; stamp: changes when any device said anything."""
-
-    devices: int
-    of: dict[str, int]
-    stamp: str
-
-
-def counts_of(store: ReadableStore, now_s: float) -> Counts:
-    """In one picture of the store. now_s: wall clock."""
+def counted(store: ReadableStore, now_s: float) -> Pulse:
+    """The numbers and `DEVICES`, in one picture of the store. now_s: wall clock."""
     registry = store.registry
-    devices = registry.count(None, now_s)
-    found = {each.key: registry.count(resolved(store, each.filter), now_s) for each in NUMBERS}
+    found = {DEVICES: registry.count(None, now_s)}
+    found |= {each.key: registry.count(resolved(store, each.filter), now_s) for each in NUMBERS}
     newest = registry.find(RegistryQuery(None, VOCABULARY.fields["silent_for"], descending=True, count_max=1), now_s)
     seen = [(row.device, row.last_seen_s, row.counter) for row in newest]
-    stamp = hashlib.sha256(repr((devices, found, seen)).encode()).hexdigest()[:16]
-    return Counts(devices, found, stamp)
+    return Pulse(found, hashlib.sha256(repr((found, seen)).encode()).hexdigest()[:16])
 
 
 def pulse_of(desk: Desk) -> Callable[[], Pulse]:
@@ -64,7 +54,6 @@ def pulse_of(desk: Desk) -> Callable[[], Pulse]:
 
     def read() -> Pulse:
         with desk.stores.one() as store, store.reading():
-            found = counts_of(store, desk.clock.wall_s())
-        return Pulse({DEVICES: found.devices, **found.of}, found.stamp)
+            return counted(store, desk.clock.wall_s())
 
     return read

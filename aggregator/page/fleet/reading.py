@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from aggregator.operations import GroupView, Operator, device_page, list_groups
 from aggregator.page.fleet.bars import DAY_S, Bar, bar_of, recent_days
-from aggregator.page.fleet.numbers import Counts, counts_of
 from aggregator.page.words import shell
 from aggregator.registry import DeviceView, Request, resolved
 from headway.errors import ConfigError
@@ -56,13 +55,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class FleetShown:
-    """found: how many meet the filter. next: `Wanted.after` of the next page; empty behind the last.
+    """found: how many meet the filter, None for the whole fleet. next: `Wanted.after` of the next page, if any.
 
     problem: why the filter cannot be read; then there are no lines.
     """
 
-    counts: Counts
-    found: int
+    found: int | None
     lines: tuple[Line, ...]
     next: str
     groups: tuple[GroupView, ...]
@@ -71,22 +69,19 @@ class FleetShown:
 
 def fleet_shown(operator: Operator, wanted: Wanted) -> FleetShown:
     """Everything at once."""
-    counts = counts_of(operator.store, operator.now_s)
     groups = tuple(list_groups(operator))
     try:
-        return _found(operator, wanted, counts, groups)
+        return _found(operator, wanted, groups)
     except ConfigError as error:
-        return FleetShown(counts, 0, (), "", groups, str(error))
+        return FleetShown(0, (), "", groups, str(error))
 
 
-def _found(operator: Operator, wanted: Wanted, counts: Counts, groups: tuple[GroupView, ...]) -> FleetShown:
+def _found(operator: Operator, wanted: Wanted, groups: tuple[GroupView, ...]) -> FleetShown:
     page = device_page(operator, Request(wanted.filter, wanted.sort, wanted.after, PAGE_SIZE))
     today = int(operator.now_s // DAY_S)
-    lines = tuple(
-        Line(view, bar_of(view.row, recent_days(operator.store, view.row.device, today), today))
-        for view in page.devices
-    )
-    found = counts.devices
+    days = recent_days(operator.store, [view.row.device for view in page.devices], today)
+    lines = tuple(Line(view, bar_of(view.row, days[view.row.device], today)) for view in page.devices)
+    found = None
     if wanted.filter:
         found = operator.store.registry.count(resolved(operator.store, wanted.filter), operator.now_s)
-    return FleetShown(counts, found, lines, page.next, groups)
+    return FleetShown(found, lines, page.next, groups)

@@ -28,6 +28,7 @@ def fleet_routes(application: FastAPI, frame: Frame) -> None:
         return frame.show(
             request, visitor, template, status=422 if found.problem and template == "fleet.html.j2" else 200,
             place="fleet", wanted=wanted, shown=found, numbers=NUMBERS, sorts=SORTS, saying=saying,
+            counts=frame.live.pulse().numbers,
         )  # fmt: skip
 
     @application.get("/")

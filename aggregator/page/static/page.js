@@ -149,6 +149,24 @@
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
+  // --- a day of an accuracy bar, under the pointer ---------------------------------------------------------------
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  document.body.append(tip);
+  document.addEventListener("pointermove", (event) => {
+    const bar = event.target.closest?.("[data-cells]");
+    if (!bar) { tip.hidden = true; return; }
+    const box = bar.getBoundingClientRect(), cells = bar.dataset.cells.split(",");
+    const index = Math.min(cells.length - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * cells.length)));
+    const day = new Date(Date.parse(bar.dataset.from) + index * 86400e3).toISOString().slice(0, 10);
+    const [gain, labels] = cells[index].split("/");
+    tip.textContent = labels ? `${day}: ${gain} points, ${labels} ${labels === "1" ? "label" : "labels"}` : `${day}: no labels`;
+    tip.hidden = false;
+    tip.style.left = `${Math.min(event.clientX + 10, innerWidth - tip.offsetWidth - 8)}px`;
+    tip.style.top = `${box.bottom + 6}px`;
+  }, { passive: true });
+
   // --- what came anew ------------------------------------------------------------------------------------------
   document.addEventListener("htmx:after:swap", () => { offerCopying(document); tellTimes(); });
   offerCopying(document);

@@ -1,0 +1,222 @@
+"""How long the page's first byte takes with a large fleet, viewers who look, and reports that come in.
+
+    python -m benchmarks.page_latency [--devices 10000] [--viewers 20] [--reports 200] [--seconds 30] [--json FILE]
+
+`edge-fleet api` runs as a process of its own on a fleet of `testbed.shown_fleet`. Another process writes reports into
+the same database as the service does: through its registry, the reports of a turn in one durable transaction. Each
+viewer follows the news and asks for a page every few seconds, drawn from the first page, filters, other orders, lists
+as open pages refresh them, and devices. Measured is the time from asking to the first byte of the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from aggregator.access import Role
+from aggregator.effects import Instant
+from aggregator.operations import Operator, create_token, put_user
+from aggregator.policy import Limits
+from aggregator.registry.registry import Registry
+from aggregator.store import StoredStatistics, sqlite_url
+from aggregator.store.sql import SqlStore
+from benchmarks.api import resident_mb, running
+from headway.maths import ClassificationSums, Task
+from headway.ports import SystemClock
+from headway.wire import Metrics, Reported
+from testbed.broker import free_port
+from testbed.shown_fleet import CLASSES, SPACE, fill
+
+GOAL_MS = 300.0
+TURN_S = 0.1
+REPORT_BYTES = 4096
+# how often a viewer asks for something; open pages refresh their list every five seconds
+ASKS_EVERY_S = 2.5
+FLEET = "plant"
+ASKED = {
+    "first page": "/",
+    "a filter": "/?filter=" + quote('accuracy_gain < 0 and tag.site == "north"'),
+    "another order": "/?sort=-silent_for",
+    "drifting": "/?filter=" + quote("since_drift < 1d"),
+    "the list alone": "/fleet/devices",
+}
+
+
+def prepared(folder: Path, devices: int) -> tuple[Path, str, list[str]]:
+    """A configuration, the cookie of a viewer, and the devices."""
+    store = SqlStore(sqlite_url(folder))
+    names = fill(store, devices, SystemClock().wall_s())
+    with store.transaction():
+        operator = Operator.local(store, SystemClock())
+        put_user(operator, "bench", Role.VIEWER, None)
+        token = create_token(operator, "bench", "page", None, 86_400.0).token
+    store.close()
+    config = folder / "aggregator.toml"
+    config.write_text(
+        f'fleet.name = "{FLEET}"\nbundle.path = "model.hwb"\nstorage.state_dir = "."\nmqtt.host = "localhost"\n'
+        f"[api]\nport = {free_port()}\nrequests_per_minute = 1000000\nrequests_per_address_minute = 1000000\n"
+    )
+    return config, f"headway-{FLEET}-session={token}", names
+
+
+def write_reports(folder: Path, per_second: int, seconds: float) -> None:
+    """What the service does with reports: all of a turn in one transaction. Prints how many it wrote in which time."""
+    store, clock = SqlStore(sqlite_url(folder)), SystemClock()
+    limits = Limits()
+    with store.transaction():
+        names = [row.device for row in store.devices()]
+        registry = Registry(store, limits, lambda space: (len(CLASSES), Task.CLASSIFICATION))
+    random, written, began_s = np.random.default_rng(5), 0, time.perf_counter()
+    while (passed_s := time.perf_counter() - began_s) < seconds:
+        due = int(passed_s * per_second) - written
+        if due > 0:
+            now = Instant(clock.monotonic_s(), clock.wall_s())
+            with store.transaction():
+                for name in random.choice(names, min(due, len(names)), replace=False):
+                    _report(store, registry, str(name), now, random)
+                registry.flush(now)
+            written += due
+        time.sleep(max(0.0, TURN_S - (time.perf_counter() - began_s - passed_s)))
+    print(json.dumps({"written": written, "seconds": time.perf_counter() - began_s}), flush=True)
+
+
+def _report(store: SqlStore, registry: Registry, name: str, now: Instant, random: np.random.Generator) -> None:
+    counter = int(now.wall_s)
+    labels = int(random.integers(50, 400))
+    truth = random.integers(0, len(CLASSES), labels)
+    probabilities = random.dirichlet(np.ones(len(CLASSES)), labels).astype(np.float32)
+    sums = ClassificationSums.of(probabilities, truth)
+    reported = Reported(
+        "pump-sounds", "1.4", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels, "local",
+        "", 14, "",
+    )  # fmt: skip
+    registry.on_reported(name, reported.encode(), now)
+    registry.on_metrics(name, Metrics(7, counter, sums, sums).encode(), now)
+    store.put_statistics(StoredStatistics(name, 7, counter, SPACE, os.urandom(REPORT_BYTES), labels))
+    registry.received(name, REPORT_BYTES)
+
+
+class Viewers:
+    """Threads, each a browser: one connection for news, one for pages."""
+
+    def __init__(self, address: str, cookie: str, names: list[str], count: int, seconds: float) -> None:
+        self._host = address.removeprefix("http://")
+        self._headers = {"Cookie": cookie}
+        self._names, self._until = names, time.perf_counter() + seconds
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self.events: list[float] = []
+        self.failures: list[str] = []
+        self._threads = [
+            threading.Thread(target=work, args=(number,))
+            for number in range(count)
+            for work in (self._look, self._hear)
+        ]
+
+    def run(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+
+    def _look(self, number: int) -> None:
+        random = np.random.default_rng(number)
+        connection = http.client.HTTPConnection(self._host, timeout=60)
+        time.sleep(float(random.uniform(0, ASKS_EVERY_S)))
+        while time.perf_counter() < self._until:
+            kind = str(random.choice(list(ASKED)))
+            path = ASKED[kind].replace("{device}", str(random.choice(self._names)))
+            began_s = time.perf_counter()
+            connection.request("GET", path, headers=self._headers)
+            response = connection.getresponse()
+            first = response.read(1)
+            took_s = time.perf_counter() - began_s
+            response.read()
+            if response.status != 200 or not first:
+                self.failures.append(f"{path}: {response.status}")
+            self.times[kind].append(1e3 * took_s)
+            time.sleep(max(0.0, float(random.uniform(0.5, 1.5)) * ASKS_EVERY_S - took_s))
+        connection.close()
+
+    def _hear(self, number: int) -> None:
+        connection = http.client.HTTPConnection(self._host, timeout=20)
+        connection.request("GET", "/live", headers=self._headers)
+        response, last_s = connection.getresponse(), 0.0
+        while time.perf_counter() < self._until:
+            line = response.readline()
+            if line.startswith(b"event: pulse"):
+                now_s = time.perf_counter()
+                if last_s:
+                    self.events.append(now_s - last_s)
+                last_s = now_s
+            elif not line:
+                break
+        connection.close()
+
+
+def measure(folder: Path, devices: int, viewers: int, reports: int, seconds: float) -> dict[str, object]:
+    config, cookie, names = prepared(folder, devices)
+    with running(config) as (address, _, pid):
+        words = [sys.executable, "-m", "benchmarks.page_latency", "--write", str(folder), "--reports", str(reports)]
+        writer = subprocess.Popen([*words, "--seconds", str(seconds + 3)], stdout=subprocess.PIPE, text=True)
+        time.sleep(3)
+        looking = Viewers(address, cookie, names, viewers, seconds)
+        looking.run()
+        written = json.loads(writer.communicate()[0])
+        memory_mb = resident_mb(pid)
+    every = [took for times in looking.times.values() for took in times]
+    return {
+        "devices": devices, "viewers": viewers, "reports_per_s": written["written"] / written["seconds"],
+        "load": os.getloadavg()[0], "memory_mb": memory_mb, "failures": looking.failures[:5],
+        "between_events_s": float(np.median(looking.events)) if looking.events else None,
+        "first_byte_ms": {"all": _percentiles(every)} | {kind: _percentiles(t) for kind, t in looking.times.items()},
+    }  # fmt: skip
+
+
+def _percentiles(times: list[float]) -> dict[str, float]:
+    p50, p95, longest = np.percentile(times, [50, 95, 100])
+    return {"count": len(times), "p50": float(p50), "p95": float(p95), "longest": float(longest)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", type=int, default=10_000)
+    parser.add_argument("--viewers", type=int, default=20)
+    parser.add_argument("--reports", type=int, default=200, help="a second")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.write:
+        write_reports(given.write, given.reports, given.seconds)
+        return
+    with tempfile.TemporaryDirectory(prefix="headway-page-") as folder:
+        found = measure(Path(folder), given.devices, given.viewers, given.reports, given.seconds)
+    print(
+        f"{found['devices']:,} devices, {found['viewers']} viewers, {found['reports_per_s']:.0f} reports/s, load "
+        f"{found['load']:.1f}; the API's process has {found['memory_mb']:.0f} MB; news every "
+        f"{found['between_events_s']} s; failures: {found['failures'] or 'none'}"
+    )
+    for kind, times in found["first_byte_ms"].items():  # type: ignore[attr-defined]
+        over = "  OVER" if times["p95"] > GOAL_MS else ""
+        print(
+            f"{kind:16} {times['count']:5} asked, p50 {times['p50']:6.0f} ms, p95 {times['p95']:6.0f} ms, longest "
+            f"{times['longest']:6.0f} ms{over}"
+        )
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
