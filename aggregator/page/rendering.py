@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import headway
+from aggregator.access import Role
 from aggregator.api import Desk
 from aggregator.page.assets import Assets
 from aggregator.page.words import FILTERS
@@ -19,11 +20,12 @@ FOLDER = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry of the header. key: of its icon, and what a page gives as `place`."""
+    """An entry of the header. key: of its icon, and what a page gives as `place`. role: that it needs at least."""
 
     key: str
     name: str
     path: str
+    role: Role = Role.SHARE
 
 
 # in this order; one that has no route yet is not shown
@@ -32,7 +34,7 @@ NAVIGATION = (
     Place("inbox", "Inbox", "/inbox"),
     Place("heads", "Heads", "/heads"),
     Place("rollouts", "Rollouts", "/rollouts"),
-    Place("settings", "Settings", "/settings"),
+    Place("settings", "Settings", "/settings", Role.VIEWER),
 )
 # what a page says after an act, by the key in its address: nothing that stands in an address is shown as it is
 SAID: dict[str, str] = {
@@ -88,7 +90,9 @@ class Rendering:
     def render(self, template: str, **values: Any) -> str:
         """now_s: for `ago`; places: of the header."""
         found = self.environment.get_template(template)
-        places = [place for place in NAVIGATION if place.path in self.paths]
+        visitor = values.get("visitor")
+        there = [place for place in NAVIGATION if place.path in self.paths]
+        places = [place for place in there if visitor is None or visitor.may(place.role)]
         return found.render({"place": "", "now_s": self.desk.clock.wall_s(), "places": places, "saying": "", **values})
 
 

@@ -3,10 +3,11 @@
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
 from aggregator.rollouts.evidence import StageEvidence, stage_evidence
 from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
-from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
+from aggregator.rollouts.rollouts import NOBODY, OPEN, TAKES, Act, Phase, Rollouts, State
 from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
 
 __all__ = [
+    "NOBODY",
     "OPEN",
     "TAKES",
     "Act",

@@ -16,7 +16,7 @@ from headway.errors import RemoteError, UnknownNameError
 from headway.wire import PublishedHead
 
 NOBODY = "_heads"
-EVENTS_READ_MAX = 1000
+EVENTS_READ_MAX = 200
 COLUMNS = (
     "space", "head", "scored", "served_right", "frozen_right", "served_accuracy", "labels", "release", "bundle",
 )  # fmt: skip
@@ -228,8 +228,8 @@ def _fields(operator: Operator) -> tuple[dict[str, Field], Counter[tuple[str, in
 def _trials(operator: Operator) -> dict[int, str]:
     """What is still among the newest events."""
     found: dict[int, str] = {}
-    for event in operator.store.events(EVENTS_READ_MAX):
-        if (event.device, event.name) == (NOBODY, "head-trial"):
+    for event in operator.store.events(EVENTS_READ_MAX, NOBODY):
+        if event.name == "head-trial":
             detail = json.loads(event.detail)
             found.setdefault(int(detail.get("head", 0)), f"{detail.get('state', '')}: {detail.get('why', '')}")
     return found

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from aggregator.operations import Operator, RolloutDeviceView, RolloutView, list_rollouts, rollout_devices, rollout_view
 from aggregator.page.intervals import Interval
-from aggregator.rollouts import TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
-from aggregator.rollouts.rollouts import NOBODY
+from aggregator.rollouts import NOBODY, TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
 from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUTS, RolloutRow
 
-EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX = 1000, 12, 200
+EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX = 200, 12, 200
 TONES = {
     State.RUNNING: "good", State.WAITS: "warn", State.PAUSED: "warn", State.HALTED: "bad", State.ROLLING_BACK: "bad",
     State.ROLLED_BACK: "quiet", State.DONE: "good",
@@ -133,9 +132,7 @@ def _parts(evidence: StageEvidence) -> tuple[Part, ...]:
 def _moments(operator: Operator, name: str) -> tuple[Moment, ...]:
     """What is still among the newest events of the fleet."""
     found = []
-    for event in operator.store.events(EVENTS_READ_MAX):
-        if (event.device, event.name) != (NOBODY, "rollout"):
-            continue
+    for event in operator.store.events(EVENTS_READ_MAX, NOBODY):
         detail = json.loads(event.detail)
         if detail.get("rollout") == name:
             found.append(Moment(event.received_s, str(detail.get("state", "")), str(detail.get("why", ""))))
