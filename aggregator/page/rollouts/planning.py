@@ -37,7 +37,7 @@ class Thought:
     @property
     def query(self) -> str:
         """As it stands in an address."""
-        return urlencode({name: value for name, value in self.fields.items() if value})
+        return urlencode({name: value for name, value in self.fields.items() if value != DEFAULTS[name]})
 
     @property
     def name(self) -> str:
