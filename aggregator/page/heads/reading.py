@@ -49,6 +49,18 @@ class Field:
     frozen_right: int = 0
     heads: Counter[str] = field(default_factory=Counter)
 
+    def add(self, head: str, labels: int) -> None:
+        """One more device."""
+        self.devices += 1
+        self.labels += labels
+        self.heads[head] += 1
+
+    def score(self, scored: int, served_right: int, frozen_right: int) -> None:
+        """And its labels that both heads predicted."""
+        self.scored += scored
+        self.served_right += served_right
+        self.frozen_right += frozen_right
+
     @property
     def served(self) -> float | None:
         return self.served_right / self.scored if self.scored else None
@@ -213,14 +225,9 @@ def _fields(operator: Operator) -> tuple[dict[str, Field], Counter[tuple[str, in
     for space, head, scored, served, frozen, accuracy, labels, release, bundle in operator.store.registry.columns(
         COLUMNS
     ):
-        one = found.setdefault(str(space), Field())
-        one.devices += 1
-        one.labels += labels
-        one.heads[str(head) or "unknown"] += 1
+        found.setdefault(str(space), Field()).add(str(head) or "unknown", labels)
         if accuracy is not None:
-            one.scored += scored
-            one.served_right += served
-            one.frozen_right += frozen
+            found[str(space)].score(scored, served, frozen)
         running[str(bundle), int(release)] += 1
     return found, running
 
