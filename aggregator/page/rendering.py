@@ -49,6 +49,8 @@ SAID: dict[str, str] = {
     "steered": "Asked. The running service does it within a second or two.",
     "ordered": "Ordered. Each device is told when it is connected; it tests the bundle before it takes it.",
     "withdrawn": "Withdrawn. What devices run stays.",
+    "held": "Asked. The running service publishes that head again within seconds, and no newer one until it is let go.",
+    "let-go": "Let go. The next head is made of all that devices have learned.",
     "forgetting": "Asked. The running service subtracts and forgets the device within a second or two.",
     "user": "The user is kept.",
     "removed": "Removed.",

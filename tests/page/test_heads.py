@@ -145,3 +145,20 @@ def test_a_viewer_looks_and_acts_on_nothing(acted_on: PageFleet) -> None:
     for path in ("/heads/bundles/order", "/heads/bundles/delete", "/heads/forget"):
         assert viewer.post(path, {"bundle": "", "device": "pump-001"}).status_code == 403
     assert acted_on.browser(Role.SHARE).get("/heads/forget").status_code == 403
+
+
+def test_an_operator_goes_back_to_a_head_and_lets_it_go(acted_on: PageFleet) -> None:
+    operator, space = acted_on.browser(Role.OPERATOR), bundle().space
+    compared_at = f"/heads/compare?space={space}&a=2&b=5"
+    assert "Go back to head 2" in operator.page(compared_at).text
+    assert "Go back to head 2" not in acted_on.browser(Role.VIEWER).page(compared_at).text
+    held = operator.post("/heads/hold", {"space": space, "version": "2"}, compared_at)
+    assert held.headers["location"] == "/heads?said=held"
+    assert "Head 2 is held" in operator.page("/heads").text
+    assert operator.post("/heads/hold", {"space": space, "version": "99"}, "/heads").status_code == 404
+    assert operator.post("/heads/hold", {"space": space, "version": "two"}, "/heads").status_code == 422
+    assert operator.post("/heads/let-go", {"space": space}, "/heads").headers["location"] == "/heads?said=let-go"
+    assert operator.post("/heads/let-go", {"space": space}, "/heads").status_code == 404
+    assert acted_on.browser(Role.VIEWER).post("/heads/hold", {"space": space, "version": "2"}).status_code == 403
+    with acted_on.store.transaction():
+        assert [row.act for row in entries(acted_on.store)][-2:] == ["hold-head", "let-head-go"]

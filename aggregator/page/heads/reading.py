@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aggregator.held_heads import held_version
 from aggregator.operations import Operator, list_deliveries
 from aggregator.page.heads.scoring import Compared, Sample, compared, sample_of
 from aggregator.store import DeliveryRow, StoredHead
@@ -77,7 +78,7 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class SpaceShown:
     """A feature space. reported: devices with statistics in it; candidate: version of the head that is tried, 0 for
-    none; sample: rows that heads are scored on, 0 for none."""
+    none; sample: rows that heads are scored on, 0 for none; held: version that an operator wants back, 0 for none."""
 
     space: str
     bundle: str
@@ -87,6 +88,7 @@ class SpaceShown:
     field: Field
     candidate: int
     sample: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def heads_shown(operator: Operator, samples: Mapping[str, Sample], kept: list[De
             SpaceShown(
                 row.space, row.bundle, row.archived_s, store.contributor_count(row.space), heads,
                 fields.get(row.space, Field()), tried, 0 if sample is None else len(sample.labels),
+                held_version(store, row.space),
             )
         )  # fmt: skip
     ordered = Counter(view.ordered for view in list_deliveries(store))

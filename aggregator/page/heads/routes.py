@@ -7,11 +7,14 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Query, Request, Response
 
 from aggregator.access import Role
+from aggregator.api import Refusal
 from aggregator.operations import (
     NO_BUNDLE,
     Operator,
     delete_bundle,
+    hold_head,
     kept_bundles,
+    let_go,
     order_bundle,
     request_removal,
     shelf_in,
@@ -25,7 +28,7 @@ from aggregator.page.visitors import Visitor
 from aggregator.store import DeliveryRow
 from headway.errors import BundleError
 
-PLACE = "heads"
+PLACE, VERSION_DIGITS_MAX = "heads", 16
 Version = Annotated[int, Query(ge=0, le=2**53)]
 Text = Annotated[str, Query(max_length=200)]
 
@@ -65,6 +68,20 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
         scored = samples(kept()[0])
         pair = frame.read(visitor, lambda operator: pair_shown(operator, space, (a, b), scored))
         return frame.show(request, visitor, "heads_compared.html.j2", place=PLACE, pair=pair)
+
+    @application.post("/heads/hold")
+    def hold(request: Request, form: Form = act) -> Response:
+        space, version = form.text("space"), form.text("version")
+        if not version.isascii() or not version.isdigit() or len(version) > VERSION_DIGITS_MAX:
+            raise Refusal(422, f"{version[:40]!r} is no version of a head")
+        frame.act(form, lambda operator: hold_head(operator, space, int(version)))
+        return frame.done("/heads", "held")
+
+    @application.post("/heads/let-go")
+    def release(request: Request, form: Form = act) -> Response:
+        space = form.text("space")
+        frame.act(form, lambda operator: let_go(operator, space))
+        return frame.done("/heads", "let-go")
 
     @application.post("/heads/bundles/order")
     def order(request: Request, form: Form = act) -> Response:
