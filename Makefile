@@ -75,6 +75,10 @@ configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and
 api: $(READY) ## docs/openapi.json and the typed client headway_client, from the API as it is declared
 	@$(RUN) -m scripts.api
 
+.PHONY: screenshots
+screenshots: $(READY) ## the page at 1280 and 390 pixels, dark and light, into build/screenshots (needs chromium)
+	@$(RUN) -m scripts.screenshots
+
 .PHONY: crash network
 crash: $(READY) ## 300 faults while labels flow: kills of agents, aggregator and broker, copies, set-backs, corrections; three minutes
 	@$(RUN) -m tests.crash

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,20 @@ UNBOUNDED = ApiSettings(
 
 @dataclass
 class Clock:
-    """Stands still until it is set."""
+    """Stands still until it is set, or follows another one."""
 
     now_s: float = NOW_S
+    passed_s: Callable[[], float] = field(default=lambda: 0.0)
 
     def wall_s(self) -> float:
-        return self.now_s
+        return self.now_s + self.passed_s()
 
     def monotonic_s(self) -> float:
-        return self.now_s
+        return self.now_s + self.passed_s()
+
+    def follow(self, passed_s: Callable[[], float]) -> None:
+        """From now on so many seconds have passed."""
+        self.passed_s = passed_s
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds

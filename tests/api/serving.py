@@ -29,9 +29,9 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def served(application: ASGIApp) -> Iterator[str]:
-    """Its address, until the block ends."""
-    port = free_port()
+def served(application: ASGIApp, port: int = 0) -> Iterator[str]:
+    """Its address, until the block ends. port: 0 for any that is free."""
+    port = port or free_port()
     server = _Server(uvicorn.Config(application, port=port, log_level="warning", proxy_headers=False))
     thread = threading.Thread(target=server.run)
     thread.start()
