@@ -19,7 +19,7 @@ class SpaceView:
     """One feature space, and the newest head of it.
 
     head: its version, 0 before the first; devices, samples: that are in it; reported: devices that have statistics in
-    the space; state: ``served`` or ``archived``.
+    the space; state: ``served`` or ``archived``; held: version that an operator wants back, 0 for none.
     """
 
     space: str
@@ -30,6 +30,7 @@ class SpaceView:
     samples: int
     reported: int
     state: str
+    held: int = 0
 
 
 def list_spaces(store: Store) -> list[SpaceView]:
@@ -66,7 +67,8 @@ def _view(store: Store, row: SpaceRow) -> SpaceView:
         (0, "-", 0, 0) if head is None else (head.version, head.method, head.devices, head.samples)
     )
     state = "archived" if row.archived_s else "served"
-    return SpaceView(row.space, row.bundle, version, method, devices, samples, reported, state)
+    held = held_version(store, row.space)
+    return SpaceView(row.space, row.bundle, version, method, devices, samples, reported, state, held)
 
 
 def _readable(row: StoredHead | None) -> PublishedHead | None:

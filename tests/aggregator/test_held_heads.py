@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from aggregator.audit import entries
+from aggregator.cli import main
 from aggregator.held_heads import held_version
 from aggregator.operations import Operator, hold_head, let_go
 from aggregator.policy import Method, Policy
+from aggregator.store.location import sqlite_url
+from aggregator.store.sql import SqlStore
 from headway.errors import UnknownNameError
 from headway.wire import PublishedHead
 from tests.aggregator.fleets import SPACE, Fleet, delta, heads, statistics_message, tables, update_message, warnings
@@ -117,3 +123,22 @@ def test_what_is_not_kept_cannot_be_held_and_what_is_lost_is_let_go() -> None:
     assert warnings(effects) == ["head 1 is not kept any more and cannot be held"]
     with fleet.store.transaction():
         assert held_version(fleet.store, SPACE) == 0
+
+
+def test_the_command_holds_a_head_and_lets_it_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    fleet = Fleet(store=store)
+    for number in (1, 2):
+        fleet.send(statistics_message("a", 1, number, tables(20 * number, 1)))
+        fleet.pass_time(LATER_S)
+    place = ["--state-dir", str(tmp_path)]
+    assert main(["heads", "--hold", "1", "--space", SPACE[:4], *place]) == 0
+    assert "head 1 of " in capsys.readouterr().out
+    assert main(["heads", "--json", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["held"] == 1
+    assert [head.version for head in heads(fleet.pass_time(LATER_S))] == [3]
+    assert main(["heads", "--let-go", *place]) == 0
+    assert "head 1 of " in capsys.readouterr().out
+    assert main(["heads", "--hold", "1", "--let-go", *place]) == 2
+    assert main(["heads", "--hold", "1", "--space", "f", *place]) == 2
+    assert "0 feature spaces begin with 'f'; give --space, of 5555" in capsys.readouterr().err

@@ -161,4 +161,5 @@ def test_an_operator_goes_back_to_a_head_and_lets_it_go(acted_on: PageFleet) -> 
     assert operator.post("/heads/let-go", {"space": space}, "/heads").status_code == 404
     assert acted_on.browser(Role.VIEWER).post("/heads/hold", {"space": space, "version": "2"}).status_code == 403
     with acted_on.store.transaction():
-        assert [row.act for row in entries(acted_on.store)][-2:] == ["hold-head", "let-head-go"]
+        acts = [row.act for row in entries(acted_on.store) if "head" in row.act]
+    assert acts == ["hold-head", "let-head-go"]
