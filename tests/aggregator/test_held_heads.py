@@ -135,7 +135,7 @@ def test_the_command_holds_a_head_and_lets_it_go(tmp_path: Path, capsys: pytest.
     assert main(["heads", "--hold", "1", "--space", SPACE[:4], *place]) == 0
     assert "head 1 of " in capsys.readouterr().out
     assert main(["heads", "--json", *place]) == 0
-    assert json.loads(capsys.readouterr().out)["held"] == 1
+    assert json.loads(capsys.readouterr().out)[0]["held"] == 1
     assert [head.version for head in heads(fleet.pass_time(LATER_S))] == [3]
     assert main(["heads", "--let-go", *place]) == 0
     assert "head 1 of " in capsys.readouterr().out
