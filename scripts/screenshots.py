@@ -37,7 +37,7 @@ DEVICES, FLEET = 250, "plant-1"
 PLACES = {
     "fleet": "/",
     "fleet-filtered": "/?filter=accuracy_gain+%3C+0",
-    "device": "/devices/pump-001",
+    "device": "/devices/pump-003",
     "log-in": "/log-in",
 }
 SIZES = {1280: 900, 390: 844}

@@ -103,6 +103,7 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, serve: Serving,
     person.complaints[:] = [each for each in person.complaints if "422" not in each]
 
 
+@slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
 def test_nothing_keeps_people_from_reading_it(
@@ -119,6 +120,7 @@ def test_nothing_keeps_people_from_reading_it(
     person.complaints[:] = [each for each in person.complaints if "404" not in each]
 
 
+@slow
 def test_the_keyboard_alone_suffices(running: PageFleet, serve: Serving, visit: Visiting) -> None:
     tab = visit(running, serve(running), Role.OPERATOR).open("/")
     tab.keyboard.press("Tab")
@@ -141,6 +143,7 @@ def test_the_keyboard_alone_suffices(running: PageFleet, serve: Serving, visit: 
     tab.get_by_role("heading", name="Fleet", exact=True).wait_for()
 
 
+@slow
 def test_without_scripts_everything_can_be_read_and_done(running: PageFleet, serve: Serving, visit: Visiting) -> None:
     tab = visit(running, serve(running), Role.OPERATOR, java_script_enabled=False).open("/")
     assert tab.locator("[data-row]").count() == 50
@@ -153,6 +156,7 @@ def test_without_scripts_everything_can_be_read_and_done(running: PageFleet, ser
     tab.get_by_text("The note is kept.").wait_for()
 
 
+@slow
 def test_the_theme_is_chosen_and_stays(running: PageFleet, serve: Serving, visit: Visiting) -> None:
     tab = visit(running, serve(running), Role.VIEWER, color_scheme="light").open("/")
     light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -162,6 +166,7 @@ def test_the_theme_is_chosen_and_stays(running: PageFleet, serve: Serving, visit
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+@slow
 def test_who_only_looks_finds_nothing_to_press(running: PageFleet, serve: Serving, visit: Visiting) -> None:
     tab = visit(running, serve(running), Role.VIEWER).open("/devices/pump-001")
     names = [
@@ -170,6 +175,7 @@ def test_who_only_looks_finds_nothing_to_press(running: PageFleet, serve: Servin
     assert {name for name in names if name} <= {"Dark or light", "Copy"}
 
 
+@slow
 def test_an_act_is_asked_about_and_can_be_left_alone(running: PageFleet, serve: Serving, visit: Visiting) -> None:
     tab = visit(running, serve(running), Role.OPERATOR).open("/devices/pump-001")
     asked: list[str] = []
