@@ -113,7 +113,8 @@ def test_a_join_code_is_a_picture_that_is_not_shown_again(running: PageFleet, se
 
 @pytest.mark.parametrize(
     ("scheme", "options"),
-    [pytest.param("light", {}, marks=pytest.mark.slow), ("dark", PHONE), pytest.param("dark", {}, marks=pytest.mark.slow),
+    [pytest.param("light", {}, marks=pytest.mark.slow), ("dark", PHONE),
+     pytest.param("dark", {}, marks=pytest.mark.slow),
      pytest.param("light", PHONE, marks=pytest.mark.slow)],
     ids=["light desk", "dark phone", "dark desk", "light phone"],
 )  # fmt: skip
