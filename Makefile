@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 RUN := $(VENV)/bin/python
 SEEDS ?= 1000
+DEVICES ?= 50
 CUTS ?= 30
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
@@ -14,13 +15,16 @@ WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
-.PHONY: help demo case-study test test-all test-second simulate check fuzz tflite-env clean nightly slow coverage docs constraints
+.PHONY: help demo fleet-demo case-study test test-all test-second simulate check fuzz tflite-env clean nightly slow coverage docs constraints
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## the whole loop on real smartwatch data: train, convert, ten devices, a fleet head; writes demo-report/
 	@$(RUN) -m demo
+
+fleet-demo: $(READY) ## fifty real agents and the page, one command; DEVICES=50; Ctrl-C ends it and leaves nothing
+	@exec $(RUN) -m demo.live --devices $(DEVICES)
 
 case-study: $(READY) ## the textbook case of incremental learning, ten rounds of ten samples; writes case-study-report/
 	@$(RUN) -m benchmarks.case_study

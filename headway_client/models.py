@@ -436,6 +436,12 @@ class HeadView(TypedDict):
     size: int
 
 
+class HeadWanted(TypedDict):
+    """Which head of a feature space is to be published again and held; 0: none, the held one is let go."""
+
+    version: int
+
+
 class Health(TypedDict):
     """Whether the API and its database answer."""
 
@@ -694,6 +700,7 @@ class SpaceView(TypedDict):
     samples: int
     reported: int
     state: str
+    held: NotRequired[int]
 
 
 class StageForecast(TypedDict):

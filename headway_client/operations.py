@@ -335,6 +335,18 @@ class Client(Connection):
         """The feature spaces that are served side by side, and the newest head of each."""
         return cast("list[models.SpaceView]", self.ask(method="GET", path="/v1/spaces"))
 
+    def hold_head(self, space: str, body: models.HeadWanted, *, key: str = "") -> models.Asked:
+        """Go back to an earlier head: the running service publishes it again, and no newer one until it is let go."""
+        return cast(
+            "models.Asked",
+            self.ask(
+                method="POST",
+                path=f"/v1/spaces/{segment(space)}/held-head",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))

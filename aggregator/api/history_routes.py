@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 
 from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
 from aggregator.api.history_models import AuditCheck, AuditPage, FleetOverview, NumberedEvent
-from aggregator.api.models import NAME_OR_NONE_PATTERN
+from aggregator.api.models import NAME_OR_NONE_PATTERN, SHA256_PATTERN, Asked, HeadWanted
 from aggregator.audit import problems
 from aggregator.operations import Caller, Operator
 from aggregator.registry import overview
@@ -28,6 +28,7 @@ PageSize = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     """/v1/overview, /v1/spaces, /v1/heads, /v1/refusals, /v1/events, /v1/days and everything under /v1/audit."""
     look, view = Depends(door.needs(Role.SHARE)), Depends(door.needs(Role.VIEWER))
+    act = Depends(door.needs(Role.OPERATOR))
 
     @application.get("/v1/overview", response_model=FleetOverview)
     def show_overview(request: Request, caller: Caller = view) -> Response:
@@ -40,6 +41,21 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     def list_spaces(request: Request, caller: Caller = look) -> Response:
         """The feature spaces that are served side by side, and the newest head of each."""
         return desk.read(request, caller, lambda operator: operations.list_spaces(operator.store))
+
+    @application.post("/v1/spaces/{space}/held-head", status_code=202, response_model=Asked)
+    def hold_head(
+        request: Request, space: Annotated[str, Path(pattern=SHA256_PATTERN)], wanted: HeadWanted, caller: Caller = act
+    ) -> Response:
+        """Go back to an earlier head: the running service publishes it again, and no newer one until it is let go."""
+
+        def do(operator: Operator) -> Asked:
+            if wanted.version:
+                operations.hold_head(operator, space, wanted.version)
+            else:
+                operations.let_go(operator, space)
+            return Asked(asked="hold-head" if wanted.version else "let-head-go", subject=space)
+
+        return desk.act(request, caller, do, asked=wanted, status=202)
 
     @application.get("/v1/heads", response_model=list[operations.HeadView])
     def list_heads(request: Request, caller: Caller = look) -> Response:

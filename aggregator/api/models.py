@@ -103,6 +103,12 @@ class Steering(Body):
     remark: Annotated[str, StringConstraints(max_length=2000)] = ""
 
 
+class HeadWanted(Body):
+    """Which head of a feature space is to be published again and held; 0: none, the held one is let go."""
+
+    version: Annotated[int, Field(ge=0, le=2**53)]
+
+
 class SettingsChange(Body):
     """Settings to set, by table.key, and to give back, of the fleet, of a group or of a device.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from aggregator.commands.tables import aligned, print_json_rows, print_table
+from aggregator.operations import SpaceView
 from aggregator.reach import Fleet
+from headway.errors import ConfigError
 
-HEADER = ("SPACE", "BUNDLE", "HEAD", "METHOD", "DEVICES", "SAMPLES", "REPORTED", "STATE")
-NUMBERS = frozenset({"HEAD", "DEVICES", "SAMPLES", "REPORTED"})
+HEADER = ("SPACE", "BUNDLE", "HEAD", "METHOD", "DEVICES", "SAMPLES", "REPORTED", "STATE", "HELD")
+NUMBERS = frozenset({"HEAD", "DEVICES", "SAMPLES", "REPORTED", "HELD"})
 
 
 def show_heads(fleet: Fleet, in_json: bool) -> None:
@@ -21,3 +23,23 @@ def show_heads(fleet: Fleet, in_json: bool) -> None:
         print_table(HEADER, rows, aligned([HEADER, *rows]), NUMBERS)
     else:
         print("no bundle has been served yet")
+
+
+def hold_head(fleet: Fleet, version: int, space: str) -> None:
+    """``edge-fleet heads --hold``, ``--let-go``. version: 0 lets the held head go. space: its first digits."""
+    found = _the_space(fleet.spaces(), space)
+    fleet.hold_head(found.space, version)
+    if version:
+        print(
+            f"head {version} of {found.bundle} is published again within seconds, and held: edge-fleet heads --let-go"
+        )
+    else:
+        print(f"head {found.held} of {found.bundle} is let go; the next head is made of all that devices have learned")
+
+
+def _the_space(views: list[SpaceView], digits: str) -> SpaceView:
+    fitting = [view for view in views if view.space.startswith(digits)]
+    if len(fitting) != 1:
+        known = ", ".join(f"{view.space[:12]} ({view.bundle})" for view in views) or "none"
+        raise ConfigError(f"{len(fitting)} feature spaces begin with {digits!r}; give --space, of {known}")
+    return fitting[0]

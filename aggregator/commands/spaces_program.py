@@ -9,16 +9,29 @@ import click
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
+from headway.errors import ConfigError
 
 
 @click.command("heads", cls=Command)
 @with_place
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
-def _heads(config: Path | None, state_dir: str | None, as_json: bool) -> None:
-    """Show the feature spaces that are served side by side, and the newest head of each."""
-    from aggregator.commands.heads import show_heads
+@option("--hold", type=click.IntRange(1, 2**53), metavar="N", help="Publish head N again, and no newer one")
+@option("--let-go", is_flag=True, help="Publish new heads again")
+@option(
+    "--space", default="", metavar="DIGITS", help="Of this feature space, by its first digits, where there are several"
+)
+def _heads(
+    config: Path | None, state_dir: str | None, as_json: bool, hold: int | None, let_go: bool, space: str
+) -> None:
+    """Show the feature spaces that are served side by side, and the newest head of each, or go back to an old one."""
+    from aggregator.commands.heads import hold_head, show_heads
 
-    show_heads(reached(config, state_dir), as_json)
+    if hold is not None and let_go:
+        raise ConfigError("give --hold or --let-go, not both")
+    if hold is not None or let_go:
+        hold_head(reached(config, state_dir), hold or 0, space)
+    else:
+        show_heads(reached(config, state_dir), as_json)
 
 
 @click.command("verify", cls=Command)

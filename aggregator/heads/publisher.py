@@ -18,12 +18,13 @@ from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.kept_sums import KeptSums, added_text
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
-from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.heads.waiting_updates import WaitingUpdates, last_average
+from aggregator.held_heads import held_version, taken, waits
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import BundleError, LocalError, RemoteError
-from headway.maths import Head, Statistics, Task
+from headway.maths import Statistics, Task
 from headway.ports import Outgoing
 from headway.wire import (
     ALL,
@@ -70,6 +71,7 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self.changed = store.contributor_count(model.space) > 0
+        self._held = held_version(store, model.space)
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
         self._waiting_since_s: float | None = None
@@ -157,7 +159,9 @@ class HeadPublisher:
         self._devices = max(self._store.device_count(), len(self._waiting))
 
     def due(self, now: Instant) -> bool:
-        """True when something changed and the last head is old enough."""
+        """True when something changed and the last head is old enough, or an earlier one is wanted back."""
+        if self._held and not self._asking and not self._foreign:
+            return waits(self._store, self._model.space)
         if self._tries and self.staging.open and not self._foreign:
             return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
@@ -183,6 +187,8 @@ class HeadPublisher:
         if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
+        if self._held:
+            return self._hold(version, now)
         self._published_at_s, self.changed = now.monotonic_s, False
         make = self._average if self._policy.method is Method.AVERAGE else self._solve
         head, notes = make(version, now)
@@ -195,6 +201,8 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of a head that is tried first."""
+        if self._held:
+            return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
         passed, effects = self.staging.decide(since, self._model.space, now)
@@ -211,8 +219,17 @@ class HeadPublisher:
         made_of = f"{head.devices} devices, {head.samples} samples{self._over()}"
         return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
+    def _hold(self, version: int, now: Instant) -> list[Effect]:
+        """Publish the head that is held once more; nothing when it is not kept any more."""
+        held, head = self._held, taken(self._store, self._model.space, version)
+        if head is None:
+            return [Note(f"head {held} is not kept any more and cannot be held", warning=True)]
+        return [*self._hand_out(head, now), Note(f"head {version} is head {held} again, held for an operator")]
+
     def _has_news(self) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""
+        if self._held:
+            return waits(self._store, self._model.space)
         return self.changed if self._policy.method is Method.EXACT else bool(self._waiting - self._contributions.held)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
@@ -221,7 +238,9 @@ class HeadPublisher:
         return self.again() or [Outgoing(self._topic, b"", retain=True)]
 
     def follow_operators(self) -> None:
-        """Take out what an operator set aside, and count again what one readmitted."""
+        """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
+        before, self._held = self._held, held_version(self._store, self._model.space)
+        self.changed = self.changed or before > self._held == 0
         if self._contributions.follow_operators():
             self.told.set_aside(self._contributions.quarantined)
             self.changed = True
@@ -294,7 +313,7 @@ class HeadPublisher:
 
     def _average(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
-        base, notes = self._last_average()
+        base, notes = last_average(self._store, self._model)
         policy = self._policy.averaging
         held = self._contributions.held
         contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy, held)
@@ -321,21 +340,6 @@ class HeadPublisher:
         held = self._contributions.held
         self._store.remove_updates(self._model.space, held)
         self._waiting &= held
-
-    def _last_average(self) -> tuple[Head, list[Effect]]:
-        """Where the next round begins: the newest stored average that can be read, else the bundle's head."""
-        notes: list[Effect] = []
-        for row in self._store.heads(self._model.space, Method.AVERAGE):
-            try:
-                head = PublishedHead.decode(row.payload).head
-            except RemoteError as error:
-                notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
-                continue
-            if (head.classes, head.kernel.shape) == (self._model.start.classes, self._model.start.kernel.shape):
-                return head, notes
-            notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
-            break
-        return self._model.start, notes
 
     def _message(self, payload: bytes) -> Outgoing:
         return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)

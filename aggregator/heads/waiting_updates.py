@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from aggregator.effects import Effect, Note
 from aggregator.heads.averaging import Contribution, merged
+from aggregator.heads.fleet_model import FleetModel
 from aggregator.policy import AveragingPolicy, Method
 from aggregator.store import Store, StoredUpdate
 from aggregator.store.rows import SPACES
 from headway.errors import RemoteError
 from headway.maths import Head
-from headway.wire import Update
+from headway.wire import PublishedHead, Update
 
 
 class WaitingUpdates:
@@ -52,3 +54,19 @@ class WaitingUpdates:
             self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
             return None
         return update
+
+
+def last_average(store: Store, model: FleetModel) -> tuple[Head, list[Effect]]:
+    """Where the next round begins: the newest stored average that can be read, else the bundle's head."""
+    notes: list[Effect] = []
+    for row in store.heads(model.space, Method.AVERAGE):
+        try:
+            head = PublishedHead.decode(row.payload).head
+        except RemoteError as error:
+            notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
+            continue
+        if (head.classes, head.kernel.shape) == (model.start.classes, model.start.kernel.shape):
+            return head, notes
+        notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
+        break
+    return model.start, notes

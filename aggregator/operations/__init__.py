@@ -102,7 +102,7 @@ from aggregator.operations.rollouts import (
     rollout_view,
 )
 from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
-from aggregator.operations.spaces import SpaceView, list_spaces
+from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
 
 __all__ = [
     "NO_BUNDLE",
@@ -156,10 +156,12 @@ __all__ = [
     "forget_rule",
     "group_view",
     "handed_out",
+    "hold_head",
     "kept_bundles",
     "label_window",
     "labels_wanted",
     "last_audit",
+    "let_go",
     "list_alerts",
     "list_commands",
     "list_deliveries",

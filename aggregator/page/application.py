@@ -15,16 +15,19 @@ from aggregator.page.entry import entry_routes
 from aggregator.page.fleet import fleet_routes, pulse_of
 from aggregator.page.frame import Frame
 from aggregator.page.headers import PAGE_HEADERS
+from aggregator.page.heads import heads_routes
 from aggregator.page.inbox import inbox_routes
 from aggregator.page.live import Live
 from aggregator.page.live_routes import live_routes
 from aggregator.page.refusals import plain_refusal, tell_refusals
 from aggregator.page.rendering import Rendering
+from aggregator.page.rollouts import rollouts_routes
+from aggregator.page.settings import settings_routes
 from aggregator.page.visitors import Visitors
 
 # what the page shows; the order is no matter, the header has its own (rendering.NAVIGATION)
 PLACES: tuple[Callable[[FastAPI, Frame], None], ...] = (
-    entry_routes, live_routes, fleet_routes, device_routes, inbox_routes
+    entry_routes, live_routes, fleet_routes, device_routes, inbox_routes, heads_routes, rollouts_routes, settings_routes,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import headway
+from aggregator.access import Role
 from aggregator.api import Desk
 from aggregator.page.assets import Assets
 from aggregator.page.words import FILTERS
@@ -19,11 +20,12 @@ FOLDER = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry of the header. key: of its icon, and what a page gives as `place`."""
+    """An entry of the header. key: of its icon, and what a page gives as `place`. role: that it needs at least."""
 
     key: str
     name: str
     path: str
+    role: Role = Role.SHARE
 
 
 # in this order; one that has no route yet is not shown
@@ -32,7 +34,7 @@ NAVIGATION = (
     Place("inbox", "Inbox", "/inbox"),
     Place("heads", "Heads", "/heads"),
     Place("rollouts", "Rollouts", "/rollouts"),
-    Place("settings", "Settings", "/settings"),
+    Place("settings", "Settings", "/settings", Role.VIEWER),
 )
 # what a page says after an act, by the key in its address: nothing that stands in an address is shown as it is
 SAID: dict[str, str] = {
@@ -45,6 +47,20 @@ SAID: dict[str, str] = {
     "wanted": "Wanted from now on. The device takes the setting when it is connected, or says why not.",
     "removing": "The service takes out what the device contributed, and forgets the device within a minute.",
     "deleted": "Deleted.",
+    "begun": "The rollout begins: its first devices load the bundle within seconds, while the service runs.",
+    "steered": "Asked. The running service does it within a second or two.",
+    "ordered": "Ordered. Each device is told when it is connected; it tests the bundle before it takes it.",
+    "withdrawn": "Withdrawn. What devices run stays.",
+    "held": "Asked. The running service publishes that head again within seconds, and no newer one until it is let go.",
+    "let-go": "Let go. The next head is made of all that devices have learned.",
+    "forgetting": "Asked. The running service subtracts and forgets the device within a second or two.",
+    "user": "The user is kept.",
+    "removed": "Removed.",
+    "revoked": "Revoked. It is refused from now on.",
+    "silenced": "Silenced.",
+    "unsilenced": "The silence is over.",
+    "rule": "The rule is kept; the service looks at it within its interval.",
+    "acknowledged": "Asked. The service notes that you look after it within its interval.",
     "quarantined": "Set aside. What the device reports is kept, and does not count until it is readmitted.",
     "readmitted": "Readmitted. What the device reported counts again.",
 }
@@ -78,7 +94,9 @@ class Rendering:
     def render(self, template: str, **values: Any) -> str:
         """now_s: for `ago`; places: of the header."""
         found = self.environment.get_template(template)
-        places = [place for place in NAVIGATION if place.path in self.paths]
+        visitor = values.get("visitor")
+        there = [place for place in NAVIGATION if place.path in self.paths]
+        places = [place for place in there if visitor is None or visitor.may(place.role)]
         return found.render({"place": "", "now_s": self.desk.clock.wall_s(), "places": places, "saying": "", **values})
 
 

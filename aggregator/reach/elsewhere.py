@@ -107,6 +107,9 @@ class RemoteFleet:
     def spaces(self) -> list[SpaceView]:
         return [SpaceView(**space) for space in self._client.list_spaces()]
 
+    def hold_head(self, space: str, version: int) -> None:
+        self._client.hold_head(space, {"version": version})
+
     def bundle_use(self) -> list[BundleUse]:
         return [BundleUse(**use) for use in self._client.list_bundle_use()]
 

@@ -96,6 +96,12 @@ class LocalFleet:
     def spaces(self) -> list[SpaceView]:
         return self._see(operations.list_spaces)
 
+    def hold_head(self, space: str, version: int) -> None:
+        if version:
+            self._do(lambda operator: operations.hold_head(operator, space, version))
+        else:
+            self._do(lambda operator: operations.let_go(operator, space))
+
     def bundle_use(self) -> list[BundleUse]:
         files = operations.handed_out(self._folder())
         return self._do(lambda operator: operations.bundle_use(operator.store, files))

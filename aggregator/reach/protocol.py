@@ -60,6 +60,10 @@ class Fleet(Protocol):
 
     def spaces(self) -> list[SpaceView]: ...
 
+    def hold_head(self, space: str, version: int) -> None:
+        """Ask the running service to; version 0 lets the held one go."""
+        ...
+
     def bundle_use(self) -> list[BundleUse]: ...
 
     def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:

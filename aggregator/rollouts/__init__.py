@@ -1,19 +1,23 @@
 """Rollouts: a new bundle reaches the fleet in stages, each judged by what it does on the devices' own labels."""
 
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
+from aggregator.rollouts.evidence import StageEvidence, stage_evidence
 from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
-from aggregator.rollouts.rollouts import OPEN, TAKES, Act, Phase, Rollouts, State
-from aggregator.rollouts.verdict import Criteria, Outcome, compared, judged
+from aggregator.rollouts.rollouts import NOBODY, OPEN, TAKES, Act, Phase, Rollouts, State
+from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
 
 __all__ = [
+    "NOBODY",
     "OPEN",
     "TAKES",
     "Act",
+    "Comparison",
     "Criteria",
     "Outcome",
     "Phase",
     "Plan",
     "Rollouts",
+    "StageEvidence",
     "StageForecast",
     "State",
     "ask",
@@ -24,5 +28,6 @@ __all__ = [
     "judged",
     "plan_of",
     "read_plan",
+    "stage_evidence",
     "stored_plan",
 ]

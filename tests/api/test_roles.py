@@ -81,6 +81,7 @@ TABLE = {
     ("DELETE", "/v1/silences/{number}"): Row(Role.OPERATOR, 404),
     ("GET", "/v1/overview"): Row(Role.VIEWER, 200),
     ("GET", "/v1/spaces"): Row(Role.SHARE, 200),
+    ("POST", "/v1/spaces/{space}/held-head"): Row(Role.OPERATOR, 404, {"version": 3}),
     ("GET", "/v1/heads"): Row(Role.SHARE, 200),
     ("GET", "/v1/refusals"): Row(Role.VIEWER, 200),
     ("GET", "/v1/events"): Row(Role.VIEWER, 200),
@@ -95,7 +96,15 @@ TABLE = {
     ("POST", "/v1/tokens"): Row(Role.VIEWER, 201, {"label": "nightly"}),
     ("DELETE", "/v1/tokens/{id}"): Row(Role.VIEWER, 404),
 }
-NAMES = {"device": "pump-1", "group": "g", "sha256": SHA256, "name": "nobody", "id": "0" * 16, "number": "7"}
+NAMES = {
+    "device": "pump-1",
+    "group": "g",
+    "sha256": SHA256,
+    "name": "nobody",
+    "id": "0" * 16,
+    "number": "7",
+    "space": "5" * 64,
+}
 
 
 @pytest.fixture

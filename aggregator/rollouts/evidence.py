@@ -1,0 +1,74 @@
+"""What each stage of a rollout shows so far, from the store: people see the same as the service decides by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from aggregator.rollouts.plan import Stage, stored_plan
+from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
+from aggregator.store import ReadableStore
+from aggregator.store.rows import ROLLOUT_DEVICES, TRIALS, RolloutDeviceRow, RolloutRow
+from headway.errors import RemoteError
+from headway.wire import TrialReport
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvidence:
+    """A stage. states: how many of its devices are in each. frozen, served: paired losses of the trials by which it is
+    judged, those of the stages before included where it has too few devices of its own."""
+
+    number: int
+    stage: Stage
+    states: dict[str, int]
+    criteria: Criteria
+    frozen: Comparison
+    served: Comparison
+
+    @property
+    def devices(self) -> int:
+        """That are in it so far."""
+        return sum(self.states.values())
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the labels say together."""
+        outcomes = {judged(each, self.criteria).outcome for each in (self.frozen, self.served)}
+        return next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
+
+
+def stage_evidence(store: ReadableStore, rollout: RolloutRow) -> list[StageEvidence]:
+    """Of every stage of the plan, in turn. In a picture of the store."""
+    plan = stored_plan(rollout.plan)
+    rows = store.rows(ROLLOUT_DEVICES).all(rollout.name)
+    trials = _trials(store, rollout.sha256)
+    found = []
+    for number, stage in enumerate(plan.stages):
+        own, criteria = [row for row in rows if row.stage == number], plan.criteria(number)
+        judging = own if len(own) >= criteria.devices_min else [row for row in rows if row.stage <= number]
+        told = _of(judging if own else [], trials)
+        states = Counter(row.state for row in own)
+        found.append(
+            StageEvidence(
+                number + 1, stage, dict(sorted(states.items())), criteria,
+                compared([one.frozen for one in told]), compared([one.served for one in told]),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _trials(store: ReadableStore, sha256: str) -> dict[str, TrialReport]:
+    """What devices told of this bundle."""
+    found = {}
+    for row in store.rows(TRIALS).all():
+        try:
+            report = TrialReport.decode(row.payload)
+        except RemoteError:
+            continue  # stored by a version that wrote it otherwise
+        if report.sha256 == sha256:
+            found[row.device] = report
+    return found
+
+
+def _of(rows: list[RolloutDeviceRow], trials: dict[str, TrialReport]) -> list[TrialReport]:
+    return [trials[row.device] for row in rows if row.device in trials]
