@@ -106,6 +106,7 @@ class Daemon:
             opened,
             self._sensor,
             connect=None if config.mqtt is None else connect,
+            input_waits=lambda: self._appeared,
             installer=self._installer,
             stop=self._stop,
             folder=self._slots.store_dir,

@@ -177,14 +177,14 @@ class DeviceLoop:
     def turn(self) -> int | None:
         """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
 
-        Returns how many files, or parts of one, were taken in; None when it was not yet time; `next_poll_s` tells when
-        it is.
+        Returns how many files, or parts of one, were taken in; None before it is time, which is at `next_poll_s`.
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
             taken = self._intake.poll(lambda: self.stopping)
-            self._training.step()
-            self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
+            self._training.step(yields=not self._intake.busy)
+            busy = self._intake.busy or self._training.busy
+            self.next_poll_s = now_s if busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
         self._answering.turn()
@@ -237,14 +237,14 @@ class DeviceLoop:
             raise self._store.error
 
     def settled(self) -> bool:
-        """Whether no file may still be written, and the aggregator has acknowledged everything."""
-        if self._sensor.unsettled:
+        """Whether no file may still be written, nothing is left to learn, and the aggregator has everything."""
+        if self._sensor.unsettled or not self._training.idle:
             return False
         if self.transport is None:
             return True
         state = self._agent.sync_state
-        log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
-        exact_done = self._agent.learner.kind != "exact" or log_line
+        known = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
+        exact_done = self._agent.learner.kind != "exact" or known
         return exact_done and self._store.outbox_size()[0] == 0
 
     def _receive(self, name: str, payload: bytes, retain: bool) -> None:
