@@ -63,7 +63,8 @@ class Training:
         while agent.labelling.held:
             agent.learn_waiting(1)
             if self._policy.interrupted() or self._clock.monotonic_s() >= deadline_s:
-                agent.labelling.release_held()
+                break
+        agent.labelling.stop_holding()
 
     def demand(self) -> None:
         """Learn everything that waits, whatever the trigger, as soon as the machine allows it."""

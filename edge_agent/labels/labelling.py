@@ -70,9 +70,9 @@ class Labelling:
         """Every label that is held, the oldest first."""
         yield from self.learn_waiting(self.held)
 
-    def release_held(self) -> None:
-        """Labels that are held wait for their turn like others."""
-        self.held = 0
+    def stop_holding(self) -> None:
+        """From now on labels are learned when they come; those still held wait for their turn like others."""
+        self.held, self._hold = 0, False
 
     def take_drift_ahead(self) -> bool:
         """Whether labels that wait will raise a drift alarm; given once."""
