@@ -173,6 +173,12 @@ class AgentConfig:
         doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
         "to take files alone.",
     )
+    status_dir: Path = path(
+        "/run/headway",
+        key="storage.status_dir",
+        doc="Folder where a running agent tells those of its group what `edge-agent status` shows, since they may not "
+        "look into state_dir; it tells nothing there while the folder does not exist.",
+    )
 
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")

@@ -24,6 +24,7 @@ from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import FolderWatch
 from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, give_back_startup_memory, open_bundle
+from edge_agent.status_file import StatusFile, live_status
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
 from headway.bundle import Variant, read_public_key, read_variant
@@ -68,6 +69,7 @@ class Daemon:
         self._remote = remote
         try:
             self._build(config, build_transport)
+            self._status = StatusFile(config.status_dir, config.device)
         except BaseException:
             os.close(self._lock)  # or this process could not start with another configuration
             raise
@@ -144,6 +146,7 @@ class Daemon:
                 raise
         self._loop.store.back_up()
         self._loop.store.current.close()
+        self._status.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         if self._remote is not None:
@@ -190,8 +193,10 @@ class Daemon:
             self._events.put(None)
 
     def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
-        """To systemd and to ``edge-agent status``."""
+        """To systemd, to ``edge-agent status``, and to those who may not look into the state folder."""
         notifier.status(condition.line)
+        if self._status.wanted:
+            self._status.write(live_status(self._config, self._agent, self._loop.store, condition, self._clock))
         write_condition(self._lock, condition.line, condition.encode(CONDITION_FILE_BYTES - CONDITION_BYTES))
 
     def _build_installer(self, config: AgentConfig, opened: Opened) -> Installer | None:

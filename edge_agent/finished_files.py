@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft
+from edge_agent.pace import Pace
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore
 from edge_agent.training import HELD_MAX, Training
@@ -30,25 +31,35 @@ class FinishedFiles:
     """The group at hand, in the order in which it came, and what the disk refused of those before it."""
 
     def __init__(
-        self, clock: Clock, store: RetryingStore, agent: Agent, sensor: Sensor, draft: AnswerDraft, training: Training
+        self,
+        clock: Clock,
+        store: RetryingStore,
+        agent: Agent,
+        sensor: Sensor,
+        draft: AnswerDraft,
+        training: Training,
+        pace: Pace,
     ) -> None:
         self._clock, self._store, self._agent, self._sensor, self._draft = clock, store, agent, sensor, draft
-        self._training = training
+        self._training, self._pace = training, pace
         self._files: list[Claimed] = []
         self._answers: list[tuple[Claimed, Content]] = []
-        self._rows = 0
+        self._rows = self._windows = 0
         self._since_s = 0.0
         self._unanswered: list[tuple[Claimed, Content]] = []
         self._unreleased: list[Claimed] = []
 
-    def add(self, file: Claimed, answer: Content | None, rows: int) -> None:
-        """A file that is taken in to its end. rows: of its answer, which is in memory until the group is answered."""
+    def add(self, file: Claimed, answer: Content | None, rows: int, windows: int) -> None:
+        """A file that is taken in to its end. rows: of its answer, those in memory until the group is answered.
+
+        windows: all of them.
+        """
         self._agent.consumed(file.sequence)
         if not self._files:
             self._since_s = self._clock.monotonic_s()
         self._files.append(file)
         self._answers.extend([] if answer is None else [(file, answer)])
-        self._rows += rows
+        self._rows, self._windows = self._rows + rows, self._windows + windows
 
     @property
     def uncommitted(self) -> bool:
@@ -69,12 +80,13 @@ class FinishedFiles:
         """
         if not self._files and keep is None:
             return
-        files, answers = self._files, self._answers
-        self._files, self._answers, self._rows = [], [], 0
+        files, answers, windows = self._files, self._answers, self._windows
+        self._files, self._answers, self._rows, self._windows = [], [], 0, 0
         refused: StoreError | None = None
         try:
             if answers:
                 self._sensor.answer(answers)
+                self._pace.answered((file for file, _ in answers), windows)
             if keep is not None:
                 keep()
         except StoreError as error:

@@ -29,6 +29,7 @@ from edge_agent.file_at_hand import FileAtHand
 from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
 from edge_agent.labels import log_labels
+from edge_agent.pace import Pace
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore, Store
@@ -84,7 +85,8 @@ class Intake:
         self._recovered = False
         self._claims: Iterator[Claimed] | None = None
         self._at_hand: FileAtHand | None = None
-        self._finished = FinishedFiles(clock, store, agent, sensor, draft, training)
+        self.pace = Pace(clock, agent.learner.labels)
+        self._finished = FinishedFiles(clock, store, agent, sensor, draft, training, self.pace)
         self.busy = False
 
     def poll(self, stopping: Callable[[], bool]) -> int:
@@ -216,7 +218,8 @@ class Intake:
                 log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
             answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
-            self._finished.add(file, answer, 0 if part is None else len(part))
+            windows = len(work.samples) if work.brings_windows else 0
+            self._finished.add(file, answer, 0 if part is None else len(part), windows)
             if work.in_parts:
                 self._finished.settle()
         else:
@@ -241,6 +244,7 @@ class Intake:
             if work.learning:
                 agent.consumed_rows(work.file.sequence, work.learned)
             if part is not None:
+                self.pace.took(len(part))
                 answers.append(part)
             if until() or work.row - start >= SLICE_ROWS_MAX:
                 return

@@ -160,7 +160,7 @@ class DeviceLoop:
     @property
     def condition_in_full(self) -> DeviceCondition:
         """The same line, and everything that holds, and since when."""
-        return self._announcer.condition(self.condition)
+        return self._announcer.condition(self.condition, self._intake.pace.figures(self._agent.learner.labels))
 
     @property
     def last_will(self) -> Outgoing:

@@ -38,7 +38,7 @@ PLACES = {
 }
 CONFIG = Path("/etc/headway/agent.toml")
 COMMAND = Path("/usr/local/bin/edge-agent")
-STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway")
+STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway", "/run/headway")
 # a server on the same machine keeps its configuration here, and its group
 SERVERS_CONFIG = Path("/etc/headway/aggregator.toml")
 PACKAGE = Path("/var/lib/dpkg/info/headway-agent.list")
