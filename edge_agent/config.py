@@ -7,6 +7,7 @@ systemd/agent.toml show.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,7 +193,14 @@ def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None
 
     overruling: values by ``table.key`` that win over the file's.
     """
-    found = read_toml(file)
+    return config_of(read_toml(file), file, overruling)
+
+
+def config_of(
+    content: Mapping[str, object], file: Path, overruling: Mapping[str, SettingValue] | None = None
+) -> AgentConfig:
+    """The same from what was read of the file before. Raises ConfigError."""
+    found = deepcopy(dict(content))
     for place, value in (overruling or {}).items():
         name, key = place.split(".")
         section = found.setdefault(name, {})

@@ -173,6 +173,8 @@ class Daemon:
             taken = loop.turn()
             usable = self._standby is not None and self._standby.usable
             if usable or (self._reload is not None and self._reload.accepted(self._config)):
+                if not usable and self._remote is not None:
+                    self._remote.read_again()
                 self._restart = True
                 break
             now_s = self._clock.monotonic_s()

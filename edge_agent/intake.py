@@ -129,6 +129,10 @@ class Intake:
             self._claims = None
         return taken
 
+    def close(self) -> None:
+        """The process ends, or starts again."""
+        self._attempts.close()
+
     @property
     def _now_s(self) -> float:
         return self._clock.monotonic_s()

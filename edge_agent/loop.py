@@ -120,8 +120,7 @@ class DeviceLoop:
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
-        self._connected, self._notes = False, notes
-        self.next_poll_s = 0.0
+        self._connected, self._notes, self.next_poll_s = False, notes, 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
     @property
@@ -227,6 +226,7 @@ class DeviceLoop:
     def stop(self) -> None:
         """Publish that the device goes offline, and commit. The store stays open."""
         self._sync()
+        self._intake.close()
         self._answering.close()
         if self.transport is not None:
             self._publish(Kind.REPORTED, self._reported().encode())

@@ -11,14 +11,16 @@ in one file (kept.py), so that with or without a network the device starts with 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from edge_agent.config import AgentConfig, read_config
+from edge_agent.config import AgentConfig, config_of
 from edge_agent.remote.effective import Decision, decide, in_force
 from edge_agent.remote.kept import Kept, read_kept, write_kept
-from headway.errors import StoreError
+from headway.errors import ConfigError, StoreError
+from headway.settings import read_toml
 from headway.wire import Configuration, ConfigurationState, SettingValue
 
 log = logging.getLogger("edge-agent")
@@ -31,12 +33,14 @@ NOT_ALLOWED = "this device takes no settings from afar: allowed = false in [remo
 class RemoteConfiguration:
     """Of one device, over all the starts of one process.
 
-    file: the device's own configuration. Raises ConfigError for one that cannot be used.
+    file: the device's own configuration, which holds as it was read until `read_again`: starts of this process do not
+    depend on what somebody is editing. Raises ConfigError for one that cannot be used.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._own = read_config(file)
+        self._content = read_toml(file)
+        self._own = config_of(self._content, file)
         self._kept = Kept()
         self._began_s: float | None = None
         self._waiting: Configuration | None = None
@@ -48,10 +52,8 @@ class RemoteConfiguration:
     def begin(self) -> AgentConfig:
         """The configuration of the next start, which counts as one that came to nothing until it ends well.
 
-        Values that the device failed with are taken back. Raises ConfigError for a file of the device's own that cannot
-        be used.
+        Values that the device failed with are taken back.
         """
-        self._own = read_config(self._file)
         self.restart, self._began_s, self._waiting = False, None, None
         if not self._own.remote.allowed:
             self._kept = Kept()
@@ -69,6 +71,14 @@ class RemoteConfiguration:
             refused = {**self._kept.refused, **decision.refused}
             self._write(replace(self._kept, taken=decision.taken, refused=refused))
         return decision.config
+
+    def read_again(self) -> None:
+        """Somebody asks for the file as it is now; one that cannot be used changes nothing."""
+        try:
+            content = read_toml(self._file)
+            self._own, self._content = config_of(content, self._file), content
+        except ConfigError as error:
+            log.error("%s is refused, the settings before stay: %s", self._file, error)
 
     def failed(self, reason: str) -> bool:
         """A start with these settings did not come about. True when they were on trial: begin again, without them."""
@@ -173,8 +183,7 @@ class RemoteConfiguration:
         self._write(Kept(kept.version, kept.wanted, kept.before, refused))
 
     def _decide(self, wanted: Mapping[str, SettingValue], before: Mapping[str, SettingValue]) -> Decision:
-        read: Callable[[Mapping[str, SettingValue]], AgentConfig] = lambda values: read_config(self._file, values)  # noqa: E731
-        return decide(read, wanted, before)
+        return decide(partial(config_of, self._content, self._file), wanted, before)
 
     def _read(self) -> Kept:
         try:
