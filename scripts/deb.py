@@ -9,6 +9,7 @@ Wheels are fetched for the system they are meant for, whatever this machine is; 
 from __future__ import annotations
 
 import argparse
+import gzip
 import shutil
 import subprocess
 import sys
@@ -165,8 +166,9 @@ def _sources() -> Iterator[Path]:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         yield ROOT / name
     for package in ("headway", "edge_agent", "aggregator", "headway_client", "converter", "headway_simulation"):
-        # rglob does not follow the link to the units
-        for path in (*(ROOT / package).rglob("*"), *(ROOT / package / "systemd").glob("*")):
+        # rglob does not follow the links to the units and the manual page
+        linked = (path for name in ("systemd", "man") for path in (ROOT / package / name).glob("*"))
+        for path in (*(ROOT / package).rglob("*"), *linked):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
 
@@ -184,12 +186,18 @@ def _write_system_files(program: Program, tree: Path) -> None:
         folder.mkdir(parents=True)
         text = (ROOT / "systemd" / f"headway.{kind}").read_text()
         if program.name == "headway-server":
-            text = "".join(line for line in text.splitlines(keepends=True) if "/var/spool" not in line)
+            devices = ("/var/spool", "/run/headway")
+            text = "".join(line for line in text.splitlines(keepends=True) if not any(map(line.__contains__, devices)))
         (folder / f"{program.name}.conf").write_text(text)
     (tree / "etc" / "headway").mkdir(parents=True)
     shutil.copy(ROOT / "systemd" / program.example, tree / "etc" / "headway" / program.example)
     (tree / "usr" / "bin").mkdir(parents=True)
     (tree / "usr" / "bin" / program.command).symlink_to(f"{program.prefix}/bin/{program.command}")
+    manual = ROOT / "docs" / "man" / f"{program.command}.1"
+    if manual.exists():
+        pages = tree / "usr" / "share" / "man" / "man1"
+        pages.mkdir(parents=True)
+        (pages / f"{manual.name}.gz").write_bytes(gzip.compress(manual.read_bytes(), 9, mtime=0))
     documents = tree / "usr" / "share" / "doc" / program.name
     documents.mkdir(parents=True)
     shutil.copy(ROOT / "LICENSE", documents / "copyright")
