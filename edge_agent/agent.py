@@ -7,8 +7,9 @@ what must be durable is committed before anything that depends on it is sent to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
@@ -75,8 +76,7 @@ class Agent:
         self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
-        bounds = waiting_rows_max, waiting_bytes_max, early_labels_max
-        self.labelling = Labelling(learner, self.windows, *bounds, asking)
+        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max, early_labels_max, asking)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
@@ -100,7 +100,7 @@ class Agent:
         *,
         until: Callable[[], bool] | None = None,
     ) -> Answer:
-        """Windows in time order: predict -> score -> learn -> gate. Commit afterwards.
+        """Windows in time order: predict -> score -> learn -> gate, or labels wait. Commit afterwards.
 
         labels: int64 (n,), -1 where there is none, or targets float32 (n, C), NaN where one is unknown; None without
         any. ids: names under which labels may come later; a window that comes again counts once, with its newest label.
@@ -113,8 +113,8 @@ class Agent:
             served = self.learner.predict(part)
             # what is learned, scored and journalled is the head's own answer: persistence forgets with every restart
             answers.append(self.persistence.serve(part, served))
-            for operation in self.labelling.take(part, label, None if ids is None else ids[rows], served):
-                self._change(operation)  # scores every head on the label, learns it, and lets the gate choose the head
+            # scores every head on a label, learns it, and lets the gate choose the head; or the label waits
+            self._change_all(self.labelling.take(part, label, None if ids is None else ids[rows], served))
             done = rows.stop
             if until is not None and until():
                 break
@@ -127,27 +127,25 @@ class Agent:
         labels: int64 (n,), -1 for none, or targets float32 (n, C), NaN where unknown; no label takes the earlier one
         back. A label for a window that is no longer remembered is counted as unknown. counts: goes on from these.
         """
-        counts = LabelCounts() if counts is None else counts
+        counts = counts or LabelCounts()
         for row, window_id in enumerate(ids):
-            for operation in self.labelling.take_late(window_id, row_label(labels, row), counts):
-                self._change(operation)
+            self._change_all(self.labelling.take_late(window_id, row_label(labels, row), counts))
         return counts
 
     def learn_waiting(self, count: int) -> int:
         """Learn at most `count` of the labels that wait, the oldest first; returns how many. Commit afterwards."""
         before = self.learner.trainer.labels
-        for operation in self.labelling.learn_waiting(count):
-            self._change(operation)
+        self._change_all(self.labelling.learn_waiting(count))
         return self.learner.trainer.labels - before
 
     def add_class(self, name: str) -> None:
         """A class that the bundle does not know; nothing happens when it is known already. Commit afterwards."""
         if name not in self.learner.classes or name in self.learner.removed:
-            self._change(AddClass(name))
+            self._change_all(chain(self.labelling.learn_held(), [AddClass(name)]))
 
     def change_classes(self, changes: ClassChanges) -> None:
         """Rename, add or remove classes by name. Raises DataError, and then nothing has changed. Commit afterwards."""
-        self._change(ChangeClasses(changes))
+        self._change_all(chain(self.labelling.learn_held(), [ChangeClasses(changes)]))
 
     def head_published(self, payload: bytes, retained: bool = False) -> bool:
         """The fleet has published a head; True when it is taken up, and then commit. Raises RemoteError.
@@ -164,6 +162,10 @@ class Agent:
         """What other devices learned; True when it was taken up, and then commit. Raises RemoteError."""
         return self._change(AdoptPrior(payload))
 
+    def _change_all(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            self._change(operation)
+
     def _change(self, operation: Operation) -> bool:
         """Change the learner, and whatever must follow: journal, counter, outbox. False when nothing changed."""
         if isinstance(operation, (LearnLabel, CorrectLabel)):
@@ -177,11 +179,11 @@ class Agent:
         self._checkpointer.note(operation)
         if isinstance(operation, LearnLabel):
             self.persistence.labelled(operation.features, operation.label)
-        learner = self.learner
         if isinstance(operation, COUNTED):
             self.epochs.count(operation, applied.renames)
         if applied.update is not None:
-            self.outbox.queue(applied.update, self.sync_state, learner.space, learner.names.wire_names)
+            space, names = self.learner.space, self.learner.names.wire_names
+            self.outbox.queue(applied.update, self.sync_state, space, names)
         return True
 
     def _begin_run(self) -> None:
@@ -344,6 +346,5 @@ class Agent:
 
     @property
     def _has_room(self) -> bool:
-        """Whether an update more may wait in the outbox. Without room the delta goes on growing in the trainer: waiting
-        updates merge instead of piling up."""
+        """Whether an update more may wait in the outbox; else the delta goes on growing in the trainer."""
         return self.outbox.has_room(len(self.learner.classes), self.learner.feature_size)

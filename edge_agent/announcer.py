@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from edge_agent.condition import DISK, LEARNING, LINK, QUIET_S, ConditionWatch, DeviceCondition
+from edge_agent.condition import DISK, LEARNING, LINK, QUIET_S, ConditionWatch, DeviceCondition, Figures
 from headway.errors import RemoteError
 from headway.fields import JsonValue
 from headway.ports import Clock, Response
@@ -38,9 +38,9 @@ class Announcer:
         self.messages_refused = 0
         self._last_problems: tuple[object, ...] = ()
 
-    def condition(self, line: str) -> DeviceCondition:
+    def condition(self, line: str, figures: Figures) -> DeviceCondition:
         """How the device is. line: the same in one line."""
-        return self._watch.now(line)
+        return self._watch.now(line, figures)
 
     @property
     def problem(self) -> str:

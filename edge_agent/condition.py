@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from headway.errors import StoreError
@@ -66,6 +66,19 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """How fast a device works: windows taken in and answers given over the last minute, labels over the last day (or as
+    they would be in a whole one). latency: of the newest `answers` files, seconds from drop to answer."""
+
+    windows_per_s: float = 0.0
+    answers_per_s: float = 0.0
+    labels_per_day: float = 0.0
+    answers: int = 0
+    latency_p50_s: float = 0.0
+    latency_p99_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceCondition:
     """Everything that holds at one moment. line: the same in one line."""
 
@@ -73,6 +86,7 @@ class DeviceCondition:
     standings: dict[str, Standing]
     problems: tuple[Problem, ...] = ()
     refusals: Refusals = Refusals()
+    figures: Figures = Figures()
 
     def encode(self, bytes_max: int) -> bytes:
         """For ``edge-agent status``, beside the running agent; the oldest problems are left out beyond `bytes_max`."""
@@ -101,7 +115,14 @@ class DeviceCondition:
             "last_s": self.refusals.last_s,
         }
         while True:
-            encoded = canonical_json({"standings": standings, "problems": problems, "refusals": refusals})
+            encoded = canonical_json(
+                {
+                    "standings": standings,
+                    "problems": problems,
+                    "refusals": refusals,
+                    "figures": asdict(self.figures),
+                }
+            )
             if len(encoded) <= bytes_max or not problems:
                 return encoded
             problems = problems[1:]
@@ -124,7 +145,13 @@ class DeviceCondition:
             problems.append(Problem(row.text("kind"), row.text("text"), *moments, row.integer("count")))
         row = fields.table("refusals")
         refusals = Refusals(row.integer("count"), row.text("reason"), row.number("last_s"))
-        return cls(line, standings, tuple(problems), refusals)
+        figures = Figures()
+        if fields.has("figures"):  # earlier agents did not measure
+            row = fields.table("figures")
+            rates = row.number("windows_per_s"), row.number("answers_per_s"), row.number("labels_per_day")
+            times = row.number("latency_p50_s"), row.number("latency_p99_s")
+            figures = Figures(*rates, row.integer("answers"), *times)
+        return cls(line, standings, tuple(problems), refusals, figures)
 
     def is_news_after(self, other: DeviceCondition) -> bool:
         """Whether more than a count or a moment has changed since."""
@@ -225,9 +252,9 @@ class ConditionWatch:
                 frequent.append((kind, f"{told - TOLD_A_MINUTE} times more in {now_s - began_s:.0f} s"))
         return frequent
 
-    def now(self, line: str) -> DeviceCondition:
+    def now(self, line: str, figures: Figures = Figures()) -> DeviceCondition:
         """Everything as it is now. line: the same in one line."""
-        return DeviceCondition(line, dict(self._standings), tuple(self._problems.values()), self._refusals)
+        return DeviceCondition(line, dict(self._standings), tuple(self._problems.values()), self._refusals, figures)
 
 
 def _cut(text: str) -> str:

@@ -7,6 +7,7 @@ systemd/agent.toml show.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +180,12 @@ class AgentConfig:
         doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
         "to take files alone.",
     )
+    status_dir: Path = path(
+        "/run/headway",
+        key="storage.status_dir",
+        doc="Folder where a running agent tells those of its group what `edge-agent status` shows, since they may not "
+        "look into state_dir; it tells nothing there while the folder does not exist.",
+    )
 
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")
@@ -192,7 +199,14 @@ def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None
 
     overruling: values by ``table.key`` that win over the file's.
     """
-    found = read_toml(file)
+    return config_of(read_toml(file), file, overruling)
+
+
+def config_of(
+    content: Mapping[str, object], file: Path, overruling: Mapping[str, SettingValue] | None = None
+) -> AgentConfig:
+    """The same from what was read of the file before. Raises ConfigError."""
+    found = deepcopy(dict(content))
     for place, value in (overruling or {}).items():
         name, key = place.split(".")
         section = found.setdefault(name, {})

@@ -24,6 +24,7 @@ from edge_agent.remote import RemoteConfiguration
 from edge_agent.sensors import FolderWatch
 from edge_agent.sources import JoinedSensor, build_sensor
 from edge_agent.startup import InferenceFailed, Opened, build_device, give_back_startup_memory, open_bundle
+from edge_agent.status_file import StatusFile, live_status
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
 from headway.bundle import Variant, read_public_key, read_variant
@@ -68,6 +69,7 @@ class Daemon:
         self._remote = remote
         try:
             self._build(config, build_transport)
+            self._status = StatusFile(config.status_dir, config.device)
         except BaseException:
             os.close(self._lock)  # or this process could not start with another configuration
             raise
@@ -106,6 +108,7 @@ class Daemon:
             opened,
             self._sensor,
             connect=None if config.mqtt is None else connect,
+            input_waits=lambda: self._appeared,
             installer=self._installer,
             stop=self._stop,
             folder=self._slots.store_dir,
@@ -143,6 +146,7 @@ class Daemon:
                 raise
         self._loop.store.back_up()
         self._loop.store.current.close()
+        self._status.close()
         os.close(self._lock)
         log.info("stopped: %d labels learned", self._agent.learner.labels)
         if self._remote is not None:
@@ -169,6 +173,8 @@ class Daemon:
             taken = loop.turn()
             usable = self._standby is not None and self._standby.usable
             if usable or (self._reload is not None and self._reload.accepted(self._config)):
+                if not usable and self._remote is not None:
+                    self._remote.read_again()
                 self._restart = True
                 break
             now_s = self._clock.monotonic_s()
@@ -189,8 +195,10 @@ class Daemon:
             self._events.put(None)
 
     def _show(self, condition: DeviceCondition, notifier: SystemdNotifier) -> None:
-        """To systemd and to ``edge-agent status``."""
+        """To systemd, to ``edge-agent status``, and to those who may not look into the state folder."""
         notifier.status(condition.line)
+        if self._status.wanted:
+            self._status.write(live_status(self._config, self._agent, self._loop.store, condition, self._clock))
         write_condition(self._lock, condition.line, condition.encode(CONDITION_FILE_BYTES - CONDITION_BYTES))
 
     def _build_installer(self, config: AgentConfig, opened: Opened) -> Installer | None:

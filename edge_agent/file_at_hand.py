@@ -16,7 +16,7 @@ from edge_agent.pipeline import Features, Pipeline
 from edge_agent.sensors import Claimed
 from headway.arrays import Float32
 from headway.errors import DataError
-from headway.samples import Samples
+from headway.samples import Samples, is_labelled
 
 # rows that go through the backbone together; few, because of slow backbones and large windows
 UNIT_ROWS = 32
@@ -27,7 +27,7 @@ class FileAtHand:
 
     learning: it is learned, too; otherwise it is only answered. learned: rows that are learned. row: the next one to
     answer; smaller than `learned` only where a part of the answer was lost. predicted: what is answered so far, where
-    nothing is learned.
+    nothing is learned. labels: how many rows bring one.
     """
 
     def __init__(self, file: Claimed, samples: Samples, learning: bool, learned: int, row: int) -> None:
@@ -41,6 +41,7 @@ class FileAtHand:
         self._features_row = 0
         self._windows: Float32 | None = None
         self._brings_windows = samples.has_windows and len(samples) > 0
+        self.labels = 0 if samples.y is None else int(is_labelled(samples.y).sum())
 
     @property
     def finished(self) -> bool:

@@ -1,4 +1,6 @@
-"""Files that are learned: they are answered, committed and cleared away, several of them with the syncs of one.
+"""Files whose answers are known: they are answered, learned, committed and cleared away, several with the syncs of one.
+
+    answers, durably -> their labels are learned -> one commit -> the files go
 
 A sync is what a small file costs most. In a backlog one commit, one write of each folder and one fsync per answer serve
 a whole group; a file that comes alone is a group of its own. Power that fails before the commit has learned none of
@@ -11,72 +13,93 @@ from collections.abc import Callable
 
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import AnswerDraft
+from edge_agent.pace import Pace
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore
+from edge_agent.training import HELD_MAX, Training
 from headway.durable import Content
 from headway.errors import StoreError
 from headway.ports import Clock
 
-# a group is answered when it is so large, or so old
+# a group is answered when it is so large, or so old, or has HELD_MAX labels
 FILES_MAX = 32
 ROWS_MAX = 4096
 AGE_S_MAX = 0.1
 
 
 class FinishedFiles:
-    """The group at hand, in the order in which it was learned, and what the disk refused of those before it."""
+    """The group at hand, in the order in which it came, and what the disk refused of those before it."""
 
-    def __init__(self, clock: Clock, store: RetryingStore, agent: Agent, sensor: Sensor, draft: AnswerDraft) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        store: RetryingStore,
+        agent: Agent,
+        sensor: Sensor,
+        draft: AnswerDraft,
+        training: Training,
+        pace: Pace,
+    ) -> None:
         self._clock, self._store, self._agent, self._sensor, self._draft = clock, store, agent, sensor, draft
+        self._training, self._pace = training, pace
         self._files: list[Claimed] = []
         self._answers: list[tuple[Claimed, Content]] = []
-        self._rows = 0
+        self._rows = self._windows = 0
         self._since_s = 0.0
         self._unanswered: list[tuple[Claimed, Content]] = []
         self._unreleased: list[Claimed] = []
 
-    def add(self, file: Claimed, answer: Content | None, rows: int) -> None:
-        """A file that is learned to its end. rows: of its answer, which is in memory until the group is answered."""
+    def add(self, file: Claimed, answer: Content | None, rows: int, windows: int) -> None:
+        """A file that is taken in to its end. rows: of its answer, those in memory until the group is answered.
+
+        windows: all of them.
+        """
         self._agent.consumed(file.sequence)
         if not self._files:
             self._since_s = self._clock.monotonic_s()
         self._files.append(file)
         self._answers.extend([] if answer is None else [(file, answer)])
-        self._rows += rows
+        self._rows, self._windows = self._rows + rows, self._windows + windows
 
     @property
     def uncommitted(self) -> bool:
-        """Whether the store does not know yet what is learned."""
+        """Whether the store does not know yet what was taken in."""
         return bool(self._files)
 
-    @property
-    def due(self) -> bool:
-        """Whether no other file should join the group."""
-        age_s = self._clock.monotonic_s() - self._since_s
-        return bool(self._files) and (len(self._files) >= FILES_MAX or self._rows >= ROWS_MAX or age_s >= AGE_S_MAX)
+    def due(self, *, again: bool) -> bool:
+        """Whether no other file should join the group. again: files wait that the last run had taken, and may have
+        answered; then time closes no group, and their answers come from the same head once more."""
+        held, old = self._agent.labelling.held, self._clock.monotonic_s() - self._since_s >= AGE_S_MAX
+        full = len(self._files) >= FILES_MAX or self._rows >= ROWS_MAX or held >= HELD_MAX
+        return bool(self._files) and (full or (old and not again))
 
     def settle(self, keep: Callable[[], None] | None = None) -> None:
-        """Answer the group, commit, clear it away; each step only after the one before it.
+        """Answer the group, learn its labels, commit, clear it away; each step only after the one before it.
 
-        keep: is done before the commit, which then takes place in any case: a part of the next file is learned, too.
+        keep: is done before the commit, which then takes place in any case: a part of the next file is answered, too.
         """
         if not self._files and keep is None:
             return
-        files, answers = self._files, self._answers
-        self._files, self._answers, self._rows = [], [], 0
-        self._agent.event_log.record(self._clock.wall_s())
-        changes, now_s = self._agent.changes(), self._clock.monotonic_s()
+        files, answers, windows = self._files, self._answers, self._windows
+        self._files, self._answers, self._rows, self._windows = [], [], 0, 0
+        refused: StoreError | None = None
         try:
             if answers:
                 self._sensor.answer(answers)
+                self._pace.answered((file for file, _ in answers), windows)
             if keep is not None:
                 keep()
         except StoreError as error:
-            self._store.postpone(changes)
-            self._store.failed(error, now_s)
+            refused = error
             self._unanswered.extend(answers)
-        else:
+        self._training.learn_held()
+        self._agent.event_log.record(self._clock.wall_s())
+        changes, now_s = self._agent.changes(), self._clock.monotonic_s()
+        if refused is None:
             self._store.commit(changes, now_s)
+        else:
+            self._store.postpone(changes)
+            self._store.failed(refused, now_s)
         self._unreleased.extend(files)
         self.release()
 

@@ -1,12 +1,13 @@
 """Takes in the sensor's files: answers each, learns from it, commits and clears it away; also while the disk refuses.
 
-    good      read -> predict, learn -> answer -> commit (the moment it counts) -> clear the file away
+    good      read -> predict -> answer -> learn -> commit (the moment it counts) -> clear the file away
     degraded  read -> predict -> answer; the file stays claimed, and is learned once the disk is back
 
 A poll ends when its time is over, between two files or inside one: a large file is committed slice by slice, each with
 the number of rows that are learned now, and its answer is given when it is whole.
 
-Small files are answered and committed in groups (finished_files.py), so that a backlog costs few syncs.
+Small files are answered, learned and committed in groups (finished_files.py), so that a backlog costs few syncs and no
+answer waits for learning. Files with many labels are streams: each row is answered by what the rows before it taught.
 
 A file whose commit was refused is learned in memory already; it is cleared away when the commit goes through. Power
 that fails in between loses nothing: the next start finds the file claimed and not committed.
@@ -28,10 +29,11 @@ from edge_agent.file_at_hand import FileAtHand
 from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
 from edge_agent.labels import log_labels
+from edge_agent.pace import Pace
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, Sensor
 from edge_agent.store import RetryingStore, Store
-from edge_agent.training import Training
+from edge_agent.training import HELD_MAX, LATE_S_MAX, Training
 from headway.class_changes import ClassChanges
 from headway.errors import DataError, StoreError
 from headway.ports import Clock
@@ -83,7 +85,8 @@ class Intake:
         self._recovered = False
         self._claims: Iterator[Claimed] | None = None
         self._at_hand: FileAtHand | None = None
-        self._finished = FinishedFiles(clock, store, agent, sensor, draft)
+        self.pace = Pace(clock, agent.learner.labels)
+        self._finished = FinishedFiles(clock, store, agent, sensor, draft, training, self.pace)
         self.busy = False
 
     def poll(self, stopping: Callable[[], bool]) -> int:
@@ -108,7 +111,7 @@ class Intake:
                     self._go_on(self._at_hand, until)
                 if until():
                     break
-                if self._finished.due:
+                if self._finished.due(again=bool(self._queue)):
                     self._finished.settle()
             self._finished.settle()
             if taken:
@@ -125,6 +128,10 @@ class Intake:
         if not self.busy:
             self._claims = None
         return taken
+
+    def close(self) -> None:
+        """The process ends, or starts again."""
+        self._attempts.close()
 
     @property
     def _now_s(self) -> float:
@@ -215,7 +222,8 @@ class Intake:
                 log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
             answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
-            self._finished.add(file, answer, 0 if part is None else len(part))
+            windows = len(work.samples) if work.brings_windows else 0
+            self._finished.add(file, answer, 0 if part is None else len(part), windows)
             if work.in_parts:
                 self._finished.settle()
         else:
@@ -226,15 +234,21 @@ class Intake:
         agent, start = self._agent, work.row
         if work.learning:
             work.prepare(self._pipeline)
+            if work.labels > HELD_MAX:
+                self._finished.settle()  # or its answers would wait until these labels are learned
             if not start:
                 for name in work.samples.names:
                     agent.add_class(name)
-            self._training.grant()
+            self._training.grant(hold=work.labels <= HELD_MAX)
+        late_s = self._now_s + LATE_S_MAX
         while not work.finished:
+            if work.brings_labels and self._now_s >= late_s:
+                self._agent.labelling.allow(0)  # windows wait behind this file
             part = work.answer_some(agent, self._pipeline, until, self._clock.wall_s())
             if work.learning:
                 agent.consumed_rows(work.file.sequence, work.learned)
             if part is not None:
+                self.pace.took(len(part))
                 answers.append(part)
             if until() or work.row - start >= SLICE_ROWS_MAX:
                 return

@@ -40,7 +40,9 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     watch.set_defaults(run=_watch)
 
     try_out = commands.add_parser("try", help="show a bundle's answers on live windows, before anything is installed")
-    try_out.add_argument("model", type=Path, help="the bundle that edge-convert made (.hwb)")
+    try_out.add_argument("model", type=Path, help="a bundle (.hwb), or a model that edge-convert takes, with --data")
+    data = "training data of a model, which is converted first where edge-convert is installed"
+    try_out.add_argument("--data", type=Path, metavar="FILE", help=data)
     sensor = "command that prints rows, - for stdin, or a file of windows (.npz)"
     try_out.add_argument("--sensor", required=True, metavar="COMMAND", help=sensor)
     try_out.add_argument("--format", default="csv", help="csv, json, int16 or float32 (csv)")
@@ -96,6 +98,7 @@ def _try(options: argparse.Namespace) -> int:
 
     channels = tuple(name for name in options.channels.split(",") if name)
     settings = settings_of(options.sensor, format=options.format, channels=channels, time=options.time)
-    for line in trial_lines(options.model, options.sensor, settings, SystemClock(), max(1, options.count)):
+    count, data = max(1, options.count), options.data
+    for line in trial_lines(options.model, options.sensor, settings, SystemClock(), count, data):
         print(printable_lines(line), flush=True)
     return 0

@@ -120,8 +120,7 @@ class DeviceLoop:
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics, installer)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
-        self._connected, self._notes = False, notes
-        self.next_poll_s = 0.0
+        self._connected, self._notes, self.next_poll_s = False, notes, 0.0
         self.transport = None if connect is None else connect(self.last_will)
 
     @property
@@ -156,7 +155,7 @@ class DeviceLoop:
     @property
     def condition_in_full(self) -> DeviceCondition:
         """The same line, and everything that holds, and since when."""
-        return self._announcer.condition(self.condition)
+        return self._announcer.condition(self.condition, self._intake.pace.figures(self._agent.learner.labels))
 
     @property
     def last_will(self) -> Outgoing:
@@ -173,14 +172,14 @@ class DeviceLoop:
     def turn(self) -> int | None:
         """One turn: take in what waits when it is time to look, then send what is due. It takes about a second at most.
 
-        Returns how many files, or parts of one, were taken in; None when it was not yet time; `next_poll_s` tells when
-        it is.
+        Returns how many files, or parts of one, were taken in; None before it is time, which is at `next_poll_s`.
         """
         taken, now_s = None, self._clock.monotonic_s()
         if now_s >= self.next_poll_s:
             taken = self._intake.poll(lambda: self.stopping)
-            self._training.step()
-            self.next_poll_s = now_s if self._intake.busy else now_s + self._config.sensor.poll_interval_s
+            self._training.step(yields=not self._intake.busy)
+            busy = self._intake.busy or self._training.busy
+            self.next_poll_s = now_s if busy else now_s + self._config.sensor.poll_interval_s
             self._publish_decisions()
             self._publish_condition()
         self._answering.turn()
@@ -224,6 +223,7 @@ class DeviceLoop:
     def stop(self) -> None:
         """Publish that the device goes offline, and commit. The store stays open."""
         self._sync()
+        self._intake.close()
         self._answering.close()
         if self.transport is not None:
             self._publish(Kind.REPORTED, self._reported().encode())
@@ -234,8 +234,8 @@ class DeviceLoop:
             raise self._store.error
 
     def settled(self) -> bool:
-        """Whether no file may still be written, and the aggregator has acknowledged everything."""
-        if self._sensor.unsettled:
+        """Whether no file may still be written, nothing is left to learn, and the aggregator has everything."""
+        if self._sensor.unsettled or not self._training.idle:
             return False
         if self.transport is None:
             return True

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from headway.errors import ConfigError
 
+# for what is said once
+SEND_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class SystemdNotifier:
@@ -43,26 +46,29 @@ class SystemdNotifier:
         self._send("READY=1", f"STATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
-        """The one line that ``systemctl status`` shows."""
-        self._send(f"STATUS={_one_line(text)}")
+        """The one line that ``systemctl status`` shows. Dropped where nobody reads: work must not wait for it."""
+        self._send(f"STATUS={_one_line(text)}", wait_s=0.0)
 
     def progress(self) -> None:
-        """Feed the watchdog. Call it from the loop that does the work, never from a thread of its own."""
+        """Feed the watchdog. Call it from the loop that does the work, never from a thread of its own. Not awaited."""
         if self.watchdog_s:
-            self._send("WATCHDOG=1")
+            self._send("WATCHDOG=1", wait_s=0.0)
 
     def stopping(self, status: str = "") -> None:
         """Shutting down on purpose."""
         self._send("STOPPING=1", f"STATUS={_one_line(status)}")
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str, wait_s: float = SEND_S) -> None:
         if not self.address:
             return
         target = "\0" + self.address[1:] if self.address[0] == "@" else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+                connection.settimeout(wait_s)
                 connection.connect(target)
-                connection.sendall("\n".join(lines).encode())
+                connection.send("\n".join(lines).encode())
+        except (BlockingIOError, TimeoutError):
+            return  # its queue is full: whoever reads it hangs, and need not take us with it
         except OSError as error:
             raise ConfigError(f"NOTIFY_SOCKET {self.address!r}: {error.strerror or error}") from error
 

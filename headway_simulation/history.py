@@ -87,7 +87,8 @@ class History:
 
     log: every label that came, in order. step_changes: places in the log of those that were learned, corrections to
     another class among them. applied: the files they came from; updates: gradient updates that were queued.
-    course: files consumed, fleet heads and priors (messages) taken up, in that order, to do it all over again.
+    course: files consumed, those together that were answered before any of them was learned, fleet heads and priors
+    (messages) taken up, in that order, to do it all over again.
     covered: steps that are in updates, or will be in none.
     excused, excused_steps: labels before this place in the log may be missing in the fleet, because the device was
     removed on request; told: what the device said about others, and left_out: how many. rows: of the file after
@@ -119,7 +120,7 @@ class History:
     applied: dict[str, SensorFile] = field(default_factory=dict)
     dropped: dict[str, SensorFile] = field(default_factory=dict)
     claims: dict[int, SensorFile] = field(default_factory=dict)
-    course: list[SensorFile | Received | Turn] = field(default_factory=list)
+    course: list[tuple[SensorFile, ...] | Received | Turn] = field(default_factory=list)
     commands: dict[str, str] = field(default_factory=dict)
     _tables_at: dict[tuple[int, int], Statistics] = field(default_factory=dict)
     _windows: OrderedDict[str, tuple[Window, Int8, int]] = field(default_factory=OrderedDict)
@@ -168,18 +169,20 @@ class History:
         self.runs(state.run_id)
         if state.consumed < self.consumed or state.counter < self.counter or state.boot < self.boot:
             raise Violation(f"{state} was committed after counter {self.counter}, file {self.consumed}")
+        group: list[SensorFile] = []
         for sequence in range(self.consumed + 1, state.consumed + 1):
             file = self.claims[sequence]
             if file.name in self.applied:
                 raise Violation(f"file {file.name} was learned twice")
             self.applied[file.name] = file
-            self._apply_rows(file, None)
+            group.append(self._apply_rows(file, None))
             self.rows = 0
         if state.begun_rows > self.rows:
-            self._apply_rows(self.claims[state.begun], state.begun_rows)
+            group.append(self._apply_rows(self.claims[state.begun], state.begun_rows))
             self.rows = state.begun_rows
         elif state.begun_rows < self.rows:
             raise Violation(f"{state} was committed after row {self.rows}")
+        self.course.extend([tuple(group)] if group else [])
         self.consumed, self.counter, self.boot = state.consumed, state.counter, state.boot
         self.places.setdefault(state.position, len(self.log))
         if self._tables_at.setdefault((state.epoch, state.counter), self.total) != self.total:
@@ -201,7 +204,7 @@ class History:
         """A command gave a window a label: as a file with nothing but that label would."""
         labels = Samples(None, np.array([label], np.int64), (window_id,))
         file = SensorFile(f"command-{command_id}.npz", labels, np.zeros((0, self.zeros.size), np.int8))
-        self.course.append(file)
+        self.course.append((file,))
         self._apply(file)
 
     def queued(self, epoch: int, sequence: int, samples: int, delta: bytes) -> None:
@@ -271,11 +274,11 @@ class History:
         labels = np.array([one.label for one in labelled], np.int64)
         return Statistics.of(codes, labels, self.zeros.classes, self.zeros.space)
 
-    def _apply_rows(self, file: SensorFile, stop: int | None) -> None:
+    def _apply_rows(self, file: SensorFile, stop: int | None) -> SensorFile:
         """The file's rows after those that are learned, up to there."""
         part = file.part(self.rows, stop)
-        self.course.append(part)
         self._apply(part)
+        return part
 
     def _apply(self, file: SensorFile) -> None:
         samples = file.samples

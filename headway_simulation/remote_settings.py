@@ -45,6 +45,9 @@ class SimulatedRemote(RemoteConfiguration):
     def _configuration(self, values: Mapping[str, SettingValue]) -> AgentConfig:
         return configured(self._mine, values)
 
+    def _read_file(self) -> Mapping[str, object]:
+        return {}  # its settings are made as an object
+
     def _load(self) -> Kept:
         return self._on_disk.read()
 

@@ -26,7 +26,6 @@ from headway_simulation.history import Turn, Violation
 from headway_simulation.invariants import Invariants, same
 from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
-from headway_simulation.sensor_file import SensorFile
 from headway_simulation.server import SimulatedServer
 
 
@@ -151,8 +150,9 @@ def _repeat(device: SimulatedDevice) -> None:
             loop = start()
         elif step is Turn.DROPPED:
             loop.agent.learner.trainer.take_update(early=True)
-        elif isinstance(step, SensorFile):
-            spool.drop(step)
+        elif isinstance(step, tuple):
+            for file in step:
+                spool.drop(file)
             loop.turn()
         elif isinstance(step, Received):
             loop.handle(step)

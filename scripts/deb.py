@@ -11,6 +11,7 @@ them.
 from __future__ import annotations
 
 import argparse
+import gzip
 import re
 import shutil
 import subprocess
@@ -185,8 +186,9 @@ def _sources(root: Path) -> Iterator[Path]:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         yield root / name
     for package in ("headway", "edge_agent", "aggregator", "headway_client", "converter", "headway_simulation"):
-        # rglob does not follow the link to the units
-        for path in (*(root / package).rglob("*"), *(root / package / "systemd").glob("*")):
+        # rglob does not follow the links to the units and the manual page
+        linked = (path for name in ("systemd", "man") for path in (root / package / name).glob("*"))
+        for path in (*(root / package).rglob("*"), *linked):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
 
@@ -204,7 +206,8 @@ def _write_system_files(program: Program, tree: Path, source: Source) -> None:
         folder.mkdir(parents=True)
         text = (source.root / "systemd" / f"headway.{kind}").read_text()
         if program.name == "headway-server":
-            text = "".join(line for line in text.splitlines(keepends=True) if "/var/spool" not in line)
+            devices = ("/var/spool", "/run/headway")
+            text = "".join(line for line in text.splitlines(keepends=True) if not any(map(line.__contains__, devices)))
         (folder / f"{program.name}.conf").write_text(text)
     (tree / "etc" / "headway").mkdir(parents=True)
     # postinst copies it to /etc/headway: a file that `init` writes must not be dpkg's own, which would ask at upgrades
@@ -214,6 +217,11 @@ def _write_system_files(program: Program, tree: Path, source: Source) -> None:
     (shared / program.example).chmod(0o644)
     (tree / "usr" / "bin").mkdir(parents=True)
     (tree / "usr" / "bin" / program.command).symlink_to(f"{program.prefix}/bin/{program.command}")
+    manual = source.root / "docs" / "man" / f"{program.command}.1"
+    if manual.exists():
+        pages = tree / "usr" / "share" / "man" / "man1"
+        pages.mkdir(parents=True)
+        (pages / f"{manual.name}.gz").write_bytes(gzip.compress(manual.read_bytes(), 9, mtime=0))
     documents = tree / "usr" / "share" / "doc" / program.name
     documents.mkdir(parents=True)
     shutil.copy(ROOT / "LICENSE", documents / "copyright")

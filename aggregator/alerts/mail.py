@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 from aggregator.alerts.channels import AlertMessage, read_secret
 from aggregator.alerts.settings import EmailSettings
-from aggregator.deadlines import ended_after
+from headway.deadlines import ended_after
 from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
 from headway.printable import printable

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from aggregator.alerts.channels import AlertMessage, read_secret
 from aggregator.alerts.settings import WebhookSettings
-from aggregator.deadlines import ended_after
+from headway.deadlines import ended_after
 from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
 from headway.printable import printable

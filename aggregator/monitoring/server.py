@@ -9,8 +9,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from aggregator.deadlines import ended_after
 from headway.bounded_http import BoundedHTTPServer
+from headway.deadlines import ended_after
 from headway.errors import ConfigError
 
 CONNECTIONS_MAX = 8

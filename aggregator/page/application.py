@@ -27,7 +27,8 @@ from aggregator.page.visitors import Visitors
 
 # what the page shows; the order is no matter, the header has its own (rendering.NAVIGATION)
 PLACES: tuple[Callable[[FastAPI, Frame], None], ...] = (
-    entry_routes, live_routes, fleet_routes, device_routes, inbox_routes, heads_routes, rollouts_routes, settings_routes,
+    entry_routes, live_routes,
+    fleet_routes, device_routes, inbox_routes, heads_routes, rollouts_routes, settings_routes,
 )  # fmt: skip
 
 

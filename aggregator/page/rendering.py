@@ -42,7 +42,6 @@ SAID: dict[str, str] = {
     "noted": "The note is kept.",
     "tagged": "The tags are kept.",
     "saved": "Saved.",
-    "acknowledged": "Acknowledged.",
     "approved": "Approved. The rollout goes on within a moment.",
     "wanted": "Wanted from now on. The device takes the setting when it is connected, or says why not.",
     "removing": "The service takes out what the device contributed, and forgets the device within a minute.",

@@ -3,7 +3,7 @@
 A browser on the device can be made to send requests by any page it shows; so a request needs the token, a Host that
 names loopback, and no Origin of elsewhere.
 
-    GET /answers?after=SEQUENCE.ROW   the newest answers, or those after one
+    GET /answers?after=SEQUENCE.ROW   the newest answers, or those after one, up to 1 MiB at a time
     POST /labels                      one label or several, as on the topic of labels
 """
 
@@ -15,30 +15,35 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edge_agent.answers.ports import Given
 from headway.bounded_http import BoundedHTTPServer
+from headway.deadlines import ended_after
 from headway.errors import ConfigError, DataError, HeadwayError
 from headway.fields import canonical_json
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 CONNECTIONS_MAX = 16
-# of one connection that says nothing
-IDLE_S = 10.0
-BODY_BYTES_MAX = 128 << 10
+# of one connection that says nothing; and of any, however slowly it says something
+IDLE_S, CONNECTION_S = 10.0, 30.0
+BODY_BYTES_MAX, REPLY_BYTES_MAX = 128 << 10, 1 << 20
 TOKEN_CHARACTERS_MIN = 16
 
 
 class HttpAnswers:
     """An `AnswerSink`. token: what requests must know; kept: answers that can be asked for; label: as for `UnixSocket`.
 
-    port: 0 for any that is free. Raises ConfigError for a token that is too short, and when the port cannot be had.
+    port: 0 for any that is free; connection_s: after which a connection is ended, whatever it does. Raises ConfigError
+    for a token that is too short, and when the port cannot be had.
     """
 
-    def __init__(self, port: int, token: str, kept: int, label: Callable[[bytes], str]) -> None:
+    def __init__(
+        self, port: int, token: str, kept: int, label: Callable[[bytes], str], connection_s: float = CONNECTION_S
+    ) -> None:
         if len(token) < TOKEN_CHARACTERS_MIN:
             raise ConfigError(
                 f"the token in http_token_file has {len(token)} characters; give at least {TOKEN_CHARACTERS_MIN}, "
@@ -47,7 +52,7 @@ class HttpAnswers:
         self.dropped, self.problem = 0, ""
         self._kept: deque[Given] = deque(maxlen=kept)
         self._lock = threading.Lock()
-        self.token, self.label = token.encode(), label
+        self.token, self.label, self.connection_s = token.encode(), label, connection_s
         try:
             self._server = BoundedHTTPServer((LOOPBACK, port), _handler(self), CONNECTIONS_MAX)
         except OSError as error:
@@ -73,10 +78,13 @@ class HttpAnswers:
         self._server.server_close()
 
     def newest(self, after: tuple[int, int]) -> bytes:
-        """Those after a place that are kept, oldest first, as a JSON object."""
+        """Those after a place that are kept, oldest first, as a JSON object; more: whether others follow these."""
         with self._lock:
-            found = [given.payload for given in self._kept if given.place > after]
-        return b'{"answers":[' + b",".join(found) + b"]}"
+            waiting = [given.payload for given in self._kept if given.place > after]
+        sizes = accumulate(len(payload) + 1 for payload in waiting)
+        found = waiting[: max(1, sum(size <= REPLY_BYTES_MAX for size in sizes))]
+        more = b"true" if len(found) < len(waiting) else b"false"
+        return b'{"answers":[' + b",".join(found) + b'],"more":' + more + b"}"
 
 
 def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
@@ -86,6 +94,10 @@ def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "headway", ""
         timeout = IDLE_S
+
+        def handle(self) -> None:
+            with ended_after(self.connection, sink.connection_s):
+                super().handle()
 
         def do_GET(self) -> None:
             self._guarded(self._answers, "/answers")

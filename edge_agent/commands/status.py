@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from edge_agent.commands.explain import doubts_in_words
-from edge_agent.condition import CONDITION_BYTES, DISK, LEARNING, LINK, DeviceCondition, moment
+from edge_agent.condition import CONDITION_BYTES, DeviceCondition, moment
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import WAITING, RememberedWindows, doubted
 from edge_agent.learner import HeadLearner
 from edge_agent.remote import read_kept
 from edge_agent.startup import restore_learner
+from edge_agent.status_file import device_status, read_status_file
 from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, EARLY, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
 from headway.errors import StoreError
@@ -21,19 +23,25 @@ from headway.fields import Fields, parse_json
 from headway.ports import Clock, SystemClock
 
 LOCK = "agent.lock"
+# a SHA-256; its beginning is enough for people
+DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, object]:
     """State of the last commit, and how the running agent is. clock: the system's by default.
 
-    Raises StoreError when the agent has never run here.
+    Who may not look into its folder gets what a running agent tells in `storage.status_dir`. Raises StoreError when the
+    agent has never run here, or that tells nothing.
     """
     try:
         slots = Slots(config.state_dir, config.bundle)
         path = slots.store_dir / DATABASE
         missing = not path.exists()
     except PermissionError as error:
-        advice = "run this with sudo, or as a member of the group that may read the folder"
+        told = read_status_file(config.status_dir, config.device)
+        if told is not None:
+            return told
+        advice = f"run this with sudo; members of group headway see a running agent's status in {config.status_dir}"
         raise StoreError(f"you may not look into {config.state_dir}: {error.strerror}; {advice}") from error
     if missing:
         raise _nothing(path, "does not exist", "the agent has not run with this configuration yet")
@@ -50,31 +58,11 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
     windows.restore(store.windows() if learner.doubts else [])
     store.close()
     condition = _condition(config) if is_running(config) else None
-    return {
-        "device": config.device,
-        "fleet": config.fleet,
-        "running": condition is not None,
-        **_shown(condition, clock or SystemClock()),
-        "bundle": {"name": variant.name, "version": variant.version, "sha256": variant.sha256},
-        "task": str(learner.task),
-        "learner": learner.kind,
-        "classes": ", ".join(name for name in learner.classes if name not in learner.removed),
-        "serving": learner.serving,
-        "labels": learner.labels,
-        "fleet_head_version": learner.fleet_version,
-        # labels of other devices that this one started from
-        "prior_labels": learner.prior_samples,
-        "served": learner.served_sums.summary(),
-        "frozen": learner.frozen_sums.summary(),
-        "recent": learner.recent_sums.summary(),
+    known = device_status(config, learner, sync, condition, clock or SystemClock())
+    return known | {
         "doubted_labels": doubts_in_words(doubted(learner.doubts, learner.classes, windows)),
-        "refused_steps": learner.refused_steps,
-        "sync": {"epoch": sync.epoch, "counter": sync.counter, "acked": sync.acked, "boot": sync.boot},
         "waiting_labels": sum(name.startswith(WAITING) for name in saved),
         "early_labels": sum(name.startswith(EARLY) for name in saved),
-        "files_consumed": sync.consumed,
-        # labels that this epoch leaves out, because older ones may have counted them (docs/protocol.md, 5.6)
-        "labels_of_older_epochs": sync.before,
         "databases_set_aside": sorted(path.name for path in slots.store_dir.glob(f"{DATABASE}.damaged-*")),
         "last_recovery": _recovery(saved.get(RECOVERY)),
         "outbox": {"rows": rows, "bytes": size},
@@ -111,7 +99,7 @@ def _short(value: object) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.3f}"
     text = str(value)
-    return text[:16] if len(text) == 64 else text
+    return text[:16] if DIGEST.fullmatch(text) else text
 
 
 def _condition(config: AgentConfig) -> DeviceCondition:
@@ -120,37 +108,6 @@ def _condition(config: AgentConfig) -> DeviceCondition:
     line = payload[:CONDITION_BYTES].decode("utf-8", errors="replace").strip()
     full = payload[CONDITION_BYTES:].strip()
     return DeviceCondition.decode(line, full) if full else DeviceCondition(line, {})
-
-
-def _shown(condition: DeviceCondition | None, clock: Clock) -> dict[str, object]:
-    if condition is None:
-        return {"condition": "stopped", LINK: None, DISK: None, LEARNING: None, "problems": [], "rejected": None}
-
-    def when(then_s: float) -> str:
-        return moment(then_s, clock.monotonic_s(), clock.wall_s())
-
-    standings = {
-        name: {"state": held.state, "since": when(held.since_s), "detail": held.detail}
-        for name, held in condition.standings.items()
-    }
-    refusals = condition.refusals
-    last = {"last": when(refusals.last_s), "reason": refusals.reason} if refusals.count else {}
-    return {
-        "condition": condition.line,
-        **{name: standings.get(name) for name in (LINK, DISK, LEARNING)},
-        "problems": [
-            {
-                "kind": each.kind,
-                "since": when(each.since_s),
-                "last": when(each.last_s),
-                "count": each.count,
-                "text": each.text,
-            }
-            for each in condition.problems
-        ],
-        # since the agent started
-        "rejected": {"files": refusals.count, **last},
-    }
 
 
 def _configuration(config: AgentConfig) -> dict[str, object] | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
@@ -18,7 +23,7 @@ from edge_agent.source_settings import SourceSettings
 from edge_agent.sources import source_factory
 from headway.arrays import Float32
 from headway.bundle import Variant, read_variant
-from headway.errors import ConfigError, DataError
+from headway.errors import ConfigError, DataError, ModelError
 from headway.maths import Task
 from headway.ports import Clock
 from headway.samples import read_samples
@@ -26,17 +31,22 @@ from headway.windower import Windower, shaped
 
 STDIN = "-"
 BAR_CHARACTERS = 20
+# what is converted first; a folder may be a SavedModel
+MODELS = (".keras", ".h5", ".onnx")
 
 
-def trial_lines(model: Path, sensor: str, settings: SourceSettings, clock: Clock, count: int) -> Iterator[str]:
+def trial_lines(
+    model: Path, sensor: str, settings: SourceSettings, clock: Clock, count: int, data: Path | None = None
+) -> Iterator[str]:
     """A line for the model, then one for each of at most `count` windows, as they come.
 
     sensor: a command that prints rows, ``-`` for stdin, or a spool file (.npz). settings: how its rows are read; kind
-    and command follow from `sensor`. Raises ConfigError, BundleError, RuntimeUnavailableError, DataError.
+    and command follow from `sensor`. data: the training data of a model that is no bundle yet, for the converter.
+    Raises ConfigError, BundleError, RuntimeUnavailableError, DataError, ModelError.
     """
-    if model.suffix in (".keras", ".h5"):
-        raise ConfigError(f"{model} is a model, no bundle; make one with edge-convert {model} --data TRAINING.npz")
-    variant = read_variant(model)
+    with tempfile.TemporaryDirectory(prefix="edge-agent-try-") as name:
+        bundle = _converted(model, data, Path(name)) if model.suffix in MODELS or model.is_dir() else model
+        variant = read_variant(bundle)
     pipeline = Pipeline(variant, open_runtime(variant))
     yield f"{variant.name} {variant.version} on {pipeline.runtime_name}; classes: {', '.join(variant.classes)}"
     learner, given = HeadLearner(variant, LearnerSettings()), 0
@@ -50,6 +60,28 @@ def trial_lines(model: Path, sensor: str, settings: SourceSettings, clock: Clock
         raise DataError(f"{sensor!r} gave no window; is it the sensor, and does --format say how it writes?")
     if given < count:
         yield f"{sensor} has ended"
+
+
+def _converted(model: Path, data: Path | None, folder: Path) -> Path:
+    """A bundle of the model, made by the converter, which is a program of its own. Raises ConfigError, ModelError."""
+    if not model.exists():
+        raise ConfigError(f"{model} does not exist; give a bundle (.hwb) or a model ({', '.join(MODELS)})")
+    if data is None:
+        raise ConfigError(f"{model} is a model, no bundle; give --data TRAINING.npz, and it is converted first")
+    beside = Path(sys.executable).parent
+    converter = shutil.which("edge-convert", path=f"{beside}:{os.environ.get('PATH', os.defpath)}")
+    if converter is None:
+        raise ConfigError(
+            f"{model} is a model, no bundle, and edge-convert is not installed here; pip install 'headway[converter]', "
+            f"or run edge-convert {model} --data {data} on another machine and try its bundle"
+        )
+    bundle = folder / "model.hwb"
+    words = [converter, str(model), "--data", str(data), "--out", str(bundle)]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode or not bundle.exists():
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise ModelError(f"edge-convert cannot convert {model}: {said[-1] if said else 'it said nothing'}")
+    return bundle
 
 
 def _windows(variant: Variant, sensor: str, settings: SourceSettings, clock: Clock) -> Generator[Float32, None, None]:

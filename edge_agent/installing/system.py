@@ -40,8 +40,8 @@ PLACES = {
     "headway.tmpfiles": Path("/etc/tmpfiles.d/headway-agent.conf"),
 }
 CONFIG = Path("/etc/headway/agent.toml")
-COMMAND = Path("/usr/local/bin/edge-agent")
-STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway")
+COMMAND, MANUAL = Path("/usr/local/bin/edge-agent"), Path("/usr/local/share/man/man1/edge-agent.1")
+STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway", "/run/headway")
 # a server on the same machine keeps its configuration here, and its group
 SERVERS_CONFIG = Path("/etc/headway/aggregator.toml")
 # in the state folder while this device is announced to Home Assistant (edge_agent/home_assistant/announced.py)
@@ -92,6 +92,8 @@ def install_steps(machine: Machine, further: tuple[str, ...] = ()) -> list[Step]
         steps.append(Step(f"write {place}", partial(_write, machine.at(place), _data(name))))
     if not machine.at(CONFIG).exists():
         steps.append(Step(f"write {CONFIG}", partial(_write, machine.at(CONFIG), _data("agent.toml"))))
+    manual = (files("edge_agent") / "man" / MANUAL.name).read_text(encoding="utf-8")
+    steps.append(Step(f"write {MANUAL}", partial(_write, machine.at(MANUAL), manual)))
     steps.append(Step(f"link {COMMAND}", partial(_link, machine.at(COMMAND), PREFIX / "bin" / "edge-agent")))
     root = f"--root={machine.root}"
     steps.append(_command("systemd-sysusers", root, *_words(machine, "headway.sysusers")))
@@ -110,7 +112,7 @@ def uninstall_steps(machine: Machine, *, purge: bool) -> list[Step]:
         steps.append(_command("systemctl", "disable", "--now", *STARTED))
     if any(machine.at(f"{folder}/{ANNOUNCED}").exists() for folder in STATE) and machine.root == Path("/"):
         steps.append(Step("take this device out of Home Assistant", _leave_home_assistant))
-    gone = [*(PLACES[unit] for unit in UNITS), COMMAND, PREFIX]
+    gone = [*(PLACES[unit] for unit in UNITS), COMMAND, MANUAL, PREFIX]
     if purge:
         gone += [Path(path) for path in STATE]
         gone += [PLACES["headway.sysusers"], PLACES["headway.tmpfiles"]]

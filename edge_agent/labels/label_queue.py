@@ -95,8 +95,8 @@ class LabelQueue:
 
         A copy of the learner's detector sees every label when it comes; afterwards it is where the learner's own is.
         """
-        if self._ahead is None or len(self) == 1:
-            self._ahead, self._foreseen = learner.drift.copy(), 0
+        if self._ahead is None or not self._foreseen:
+            self._ahead = learner.drift.copy()
         alarm = False
         for place, waiting in enumerate(islice(self._labels.values(), self._foreseen, None), self._foreseen):
             error = learner.error_of(waiting.window.served, waiting.window.label)

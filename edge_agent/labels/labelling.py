@@ -1,9 +1,11 @@
 """Turns labels into operations on the learner: with the window or later, in any order, twice, corrected, in turn.
 
-    label -> known already? -> learned now, or it waits for its turn (edge_agent/training.py decides how many go)
+    label -> known already? -> learned now, or held until answers are out, or it waits for its turn
+             (edge_agent/training.py decides how many go)
 
 Every method gives the operations that follow, one by one: each must be applied to the learner before the next is asked
-for. The order of learning is the order in which labels came, whoever waits.
+for. The order of learning is the order in which labels came, whoever waits. Labels that are held are learned before
+anything else touches them, so that nothing but the moment of learning differs.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Labelling:
     """Beside one learner. rows_max, bytes_max: labels that may wait, in number and encoded size; early_max: labels that
     may wait for their windows; asking: how people are asked for labels.
 
-    drift_ahead: labels that wait will raise a drift alarm, see `take_drift_ahead`.
+    drift_ahead: labels that wait will raise a drift alarm, see `take_drift_ahead`. held: the oldest so many of those in
+    the queue may be learned as soon as what was predicted before them is answered.
     """
 
     def __init__(
@@ -55,19 +58,31 @@ class Labelling:
     ) -> None:
         self._learner, self._windows = learner, windows
         self._rows_max, self._bytes_max = rows_max, bytes_max
-        self._allowance = UNBOUNDED
+        self._allowance, self._hold = UNBOUNDED, False
         self.queue, self.early = LabelQueue(), EarlyLabels(early_max)
         self.wanted = WantedLabels(learner, windows, asking or LabelsWantedSettings())
         self.drift_ahead = False
+        self.held = 0
 
     @property
     def persisted(self) -> tuple[Persisted, ...]:
         """What the store must keep of it, beside the windows."""
         return self.queue, self.early, self.wanted
 
-    def allow(self, labels_max: int) -> None:
-        """From now on so many labels may be learned when they come; the others wait."""
-        self._allowance = labels_max
+    def allow(self, labels_max: int, *, hold: bool = False) -> None:
+        """From now on so many labels may be learned when they come; the others wait.
+
+        hold: those are not learned at once, but by `learn_held`.
+        """
+        self._allowance, self._hold = labels_max, hold
+
+    def learn_held(self) -> Iterator[Operation]:
+        """Every label that is held, the oldest first."""
+        yield from self.learn_waiting(self.held)
+
+    def stop_holding(self) -> None:
+        """From now on labels are learned when they come; those still held wait for their turn like others."""
+        self.held, self._hold = 0, False
 
     def take_drift_ahead(self) -> bool:
         """Whether labels that wait will raise a drift alarm; given once."""
@@ -106,13 +121,17 @@ class Labelling:
 
     def _take_late(self, window_id: str, label: Label, counts: LabelCounts) -> Iterator[Operation]:
         known = self._windows.get(window_id)
+        if self.held and known is not None and not no_label(known.label):
+            yield from self._learn_waiting(self.held)
+            known = self._windows.get(window_id)
         if known is None:
             self._take_early(window_id, label, counts)
         elif same_label(known.label, label) or (no_label(known.label) and no_label(label)):
             counts.add(repeated=1)
         elif no_label(known.label):
             yield from self._withdraw_pseudo_label(window_id, known)
-            counts.add(learned=not self._must_wait, waiting=self._must_wait)
+            waits = self._must_wait and not self._holds
+            counts.add(learned=not waits, waiting=waits)
             yield from self._learn_or_queue(window_id, known.features, label, known.served, remembered=True)
         elif known.number < NOT_LEARNED:
             self._correct_waiting(window_id, marked(known.number), label)
@@ -146,6 +165,7 @@ class Labelling:
         learned = 0
         while learned < count and len(self.queue):
             number, waiting = self.queue.take()
+            self.held = max(0, self.held - 1)
             window = waiting.window
             operation = LearnLabel(self._learner.trainer.labels, window.features, window.label, window.served)
             yield operation
@@ -156,7 +176,12 @@ class Labelling:
 
     @property
     def _must_wait(self) -> bool:
-        return self._allowance <= 0 or len(self.queue) > 0
+        return self._allowance <= 0 or len(self.queue) > 0 or self._hold
+
+    @property
+    def _holds(self) -> bool:
+        """Whether a label that must wait does so only until answers are out."""
+        return self._hold and self._allowance > 0 and len(self.queue) == self.held
 
     def _learn_or_queue(
         self, window_id: str, features: Features, label: Label, served: Prediction, *, remembered: bool = False
@@ -169,9 +194,12 @@ class Labelling:
         else:
             while len(self.queue) and (len(self.queue) >= self._rows_max or self.queue.size_bytes >= self._bytes_max):
                 yield from self._learn_waiting(1)  # none is lost, whatever the policy says
+            holds = self._holds
+            self.held, self._allowance = self.held + holds, self._allowance - holds
             window = replace(unlabelled(features, served, 0), label=label)
             number = marker(self.queue.add(QueuedLabel(window_id, window)))
-            self.drift_ahead |= self.queue.foresee(self._learner)
+            if not holds:
+                self.drift_ahead |= self.queue.foresee(self._learner)
         if remembered:
             self._windows.relabel(window_id, label, number)
 
@@ -230,8 +258,11 @@ class Labelling:
 
         Another window under an id that was used before is a window of its own. features: the one window.
         """
+        if not self._delivered_again(window_id, features.codes):
+            return
+        yield from self._learn_waiting(self.held)
         known = self._windows.get(window_id)
-        if known is None or not self._delivered_again(window_id, features.codes):
+        if known is None:
             return
         if known.number < NOT_LEARNED:
             self.queue.remove(marked(known.number))

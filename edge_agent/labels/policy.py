@@ -9,16 +9,27 @@ Predictions never wait for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edge_agent.labels.machine_state import MachineState
 from edge_agent.learner_settings import PolicySettings
 from headway.errors import ConfigError
 
 
 class Policy:
-    """Decides with events and a time; `machine_state` is asked only for what the settings name."""
+    """Decides with events and a time; `machine_state` is asked only for what the settings name.
 
-    def __init__(self, settings: PolicySettings, machine_state: MachineState, now_s: float) -> None:
-        self.settings, self._machine_state = settings, machine_state
+    interrupted: whether a window waits to be answered, so that learning stops after the label at hand.
+    """
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        machine_state: MachineState,
+        now_s: float,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.settings, self._machine_state, self.interrupted = settings, machine_state, interrupted
         self._closed_s = now_s
         self._owed = 0
         self._open = settings.trigger == "always"

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from edge_agent.config import AgentConfig, read_config
+from edge_agent.config import AgentConfig, config_of
 from edge_agent.remote.effective import Decision, decide, in_force
 from edge_agent.remote.kept import Kept, read_kept, write_kept
-from headway.errors import StoreError
+from headway.errors import ConfigError, StoreError
+from headway.settings import read_toml
 from headway.wire import Configuration, ConfigurationState, SettingValue
 
 log = logging.getLogger("edge-agent")
@@ -31,11 +32,13 @@ NOT_ALLOWED = "this device takes no settings from afar: allowed = false in [remo
 class RemoteConfiguration:
     """Of one device, over all the starts of one process.
 
-    file: the device's own configuration. Raises ConfigError for one that cannot be used.
+    file: the device's own configuration, which holds as it was read until `read_again`: starts of this process do not
+    depend on what somebody is editing. Raises ConfigError for one that cannot be used.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._content = self._read_file()
         self._own = self._configuration({})
         self._kept = Kept()
         self._began_s: float | None = None
@@ -48,10 +51,8 @@ class RemoteConfiguration:
     def begin(self) -> AgentConfig:
         """The configuration of the next start, which counts as one that came to nothing until it ends well.
 
-        Values that the device failed with are taken back. Raises ConfigError for a file of the device's own that cannot
-        be used.
+        Values that the device failed with are taken back.
         """
-        self._own = self._configuration({})
         self.restart, self._began_s, self._waiting = False, None, None
         if not self._own.remote.allowed:
             self._kept = Kept()
@@ -69,6 +70,14 @@ class RemoteConfiguration:
             refused = {**self._kept.refused, **decision.refused}
             self._write(replace(self._kept, taken=decision.taken, refused=refused))
         return decision.config
+
+    def read_again(self) -> None:
+        """Somebody asks for the file as it is now; one that cannot be used changes nothing."""
+        try:
+            content = self._read_file()
+            self._own, self._content = config_of(content, self._file), content
+        except ConfigError as error:
+            log.error("%s is refused, the settings before stay: %s", self._file, error)
 
     def failed(self, reason: str) -> bool:
         """A start with these settings did not come about. True when they were on trial: begin again, without them."""
@@ -205,8 +214,12 @@ class RemoteConfiguration:
             log.warning("%s", error)
 
     def _configuration(self, values: Mapping[str, SettingValue]) -> AgentConfig:
-        """The device's own file, with these values over it. Raises ConfigError."""
-        return read_config(self._file, values)
+        """The device's own file as it was read, with these values over it. Raises ConfigError."""
+        return config_of(self._content, self._file, values)
+
+    def _read_file(self) -> Mapping[str, object]:
+        """The device's own file as it is now. Raises ConfigError."""
+        return read_toml(self._file)
 
     def _load(self) -> Kept:
         """What is on the disk. Raises StoreError for a file that is damaged."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +16,14 @@ from headway.samples import Samples
 class Claimed:
     """A batch that is ours now. `sequence` grows with each claim; `name` is the writer's own, in printable letters.
 
-    The sequence is never reused once its effects are committed. path: where it lies; anybody may take it away.
+    The sequence is never reused once its effects are committed. path: where it lies; anybody may take it away. came_s:
+    when it was put there, seconds since 1970; None where nobody knows.
     """
 
     sequence: int
     name: str
     path: Path
+    came_s: float | None = field(default=None, compare=False)
 
 
 class Sensor(Protocol):

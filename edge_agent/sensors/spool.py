@@ -120,7 +120,7 @@ class Spool:
             while os.path.lexists(path := self._claimed_dir / f"{next_sequence:012d}-{_cut(name)}"):
                 next_sequence += 1
             if self._move(self._root / name, path):
-                self._ahead.append(Claimed(next_sequence, printable(name), path))
+                self._ahead.append(Claimed(next_sequence, printable(name), path, waiting.changed_ns / 1e9))
                 next_sequence += 1
             if len(self._ahead) == CLAIMED_TOGETHER:
                 yield from self._synced()

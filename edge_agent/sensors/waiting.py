@@ -10,7 +10,7 @@ import heapq
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headway.durable import refused_by_disk
@@ -25,12 +25,16 @@ ENDING = ".npz"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Waiting:
-    """Something in the folder, ordered by time of modification, then by name. Not followed when it is a link."""
+    """Something in the folder, ordered by time of modification, then by name. Not followed when it is a link.
+
+    changed_ns: when it got its name here, or was changed since.
+    """
 
     modified_ns: int
     name: str
     size_bytes: int
     is_file: bool
+    changed_ns: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Inbox:
             except FileNotFoundError:
                 continue  # it is gone since
             if not stat.S_ISDIR(found.st_mode):
-                yield Waiting(found.st_mtime_ns, entry.name, found.st_size, stat.S_ISREG(found.st_mode))
+                is_file = stat.S_ISREG(found.st_mode)
+                yield Waiting(found.st_mtime_ns, entry.name, found.st_size, is_file, found.st_ctime_ns)
             elif len(folders) < FILES_MAX:
                 folders.add(entry.name)
 

@@ -7,7 +7,6 @@ scale and offset are the channel's own, or those of all channels of its kind.
 from __future__ import annotations
 
 import math
-import os
 import re
 import select
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.ports import Rows
+from edge_agent.sources.wake import Wake
 from headway.errors import ConfigError, DataError
 from headway.ports import Clock
 from headway.stream import StreamFormat
@@ -67,7 +67,7 @@ class IndustrialIO:
         self._period_s = 1.0 / (settings.rate_hz or stream.rate_hz)
         self.channels = settings.channels or tuple(channel.name for channel in stream.channels)
         self.units = settings.units or tuple(_kind(name)[0] for name in self.channels)
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
+        self._wake = Wake()
 
     def rows(self) -> Iterator[Rows]:
         folder = _folder(self._path)
@@ -91,12 +91,12 @@ class IndustrialIO:
 
     def close(self) -> None:
         """End `rows`, from another thread."""
-        os.write(self._wake_write, b"\0")
+        self._wake.ring()
 
     def _waited(self, until_s: float) -> bool:
         """Wait; whether the source is closed."""
         left_s = max(0.0, until_s - self._clock.monotonic_s())
-        return bool(select.select([self._wake_read], [], [], left_s)[0])
+        return bool(select.select([self._wake.fileno()], [], [], left_s)[0])
 
 
 def _folder(path: str) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.decoding import build_decoder, columns_of
 from edge_agent.sources.ports import Rows
+from edge_agent.sources.wake import Wake
 from headway.errors import ConfigError, DataError
 from headway.ports import Clock
 from headway.stream import StreamFormat
@@ -25,21 +26,21 @@ class Pipe:
     def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
         self._settings, self._stream, self._clock = settings, stream, clock
         self.channels, self.units = columns_of(settings)
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
+        self._wake = Wake()
         self.closed = False
         build_decoder(settings, stream, clock)
 
     def close(self) -> None:
         """End `rows`, from another thread."""
         self.closed = True
-        os.write(self._wake_write, b"\0")
+        self._wake.ring()
 
     def rows_of(self, descriptor: int) -> Iterator[Rows]:
         """What is read from an open descriptor until it ends."""
         decoder = build_decoder(self._settings, self._stream, self._clock)
         while True:
-            ready, _, _ = select.select([descriptor, self._wake_read], [], [])
-            if self._wake_read in ready:
+            ready, _, _ = select.select([descriptor, self._wake.fileno()], [], [])
+            if self._wake.fileno() in ready:
                 return
             piece = os.read(descriptor, PIECE_BYTES)
             if not piece:

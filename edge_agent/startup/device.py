@@ -28,6 +28,7 @@ def build_device(
     connect: Callable[[Outgoing], Transport] | None = None,
     installer: Installer | None = None,
     machine_state: MachineState | None = None,
+    input_waits: Callable[[], bool] = lambda: False,
     loop: type[DeviceLoop] = DeviceLoop,
     stop: StopRequest | None = None,
     folder: Path | None = None,
@@ -38,8 +39,8 @@ def build_device(
     """A device that is ready to start, on an opened bundle and store.
 
     connect: makes the connection, given the last will; None works offline. installer: takes bundles over the network.
-    machine_state: of this Linux machine by default. loop: another class in tests. stop, folder, health, remote, trials:
-    as for `DeviceLoop`.
+    machine_state: of this Linux machine by default. input_waits: whether something came since the last look. loop:
+    another class in tests. stop, folder, health, remote, trials: as for `DeviceLoop`.
     Raises ConfigError for a policy that this machine cannot follow.
     """
     store, backup = opened.store, opened.backup
@@ -57,7 +58,7 @@ def build_device(
         retrying,
         opened.agent,
         sensor,
-        Policy(config.policy, machine_state or LinuxMachineState(), clock.monotonic_s()),
+        Policy(config.policy, machine_state or LinuxMachineState(), clock.monotonic_s(), input_waits),
         connect=connect,
         installer=installer,
         replace_database=None if backup is None else backup.replace_database,

@@ -44,6 +44,7 @@ INSERT INTO checkpoint VALUES (0);
 ALTER TABLE state ADD COLUMN check_sum INTEGER;
 """,
 )
+CACHE_KIBIBYTES = 256
 # of entries that are part of the checkpoint
 TAIL_BYTES_MAX = 1 << 20
 
@@ -271,6 +272,8 @@ class SQLiteStore:
         run.execute("PRAGMA journal_mode=WAL")
         run.execute("PRAGMA synchronous=FULL")
         run.execute("PRAGMA busy_timeout=5000")
+        # its own 2 MB fill up over days with pages that nobody reads again: what is saved is held by the learner, too
+        run.execute(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
         found = self._version()
         if found > SCHEMA_VERSION:
             known = f"this agent knows {SCHEMA_VERSION}"

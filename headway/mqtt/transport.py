@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +51,8 @@ STOP_S = 3.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
 TOPICS_REMEMBERED_MAX = 4096
+# in one packet; AWS IoT Core takes no more
+SUBSCRIPTIONS_TOGETHER = 8
 PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
 ACCESS_REFUSED, INVALID_CLIENT_ID, SESSION_TAKEN_OVER = (134, 135), 133, 142
 MOVES_MAX = 4
@@ -92,6 +94,7 @@ class MqttTransport:
         self._closings = SilentClosings()
         self._quiet_until_s = float("-inf")
         self._topics: OrderedDict[int, str] = OrderedDict()
+        self._asked: deque[tuple[str, ...]] = deque()
         self._thread: threading.Thread | None = None
         self._client = self._build_client(None, None)
 
@@ -229,8 +232,10 @@ class MqttTransport:
             return
         packet_bytes_max = getattr(properties, "MaximumPacketSize", 2**28)
         self._limits = _Limits(receive_max, packet_bytes_max, bool(getattr(properties, "RetainAvailable", 1)))
-        if self._subscriptions:
-            client.subscribe([(filter_, SubscribeOptions(qos=1)) for filter_ in self._subscriptions])
+        wanted, size = self._subscriptions, SUBSCRIPTIONS_TOGETHER
+        self._asked = deque(wanted[start : start + size] for start in range(0, len(wanted), size))
+        for filters in self._asked:
+            client.subscribe([(filter_, SubscribeOptions(qos=1)) for filter_ in filters])
         self._accepted_at_s, self._moves = self._clock.monotonic_s(), 0
         if not flags.session_present:
             self._closings.clear()
@@ -316,7 +321,8 @@ class MqttTransport:
         self._on_event(Delivered(token, str(known), True, self._topics.get(token, "")))
 
     def _on_subscribe(self, client: Any, _: Any, token: int, reasons: Any, properties: Any) -> None:
-        for filter_, reason in zip(self._subscriptions, reasons, strict=False):
+        filters = self._asked.popleft() if self._asked else ()  # answered in the order of what was asked
+        for filter_, reason in zip(filters, reasons, strict=False):
             if reason.is_failure:
                 self._on_event(NotSubscribed(filter_, str(reason_of(reason.value))))
 

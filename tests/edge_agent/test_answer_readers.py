@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.answer_settings import AnswerSettings
 from edge_agent.answers import UnixSocket
+from edge_agent.answers import http as answers_http
 from edge_agent.answers.http import BODY_BYTES_MAX, CONNECTIONS_MAX, HttpAnswers
 from edge_agent.config import SensorSettings
 from edge_agent.label_doors import LabelFiles
@@ -172,6 +173,41 @@ def test_connections_are_bounded(served: HttpAnswers) -> None:
     assert opened[0].recv(12) == b"HTTP/1.1 401"
     for each in opened:
         each.close()
+
+
+def test_a_connection_that_speaks_a_byte_at_a_time_is_ended_and_makes_room(labels: LabelFiles) -> None:
+    served = HttpAnswers(0, TOKEN, 30, labels.take, connection_s=0.2)
+    try:
+        slow = [socket.create_connection(("127.0.0.1", served.port), timeout=10) for _ in range(CONNECTIONS_MAX)]
+        ended: set[int] = set()
+        while len(ended) < len(slow):  # each within its timeout of 10 s, though it never falls silent
+            for number, each in enumerate(slow):
+                try:
+                    each.sendall(b"G")
+                    each.settimeout(0.01)
+                    if number not in ended and each.recv(1) == b"":
+                        ended.add(number)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    ended.add(number)
+        assert ask(served, "GET", "/answers")[0] == 200
+        for each in slow:
+            each.close()
+    finally:
+        served.close()
+
+
+def test_a_long_reply_comes_in_parts(labels: LabelFiles, monkeypatch: pytest.MonkeyPatch, served: HttpAnswers) -> None:
+    monkeypatch.setattr(answers_http, "REPLY_BYTES_MAX", 2 * len(given(4, 10).payload) + 3)
+    served.take([given(4, row) for row in range(10, 15)], again=False)
+    rows, after, more = list[int](), "0.0", True
+    while more:
+        found = ask(served, "GET", f"/answers?after={after}")[1]
+        part = [int(row["row"]) for row in found["answers"]]  # type: ignore[index,union-attr,attr-defined]
+        assert len(part) <= 2
+        rows, after, more = rows + part, f"4.{part[-1]}", bool(found["more"])
+    assert rows == list(range(10, 15))
 
 
 def test_a_connection_that_ended_makes_room(served: HttpAnswers) -> None:

@@ -102,6 +102,26 @@ def test_a_label_before_its_window_waits_over_a_restart_and_teaches_the_same(tmp
     assert not any(name.startswith(EARLY) for name in early.loop.store.current.load())
 
 
+def test_an_early_label_stays_with_its_class_when_that_gets_another_name(tmp_path: Path) -> None:
+    device = Labelled(tmp_path)
+    spool = tmp_path / "spool"
+    np.savez(spool / "classes-1.npz", add_class=np.array(["swim"]))
+    device.turn()
+    device.say(("w-0", "walk"), ("w-1", "swim"))
+    device.turn()
+    assert device.early == 2
+    np.savez(spool / "classes-2.npz", rename_class=np.array([["walk", "stroll"], ["swim", "dive"]]))
+    device.turn()
+    np.savez(spool / "classes-3.npz", add_class=np.array(["swim"]))  # a new one, which the label did not mean
+    device.turn()
+    device.boot()
+    assert device.early == 2
+    device.windows()
+    device.turn()
+    counts = dict(zip(device.loop.agent.learner.classes, device.tables.counts.tolist(), strict=True))
+    assert counts == {"idle": 0, "stroll": 1, "run": 0, "dive": 1, "swim": 0}
+
+
 def test_an_early_label_is_corrected_taken_back_and_gives_way_to_the_windows_own(tmp_path: Path) -> None:
     device = Labelled(tmp_path)
     device.say(("w-0", "run"), ("w-1", "run"), ("v-0", "run"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent import file_at_hand, intake
+from edge_agent import file_at_hand, intake, training
 from edge_agent.answer_draft import AnswerDraft, write_answer
 from edge_agent.attempts import Attempts
 from edge_agent.effects import Answer
@@ -82,8 +82,11 @@ def power(monkeypatch: pytest.MonkeyPatch) -> Power:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_units() -> Iterator[None]:
-    """A file of `ROWS` rows is a large one. How long classes last is off: a restart forgets it, on purpose."""
+    """A file of `ROWS` rows is a large one. How long classes last is off: a restart forgets it, on purpose. No label
+    has to wait until others are answered: that depends on the clock, on purpose."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "LATE_S_MAX", float("inf"))
+        patch.setattr(training, "HELD_S_MAX", float("inf"))
         patch.setattr(file_at_hand, "UNIT_ROWS", UNIT_ROWS)
         patch.setattr(states, "LEAD_MIN", float("inf"))
         yield
@@ -108,7 +111,8 @@ def drop_all(device: Device) -> None:
     ids = np.array([f"w{row}" for row in range(ROWS)])
     put(device, "a-large", x=x, y=given, id=ids)
     put(device, "b-labels", y=y[::2].copy(), id=ids[::2].copy())
-    put(device, "c-small", x=x[:5], y=y[:5])
+    # its one label comes last: where the clock cuts a small file, the rows behind the cut know the labels before it
+    put(device, "c-small", x=x[:5], y=np.array([-1, -1, -1, -1, y[4]]))
 
 
 def run(device: Device, turns: int = 400) -> None:

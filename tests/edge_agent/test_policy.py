@@ -230,11 +230,11 @@ def test_a_step_keeps_its_budget_of_labels_and_of_time() -> None:
     device = Device(trigger="labels", every_labels=100, step_s_max=0.5)
     device.batch(100)
     device.clock.a_look_s = 0.2
-    assert device.training.step() == 24
+    assert device.training.step() == 3
     figures = device.training.figures
-    assert (figures.steps, figures.labels) == (1, 24)
+    assert (figures.steps, figures.labels) == (1, 3)
     assert 0.5 <= figures.longest_s < 1.0
-    assert "76 labels wait, longest step" in device.training.status_detail
+    assert "97 labels wait, longest step" in device.training.status_detail
 
 
 def test_predictions_of_a_large_batch_wait_for_a_bounded_number_of_labels() -> None:

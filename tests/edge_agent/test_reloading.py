@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import read_config
-from edge_agent.daemon import Daemon
+from edge_agent.daemon import Daemon, run_once
 from edge_agent.reloading import ReloadRequest
+from edge_agent.remote import RemoteConfiguration
+from edge_agent.sources.wake import Wake
 from edge_agent.startup import active_bundle
+from headway.stopping import StopRequest
 from tests.device import ManualClock
 from tests.edge_agent.test_looking import TOML
 from tests.edge_agent.variants import IdentityRuntime, variant
@@ -73,3 +78,42 @@ def test_a_running_agent_ends_its_run_to_begin_with_the_new_file(toml: Path) -> 
     again = Daemon(read_config(toml), clock, reload=request)
     assert again._config.sensor.poll_interval_s == 0.5
     again.run(once=True)
+
+
+def test_a_start_in_the_same_process_does_not_depend_on_a_file_that_was_refused(
+    toml: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundle or settings from afar make the agent start again while somebody edits its file."""
+    remote, request, clock = RemoteConfiguration(toml), ReloadRequest(toml), ManualClock()
+    for content in ("[device", TOML.replace('id = "pump"', 'id = "valve"'), TOML.replace("model.hwb", "none.hwb")):
+        toml.write_text(content)
+        request.request()
+        assert not request.accepted(remote.begin())
+        assert not run_once(remote, clock, StopRequest(), once=True, reload=request)
+        assert remote.begin().device == "pump"
+    toml.write_text(TOML + "poll_interval_s = 0.5\n")
+    assert remote.begin().sensor.poll_interval_s == 1.0, "nobody has asked for it"
+    request.request()
+    assert run_once(remote, clock, StopRequest(), once=True, reload=request)
+    assert remote.begin().sensor.poll_interval_s == 0.5
+
+
+def test_starting_again_in_the_same_process_leaves_no_descriptor_behind(toml: Path) -> None:
+    toml.write_text(TOML + '[answers]\nsocket = "answers.sock"\n')
+    remote, clock, counts = RemoteConfiguration(toml), ManualClock(), list[int]()
+    for _ in range(4):
+        run_once(remote, clock, StopRequest(), once=True)
+        gc.collect()
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[1:] == counts[1:2] * 3
+
+
+def test_a_source_that_is_closed_leaves_no_descriptor_behind() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        wake = Wake()
+        wake.ring()
+        assert select.select([wake], [], [], 5)[0]
+        del wake
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -66,6 +66,38 @@ def test_a_sensor_that_gives_nothing_is_one_line(
     assert said in capsys.readouterr().err
 
 
-def test_a_keras_file_is_told_how_to_become_a_bundle(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["try", "model.keras", "--sensor", "true"]) == 2
-    assert "edge-convert model.keras" in capsys.readouterr().err
+def test_a_model_that_cannot_be_converted_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras, words = tmp_path / "model.keras", ["--sensor", "true"]
+    assert main(["try", str(keras), *words]) == 2
+    assert "does not exist; give a bundle" in capsys.readouterr().err
+    keras.write_bytes(b"no model")
+    assert main(["try", str(keras), *words]) == 2
+    assert "give --data TRAINING.npz" in capsys.readouterr().err
+    monkeypatch.setattr(try_model.shutil, "which", lambda name, path: None)
+    assert main(["try", str(keras), *words, "--data", "train.npz"]) == 2
+    said = capsys.readouterr().err
+    assert "edge-convert is not installed here; pip install 'headway[converter]'" in said
+    assert f"edge-convert {keras} --data train.npz on another machine" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_keras_file_goes_through_the_converter_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keras = pytest.importorskip("keras")
+    x, y = windows(60, seed=3)
+    layers = [keras.Input((SIZE,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(len(CLASSES), "softmax")]
+    model = keras.Sequential(layers)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "train.npz", x=x, y=y, classes=np.array(CLASSES))
+    np.savez(tmp_path / "some.npz", x=x[:4])
+    words = ["--data", str(tmp_path / "train.npz"), "--sensor", str(tmp_path / "some.npz")]
+    assert main(["try", str(tmp_path / "model.keras"), *words]) == 0
+    _, *answers, end = capsys.readouterr().out.splitlines()
+    expected = np.asarray(model(x[:4])).argmax(axis=1)
+    assert [line.split()[1] for line in answers] == [CLASSES[label] for label in expected]
+    assert end.endswith("has ended")
+    (tmp_path / "bad.keras").write_bytes(b"no model")
+    assert main(["try", str(tmp_path / "bad.keras"), *words]) == 4
+    assert "edge-convert cannot convert" in capsys.readouterr().err

@@ -49,14 +49,16 @@ class Events:
 
 
 @contextmanager
-def running(*scripts: list[Step], **settings: object) -> Iterator[tuple[MqttTransport, Events, ScriptedBroker]]:
+def running(
+    *scripts: list[Step], subscriptions: tuple[str, ...] = ("t/#",), **settings: object
+) -> Iterator[tuple[MqttTransport, Events, ScriptedBroker]]:
     with ScriptedBroker(list(scripts)) as broker:
         events = Events()
         given = {"host": "127.0.0.1", "port": broker.port, "reconnect_min_s": 0.05, "reconnect_max_s": 0.05}
         transport = MqttTransport(
             MqttSettings(**{**given, **settings}),  # type: ignore[arg-type]
             "tester",
-            ("t/#",),
+            subscriptions,
             WILL,
             events.queue.put,
         )

@@ -35,6 +35,15 @@ def test_every_message_arrives_as_one_datagram(listener: tuple[socket.socket, st
     assert notifier.feed_interval_s == pytest.approx(1.0)
 
 
+def test_work_does_not_wait_where_nobody_reads(listener: tuple[socket.socket, str]) -> None:
+    bound, address = listener
+    notifier = SystemdNotifier(address, watchdog_s=3.0)
+    for number in range(5000):
+        notifier.status(f"state {number}")
+        notifier.progress()
+    assert bound.recv(1024) == b"STATUS=state 0", "what fitted is there"
+
+
 def test_without_systemd_nothing_is_sent_and_nothing_fails() -> None:
     notifier = SystemdNotifier.from_environment({})
     notifier.ready()
