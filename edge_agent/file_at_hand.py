@@ -8,7 +8,7 @@ of a prediction, and must not depend on the clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_agent.agent import Agent
 from edge_agent.effects import Answer, LabelCounts
@@ -50,6 +50,11 @@ class FileAtHand:
     def brings_windows(self) -> bool:
         """Whether there is anything to answer."""
         return self._brings_windows
+
+    @property
+    def made_ids(self) -> Sequence[str] | None:
+        """Names of windows that the answer must tell, because nobody else knows them."""
+        return self.samples.ids if self.samples.ids_made else None
 
     def keep_part(self) -> None:
         """A part of the answer goes into the draft."""

@@ -214,7 +214,9 @@ class Intake:
             if work.brings_labels:
                 log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
-            answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
+            answer = (
+                None if part is None else partial(write_answer, parts=lambda: (*earlier(), part), ids=work.made_ids)
+            )
             self._finished.add(file, answer, 0 if part is None else len(part))
             if work.in_parts:
                 self._finished.settle()
@@ -248,7 +250,7 @@ class Intake:
         self._leave(work)
         try:
             if parts:
-                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts))])
+                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts, ids=work.made_ids))])
         except StoreError as error:
             self._store.failed(error, self._now_s)
 

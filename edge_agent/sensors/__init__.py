@@ -1,6 +1,7 @@
 """Sources of windows: the spool folder, and the protocol for others."""
 
 from edge_agent.sensors.folder_watch import FolderWatch
+from edge_agent.sensors.formats import WindowFormat
 from edge_agent.sensors.ports import Claimed, Sensor
 from edge_agent.sensors.spool import Spool
 
@@ -9,4 +10,5 @@ __all__ = [
     "FolderWatch",
     "Sensor",
     "Spool",
+    "WindowFormat",
 ]

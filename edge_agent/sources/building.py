@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge_agent.config import AgentConfig
-from edge_agent.sensors import Sensor, Spool
+from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.cutting import WHOLE
 from edge_agent.sources.iio import IndustrialIO
@@ -38,7 +38,7 @@ def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Cal
 
     ready: called from another thread when a window of the source begins to wait.
     """
-    spool = Spool(config.sensor)
+    spool = Spool(config.sensor, clock, WindowFormat.of(variant))
     if config.source is None:
         return spool
     settings = completed(config.source, config)

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources.json_values import number_at, number_of, numbers_in
 from edge_agent.sources.ports import Rows
 from headway.arrays import Float64
 from headway.errors import ConfigError, DataError
+from headway.json_values import number_at, number_of, numbers_in
 from headway.ports import Clock
 from headway.stream import StreamFormat
 

@@ -62,10 +62,7 @@ class JoinedSensor:
 
     def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
         """Into the folder of answers, whatever they are answers to."""
-        self._spool.answer([(file, self._with_ids(file, payload)) for file, payload in answers])
-
-    def _with_ids(self, file: Claimed, payload: Content) -> Content:
-        return self._stream.with_ids(file, payload) if self._stream.holds(file) else payload
+        self._spool.answer(answers)
 
     def release(self, file: Claimed) -> None:
         """Forget a batch whose effects are committed."""

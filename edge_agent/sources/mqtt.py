@@ -16,9 +16,9 @@ import numpy as np
 
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.decoding import STRANGE_MESSAGES_MAX, MessageDecoder, RowFormat, columns_of
-from edge_agent.sources.json_values import number_at, number_of
 from edge_agent.sources.ports import Rows
 from headway.errors import ConfigError, DataError
+from headway.json_values import number_at, number_of
 from headway.mqtt import MqttSettings
 from headway.ports import Clock, Connected, Disconnected, NotSubscribed, Received, TransportEvent
 from headway.stream import StreamFormat

@@ -26,6 +26,7 @@ from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
 from tests.fuzz.spool import NAMES, SpoolFolder, arrays, packed, seeds
 from tests.fuzz.state import SavedLearner, StateFolder, in_place
+from tests.fuzz.tables import TableFolder, tables
 from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_joining import CODE
 from tests.headway.test_joining import DECODE as JOINING_DECODE
@@ -105,6 +106,7 @@ def targets() -> list[Target]:
         Target("certificate request", (CERTIFICATE_REQUEST,), _request, RemoteError),
         Target("spool file", seeds(), spool.read, DataError),
         Target("spool array", arrays(), spool.read, DataError, packed),
+        Target("spool table", tables(), TableFolder().read, DataError),
         Target("spool name", NAMES, spool.take, DataError),
         Target("state database", (exact.database,), exact.open_database, StoreError, cost=20),
         Target("state backup", (exact.backup,), exact.open_backup, StoreError, cost=20),
