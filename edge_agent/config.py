@@ -55,9 +55,16 @@ class SensorSettings:
         doc="Seconds between two looks into the spool folder; a file "
         "that is put there is seen at once where the kernel tells of it (inotify).",
     )
-    file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
+    file_bytes_max: int = integer(
+        64 << 20,
+        low=1024,
+        doc="Longest file in bytes of which windows may be held in memory; a longer one is read in slices.",
+    )
     inflated_bytes_max: int = integer(
-        256 << 20, low=1024, doc="Most bytes that the arrays of one file may have once unpacked."
+        256 << 20,
+        low=1024,
+        doc="Most bytes that the arrays of one file may have once unpacked, if that is more than a "
+        "hundred times its length.",
     )
     predictions_files_max: int = integer(
         10_000, low=1, doc="Files with answers that are kept; beyond it the oldest are deleted."

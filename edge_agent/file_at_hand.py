@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from edge_agent.agent import Agent
 from edge_agent.effects import Answer, LabelCounts
 from edge_agent.pipeline import Features, Pipeline
@@ -36,7 +38,7 @@ class FileAtHand:
         self.counts = LabelCounts()
         self.predicted: list[Answer] = []
         self.in_parts = row > 0
-        self._checked = 0
+        self._checked = self._skipped = 0
         self._features: Features | None = None
         self._features_row = 0
         self._windows: Float32 | None = None
@@ -85,6 +87,24 @@ class FileAtHand:
             if until():
                 return
 
+    @property
+    def to_skip(self) -> bool:
+        """Whether windows that are answered must be read before the next one can be: files are read in order."""
+        return self._brings_windows and not isinstance(self.samples.x, np.ndarray) and self._skipped < self._unit_row
+
+    def skip(self, until: Callable[[], bool]) -> None:
+        """Read them until it is time. Raises DataError."""
+        while self._skipped < self._unit_row:
+            start, self._skipped = self._skipped, min(self._skipped + UNIT_ROWS, self._unit_row)
+            self.samples.windows(start, self._skipped)
+            if until():
+                return
+
+    @property
+    def _unit_row(self) -> int:
+        """The first row of the unit that holds the next row."""
+        return self.row - self.row % UNIT_ROWS
+
     def begin_anew(self, samples: Samples) -> None:
         """Every window is checked; go on with the same content, read from its beginning."""
         self.samples = samples
@@ -117,6 +137,7 @@ class FileAtHand:
             agent.trial.see(self._windows[first : first + len(features)], features, ids, labels)
         answer = agent.process(features, labels, ids, until=until)
         self.row += len(answer)
+        self._skipped = self._unit_row
         self.learned = max(self.learned, self.row)
         return answer
 

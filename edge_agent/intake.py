@@ -29,7 +29,7 @@ from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
 from edge_agent.labels import log_labels
 from edge_agent.pipeline import Pipeline
-from edge_agent.sensors import Claimed, Sensor
+from edge_agent.sensors import Claimed, MoreTime, Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from headway.class_changes import ClassChanges
@@ -179,6 +179,11 @@ class Intake:
         except DataError as error:
             if learning:  # otherwise when its turn comes: moving it is a change on the disk, too
                 self._reject(file, str(error))
+        except MoreTime:
+            if learning:
+                self._queue.appendleft(file)
+            else:
+                self._answered -= 1
         except StoreError:
             if learning:
                 self._queue.appendleft(file)
@@ -197,6 +202,9 @@ class Intake:
                     if not work.to_check:
                         work.close()
                         work.begin_anew(self._read(file, work.learning))
+                    return
+                if work.to_skip:
+                    work.skip(until)
                     return
                 self._answer_slice(work, answers, until)
         except DataError as error:

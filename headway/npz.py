@@ -61,10 +61,11 @@ def is_finished(file: io.FileIO) -> bool:
 class Archive:
     """An open archive. Close it. Everything raises DataError, in one line that begins with `where`.
 
-    file: is closed with it, also when this raises. inflated_bytes_max: of all members together.
+    file: is closed with it, also when this raises. inflated_bytes_max: of all members together, or packed_times_max
+    times the file's own length, where that is more.
     """
 
-    def __init__(self, file: io.FileIO, where: str, inflated_bytes_max: int) -> None:
+    def __init__(self, file: io.FileIO, where: str, inflated_bytes_max: int, packed_times_max: int = 0) -> None:
         self.where = where
         self._file = _Pieces(file)
         self._members: dict[str, zipfile.ZipInfo] = {}
@@ -78,10 +79,9 @@ class Archive:
                         raise DataError(f"{where} holds {name[:40]!r} twice")
                     self._members[name] = info
             inflated_bytes = sum(info.file_size for info in self._members.values())
-            if inflated_bytes > inflated_bytes_max:
-                raise DataError(
-                    f"{where} inflates to {inflated_bytes} bytes; at most {inflated_bytes_max} are accepted"
-                )
+            accepted = max(inflated_bytes_max, packed_times_max * self._stamp[0])
+            if inflated_bytes > accepted:
+                raise DataError(f"{where} inflates to {inflated_bytes} bytes; at most {accepted} are accepted")
         except DataError:
             self._file.close()
             raise

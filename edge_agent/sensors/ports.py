@@ -24,6 +24,10 @@ class Claimed:
     path: Path
 
 
+class MoreTime(Exception):
+    """A batch takes longer than a moment to open; to ask for it again goes on where this ended."""
+
+
 class Sensor(Protocol):
     """Gives batches one by one, keeps each until it is released, and takes the answers.
 
@@ -48,7 +52,7 @@ class Sensor(Protocol):
     ) -> Samples:
         """The content; close it. new_classes: names not among `classes` are no mistake; task: what labels look like.
 
-        Raises DataError.
+        Raises DataError; MoreTime where a look at all of it is not finished.
         """
         ...
 

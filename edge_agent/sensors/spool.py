@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_agent.config import SensorSettings
-from edge_agent.sensors.formats import ENDINGS, WindowFormat, read_file
+from edge_agent.sensors.formats import ENDINGS, FormatReader, WindowFormat
 from edge_agent.sensors.kept_files import KeptFiles
 from edge_agent.sensors.ports import Claimed
 from edge_agent.sensors.waiting import Inbox
@@ -66,10 +66,11 @@ class Spool:
     """
 
     def __init__(self, settings: SensorSettings, clock: Clock | None = None, taken: WindowFormat | None = None) -> None:
-        self._settings, self._taken = settings, taken
+        self._settings = settings
         self._root, self._answers = settings.spool_dir, settings.predictions_dir
         self._claimed_dir, self._rejected_dir = self._root / CLAIMED, self._root / REJECTED
-        self._inbox = Inbox(self._root, settings.settle_s, clock or SystemClock())
+        clock = clock or SystemClock()
+        self._inbox, self._reader = Inbox(self._root, settings.settle_s, clock), FormatReader(taken, clock)
         self._kept_answers = KeptFiles(self._answers, settings.predictions_files_max)
         limits = settings.rejected_files_max, settings.rejected_bytes_max
         self._kept_rejected = KeptFiles(self._rejected_dir, *limits, beside=REASON)
@@ -135,17 +136,13 @@ class Spool:
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
-        """The content of a file that is not too large. Raises DataError that names the file as its writer did."""
+        """The content of a file. Raises DataError that names the file as its writer did, MoreTime."""
         settings = self._settings
         opened = self._open(file)
-        size, limit = os.fstat(opened.fileno()).st_size, settings.file_bytes_max
-        if size > limit:
-            opened.close()
-            raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
-        samples = read_file(
+        size = os.fstat(opened.fileno()).st_size
+        samples = self._reader.read(
             opened,
             file.name,
-            self._taken,
             classes,
             inflated_bytes_max=settings.inflated_bytes_max,
             new_classes=new_classes,
@@ -153,7 +150,7 @@ class Spool:
             task=task,
             label_map=settings.label_map,
             labels_bytes_max=settings.labels_bytes_max,
-            held_bytes_max=HELD_BYTES_MAX,
+            held_bytes_max=HELD_BYTES_MAX if size <= settings.file_bytes_max else 0,
         )
         answer = self._answers / _answer_name(file)
         if samples.has_windows and answer.is_dir() and not answer.is_symlink():

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.sensors import WindowFormat
-from edge_agent.sensors.formats import is_whole, read_file
+from edge_agent.sensors.formats import FormatReader, is_whole
 from headway.errors import DataError
 from headway.maths import Task, TimeAxis
 from headway.npz import open_file
+from headway.ports import SystemClock
 from headway.stream import Channel, GapRule, StreamFormat
 
 CLASSES = ("idle", "walk")
@@ -41,8 +42,8 @@ class TableFolder:
         with open_file(path) as file:
             is_whole(file, name)
         task = tuple(Task)[choice // 12 % len(tuple(Task))]
-        with read_file(
-            open_file(path), name, TAKEN[choice // 4 % 3], CLASSES, inflated_bytes_max=1 << 20, new_classes=True,
+        with FormatReader(TAKEN[choice // 4 % 3], SystemClock()).read(
+            open_file(path), name, CLASSES, inflated_bytes_max=1 << 20, new_classes=True,
             label_files=True, task=task, label_map={"go": "walk"}, labels_bytes_max=1 << 16,
             held_bytes_max=(0, 1 << 20)[len(payload) % 2],
         ) as samples:  # fmt: skip

@@ -7,9 +7,10 @@ recording takes little memory however long it is.
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,29 +29,84 @@ LABELS_DIFFERENT_MAX = 1 << 20
 STEM_CHARACTERS_MAX = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the first pass found. labels, ids: a text for each of `count` windows, or of none; starts_s: of windows that
+    were cut, None for whole ones."""
+
+    count: int
+    labels: list[str]
+    ids: AnyArray | None
+    starts_s: Float64 | None
+
+
+class Gathering:
+    """The first pass over a table. bytes_max: of labels and ids."""
+
+    def __init__(self, table: Table, taken: WindowFormat, bytes_max: int) -> None:
+        self.table, self._taken, self._bytes_max = table, taken, bytes_max
+        self._whole = not table.width or _is_whole(table, taken)
+
+    def steps(self) -> Iterator[Gathered | None]:
+        """A step for each block, None until the last one. Raises DataError."""
+        yield from self._whole_lines() if self._whole else self._cut()
+
+    def _whole_lines(self) -> Iterator[Gathered | None]:
+        """A window, or a label alone, in each line."""
+        labels: list[str] = []
+        ids: list[str] = []
+        count = held = 0
+        for block in self.table.blocks():
+            count += len(block.values)
+            labels += block.labels or ()
+            ids += block.ids or ()
+            held += sum(map(len, block.labels or ())) + sum(map(len, block.ids or ()))
+            self._check_held(held + 8 * len(labels) + 8 * len(ids))
+            yield None
+        self._check_held(4 * max(map(len, ids), default=0) * len(ids))
+        yield Gathered(count, labels, np.array(ids, dtype=np.str_) if self.table.has_ids else None, None)
+
+    def _cut(self) -> Iterator[Gathered | None]:
+        """Count the windows; the label of each is that on which all its rows agree."""
+        stream = _stream_of(self._taken)
+        starts, labels, last_s = array("d"), _LabelWindows(stream, self.table.where), -math.inf
+        for times_s, values, names in rows_of(self.table, stream):
+            cut = labels.windower.push(times_s, labels.codes(names, len(values)))
+            for start_s in cut.starts_s.tolist():
+                # a clock that was set back does not give an id again
+                last_s = max(start_s, last_s + 1e-6)
+                starts.append(last_s)
+            labels.add(cut.values)
+            self._check_held(24 * len(starts))
+            yield None
+        if not starts:
+            raise DataError(f"{self.table.where} holds no window: {stream.length} rows at {stream.rate_hz:g} Hz "
+                            "without a gap are needed")  # fmt: skip
+        yield Gathered(len(starts), labels.names, None, np.array(starts))
+
+    def _check_held(self, held_bytes: int) -> None:
+        if held_bytes > self._bytes_max:
+            raise DataError(f"labels and ids of {self.table.where} take more than {self._bytes_max} bytes "
+                            "(labels_bytes_max); write more files")  # fmt: skip
+
+
 class Recording:
     """The arrays of a table, as `headway.samples.read_samples` takes them: x, and where it has them y and id.
 
-    starts_s: of windows that were cut, None for whole ones. Raises DataError, and then the table is closed.
+    Raises DataError for labels that cannot be those of the task.
     """
 
-    def __init__(self, table: Table, taken: WindowFormat, classes: Sequence[str], task: Task, bytes_max: int) -> None:
+    def __init__(
+        self, table: Table, taken: WindowFormat, gathered: Gathered, classes: Sequence[str], task: Task
+    ) -> None:
         self.where = table.where
-        self._table, self._taken, self._bytes_max = table, taken, bytes_max
-        self._count = 0
-        self._ids: AnyArray | None = None
-        self.starts_s: Float64 | None = None
-        try:
-            whole = not table.width or _is_whole(table, taken)
-            labels = self._whole_lines() if whole else self._cut()
-            self._labels = _typed(self.where, labels, classes, task) if table.has_labels else None
-        except DataError:
-            table.close()
-            raise
+        self._table, self._taken, self._gathered = table, taken, gathered
+        self._labels = _typed(self.where, gathered.labels, classes, task) if table.has_labels else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        there = ((WINDOWS, self._table.width > 0), (LABELS, self._labels is not None), (IDS, self._ids is not None))
+        ids = self._gathered.ids
+        there = ((WINDOWS, self._table.width > 0), (LABELS, self._labels is not None), (IDS, ids is not None))
         return (*(name for name, has in there if has), *self._table.unread)
 
     def size_bytes(self, name: str) -> int:
@@ -59,82 +115,43 @@ class Recording:
 
     def array(self, name: str) -> AnyArray:
         """Labels or ids."""
-        found = {LABELS: self._labels, IDS: self._ids}.get(name)
+        found = {LABELS: self._labels, IDS: self._gathered.ids}.get(name)
         if found is None:
             raise LocalError(f"no array {name}")
         return found
 
     def stored(self, name: str) -> WindowsInOrder:
         """The windows."""
-        begin = self._windows if self.starts_s is None else self._cut_windows
-        return WindowsInOrder(self.where, (self._count, *self._taken.input_shape), begin, self.close)
+        begin = self._windows if self._gathered.starts_s is None else self._cut_windows
+        return WindowsInOrder(self.where, (self._gathered.count, *self._taken.input_shape), begin, self.close)
 
     def close(self) -> None:
         """Let go of the file."""
         self._table.close()
-
-    def _whole_lines(self) -> list[str]:
-        """A window, or a label alone, in each line."""
-        labels: list[str] = []
-        ids: list[str] = []
-        held = 0
-        for block in self._table.blocks():
-            self._count += len(block.values)
-            labels += block.labels or ()
-            ids += block.ids or ()
-            held += sum(map(len, block.labels or ())) + sum(map(len, block.ids or ()))
-            self._check_held(held + 8 * len(labels) + 8 * len(ids))
-        if self._table.has_ids:
-            self._check_held(4 * max(map(len, ids), default=0) * len(ids))
-            self._ids = np.array(ids, dtype=np.str_)
-        return labels
 
     def _windows(self) -> Iterator[Float32]:
         for block in self._table.blocks():
             with np.errstate(over="ignore"):
                 yield block.values.astype(np.float32).reshape(len(block.values), *self._taken.input_shape)
 
-    def _cut(self) -> list[str]:
-        """Count the windows; the label of each is that on which all its rows agree."""
-        starts, labels = array("d"), _LabelWindows(_stream_of(self._taken), self.where)
-        for times_s, values, names in self._rows():
-            cut = labels.windower.push(times_s, labels.codes(names, len(values)))
-            last_s = starts[-1] if starts else -np.inf
-            for start_s in cut.starts_s.tolist():
-                # a clock that was set back does not give an id again
-                last_s = max(start_s, last_s + 1e-6)
-                starts.append(last_s)
-            labels.add(cut.values)
-            self._check_held(24 * len(starts))
-        self.starts_s, self._count = np.array(starts), len(starts)
-        if not starts:
-            stream = _stream_of(self._taken)
-            raise DataError(f"{self.where} holds no window: {stream.length} rows at {stream.rate_hz:g} Hz without a "
-                            "gap are needed")  # fmt: skip
-        return labels.names
-
     def _cut_windows(self) -> Iterator[Float32]:
         stream = _stream_of(self._taken)
         arrangement, windower = stream.arrangement(self._table.columns, self._table.units), Windower(stream)
-        for times_s, values, _ in self._rows():
+        for times_s, values, _ in rows_of(self._table, stream):
             cut = windower.push(times_s, arrangement.apply(values))
             yield shaped(cut.values, self._taken.input_shape, self._taken.time_axis)
 
-    def _rows(self) -> Iterator[tuple[Float64, Float64, Sequence[str] | None]]:
-        """With times, which are those of the rate where the file has none."""
-        stream, row = _stream_of(self._taken), 0
-        stream.arrangement(self._table.columns, self._table.units)
-        for block in self._table.blocks():
-            times_s = block.times_s
-            if times_s is None:
-                times_s = np.arange(row, row + len(block.values)) / stream.rate_hz
-            row += len(block.values)
-            yield times_s, block.values, block.labels
 
-    def _check_held(self, held_bytes: int) -> None:
-        if held_bytes > self._bytes_max:
-            raise DataError(f"labels and ids of {self.where} take more than {self._bytes_max} bytes "
-                            "(labels_bytes_max); write more files")  # fmt: skip
+def rows_of(table: Table, stream: StreamFormat) -> Iterator[tuple[Float64, Float64, Sequence[str] | None]]:
+    """Times, values and labels in blocks; times are those of the rate where the file has none."""
+    row = 0
+    stream.arrangement(table.columns, table.units)
+    for block in table.blocks():
+        times_s = block.times_s
+        if times_s is None:
+            times_s = np.arange(row, row + len(block.values)) / stream.rate_hz
+        row += len(block.values)
+        yield times_s, block.values, block.labels
 
 
 class _LabelWindows:
