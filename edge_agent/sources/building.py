@@ -9,6 +9,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.cutting import WHOLE
+from edge_agent.sources.http import HttpRows
 from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
 from edge_agent.sources.mqtt import BrokerTopics
@@ -26,6 +27,7 @@ GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
 BUILT_IN: dict[str, SourceFactory] = {
     "command": Command,
+    "http": HttpRows,
     "iio": IndustrialIO,
     "mqtt": BrokerTopics,
     "serial": SerialLine,

@@ -177,7 +177,7 @@ def broker_of(settings: SourceSettings) -> MqttSettings:
     """How a source reaches its broker: nothing waits there while it is away. Raises ConfigError."""
     return MqttSettings(
         host=settings.host or "localhost",
-        port=settings.port,
+        port=settings.port or (8883 if settings.tls else 1883),
         username=settings.username,
         password_file=settings.password_file,
         tls=settings.tls,
