@@ -23,6 +23,7 @@ from headway.mqtt import MqttSettings
 from headway.settings import (
     choice,
     integer,
+    named_tables,
     names,
     number,
     optional_path,
@@ -34,6 +35,9 @@ from headway.settings import (
     text,
 )
 from headway.wire import Precision, SettingValue, checked_name
+
+# each has a thread, and a queue of windows
+SOURCES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +178,11 @@ class AgentConfig:
         "remote",
         doc="Settings that the aggregator may change from afar.",
     )
-    source: SourceSettings | None = optional_table(
+    sources: tuple[SourceSettings, ...] = named_tables(
         SourceSettings,
         "source",
-        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
-        "to take files alone.",
+        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream), or whole windows; leave "
+        "this table out to take files alone. Several sensors have a table each, [source.NAME].",
     )
 
     def __post_init__(self) -> None:
@@ -186,6 +190,10 @@ class AgentConfig:
         checked_name(self.fleet, "fleet")
         if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels):
             raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names) or len(names) > SOURCES_MAX:
+            raise ConfigError(f"sources are called {', '.join(names[:20])}; give at most {SOURCES_MAX} with "
+                              "different names, with which their windows' ids begin")  # fmt: skip
 
 
 def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None) -> AgentConfig:

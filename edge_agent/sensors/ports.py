@@ -73,5 +73,6 @@ class Sensor(Protocol):
         ...
 
     def take_notices(self) -> list[tuple[str, str]]:
-        """What people should know since the last call: an event's name, and a line in words."""
+        """What people should know since the last call: an event's name, behind a space what it is about where there may
+        be several, and a line in words."""
         ...

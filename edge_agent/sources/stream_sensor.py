@@ -107,7 +107,8 @@ class StreamSensor:
         if dropped:
             limit = "windows_max" if self._windows_max == self._settings.windows_max else "bytes_max"
             waiting = f"{self._windows_max} waited to be answered (source.{limit})"
-            notices.append(("input-dropped", f"{self._settings.name}: {dropped} windows were dropped, {waiting}"))
+            name, total = self._settings.name, f"{self._told_dropped} since the start"
+            notices.append((f"input-dropped {name}", f"{name}: {dropped} windows were dropped ({total}), {waiting}"))
         return notices
 
     def _read(self) -> None:
@@ -155,7 +156,7 @@ class StreamSensor:
         name = self._settings.name
         with self._lock:
             text = f"source {name}: {problem}" if problem else f"source {name} gives rows again"
-            self._notices.append(("source-failed" if problem else "source-back", text))
+            self._notices.append((f"{'source-failed' if problem else 'source-back'} {name}", text))
         self.problem = problem
 
 
