@@ -181,8 +181,8 @@ class AgentConfig:
     sources: tuple[SourceSettings, ...] = named_tables(
         SourceSettings,
         "source",
-        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream), or whole windows; leave "
-        "this table out to take files alone. Several sensors have a table each, [source.NAME].",
+        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream), or whole windows; "
+        "leave this table out to take files alone. Several sensors have a table each, [source.NAME].",
     )
 
     def __post_init__(self) -> None:

@@ -73,6 +73,13 @@ class IndustrialIO:
         self.units = settings.units or tuple(_kind(name)[0] for name in self.channels)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC)
 
+    def device(self) -> Path:
+        """Its folder, where all channels are. Raises DataError."""
+        folder = _folder(self._path)
+        for name in self.channels:
+            _open(folder, name)
+        return folder
+
     def rows(self) -> Iterator[Rows]:
         folder = _folder(self._path)
         channels = [_open(folder, name) for name in self.channels]

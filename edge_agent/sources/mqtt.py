@@ -37,7 +37,7 @@ class BrokerTopics:
             raise ConfigError('source.topics is empty; name the topic of the sensor, ["zigbee2mqtt/kitchen"]')
         self.channels, self.units = columns_of(settings)
         self._format, self._clock = RowFormat.of(settings, stream), clock
-        self._topics, self._mqtt = settings.topics, broker_of(settings)
+        self._topics, self.broker = settings.topics, broker_of(settings)
         if len(self._topics) > 1:
             _check_one_each(self._topics, self._format)
         self._mailbox = _Mailbox()
@@ -48,7 +48,7 @@ class BrokerTopics:
 
         self._mailbox.empty()
         client_id = f"headway-{secrets.token_hex(6)}"
-        transport = MqttTransport(self._mqtt, client_id, self._topics, None, self._mailbox.put, self._clock)
+        transport = MqttTransport(self.broker, client_id, self._topics, None, self._mailbox.put, self._clock)
         several = len(self._topics) > 1
         reader = _OneEach(self._format, self._topics, self._clock) if several else _Whole(self._format, self._clock)
         strange = 0

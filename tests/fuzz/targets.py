@@ -41,6 +41,10 @@ KEPT_COMMANDS = (
     b'{"commands":[{"arrived":false,"result":{"at_s":1.0,"detail":{"label":"learned"},"id":"00000000000000a1",'
     b'"state":"done"}}]}'
 )
+STREAM = canonical_json(
+    {"channels": [{"name": "x", "unit": "g"}, {"name": "y", "unit": ""}], "rate_hz": 50.0, "length": 2, "hop": 1,
+     "resampling": "linear", "gap": "missing", "gap_s": 0.5}
+)  # fmt: skip
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
     b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',
@@ -83,6 +87,15 @@ def targets() -> list[Target]:
         head = HEADER.pack(MAGIC, 1, 0, len(manifest)) + manifest
         return head + bytes(-len(head) % 64) + body[padding:]
 
+    def with_stream(part: bytes) -> bytes | None:
+        """The mutated table of the stream, in the manifest of a bundle that is whole otherwise."""
+        try:
+            table = parse_json(part, "stream", BundleError)
+        except BundleError:
+            return None
+        rest = {key: value for key, value in small.manifest.items() if key != "members"}
+        return encode_container(rest | {"stream": table}, small.members)
+
     def with_tensors(part: bytes) -> bytes:
         table = {key: value for key, value in small.manifest.items() if key != "members"}
         return encode_container(table, {**small.members, TENSORS: part})
@@ -97,6 +110,7 @@ def targets() -> list[Target]:
     return [
         Target("bundle", tuple(golden_bundles().values()), _variant, BundleError),
         Target("bundle manifest", (small.manifest_bytes,), _variant, BundleError, with_manifest, exchanged),
+        Target("bundle stream", (STREAM,), _variant, BundleError, with_stream, exchanged),
         Target("bundle tensors", (small.members[TENSORS],), _variant, BundleError, with_tensors),
         Target("filter", FILTERS, _filter, ConfigError),
         Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
