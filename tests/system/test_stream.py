@@ -92,6 +92,7 @@ def test_a_model_that_is_converted_with_its_stream_takes_recordings(new_device: 
     recipe = tmp_path / "stream.toml"
     channels = "".join(f'[[channels]]\nname = "{name}"\nunit = "m/s2"\n' for name in "xyz")
     recipe.write_text(f"rate_hz = 50.0\nlength = 20\nhop = 10\ngap_s = 0.2\n{channels}")
+    (tmp_path / "model").mkdir()
     bundle = make_bundle(tmp_path / "model", "--stream", str(recipe))
     variant = read_variant(bundle)
     assert variant.stream == STREAM
