@@ -13,6 +13,7 @@ from dataclasses import replace
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer, LabelCounts, Send
 from edge_agent.labels import UNBOUNDED, EventLog, Labelling, RememberedWindows, rows_in_turn
+from edge_agent.labels_wanted_settings import LabelsWantedSettings
 from edge_agent.learner import (
     COUNTED,
     AddClass,
@@ -47,7 +48,7 @@ class Agent:
 
     windows: those that labels may still come for; none by default. waiting_rows_max, waiting_bytes_max: labels that may
     wait for their turn, in number and encoded size; early_labels_max: for their windows. run_id: of this run of the
-    program, saved once it learns. draw: gives that many random bits, for new epochs.
+    program, saved once it learns. asking: how people are asked. draw: gives that many random bits, for new epochs.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Agent:
         early_labels_max: int = 0,
         run_id: int = 0,
         trial: TrialSettings | None = None,
+        asking: LabelsWantedSettings | None = None,
         draw: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.device, self.learner, self.settings = device, learner, settings
@@ -73,13 +75,14 @@ class Agent:
         self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
-        self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max, early_labels_max)
+        bounds = waiting_rows_max, waiting_bytes_max, early_labels_max
+        self.labelling = Labelling(learner, self.windows, *bounds, asking)
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
         told = self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
-        self._persisted: tuple[Persisted, ...] = (self.labelling.queue, self.labelling.early, *told)
+        self._persisted: tuple[Persisted, ...] = (*self.labelling.persisted, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0
         self.forked = self.removed = ""
@@ -188,9 +191,8 @@ class Agent:
         self.epochs.begin_run()
 
     def changes(self) -> Changes:
-        """The transaction that makes everything since the last one durable: a journal entry, or now and then a whole
-        checkpoint, which takes the place of all entries so far.
-        """
+        """Makes everything since the last one durable: a journal entry, or now and then a whole checkpoint in place of
+        all entries so far."""
         return self._take_changes(Extent.CHECKPOINT if self._checkpointer.checkpoint_due else Extent.CHANGES)
 
     def consumed(self, sequence: int) -> None:
@@ -342,8 +344,6 @@ class Agent:
 
     @property
     def _has_room(self) -> bool:
-        """Whether an update more may wait in the outbox.
-
-        Without room the delta goes on growing in the trainer: waiting updates merge instead of piling up.
-        """
+        """Whether an update more may wait in the outbox. Without room the delta goes on growing in the trainer: waiting
+        updates merge instead of piling up."""
         return self.outbox.has_room(len(self.learner.classes), self.learner.feature_size)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.settings import boolean, choice, integer, number, optional_path
+from headway.settings import boolean, choice, integer, number, optional_path, text
 
 NO_SMOOTHING, MAJORITY, HYSTERESIS, MINIMUM_DURATION = "none", "majority", "hysteresis", "minimum-duration"
+
+PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,16 @@ class AnswerSettings:
     mqtt_labels: bool = boolean(
         False,
         doc="Take labels from the topic labels of this device: whoever may publish there teaches it; needs [mqtt].",
+    )
+    home_assistant: bool = boolean(
+        False,
+        doc="Announce this device to Home Assistant by MQTT discovery, and publish the topic summary for it; with "
+        "mqtt_labels it may be labelled there, too; needs [mqtt].",
+    )
+    home_assistant_prefix: str = text(
+        "homeassistant",
+        length_max=128,
+        doc="Topic under which Home Assistant looks for devices (its discovery prefix).",
     )
     queue_max: int = integer(
         1_000,
@@ -69,6 +82,11 @@ class AnswerSettings:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        if not PREFIX.fullmatch(self.home_assistant_prefix):
+            raise ConfigError(
+                f"home_assistant_prefix {self.home_assistant_prefix!r} is no topic; give levels of letters, digits, "
+                "'.', '_' or '-' with '/' between them, such as homeassistant"
+            )
         if self.http_port and self.http_token_file is None:
             raise ConfigError(
                 "http_port needs http_token_file: without it any page in a browser could teach the device"

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_agent.answer_settings import AnswerSettings
 from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.health_settings import HealthSettings
+from edge_agent.labels_wanted_settings import LabelsWantedSettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.source_settings import SourceSettings
@@ -173,6 +174,11 @@ class AgentConfig:
         "answers",
         doc="Where answers go beside the files in predictions_dir, and where labels come from beside the spool.",
     )
+    labels_wanted: LabelsWantedSettings = table(
+        LabelsWantedSettings(),
+        "labels_wanted",
+        doc="Windows for which the device asks people for labels, through the aggregator.",
+    )
     remote: RemoteSettings = table(
         RemoteSettings(),
         "remote",
@@ -188,7 +194,7 @@ class AgentConfig:
     def __post_init__(self) -> None:
         checked_name(self.device, "device id")
         checked_name(self.fleet, "fleet")
-        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels):
+        if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels or self.answers.home_assistant):
             raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names) or len(names) > SOURCES_MAX:

@@ -22,20 +22,20 @@ def is_untouched(config: Path) -> bool:
 
 
 def with_values(text: str, settings: Mapping[str, object]) -> str:
-    """The TOML text with these values in force, by ``table.key``; comments and all other lines stay."""
+    """The TOML text with these values in force, by ``table.key``, and their tables; all other lines stay."""
     for name, value in settings.items():
         table, _, key = name.partition(".")
-        begin = re.search(rf"(?m)^\[{re.escape(table)}\]$", text)
+        begin = re.search(rf"(?m)^#?\[{re.escape(table)}\]$", text)
         if begin is None:
             raise ConfigError(f"no table [{table}] in the example of agent.toml")
         rest = text[begin.end() :]
-        end = re.search(r"(?m)^\[", rest)
+        end = re.search(r"(?m)^#?\[", rest)
         body = rest[: end.start()] if end else rest
         line = f"{key} = {json.dumps(value)}".replace("\\", r"\\")
         changed, count = re.subn(rf"(?m)^#?{re.escape(key)} = .*$", line, body, count=1)
         if count == 0:
             raise ConfigError(f"no key {key} in [{table}] of the example of agent.toml")
-        text = text[: begin.end()] + changed + rest[len(body) :]
+        text = f"{text[: begin.start()]}[{table}]" + changed + rest[len(body) :]
     return text
 
 

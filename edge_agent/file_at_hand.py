@@ -114,7 +114,7 @@ class FileAtHand:
         if self._brings_windows:
             self._unit(pipeline, self.row)
 
-    def answer_some(self, agent: Agent, pipeline: Pipeline, until: Callable[[], bool]) -> Answer | None:
+    def answer_some(self, agent: Agent, pipeline: Pipeline, until: Callable[[], bool], wall_s: float) -> Answer | None:
         """The rest of a unit, or less when it is time. Its rows are learned as they should. None without windows.
 
         Raises DataError, and then nothing has changed.
@@ -136,6 +136,9 @@ class FileAtHand:
             first = start % UNIT_ROWS
             agent.trial.see(self._windows[first : first + len(features)], features, ids, labels)
         answer = agent.process(features, labels, ids, until=until)
+        if ids is not None and self._windows is not None:
+            first = start % UNIT_ROWS
+            agent.labelling.wanted.see(ids, self._windows[first : first + len(answer)], wall_s)
         self.row += len(answer)
         self._skipped = self._unit_row
         self.learned = max(self.learned, self.row)

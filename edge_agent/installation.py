@@ -26,8 +26,12 @@ def add_installation_commands(commands: argparse._SubParsersAction[argparse.Argu
     uninstall.add_argument("--root", type=Path, default=Path("/"), help="root of an image that is being made (/)")
     uninstall.set_defaults(run=_uninstall)
 
-    init = commands.add_parser("init", help="write agent.toml from a few answers, and check them")
     toml = Path("/etc/headway/agent.toml")
+    leave = commands.add_parser("leave-home-assistant", help="take this device out of Home Assistant; no agent may run")
+    leave.add_argument("config", type=Path, nargs="?", default=toml, help=f"agent.toml ({toml})")
+    leave.set_defaults(run=_leave_home_assistant)
+
+    init = commands.add_parser("init", help="write agent.toml from a few answers, and check them")
     init.add_argument("--config", type=Path, default=toml, help=f"the file to write ({toml})")
     init.add_argument("--bundle", type=Path, help="the bundle that edge-convert made; asked for if not given")
     init.add_argument("--device", help="name of this device, unique in its fleet; asked for if not given")
@@ -56,6 +60,14 @@ def _uninstall(options: argparse.Namespace) -> int:
         print(words)
     if not steps:
         print("nothing is installed")
+    return 0
+
+
+def _leave_home_assistant(options: argparse.Namespace) -> int:
+    from edge_agent.commands import leave_home_assistant
+
+    cleared = leave_home_assistant(options.config)
+    print(printable_lines("\n".join(f"cleared {topic}" for topic in cleared) or "it is not in Home Assistant"))
     return 0
 
 

@@ -241,7 +241,7 @@ class Intake:
                     agent.add_class(name)
             self._training.grant()
         while not work.finished:
-            part = work.answer_some(agent, self._pipeline, until)
+            part = work.answer_some(agent, self._pipeline, until, self._clock.wall_s())
             if work.learning:
                 agent.consumed_rows(work.file.sequence, work.learned)
             if part is not None:

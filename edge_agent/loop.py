@@ -25,16 +25,16 @@ from edge_agent.delivery import Installer, Messenger
 from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
+from edge_agent.news import News
 from edge_agent.outgoing import outgoing
 from edge_agent.pipeline import Pipeline
 from edge_agent.remote import RemoteConfiguration
 from edge_agent.remote_commands import Actions, RemoteCommands, gather_diagnostics
-from edge_agent.reported import reported
+from edge_agent.reported import condition_line, reported
 from edge_agent.sensors import Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.training import Training
 from edge_agent.trial import Trials
-from edge_agent.trial_news import TrialNews
 from edge_agent.update_sender import send_updates
 from headway.bundle import Variant
 from headway.errors import RemoteError
@@ -97,7 +97,7 @@ class DeviceLoop:
         self._pipeline = pipeline
         self._store, self._agent = store, agent
         self._training = Training(clock, agent, store, policy)
-        self._answering = Answering(config, clock, agent.learner, self._publish, self._announcer.note)
+        self._answering = Answering(config, clock, agent, self._publish, self._send, self._announcer.note)
         self._intake = Intake(
             clock,
             pipeline,
@@ -116,7 +116,7 @@ class DeviceLoop:
         self._installer, self._sensor = installer, sensor
         note = self._announcer.note
         self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
-        self._trial_news = TrialNews(agent, store, clock, self._publish, trials, config.trial.report_interval_s)
+        self._news = News(config, agent, store, clock, self._publish, trials)
         self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
@@ -151,11 +151,7 @@ class DeviceLoop:
     @property
     def condition(self) -> str:
         """One line for people: what is wrong with the disk, or which head serves."""
-        if self._store.degraded:
-            return f"degraded: {self._store.problem}"
-        details = [self._training.status_detail, self._agent.refusal.words]
-        lasting = f", {self._agent.persistence.name}" if self._agent.persistence.serving else ""
-        return ", ".join([f"good: {self._agent.learner.serving} serves{lasting}", *filter(None, details)])
+        return condition_line(self._agent, self._store.problem, self._training.status_detail)
 
     @property
     def condition_in_full(self) -> DeviceCondition:
@@ -204,7 +200,7 @@ class DeviceLoop:
                 self._answering.reconnected()
                 if self._messenger is not None:
                     self._messenger.installer.reconnected()
-                self._trial_news.reconnected()
+                self._news.reconnected(session_present)
                 self._publish(Kind.STATUS, Status(True, self._agent.sync_state.boot).encode())
                 self._tell_of_the_machine()
                 self._commands.reconnected()
@@ -218,7 +214,8 @@ class DeviceLoop:
             case Received(name, payload, retain):
                 self._receive(name, payload, retain)
             case Delivered(token, reason, refused, name):
-                self._answering.delivered(token)
+                self._answering.delivered(token, refused=refused)
+                self._news.delivered(token)
                 if refused:
                     self._announcer.publish_refused(f"the broker refused {name or 'a message'}: {reason}")
             case NotSubscribed(name, reason):
@@ -243,9 +240,8 @@ class DeviceLoop:
         if self.transport is None:
             return True
         state = self._agent.sync_state
-        log_line = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
-        exact_done = self._agent.learner.kind != "exact" or log_line
-        return exact_done and self._store.outbox_size()[0] == 0
+        reported = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
+        return (self._agent.learner.kind != "exact" or reported) and self._store.outbox_size()[0] == 0
 
     def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
@@ -314,7 +310,7 @@ class DeviceLoop:
         if self._messenger is not None and self._messenger.turn(now_s, self._connected):
             self._publish(Kind.REPORTED, self._reported().encode())
         if self._connected:
-            self._trial_news.tell(now_s)
+            self._news.tell(now_s)
         on_trial = self._installer is not None and self._installer.on_trial
         if self._remote is not None and self._remote.turn(now_s, on_trial):
             self._publish_configuration()
@@ -334,8 +330,10 @@ class DeviceLoop:
             send_updates(agent, self._store, partial(self._publish, Kind.UPDATE), now_s)
 
     def _publish(self, kind: Kind, payload: bytes, retained: bool = True) -> int | None:
-        message = outgoing(self._config, kind, payload, retained)
-        return self.transport.publish(message) if self.transport is not None else None
+        return self._send(outgoing(self._config, kind, payload, retained))
+
+    def _send(self, message: Outgoing) -> int | None:
+        return None if self.transport is None else self.transport.publish(message)
 
     def _reported(self) -> Reported:
         delivery = "" if self._messenger is None else self._messenger.installer.state

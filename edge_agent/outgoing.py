@@ -6,7 +6,10 @@ from edge_agent.config import AgentConfig
 from headway.ports import Outgoing
 from headway.wire import JSON_TYPE, TENSORS_TYPE, Kind, topic
 
-RETAINED = (Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE, Kind.COMMAND_RESULTS)
+RETAINED = (
+    Kind.STATUS, Kind.REPORTED, Kind.STATISTICS, Kind.TRIAL, Kind.CONFIGURATION_STATE, Kind.COMMAND_RESULTS,
+    Kind.LABELS_WANTED,
+)  # fmt: skip
 BINARY = (Kind.STATISTICS, Kind.UPDATE)
 
 

@@ -1,10 +1,11 @@
-"""Puts together what a device reports of itself: what it runs, and how it is."""
+"""Puts together what a device says of itself: what it runs, and how it is."""
 
 from __future__ import annotations
 
 import platform
 
 import headway
+from edge_agent.agent import Agent
 from edge_agent.learner import HeadLearner
 from headway.wire import Reported
 
@@ -26,3 +27,12 @@ def reported(learner: HeadLearner, runtime: str, problem: str, delivery: str) ->
         release=variant.release,
         delivery=delivery[:500],
     )
+
+
+def condition_line(agent: Agent, disk: str, waiting: str) -> str:
+    """How a device is, for people. disk: why it takes no commits, empty when it does; waiting: which labels wait."""
+    if disk:
+        return f"degraded: {disk}"
+    lasting = f", {agent.persistence.name}" if agent.persistence.serving else ""
+    serving = f"good: {agent.learner.serving} serves{lasting}"
+    return ", ".join([serving, *filter(None, [waiting, agent.refusal.words])])

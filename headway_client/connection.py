@@ -9,12 +9,16 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 ANSWER_BYTES_MAX = 268_435_456
 PROBLEM_BYTES_MAX = 65_536
+PIECE_BYTES = 1 << 20
+# what is downloaded is made first, which takes its time
+DOWNLOAD_TIMEOUT_S = 600.0
 
 
 class ApiError(Exception):
@@ -68,20 +72,47 @@ class Connection:
         if payload is not None:
             sent["Content-Type"] = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         request = urllib.request.Request(url, payload, sent, method=method)
-        try:
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
-                received = answer.read(ANSWER_BYTES_MAX + 1)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise ApiError(error.code, _detail(error.read(PROBLEM_BYTES_MAX), error.reason)) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiUnreachable(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from error
+        with self._answered(), self._opener.open(request, timeout=self._timeout_s) as answer:
+            received = answer.read(ANSWER_BYTES_MAX + 1)
         if len(received) > ANSWER_BYTES_MAX:
             raise ApiUnreachable(f"{self._base} answers with more than {ANSWER_BYTES_MAX} bytes")
         try:
             return json.loads(received) if received else None
         except ValueError as error:
             raise ApiUnreachable(f"{self._base} answers with what is no JSON; is it the API?") from error
+
+    def download(self, method: str, path: str, to: BinaryIO, headers: Mapping[str, str] | None = None) -> int:
+        """Write the answer's bytes into an open file, in pieces; how many there were. Raises ApiError, ApiUnreachable.
+
+        What `to` raises passes; an answer that was cut off is `ApiUnreachable`.
+        """
+        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        request = urllib.request.Request(self._base + path, None, sent, method=method)
+        with self._answered():
+            answer = self._opener.open(request, timeout=DOWNLOAD_TIMEOUT_S)
+        with answer:
+            received = 0
+            while piece := self._piece(answer):
+                to.write(piece)
+                received += len(piece)
+            announced = answer.headers.get("Content-Length")
+        if announced is not None and int(announced) != received:
+            raise ApiUnreachable(f"{self._base} sent {received} of {announced} bytes; try again")
+        return received
+
+    def _piece(self, answer: http.client.HTTPResponse) -> bytes:
+        with self._answered():
+            return answer.read(PIECE_BYTES)
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ApiError(error.code, _detail(error.read(PROBLEM_BYTES_MAX), error.reason)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiUnreachable(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from error
 
 
 def segment(value: str) -> str:

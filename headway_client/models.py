@@ -86,6 +86,19 @@ class Bundle(TypedDict):
     space: str
 
 
+class BundleUse(TypedDict):
+    """One bundle, and who is to run it and does."""
+
+    bundle: str
+    version: str
+    release: int
+    sha256: str | None
+    ordered: int
+    running: int
+    rollout: str | None
+    problem: str | None
+
+
 class CertificateView(TypedDict):
     """A certificate of a device, as in `CertificateRow`; state: ``good``, ``over`` or ``revoked``."""
 
@@ -117,6 +130,13 @@ class CommandWanted(TypedDict):
     name: str
     arguments: NotRequired[dict[str, int | str]]
     expires: NotRequired[str]
+
+
+class DayPage(TypedDict):
+    """All days of some devices, of each the oldest first. next: for `after`, empty behind the last."""
+
+    days: list[DeviceDay]
+    next: str
 
 
 class DayView(TypedDict):
@@ -206,6 +226,17 @@ class DeviceCommand(TypedDict):
     state_since_s: float
     result: dict[str, Any]
     takes_commands: bool
+
+
+class DeviceDay(TypedDict):
+    """The same with the device."""
+
+    device: str
+    day: str
+    labels: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    bytes: int
 
 
 class DeviceInFull(TypedDict):
@@ -300,6 +331,20 @@ class FilterGroup(TypedDict):
     filter: str
 
 
+class FleetOverview(TypedDict):
+    """A fleet at a glance."""
+
+    devices: int
+    online: int
+    labels: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    below_frozen: int
+    troubled: int
+    worst: list[Device]
+    events: list[Event]
+
+
 class Forecasting(TypedDict):
     """A rollout that is only thought of."""
 
@@ -380,6 +425,16 @@ class Note(TypedDict):
     """A note on a device; an empty text for none."""
 
     text: str
+
+
+class NumberedEvent(TypedDict):
+    """The same. number: grows with every event of the fleet."""
+
+    device: str
+    name: str
+    detail: Any
+    received_s: float
+    number: int
 
 
 class Order(TypedDict):
@@ -522,6 +577,19 @@ class SilenceRow(TypedDict):
     who: str
     remark: str
     created_s: float
+
+
+class SpaceView(TypedDict):
+    """One feature space, and the newest head of it."""
+
+    space: str
+    bundle: str
+    head: int
+    method: str
+    devices: int
+    samples: int
+    reported: int
+    state: str
 
 
 class StageForecast(TypedDict):

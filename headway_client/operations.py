@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import BinaryIO, cast
 
 import headway_client.models as models
 from headway_client.connection import Connection, segment
@@ -180,6 +180,10 @@ class Client(Connection):
             self.ask(method="POST", path="/v1/bundles", body=body, headers={"Idempotency-Key": key} if key else None),
         )
 
+    def list_bundle_use(self) -> list[models.BundleUse]:
+        """Every bundle that is known: whether it is handed out, and how many devices are to run it and do."""
+        return cast("list[models.BundleUse]", self.ask(method="GET", path="/v1/bundles/use"))
+
     def delete_bundle(self, sha256: str, *, key: str = "") -> None:
         """Delete a bundle that nobody is to run."""
         self.ask(
@@ -301,6 +305,14 @@ class Client(Connection):
             ),
         )
 
+    def show_overview(self) -> models.FleetOverview:
+        """The fleet at a glance: counts, the devices that need somebody most, and what was heard last."""
+        return cast("models.FleetOverview", self.ask(method="GET", path="/v1/overview"))
+
+    def list_spaces(self) -> list[models.SpaceView]:
+        """The feature spaces that are served side by side, and the newest head of each."""
+        return cast("list[models.SpaceView]", self.ask(method="GET", path="/v1/spaces"))
+
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))
@@ -309,9 +321,28 @@ class Client(Connection):
         """How often messages of each device were refused, and why; device '' are senders that are not in the fleet."""
         return cast("list[models.RefusalRow]", self.ask(method="GET", path="/v1/refusals"))
 
-    def list_events(self, *, limit: int | None = None) -> list[models.Event]:
-        """The newest events of devices, and of the service about them."""
-        return cast("list[models.Event]", self.ask(method="GET", path="/v1/events", query={"limit": limit}))
+    def list_events(
+        self,
+        *,
+        device: str | None = None,
+        name: str | None = None,
+        before: int | None | None = None,
+        after: int | None | None = None,
+        limit: int | None = None,
+    ) -> list[models.NumberedEvent]:
+        """Events of devices, and of the service about them: the newest first, or with `after` the oldest first."""
+        return cast(
+            "list[models.NumberedEvent]",
+            self.ask(
+                method="GET",
+                path="/v1/events",
+                query={"device": device, "name": name, "before": before, "after": after, "limit": limit},
+            ),
+        )
+
+    def list_days(self, *, after: str | None = None, limit: int | None = None) -> models.DayPage:
+        """What devices did on each day, in pages of so many devices."""
+        return cast("models.DayPage", self.ask(method="GET", path="/v1/days", query={"after": after, "limit": limit}))
 
     def list_audit(self, *, after: int | None = None, limit: int | None = None) -> models.AuditPage:
         """Who did what to the fleet, the oldest first."""
@@ -381,3 +412,7 @@ class Client(Connection):
         self.ask(
             method="DELETE", path=f"/v1/silences/{segment(number)}", headers={"Idempotency-Key": key} if key else None
         )
+
+    def make_backup_file(self, to: BinaryIO) -> int:
+        """A backup of the server as a file, without keys. Returns how many bytes were written."""
+        return self.download("POST", "/v1/backups", to)

@@ -78,7 +78,7 @@ def operations(document: Schema) -> Iterator[str]:
     """The module of the client."""
     yield '"""A method for each operation of the API. Written by python -m scripts.api; do not edit."""\n'
     yield "from __future__ import annotations\n"
-    yield "from typing import cast\n"
+    yield "from typing import BinaryIO, cast\n"
     yield "import headway_client.models as models"
     yield "from headway_client.connection import Connection, segment\n\n"
     yield "class Client(Connection):"
@@ -116,6 +116,12 @@ def _method(path: str, method: str, operation: Schema) -> Iterator[str]:
         arguments.append('key: str = ""')
         asked["headers"] = '{"Idempotency-Key": key} if key else None'
     answer = next(response for status, response in operation["responses"].items() if status.startswith("2"))
+    if any(schema.get("schema", {}).get("format") == "binary" for schema in answer.get("content", {}).values()):
+        # a file, which may be larger than the memory
+        yield f"\n    def {operation['operationId']}(self, to: BinaryIO) -> int:"
+        yield f'        """{operation["description"]} Returns how many bytes were written."""'
+        yield f"        return self.download({asked['method']}, {asked['path']}, to)"
+        return
     schema = answer.get("content", {}).get("application/json", {}).get("schema")
     returned = "None" if schema is None else type_of(schema, "models.")
     yield f"\n    def {operation['operationId']}({', '.join(['self', *arguments])}) -> {returned}:"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aggregator.config import Settings
 from converter.options import Options
 from edge_agent.config import AgentConfig
-from headway.settings import Entry, Kind, entries, limits, tables, written
+from headway.settings import Entry, Kind, entries, limits, optional_tables, tables, written
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -108,8 +108,10 @@ def example(program: Program) -> str:
         "# Written by `make configuration`.",
     ]
     said = tables(program.settings)
+    # a table that is there at all is in force: these stay comments while nothing in them is set
+    idle = optional_tables(program.settings) - {place.partition(".")[0] for place in program.shown}
     for name, group in _grouped(program.settings).items():
-        lines += ["", *_comment(said.get(name, "")), f"[{name}]"]
+        lines += ["", *_comment(said.get(name, "")), f"#[{name}]" if name in idle else f"[{name}]"]
         for entry in group:
             lines += _setting(entry, program)
     return "\n".join(lines) + "\n"

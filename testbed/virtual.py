@@ -71,8 +71,13 @@ class Image:
     """Kernel, initial disk and system disk of one kind of machine, in a folder."""
 
     def __init__(self, machine: Emulated, folder: Path, agent: Path) -> None:
+        """One that lies complete in the folder is taken as it is."""
         self.machine, self.folder = machine, folder
+        self.kernel, self.initial, self.system = folder / "kernel", folder / "initial.gz", folder / "system.img"
+        if self.system.exists():
+            return
         tree = folder / "tree"
+        shutil.rmtree(tree, ignore_errors=True)
         Debian("bookworm", (f"linux-image-cloud-{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
         _run("dpkg", "-x", str(agent), str(tree))
         for program in GUEST:
@@ -84,13 +89,15 @@ class Image:
             places = [str(tree / "usr/lib/python3.11"), str(tree / "opt")]
             _run(sys.executable, "-m", "compileall", "-q", "-s", str(tree), *places)
         (kernel,) = (tree / "boot").glob("vmlinuz-*")
-        self.kernel, self.initial, self.system = folder / "kernel", folder / "initial.gz", folder / "system.img"
         shutil.copy(kernel, self.kernel)
         release = kernel.name.removeprefix("vmlinuz-")
         self.initial.write_bytes(gzip.compress(b"".join(_initial(tree, release)), 1))
         for name in ("boot", "lib/modules", "usr/lib/modules"):
             shutil.rmtree(tree / name, ignore_errors=True)
-        make_disk(self.system, 600, tree)
+        part = folder / "system.part.img"
+        part.unlink(missing_ok=True)
+        make_disk(part, 600, tree)
+        part.rename(self.system)
         shutil.rmtree(tree)
 
 
@@ -134,17 +141,29 @@ class Virtual:
             except queue.Empty:
                 return
             if line is None:
+                self._news.put(None)  # for whoever asks again
                 return
             yield line
 
     def wait_for(self, beginning: str, timeout_s: float) -> str:
         """The first line that begins so, without the beginning. Raises AgentEnded, VirtualFailed."""
+        began_s = time.monotonic()
         for line in self.lines(timeout_s):
             if line.startswith(beginning):
                 return line.removeprefix(beginning).strip()
-            if line.startswith("ENDED "):
-                raise AgentEnded(f"the agent ended by itself: {' | '.join(self.said[-5:])}")
-        raise VirtualFailed(f"waited {timeout_s:.0f} s for {beginning!r}: {' | '.join(self.said[-12:])}")
+            self.check(line)
+        happened = "the machine ended" if self._process.poll() is not None else "nothing came"
+        waited_s = time.monotonic() - began_s
+        raise VirtualFailed(
+            f"{happened} in {waited_s:.0f} s of waiting for {beginning!r}: {' | '.join(self.said[-12:])}"
+        )
+
+    def check(self, line: str) -> None:
+        """Raises AgentEnded, VirtualFailed where the guest says that nothing more will come."""
+        if line.startswith("ENDED "):
+            raise AgentEnded(f"the agent ended by itself: {' | '.join(self.said[-10:])}")
+        if line.startswith("STUCK "):
+            raise VirtualFailed(" | ".join(self.said[-10:]))
 
     def cut(self) -> None:
         """The power fails. What the guest has said until now is in `said` afterwards."""

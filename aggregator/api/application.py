@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 import headway
 from aggregator.api.access_routes import access_routes
 from aggregator.api.alert_routes import alert_routes
+from aggregator.api.backup_routes import backup_routes, remove_backups
 from aggregator.api.bounds import Bounds
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.command_routes import command_routes
@@ -35,7 +36,8 @@ DESCRIPTION = (
 OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/login": [{"password": []}]}
 
 ROUTES = (
-    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, alert_routes, history_routes
+    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, command_routes, history_routes,
+    alert_routes, backup_routes,
 )  # fmt: skip
 
 
@@ -50,36 +52,32 @@ class Api(FastAPI):
 
 def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock) -> Api:
     """The API of a fleet. open_store: opens one more store, for one thread at a time."""
-    desk = Desk(settings, Stores(open_store), clock)
-    door = Doorkeeper.of(desk)
+    return api_of(Doorkeeper.of(Desk(settings, Stores(open_store), clock)))
+
+
+def api_of(door: Doorkeeper) -> Api:
+    """The same behind a doorkeeper whom others share."""
+    desk = door.desk
     application = Api(
         title="Headway", version=headway.__version__, description=DESCRIPTION, openapi_url=OPENAPI_PATH,
         docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    for add_routes in (
-        access_routes,
-        device_routes,
-        rollout_routes,
-        enrolment_routes,
-        settings_routes,
-        command_routes,
-        history_routes,
-        alert_routes,
-    ):
+    for add_routes in ROUTES:
         add_routes(application, desk, door)
     tell_problems(application)
-    application.add_middleware(_bounds, settings=settings, clock=clock)
+    application.add_middleware(_bounds, door=door)
     return application
 
 
 def clean_up(settings: Settings) -> None:
-    """Before it is served: take away what a process that was killed left of uploads."""
+    """Before it is served: take away what a process that was killed left of uploads and backups."""
     remove_uploads(settings.state_dir)
+    remove_backups(settings.state_dir)
 
 
-def _bounds(application: ASGIApp, settings: Settings, clock: Clock) -> Bounds:
-    return Bounds(application, settings.api, clock)
+def _bounds(application: ASGIApp, door: Doorkeeper) -> Bounds:
+    return Bounds(application, door.desk.settings.api, door.desk.clock, door.addresses)
 
 
 def _described(application: FastAPI) -> dict[str, Any]:

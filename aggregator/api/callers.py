@@ -38,32 +38,28 @@ def only_known_queries(request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Doorkeeper:
-    """Says who a caller is, and how often they may ask."""
+    """Says who a caller is, and how often they may ask. addresses: how often each may, whoever asks (`Bounds`)."""
 
     desk: Desk
     users: Rates
     attempts: Rates
+    addresses: Rates
     hashing: threading.Lock
     counting: threading.Lock
 
     @classmethod
     def of(cls, desk: Desk) -> Doorkeeper:
         chosen = desk.settings.api
-        users, attempts = Rates(chosen.requests_per_minute, MINUTE_S), Rates(chosen.logins_per_address_minute, MINUTE_S)
-        return cls(desk, users, attempts, threading.Lock(), threading.Lock())
+        counts = chosen.requests_per_minute, chosen.logins_per_address_minute, chosen.requests_per_address_minute
+        users, attempts, addresses = (Rates(count, MINUTE_S) for count in counts)
+        return cls(desk, users, attempts, addresses, threading.Lock(), threading.Lock())
 
     def needs(self, role: Role) -> Callable[[Request], Caller]:
         """A dependency of routes that only callers with this role reach."""
 
         def caller(request: Request) -> Caller:
             found = self._caller(request)
-            if not found.role.may(role):
-                raise Refusal(403, f"this needs the role {role}; {found.user} has {found.role}")
-            with self.counting:
-                allowed = self.users.take(found.user, self.desk.clock.monotonic_s())
-            if not allowed:
-                limit = self.desk.settings.api.requests_per_minute
-                raise Refusal(429, f"more than {limit} requests a minute of one user", Retry_After="60")
+            self.admit(found, role)
             only_known_queries(request)
             return found
 
@@ -79,15 +75,48 @@ class Doorkeeper:
             name = colon = password = ""
         if kind.lower() != "basic" or not colon:
             raise Refusal(401, "give name and password (HTTP Basic)", WWW_Authenticate='Basic realm="headway"')
-        with self.desk.stores.one() as store, store.reading():
-            row = store.rows(USERS).get(name)
-        # one at a time, and never in a transaction: it takes long and much memory
-        with self.hashing:
-            right = matches(password, "" if row is None else row.password)
-        if row is None or not right:
+        found = self._with_password(name, password)
+        if found is None:
             raise Refusal(401, "name or password is wrong", WWW_Authenticate='Basic realm="headway"')
         only_known_queries(request)
+        return found
+
+    def by_form(self, request: Request, name: str, password: str) -> Caller | None:
+        """The same for the form of the page; None where name or password is wrong. Raises Refusal beyond the rate."""
+        self._count_attempt(request)
+        return self._with_password(name, password)
+
+    def by_proxy(self, request: Request) -> Caller | None:
+        """Whom a trusted proxy names; None where none does. Raises Refusal for one who is no user."""
+        chosen = self.desk.settings.api
+        named = request.headers.get(chosen.user_header, "")
+        peer = request.client.host if request.client is not None else ""
+        if not named or not chosen.trusts(peer):
+            return None
+        with self.desk.stores.one() as store, store.reading():
+            row = store.rows(USERS).get(named)
+        if row is None:
+            raise Refusal(403, f"the proxy names {named!r}, which is no user here; edge-fleet users add")
         return Caller(row.name, Role(row.role))
+
+    def by_token(self, token: str) -> Caller | None:
+        """Whose token it is; None for one that is unknown, revoked or over. Attempts are not counted here."""
+        with self.desk.stores.one() as store, store.reading():
+            found = caller_of(store, token, self.desk.clock.wall_s())
+        if found is None or found.role is not Role.SHARE:
+            return found
+        # the link of a user is not the user: it looks, and its requests count for itself
+        return replace(found, user=f"share of {found.user}")
+
+    def admit(self, caller: Caller, role: Role) -> None:
+        """Raises Refusal when the role does not suffice, or when the caller asks too often."""
+        if not caller.role.may(role):
+            raise Refusal(403, f"this needs the role {role}; {caller.user} has {caller.role}")
+        with self.counting:
+            allowed = self.users.take(caller.user, self.desk.clock.monotonic_s())
+        if not allowed:
+            limit = self.desk.settings.api.requests_per_minute
+            raise Refusal(429, f"more than {limit} requests a minute of one user", Retry_After="60")
 
     def hashed(self, password: str) -> str:
         """The digest of a new password. Raises ConfigError."""
@@ -95,37 +124,37 @@ class Doorkeeper:
             return hashed(password)
 
     def _caller(self, request: Request) -> Caller:
-        chosen = self.desk.settings.api
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer" and token:
-            return self._by_token(request, token.strip())
+            return self._known_token(request, token.strip())
         share = request.query_params.get(SHARE_QUERY, "")
         if share:
-            found = self._by_token(request, share)
+            found = self._known_token(request, share)
             if found.role is not Role.SHARE:
                 raise Refusal(401, "only share links stand in addresses; send a token as Authorization: Bearer")
             return found
-        named = request.headers.get(chosen.user_header, "")
-        peer = request.client.host if request.client is not None else ""
-        if named and chosen.trusts(peer):
-            if request.method not in SAFE and not request.headers.get(ACT_HEADER):
-                raise Refusal(403, f"an act through a proxy needs the header {ACT_HEADER}, against forged forms")
-            with self.desk.stores.one() as store, store.reading():
-                row = store.rows(USERS).get(named)
-            if row is not None:
-                return Caller(row.name, Role(row.role))
-            raise Refusal(403, f"the proxy names {named!r}, which is no user here; edge-fleet users add")
-        raise Refusal(401, "send a token as Authorization: Bearer; edge-fleet tokens create makes one",
-                      WWW_Authenticate=CHALLENGE)  # fmt: skip
+        named = self.by_proxy(request)
+        if named is None:
+            raise Refusal(401, "send a token as Authorization: Bearer; edge-fleet tokens create makes one",
+                          WWW_Authenticate=CHALLENGE)  # fmt: skip
+        if request.method not in SAFE and not request.headers.get(ACT_HEADER):
+            raise Refusal(403, f"an act through a proxy needs the header {ACT_HEADER}, against forged forms")
+        return named
 
-    def _by_token(self, request: Request, token: str) -> Caller:
-        with self.desk.stores.one() as store, store.reading():
-            found = caller_of(store, token, self.desk.clock.wall_s())
+    def _known_token(self, request: Request, token: str) -> Caller:
+        found = self.by_token(token)
         if found is None:
             self._count_attempt(request)
             raise Refusal(401, "the token is unknown, revoked or over", WWW_Authenticate=CHALLENGE)
-        # the link of a user is not the user: it looks, and its requests count for itself
-        return replace(found, user=f"share of {found.user}") if found.role is Role.SHARE else found
+        return found
+
+    def _with_password(self, name: str, password: str) -> Caller | None:
+        with self.desk.stores.one() as store, store.reading():
+            row = store.rows(USERS).get(name)
+        # one at a time, and never in a transaction: it takes long and much memory
+        with self.hashing:
+            right = matches(password, "" if row is None else row.password)
+        return Caller(row.name, Role(row.role)) if row is not None and right else None
 
     def _count_attempt(self, request: Request) -> None:
         address = address_of(request.scope, self.desk.settings.api)

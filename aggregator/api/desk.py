@@ -88,6 +88,20 @@ class Desk:
                 ))  # fmt: skip
         return Response(body, status, {"Cache-Control": "no-store"}, JSON if body else None)
 
+    def act_once(self, caller: Caller, key: str, wanted: list[str], do: Callable[[Operator], object]) -> None:
+        """Do what a form asks in one transaction; nothing when the same form comes again, as from a second click.
+
+        key: of the form; empty for one that may come twice. wanted: path and fields, which a key belongs to.
+        """
+        digest = hashlib.sha256(canonical_json([*wanted])).hexdigest()
+        with self.stores.one() as store, store.transaction():
+            operator = self.operator(store, caller)
+            if key and _done(operator, key, digest) is not None:
+                return
+            do(operator)
+            if key:
+                _keep(operator, DoneActRow(caller.who, _sha256(key), digest, 303, False, b"", operator.now_s))
+
 
 def encoded(value: Any) -> bytes:
     """As JSON; NaN, which it does not have and which stands for what is not known, is null."""

@@ -1,4 +1,4 @@
-"""What has happened: heads, refusals, events and the audit log."""
+"""What has happened: the fleet at a glance, feature spaces, heads, refusals, events, days and the audit log."""
 
 from __future__ import annotations
 
@@ -10,18 +10,36 @@ from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
-from aggregator.api.models import AuditCheck, AuditPage, Event
+from aggregator.api.history_models import AuditCheck, AuditPage, FleetOverview, NumberedEvent
+from aggregator.api.models import NAME_OR_NONE_PATTERN
 from aggregator.audit import problems
 from aggregator.operations import Caller, Operator
-from aggregator.store import RefusalRow
+from aggregator.registry import overview
+from aggregator.store import EventQuery, RefusalRow
+from headway.errors import ConfigError
 
 PAGE_MAX = 1000
+# a device has up to 401 days
+DAYS_DEVICES_MAX = 100
+Number = Annotated[int | None, Query(ge=0, le=2**53)]
 PageSize = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
-    """/v1/heads, /v1/refusals, /v1/events and everything under /v1/audit."""
+    """/v1/overview, /v1/spaces, /v1/heads, /v1/refusals, /v1/events, /v1/days and everything under /v1/audit."""
     look, view = Depends(door.needs(Role.SHARE)), Depends(door.needs(Role.VIEWER))
+
+    @application.get("/v1/overview", response_model=FleetOverview)
+    def show_overview(request: Request, caller: Caller = view) -> Response:
+        """The fleet at a glance: counts, the devices that need somebody most, and what was heard last."""
+        return desk.read(
+            request, caller, lambda operator: operations.plain_overview(overview(operator.store, operator.now_s))
+        )
+
+    @application.get("/v1/spaces", response_model=list[operations.SpaceView])
+    def list_spaces(request: Request, caller: Caller = look) -> Response:
+        """The feature spaces that are served side by side, and the newest head of each."""
+        return desk.read(request, caller, lambda operator: operations.list_spaces(operator.store))
 
     @application.get("/v1/heads", response_model=list[operations.HeadView])
     def list_heads(request: Request, caller: Caller = look) -> Response:
@@ -38,10 +56,37 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """How often messages of each device were refused, and why; device '' are senders that are not in the fleet."""
         return desk.read(request, caller, lambda operator: operator.store.refusals())
 
-    @application.get("/v1/events", response_model=list[Event])
-    def list_events(request: Request, caller: Caller = view, limit: PageSize = 100) -> Response:
-        """The newest events of devices, and of the service about them."""
-        return desk.read(request, caller, lambda operator: operations.plain_events(operator.store.events(limit)))
+    @application.get("/v1/events", response_model=list[NumberedEvent])
+    def list_events(
+        request: Request,
+        caller: Caller = view,
+        device: Annotated[str, Query(pattern=NAME_OR_NONE_PATTERN)] = "",
+        name: Annotated[str, Query(max_length=256)] = "",
+        before: Number = None,
+        after: Number = None,
+        limit: PageSize = 100,
+    ) -> Response:
+        """Events of devices, and of the service about them: the newest first, or with `after` the oldest first."""
+        if before is not None and after is not None:
+            raise ConfigError("give either before or after")
+        query = EventQuery(device, name, before, after, limit)
+
+        def asked(operator: Operator) -> object:
+            return [
+                operations.plain_event(row) | {"number": number} for number, row in operator.store.find_events(query)
+            ]
+
+        return desk.read(request, caller, asked)
+
+    @application.get("/v1/days", response_model=operations.DayPage)
+    def list_days(
+        request: Request,
+        caller: Caller = view,
+        after: Annotated[str, Query(max_length=4000)] = "",
+        limit: Annotated[int, Query(ge=1, le=DAYS_DEVICES_MAX)] = 20,
+    ) -> Response:
+        """What devices did on each day, in pages of so many devices."""
+        return desk.read(request, caller, lambda operator: operations.day_page(operator, after, limit))
 
     @application.get("/v1/audit", response_model=AuditPage)
     def list_audit(

@@ -275,42 +275,6 @@ class Quarantine(Body):
     reason: Annotated[str, Field(max_length=200)] = ""
 
 
-class AuditEntry(BaseModel):
-    """An entry of the audit log."""
-
-    number: int
-    who: str
-    act: str
-    subject: str
-    detail: dict[str, Any]
-    at_s: float
-    sha256: str
-
-
-class AuditPage(BaseModel):
-    """Entries, the oldest first. next: for `after`, 0 behind the last."""
-
-    entries: list[AuditEntry]
-    next: int
-
-
-class AuditCheck(BaseModel):
-    """What is wrong with the chain of the audit log; nothing when it holds."""
-
-    problems: list[str]
-    entries: int
-    sha256: str
-
-
-class Event(BaseModel):
-    """An event of a device, or of the service about it."""
-
-    device: str
-    name: str
-    detail: Any
-    received_s: float
-
-
 def _device_fields() -> dict[str, Any]:
     types = get_type_hints(RegistryRow)
     told: dict[str, Any] = {each.name: (types[each.name], ...) for each in fields(RegistryRow) if each.name in SHOWN}

@@ -62,6 +62,12 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             lambda operator: [_bundle(row) for row in operations.kept_bundles(settings.state_dir, operator.now_s)],
         )  # fmt: skip
 
+    @application.get("/v1/bundles/use", response_model=list[operations.BundleUse])
+    def list_bundle_use(request: Request, caller: Caller = view) -> Response:
+        """Every bundle that is known: whether it is handed out, and how many devices are to run it and do."""
+        files = operations.handed_out(settings.state_dir)
+        return desk.read(request, caller, lambda operator: operations.bundle_use(operator.store, files))
+
     @application.post("/v1/bundles", status_code=201, response_model=Bundle, openapi_extra=OCTETS)
     async def upload_bundle(request: Request, caller: Caller = act) -> Response:
         """Keep a bundle (.hwb), to be ordered or rolled out; the same bytes are kept once."""

@@ -3,5 +3,6 @@
 from aggregator.backup.archive import Contents, checked_contents
 from aggregator.backup.making import make_backup
 from aggregator.backup.restoring import Restored, restore
+from aggregator.backup.sqlite_file import file_of
 
-__all__ = ["Contents", "Restored", "checked_contents", "make_backup", "restore"]
+__all__ = ["Contents", "Restored", "checked_contents", "file_of", "make_backup", "restore"]

@@ -7,11 +7,24 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from headway.errors import StoreError
+from headway.errors import ConfigError, StoreError
 
 BUSY_TIMEOUT_S = 10.0
 MAGIC = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
+
+
+def file_of(url: str) -> Path:
+    """The file of a store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
+    from sqlalchemy import make_url
+
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
+        raise ConfigError(
+            f"the store is {address.get_backend_name()}, which has tools of its own for this: pg_dump and "
+            "pg_restore (docs/howto/backup.md)"
+        )
+    return Path(address.database)
 
 
 def copy_database(database: Path, target: Path) -> int:
@@ -22,6 +35,8 @@ def copy_database(database: Path, target: Path) -> int:
     with _refused(database), closing(_open(database)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)  # all pages at once: one state, however much is written meanwhile
         copy.execute("PRAGMA journal_mode = DELETE")
+        # what is said of a damaged database may quote its bytes
+        copy.text_factory = lambda text: text.decode(errors="replace")
         (problem,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
         if problem != "ok":
             raise StoreError(f"the store {database} is damaged, so no backup was made of it: {problem}")

@@ -1,4 +1,4 @@
-"""Implements `edge-fleet api`: the API of a fleet on uvicorn, in a process of its own."""
+"""Implements `edge-fleet api`: API and page of a fleet on uvicorn, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from aggregator.api.application import clean_up, create_app
+from aggregator.api import clean_up
 from aggregator.config import Settings
 from aggregator.registry import backfill
 from aggregator.store.sql import SqlStore
+from aggregator.web import Web, create_web
 from headway.errors import ConfigError, TransportError
 from headway.ports import Clock
 from headway.sd_notify import SystemdNotifier
@@ -40,7 +41,7 @@ def serve_api(settings: Settings, clock: Clock) -> int:
         backfill(first)
     first.close()
     clean_up(settings)
-    application = create_app(settings, lambda: SqlStore(settings.database), clock)
+    application = create_web(settings, lambda: SqlStore(settings.database), clock)
     server = _Server(
         uvicorn.Config(
             application, host=chosen.listen, port=chosen.port, ssl_certfile=_text(chosen.cert_file),
@@ -48,8 +49,9 @@ def serve_api(settings: Settings, clock: Clock) -> int:
             proxy_headers=False,  # whom to believe about addresses is said in [api]
             limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S,
         ),
-        f"the API answers at http{'s' if chosen.cert_file else ''}://{chosen.listen}:{chosen.port}",
+        f"the API answers at http{'s' if chosen.cert_file else ''}://{chosen.listen}:{chosen.port}, and the page at /",
         stop,
+        application,
     )  # fmt: skip
     try:
         server.run()
@@ -62,9 +64,9 @@ def serve_api(settings: Settings, clock: Clock) -> int:
 class _Server(uvicorn.Server):
     """Says when it answers, and ends as our other programs do: told to stop, it leaves with 0."""
 
-    def __init__(self, config: uvicorn.Config, greeting: str, stop: StopRequest) -> None:
+    def __init__(self, config: uvicorn.Config, greeting: str, stop: StopRequest, web: Web) -> None:
         super().__init__(config)
-        self._greeting, self._stop = greeting, stop
+        self._greeting, self._stop, self._web = greeting, stop, web
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,6 +76,7 @@ class _Server(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
+        self._web.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from aggregator.audit import local_user, record
-from aggregator.backup import Contents, make_backup, restore
+from aggregator.backup import Contents, checked_contents, make_backup, restore
 from aggregator.commands.alone import alone
 from aggregator.commands.place import Place
+from aggregator.reach import RemoteFleet
 from aggregator.store import schema
 from aggregator.store.sql import SqlStore
-from headway.errors import StoreError
+from headway.durable import sync_folder, write_durably
+from headway.errors import ConfigError, StoreError
 from headway.ports import Clock
 from headway.printable import printable
 
@@ -32,8 +37,30 @@ def back_up(file: Path, with_keys: bool, place: Place, clock: Clock) -> None:
         with store.transaction():
             record(store, local_user(), "backup", file.name, now_s, with_keys=with_keys)
         store.close()
-    keys = "with the keys of the fleet's authority" if contents.has_keys else "without keys"
-    print(printable(f"{file}: {_size(contents)} MB, {keys}; edge-fleet restore puts it back"))
+    print(_made(file, contents))
+
+
+def download_backup(fleet: RemoteFleet, file: Path, with_keys: bool) -> None:
+    """``edge-fleet --server URL backup``: FILE is there once all of it is, and every digest in it was compared."""
+    if with_keys:
+        raise ConfigError("keys do not leave their machine by this way; call the command there, without --server")
+    if file.exists():
+        raise StoreError(f"{file} is there already; give the backup another name")
+    try:
+        # beside the target, where there has to be room anyway; only the owner may look into such a folder
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.absolute().parent) as scratch:
+            received = Path(scratch) / file.name
+            write_durably(received, lambda stream: _received(fleet, stream), 0o600)
+            contents = checked_contents(received)
+            os.rename(received, file)
+        sync_folder(file.absolute().parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {error.strerror or error}") from error
+    print(_made(file, contents))
+
+
+def _received(fleet: RemoteFleet, stream: BinaryIO) -> None:
+    fleet.download_backup(stream)
 
 
 def restore_backup(file: Path, place: Place, clock: Clock) -> None:
@@ -56,8 +83,10 @@ def restore_backup(file: Path, place: Place, clock: Clock) -> None:
     print("start the service: devices report again what the backup does not know")
 
 
-def _size(contents: Contents) -> str:
-    return f"{sum(entry.size for entry in contents.files) / 1e6:.1f}"
+def _made(file: Path, contents: Contents) -> str:
+    size = f"{sum(entry.size for entry in contents.files) / 1e6:.1f} MB"
+    keys = "with the keys of the fleet's authority" if contents.has_keys else "without keys"
+    return printable(f"{file}: {size}, {keys}; edge-fleet restore puts it back")
 
 
 def _moment(at_s: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import server_elsewhere, with_place
 from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
 
@@ -18,9 +18,13 @@ from headway.ports import SystemClock
 @option("--with-keys", is_flag=True, help="Also the fleet's authority, which lets devices in; keep FILE secret")
 def _backup(config: Path | None, state_dir: str | None, file: Path, with_keys: bool) -> None:
     """Copy the store into FILE, also while the service runs."""
-    from aggregator.commands.backup import back_up
+    from aggregator.commands.backup import back_up, download_backup
 
-    back_up(file, with_keys, Place(config, state_dir), SystemClock())
+    server = server_elsewhere(config, state_dir)
+    if server is not None:
+        download_backup(server, file, with_keys)
+    else:
+        back_up(file, with_keys, Place(config, state_dir), SystemClock())
 
 
 @click.command("restore", cls=Command)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 from aggregator.commands.moments import moment
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.reach import Look
-from aggregator.store import UNKNOWN_DEVICE, EventRow, RefusalRow, Store
+from aggregator.operations import detail_of
+from aggregator.reach import Fleet, Look
+from aggregator.store import UNKNOWN_DEVICE, EventRow, RefusalRow
 from headway.fields import JsonValue
 from headway.printable import printable
 
 EVENT_HEADER = ("AT", "DEVICE", "EVENT", "DETAIL")
 REFUSAL_HEADER, NUMBERS = ("DEVICE", "REASON", "COUNT", "LAST", "PROBLEM"), frozenset({"COUNT"})
-EVENTS_KEPT_MAX = 1_000_000
 
 
-def list_events(store: Store, device: str, name: str, count_max: int, in_json: bool) -> None:
+def list_events(fleet: Fleet, device: str, name: str, count_max: int, in_json: bool) -> None:
     """``edge-fleet events``, newest first. device, name: '' for all."""
-    with store.transaction():
-        every = store.events(EVENTS_KEPT_MAX if device or name else count_max)
-    rows = [row for row in every if device in ("", row.device) and name in ("", row.name)][:count_max]
+    rows = fleet.events(device, name, count_max)
     if in_json:
         print_json_rows([plain_event(row) for row in rows])
     elif rows:
@@ -44,12 +40,8 @@ def list_refusals(fleet: Look, in_json: bool) -> None:
 
 
 def plain_event(row: EventRow) -> JsonValue:
-    """Plain values, for JSON. The detail is JSON of the device, or text."""
-    try:
-        detail: JsonValue = json.loads(row.detail)
-    except ValueError:
-        detail = row.detail
-    return {"received_s": row.received_s, "device": row.device, "event": row.name, "detail": detail}
+    """Plain values, for JSON."""
+    return {"received_s": row.received_s, "device": row.device, "event": row.name, "detail": detail_of(row)}
 
 
 def plain_refusal(row: RefusalRow) -> JsonValue:

@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 
-from aggregator.commands.events import EVENTS_KEPT_MAX, plain_event, plain_refusal
-from aggregator.operations import day_view
-from aggregator.registry import Request, as_plain, days_of, list_page
-from aggregator.store import Store
-from aggregator.store.rows import AUDIT
+from aggregator.commands.events import plain_event, plain_refusal
+from aggregator.reach import Fleet
+from aggregator.registry import Request, as_plain
 from headway.errors import StoreError
 from headway.fields import JsonValue, json_line, parse_json
-from headway.ports import Clock
 
 PAGE = 500
-DAYS_MAX = 401
 
 
 class Exported(StrEnum):
@@ -29,61 +25,48 @@ class Exported(StrEnum):
     AUDIT = "audit"
 
 
-def export(store: Store, clock: Clock, what: Exported) -> None:
+def export(fleet: Fleet, what: Exported) -> None:
     """``edge-fleet export``: a JSON object on each line, in pages, so that the service is never held up for long."""
-    sources: dict[Exported, Callable[[], Iterator[JsonValue]]] = {
-        Exported.DEVICES: lambda: _devices(store, clock),
-        Exported.DAYS: lambda: _days(store, clock),
-        Exported.EVENTS: lambda: _events(store),
-        Exported.REFUSALS: lambda: _refusals(store),
-        Exported.AUDIT: lambda: _audit(store),
+    sources: dict[Exported, Callable[[Fleet], Iterator[JsonValue]]] = {
+        Exported.DEVICES: _devices,
+        Exported.DAYS: _days,
+        Exported.EVENTS: _events,
+        Exported.REFUSALS: lambda fleet: map(plain_refusal, fleet.refusals()),
+        Exported.AUDIT: _audit,
     }
-    for value in sources[what]():
+    for value in sources[what](fleet):
         print(json_line(value))
 
 
-def _devices(store: Store, clock: Clock) -> Iterator[JsonValue]:
+def _devices(fleet: Fleet) -> Iterator[JsonValue]:
     after = ""
     while True:
-        with store.transaction():
-            page = list_page(store, Request(after=after, count_max=PAGE), clock.wall_s())
+        page = fleet.device_page(Request(after=after, count_max=PAGE))
         yield from map(as_plain, page.devices)
         after = page.next
         if not after:
             return
 
 
-def _days(store: Store, clock: Clock) -> Iterator[JsonValue]:
+def _days(fleet: Fleet) -> Iterator[JsonValue]:
     after = ""
     while True:
-        with store.transaction():
-            page = list_page(store, Request(after=after, count_max=PAGE), clock.wall_s(), marks=False)
-            days = [(view.row, days_of(store, view.row, DAYS_MAX)) for view in page.devices]
-        for row, of_device in days:
-            yield from ({"device": row.device, **asdict(day_view(day, row))} for day in reversed(of_device))
+        page = fleet.day_page(after)
+        yield from (asdict(day) for day in page.days)
         after = page.next
         if not after:
             return
 
 
-def _events(store: Store) -> Iterator[JsonValue]:
-    with store.transaction():
-        rows = store.events(EVENTS_KEPT_MAX)
-    yield from map(plain_event, reversed(rows))
+def _events(fleet: Fleet) -> Iterator[JsonValue]:
+    after = 0
+    while page := fleet.events_after(after, PAGE):
+        yield from (plain_event(row) for _, row in page)
+        after = page[-1][0]
 
 
-def _refusals(store: Store) -> Iterator[JsonValue]:
-    with store.transaction():
-        rows = store.refusals()
-    yield from map(plain_refusal, rows)
-
-
-def _audit(store: Store) -> Iterator[JsonValue]:
-    after: tuple[int, ...] = ()
-    while True:
-        with store.transaction():
-            page = store.rows(AUDIT).all(after=after, count_max=PAGE)
+def _audit(fleet: Fleet) -> Iterator[JsonValue]:
+    after = 0
+    while page := fleet.audit_page(after, PAGE):
         yield from (asdict(row) | {"detail": parse_json(row.detail.encode(), "detail", StoreError)} for row in page)
-        if not page:
-            return
-        after = (page[-1].number,)
+        after = page[-1].number

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.commands.place import Place
-from aggregator.commands.place_options import looked_at, with_place
+from aggregator.commands.place_options import looked_at, reached, with_place
 from headway.command_line import Command, completion_script, option
 from headway.ports import SystemClock
 
@@ -29,7 +28,7 @@ def _events(
     """Show what devices told of themselves, newest first."""
     from aggregator.commands.events import list_events
 
-    list_events(Place(config, state_dir).store(), device, name, limit, as_json)
+    list_events(reached(config, state_dir), device, name, limit, as_json)
 
 
 @click.command("refusals", cls=Command)
@@ -49,8 +48,7 @@ def _bundles(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List bundles: which are handed out, ordered, and run."""
     from aggregator.commands.bundles import list_bundles
 
-    place = Place(config, state_dir)
-    list_bundles(place.store(), place.folder(), as_json)
+    list_bundles(reached(config, state_dir), as_json)
 
 
 @click.command("export", cls=Command)
@@ -63,7 +61,7 @@ def _export(config: Path | None, state_dir: str | None, what: str) -> None:
     """
     from aggregator.commands.export import Exported, export
 
-    export(Place(config, state_dir).store(), SystemClock(), Exported(what))
+    export(reached(config, state_dir), Exported(what))
 
 
 @click.command("watch", cls=Command)
@@ -78,7 +76,7 @@ def _watch(config: Path | None, state_dir: str | None, every_s: float, once: boo
     """Show the fleet on the terminal as it changes; q ends it."""
     from aggregator.commands.watch import watch
 
-    watch(Place(config, state_dir).store(), SystemClock(), every_s, once, as_json)
+    watch(reached(config, state_dir), SystemClock(), every_s, once, as_json)
 
 
 @click.command("completion", cls=Command)

@@ -84,16 +84,10 @@ class Place:
 
     def database_file(self) -> Path:
         """The file of the store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
-        from sqlalchemy import make_url
+        from aggregator.backup import file_of
 
         url, folder = self._url_and_folder()
-        address = make_url(url or sqlite_url(folder))
-        if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
-            raise ConfigError(
-                f"the store is {address.get_backend_name()}, which has tools of its own for this: pg_dump and "
-                "pg_restore (docs/howto/backup.md)"
-            )
-        return Path(address.database)
+        return file_of(url or sqlite_url(folder))
 
     @property
     def fleet(self) -> str:

@@ -16,7 +16,7 @@ from headway.errors import ConfigError
 from headway.ports import SystemClock
 
 if TYPE_CHECKING:
-    from aggregator.reach import Fleet, Look
+    from aggregator.reach import Fleet, Look, RemoteFleet
 
 TOKEN_BYTES_MAX = 4096
 # where what was given before the command lies in click's context
@@ -84,7 +84,12 @@ def looked_at(config: Path | None, state_dir: str | None) -> Look:
     return LocalLook(place.store_to_read, SystemClock())
 
 
-def _elsewhere(place: Place) -> Fleet | None:
+def server_elsewhere(config: Path | None, state_dir: str | None) -> RemoteFleet | None:
+    """The fleet of the server that was given before the command; none for this machine. Raises ConfigError."""
+    return _elsewhere(Place(config, state_dir))
+
+
+def _elsewhere(place: Place) -> RemoteFleet | None:
     server = click.get_current_context().meta.get(SERVER)
     if not isinstance(server, Server):
         return None

@@ -18,9 +18,10 @@ from headway.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
-    "acknowledge", "alert-rules", "alerts", "audit", "certificates", "command", "commands", "configuration",
-    "configure", "deliver", "deliveries", "device", "devices", "enroll", "groups", "note", "quarantine",
-    "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users",
+    "acknowledge", "alert-rules", "alerts", "audit", "backup", "bundles", "certificates", "command", "commands",
+    "configuration", "configure", "deliver", "deliveries", "device", "devices", "enroll", "events", "export", "groups",
+    "heads", "note", "quarantine", "readmit", "refusals", "remove", "revoke", "rollout", "silence", "tag", "tokens",
+    "users", "watch",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import with_place
+from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
 
 
@@ -18,7 +18,7 @@ def _heads(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show the feature spaces that are served side by side, and the newest head of each."""
     from aggregator.commands.heads import show_heads
 
-    show_heads(Place(config, state_dir).store(), as_json)
+    show_heads(reached(config, state_dir), as_json)
 
 
 @click.command("verify", cls=Command)

@@ -21,8 +21,9 @@ from rich.text import Text
 
 from aggregator.commands.events import plain_event
 from aggregator.commands.moments import age, moment
-from aggregator.registry import DeviceView, Overview, as_plain, overview
-from aggregator.store import EventRow, RegistryRow, Store
+from aggregator.reach import Fleet
+from aggregator.registry import DeviceView, Overview, as_plain
+from aggregator.store import EventRow, RegistryRow
 from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.printable import printable
@@ -37,39 +38,38 @@ PLAIN_LINES = 10
 WIDE = 100
 
 
-def watch(store: Store, clock: Clock, every_s: float, once: bool, in_json: bool) -> None:
+def watch(fleet: Fleet, clock: Clock, every_s: float, once: bool, in_json: bool) -> None:
     """``edge-fleet watch``. Ends by q, Ctrl-C, or after one look: once, in_json, or where nobody watches."""
     if in_json:
-        print(readable_json(_plain(_look(store, clock)[0])))
+        print(readable_json(_plain(_look(fleet, clock)[0])))
         return
     console = Console()
     if once or not console.is_terminal:
-        print(_lines(_look(store, clock)[0], clock.wall_s()))
+        print(_lines(_look(fleet, clock)[0], clock.wall_s()))
         return
     with contextlib.suppress(KeyboardInterrupt):
         if console.is_dumb_terminal or not sys.stdin.isatty():
-            _write_again_and_again(store, clock, every_s)
+            _write_again_and_again(fleet, clock, every_s)
         else:
-            _show(store, clock, every_s, console)
+            _show(fleet, clock, every_s, console)
 
 
-def _look(store: Store, clock: Clock) -> tuple[Overview, float]:
+def _look(fleet: Fleet, clock: Clock) -> tuple[Overview, float]:
     """The fleet now, and how long looking took, in seconds."""
     began_s = clock.monotonic_s()
-    with store.transaction():
-        found = overview(store, clock.wall_s())
+    found = fleet.overview()
     return found, clock.monotonic_s() - began_s
 
 
-def _write_again_and_again(store: Store, clock: Clock, every_s: float) -> None:
+def _write_again_and_again(fleet: Fleet, clock: Clock, every_s: float) -> None:
     while True:
-        found, took_s = _look(store, clock)
+        found, took_s = _look(fleet, clock)
         print(f"{_lines(found, clock.wall_s())}\n", flush=True)
         time.sleep(max(every_s, took_s / SHARE_OF_TIME))
 
 
-def _show(store: Store, clock: Clock, every_s: float, console: Console) -> None:
-    found, took_s = _look(store, clock)
+def _show(fleet: Fleet, clock: Clock, every_s: float, console: Console) -> None:
+    found, took_s = _look(fleet, clock)
     screen = Live(console=console, screen=True, auto_refresh=False, transient=True)
     with _Keys.of_terminal() as keys, screen:
         next_s = clock.monotonic_s() + max(every_s, took_s / SHARE_OF_TIME)
@@ -78,7 +78,7 @@ def _show(store: Store, clock: Clock, every_s: float, console: Console) -> None:
             if keys.pressed(max(0.0, next_s - clock.monotonic_s())) & QUIT:
                 return
             if clock.monotonic_s() >= next_s:
-                found, took_s = _look(store, clock)
+                found, took_s = _look(fleet, clock)
                 next_s = clock.monotonic_s() + max(every_s, took_s / SHARE_OF_TIME)
 
 

@@ -12,6 +12,7 @@ from aggregator.operations.access import (
     put_user,
     remove_user,
     revoke_token,
+    token_id,
     user_row,
 )
 from aggregator.operations.alerts import (
@@ -28,6 +29,7 @@ from aggregator.operations.alerts import (
     silence_alerts,
     unsilence_alerts,
 )
+from aggregator.operations.bundles import BundleUse, HandedOut, bundle_use, handed_out
 from aggregator.operations.commands import command_device, list_commands, plain_command, takes_commands
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
@@ -44,8 +46,26 @@ from aggregator.operations.deliveries import (
     shelve,
     shelved,
 )
-from aggregator.operations.devices import DayView, DeviceInFull, day_view, device_in_full, device_page
-from aggregator.operations.history import HeadView, audit_page, last_audit, plain_audit, plain_events, published_head
+from aggregator.operations.devices import (
+    DayPage,
+    DayView,
+    DeviceDay,
+    DeviceInFull,
+    day_page,
+    day_view,
+    device_in_full,
+    device_page,
+)
+from aggregator.operations.history import (
+    HeadView,
+    audit_page,
+    detail_of,
+    last_audit,
+    plain_audit,
+    plain_event,
+    plain_overview,
+    published_head,
+)
 from aggregator.operations.marks import (
     GroupView,
     change_list,
@@ -70,22 +90,28 @@ from aggregator.operations.rollouts import (
     rollout_view,
 )
 from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted
+from aggregator.operations.spaces import SpaceView, list_spaces
 
 __all__ = [
     "NO_BUNDLE",
     "SHELF",
     "THERE",
+    "BundleUse",
     "Caller",
+    "DayPage",
     "DayView",
     "DeliveryView",
+    "DeviceDay",
     "DeviceInFull",
     "GroupView",
+    "HandedOut",
     "HeadView",
     "NewToken",
     "Operator",
     "RolloutDeviceView",
     "RolloutView",
     "SilenceWanted",
+    "SpaceView",
     "TokenView",
     "UserView",
     "acknowledge_alert",
@@ -93,6 +119,7 @@ __all__ = [
     "audit_page",
     "begin_rollout",
     "bundle_count",
+    "bundle_use",
     "caller_of",
     "change_list",
     "channel_problems",
@@ -100,15 +127,18 @@ __all__ = [
     "configure",
     "counted",
     "create_token",
+    "day_page",
     "day_view",
     "delete_bundle",
     "described",
+    "detail_of",
     "device_in_full",
     "device_page",
     "device_settings",
     "forget_group",
     "forget_rule",
     "group_view",
+    "handed_out",
     "kept_bundles",
     "last_audit",
     "list_alerts",
@@ -118,6 +148,7 @@ __all__ = [
     "list_rollouts",
     "list_rules",
     "list_silences",
+    "list_spaces",
     "list_tokens",
     "list_users",
     "members_of",
@@ -126,7 +157,8 @@ __all__ = [
     "plain_alert",
     "plain_audit",
     "plain_command",
-    "plain_events",
+    "plain_event",
+    "plain_overview",
     "plain_rule",
     "plain_settings",
     "plain_wanted",
@@ -147,6 +179,7 @@ __all__ = [
     "silence_alerts",
     "tag_devices",
     "takes_commands",
+    "token_id",
     "unsilence_alerts",
     "user_row",
 ]

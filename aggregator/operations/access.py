@@ -155,6 +155,11 @@ def token_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def token_id(text: str) -> str:
+    """How lists and the audit log name a token."""
+    return token_sha256(text)[:16]
+
+
 def caller_of(store: Store, token: str, now_s: float) -> Caller | None:
     """Whose token it is; None for one that is unknown or over. In a transaction."""
     row = store.rows(TOKENS).get(token_sha256(token))

@@ -11,6 +11,8 @@ from aggregator.store import RegistryRow
 from aggregator.store.rows import DayRow
 from headway.fields import JsonValue
 
+# those that are over, and today
+DAYS_MAX = 401
 EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,6 +25,26 @@ class DayView:
     served_accuracy: float | None
     frozen_accuracy: float | None
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDay:
+    """The same with the device."""
+
+    device: str
+    day: str
+    labels: int
+    served_accuracy: float | None
+    frozen_accuracy: float | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayPage:
+    """All days of some devices, of each the oldest first. next: for `after`, empty behind the last."""
+
+    days: list[DeviceDay]
+    next: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,18 @@ def device_in_full(operator: Operator, name: str, days_max: int) -> DeviceInFull
     days = days_of(operator.store, view.row, days_max)
     groups = groups_of(operator.store, name, operator.now_s)
     return DeviceInFull(view, tuple(groups), tuple(day_view(day, view.row) for day in days))
+
+
+def day_page(operator: Operator, after: str, devices_max: int) -> DayPage:
+    """Every day that is kept, by device. Raises ConfigError for a cursor that is none."""
+    store = operator.store
+    page = list_page(store, Request(after=after, count_max=devices_max), operator.now_s, marks=False)
+    days = [
+        DeviceDay(view.row.device, **asdict(day_view(day, view.row)))
+        for view in page.devices
+        for day in reversed(days_of(store, view.row, DAYS_MAX))
+    ]
+    return DayPage(days, page.next)
 
 
 def device_page(operator: Operator, request: Request) -> Page:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from aggregator.audit import COUNT
+from aggregator.registry import DeviceView, Overview, as_plain
 from aggregator.store import EventRow, Store
 from aggregator.store.rows import AUDIT, AuditRow
 from headway.fields import JsonValue
@@ -38,9 +39,27 @@ def plain_audit(rows: Sequence[AuditRow]) -> list[dict[str, JsonValue]]:
     return [asdict(row) | {"detail": json.loads(row.detail)} for row in rows]
 
 
-def plain_events(rows: Sequence[EventRow]) -> list[dict[str, JsonValue]]:
+def plain_event(row: EventRow) -> dict[str, JsonValue]:
     """Likewise."""
-    return [asdict(row) | {"detail": json.loads(row.detail) if row.detail else {}} for row in rows]
+    return asdict(row) | {"detail": detail_of(row)}
+
+
+def detail_of(row: EventRow) -> JsonValue:
+    """What a device told with an event: JSON, or text where it is none."""
+    try:
+        detail: JsonValue = json.loads(row.detail)
+    except ValueError:
+        return row.detail
+    return detail
+
+
+def plain_overview(found: Overview) -> dict[str, JsonValue]:
+    """A fleet at a glance, for JSON."""
+    return {
+        "devices": found.devices, "online": found.online, "labels": found.labels, "served_accuracy": found.served,
+        "frozen_accuracy": found.frozen, "below_frozen": found.below, "troubled": found.troubled,
+        "worst": [as_plain(DeviceView(row)) for row in found.worst], "events": [*map(plain_event, found.events)],
+    }  # fmt: skip
 
 
 def published_head(store: Store) -> HeadView | None:

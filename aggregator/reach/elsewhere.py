@@ -1,70 +1,43 @@
-"""Reaches a fleet elsewhere, through its API: an act is sent again when no answer came, and done once."""
+"""Reaches a fleet elsewhere, through its API."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aggregator.access import Role
 from aggregator.operations import (
+    BundleUse,
+    DayPage,
     DayView,
     DeliveryView,
+    DeviceDay,
     DeviceInFull,
     GroupView,
     RolloutDeviceView,
     RolloutView,
     SilenceWanted,
+    SpaceView,
     TokenView,
     UserView,
     described,
 )
-from aggregator.registry import DeviceView, Page, Request
+from aggregator.reach.repeating import RepeatingClient
+from aggregator.registry import DeviceView, Overview, Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
-from aggregator.store import DeliveryRow, RefusalRow, RegistryRow
+from aggregator.store import DeliveryRow, EventRow, RefusalRow, RegistryRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
-from headway.errors import ConfigError, ConflictError, RemoteError, StoreError, TransportError, UnknownNameError
+from headway.errors import ConfigError, ConflictError, RemoteError, UnknownNameError
 from headway.fields import JsonValue, canonical_json
 from headway.wire import SettingValue
-from headway_client import ApiError, ApiUnreachable, Client
 
 if TYPE_CHECKING:
     from aggregator.operations.enrolment import CertificateView
     from headway_client import models
 
 PAGE = 1000
-ATTEMPTS = 3
-ON_ITS_MACHINE = "on the machine of its store the same command looks without it: leave --server out, give --config"
-FAMILIES: dict[int, type[ConfigError | StoreError | TransportError]] = {
-    404: UnknownNameError, 409: ConflictError, 429: TransportError, 500: StoreError, 503: StoreError
-}  # fmt: skip
-
-
-class _Client(Client):
-    """Errors of our own families, and acts with a key, so that they can be sent again."""
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        given = dict(headers or {})
-        if method != "GET":
-            given.setdefault("Idempotency-Key", secrets.token_hex(16))
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return super().ask(method, path, query, body, given)
-            except ApiError as error:
-                raise FAMILIES.get(error.status, ConfigError)(error.detail) from error
-            except ApiUnreachable as error:
-                if attempt == ATTEMPTS:
-                    raise TransportError(f"{error}; {ON_ITS_MACHINE}") from error
-        raise TransportError(f"no answer to {method} {path}")
 
 
 class RemoteFleet:
@@ -72,7 +45,7 @@ class RemoteFleet:
 
     def __init__(self, url: str, token: str, ca_file: Path | None = None) -> None:
         try:
-            self._client = _Client(url, token, ca_file=ca_file)
+            self._client = RepeatingClient(url, token, ca_file=ca_file)
         except ValueError as error:
             raise ConfigError(f"--server: {error}") from error
         except OSError as error:
@@ -96,6 +69,43 @@ class RemoteFleet:
 
     def refusals(self) -> list[RefusalRow]:
         return [RefusalRow(**row) for row in self._client.list_refusals()]
+
+    def overview(self) -> Overview:
+        told = self._client.show_overview()
+        return Overview(
+            told["devices"], told["online"], told["labels"], told["served_accuracy"], told["frozen_accuracy"],
+            told["below_frozen"], told["troubled"], tuple(_device(device).row for device in told["worst"]),
+            tuple(map(_event, told["events"])),
+        )  # fmt: skip
+
+    def events(self, device: str, name: str, count_max: int) -> list[EventRow]:
+        found: list[EventRow] = []
+        before = None
+        while len(found) < count_max:
+            limit = min(PAGE, count_max - len(found))
+            page = self._client.list_events(device=device, name=name, before=before, limit=limit)
+            found += map(_event, page)
+            if len(page) < limit:
+                break
+            before = page[-1]["number"]
+        return found
+
+    def events_after(self, number: int, count_max: int) -> list[tuple[int, EventRow]]:
+        return [(told["number"], _event(told)) for told in self._client.list_events(after=number, limit=count_max)]
+
+    def day_page(self, after: str) -> DayPage:
+        told = self._client.list_days(after=after)
+        return DayPage([DeviceDay(**day) for day in told["days"]], told["next"])
+
+    def spaces(self) -> list[SpaceView]:
+        return [SpaceView(**space) for space in self._client.list_spaces()]
+
+    def bundle_use(self) -> list[BundleUse]:
+        return [BundleUse(**use) for use in self._client.list_bundle_use()]
+
+    def download_backup(self, to: BinaryIO) -> int:
+        """Have the server back itself up, and write the backup into an open file. How many bytes."""
+        return self._client.make_backup_file(to)
 
     def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:
         body: models.Tagging = {"devices": [*devices], "filter": wanted, "set": {**given}, "unset": [*unset]}
@@ -178,16 +188,16 @@ class RemoteFleet:
 
     def audit(self) -> list[AuditRow]:
         rows: list[AuditRow] = []
-        after = 0
-        while True:
-            page = self._client.list_audit(after=after, limit=PAGE)
-            rows += [
-                replace(AuditRow(**cast("Any", entry)), detail=canonical_json(entry["detail"]).decode())
-                for entry in page["entries"]
-            ]
-            after = page["next"]
-            if not after:
-                return rows
+        while page := self.audit_page(rows[-1].number if rows else 0, PAGE):
+            rows += page
+        return rows
+
+    def audit_page(self, after: int, count_max: int) -> list[AuditRow]:
+        told = self._client.list_audit(after=after, limit=count_max)
+        return [
+            replace(AuditRow(**cast("Any", entry)), detail=canonical_json(entry["detail"]).decode())
+            for entry in told["entries"]
+        ]
 
     def audit_problems(self) -> list[str]:
         return self._client.check_audit()["problems"]
@@ -282,6 +292,12 @@ class RemoteFleet:
 
 def _group(told: models.Group) -> GroupView:
     return GroupView(told["group"], told["kind"], told["devices"], told["filter"])
+
+
+def _event(told: models.Event) -> EventRow:
+    detail = told["detail"]
+    text = detail if isinstance(detail, str) else canonical_json(detail).decode()
+    return EventRow(told["device"], told["name"], text, told["received_s"])
 
 
 def _device(told: models.Device) -> DeviceView:

@@ -12,6 +12,8 @@ from aggregator.access import Role
 from aggregator.config import Settings
 from aggregator.durations import duration_s
 from aggregator.operations import (
+    BundleUse,
+    DayPage,
     DeliveryView,
     DeviceInFull,
     GroupView,
@@ -19,12 +21,13 @@ from aggregator.operations import (
     RolloutDeviceView,
     RolloutView,
     SilenceWanted,
+    SpaceView,
     TokenView,
     UserView,
 )
-from aggregator.registry import Page, Request
+from aggregator.registry import Overview, Page, Request, overview
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
-from aggregator.store import DeliveryRow, RefusalRow, Store
+from aggregator.store import DeliveryRow, EventQuery, EventRow, RefusalRow, Store
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConflictError
 from headway.fields import JsonValue
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from headway_client import models
 
 T = TypeVar("T")
+# of each page of days
+DAYS_DEVICES = 500
 
 
 class LocalFleet:
@@ -58,6 +63,11 @@ class LocalFleet:
         with self._store.transaction():
             return asked(Operator.local(self._store, self._clock))
 
+    def _see(self, asked: Callable[[Store], T]) -> T:
+        """Without holding anybody up."""
+        with self._store.reading():
+            return asked(self._store)
+
     def device_page(self, request: Request) -> Page:
         return self._do(lambda operator: operations.device_page(operator, request))
 
@@ -66,6 +76,26 @@ class LocalFleet:
 
     def refusals(self) -> list[RefusalRow]:
         return self._do(lambda operator: operator.store.refusals())
+
+    def overview(self) -> Overview:
+        return self._do(lambda operator: overview(operator.store, operator.now_s))
+
+    def events(self, device: str, name: str, count_max: int) -> list[EventRow]:
+        query = EventQuery(device, name, count_max=count_max)
+        return self._see(lambda store: [row for _, row in store.find_events(query)])
+
+    def events_after(self, number: int, count_max: int) -> list[tuple[int, EventRow]]:
+        return self._see(lambda store: store.find_events(EventQuery(after=number, count_max=count_max)))
+
+    def day_page(self, after: str) -> DayPage:
+        return self._do(lambda operator: operations.day_page(operator, after, DAYS_DEVICES))
+
+    def spaces(self) -> list[SpaceView]:
+        return self._see(operations.list_spaces)
+
+    def bundle_use(self) -> list[BundleUse]:
+        files = operations.handed_out(self._folder())
+        return self._do(lambda operator: operations.bundle_use(operator.store, files))
 
     def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:
         return self._do(lambda operator: len(operations.tag_devices(operator, devices, wanted, given, unset)))
@@ -147,6 +177,9 @@ class LocalFleet:
 
     def audit(self) -> list[AuditRow]:
         return self._do(lambda operator: list(audit.entries(operator.store)))
+
+    def audit_page(self, after: int, count_max: int) -> list[AuditRow]:
+        return self._see(lambda store: operations.audit_page(store, after, count_max))
 
     def audit_problems(self) -> list[str]:
         return self._do(lambda operator: audit.problems(operator.store))

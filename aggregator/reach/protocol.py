@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from aggregator.access import Role
 from aggregator.operations import (
+    BundleUse,
+    DayPage,
     DeliveryView,
     DeviceInFull,
     GroupView,
     RolloutDeviceView,
     RolloutView,
     SilenceWanted,
+    SpaceView,
     TokenView,
     UserView,
 )
-from aggregator.registry import Page, Request
+from aggregator.registry import Overview, Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
-from aggregator.store import DeliveryRow, RefusalRow
+from aggregator.store import DeliveryRow, EventRow, RefusalRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.fields import JsonValue
 from headway.wire import SettingValue
@@ -37,6 +40,24 @@ class Fleet(Protocol):
     def device(self, name: str, days_max: int) -> DeviceInFull: ...
 
     def refusals(self) -> list[RefusalRow]: ...
+
+    def overview(self) -> Overview: ...
+
+    def events(self, device: str, name: str, count_max: int) -> list[EventRow]:
+        """The newest first. device, name: '' for all."""
+        ...
+
+    def events_after(self, number: int, count_max: int) -> list[tuple[int, EventRow]]:
+        """Behind a number, each with its own, the oldest first."""
+        ...
+
+    def day_page(self, after: str) -> DayPage:
+        """What devices did on each day. after: `DayPage.next` of the page before."""
+        ...
+
+    def spaces(self) -> list[SpaceView]: ...
+
+    def bundle_use(self) -> list[BundleUse]: ...
 
     def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:
         """How many devices were tagged."""
@@ -96,6 +117,10 @@ class Fleet(Protocol):
 
     def audit(self) -> list[AuditRow]:
         """Every entry, the oldest first."""
+        ...
+
+    def audit_page(self, after: int, count_max: int) -> list[AuditRow]:
+        """Entries behind a number, the oldest first."""
         ...
 
     def audit_problems(self) -> list[str]: ...

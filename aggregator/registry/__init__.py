@@ -25,7 +25,7 @@ from aggregator.registry.listing import (
     groups_of,
     list_page,
 )
-from aggregator.registry.overviews import Overview, overview
+from aggregator.registry.overviews import LABELS_MIN, Overview, overview
 from aggregator.registry.properties import set_note, set_tags
 from aggregator.registry.vocabulary import VOCABULARY
 
@@ -33,6 +33,7 @@ __all__ = [
     "COUNTED",
     "DRIFT",
     "GATE",
+    "LABELS_MIN",
     "REASONS",
     "REFUSED",
     "SHOWN",

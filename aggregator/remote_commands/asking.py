@@ -24,6 +24,8 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[type, bool]]] = {
     "train-now": {},
     "ask-for-labels": {"count": (int, False)},
     "label": {"window": (str, True), "class": (str, True)},
+    "undo-label": {"window": (str, True)},
+    "skip-window": {"window": (str, True)},
     "restart": {},
     "diagnostics": {},
 }

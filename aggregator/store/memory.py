@@ -16,6 +16,7 @@ from aggregator.store.rows import EVERY
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
+    EventQuery,
     EventRow,
     PartIndices,
     RefusalRow,
@@ -45,7 +46,7 @@ class _Rows:
     updates: dict[tuple[str, int, int], StoredUpdate] = field(default_factory=dict)
     parts: dict[tuple[str, int, int], StoredPart] = field(default_factory=dict)
     heads: list[StoredHead] = field(default_factory=list)
-    events: list[EventRow] = field(default_factory=list)
+    events: list[tuple[int, EventRow]] = field(default_factory=list)
     refusals: dict[tuple[str, str], RefusalRow] = field(default_factory=dict)
     requests: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, DeliveryRow] = field(default_factory=dict)
@@ -222,10 +223,21 @@ class MemoryStore:
         self._rows.heads[:] = [head for head in rows if head.space != row.space or head.version in kept]
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
-        _append(self._rows.events, row, kept_max)
+        events = self._rows.events
+        _append(events, (events[-1][0] + 1 if events else 1, row), kept_max)
 
     def events(self, count_max: int = 100) -> list[EventRow]:
-        return self._rows.events[::-1][:count_max]
+        return [row for _, row in self.find_events(EventQuery(count_max=count_max))]
+
+    def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
+        found = [
+            (number, row)
+            for number, row in self._rows.events
+            if query.device in ("", row.device) and query.name in ("", row.name)
+            and (query.before is None or number < query.before)
+            and (query.after is None or number > query.after)
+        ]  # fmt: skip
+        return (found[::-1] if query.after is None else found)[: query.count_max]
 
     def count_refusal(self, row: RefusalRow) -> int:
         known = self._rows.refusals.get((row.device, row.reason))
@@ -268,7 +280,7 @@ class MemoryStore:
         _drop(rows.updates, lambda key, _: key[0] == device)
         _drop(rows.parts, lambda key, _: key[0] == device)
         _drop(rows.refusals, lambda key, _: key[0] == device)
-        rows.events[:] = [row for row in rows.events if row.device != device]
+        rows.events[:] = [kept for kept in rows.events if kept[1].device != device]
         rows.devices.pop(device, None)
         rows.deliveries.pop(device, None)
         rows.registry.pop(device, None)

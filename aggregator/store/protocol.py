@@ -15,6 +15,7 @@ from aggregator.store.registry_row import ReadableRegistry, RegistryTable
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
+    EventQuery,
     EventRow,
     PartIndices,
     RefusalRow,
@@ -215,6 +216,10 @@ class Store(ReadableStore, Protocol):
 
     def events(self, count_max: int = 100) -> list[EventRow]:
         """Newest first."""
+        ...
+
+    def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
+        """Each with its number, which grows with every event; the newest first unless the query says otherwise."""
         ...
 
     def count_refusal(self, row: RefusalRow) -> int:

@@ -23,6 +23,7 @@ from aggregator.store.sql_tables import REGISTRY, SqlTables, of
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
+    EventQuery,
     EventRow,
     PartIndices,
     RefusalRow,
@@ -220,6 +221,19 @@ class SqlStore(SqlTables):
         query = select(column.device, column.name, column.detail, column.received_s)
         rows = self._run(query.order_by(column.id.desc()).limit(count_max)).mappings()
         return [EventRow(**row) for row in rows]
+
+    def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
+        column = schema.events.c
+        wanted = select(column.id, column.device, column.name, column.detail, column.received_s)
+        for its, value in ((column.device, query.device), (column.name, query.name)):
+            if value:
+                wanted = wanted.where(its == value)
+        if query.before is not None:
+            wanted = wanted.where(column.id < query.before)
+        if query.after is not None:
+            wanted = wanted.where(column.id > query.after)
+        ordered = wanted.order_by(column.id.desc() if query.after is None else column.id)
+        return [(int(row[0]), EventRow(*row[1:])) for row in self._run(ordered.limit(query.count_max))]
 
     def count_refusal(self, row: RefusalRow) -> int:
         column = schema.refusals.c

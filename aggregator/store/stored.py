@@ -117,6 +117,20 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events. device, name: '' for all. before: of lower numbers only, the newest first.
+
+    after: of higher numbers only, the oldest first; not together with `before`.
+    """
+
+    device: str = ""
+    name: str = ""
+    before: int | None = None
+    after: int | None = None
+    count_max: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class RefusalRow:
     """How often one kind of input of one device was refused, and the last problem in words."""
 

@@ -1,4 +1,4 @@
-"""Commands of edge-agent beside `run`: status, explain, classes, label, replay; check, doctor, diag, watch, try."""
+"""Commands of edge-agent beside `run`: status, explain, classes, label, replay and others."""
 
 from edge_agent.commands.check import check_configuration
 from edge_agent.commands.classes import order
@@ -6,6 +6,7 @@ from edge_agent.commands.diag import write_archive
 from edge_agent.commands.doctor import examine, exit_code, findings_text
 from edge_agent.commands.explain import decisions_text, read_decisions
 from edge_agent.commands.label import give_label
+from edge_agent.commands.leaving import leave_home_assistant
 from edge_agent.commands.replay import replay_recording
 from edge_agent.commands.status import read_status, status_text
 from edge_agent.commands.try_model import settings_of, trial_lines
@@ -18,6 +19,7 @@ __all__ = [
     "exit_code",
     "findings_text",
     "give_label",
+    "leave_home_assistant",
     "order",
     "read_decisions",
     "read_status",

@@ -49,7 +49,7 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
     windows = RememberedWindows(config.learner.horizon_rows)
     windows.restore(store.windows() if learner.doubts else [])
     store.close()
-    condition = _condition(config) if _is_running(config) else None
+    condition = _condition(config) if is_running(config) else None
     return {
         "device": config.device,
         "fleet": config.fleet,
@@ -175,7 +175,7 @@ def _recovery(saved: bytes | None) -> dict[str, object] | None:
     return {"at": moment(0.0, 0.0, wall_s), "problem": fields.text("problem", length_max=1 << 16)}
 
 
-def _is_running(config: AgentConfig) -> bool:
+def is_running(config: AgentConfig) -> bool:
     """True while a process holds the state folder's lock."""
     try:
         descriptor = os.open(config.state_dir / LOCK, os.O_RDONLY)

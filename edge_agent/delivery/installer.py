@@ -275,6 +275,8 @@ class Installer:
 
     def _end_trial(self, now_s: float) -> None:
         pointer = self._slots.pointer
+        if self.restart:
+            return  # this process ran another bundle than the one that is active now
         if pointer.confirmed or pointer.healthy_s + now_s - self._began_s < self._settings.trial_s:
             return
         self._slots.confirm(self._release)

@@ -6,6 +6,7 @@ Each may be called again at any time, also after a kill: it does what is missing
 from __future__ import annotations
 
 import compileall
+import logging
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from edge_agent.installing.environment import (
 )
 from headway.errors import ConfigError, StoreError
 
+log = logging.getLogger("edge-agent")
+
 PREFIX = Path("/opt/headway")
 UNITS = ("edge-agent.service", "edge-agent-renew.service", "edge-agent-renew.timer")
 STARTED = ("edge-agent.service", "edge-agent-renew.timer")
@@ -41,6 +44,8 @@ COMMAND = Path("/usr/local/bin/edge-agent")
 STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway")
 # a server on the same machine keeps its configuration here, and its group
 SERVERS_CONFIG = Path("/etc/headway/aggregator.toml")
+# in the state folder while this device is announced to Home Assistant (edge_agent/home_assistant/announced.py)
+ANNOUNCED = "home-assistant.json"
 PACKAGE = Path("/var/lib/dpkg/info/headway-agent.list")
 HIDDEN_FROM_SERVICES = ("/home/", "/root/", "/run/user/", "/tmp/")
 
@@ -103,6 +108,8 @@ def uninstall_steps(machine: Machine, *, purge: bool) -> list[Step]:
     steps = []
     if machine.runs_systemd() and any(machine.at(PLACES[unit]).exists() for unit in STARTED):
         steps.append(_command("systemctl", "disable", "--now", *STARTED))
+    if any(machine.at(f"{folder}/{ANNOUNCED}").exists() for folder in STATE) and machine.root == Path("/"):
+        steps.append(Step("take this device out of Home Assistant", _leave_home_assistant))
     gone = [*(PLACES[unit] for unit in UNITS), COMMAND, PREFIX]
     if purge:
         gone += [Path(path) for path in STATE]
@@ -195,6 +202,14 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _leave_home_assistant() -> None:
+    """Where that fails the rest goes on: without a broker nothing can be taken back, and the words say what is left."""
+    words = [sys.executable, "-m", "edge_agent.cli", "leave-home-assistant", str(CONFIG)]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    if done.returncode != 0:
+        log.warning("%s", (done.stderr or done.stdout).strip())
 
 
 def _has_group(machine: Machine) -> bool:

@@ -19,13 +19,15 @@ class BrokerLabels:
         self._files, self._note = files, note
         self._waiting: deque[GivenLabels] = deque()
 
-    def receive(self, payload: bytes) -> None:
-        """A message. Raises RemoteError when it is malformed."""
-        self._waiting.append(GivenLabels.decode(payload))
+    def receive(self, payload: bytes) -> GivenLabels:
+        """A message; what it says is returned. Raises RemoteError when it is malformed."""
+        given = GivenLabels.decode(payload)
+        self._waiting.append(given)
         self.turn()
         if len(self._waiting) > WAITING_MAX:
             lost = self._waiting.popleft()
             self._note("labels-lost", f"{len(lost.labels)} labels are lost: more than {WAITING_MAX} messages wait")
+        return given
 
     def turn(self) -> None:
         """Go on with what the disk refused."""

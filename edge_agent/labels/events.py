@@ -21,6 +21,7 @@ from headway.errors import StoreError
 from headway.fields import Fields, JsonValue, canonical_json, parse_json
 from headway.wire import Event
 
+DRIFT = "drift"
 RECORDS_MAX = 64
 RECORDS_BYTES_MAX = 4 << 20
 ASKED_MAX = 4096
@@ -45,6 +46,7 @@ class EventLog:
         # number and class of the labels that were told to be doubted: each is told once
         self._told: deque[tuple[int, int]] = deque(maxlen=TOLD_MAX)
         self.alarms = 0
+        self._last_drift_s: float | None = None
 
     def see(self, features: Features) -> None:
         """Windows came in, labelled or not."""
@@ -61,9 +63,9 @@ class EventLog:
         for decision in decisions:
             self._note("head-changed", _of_decision(decision), wall_s)
         for drift in drifts:
-            self._note("drift", _of_drift(drift), wall_s)
+            self._note(DRIFT, _of_drift(drift), wall_s)
         for shift in shifts:
-            self._note("drift", _of_shift(shift), wall_s)
+            self._note(DRIFT, _of_shift(shift), wall_s)
         self.alarms += len(drifts)
         if drifts or shifts:
             self.ask(wall_s, self._learner.settings.wanted_labels_max, frozenset(self._asked))
@@ -80,6 +82,11 @@ class EventLog:
     def records(self) -> list[JsonValue]:
         """The newest records, oldest first, as `read_records`."""
         return list(self._records)
+
+    @property
+    def last_drift_s(self) -> float | None:
+        """Unix time of the newest drift alarm that is still on record; None without one."""
+        return self._last_drift_s
 
     def ask(self, wall_s: float, count: int, without: frozenset[str] = frozenset()) -> list[str]:
         """Ask for at most so many labels, of windows that are not in `without`; returns the windows' ids."""
@@ -105,6 +112,7 @@ class EventLog:
     def restore(self, saved: Mapping[str, bytes]) -> None:
         records, told = _read(saved)
         self._records, self._told = deque(records, maxlen=RECORDS_MAX), deque(told, maxlen=TOLD_MAX)
+        self._last_drift_s = max((at for name, at in _moments(records) if name == DRIFT), default=None)
         if self._shift is not None and SHIFT in saved:
             self._shift.restore(saved[SHIFT])
 
@@ -120,6 +128,8 @@ class EventLog:
         self._unsent.append(event)
         self._records.append({"name": name, "detail": dict(event.detail), "wall_s": wall_s})
         self._changed = True
+        if name == DRIFT:
+            self._last_drift_s = wall_s
 
 
 def read_records(saved: Mapping[str, bytes]) -> list[JsonValue]:
@@ -152,6 +162,12 @@ def _read(saved: Mapping[str, bytes]) -> tuple[list[JsonValue], list[tuple[int, 
     told = fields.integers("told", count_max=2 * TOLD_MAX, default=())  # agents before doubts told of none
     fields.finish()
     return records, list(zip(told[::2], told[1::2], strict=True))
+
+
+def _moments(records: Sequence[JsonValue]) -> list[tuple[object, float]]:
+    """Names of records and their Unix times."""
+    tables = [record for record in records if isinstance(record, dict)]
+    return [(table["name"], float(str(table["wall_s"]))) for table in tables]
 
 
 def log_line(event: Event) -> str:

@@ -17,6 +17,8 @@ from edge_agent.effects import LabelCounts
 from edge_agent.labels.early_labels import EarlyLabels
 from edge_agent.labels.label_queue import LabelQueue, QueuedLabel, marked, marker
 from edge_agent.labels.remembered import NOT_LEARNED, RememberedWindows, Window, unlabelled
+from edge_agent.labels.wanted import WantedLabels
+from edge_agent.labels_wanted_settings import LabelsWantedSettings
 from edge_agent.learner import (
     AddPseudoLabel,
     AdoptWindowMeans,
@@ -28,6 +30,7 @@ from edge_agent.learner import (
     WithdrawPseudoLabel,
 )
 from edge_agent.pipeline import Features
+from edge_agent.store import Persisted
 from headway.arrays import AnyArray, Float32, Int8
 from headway.samples import UNLABELLED, Label, is_labelled, no_label, row_label, same_label
 
@@ -36,7 +39,7 @@ UNBOUNDED = 2**53
 
 class Labelling:
     """Beside one learner. rows_max, bytes_max: labels that may wait, in number and encoded size; early_max: labels that
-    may wait for their windows.
+    may wait for their windows; asking: how people are asked for labels.
 
     drift_ahead: labels that wait will raise a drift alarm, see `take_drift_ahead`.
     """
@@ -48,12 +51,19 @@ class Labelling:
         rows_max: int = UNBOUNDED,
         bytes_max: int = UNBOUNDED,
         early_max: int = 0,
+        asking: LabelsWantedSettings | None = None,
     ) -> None:
         self._learner, self._windows = learner, windows
         self._rows_max, self._bytes_max = rows_max, bytes_max
         self._allowance = UNBOUNDED
         self.queue, self.early = LabelQueue(), EarlyLabels(early_max)
+        self.wanted = WantedLabels(learner, windows, asking or LabelsWantedSettings())
         self.drift_ahead = False
+
+    @property
+    def persisted(self) -> tuple[Persisted, ...]:
+        """What the store must keep of it, beside the windows."""
+        return self.queue, self.early, self.wanted
 
     def allow(self, labels_max: int) -> None:
         """From now on so many labels may be learned when they come; the others wait."""

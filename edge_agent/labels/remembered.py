@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -94,10 +95,10 @@ class Window:
 
 
 class RememberedWindows:
-    """The newest `rows_max` windows that came with an id."""
+    """The newest `rows_max` windows that came with an id. version: another number after each change."""
 
     def __init__(self, rows_max: int) -> None:
-        self._rows_max = rows_max
+        self.rows_max, self.version = rows_max, 0
         self._windows: OrderedDict[str, Window] = OrderedDict()
         self._changed: set[str] = set()
         self._gone: set[str] = set()
@@ -114,8 +115,8 @@ class RememberedWindows:
             # the saved row goes first: saved over, it would keep its old place, and be forgotten too early
             self._gone.add(window_id)
         self._windows[window_id] = window
-        self._changed.add(window_id)
-        while len(self._windows) > self._rows_max:
+        self._note(window_id)
+        while len(self._windows) > self.rows_max:
             old, _ = self._windows.popitem(last=False)
             self._changed.discard(old)
             self._gone.add(old)
@@ -142,15 +143,20 @@ class RememberedWindows:
         """Windows that nobody has labelled, with their ids, oldest first."""
         return [(window_id, window) for window_id, window in self._windows.items() if no_label(window.label)]
 
+    def labelled(self, count_max: int) -> list[tuple[str, Window]]:
+        """The newest windows that somebody has labelled, at most so many, with their ids, the newest first."""
+        found = ((name, window) for name, window in reversed(self._windows.items()) if not no_label(window.label))
+        return list(islice(found, count_max))
+
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was learned with."""
         self._windows[window_id] = replace(self._windows[window_id], label=label, number=number)
-        self._changed.add(window_id)
+        self._note(window_id)
 
     def note_pseudo_label(self, window_id: str, label: int) -> None:
         """Note the prediction by which a window was learned; -1 when that was undone."""
         self._windows[window_id] = replace(self._windows[window_id], pseudo_label=label)
-        self._changed.add(window_id)
+        self._note(window_id)
 
     def all(self) -> list[tuple[str, bytes]]:
         """Every remembered window, oldest first."""
@@ -169,13 +175,17 @@ class RememberedWindows:
     def restore(self, rows: list[tuple[str, bytes]]) -> None:
         """Inverse of all `take_changes` so far; rows come oldest first. Damaged ones are forgotten: their labels, when
         they come, are counted as unknown."""
-        self._windows = OrderedDict()
+        self._windows, self.version = OrderedDict(), self.version + 1
         for window_id, payload in rows:
             try:
                 self._windows[window_id] = Window.decode(payload)
             except StoreError as error:
                 log.warning("window %r is forgotten: %s", window_id, error)
                 self._gone.add(window_id)
+
+    def _note(self, window_id: str) -> None:
+        self._changed.add(window_id)
+        self.version += 1
 
 
 def unlabelled(features: Features, served: Prediction, row: int) -> Window:

@@ -11,7 +11,7 @@ in one file (kept.py), so that with or without a network the device starts with 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class RemoteConfiguration:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._own = read_config(file)
+        self._own = self._configuration({})
         self._kept = Kept()
         self._began_s: float | None = None
         self._waiting: Configuration | None = None
@@ -51,7 +51,7 @@ class RemoteConfiguration:
         Values that the device failed with are taken back. Raises ConfigError for a file of the device's own that cannot
         be used.
         """
-        self._own = read_config(self._file)
+        self._own = self._configuration({})
         self.restart, self._began_s, self._waiting = False, None, None
         if not self._own.remote.allowed:
             self._kept = Kept()
@@ -143,7 +143,7 @@ class RemoteConfiguration:
             wanted.version, wanted.values, decision.taken, decision.refused, self._kept.taken, confirmed=not changed
         )
         try:
-            write_kept(self._own.state_dir, kept)
+            self._save(kept)
         except StoreError as error:
             self._retry_at_s = now_s + DISK_PAUSE_S
             return str(error)
@@ -157,8 +157,8 @@ class RemoteConfiguration:
 
     def _end_trial(self, now_s: float) -> bool:
         kept = self._kept
-        if kept.confirmed or self._began_s is None:
-            return False
+        if kept.confirmed or self._began_s is None or self.restart:
+            return False  # a process that is about to start again has not run with what is on trial
         if kept.well_s + now_s - self._began_s < self._own.remote.trial_s:
             return False
         return self._write(replace(kept, confirmed=True, starts=0, well_s=0.0, before={}))
@@ -173,12 +173,11 @@ class RemoteConfiguration:
         self._write(Kept(kept.version, kept.wanted, kept.before, refused))
 
     def _decide(self, wanted: Mapping[str, SettingValue], before: Mapping[str, SettingValue]) -> Decision:
-        read: Callable[[Mapping[str, SettingValue]], AgentConfig] = lambda values: read_config(self._file, values)  # noqa: E731
-        return decide(read, wanted, before)
+        return decide(self._configuration, wanted, before)
 
     def _read(self) -> Kept:
         try:
-            return read_kept(self._own.state_dir)
+            return self._load()
         except StoreError as error:
             # the aggregator's newest message comes with the next connection, and is decided anew
             problem = f"{error}; the device starts with its own settings, until the aggregator's come again"
@@ -190,7 +189,19 @@ class RemoteConfiguration:
         """Starts and trials are counted where the disk allows it: without it the device works on."""
         self._kept = kept
         try:
-            write_kept(self._own.state_dir, kept)
+            self._save(kept)
         except StoreError as error:
             log.warning("%s", error)
         return True
+
+    def _configuration(self, values: Mapping[str, SettingValue]) -> AgentConfig:
+        """The device's own file, with these values over it. Raises ConfigError."""
+        return read_config(self._file, values)
+
+    def _load(self) -> Kept:
+        """What is on the disk. Raises StoreError for a file that is damaged."""
+        return read_kept(self._own.state_dir)
+
+    def _save(self, kept: Kept) -> None:
+        """One durable write. Raises StoreError."""
+        write_kept(self._own.state_dir, kept)

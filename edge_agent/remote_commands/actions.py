@@ -17,6 +17,7 @@ from headway.errors import DataError
 from headway.fields import Fields, JsonValue, nearest
 from headway.maths import Task
 from headway.ports import Clock
+from headway.samples import UNLABELLED
 from headway.wire import Command
 
 WINDOWS_ASKED_MAX = 256
@@ -39,6 +40,8 @@ class Actions:
             "train-now": self._train_now,
             "ask-for-labels": self._ask_for_labels,
             "label": self._label,
+            "undo-label": self._undo_label,
+            "skip-window": self._skip_window,
             "restart": self._restart,
             "diagnostics": self._diagnostics,
         }
@@ -97,8 +100,7 @@ class Actions:
             raise DataError(
                 f"a command gives a class, but this model is for {learner.task}; put the label into the spool"
             )
-        if self._agent.windows.get(window) is None:
-            raise DataError(f"this device does not remember window {window!r} (horizon_rows)")
+        self._remembered(window)
         if name not in learner.classes or name in learner.removed:
             if not learner.settings.new_classes:
                 known = tuple(each for each in learner.classes if each not in learner.removed)
@@ -109,6 +111,28 @@ class Actions:
         counts = self._agent.label([window], np.array([learner.classes.index(name)]))
         self._agent.event_log.record(self._clock.wall_s())
         return {"label": outcome_of(counts)}
+
+    def _undo_label(self, command: Command, fields: Fields) -> Detail:
+        """Whatever was said of a window is taken back: the label, to the bit, or that nobody is to be asked again."""
+        window = fields.text("window")
+        fields.finish()
+        readmitted = self._agent.labelling.wanted.readmit(window)
+        self._remembered(window)
+        counts = self._agent.label([window], np.array([UNLABELLED]))
+        self._agent.event_log.record(self._clock.wall_s())
+        return {"label": "asked-again" if readmitted and not counts.corrected else outcome_of(counts)}
+
+    def _skip_window(self, command: Command, fields: Fields) -> Detail:
+        """The device does not ask for the label of a window again; one that comes all the same is taken."""
+        window = fields.text("window")
+        fields.finish()
+        self._remembered(window)
+        self._agent.labelling.wanted.dismiss(window)
+        return {}
+
+    def _remembered(self, window: str) -> None:
+        if self._agent.windows.get(window) is None:
+            raise DataError(f"this device does not remember window {window!r} (horizon_rows)")
 
     def _restart(self, command: Command, fields: Fields) -> Detail:
         fields.finish()

@@ -50,6 +50,7 @@ def open_agent(
         early_labels_max=config.policy.early_labels_max,
         run_id=draw(DRAWN_BITS),
         trial=config.trial,
+        asking=config.labels_wanted,
         draw=draw,
     )
     resume(agent, store)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Protocol
 
 # values that carry a check sum of their own, by name, and by what their names begin with
-CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS = "records", "shift", "corrections", "commands"
+CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED = "records", "shift", "corrections", "commands", "wanted"
 CHECKED_PREFIXES = MARK, EPOCH, EARLY = "mark/", "epoch/", "early/"
 
 

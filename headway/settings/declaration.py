@@ -230,6 +230,12 @@ def tables(cls: type[DataclassInstance]) -> dict[str, str]:
     return found
 
 
+def optional_tables(cls: type[DataclassInstance]) -> set[str]:
+    """Names of the tables whose mere presence means something."""
+    declared = ((each, each.metadata[SETTING]) for each in dataclasses.fields(cls))
+    return {setting.key for each, setting in declared if setting.settings is not None and each.default is None}
+
+
 def limits(setting: Setting) -> str:
     """The limits in words, empty when there is nothing to say."""
     match setting.kind:

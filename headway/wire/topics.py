@@ -32,11 +32,13 @@ class Kind(StrEnum):
     HEALTH = "health"
     CONFIGURATION_STATE = "configuration-state"
     COMMAND_RESULTS = "command-results"
+    LABELS_WANTED = "labels-wanted"
     DESIRED = "desired"
     CONFIGURATION = "configuration"
     COMMANDS = "commands"
     ACK = "ack"
     ANSWERS = "answers"
+    SUMMARY = "summary"
     LABELS = "labels"
     REQUEST = "request"
     FILE = "file"
@@ -58,9 +60,11 @@ FROM_DEVICES = (
     Kind.HEALTH,
     Kind.CONFIGURATION_STATE,
     Kind.COMMAND_RESULTS,
+    Kind.LABELS_WANTED,
     Kind.REQUEST,
     Kind.PRIOR_REQUEST,
     Kind.ANSWERS,
+    Kind.SUMMARY,
 )
 TO_DEVICES = (
     Kind.ACK,
@@ -73,7 +77,7 @@ TO_DEVICES = (
     Kind.LABELS,
 )
 # between a device and programs around it, which the aggregator has no part in
-LOCAL = (Kind.ANSWERS, Kind.LABELS)
+LOCAL = (Kind.ANSWERS, Kind.SUMMARY, Kind.LABELS)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 

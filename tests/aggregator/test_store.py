@@ -16,6 +16,7 @@ from aggregator.store.sql import SqlStore
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
+    EventQuery,
     EventRow,
     PartIndices,
     RefusalRow,
@@ -178,6 +179,25 @@ def test_events_are_bounded_and_newest_first(store: Store) -> None:
             store.add_event(EventRow("a", f"e{number}", "{}", 1.0), 4)
         assert [event.name for event in store.events()] == ["e9", "e8", "e7", "e6"]
         assert [event.name for event in store.events(2)] == ["e9", "e8"]
+
+
+def test_events_of_a_device_or_a_kind_are_found_in_pages_either_way(store: Store) -> None:
+    with store.transaction():
+        for number in range(10):
+            store.add_event(EventRow("ab"[number % 2], f"e{number % 3}", "{}", float(number)), 100)
+
+        def moments(**wanted: object) -> list[float]:
+            return [row.received_s for _, row in store.find_events(EventQuery(**wanted))]  # type: ignore[arg-type]
+
+        assert moments() == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+        assert moments(device="a", count_max=2) == [8.0, 6.0]
+        assert moments(name="e1") == [7.0, 4.0, 1.0]
+        assert moments(device="b", name="e0") == [9.0, 3.0]
+        (newest, _), (next_, _) = store.find_events(EventQuery(count_max=2))
+        assert newest > next_
+        assert moments(before=next_, count_max=3) == [7.0, 6.0, 5.0]
+        assert moments(after=next_) == [9.0]
+        assert moments(after=0, device="b", count_max=2) == [1.0, 3.0]
 
 
 def test_refusals_are_counted_per_device_and_reason(store: Store) -> None:

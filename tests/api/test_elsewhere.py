@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aggregator.access import Role
+from aggregator.backup import checked_contents
+from aggregator.backup.archive import STORE
 from aggregator.cli import main
 from aggregator.effects import Instant
 from aggregator.policy import Limits
 from aggregator.reach import RemoteFleet
 from aggregator.registry.registry import Registry
-from headway.errors import TransportError
-from headway.wire import Reported
+from aggregator.store import EventRow, StoredHead
+from aggregator.store.rows import DAYS, PROPERTIES, SPACES, DayRow, PropertyRow, SpaceRow
+from headway.errors import StoreError, TransportError
+from headway.maths import Head, HeadInput, HeadKind
+from headway.wire import PublishedHead, Reported
 from headway_client import ApiUnreachable, Client
+from headway_client.connection import Connection
 from testbed.broker import free_port
 from tests.api.fleet import NOW_S, Fleet
 from tests.api.serving import served
@@ -33,6 +43,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
         registry = Registry(fleet.store, Limits(), 3)
         registry.on_reported("pump-2", REPORTED, now)
         registry.flush(now)
+        zeros = Head(
+            np.zeros((3, 2), np.float32), np.zeros(2, np.float32), HeadKind.SOFTMAX, ("a", "b"), HeadInput.CODES
+        )
+        head = PublishedHead(7, "exact", "5" * 64, 2, 40, zeros)
+        fleet.store.put_head(StoredHead(7, "exact", "5" * 64, head.encode(), NOW_S), 10)
+        fleet.store.rows(SPACES).put(SpaceRow("5" * 64, "watch 1.2", NOW_S, 0.0))
+        for number in range(1200):
+            name, detail = ("drift", '{"by":"error"}') if number % 3 else ("note", "no json")
+            fleet.store.add_event(EventRow(f"pump-{1 + number % 2}", name, detail, NOW_S + number), 10_000)
+        for day in range(3):
+            fleet.store.rows(DAYS).put(DayRow("pump-2", 20_000 + day, 10, 8, 6, 4000))
     (fleet.folder / "two.hwb").write_bytes(small_variant().encode())
     return fleet
 
@@ -72,13 +93,70 @@ def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         ("alerts", "--all", "--json"), ("alert-rules", "list"), ("alert-rules", "list", "--json"), ("silence", "list"),
         ("configuration", "--json"), ("configuration", "pump-1"), ("configuration", "pump-1", "--json"),
         ("commands", "pump-1"), ("commands", "pump-2", "--json"), ("refusals",), ("refusals", "--json"),
+        ("heads",), ("heads", "--json"), ("bundles",), ("bundles", "--json"), ("events", "--limit", "1100"),
+        ("events", "--json"), ("events", "--device", "pump-2", "--name", "note", "--limit", "150", "--json"),
+        ("export", "devices"), ("export", "days"), ("export", "events"), ("export", "refusals"), ("export", "audit"),
+        ("watch", "--json"),
     ],
     ids=" ".join,
 )  # fmt: skip
 def test_what_is_shown_is_the_same(
     here: Callable[..., str], elsewhere: Callable[..., str], words: tuple[str, ...]
 ) -> None:
-    assert elsewhere(*words) == here(*words)
+    said = here(*words)
+    assert elsewhere(*words) == said
+    assert said.count("\n") > 1000 or words not in (("events", "--limit", "1100"), ("export", "events"))
+
+
+def test_a_backup_comes_over_the_api_whole_and_is_entered_in_the_log(
+    fleet: Fleet, elsewhere: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "fleet.backup"
+    said = elsewhere("backup", str(file), role=Role.ADMIN)
+    assert said.startswith(f"{file}: ")
+    assert "without keys" in said
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == ["fleet.backup"]
+    assert STORE in [entry.name for entry in checked_contents(file).files]
+    assert list((fleet.folder / "backups").iterdir()) == []
+    (entry,) = [entry for entry in json.loads(elsewhere("audit", "--json")) if entry["act"] == "backup"]
+    assert entry["who"] == "user:ada"
+    assert "is there already" in elsewhere("backup", str(file), role=Role.ADMIN, code=7)
+    other = str(tmp_path / "other.backup")
+    assert "keys do not leave" in elsewhere("backup", other, "--with-keys", role=Role.ADMIN, code=2)
+    assert "needs the role admin" in elsewhere("backup", other, code=2)
+
+
+def test_a_backup_that_is_cut_off_on_its_way_leaves_nothing(
+    fleet: Fleet, elsewhere: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = iter([b"x" * 1000, b""])
+    monkeypatch.setattr(Connection, "_piece", lambda *_: next(pieces))
+    said = elsewhere("backup", str(tmp_path / "fleet.backup"), role=Role.ADMIN, code=9)
+    assert "sent 1000 of " in said
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_one_backup_is_made_at_a_time_and_its_file_goes_when_nobody_takes_it(
+    fleet: Fleet, url: str, tmp_path: Path
+) -> None:
+    request = urllib.request.Request(f"{url}/v1/backups", b"", fleet.as_(Role.ADMIN) | {"Range": "bytes=0-9"})
+    with fleet.store.transaction():
+        fleet.store.put_number("filler", 1)
+        for number in range(400):  # more than a socket takes at once
+            fleet.store.rows(PROPERTIES).put(PropertyRow("pump-3", "tag", f"t{number}", "x" * 50_000))
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) > 20_000_000
+        assert answer.read(9) == b"backup.js"
+        with pytest.raises(StoreError, match="a backup is being made"):
+            RemoteFleet(url, fleet.tokens[Role.ADMIN]).download_backup(io.BytesIO())
+    deadline = time.monotonic() + 20
+    while list((fleet.folder / "backups").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with fleet.store.transaction():
+        fleet.store.rows(PROPERTIES).remove("pump-3")
 
 
 def test_acts_are_those_of_the_tokens_user(
@@ -122,7 +200,9 @@ def test_acts_are_those_of_the_tokens_user(
     token = elsewhere("tokens", "create", "olga", "--label", "ci").strip()
     assert token.startswith("hwt_")
     told = json.loads(here("audit", "--json"))
-    acts = {entry["act"]: entry["who"] for entry in told if entry["who"].startswith("user:")}
+    acts = {
+        entry["act"]: entry["who"] for entry in told if entry["who"].startswith("user:") and entry["act"] != "backup"
+    }
     assert acts == {
         **dict.fromkeys(
             ("tag", "command-label", "quarantine", "readmit"), "user:olga",

@@ -534,6 +534,21 @@ def rolled_back() -> bytes:
     return replace(desired(), mode="roll-back").encode()
 
 
+def test_a_process_that_has_run_for_long_does_not_confirm_what_it_never_ran(device: Device) -> None:
+    """The loop turns once more while the process that has switched ends."""
+    device.turn(3600.0)
+    device.deliver()
+    assert device.delivery.restart
+    device.turn(1.0)
+    device.delivery.stop(device.now_s)
+    assert not device.slots.pointer.confirmed
+    assert (device.slots.pointer.healthy_s, device.slots.pointer.floor) == (0.0, 0)
+    device.boot()
+    assert device.delivery.state == "release 2 on trial"
+    device.turn(61.0)
+    assert (device.slots.pointer.confirmed, device.slots.pointer.floor) == (True, 2)
+
+
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_it_goes_back_when_it_is_told_to(device: Device, confirmed: bool) -> None:
     device.deliver()

@@ -41,6 +41,7 @@ def test_the_file_holds_the_values_and_every_comment_of_the_example(tmp_path: Pa
     config = read_config(tmp_path / "agent.toml")
     assert (config.device, config.fleet) == ("pump-7", "plant-1")
     assert config.mqtt is not None
+    assert config.source is None, "an empty table is in force too, and most bundles take no rows"
     assert (config.mqtt.host, config.mqtt.port) == ("127.0.0.1", port)
     comments = [line for line in example().splitlines() if line.startswith("#")]
     assert [line for line in (tmp_path / "agent.toml").read_text().splitlines() if line.startswith("#")] == comments
@@ -106,3 +107,6 @@ def test_values_are_set_where_they_stand_and_nowhere_else() -> None:
     with pytest.raises(ConfigError, match=r"no table \[c\]"):
         with_values(text, {"c.size": 1})
     assert tomllib.loads(without_table(text, "a")) == {"b": {}}
+    idle = text.replace("[b]", "#[b]")
+    assert tomllib.loads(with_values(idle, {"a.port": 5})) == {"a": {"host": "x", "port": 5}}
+    assert tomllib.loads(with_values(idle, {"b.port": 5})) == {"a": {"host": "x"}, "b": {"port": 5}}

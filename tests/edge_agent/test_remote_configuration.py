@@ -74,6 +74,18 @@ def test_values_are_in_force_after_the_next_start_and_after_every_one(file: Path
     assert (config.sync.interval_s, told(again, config).state) == (5.0, "applied")
 
 
+def test_a_process_that_has_run_for_long_does_not_confirm_values_that_it_never_ran_with(file: Path) -> None:
+    """The loop turns once more while the process ends, to start again with them."""
+    remote, _ = started(file)
+    remote.receive(Configuration(1, {"sync.interval_s": 5}).encode())
+    remote.turn(1e6, bundle_on_trial=False)
+    assert remote.restart
+    assert not remote.turn(1e6 + 1, bundle_on_trial=False)
+    remote.stopped(1e6 + 2)
+    kept = read_kept(file.parent / "state")
+    assert (kept.confirmed, kept.starts, kept.well_s) == (False, 0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
@@ -109,7 +121,15 @@ def test_a_value_that_does_not_fit_is_refused_with_the_reason_and_the_others_hol
 
 
 def test_only_what_is_marked_can_be_changed_and_nothing_that_decides_on_trust_or_places() -> None:
-    assert {place.split(".")[0] for place in REMOTE} <= {"sensor", "learner", "policy", "sync", "health"}
+    assert {place.split(".")[0] for place in REMOTE} <= {
+        "sensor",
+        "learner",
+        "policy",
+        "sync",
+        "health",
+        "labels_wanted",
+    }
+    assert "labels_wanted.send_windows" not in REMOTE, "only the device's own file lets raw data leave it"
     assert not [place for place in REMOTE if "dir" in place or "file" in place or "bytes" in place]
 
 

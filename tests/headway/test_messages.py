@@ -34,6 +34,7 @@ from headway.wire.commands import (
 from headway.wire.configuration import Configuration, ConfigurationState
 from headway.wire.fleet_prior import FleetPrior, PriorRequest
 from headway.wire.health import Health
+from headway.wire.labels_wanted import IMAGE, SERIES, LabelsWanted, NearestLabel, Sketch, WantedLabel
 from headway.wire.messages import (
     MESSAGE_BYTES_MAX,
     Ack,
@@ -219,6 +220,24 @@ MESSAGES: dict[str, Message] = {
         "2.0.0",
         4,
     ),
+    "labels-wanted.json": LabelsWanted(
+        CLASSES,
+        (
+            WantedLabel("w-17", 1750000000.5, "exact", {"walk": 0.5, "idle": 0.4375}),
+            WantedLabel(
+                "w-18",
+                0.0,
+                "frozen",
+                {"idle": 0.75},
+                NearestLabel("w-3", "walk", 12.5),
+                Sketch(SERIES, -1.5, 2.0, (bytes([1, 128, 255, 0]), bytes([64, 64, 64, 64]))),
+            ),
+        ),
+    ),
+    "labels-wanted-image.json": LabelsWanted(
+        CLASSES, (WantedLabel("7", 1.0, "fleet", {"walk": 1.0}, None, Sketch(IMAGE, 0.0, 1.0, (b"\x01\xff",) * 2)),)
+    ),
+    "labels-wanted-none.json": LabelsWanted(CLASSES),
     "labels.json": GivenLabels((GivenLabel("w-17", "walk"), GivenLabel("w-18"))),
     "labels-values.json": GivenLabels((GivenLabel("7", values=(1.0, None, 0.5)),)),
 }
@@ -252,6 +271,9 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "answers.json": WindowAnswer.decode,
     "answers-smoothed.json": WindowAnswer.decode,
     "answers-multi-label.json": WindowAnswer.decode,
+    "labels-wanted.json": LabelsWanted.decode,
+    "labels-wanted-image.json": LabelsWanted.decode,
+    "labels-wanted-none.json": LabelsWanted.decode,
     "labels.json": GivenLabels.decode,
     "labels-values.json": GivenLabels.decode,
     "health.json": Health.decode,

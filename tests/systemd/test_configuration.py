@@ -14,7 +14,7 @@ from converter.options import Options
 from edge_agent.config import AgentConfig, SyncSettings, read_config
 from edge_agent.delivery_settings import DeliverySettings
 from edge_agent.learner_settings import LearnerSettings, PolicySettings
-from headway.settings import Kind, entries
+from headway.settings import Kind, entries, optional_tables
 from scripts.configuration import PAGE, PROGRAMS, Program, files
 
 UNITS = {"s": "second", "bytes": "byte", "ms": "millisecond", "c": "celsius", "percent": "percent", "points": "point"}
@@ -24,7 +24,7 @@ programs = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: prog
 def uncommented(program: Program, tmp_path: Path) -> Path:
     """The example with every setting in force."""
     path = tmp_path / program.example.name
-    path.write_text(re.sub(r"(?m)^#(?=\w)", "", program.example.read_text()))
+    path.write_text(re.sub(r"(?m)^#(?=[\w\[])", "", program.example.read_text()))
     return path
 
 
@@ -44,6 +44,7 @@ def test_every_key_is_in_the_example_and_no_other(program: Program, tmp_path: Pa
 def test_what_need_not_be_given_is_commented_out(program: Program) -> None:
     found = tomllib.loads(program.example.read_text())
     assert {f"{table}.{key}" for table, group in found.items() for key in group} == set(program.shown)
+    assert optional_tables(program.settings) & set(found) <= {place.split(".")[0] for place in program.shown}
     required = {f"{entry.table}.{entry.key}" for entry in entries(program.settings) if entry.required}
     assert required <= set(program.shown)
 
