@@ -24,6 +24,8 @@ EVENT_TEXT_CHARACTERS_MAX = 500
 # a broker that refuses a subscription does so at once
 REFUSAL_WAIT_S = 60.0
 SESSION_TAKEN_OVER = 142
+# events that say that what another one began is over
+ENDS = {"source-back": "source-failed"}
 
 
 class Announcer:
@@ -101,7 +103,7 @@ class Announcer:
         self._watch.stand(DISK, "degraded" if disk else "good", disk, is_problem=bool(disk))
         self._watch.stand(LEARNING, "paused" if paused else "on", waiting)
         for kind, text in self._watch.turn():
-            self._tell(kind, text, f"{kind}: {text}")
+            self._tell(kind.partition(" ")[0], text, f"{kind}: {text}")
         if disk != self._last_disk:
             self._last_disk = disk
             name, text = ("degraded", disk) if disk else ("recovered", "the disk takes commits again")
@@ -114,9 +116,16 @@ class Announcer:
             self.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.messages_refused})")
 
     def note(self, name: str, problem: str, quiet_s: float = QUIET_S) -> None:
-        """A problem has shown itself; work goes on. It is over when `quiet_s` have passed without it."""
-        if self._watch.happened(name, problem, quiet_s=quiet_s):
-            self._tell(name, problem, problem)
+        """A problem has shown itself; work goes on. It is over when `quiet_s` have passed without it, or by its `ENDS`.
+
+        name: of the event; behind a space what it is about, where several may be at once.
+        """
+        event, _, about = name.partition(" ")
+        if event in ENDS:
+            self._watch.over(f"{ENDS[event]} {about}")
+            self._tell(event, problem, problem)
+        elif self._watch.happened(name, problem, quiet_s=math.inf if event in ENDS.values() else quiet_s):
+            self._tell(event, problem, problem)
 
     def _tell(self, name: str, text: str, line: str) -> None:
         log.warning("%s", line)

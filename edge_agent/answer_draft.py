@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
@@ -28,6 +28,7 @@ from headway.tensors import decode_tensors, encode_tensors
 # before each part: the file's sequence number, the part's first row and rows; its bytes and their CRC-32
 PREFIX = Struct("<QQQII")
 PART_BYTES_MAX = 1 << 30
+IDS_A_BLOCK = 4096
 
 
 class AnswerDraft:
@@ -131,11 +132,15 @@ class AnswerDraft:
 
 
 def write_answer(
-    stream: BinaryIO, parts: Callable[[], Iterable[Answer]], more: Mapping[str, AnyArray] | None = None
+    stream: BinaryIO,
+    parts: Callable[[], Iterable[Answer]],
+    more: Mapping[str, AnyArray] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> None:
     """Write parts as one ``.npz``, to the byte as if they had been one answer; only one part is in memory at a time.
 
-    Arrays: source (the old name of served_by, for one release), prediction, probability, served_by, then `more`.
+    Arrays: source (the old name of served_by, for one release), prediction, probability, served_by, then `more`; and
+    id, where `ids` are given: of windows that whoever wrote them has no names for.
     """
     rows = columns = width = 0
     for part in parts():
@@ -149,6 +154,16 @@ def write_answer(
             _write_array(archive, name, rows, arrays)
         for name, array in (more or {}).items():
             _write_array(archive, name, len(array), iter([array]))
+        if ids is not None:
+            _write_array(archive, "id", len(ids), _texts(ids))
+
+
+def _texts(ids: Sequence[str]) -> Iterator[AnyArray]:
+    """In blocks of one dtype."""
+    blocks = [slice(start, start + IDS_A_BLOCK) for start in range(0, len(ids), IDS_A_BLOCK)]
+    width = max((len(each) for block in blocks for each in ids[block]), default=1)
+    for block in blocks:
+        yield np.array(ids[block], dtype=f"<U{max(1, width)}")
 
 
 def _column(part: Answer, name: str, columns: int, names: np.dtype[np.str_]) -> AnyArray:

@@ -25,6 +25,7 @@ from headway.mqtt import MqttSettings
 from headway.settings import (
     choice,
     integer,
+    named_tables,
     names,
     number,
     optional_path,
@@ -36,6 +37,9 @@ from headway.settings import (
     text,
 )
 from headway.wire import Precision, SettingValue, checked_name
+
+# each has a thread, and a queue of windows
+SOURCES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,16 @@ class SensorSettings:
         doc="Seconds between two looks into the spool folder; a file "
         "that is put there is seen at once where the kernel tells of it (inotify).",
     )
-    file_bytes_max: int = integer(64 << 20, low=1024, doc="Longest file in bytes that is taken in.")
+    file_bytes_max: int = integer(
+        64 << 20,
+        low=1024,
+        doc="Longest file in bytes of which windows may be held in memory; a longer one is read in slices.",
+    )
     inflated_bytes_max: int = integer(
-        256 << 20, low=1024, doc="Most bytes that the arrays of one file may have once unpacked."
+        256 << 20,
+        low=1024,
+        doc="Most bytes that the arrays of one file may have once unpacked, if that is more than a "
+        "hundred times its length.",
     )
     predictions_files_max: int = integer(
         10_000, low=1, doc="Files with answers that are kept; beyond it the oldest are deleted."
@@ -174,11 +185,11 @@ class AgentConfig:
         "remote",
         doc="Settings that the aggregator may change from afar.",
     )
-    source: SourceSettings | None = optional_table(
+    sources: tuple[SourceSettings, ...] = named_tables(
         SourceSettings,
         "source",
-        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream); leave this table out "
-        "to take files alone.",
+        doc="Raw rows of a sensor, cut into windows as the bundle says (edge-convert --stream), or whole windows; "
+        "leave this table out to take files alone. Several sensors have a table each, [source.NAME].",
     )
     status_dir: Path = path(
         "/run/headway",
@@ -192,6 +203,10 @@ class AgentConfig:
         checked_name(self.fleet, "fleet")
         if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels or self.answers.home_assistant):
             raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names) or len(names) > SOURCES_MAX:
+            raise ConfigError(f"sources are called {', '.join(names[:20])}; give at most {SOURCES_MAX} with "
+                              "different names, with which their windows' ids begin")  # fmt: skip
 
 
 def read_config(file: Path, overruling: Mapping[str, SettingValue] | None = None) -> AgentConfig:

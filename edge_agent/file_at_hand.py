@@ -8,7 +8,9 @@ of a prediction, and must not depend on the clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.effects import Answer, LabelCounts
@@ -36,7 +38,7 @@ class FileAtHand:
         self.counts = LabelCounts()
         self.predicted: list[Answer] = []
         self.in_parts = row > 0
-        self._checked = 0
+        self._checked = self._skipped = 0
         self._features: Features | None = None
         self._features_row = 0
         self._windows: Float32 | None = None
@@ -51,6 +53,11 @@ class FileAtHand:
     def brings_windows(self) -> bool:
         """Whether there is anything to answer."""
         return self._brings_windows
+
+    @property
+    def made_ids(self) -> Sequence[str] | None:
+        """Names of windows that the answer must tell, because nobody else knows them."""
+        return self.samples.ids if self.samples.ids_made else None
 
     def keep_part(self) -> None:
         """A part of the answer goes into the draft."""
@@ -80,6 +87,24 @@ class FileAtHand:
                 pipeline.check(self.samples.windows(start, self._checked))
             if until():
                 return
+
+    @property
+    def to_skip(self) -> bool:
+        """Whether windows that are answered must be read before the next one can be: files are read in order."""
+        return self._brings_windows and not isinstance(self.samples.x, np.ndarray) and self._skipped < self._unit_row
+
+    def skip(self, until: Callable[[], bool]) -> None:
+        """Read them until it is time. Raises DataError."""
+        while self._skipped < self._unit_row:
+            start, self._skipped = self._skipped, min(self._skipped + UNIT_ROWS, self._unit_row)
+            self.samples.windows(start, self._skipped)
+            if until():
+                return
+
+    @property
+    def _unit_row(self) -> int:
+        """The first row of the unit that holds the next row."""
+        return self.row - self.row % UNIT_ROWS
 
     def begin_anew(self, samples: Samples) -> None:
         """Every window is checked; go on with the same content, read from its beginning."""
@@ -116,6 +141,7 @@ class FileAtHand:
             first = start % UNIT_ROWS
             agent.labelling.wanted.see(ids, self._windows[first : first + len(answer)], wall_s)
         self.row += len(answer)
+        self._skipped = self._unit_row
         self.learned = max(self.learned, self.row)
         return answer
 

@@ -31,7 +31,7 @@ from edge_agent.from_memory import go_on_from_memory
 from edge_agent.labels import log_labels
 from edge_agent.pace import Pace
 from edge_agent.pipeline import Pipeline
-from edge_agent.sensors import Claimed, Sensor
+from edge_agent.sensors import Claimed, MoreTime, Sensor
 from edge_agent.store import RetryingStore, Store
 from edge_agent.training import HELD_MAX, LATE_S_MAX, Training
 from headway.class_changes import ClassChanges
@@ -186,6 +186,11 @@ class Intake:
         except DataError as error:
             if learning:  # otherwise when its turn comes: moving it is a change on the disk, too
                 self._reject(file, str(error))
+        except MoreTime:
+            if learning:
+                self._queue.appendleft(file)
+            else:
+                self._answered -= 1
         except StoreError:
             if learning:
                 self._queue.appendleft(file)
@@ -205,6 +210,9 @@ class Intake:
                         work.close()
                         work.begin_anew(self._read(file, work.learning))
                     return
+                if work.to_skip:
+                    work.skip(until)
+                    return
                 self._answer_slice(work, answers, until)
         except DataError as error:
             self._leave(work)
@@ -221,9 +229,9 @@ class Intake:
             if work.brings_labels:
                 log_labels(file.name, work.counts, self._note)
             earlier = self._draft.parts if work.in_parts else tuple
-            answer = None if part is None else partial(write_answer, parts=lambda: (*earlier(), part))
+            write = partial(write_answer, parts=lambda: (*earlier(), part), ids=work.made_ids)
             windows = len(work.samples) if work.brings_windows else 0
-            self._finished.add(file, answer, 0 if part is None else len(part), windows)
+            self._finished.add(file, None if part is None else write, 0 if part is None else len(part), windows)
             if work.in_parts:
                 self._finished.settle()
         else:
@@ -262,7 +270,7 @@ class Intake:
         self._leave(work)
         try:
             if parts:
-                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts))])
+                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts, ids=work.made_ids))])
         except StoreError as error:
             self._store.failed(error, self._now_s)
 

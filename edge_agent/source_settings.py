@@ -8,7 +8,7 @@ from pathlib import Path
 from headway.settings import boolean, choice, integer, lengths, number, optional_path, text, texts
 from headway.wire import checked_name
 
-FORMATS = ("csv", "json", "int16", "float32", "uint8")
+FORMATS = ("csv", "json", "int16", "float32", "uint8", "ppm")
 EACH = ("row", "window")
 DROPS = ("oldest", "newest")
 
@@ -21,8 +21,8 @@ class SourceSettings:
         "command",
         length_max=64,
         doc='"command": what a program prints; "stdin": what is piped into the agent; "serial": a serial port; '
-        '"iio": a sensor of Linux IIO, read at rate_hz; "mqtt": topics of a broker; or the name of an entry point in '
-        "the group headway.sources.",
+        '"iio": a sensor of Linux IIO, read at rate_hz; "mqtt": topics of a broker; "http": POST /rows on '
+        "127.0.0.1; or the name of an entry point in the group headway.sources.",
     )
     name: str = text("stream", length_max=64, doc="Begins the ids of its windows and the names of its answers.")
     command: tuple[str, ...] = texts(
@@ -38,7 +38,7 @@ class SourceSettings:
         "csv",
         FORMATS,
         doc='"csv": a line of numbers per row; "json": a line with an object per row; "int16", "float32", "uint8": raw '
-        "little-endian numbers, channel by channel.",
+        'little-endian numbers, channel by channel; "ppm": pictures in PGM or PPM, whole windows.',
     )
     each: str = choice(
         "row",
@@ -70,7 +70,9 @@ class SourceSettings:
         example=("zigbee2mqtt/kitchen",),
     )
     host: str = text("", doc="Broker of mqtt; empty: that of [mqtt], with all it says there.", example="localhost")
-    port: int = integer(1883, low=1, high=65_535, doc="Its port, usually 8883 with TLS.")
+    port: int = integer(
+        0, high=65_535, doc="Its port; 0: 1883, or 8883 with TLS. Of http: a free port of this machine, on 127.0.0.1."
+    )
     username: str = text("", doc="Name to log in to it with; empty for none.", example="reader")
     password_file: Path | None = optional_path(
         doc="File that holds the password; needs username.", example="/etc/headway/source.password"
@@ -80,6 +82,14 @@ class SourceSettings:
         doc="PEM file of the authority that signed its certificate; empty for those of the system.",
         example="/etc/headway/home-ca.pem",
     )
+    token_file: Path | None = optional_path(
+        doc="Of http: file with the token that requests must give.", example="/etc/headway/source.token"
+    )
+    buffer: bool = boolean(
+        False, doc="Of iio: read the device's buffer instead of single values, for rates above some tens of Hz."
+    )
+    trigger: str = text("", doc="Of an iio buffer: the trigger that it needs; empty: it has one, or needs none.",
+                        example="lis3dh-dev0")  # fmt: skip
     windows_max: int = integer(256, low=1, high=1 << 20, doc="Windows that may wait to be answered.")
     bytes_max: int = integer(32 << 20, low=1024, doc="Bytes that they may take, as float32; one may always wait.")
     drop: str = choice("oldest", DROPS, doc="Which window is dropped, and counted, when more come.")

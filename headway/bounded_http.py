@@ -1,14 +1,25 @@
-"""An HTTP server with a thread for each connection, and no more of them than it was told."""
+"""An HTTP server with a thread for each connection, and no more of them than it was told; and who may ask on loopback.
+
+A browser on a device can be made to send requests by any page it shows; so a request needs a token, a Host that names
+loopback, and no Origin of elsewhere.
+"""
 
 from __future__ import annotations
 
+import hmac
 import logging
 import sys
 import threading
+from email.message import Message
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 log = logging.getLogger(__name__)
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
+TOKEN_CHARACTERS_MIN = 16
 
 
 class BoundedHTTPServer(ThreadingHTTPServer):
@@ -37,3 +48,17 @@ class BoundedHTTPServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that went away, or was ended, is no news."""
         log.debug("a connection ended with %r", sys.exception())
+
+
+def refusal(headers: Message, token: bytes, where: str) -> tuple[HTTPStatus, str] | None:
+    """Why a request on loopback is not served, None when it is. where: what people call the place of the token."""
+    host = (headers.get("Host") or "").rpartition(":")
+    origin = headers.get("Origin")
+    given = (headers.get("Authorization") or "").encode()
+    if (host[0] or host[2]) not in LOOPBACK_NAMES:
+        return HTTPStatus.MISDIRECTED_REQUEST, "Host must be localhost or 127.0.0.1"
+    if origin is not None and urlsplit(origin).hostname not in LOOPBACK_NAMES:
+        return HTTPStatus.FORBIDDEN, "requests of other origins are not served"
+    if not hmac.compare_digest(given, b"Bearer " + token):
+        return HTTPStatus.UNAUTHORIZED, f"give Authorization: Bearer TOKEN, as in {where}"
+    return None

@@ -61,16 +61,17 @@ def is_finished(file: io.FileIO) -> bool:
 class Archive:
     """An open archive. Close it. Everything raises DataError, in one line that begins with `where`.
 
-    file: is closed with it, also when this raises. inflated_bytes_max: of all members together.
+    file: is closed with it, also when this raises. inflated_bytes_max: of all members together, or packed_times_max
+    times the file's own length, where that is more.
     """
 
-    def __init__(self, file: io.FileIO, where: str, inflated_bytes_max: int) -> None:
+    def __init__(self, file: io.FileIO, where: str, inflated_bytes_max: int, packed_times_max: int = 0) -> None:
         self.where = where
         self._file = _Pieces(file)
         self._members: dict[str, zipfile.ZipInfo] = {}
         try:
             with self.reading():
-                self._stamp = self._look()
+                self._stamp = _look(self._file)
                 self._zip = zipfile.ZipFile(self._file)
                 for info in self._zip.infolist():
                     name = info.filename.removesuffix(NPY)
@@ -78,10 +79,9 @@ class Archive:
                         raise DataError(f"{where} holds {name[:40]!r} twice")
                     self._members[name] = info
             inflated_bytes = sum(info.file_size for info in self._members.values())
-            if inflated_bytes > inflated_bytes_max:
-                raise DataError(
-                    f"{where} inflates to {inflated_bytes} bytes; at most {inflated_bytes_max} are accepted"
-                )
+            accepted = max(inflated_bytes_max, packed_times_max * self._stamp[0])
+            if inflated_bytes > accepted:
+                raise DataError(f"{where} inflates to {inflated_bytes} bytes; at most {accepted} are accepted")
         except DataError:
             self._file.close()
             raise
@@ -126,28 +126,61 @@ class Archive:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Whatever goes wrong in here is the file's fault."""
-        try:
+        with _faults_of(self.where, "a readable .npz file"):
             yield
-        except HeadwayError:
-            raise
-        except OSError as error:
-            raise DataError(f"cannot read {self.where}: {error.strerror or error}") from error
-        except Exception as error:  # zipfile, zlib and the parser of headers raise whatever they like
-            said = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"{self.where} is not a readable .npz file: {said[:120]}") from error
 
     def check_unchanged(self) -> None:
         """Whether it is still what was opened: nobody may write to a file that is being read."""
-        if self._look() != self._stamp:
-            raise DataError(f"{self.where} was changed while it was read; write a new file and rename it instead")
+        _check_unchanged(self._file, self._stamp, self.where)
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
 
-    def _look(self) -> tuple[int, int]:
-        found = os.fstat(self._file.fileno())
-        return found.st_size, found.st_mtime_ns
+
+class SingleArray:
+    """An open ``.npy`` file, as an archive that holds `x` alone. file: is closed with it, also when this raises."""
+
+    names = ("x",)
+
+    def __init__(self, file: io.FileIO, where: str) -> None:
+        self.where = where
+        self._file = _Pieces(file)
+        try:
+            with self.reading():
+                self._stamp = _look(self._file)
+        except DataError:
+            self._file.close()
+            raise
+
+    def size_bytes(self, name: str) -> int:
+        return self._stamp[0]
+
+    def stored(self, name: str) -> StoredArray:
+        """The array, whose rows are read when they are asked for."""
+        return StoredArray(self, name)
+
+    def array(self, name: str) -> AnyArray:
+        """All of it."""
+        return self.stored(name).whole()
+
+    def member(self, name: str) -> io.BufferedReader:
+        """Its bytes from their beginning."""
+        self._file.seek(0)
+        return self._file
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever goes wrong in here is the file's fault."""
+        with _faults_of(self.where, "a readable .npy file"):
+            yield
+
+    def check_unchanged(self) -> None:
+        _check_unchanged(self._file, self._stamp, self.where)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
 
 class StoredArray:
@@ -156,10 +189,10 @@ class StoredArray:
     To go back is to read again from the beginning. Not thread-safe. Closing it closes the archive.
     """
 
-    def __init__(self, archive: Archive, name: str) -> None:
+    def __init__(self, archive: Archive | SingleArray, name: str) -> None:
         self._archive, self._name = archive, name
         with archive.reading():
-            self._member = archive.member(name)
+            self._member: io.BufferedIOBase = archive.member(name)
             self.shape, self.fortran_order, self.dtype = self._header()
             self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
             self._header_bytes = self._member.tell()
@@ -268,6 +301,29 @@ class _Pieces(io.BufferedReader):
         if size is not None and size > PIECE_BYTES:
             raise zipfile.BadZipFile(f"its table of members has {size} bytes; at most {PIECE_BYTES} are accepted")
         return super().read(PIECE_BYTES if size is None or size < 0 else size)
+
+
+@contextlib.contextmanager
+def _faults_of(where: str, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except HeadwayError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot read {where}: {error.strerror or error}") from error
+    except Exception as error:  # zipfile, zlib and the parser of headers raise whatever they like
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where} is not {kind}: {said[:120]}") from error
+
+
+def _check_unchanged(file: io.BufferedReader, stamp: tuple[int, int], where: str) -> None:
+    if _look(file) != stamp:
+        raise DataError(f"{where} was changed while it was read; write a new file and rename it instead")
+
+
+def _look(file: io.BufferedReader) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def read_arrays(path: Path, inflated_bytes_max: int) -> dict[str, AnyArray]:

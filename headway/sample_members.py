@@ -31,7 +31,7 @@ def members_to_read(where: str, names: Sequence[str], *, label_files: bool) -> f
     if changes and not arrays:
         return changes
     for name in ALIKE:
-        alike = [] if name in there else [given for given in names if _is_alike(given, name)]
+        alike = [] if name in there else [given for given in names if is_alike(given, name)]
         if alike:
             raise DataError(f"{where} holds {listed(there)}; did you mean {name!r} by {alike[0][:40]!r}?")
     if WINDOWS not in there and not (label_files and {IDS, LABELS} <= there):
@@ -42,6 +42,7 @@ def members_to_read(where: str, names: Sequence[str], *, label_files: bool) -> f
     return arrays | ({CLASSES} & there if LABELS in there else frozenset())
 
 
-def _is_alike(given: str, name: str) -> bool:
+def is_alike(given: str, name: str) -> bool:
+    """Whether people may call the array `name` like this."""
     plain = "".join(letter for letter in given.rpartition("/")[2].lower() if letter.isalnum())
     return plain in ALIKE[name] or (name == LABELS and plain.startswith(LABEL_BEGINNINGS))

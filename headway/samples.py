@@ -15,12 +15,13 @@ from typing import overload
 
 import numpy as np
 
+from headway.array_files import Arrays, StoredWindows
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.class_changes import CHANGES, ClassChanges
 from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
 from headway.maths import Task
-from headway.npz import Archive, StoredArray, read_arrays
+from headway.npz import Archive, read_arrays
 from headway.printable import printable
 from headway.sample_members import CLASSES, IDS, LABELS, WINDOWS, members_to_read
 
@@ -77,18 +78,20 @@ class Samples:
 
     ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
     y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows, or changes
-    of classes. unread: names of arrays that mean nothing here.
+    of classes. unread: names of arrays that mean nothing here. ids_made: the reader has made the ids, so that only the
+    answer can tell them.
 
     Windows may be left in their file until `windows` reads them; only who has read the last one knows that none is
     damaged. Close the samples, or use them in a ``with``.
     """
 
-    x: AnyArray | StoredArray | None
+    x: AnyArray | StoredWindows | None
     y: AnyArray | None
     ids: Sequence[str] | None = None
     names: tuple[str, ...] = ()
     changes: ClassChanges | None = None
     unread: tuple[str, ...] = ()
+    ids_made: bool = False
 
     def __len__(self) -> int:
         given = self.x if self.x is not None else self.y
@@ -119,12 +122,12 @@ class Samples:
 
     def close(self) -> None:
         """Let go of the file, where the windows are read from one."""
-        if isinstance(self.x, StoredArray):
+        if self.x is not None and not isinstance(self.x, np.ndarray):
             self.x.close()
 
 
 def read_samples(
-    source: Path | Archive,
+    source: Path | Arrays,
     classes: Sequence[str] | None,
     inflated_bytes_max: int = ANY_BYTES,
     *,
@@ -146,7 +149,7 @@ def read_samples(
     more stay in the file. An archive is the samples' own from now on, also when this raises.
     Raises DataError, one line with the file, the value and the fix.
     """
-    archive = source if isinstance(source, Archive) else Archive.open(source, inflated_bytes_max)
+    archive = Archive.open(source, inflated_bytes_max) if isinstance(source, Path) else source
     with contextlib.ExitStack() as stack:
         stack.callback(archive.close)
         with _named(archive.where):
@@ -171,7 +174,7 @@ def read_samples(
                     there = {(label_map or {}).get(name, name) for name in map(str, np.unique(y).tolist())}
                     names = tuple(sorted(there - {"", *classes}))
                 y = labels_of(y, count, None if classes is None else (*classes, *names), label_map)
-        if isinstance(x, StoredArray):
+        if x is not None and not isinstance(x, np.ndarray):
             stack.pop_all()  # the samples close it
         return Samples(x, y, ids, names, unread=unread)
 
@@ -186,7 +189,7 @@ def _named(where: str) -> Iterator[None]:
         raise DataError(text if printable(where) in text else f"{where}: {text}") from error
 
 
-def _check_size(archive: Archive, found: frozenset[str], labels_bytes_max: int) -> None:
+def _check_size(archive: Arrays, found: frozenset[str], labels_bytes_max: int) -> None:
     small = sorted(found - {WINDOWS})
     size_bytes = sum(map(archive.size_bytes, small))
     if size_bytes > labels_bytes_max:
@@ -194,7 +197,7 @@ def _check_size(archive: Archive, found: frozenset[str], labels_bytes_max: int) 
                         "(labels_bytes_max); write more files")  # fmt: skip
 
 
-def _windows(archive: Archive, held_bytes_max: int) -> AnyArray | StoredArray:
+def _windows(archive: Arrays, held_bytes_max: int) -> AnyArray | StoredWindows:
     """The windows, in memory or not."""
     stored = archive.stored(WINDOWS)
     what = f"x is {stored.dtype} {stored.shape}"

@@ -39,6 +39,8 @@ UNITS: dict[str, tuple[str, float, float]] = {
     "T": ("magnetic field", 1.0, 0.0),
     "uT": ("magnetic field", 1e-6, 0.0),
     "gauss": ("magnetic field", 1e-4, 0.0),
+    "FS": ("amplitude", 1.0, 0.0),
+    "int16": ("amplitude", 1.0 / 32768.0, 0.0),
     "ratio": ("share", 1.0, 0.0),
     "%": ("share", 1e-2, 0.0),
 }
@@ -131,9 +133,9 @@ class StreamFormat:
         columns, gains, offsets = [], [], []
         for channel in self.channels:
             if names.count(channel.name) != 1:
-                found = "twice" if channel.name in names else "not"
-                raise DataError(f"channel {channel.name!r} comes {found} among {', '.join(names[:20])}"
-                                f"{nearest(channel.name, tuple(names))}")  # fmt: skip
+                found, shown = "twice" if channel.name in names else "not", [name[:40] for name in names[:20]]
+                raise DataError(f"channel {channel.name!r} comes {found} among {', '.join(shown)}"
+                                f"{nearest(channel.name, tuple(shown))}")  # fmt: skip
             column = names.index(channel.name)
             gain, offset = conversion(units[column] if units else "", channel.unit)
             columns.append(column)

@@ -13,7 +13,7 @@ from edge_agent.labels import MachineState
 from edge_agent.learner.exact import ExactTrainer
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.loop import DeviceLoop
-from edge_agent.sensors import Sensor, Spool
+from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.startup import Opened, build_device, open_agent
 from edge_agent.store import Backup, SQLiteStore, Store, open_store
 from headway.maths import Statistics
@@ -86,7 +86,7 @@ def open_device(
         config,
         clock,
         Opened(variant(), pipeline(), store, backup, agent),
-        sensor or Spool(config.sensor),
+        sensor or Spool(config.sensor, taken=WindowFormat.of(variant())),
         connect=None if transport is None else lambda last_will: transport,
         machine_state=machine_state,
         folder=folder,

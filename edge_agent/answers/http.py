@@ -1,15 +1,11 @@
 """Serves answers, and takes labels, over HTTP on loopback, for programs on the device that prove to know a token.
 
-A browser on the device can be made to send requests by any page it shows; so a request needs the token, a Host that
-names loopback, and no Origin of elsewhere.
-
-    GET /answers?after=SEQUENCE.ROW   the newest answers, or those after one, up to 1 MiB at a time
-    POST /labels                      one label or several, as on the topic of labels
+GET /answers?after=SEQUENCE.ROW   the newest answers, or those after one, up to 1 MiB at a time
+POST /labels                      one label or several, as on the topic of labels
 """
 
 from __future__ import annotations
 
-import hmac
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,18 +16,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edge_agent.answers.ports import Given
-from headway.bounded_http import BoundedHTTPServer
+from headway.bounded_http import LOOPBACK, TOKEN_CHARACTERS_MIN, BoundedHTTPServer, refusal
 from headway.deadlines import ended_after
 from headway.errors import ConfigError, DataError, HeadwayError
 from headway.fields import canonical_json
 
-LOOPBACK = "127.0.0.1"
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 CONNECTIONS_MAX = 16
 # of one connection that says nothing; and of any, however slowly it says something
 IDLE_S, CONNECTION_S = 10.0, 30.0
 BODY_BYTES_MAX, REPLY_BYTES_MAX = 128 << 10, 1 << 20
-TOKEN_CHARACTERS_MIN = 16
 
 
 class HttpAnswers:
@@ -109,15 +102,9 @@ def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
             """Nothing: requests come often."""
 
         def _guarded(self, serve: Callable[[], None], path: str) -> None:
-            host = (self.headers.get("Host") or "").rpartition(":")
-            origin = self.headers.get("Origin")
-            given = (self.headers.get("Authorization") or "").encode()
-            if (host[0] or host[2]) not in LOOPBACK_NAMES:
-                self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "Host must be localhost or 127.0.0.1")
-            elif origin is not None and urlsplit(origin).hostname not in LOOPBACK_NAMES:
-                self._refuse(HTTPStatus.FORBIDDEN, "requests of other origins are not served")
-            elif not hmac.compare_digest(given, b"Bearer " + sink.token):
-                self._refuse(HTTPStatus.UNAUTHORIZED, "give Authorization: Bearer TOKEN, as in http_token_file")
+            refused = refusal(self.headers, sink.token, "http_token_file")
+            if refused is not None:
+                self._refuse(*refused)
             elif urlsplit(self.path).path != path:
                 self._refuse(HTTPStatus.NOT_FOUND, "there are GET /answers and POST /labels")
             else:

@@ -6,12 +6,13 @@ It only reads, and asks the broker for no more than a handshake, so that it may 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from edge_agent.commands.reaching import broker_answers
+from edge_agent.commands.source_checks import look_at_sources
 from edge_agent.commands.status import read_status
 from edge_agent.condition import CLOCK_SET_S, moment
 from edge_agent.config import AgentConfig, read_config
@@ -22,13 +23,9 @@ from headway.bundle import read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
 from headway.fields import JsonValue
 from headway.mqtt import MqttSettings
-from headway.mqtt.failures import connection_failure
-from headway.mqtt.tls import tls_context
 from headway.ports import Clock
 
 DAY_S = 86_400
-# a broker that has not answered by then is of no use to a device, either
-BROKER_S_MAX = 5.0
 DISK_FREE_BYTES_MIN = 64 << 20
 MEMORY_FREE_BYTES_MIN = 48 << 20
 # of a Raspberry Pi: from here on its firmware slows the processor down
@@ -78,6 +75,7 @@ def examine(file: Path, clock: Clock, machine: MachineHealth | None = None) -> l
         ("temperature", lambda: _temperature(machine)),
         ("permissions", lambda: _permissions(config)),
         ("sensors", lambda: _sensors(config)),
+        ("sources", lambda: _sources(config, clock)),
         ("agent", lambda: _agent(config, clock)),
     )
     for name, look in looks:
@@ -155,19 +153,7 @@ def _broker(mqtt: MqttSettings | None, clock: Clock) -> Iterator[Finding]:
     if mqtt is None:
         yield Finding("broker", State.SKIPPED, "no [mqtt] table: it works offline")
         return
-    mqtt.password()
-    context, where = tls_context(mqtt), f"{mqtt.host}:{mqtt.port}"
-    try:
-        with socket.create_connection((mqtt.host, mqtt.port), min(mqtt.connect_timeout_s, BROKER_S_MAX)) as plain:
-            if context is not None:
-                context.wrap_socket(plain, server_hostname=mqtt.host).close()
-    except (OSError, ValueError) as error:
-        words, _ = connection_failure(error, mqtt, clock.wall_s())
-        # the name of what is wrong may be all that there is
-        advice = "" if "; " in words else f"; check host and port, and the way to {where}"
-        yield _failed("broker", TransportError(f"{where}: {words}{advice}"))
-        return
-    yield Finding("broker", State.GOOD, f"{where} answers{'' if context is None else ', its certificate is accepted'}")
+    yield Finding("broker", State.GOOD, broker_answers(mqtt, clock))
 
 
 def _disk(state_dir: Path, machine: MachineHealth) -> Iterator[Finding]:
@@ -236,6 +222,12 @@ def _sensors(config: AgentConfig) -> Iterator[Finding]:
         yield Finding("sensors", State.WARNING, f"{text}, the newest: {newest}", fix)
     else:
         yield Finding("sensors", State.GOOD, text)
+
+
+def _sources(config: AgentConfig, clock: Clock) -> Iterator[Finding]:
+    for name, seen in look_at_sources(config, clock):
+        check = f"source {name}"
+        yield Finding(check, State.GOOD, seen) if isinstance(seen, str) else _failed(check, seen)
 
 
 def _agent(config: AgentConfig, clock: Clock) -> Iterator[Finding]:

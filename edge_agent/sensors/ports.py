@@ -26,6 +26,10 @@ class Claimed:
     came_s: float | None = field(default=None, compare=False)
 
 
+class MoreTime(Exception):
+    """A batch takes longer than a moment to open; to ask for it again goes on where this ended."""
+
+
 class Sensor(Protocol):
     """Gives batches one by one, keeps each until it is released, and takes the answers.
 
@@ -50,7 +54,7 @@ class Sensor(Protocol):
     ) -> Samples:
         """The content; close it. new_classes: names not among `classes` are no mistake; task: what labels look like.
 
-        Raises DataError.
+        Raises DataError; MoreTime where a look at all of it is not finished.
         """
         ...
 
@@ -71,5 +75,6 @@ class Sensor(Protocol):
         ...
 
     def take_notices(self) -> list[tuple[str, str]]:
-        """What people should know since the last call: an event's name, and a line in words."""
+        """What people should know since the last call: an event's name, behind a space what it is about where there may
+        be several, and a line in words."""
         ...

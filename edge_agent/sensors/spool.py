@@ -1,4 +1,5 @@
 """Reads windows from the spool folder: a program drops ``NAME.npz`` in, the agent answers in ``predictions/NAME.npz``.
+Other formats (sensors/formats) are answered under their whole name, as ``predictions/NAME.wav.npz``.
 
 A file is claimed by renaming it to ``claimed/SEQUENCE-NAME.npz``. The sequence number is its identity from then on:
 the store remembers the highest one whose effects are committed, so a crash at any point neither skips a file nor
@@ -21,16 +22,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_agent.config import SensorSettings
+from edge_agent.sensors.formats import ENDINGS, FormatReader, WindowFormat
 from edge_agent.sensors.kept_files import KeptFiles
 from edge_agent.sensors.ports import Claimed
 from edge_agent.sensors.waiting import Inbox
 from headway.durable import NAME_ERRNOS, Content, refused_by_disk, sync_folder, write_durably
 from headway.errors import ConfigError, DataError, StoreError, listed
 from headway.maths import Task
-from headway.npz import Archive, open_file
+from headway.npz import open_file
 from headway.ports import Clock, SystemClock
 from headway.printable import printable
-from headway.samples import Samples, read_samples
+from headway.samples import Samples
 
 log = logging.getLogger("edge-agent")
 CLAIMED, REJECTED, REASON = "claimed", "rejected", ".reason"
@@ -58,13 +60,17 @@ OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Spool:
-    """A `Sensor`: claims files oldest first, and clears them away once their effects are durable."""
+    """A `Sensor`: claims files oldest first, and clears them away once their effects are durable.
 
-    def __init__(self, settings: SensorSettings, clock: Clock | None = None) -> None:
+    taken: what windows the bundle takes; without it only .npz is read.
+    """
+
+    def __init__(self, settings: SensorSettings, clock: Clock | None = None, taken: WindowFormat | None = None) -> None:
         self._settings = settings
         self._root, self._answers = settings.spool_dir, settings.predictions_dir
         self._claimed_dir, self._rejected_dir = self._root / CLAIMED, self._root / REJECTED
-        self._inbox = Inbox(self._root, settings.settle_s, clock or SystemClock())
+        clock = clock or SystemClock()
+        self._inbox, self._reader = Inbox(self._root, settings.settle_s, clock), FormatReader(taken, clock)
         self._kept_answers = KeptFiles(self._answers, settings.predictions_files_max)
         limits = settings.rejected_files_max, settings.rejected_bytes_max
         self._kept_rejected = KeptFiles(self._rejected_dir, *limits, beside=REASON)
@@ -130,24 +136,23 @@ class Spool:
     def read(
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
-        """The content of a file that is not too large. Raises DataError that names the file as its writer did."""
+        """The content of a file. Raises DataError that names the file as its writer did, MoreTime."""
         settings = self._settings
         opened = self._open(file)
-        size, limit = os.fstat(opened.fileno()).st_size, settings.file_bytes_max
-        if size > limit:
-            opened.close()
-            raise DataError(f"{size} bytes; at most {limit} are accepted (file_bytes_max)")
-        samples = read_samples(
-            Archive(opened, file.name, settings.inflated_bytes_max),
+        size = os.fstat(opened.fileno()).st_size
+        samples = self._reader.read(
+            opened,
+            file.name,
             classes,
+            inflated_bytes_max=settings.inflated_bytes_max,
             new_classes=new_classes,
             label_files=True,
             task=task,
             label_map=settings.label_map,
             labels_bytes_max=settings.labels_bytes_max,
-            held_bytes_max=HELD_BYTES_MAX,
+            held_bytes_max=HELD_BYTES_MAX if size <= settings.file_bytes_max else 0,
         )
-        answer = self._answers / _own_name(file)
+        answer = self._answers / _answer_name(file)
         if samples.has_windows and answer.is_dir() and not answer.is_symlink():
             samples.close()
             raise DataError(f"its answer would replace the folder {answer}; move that away")
@@ -161,7 +166,7 @@ class Spool:
         """Write the predictions for each file; repeating it replaces the same names with the same content."""
         self._make_folder(self._answers)
         for file, payload in answers:
-            self._write_answer(self._answers / _own_name(file), payload)
+            self._write_answer(self._answers / _answer_name(file), payload)
         self._sync(self._answers)
 
     def _write_answer(self, path: Path, payload: Content) -> None:
@@ -327,6 +332,12 @@ def _own_name(file: Claimed) -> str:
     """The name that the writer gave, byte for byte."""
     match = CLAIMED_NAME.fullmatch(file.path.name)
     return match[2] if match else _cut(file.path.name)
+
+
+def _answer_name(file: Claimed) -> str:
+    """In the folder of answers."""
+    name = _own_name(file)
+    return f"{name}.npz" if name.lower().endswith(ENDINGS) else name
 
 
 def _cut(name: str) -> str:

@@ -1,7 +1,8 @@
 """Looks for files in the spool folder, and tells which of them are finished.
 
-A finished archive whose name ends in ``.npz`` is taken at once. Everything else waits until it has not changed for a
-while: another name may be about to be renamed, and an archive that does not end is still being written.
+A finished archive whose name ends in ``.npz`` is taken at once, and so are whole arrays and sounds. Everything else
+waits until it has not changed for a while: another name may be about to be renamed, an archive that does not end is
+still being written, and of lines nobody knows which is the last.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_agent.sensors.formats import is_whole
 from headway.durable import refused_by_disk
 from headway.errors import DataError
-from headway.npz import is_finished, open_file
+from headway.npz import open_file
 from headway.ports import Clock
 
 # of one look, the oldest
 FILES_MAX = 10_000
-ENDING = ".npz"
+WITH_AN_END = (".npz", ".npy", ".wav")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,11 +95,11 @@ class Inbox:
 
     def _is_finished(self, file: Waiting) -> bool:
         seen = self._unsettled.get(file.name)
-        if not file.name.lower().endswith(ENDING) or (seen is not None and seen.file == file):
+        if not file.name.lower().endswith(WITH_AN_END) or (seen is not None and seen.file == file):
             return False
         try:
             with open_file(self._folder / file.name, links=False) as opened:
-                return is_finished(opened)
+                return is_whole(opened, file.name)
         except (OSError, DataError):
             return False  # gone, or not ours to read: if it stays so, it is taken, and refused with the reason
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge_agent.config import AgentConfig
-from edge_agent.sensors import Sensor, Spool
+from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.cutting import WHOLE
+from edge_agent.sources.http import HttpRows
 from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
 from edge_agent.sources.mqtt import BrokerTopics
@@ -26,6 +27,7 @@ GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
 BUILT_IN: dict[str, SourceFactory] = {
     "command": Command,
+    "http": HttpRows,
     "iio": IndustrialIO,
     "mqtt": BrokerTopics,
     "serial": SerialLine,
@@ -34,19 +36,23 @@ BUILT_IN: dict[str, SourceFactory] = {
 
 
 def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Callable[[], object]) -> Sensor:
-    """The spool folder, and beside it the source of ``[source]`` if there is one. Raises ConfigError.
+    """The spool folder, and beside it the sources of ``[source]`` if there are any. Raises ConfigError.
 
-    ready: called from another thread when a window of the source begins to wait.
+    ready: called from another thread when a window of a source begins to wait.
     """
-    spool = Spool(config.sensor)
-    if config.source is None:
+    spool = Spool(config.sensor, clock, WindowFormat.of(variant))
+    if not config.sources:
         return spool
-    settings = completed(config.source, config)
-    try:
-        source, settings = open_source(settings, variant, clock)
-        return JoinedSensor(spool, StreamSensor(settings, source, variant, ready))
-    except DataError as error:
-        raise ConfigError(f"[source]: {error}") from error
+    if sum(settings.kind == "stdin" for settings in config.sources) > 1:
+        raise ConfigError('two sources are of kind "stdin", and there is one; use "command" for the others')
+    streams = []
+    for given in config.sources:
+        try:
+            source, settings = open_source(completed(given, config), variant, clock)
+            streams.append(StreamSensor(settings, source, variant, ready))
+        except (ConfigError, DataError) as error:
+            raise ConfigError(f"source {given.name}: {error}") from error
+    return JoinedSensor(spool, streams)
 
 
 def completed(settings: SourceSettings, config: AgentConfig) -> SourceSettings:
@@ -75,7 +81,7 @@ def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tup
                               f"{taken}")  # fmt: skip
         settings, stream = replace(settings, shape=shape), WHOLE
     if stream is None:
-        raise ConfigError("[source] needs a bundle that says how windows are cut, and this one does not; convert the "
+        raise ConfigError("rows need a bundle that says how windows are cut, and this one does not; convert the "
                           'model with --stream, or give whole windows (each = "window")')  # fmt: skip
     return source_factory(settings.kind)(settings, stream, clock), settings
 

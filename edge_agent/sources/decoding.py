@@ -11,10 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources.json_values import number_at, number_of, numbers_in
+from edge_agent.sources.pictures import PortableDecoder
 from edge_agent.sources.ports import Rows
+from edge_agent.sources.rate_times import RateTimes
 from headway.arrays import Float64
 from headway.errors import ConfigError, DataError
+from headway.json_values import number_at, number_of, numbers_in
 from headway.ports import Clock
 from headway.stream import StreamFormat
 
@@ -27,7 +29,9 @@ RAW: dict[str, np.dtype[Any]] = {
     "int16": np.dtype("<i2"),
     "float32": np.dtype("<f4"),
     "uint8": np.dtype("u1"),
+    "ppm": np.dtype("u1"),
 }
+PICTURES = "ppm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class RowFormat:
             raise ConfigError(f"source.time {settings.time!r} needs lines of single rows; leave it out")
         if settings.time and settings.time not in names:
             raise ConfigError(f"source.time {settings.time!r} is not among source.channels; add it there")
+        if settings.format == PICTURES and not whole:
+            raise ConfigError('source.format "ppm" holds pictures; add each = "window"')
+        if settings.format == PICTURES and settings.kind in ("mqtt", "http"):
+            raise ConfigError(f'source.format "ppm" is read from commands, not over {settings.kind}; give "uint8"')
         time = names.index(settings.time) if settings.time else None
         rate_hz = settings.rate_hz or stream.rate_hz
         width = math.prod(settings.shape) if whole else len(names)
@@ -200,7 +208,7 @@ class MessageDecoder:
 
     def __init__(self, rows: RowFormat, clock: Clock) -> None:
         self._format, self._clock = rows, clock
-        self._next_s = self._last_s = math.nan
+        self._rate_times, self._last_s = RateTimes(rows.rate_hz, rows.gap_s, clock), math.nan
 
     def rows_of(self, payload: bytes) -> Rows:
         """The rows of one message. Raises DataError for what holds none."""
@@ -243,20 +251,12 @@ class MessageDecoder:
             return None
 
     def _times(self, count: int) -> Float64:
-        """Single rows have the time at which they come. Several come at the rate, one message after the other, until
-        that is too far from the clock, as after a message that was lost."""
+        """Single rows have the time at which they come, several come at the rate."""
+        if count != 1:
+            return self._rate_times.of(count)
         now_s = self._clock.wall_s()
-        if count == 1:
-            self._last_s = (
-                max(now_s, math.nextafter(self._last_s, math.inf)) if abs(now_s - self._last_s) < 1 else now_s
-            )
-            return np.array([self._last_s])
-        span_s = (count - 1) / self._format.rate_hz
-        if not abs(self._next_s + span_s - now_s) <= max(self._format.gap_s, 2 * span_s):
-            self._next_s = now_s - span_s
-        times_s: Float64 = self._next_s + np.arange(count) / self._format.rate_hz
-        self._next_s += count / self._format.rate_hz
-        return times_s
+        self._last_s = max(now_s, math.nextafter(self._last_s, math.inf)) if abs(now_s - self._last_s) < 1 else now_s
+        return np.array([self._last_s])
 
 
 def build_decoder(settings: SourceSettings, stream: StreamFormat, clock: Clock) -> Decoder:
@@ -264,6 +264,8 @@ def build_decoder(settings: SourceSettings, stream: StreamFormat, clock: Clock) 
     rows = RowFormat.of(settings, stream)
     if not rows.is_raw:
         return LineDecoder(rows, clock)
+    if rows.kind == PICTURES:
+        return PortableDecoder(settings.shape, clock)
     return FrameDecoder(rows, clock) if rows.whole_windows else RawDecoder(rows, clock)
 
 

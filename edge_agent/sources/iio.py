@@ -1,4 +1,4 @@
-"""Raw rows from a sensor of Linux IIO (accelerometers, barometers, converters ...), read from sysfs at a rate.
+"""Raw rows from a sensor of Linux IIO (accelerometers, barometers, converters ...), read from sysfs or from its buffer.
 
 Source: Documentation/ABI/testing/sysfs-bus-iio of the kernel. A value is (raw + offset) * scale, or ``input`` as it is;
 scale and offset are the channel's own, or those of all channels of its kind.
@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
+from edge_agent.sources.iio_buffer import Buffer
 from edge_agent.sources.ports import Rows
+from edge_agent.sources.rate_times import RateTimes
 from edge_agent.sources.wake import Wake
 from headway.errors import ConfigError, DataError
 from headway.ports import Clock
@@ -64,14 +66,29 @@ class IndustrialIO:
         if settings.time:
             raise ConfigError("source.time is set, and rows of iio have the time at which they are read; leave it out")
         self._path, self._clock = settings.path, clock
-        self._period_s = 1.0 / (settings.rate_hz or stream.rate_hz)
+        self._buffered, self._trigger = settings.buffer, settings.trigger
+        self._rate_hz, self._gap_s = settings.rate_hz or stream.rate_hz, stream.gap_s
+        self._period_s = 1.0 / self._rate_hz
         self.channels = settings.channels or tuple(channel.name for channel in stream.channels)
         self.units = settings.units or tuple(_kind(name)[0] for name in self.channels)
         self._wake = Wake()
 
+    def device(self) -> Path:
+        """Its folder, where all channels are. Raises DataError."""
+        folder = _folder(self._path)
+        for name in self.channels:
+            _open(folder, name)
+        return folder
+
     def rows(self) -> Iterator[Rows]:
         folder = _folder(self._path)
         channels = [_open(folder, name) for name in self.channels]
+        if self._buffered:
+            gains, offsets = (np.array(each) for each in zip(*((it.gain, it.offset) for it in channels), strict=True))
+            times = RateTimes(self._rate_hz, self._gap_s, self._clock)
+            buffer = Buffer(folder, self.channels, gains, offsets, times, self._clock)
+            yield from buffer.rows(self._rate_hz, self._trigger, self._wake.fileno())
+            return
         times_s: list[float] = []
         values: list[list[float]] = []
         # the clock that never jumps counts; the other one only says where it began

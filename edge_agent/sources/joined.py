@@ -1,4 +1,4 @@
-"""The spool folder and a stream behind one `Sensor`, numbered in one sequence and claimed in turn."""
+"""The spool folder and streams behind one `Sensor`, numbered in one sequence and claimed in turn."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from headway.samples import Samples
 
 
 class JoinedSensor:
-    """A `Sensor`. Files of the spool survive a power cut, windows of the stream do not."""
+    """A `Sensor`. Files of the spool survive a power cut, windows of the streams do not."""
 
-    def __init__(self, spool: Spool, stream: StreamSensor) -> None:
-        self._spool, self._stream = spool, stream
+    def __init__(self, spool: Spool, streams: Sequence[StreamSensor]) -> None:
+        self._spool, self._streams = spool, tuple(streams)
 
     @property
     def unsettled(self) -> int:
         """Batches that may still come."""
-        return self._spool.unsettled + self._stream.unsettled
+        return self._spool.unsettled + sum(stream.unsettled for stream in self._streams)
 
     def close(self) -> None:
-        """End the stream."""
-        self._stream.close()
+        """End the streams."""
+        for stream in self._streams:
+            stream.close()
 
     def recover(self, consumed: int) -> list[Claimed]:
         """What the spool still has."""
-        self._stream.start()
+        for stream in self._streams:
+            stream.start()
         return self._spool.recover(consumed)
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
-        """A group of files, as the spool claims them together, and a batch of windows in turn."""
+        """A group of files, as the spool claims them together, and a batch of each stream in turn."""
         spool_waits = True
         files = self._spool.claim(next_sequence)
         while True:
@@ -43,11 +45,13 @@ class JoinedSensor:
                 if self._spool.claimed_ahead:
                     continue  # their numbers follow
             spool_waits = False
-            batch = next(self._stream.claim(next_sequence), None)
-            if batch is not None:
-                next_sequence = batch.sequence + 1
-                yield batch
-            if file is None and batch is None:
+            idle = file is None
+            for stream in self._streams:
+                batch = next(stream.claim(next_sequence), None)
+                if batch is not None:
+                    next_sequence, idle = batch.sequence + 1, False
+                    yield batch
+            if idle:
                 return
             if file is not None:
                 files, spool_waits = self._spool.claim(next_sequence), True
@@ -56,28 +60,24 @@ class JoinedSensor:
         self, file: Claimed, classes: Sequence[str], *, new_classes: bool, task: Task = Task.CLASSIFICATION
     ) -> Samples:
         """The content, from where it came."""
-        if self._stream.holds(file):
-            return self._stream.read(file)
+        stream = self._of(file)
+        if stream is not None:
+            return stream.read(file)
         return self._spool.read(file, classes, new_classes=new_classes, task=task)
 
     def answer(self, answers: Sequence[tuple[Claimed, Content]]) -> None:
         """Into the folder of answers, whatever they are answers to."""
-        self._spool.answer([(file, self._with_ids(file, payload)) for file, payload in answers])
-
-    def _with_ids(self, file: Claimed, payload: Content) -> Content:
-        return self._stream.with_ids(file, payload) if self._stream.holds(file) else payload
+        self._spool.answer(answers)
 
     def release(self, file: Claimed) -> None:
         """Forget a batch whose effects are committed."""
-        if self._stream.holds(file):
-            self._stream.release(file)
-        else:
-            self._spool.release(file)
+        (self._of(file) or self._spool).release(file)
 
     def reject(self, file: Claimed, reason: str) -> None:
         """Set a batch aside; windows of a stream are let go, the caller tells the reason."""
-        if self._stream.holds(file):
-            self._stream.release(file)
+        stream = self._of(file)
+        if stream is not None:
+            stream.release(file)
         else:
             self._spool.reject(file, reason)
 
@@ -86,5 +86,10 @@ class JoinedSensor:
         return self._spool.prune_answers()
 
     def take_notices(self) -> list[tuple[str, str]]:
-        """Of both."""
-        return [*self._spool.take_notices(), *self._stream.take_notices()]
+        """Of all."""
+        streams = (notice for stream in self._streams for notice in stream.take_notices())
+        return [*self._spool.take_notices(), *streams]
+
+    def _of(self, file: Claimed) -> StreamSensor | None:
+        """The stream that a batch is of, None for a file."""
+        return next((stream for stream in self._streams if stream.holds(file)), None)

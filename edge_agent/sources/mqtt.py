@@ -16,9 +16,9 @@ import numpy as np
 
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.decoding import STRANGE_MESSAGES_MAX, MessageDecoder, RowFormat, columns_of
-from edge_agent.sources.json_values import number_at, number_of
 from edge_agent.sources.ports import Rows
 from headway.errors import ConfigError, DataError
+from headway.json_values import number_at, number_of
 from headway.mqtt import MqttSettings
 from headway.ports import Clock, Connected, Disconnected, NotSubscribed, Received, TransportEvent
 from headway.stream import StreamFormat
@@ -37,7 +37,7 @@ class BrokerTopics:
             raise ConfigError('source.topics is empty; name the topic of the sensor, ["zigbee2mqtt/kitchen"]')
         self.channels, self.units = columns_of(settings)
         self._format, self._clock = RowFormat.of(settings, stream), clock
-        self._topics, self._mqtt = settings.topics, broker_of(settings)
+        self._topics, self.broker = settings.topics, broker_of(settings)
         if len(self._topics) > 1:
             _check_one_each(self._topics, self._format)
         self._mailbox = _Mailbox()
@@ -48,7 +48,7 @@ class BrokerTopics:
 
         self._mailbox.empty()
         client_id = f"headway-{secrets.token_hex(6)}"
-        transport = MqttTransport(self._mqtt, client_id, self._topics, None, self._mailbox.put, self._clock)
+        transport = MqttTransport(self.broker, client_id, self._topics, None, self._mailbox.put, self._clock)
         several = len(self._topics) > 1
         reader = _OneEach(self._format, self._topics, self._clock) if several else _Whole(self._format, self._clock)
         strange = 0
@@ -177,7 +177,7 @@ def broker_of(settings: SourceSettings) -> MqttSettings:
     """How a source reaches its broker: nothing waits there while it is away. Raises ConfigError."""
     return MqttSettings(
         host=settings.host or "localhost",
-        port=settings.port,
+        port=settings.port or (8883 if settings.tls else 1883),
         username=settings.username,
         password_file=settings.password_file,
         tls=settings.tls,

@@ -5,11 +5,9 @@ The windows are in memory alone. What waits when the power fails is not answered
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import threading
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +21,6 @@ from edge_agent.sources.cutting import build_cutter
 from edge_agent.sources.ports import Source
 from headway.arrays import Float32
 from headway.bundle import Variant
-from headway.durable import Content
 from headway.errors import HeadwayError
 from headway.samples import Ids, Samples
 
@@ -94,19 +91,8 @@ class StreamSensor:
     def read(self, file: Claimed) -> Samples:
         """The batch's windows, under their ids."""
         batch = self._claimed[file.sequence]
-        return Samples(np.stack([values for _, values in batch]), None, Ids(np.array([name for name, _ in batch])))
-
-    def with_ids(self, file: Claimed, answer: Content) -> bytes:
-        """The answer to a batch, with the array ``id`` beside it: nobody else knows the windows' names."""
-        whole = io.BytesIO()
-        if callable(answer):
-            answer(whole)
-        else:
-            whole.write(answer)
-        ids = np.array([name for name, _ in self._claimed[file.sequence]])
-        with zipfile.ZipFile(whole, "a") as archive, archive.open("id.npy", "w") as member:
-            np.lib.format.write_array(member, ids, allow_pickle=False)
-        return whole.getvalue()
+        ids = Ids(np.array([name for name, _ in batch]))
+        return Samples(np.stack([values for _, values in batch]), None, ids, ids_made=True)
 
     def release(self, file: Claimed) -> None:
         """Forget a batch."""
@@ -121,7 +107,8 @@ class StreamSensor:
         if dropped:
             limit = "windows_max" if self._windows_max == self._settings.windows_max else "bytes_max"
             waiting = f"{self._windows_max} waited to be answered (source.{limit})"
-            notices.append(("input-dropped", f"{self._settings.name}: {dropped} windows were dropped, {waiting}"))
+            name, total = self._settings.name, f"{self._told_dropped} since the start"
+            notices.append((f"input-dropped {name}", f"{name}: {dropped} windows were dropped ({total}), {waiting}"))
         return notices
 
     def _read(self) -> None:
@@ -169,7 +156,7 @@ class StreamSensor:
         name = self._settings.name
         with self._lock:
             text = f"source {name}: {problem}" if problem else f"source {name} gives rows again"
-            self._notices.append(("source-failed" if problem else "source-back", text))
+            self._notices.append((f"{'source-failed' if problem else 'source-back'} {name}", text))
         self.problem = problem
 
 

@@ -50,7 +50,8 @@ class Setting:
     in a list. settings: the class of a table. in_file: default of the file, where the field has none because required
     ones follow it. formerly_here: in the release before, a relative path counted from the working directory. words:
     values below zero that people write as a word. remote: the aggregator may change it from afar: nothing that decides
-    where data goes, whom the device trusts, or whether it can be reached again.
+    where data goes, whom the device trusts, or whether it can be reached again. several: any number of tables, each
+    within the table `key` under its own name.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Setting:
     formerly_here: bool = False
     words: tuple[tuple[str, int], ...] = ()
     remote: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +195,22 @@ def optional_table(settings: type[T], key: str, *, doc: str) -> T | None:
     return made
 
 
+def named_tables(settings: type[T], key: str, *, doc: str) -> tuple[T, ...]:
+    """Any number of tables ``[key.NAME]``, none by default; of a single one ``[key]`` with a `name` in it, too.
+
+    settings: has a field `name`, which is the table's where it gives none.
+    """
+    setting = Setting(Kind.TABLE, doc, key, settings=settings, several=True)
+    made: tuple[T, ...] = field(default=(), metadata={SETTING: setting})
+    return made
+
+
 def entries(cls: type[DataclassInstance], default: object = None, within: str = "") -> list[Entry]:
     """Every setting declared by the class and by the tables in it, in order."""
     found = []
     for each in dataclasses.fields(cls):
         setting: Setting = each.metadata[SETTING]
-        preset = default_of(each, default)
+        preset = None if setting.several else default_of(each, default)
         if setting.settings is not None:
             found += entries(setting.settings, preset, setting.key or within)
         else:

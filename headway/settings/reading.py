@@ -84,7 +84,9 @@ def _read(cls: type[S], read: dict[str, Fields], default: S | None, base: Path) 
         setting: Setting = each.metadata[SETTING]
         preset = default_of(each, default)
         if setting.settings is not None:
-            if not setting.key:
+            if setting.several:
+                values[each.name] = _several(setting, read[""], base)
+            elif not setting.key:
                 values[each.name] = _read(setting.settings, read, preset, base)
             elif preset is not None or read[""].has(setting.key):
                 values[each.name] = settings_from(setting.settings, read[""].table(setting.key), preset, base)
@@ -97,6 +99,25 @@ def _read(cls: type[S], read: dict[str, Fields], default: S | None, base: Path) 
                         read[place].where, key)  # fmt: skip
         values[each.name] = _value(read[place], key, setting, preset, base)
     return cls(**values)
+
+
+def _several(setting: Setting, fields: Fields, base: Path) -> tuple[object, ...]:
+    """Tables by name within one; or that one alone, as long as it holds values itself."""
+    cls: Any = setting.settings
+    found = fields.mapping(setting.key) if fields.has(setting.key) else {}
+    named = [name for name, value in found.items() if isinstance(value, dict)]
+    if not found:
+        return ()
+    if not named:
+        return (settings_from(cls, fields.table(setting.key), base=base),)
+    if len(named) < len(found):
+        other = next(name for name in found if name not in named)
+        raise fields.error(f"[{setting.key}] holds {other} beside the table [{setting.key}.{named[0]}]; put it into "
+                           f"one of its tables [{setting.key}.NAME]")  # fmt: skip
+    tables = fields.table(setting.key)
+    made = tuple(settings_from(cls, tables.table(name), cls(name=name), base) for name in named)
+    tables.finish()
+    return made
 
 
 def _value(fields: Fields, key: str, setting: Setting, preset: Any, base: Path) -> object:

@@ -16,13 +16,13 @@ from tests.edge_agent.test_spool import drop, settings
 class Batches:
     """A stream in which so many batches wait."""
 
-    def __init__(self, count: int) -> None:
-        self.left = count
+    def __init__(self, count: int, name: str = "batch") -> None:
+        self.left, self.name = count, name
 
     def claim(self, next_sequence: int) -> Iterator[Claimed]:
         while self.left:
             self.left -= 1
-            yield Claimed(next_sequence, "batch", Path("batch"))
+            yield Claimed(next_sequence, self.name, Path("batch"))
             next_sequence += 1
 
 
@@ -30,7 +30,7 @@ def joined(folder: Path, files: int, batches: int) -> JoinedSensor:
     spool = Spool(settings(folder))
     for number in range(files):
         drop(folder, f"{number:03d}.npz", age=files - number)
-    return JoinedSensor(spool, cast(StreamSensor, Batches(batches)))
+    return JoinedSensor(spool, [cast(StreamSensor, Batches(batches))])
 
 
 def test_files_claimed_ahead_and_batches_never_share_a_number(tmp_path: Path) -> None:
@@ -45,3 +45,12 @@ def test_nor_after_a_look_that_was_broken_off(tmp_path: Path) -> None:
     claimed += list(sensor.claim(claimed[-1].sequence + 1))
     assert [file.sequence for file in claimed] == list(range(1, 8))
     assert [file.name for file in claimed if file.name != "batch"] == [f"{number:03d}.npz" for number in range(5)]
+
+
+def test_several_streams_are_claimed_in_turn(tmp_path: Path) -> None:
+    spool = Spool(settings(tmp_path))
+    drop(tmp_path, "a.npz")
+    streams = [cast(StreamSensor, Batches(count, name)) for count, name in ((3, "one"), (1, "two"))]
+    claimed = list(JoinedSensor(spool, streams).claim(4))
+    assert [file.sequence for file in claimed] == [4, 5, 6, 7, 8]
+    assert [file.name for file in claimed] == ["a.npz", "one", "two", "one", "one"]

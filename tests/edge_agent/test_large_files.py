@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ from edge_agent.attempts import Attempts
 from edge_agent.effects import Answer
 from edge_agent.loop import ATTEMPTS, DRAFT
 from edge_agent.persistence import states
-from edge_agent.sensors.spool import Spool
+from edge_agent.sensors import Spool, WindowFormat
+from edge_agent.sensors.formats import lines, opening, rows_array
+from edge_agent.store import Backup, open_store
 from edge_agent.store.retrying import RETRY_S
 from edge_agent.store.store import Condition, SQLiteStore, StoreFailure
 from headway.durable import content_bytes
 from headway.errors import StoreError
 from headway.maths.task import Task
+from headway.stream import Channel, StreamFormat
 from tests.arrays import assert_same
-from tests.device import Device, ManualClock
-from tests.edge_agent.variants import windows
+from tests.device import Device, ManualClock, RecordingTransport, open_device
+from tests.edge_agent.variants import CLASSES, variant, windows
 
 UNIT_ROWS, SLICE_ROWS, ROWS = 8, 16, 90
 
@@ -119,7 +123,7 @@ def run(device: Device, turns: int = 400) -> None:
     """Until the spool is empty."""
     for _ in range(turns):
         device.turn()
-        if not device.claimed() and not list((device.folder / "spool").glob("*.npz")):
+        if not device.claimed() and all(path.is_dir() for path in (device.folder / "spool").iterdir()):
             return
     pytest.fail("the spool is not empty")
 
@@ -346,6 +350,117 @@ def test_an_answer_that_the_disk_refuses_to_keep_in_parts_is_kept_in_memory(
     device.turn(RETRY_S)
     run(device)
     assert outcome(device) == undisturbed
+
+
+class SlicedDevice(Device):
+    """Reads files of every format in slices, and looks at some of each at a time. Its bundle has a stream, or none."""
+
+    def __init__(self, folder: Path, stream: StreamFormat | None) -> None:
+        self._stream = stream
+        super().__init__(folder)
+
+    def boot(self) -> None:
+        if hasattr(self, "loop") and self.loop._intake._at_hand is not None:
+            self.loop._intake._at_hand.close()  # as the kernel does
+        its, settings = variant(), replace(self.config.sensor, file_bytes_max=1024, settle_s=0.0)
+        spool = Spool(settings, self.clock, WindowFormat(its.input_shape, its.preprocessing.time_axis, self._stream))
+        self.wire = RecordingTransport()
+        store, backup = open_store(self.state), Backup(self.state)
+        parts = {"transport": self.wire, "backup": backup, "folder": self.state, "sensor": spool}
+        self.loop = open_device(self.config, self.clock, store, **parts)  # type: ignore[arg-type]
+        self.loop.start()
+
+
+LEVEL = StreamFormat((Channel("level"),), rate_hz=8.0, length=8, hop=8)
+TAKEN = {"a.npz": None, "a.csv": None, "a.jsonl": None, "rows.csv": LEVEL, "rows.npy": LEVEL}
+
+
+def drop_sliced(device: Device, name: str) -> None:
+    """The same windows, some with labels, in one file of this format, and a small one behind it."""
+    x, y = windows(ROWS, drift=0.8, seed=1)
+    labels = [CLASSES[index] if row % 3 else "" for row, index in enumerate(y.tolist())]
+    part = device.folder / ".part"
+    if name == "a.npz":
+        np.savez(device.folder / "part.npz", x=x, y=np.array(labels), id=np.array([f"w{row}" for row in range(ROWS)]))
+        (device.folder / "part.npz").rename(part)
+    elif name == "a.csv":
+        lines = [f"w{row},{labels[row]}," + ",".join(map(repr, x[row].tolist())) for row in range(ROWS)]
+        part.write_text("\n".join(["id,label,a,b,c,d,e,f,g,h", *lines]))
+    elif name == "a.jsonl":
+        objects = ({"id": f"w{row}", "label": labels[row], "x": x[row].tolist()} for row in range(ROWS))
+        part.write_text("\n".join(map(json.dumps, objects)))
+    elif name == "rows.csv":
+        lines = [f"{value!r},{labels[row]}" for row in range(ROWS) for value in x[row].tolist()]
+        part.write_text("\n".join(["level,label", *lines]))
+    else:
+        with part.open("wb") as file:
+            np.save(file, x.reshape(-1, 1))
+    part.rename(device.folder / "spool" / name)
+    put(device, "z-small", x=x[:5], y=y[:5])
+
+
+@pytest.fixture
+def sliced(monkeypatch: pytest.MonkeyPatch, small_slices: None) -> None:
+    """A moment is over at once, a block is a few rows, and nothing is held."""
+    monkeypatch.setattr(opening, "MOMENT_S", -1.0)
+    for module in (lines, rows_array):
+        monkeypatch.setattr(module, "BLOCK_NUMBERS", 100)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_file_beyond_the_bound_is_learned_in_slices_exactly_once_whatever_is_killed(
+    tmp_path: Path, power: Power, sliced: None, name: str
+) -> None:
+    whole = SlicedDevice(tmp_path / "whole", TAKEN[name])
+    drop_sliced(whole, name)
+    run(whole)
+    answer = f"{name.removesuffix('.npz')}.npz"
+    with np.load(tmp_path / "whole" / "predictions" / answer) as found:
+        assert len(found["prediction"]) == ROWS
+        assert ("id" in found) == name.startswith("rows")
+    learned = 5 if name == "rows.npy" else 60 + 5
+    assert whole.loop.agent.learner.labels == learned
+    assert len(whole.answers()) == 2
+    for seed in range(2):
+        chance, cuts = random.Random(seed), 0
+        device = SlicedDevice(tmp_path / str(seed), TAKEN[name])
+        drop_sliced(device, name)
+        while cuts < 6:
+            power.left = chance.randrange(14)
+            try:
+                for _ in range(chance.randint(1, 20)):
+                    device.turn()
+                break
+            except PowerCut:
+                cuts += 1
+                power.left = -1
+                (device.state / ATTEMPTS).unlink(missing_ok=True)
+                device.boot()
+        power.left = -1
+        run(device)
+        assert cuts
+        assert outcome(device) == outcome(whole)
+
+
+def test_what_is_answered_of_a_large_file_is_passed_over_a_moment_at_a_time(
+    tmp_path: Path, power: Power, sliced: None
+) -> None:
+    device = SlicedDevice(tmp_path, None)
+    drop_sliced(device, "a.csv")
+    power.left = 14
+    with pytest.raises(PowerCut):
+        run(device)
+    begun = device.loop.agent.sync_state.begun_rows
+    assert begun > 2 * UNIT_ROWS
+    device.boot()
+    asked = iter(range(1000))
+    for _ in range(20):
+        device.loop._intake.poll(lambda: next(asked) >= 0)
+        if device.loop.agent.sync_state.begun_rows > begun:
+            break
+    assert next(asked) > 2, "several polls went over what was answered"
+    run(device)
+    assert device.loop.agent.learner.labels == 65
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut short", "of another file"])

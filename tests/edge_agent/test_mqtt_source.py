@@ -139,8 +139,8 @@ def test_a_broker_that_goes_is_said_and_comes_back(fresh_broker: Broker) -> None
     assert sensor.problem == ""
     sensor.close()
     names = [name for name, _ in sensor.take_notices()]
-    assert names[0] == "source-failed"
-    assert names[-1] == "source-back"
+    assert names[0] == "source-failed stream"
+    assert names[-1] == "source-back stream"
     for file in sensor.claim(1):
         assert_array_equal(sensor.read(file).windows(0, 1), window[None])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +36,20 @@ def test_windows_are_cut_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "block", SOURCES, ids=["lines", "microphone", "serial", "iio", "zigbee2mqtt", "statestream", "windows"]
+    "block",
+    SOURCES,
+    ids=["lines", "microphone", "serial", "iio", "zigbee2mqtt", "statestream", "windows", "ppm", "frames", "http"],
 )
-def test_every_source_of_the_page_is_accepted(block: str) -> None:
+def test_every_source_of_the_page_is_accepted(block: str, tmp_path: Path) -> None:
     fields = Fields(tomllib.loads(block), "sensors.md", ConfigError)
     settings = settings_from(SourceSettings, fields.table("source"))
     stream = StreamFormat((Channel("sound"),), 16000.0, 16, 16)
+    if settings.kind == "http":
+        (tmp_path / "token").write_text("0123456789abcdef")
+        settings = replace(settings, token_file=tmp_path / "token")
     source_factory(settings.kind)(settings, stream, SystemClock())
-    if settings.kind in ("iio", "serial") or settings.each == "window":
-        return  # they are read in test_hardware_sources.py and test_mqtt_source.py
+    if settings.kind in ("iio", "serial", "http") or settings.each == "window":
+        return  # they are read in tests of their own
     decoder = build_decoder(settings, stream, SystemClock())
     sample = {
         "csv": b"0.5,1,2,3\n",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from edge_agent.config import SensorSettings
 from edge_agent.sensors.spool import Spool
@@ -84,11 +87,25 @@ def test_a_rejected_file_lies_beside_its_reason(tmp_path: Path) -> None:
     assert list((tmp_path / "spool" / "claimed").iterdir()) == []
 
 
-def test_large_files_are_refused_unread(tmp_path: Path) -> None:
+def test_nothing_of_a_file_beyond_the_bound_is_held(tmp_path: Path) -> None:
     spool = Spool(settings(tmp_path, file_bytes_max=1024))
-    drop(tmp_path, "big.npz", bytes(1025))
+    x = np.arange(600, dtype=np.float32).reshape(100, 6)
+    stream = io.BytesIO()
+    np.savez(stream, x=x)
+    drop(tmp_path, "big.npz", stream.getvalue())
     (file,) = spool.claim(1)
-    with pytest.raises(DataError, match=r"1025 bytes; at most 1024 are accepted \(file_bytes_max\)"):
+    with spool.read(file, ("a", "b"), new_classes=False) as samples:
+        assert not isinstance(samples.x, np.ndarray)
+        assert_array_equal(samples.windows(0, 100), x)
+
+
+def test_a_few_bytes_that_unpack_to_very_many_are_refused_unread(tmp_path: Path) -> None:
+    spool = Spool(settings(tmp_path, inflated_bytes_max=1024))
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=np.zeros((1 << 16, 6), np.float32))
+    drop(tmp_path, "bomb.npz", stream.getvalue())
+    (file,) = spool.claim(1)
+    with pytest.raises(DataError, match=r"bomb.npz inflates to 1572992 bytes; at most \d+ are accepted"):
         spool.read(file, ("a", "b"), new_classes=False)
 
 

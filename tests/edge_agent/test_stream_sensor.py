@@ -62,7 +62,10 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted(drop: str, kept: lis
     assert_array_equal(sensor.read(file).windows(0, 2)[:, 0], np.array(kept) * SIZE)
     assert sensor.dropped == WINDOWS - 2
     assert sensor.take_notices() == [
-        ("input-dropped", "tank: 3 windows were dropped, 2 waited to be answered (source.windows_max)")
+        (
+            "input-dropped tank",
+            "tank: 3 windows were dropped (3 since the start), 2 waited to be answered (source.windows_max)",
+        )
     ]
     assert sensor.take_notices() == []
     sensor.close()
@@ -81,7 +84,7 @@ def test_each_window_that_waits_wakes_the_agent() -> None:
 def test_a_source_that_fails_is_told_once() -> None:
     sensor = stream_sensor(Ramp("the cable is loose"))
     sensor.close()
-    assert ("source-failed", "source tank: the cable is loose") in sensor.take_notices()
+    assert ("source-failed tank", "source tank: the cable is loose") in sensor.take_notices()
     assert sensor.problem == "the cable is loose"
 
 
@@ -91,7 +94,7 @@ def test_files_and_windows_are_numbered_in_one_sequence(tmp_path: Path) -> None:
         np.savez(tmp_path / "spool" / f"{name}.npz", x=np.zeros((1, SIZE), np.float32))
     source = Ramp()
     made = StreamSensor(SourceSettings(name="tank"), source, replace(variant(), stream=STREAM))
-    sensor = JoinedSensor(spool, made)
+    sensor = JoinedSensor(spool, [made])
     assert sensor.recover(4) == []
     assert source.given.wait(10)
     files = list(sensor.claim(5))

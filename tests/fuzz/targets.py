@@ -31,6 +31,7 @@ from headway.wire.topics import parse_topic
 from tests.fuzz.mutation import exchanged, mutated
 from tests.fuzz.spool import NAMES, SpoolFolder, arrays, packed, seeds
 from tests.fuzz.state import SavedLearner, StateFolder, in_place
+from tests.fuzz.tables import TableFolder, tables
 from tests.headway.bundles import golden_bundles, small_variant
 from tests.headway.test_joining import CODE
 from tests.headway.test_joining import DECODE as JOINING_DECODE
@@ -49,6 +50,10 @@ KEPT_WISHES = (
     b'{"dismissed":["w1"],"seen":[{"at_s":1.5,"id":"w2",'
     b'"sketch":{"high":1.0,"kind":"series","low":0.0,"rows":["AQ=="]}}]}'
 )
+STREAM = canonical_json(
+    {"channels": [{"name": "x", "unit": "g"}, {"name": "y", "unit": ""}], "rate_hz": 50.0, "length": 2, "hop": 1,
+     "resampling": "linear", "gap": "missing", "gap_s": 0.5}
+)  # fmt: skip
 FILTERS = (
     b'accuracy_gain < 0 and labels > 50 and bundle == "watch 1.2"',
     b'not (silent_for > 2h or group in (\'a\', "b")) and tag.site != "north"',
@@ -91,6 +96,15 @@ def targets() -> list[Target]:
         head = HEADER.pack(MAGIC, 1, 0, len(manifest)) + manifest
         return head + bytes(-len(head) % 64) + body[padding:]
 
+    def with_stream(part: bytes) -> bytes | None:
+        """The mutated table of the stream, in the manifest of a bundle that is whole otherwise."""
+        try:
+            table = parse_json(part, "stream", BundleError)
+        except BundleError:
+            return None
+        rest = {key: value for key, value in small.manifest.items() if key != "members"}
+        return encode_container(rest | {"stream": table}, small.members)
+
     def with_tensors(part: bytes) -> bytes:
         table = {key: value for key, value in small.manifest.items() if key != "members"}
         return encode_container(table, {**small.members, TENSORS: part})
@@ -105,6 +119,7 @@ def targets() -> list[Target]:
     return [
         Target("bundle", tuple(golden_bundles().values()), _variant, BundleError),
         Target("bundle manifest", (small.manifest_bytes,), _variant, BundleError, with_manifest, exchanged),
+        Target("bundle stream", (STREAM,), _variant, BundleError, with_stream, exchanged),
         Target("bundle tensors", (small.members[TENSORS],), _variant, BundleError, with_tensors),
         Target("filter", FILTERS, _filter, ConfigError),
         Target("topic", (b"headway/v1/f/pump-7/statistics", b"headway/v1/f/_all/head"), _topic, RemoteError),
@@ -114,6 +129,7 @@ def targets() -> list[Target]:
         Target("certificate request", (CERTIFICATE_REQUEST,), _request, RemoteError),
         Target("spool file", seeds(), spool.read, DataError),
         Target("spool array", arrays(), spool.read, DataError, packed),
+        Target("spool table", tables(), TableFolder().read, DataError),
         Target("spool name", NAMES, spool.take, DataError),
         Target("state database", (exact.database,), exact.open_database, StoreError, cost=20),
         Target("state backup", (exact.backup,), exact.open_backup, StoreError, cost=20),

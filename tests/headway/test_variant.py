@@ -119,6 +119,13 @@ def drop(key: str) -> Callable[[dict[str, Any]], object]:
     return lambda table: table.pop(key)
 
 
+def stream(without: str = "", **changes: object) -> Callable[[dict[str, Any]], object]:
+    """One that fits, with these changes."""
+    fitting = {"channels": [{"name": "x", "unit": "g"}, {"name": "y"}], "rate_hz": 50.0, "length": 2, "hop": 1}
+    found = {key: value for key, value in (fitting | changes).items() if key != without}
+    return put("stream", found)
+
+
 def bomb() -> np.ndarray:
     """Fifty megabytes of zeros in as many kilobytes, where a table of 15 values belongs."""
     return np.frombuffer(b"\2" + zlib.compress(bytes(50 << 20), 9), np.uint8)
@@ -176,6 +183,24 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         altered(tensors=lambda t: t.update({"source.gram": bomb()})), "does not inflate to exactly 15 values"),
     "label-outside": (altered(tensors=put("buffer.labels", np.array([0, 3]))), "buffer.labels must be int64 class"),
     "labels-of-another-length": (altered(tensors=put("buffer.labels", np.array([0]))), "one per row"),
+    "stream-no-table": (altered(put("stream", [1])), "stream of"),
+    "stream-unknown-key": (altered(stream(speed=2)), "unknown key 'speed' in stream of"),
+    "stream-missing-key": (altered(stream("rate_hz")), "lacks 'rate_hz'"),
+    "stream-without-channels": (altered(stream(channels=[])), "channels must have different, non-empty names"),
+    "stream-same-channel-twice": (altered(stream(channels=[{"name": "a"}] * 2)), "must have different, non-empty"),
+    "stream-channel-without-name": (altered(stream(channels=[{"name": ""}] * 2)), "must have different, non-empty"),
+    "stream-many-channels": (altered(stream(channels=[{"name": "a"}] * 4097)), "a list of at most 4096 tables"),
+    "stream-rate-of-zero": (altered(stream(rate_hz=0)), "rate_hz of stream of"),
+    "stream-length-of-zero": (altered(stream(length=0)), "length of stream of"),
+    "stream-fractional-length": (altered(stream(length=1.5)), "length of stream of"),
+    "stream-negative-hop": (altered(stream(hop=-1)), "hop of stream of"),
+    "stream-unknown-resampling": (altered(stream(resampling="cubic")), "resampling of stream of"),
+    "stream-unknown-gap": (altered(stream(gap="forget")), "gap of stream of"),
+    "stream-gap-without-grid": (altered(stream(resampling="none", gap="missing")), "needs a grid of time steps"),
+    "stream-gap-of-many-steps": (altered(stream(gap_s=1e7, rate_hz=1e6)), "is more than 16777216 time steps"),
+    "stream-of-another-length": (altered(stream(length=3)), "windows of 3 time steps and 2 channels do not fit"),
+    "stream-of-other-channels": (altered(stream(channels=[{"name": "a"}])), "1 channels do not fit an input (2, 2)"),
+    "stream-long-unit": (altered(stream(channels=[{"name": "a", "unit": "m" * 33}, {"name": "b"}])), "unit of"),
     "evaluation-not-finite": (
         altered(tensors=put("evaluation.values", np.full((2, 2, 2), np.inf, np.float32))), "must be finite"),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.stream import Channel, StreamFormat
 from headway.windower import cut_windows
-from tests.system.conftest import BIN, Device, wait_until
+from tests.system.conftest import BIN, Device, make_bundle, wait_until
 from tests.system.make_model import CLASSES, data
 
 pytestmark = pytest.mark.system
@@ -83,6 +84,47 @@ def test_windows_of_a_command_are_answered_as_in_training_and_labelled_later(
 
     wait_until(lambda: labels() == 3, "three labels that came later")
     assert device.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_model_that_is_converted_with_its_stream_takes_recordings(new_device: NewDevice, tmp_path: Path) -> None:
+    """The whole way: edge-convert --stream, a recording in the spool, its windows' answers."""
+    recipe = tmp_path / "stream.toml"
+    channels = "".join(f'[[channels]]\nname = "{name}"\nunit = "m/s2"\n' for name in "xyz")
+    recipe.write_text(f"rate_hz = 50.0\nlength = 20\nhop = 10\ngap_s = 0.2\n{channels}")
+    (tmp_path / "model").mkdir()
+    bundle = make_bundle(tmp_path / "model", "--stream", str(recipe))
+    variant = read_variant(bundle)
+    assert variant.stream == STREAM
+    times, values = recording(6)
+    device = new_device(extra="")
+    device.config.write_text(
+        re.sub('path = ".*"', f'path = "{bundle}"', device.config.read_text()).replace(
+            "[sensor]", "[sensor]\nsettle_s=0"
+        )
+    )
+    (device.folder / "spool").mkdir()
+    table = np.column_stack([times, values * 9.80665])
+    lines = "".join(",".join(map(repr, row)) + "\n" for row in table.tolist())
+    (device.folder / "spool" / "take.csv").write_text("time,x,y,z\n" + lines)
+    done = device.once()
+    assert done.returncode == 0, done.stderr
+    windows = cut_windows(times, values * 9.80665, STREAM)
+    expected = variant.frozen_head.probabilities(
+        Pipeline(variant, open_runtime(variant)).features(windows.values).embedding
+    )
+    with np.load(device.folder / "predictions" / "take.csv.npz") as found:
+        assert_array_equal(found["probability"], expected)
+        assert found["id"].tolist() == [f"take-{start_s:.6f}" for start_s in windows.starts_s]
+    recipe.write_text(recipe.read_text().replace("length = 20", "length = 21"))
+    refused = subprocess.run(
+        [str(BIN / "edge-convert"), str(tmp_path / "model" / "tiny.keras"), "--data",
+         str(tmp_path / "model" / "train.npz"), "--out", str(tmp_path / "b.hwb"), "--stream", str(recipe)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "21 time steps and 3 channels do not fit an input (20, 3)" in refused.stderr
+    assert not (tmp_path / "b.hwb").exists()
 
 
 def test_a_bundle_without_a_stream_says_what_is_missing(new_device: NewDevice) -> None:
