@@ -109,10 +109,7 @@ def test_an_agent_past_its_limit_is_ended_alone_and_comes_back_with_all_it_learn
 
 
 def test_a_secret_of_root_alone_reaches_the_service_in_memory_and_nobody_else(proof: dict[str, Any]) -> None:
-    assert proof["credentials"] == {
-        "mount": ["ramfs"] if "ramfs" in proof["credentials"]["mount"] else ["tmpfs"],
-        "written_on_disk": False,
-        "service_is_root": False,
-        "others_can_read": False,
-        "mode": "0o440",
-    }
+    credentials = dict(proof["credentials"])
+    assert credentials.pop("mount") in (["ramfs"], ["tmpfs"])
+    assert int(credentials.pop("mode"), 8) & 0o337 == 0, "the owner reads it, a group at most, nobody writes"
+    assert credentials == {"written_on_disk": False, "service_is_root": False, "others_can_read": False}
