@@ -5,7 +5,6 @@
 
 A poll ends when its time is over, between two files or inside one: a large file is committed slice by slice, each with
 the number of rows that are learned now, and its answer is given when it is whole.
-
 Small files are answered, learned and committed in groups (finished_files.py), so that a backlog costs few syncs and no
 answer waits for learning. Files with many labels are streams: each row is answered by what the rows before it taught.
 
@@ -263,14 +262,14 @@ class Intake:
 
     def _foretell(self, work: FileAtHand, part: Answer | None) -> None:
         """The disk refuses: keep what is predicted in memory, and give it when it is whole."""
-        parts = work.predicted
-        parts.extend(() if part is None else (part,))
+        work.predicted.extend(() if part is None else (part,))
         if not work.finished:
             return
         self._leave(work)
         try:
-            if parts:
-                self._sensor.answer([(work.file, partial(write_answer, parts=lambda: parts, ids=work.made_ids))])
+            if work.predicted:
+                write = partial(write_answer, parts=lambda: work.predicted, ids=work.made_ids)
+                self._sensor.answer([(work.file, write)])
         except StoreError as error:
             self._store.failed(error, self._now_s)
 
@@ -292,8 +291,7 @@ class Intake:
 
     def _put_back(self) -> None:
         """The disk refuses, or is back: the file at hand waits for its turn again."""
-        work = self._at_hand
-        if work is not None:
+        if (work := self._at_hand) is not None:
             self._leave(work)
             if work.learning:
                 self._queue.appendleft(work.file)

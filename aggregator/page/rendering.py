@@ -59,7 +59,7 @@ SAID: dict[str, str] = {
     "silenced": "Silenced.",
     "unsilenced": "The silence is over.",
     "rule": "The rule is kept; the service looks at it within its interval.",
-    "acknowledged": "Asked. The service notes that you look after it within its interval.",
+    "acknowledged": "Acknowledged. The service notes that you look after it within its interval.",
     "quarantined": "Set aside. What the device reports is kept, and does not count until it is readmitted.",
     "readmitted": "Readmitted. What the device reported counts again.",
 }

@@ -32,6 +32,11 @@ def ago(moment_s: float | None, now_s: float) -> str:
     return "just now" if now_s - moment_s < 5 else f"{span(now_s - moment_s)} ago"
 
 
+def lasting(since_s: float, now_s: float) -> str:
+    """How long something has been so: ``for 5 min``."""
+    return f"for {span(max(now_s - since_s, 0.0))}"
+
+
 def moment(moment_s: float | None) -> str:
     """A moment in UTC, to the minute."""
     return UNKNOWN if moment_s is None else datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -87,6 +92,6 @@ def in_path(text: str) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "ago": ago, "day": day, "in_path": in_path, "iso": iso, "moment": moment, "number": number, "percent": percent,
-    "points": points, "printable": printable, "shell": shell, "size": size, "span": span,
+    "ago": ago, "day": day, "in_path": in_path, "iso": iso, "lasting": lasting, "moment": moment, "number": number,
+    "percent": percent, "points": points, "printable": printable, "shell": shell, "size": size, "span": span,
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -29,11 +29,12 @@ from aggregator.operations import (
     described,
 )
 from aggregator.reach.repeating import RepeatingClient
+from aggregator.reach.told import device_of, event_of, group_of
 from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
-from aggregator.store import DeliveryRow, EventRow, RefusalRow, RegistryRow
+from aggregator.store import DeliveryRow, EventRow, RefusalRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
-from headway.errors import ConfigError, ConflictError, RemoteError, UnknownNameError
+from headway.errors import ConfigError, ConflictError, UnknownNameError
 from headway.fields import JsonValue, canonical_json
 from headway.wire import SettingValue
 
@@ -61,7 +62,7 @@ class RemoteFleet:
         while True:
             limit = PAGE if wanted is None else min(PAGE, wanted - len(found))
             page = self._client.list_devices(filter=request.filter, sort=request.sort, after=after, limit=limit)
-            found += map(_device, page["devices"])
+            found += map(device_of, page["devices"])
             after = page["next"]
             if not after or (wanted is not None and len(found) >= wanted):
                 return Page(found, after)
@@ -72,7 +73,7 @@ class RemoteFleet:
     def device(self, name: str, days_max: int) -> DeviceInFull:
         told = self._client.show_device(name, days=days_max)
         days = tuple(DayView(**day) for day in told["days"])
-        return DeviceInFull(_device(cast("models.Device", told)), tuple(told["groups"]), days)
+        return DeviceInFull(device_of(cast("models.Device", told)), tuple(told["groups"]), days)
 
     def refusals(self) -> list[RefusalRow]:
         return [RefusalRow(**row) for row in self._client.list_refusals()]
@@ -81,8 +82,8 @@ class RemoteFleet:
         told = self._client.show_overview()
         return Overview(
             told["devices"], told["online"], told["labels"], told["served_accuracy"], told["frozen_accuracy"],
-            told["below_frozen"], told["troubled"], tuple(_device(device).row for device in told["worst"]),
-            tuple(map(_event, told["events"])),
+            told["below_frozen"], told["troubled"], tuple(device_of(device).row for device in told["worst"]),
+            tuple(map(event_of, told["events"])),
         )  # fmt: skip
 
     def events(self, device: str, name: str, count_max: int) -> list[EventRow]:
@@ -91,14 +92,14 @@ class RemoteFleet:
         while len(found) < count_max:
             limit = min(PAGE, count_max - len(found))
             page = self._client.list_events(device=device, name=name, before=before, limit=limit)
-            found += map(_event, page)
+            found += map(event_of, page)
             if len(page) < limit:
                 break
             before = page[-1]["number"]
         return found
 
     def events_after(self, number: int, count_max: int) -> list[tuple[int, EventRow]]:
-        return [(told["number"], _event(told)) for told in self._client.list_events(after=number, limit=count_max)]
+        return [(told["number"], event_of(told)) for told in self._client.list_events(after=number, limit=count_max)]
 
     def day_page(self, after: str) -> DayPage:
         told = self._client.list_days(after=after)
@@ -128,10 +129,10 @@ class RemoteFleet:
         return [GroupView(**group) for group in self._client.list_groups()]
 
     def save_group(self, name: str, wanted: str) -> GroupView:
-        return _group(self._client.put_group(name, {"filter": wanted}))
+        return group_of(self._client.put_group(name, {"filter": wanted}))
 
     def change_list(self, name: str, add: Sequence[str], remove: Sequence[str]) -> GroupView:
-        return _group(self._client.change_group(name, {"add": [*add], "remove": [*remove]}))
+        return group_of(self._client.change_group(name, {"add": [*add], "remove": [*remove]}))
 
     def forget_group(self, name: str) -> None:
         self._client.delete_group(name)
@@ -333,26 +334,3 @@ class RemoteFleet:
 
     def revoke_token(self, id: str) -> None:
         self._client.revoke_token(id)
-
-
-def _group(told: models.Group) -> GroupView:
-    return GroupView(told["group"], told["kind"], told["devices"], told["filter"])
-
-
-def _event(told: models.Event) -> EventRow:
-    detail = told["detail"]
-    text = detail if isinstance(detail, str) else canonical_json(detail).decode()
-    return EventRow(told["device"], told["name"], text, told["received_s"])
-
-
-def _device(told: models.Device) -> DeviceView:
-    given = {each.name: told[each.name] for each in fields(RegistryRow) if each.name in told}  # type: ignore[literal-required]
-    try:
-        row = RegistryRow(**given)
-    except TypeError as error:
-        raise RemoteError(f"the server tells of a device in a way that this program does not know: {error}") from error
-    named = f"{row.bundle} {row.bundle_version}".strip()
-    return DeviceView(
-        RegistryRow(**given | {"bundle_and_version": named}), told["tags"], told["attributes"], told["note"],
-        told["quarantined"],
-    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from aggregator.remote_commands.asking import (
     ARGUMENTS,
+    OPEN_MAX,
     Asking,
     ask,
     ask_many,
@@ -16,6 +17,7 @@ __all__ = [
     "ARGUMENTS",
     "ASKED",
     "OPEN",
+    "OPEN_MAX",
     "SENT",
     "Asking",
     "RemoteCommands",

@@ -49,23 +49,19 @@ class Installer:
         trials: Trials | None = None,
         held: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._slots, self._settings, self._trials = slots, settings, trials
-        self._held = held
+        self._slots, self._settings, self._trials, self._held = slots, settings, trials, held
         self._release, self._space = running
-        self._sha256, self._counted = sha256, counted
-        self._start_test = start_test
-        self._began_s = now_s
+        self._sha256, self._counted, self._start_test = sha256, counted, start_test
         self._wanted: Desired | None = None
         self._offset = self._attempts = 0
         self._asked_at_s: float | None = None
-        self._quiet_until_s = now_s
+        self._began_s = self._quiet_until_s = now_s
         self._test: SelfTest | None = None
         self._tried_since_s: float | None = None
         self._events: list[DeliveryEvent] = []
         self._refusal = ""
         self._later: bytes | None = None
-        self._stopped = False
-        self.restart = False
+        self._stopped = self.restart = False
         self._resume()
 
     @property
@@ -349,8 +345,5 @@ class Installer:
         self._wanted, self._test, self._asked_at_s, self._refusal = None, None, None, ""
 
     def _note(self, name: str, desired: Desired, **detail: JsonValue) -> None:
-        self._events.append(
-            DeliveryEvent(
-                name, {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail}
-            )
-        )
+        told = {"bundle": desired.name, "version": desired.version, "release": desired.release, **detail}
+        self._events.append(DeliveryEvent(name, told))

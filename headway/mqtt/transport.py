@@ -85,8 +85,7 @@ class MqttTransport:
         self._address = (settings.host, settings.port)
         self._limits = _Limits(settings.receive_max)
         self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
-        self._stopping = threading.Event()
-        self._connected = threading.Event()
+        self._stopping, self._connected = threading.Event(), threading.Event()
         self._accepted_at_s: float | None = None
         self._response = Response.RETRY
         self._reported = self._contested = False

@@ -10,13 +10,13 @@ import pytest
 from aggregator.cli import main
 from aggregator.operations import Operator, command_devices, command_summary, together
 from aggregator.registry import put_filter_group, put_list_group
-from aggregator.remote_commands import ask
+from aggregator.remote_commands import OPEN_MAX, ask
 from aggregator.remote_commands import remote_commands as sending
 from aggregator.store import DeviceRow, RegistryRow, sqlite_url
 from aggregator.store.rows import AUDIT, SUPPORTED_COMMANDS, SupportedCommandsRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, UnknownNameError
-from headway.wire import COMMANDS_MAX, CommandResult
+from headway.wire import CommandResult
 from tests.aggregator.fleets import Fleet
 from tests.aggregator.test_remote_commands import know, lists, tell
 
@@ -63,14 +63,14 @@ def test_everybody_who_is_meant_is_asked_under_an_id_of_their_own(
 
 def test_who_cannot_be_asked_is_told_and_holds_up_nobody(store: SqlStore) -> None:
     with store.transaction():
-        for _ in range(COMMANDS_MAX):
+        for _ in range(OPEN_MAX):
             ask(store, "pump-4", "sync-now", {}, "local:op", NOW_S, 60.0)
         told = command_devices(operator(store), "labels >= 0", "", "diagnostics", {}, 60.0)
         (entry,) = [row for row in store.rows(AUDIT).all() if row.act == "command-diagnostics"]
     assert (told.devices, told.refused) == (4, 2)
     assert [(each.device, each.problem) for each in told.problems] == [
         ("pump-1", "pump-1 knows no command 'diagnostics'; it can do: sync-now"),
-        ("pump-4", "16 commands wait for pump-4 already"),
+        ("pump-4", f"{OPEN_MAX} commands wait for pump-4 already"),
     ]
     assert (entry.who, entry.subject) == ("user:olga", "4 devices")
     detail = json.loads(entry.detail)

@@ -238,6 +238,7 @@ RETAINED = {
     Kind.STATUS,
     Kind.REPORTED,
     Kind.TRIAL,
+    Kind.LABELS_WANTED,
     Kind.DESIRED,
     Kind.CONFIGURATION,
     Kind.CONFIGURATION_STATE,

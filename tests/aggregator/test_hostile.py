@@ -28,6 +28,7 @@ from headway.wire.fleet_prior import PriorRequest
 from headway.wire.health import Health
 from headway.wire.labels_wanted import IMAGE, LabelsWanted, NearestLabel, Sketch, WantedLabel
 from headway.wire.messages import Event, Metrics, PublishedHead, Reported, Status
+from headway.wire.summary import Summary
 from headway.wire.topics import FROM_DEVICES, Kind, topic
 from headway.wire.trial import TrialReport
 from tests.aggregator.fleets import (
@@ -295,6 +296,7 @@ GENUINE = {
     Kind.ANSWERS: WindowAnswer(
         "w1", "a.npz", 3, 0, 1.5, Task.CLASSIFICATION, "idle", (), {"idle": 0.9}, "frozen", 1, "b", "1", 1
     ).encode(),
+    Kind.SUMMARY: Summary("idle", 0.9, (), 0.8, 3, "frozen", False, None, "").encode(),
     Kind.HEALTH: Health("on", 10, 10, 40.5, {"site": "north"}).encode(),
     Kind.REQUEST: b"{}",
     Kind.PRIOR_REQUEST: PriorRequest(SPACE, 0).encode(),

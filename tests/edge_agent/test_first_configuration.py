@@ -41,7 +41,7 @@ def test_the_file_holds_the_values_and_every_comment_of_the_example(tmp_path: Pa
     config = read_config(tmp_path / "agent.toml")
     assert (config.device, config.fleet) == ("pump-7", "plant-1")
     assert config.mqtt is not None
-    assert config.source is None, "an empty table is in force too, and most bundles take no rows"
+    assert config.sources == (), "an empty table is in force too, and most bundles take no rows"
     assert (config.mqtt.host, config.mqtt.port) == ("127.0.0.1", port)
     comments = [line for line in example().splitlines() if line.startswith("#")]
     assert [line for line in (tmp_path / "agent.toml").read_text().splitlines() if line.startswith("#")] == comments

@@ -16,7 +16,7 @@ from edge_agent.store import COMMANDS
 from edge_agent.sync import CommandLog
 from edge_agent.sync.command_log import REMEMBERED_MAX
 from headway.errors import StoreError
-from headway.fields import JsonValue
+from headway.fields import JsonValue, canonical_json
 from headway.logs import RecentLines
 from headway.ports import Connected, Disconnected, Received, Response
 from headway.wire import (
@@ -269,7 +269,7 @@ def test_diagnostics_are_bounded_and_hold_no_secret(subject: Commanded) -> None:
         logging.getLogger().removeHandler(recent)
     detail = subject.result.detail
     encoded = json.dumps(detail)
-    assert len(encoded) <= DETAIL_BYTES_MAX
+    assert len(canonical_json(dict(detail))) <= DETAIL_BYTES_MAX
     assert "hunter" not in encoded
     assert "line 299" in encoded
     assert detail["windows_remembered"] == 30

@@ -26,7 +26,7 @@ STOP_S = 5.0
 PROGRESS_S = 2.0
 # from the first thing that the command does to the last
 STEPS = [
-    "edge_agent.remote.remote_configuration:read_config",
+    "edge_agent.remote.remote_configuration:read_toml",
     "edge_agent.daemon:_lock",
     "edge_agent.startup.active_bundle:open_store",
     "edge_agent.startup.active_bundle:open_runtime",

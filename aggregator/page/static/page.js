@@ -39,15 +39,16 @@
   // --- how long ago --------------------------------------------------------------------------------------------
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
   let ahead = 0; // of the server's clock over ours
-  const ago = (seconds) => {
-    if (seconds < 5) return "just now";
-    for (const [size, unit] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
-    return `${Math.floor(seconds)} s ago`;
+  const span = (seconds) => {
+    for (const [size, unit] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+    return `${Math.floor(seconds)} s`;
   };
+  const ago = (seconds) => (seconds < 5 ? "just now" : `${span(seconds)} ago`);
   const tellTimes = () => {
     const now = Date.now() / 1000 + ahead;
     for (const each of all("time[data-ago]")) {
-      const text = ago(Math.max(0, now - Date.parse(each.dateTime) / 1000));
+      const seconds = Math.max(0, now - Date.parse(each.dateTime) / 1000);
+      const text = each.dataset.ago === "lasts" ? `for ${span(seconds)}` : ago(seconds);
       if (each.textContent !== text) each.textContent = text;
     }
   };

@@ -1,0 +1,38 @@
+"""Makes what commands show of what the API tells."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from aggregator.operations import GroupView
+from aggregator.registry import DeviceView
+from aggregator.store import EventRow, RegistryRow
+from headway.errors import RemoteError
+from headway.fields import canonical_json
+
+if TYPE_CHECKING:
+    from headway_client import models
+
+
+def group_of(told: models.Group) -> GroupView:
+    return GroupView(told["group"], told["kind"], told["devices"], told["filter"])
+
+
+def event_of(told: models.Event) -> EventRow:
+    detail = told["detail"]
+    text = detail if isinstance(detail, str) else canonical_json(detail).decode()
+    return EventRow(told["device"], told["name"], text, told["received_s"])
+
+
+def device_of(told: models.Device) -> DeviceView:
+    given = {each.name: told[each.name] for each in fields(RegistryRow) if each.name in told}  # type: ignore[literal-required]
+    try:
+        row = RegistryRow(**given)
+    except TypeError as error:
+        raise RemoteError(f"the server tells of a device in a way that this program does not know: {error}") from error
+    named = f"{row.bundle} {row.bundle_version}".strip()
+    return DeviceView(
+        RegistryRow(**given | {"bundle_and_version": named}), told["tags"], told["attributes"], told["note"],
+        told["quarantined"],
+    )  # fmt: skip
