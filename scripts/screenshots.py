@@ -40,6 +40,10 @@ PLACES = {
     "fleet-filtered": "/?filter=accuracy_gain+%3C+0",
     "device": "/devices/pump-003",
     "inbox": "/inbox?device=pump-001",
+    "heads": "/heads",
+    "rollouts": "/rollouts",
+    "rollout-new": "/rollouts/new",
+    "settings": "/settings/alerts",
     "log-in": "/log-in",
 }
 SIZES = {1280: 900, 390: 844}

@@ -148,9 +148,9 @@ class Joining:
         everybody = {**folders, **{device.folder: name for name, device in self.joined.items()}}
         for folder, device in everybody.items():
             found += [f"{folder.name}: {problem}" for problem in self._wrong_identity(folder, device, issued[device])]
-            accepted = self._accepted(folder)
-            if accepted == (device in revoked):
-                found.append(f"the broker {'lets in' if accepted else 'refuses'} {folder.name}")
+            refusal = self._refusal(folder)
+            if bool(refusal) != (device in revoked):
+                found.append(f"the broker lets in {folder.name}" if not refusal else f"{folder.name}: {refusal}")
         return found
 
     def _new_device(self) -> Act:
@@ -188,17 +188,20 @@ class Joining:
         if act.kind == REVOKE:
             self.joined[act.device].revoked = True
         # from now on, and not only in the end
-        if self._accepted(act.folder) == (act.kind == REVOKE):
-            raise Shortfall(f"after its {act.kind} the broker does not treat {act.device} so:\n{self._said()}")
+        refusal = self._refusal(act.folder)
+        if bool(refusal) != (act.kind == REVOKE):
+            seen = refusal or "the broker lets it in"
+            raise Shortfall(f"after its {act.kind}, {act.device}: {seen}\n{self._said()}")
 
-    def _accepted(self, folder: Path) -> bool:
+    def _refusal(self, folder: Path) -> str:
+        """Why the broker refuses a device; empty when it lets it in."""
         mqtt = read_config(folder / CONFIG).mqtt
         assert mqtt is not None
         try:
             check_accepted(mqtt)
-        except TransportError:
-            return False
-        return True
+        except TransportError as error:
+            return str(error)
+        return ""
 
     def _listed(self) -> set[str]:
         """Serials in the list that the broker reads."""
