@@ -42,6 +42,7 @@ class ServerCopy:
     kept: Kept
     counted: Mapping[tuple[str, int], Content]
     wants: Wants
+    candidate: HeadCandidateRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class SimulatedServer(Machine):
     def copy_disk(self) -> ServerCopy:
         """Copy what is durable."""
         self.trace("is copied")
-        return ServerCopy(self.store.copy(), self.kept.copy(), dict(self._ledger.counted), self._lives.settings.wants)
+        counted, wants = dict(self._ledger.counted), self._lives.settings.wants
+        return ServerCopy(self.store.copy(), self.kept.copy(), counted, wants, self._candidate)
 
     def wipe(self) -> None:
         """The disk is replaced by an empty one."""
@@ -189,6 +191,8 @@ class SimulatedServer(Machine):
             self.store.take_over(copy.store)
         self._ledger.set_back({} if copy is None else copy.counted)
         self._lives.settings.set_back(Wants() if copy is None else copy.wants)
+        # a head that was being tried then was made of what had been counted before, and compared with that
+        self._candidate = None if copy is None else copy.candidate
 
     def _connect(
         self, will: Outgoing, subscriptions: tuple[str, ...], put: Callable[[TransportEvent], None]

@@ -34,6 +34,8 @@ class HeadStaging:
     def __init__(self, fleet: str, policy: HeadTrialPolicy, store: Store, events_max: int) -> None:
         self._fleet, self._policy, self._store, self._events_max = fleet, policy, store, events_max
         self._sent_at_s: float | None = None
+        # of the monotonic clock: since when this process has known the candidate
+        self._known_since_s: float | None = None
         self.open = self._row() is not None
 
     @property
@@ -52,7 +54,7 @@ class HeadStaging:
         self._store.rows(HEAD_CANDIDATES).put(
             HeadCandidateRow(CANDIDATE, head.encode(), "\n".join(canaries), now.wall_s)
         )
-        self._sent_at_s, self.open = None, True
+        self._sent_at_s, self._known_since_s, self.open = None, now.monotonic_s, True
         few = "" if len(canaries) >= self._policy.devices_min else f"; {self._policy.devices_min} are needed to decide"
         note = Note(f"head {head.version} is tried by {len(canaries)} devices{few}", warning=bool(few))
         return [note, *self.again(now)]
@@ -107,9 +109,15 @@ class HeadStaging:
             return None, self._end(row, head, "halted", "; ".join([*failed[:1], why]), now)
         if outcomes == {Outcome.PASSED}:
             return head, self._end(row, head, "passed", why, now)
-        if now.wall_s - row.since_s >= self._policy.patience_s:
+        if self._waited_s(row, now) >= self._policy.patience_s:
             return None, self._end(row, head, "undecided", why, now)
         return None, self.again(now)
+
+    def _waited_s(self, row: HeadCandidateRow, now: Instant) -> float:
+        """How long the candidate has been tried, at least: a wall clock that was set back must not stretch it."""
+        if self._known_since_s is None:
+            self._known_since_s = now.monotonic_s
+        return max(now.wall_s - row.since_s, now.monotonic_s - self._known_since_s)
 
     def _end(self, row: HeadCandidateRow, head: PublishedHead, how: str, why: str, now: Instant) -> list[Effect]:
         """Nobody tries it any more."""

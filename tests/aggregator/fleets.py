@@ -91,6 +91,7 @@ class Fleet:
     build_model: Callable[[], FleetModel] = model
     bundles: Bundles | None = None
     now_s: float = 1000.0
+    wall_ahead_s: float = 1_800_000_000.0
     effects: list[Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -116,7 +117,11 @@ class Fleet:
 
     @property
     def instant(self) -> Instant:
-        return Instant(self.now_s, 1_800_000_000.0 + self.now_s)
+        return Instant(self.now_s, self.wall_ahead_s + self.now_s)
+
+    def set_clock_back(self, seconds: float) -> None:
+        """Its wall clock alone."""
+        self.wall_ahead_s -= seconds
 
     @property
     def refusals(self) -> dict[tuple[str, str], int]:

@@ -189,3 +189,11 @@ def test_labels_and_answers_are_the_same_bits_and_each_label_counts_once() -> No
             assert told is not None
             assert told.frozen == report.frozen
     assert learners[0] == learners[1]
+
+
+def test_a_server_whose_clock_was_set_back_does_not_try_a_head_for_years() -> None:
+    silent = Plant(labels=0)
+    silent.learn(range(20))
+    silent.hour()
+    silent.core.set_clock_back(10 * 365 * 86_400.0)
+    assert '"state":"undecided"' in silent.until_decided()
