@@ -10,13 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from itertools import accumulate
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edge_agent.answers.ports import Given
-from headway.bounded_http import LOOPBACK, TOKEN_CHARACTERS_MIN, BoundedHTTPServer, refusal
+from headway.bounded_http import LOOPBACK, TOKEN_CHARACTERS_MIN, BoundedHTTPServer, LoopbackHandler, refusal
 from headway.deadlines import ended_after
 from headway.errors import ConfigError, DataError, HeadwayError
 from headway.fields import canonical_json
@@ -80,12 +78,10 @@ class HttpAnswers:
         return b'{"answers":[' + b",".join(found) + b'],"more":' + more + b"}"
 
 
-def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(sink: HttpAnswers) -> type[LoopbackHandler]:
+    class Handler(LoopbackHandler):
         """One request."""
 
-        protocol_version = "HTTP/1.1"
-        server_version, sys_version = "headway", ""
         timeout = IDLE_S
 
         def handle(self) -> None:
@@ -98,54 +94,36 @@ def _handler(sink: HttpAnswers) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self._guarded(self._labels, "/labels")
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: requests come often."""
-
         def _guarded(self, serve: Callable[[], None], path: str) -> None:
             refused = refusal(self.headers, sink.token, "http_token_file")
             if refused is not None:
-                self._refuse(*refused)
+                self.refuse(*refused)
             elif urlsplit(self.path).path != path:
-                self._refuse(HTTPStatus.NOT_FOUND, "there are GET /answers and POST /labels")
+                self.refuse(HTTPStatus.NOT_FOUND, "there are GET /answers and POST /labels")
             else:
                 serve()
 
         def _answers(self) -> None:
             words = parse_qs(urlsplit(self.path).query).get("after", ["0.0"])[0].split(".")
             if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 17 for word in words):
-                self._refuse(HTTPStatus.BAD_REQUEST, "after must be SEQUENCE.ROW of an answer, such as 41.4")
+                self.refuse(HTTPStatus.BAD_REQUEST, "after must be SEQUENCE.ROW of an answer, such as 41.4")
                 return
-            self._reply(HTTPStatus.OK, sink.newest((int(words[0]), int(words[1]))))
+            self.reply(HTTPStatus.OK, sink.newest((int(words[0]), int(words[1]))))
 
         def _labels(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"give a Content-Length up to {BODY_BYTES_MAX}")
+            size = self.body_size(BODY_BYTES_MAX)
+            if size is None:
                 return
             if self.headers.get_content_type() != "application/json":
-                self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "give Content-Type: application/json")
+                self.refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "give Content-Type: application/json")
                 return
             try:
-                name = sink.label(self.rfile.read(int(length)))
+                name = sink.label(self.rfile.read(size))
             except DataError as error:
-                self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+                self.refuse(HTTPStatus.BAD_REQUEST, str(error))
             except HeadwayError as error:
-                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+                self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
             else:
-                self._reply(HTTPStatus.ACCEPTED, canonical_json({"accepted": name}))
-
-        def _refuse(self, status: HTTPStatus, problem: str) -> None:
-            self.close_connection = True
-            self._reply(status, canonical_json({"problem": problem}))
-
-        def _reply(self, status: HTTPStatus, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
+                self.reply(HTTPStatus.ACCEPTED, canonical_json({"accepted": name}))
 
     return Handler

@@ -14,8 +14,8 @@ import headway
 from edge_agent.answers import Given
 from edge_agent.config import AgentConfig
 from edge_agent.home_assistant.announced import Announced
+from edge_agent.home_assistant.asked_window import AskedWindowChoice
 from edge_agent.home_assistant.discovery import Described, discovery_payload, discovery_topic
-from edge_agent.home_assistant.wanted import WantedLabel
 from edge_agent.labels import EventLog, RememberedWindows
 from edge_agent.learner import HeadLearner
 from headway.errors import StoreError
@@ -48,7 +48,7 @@ class HomeAssistant:
         self._config, self._clock, self._learner, self._event_log = config, clock, learner, event_log
         self._send, self._note = send, note
         self._announced, self._unreadable = _announced(config)
-        self._wanted = WantedLabel(lambda window_id: _is_open(windows, window_id))
+        self._wanted = AskedWindowChoice(lambda window_id: _is_open(windows, window_id))
         self._newest: Given | None = None
         self._labelled = ""
         self._accuracy: tuple[int, float | None] = (-1, None)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.decoding import MessageDecoder, RowFormat, columns_of
 from edge_agent.sources.ports import Rows
-from headway.bounded_http import LOOPBACK, TOKEN_CHARACTERS_MIN, BoundedHTTPServer, refusal
+from headway.bounded_http import LOOPBACK, TOKEN_CHARACTERS_MIN, BoundedHTTPServer, LoopbackHandler, refusal
 from headway.credentials import readable_copy
 from headway.deadlines import ended_after
 from headway.errors import ConfigError, DataError
@@ -110,12 +108,10 @@ def _token(file: Path | None) -> bytes:
     return token.encode()
 
 
-def _handler(token: bytes, take: Any) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(token: bytes, take: Callable[[bytes], int | None]) -> type[LoopbackHandler]:
+    class Handler(LoopbackHandler):
         """One request."""
 
-        protocol_version = "HTTP/1.1"
-        server_version, sys_version = "headway", ""
         timeout = IDLE_S
 
         def handle_one_request(self) -> None:
@@ -124,43 +120,22 @@ def _handler(token: bytes, take: Any) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             refused = refusal(self.headers, token, "source.token_file")
-            length = self.headers.get("Content-Length", "")
             if refused is not None:
-                self._refuse(*refused)
+                self.refuse(*refused)
             elif self.path != PATH:
-                self._refuse(HTTPStatus.NOT_FOUND, f"there is POST {PATH}")
-            elif not (length.isascii() and length.isdigit() and int(length) <= BODY_BYTES_MAX):
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"give a Content-Length up to {BODY_BYTES_MAX}")
-            else:
-                self._take(self.rfile.read(int(length)))
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: requests come often."""
+                self.refuse(HTTPStatus.NOT_FOUND, f"there is POST {PATH}")
+            elif (size := self.body_size(BODY_BYTES_MAX)) is not None:
+                self._take(self.rfile.read(size))
 
         def _take(self, payload: bytes) -> None:
             try:
                 count = take(payload)
             except DataError as error:
-                self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+                self.refuse(HTTPStatus.BAD_REQUEST, str(error))
                 return
             if count is None:
-                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many rows wait; send them again in a second")
+                self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many rows wait; send them again in a second")
             else:
-                self._reply(HTTPStatus.ACCEPTED, canonical_json({"accepted": count}))
-
-        def _refuse(self, status: HTTPStatus, problem: str) -> None:
-            self.close_connection = True
-            self._reply(status, canonical_json({"problem": problem}))
-
-        def _reply(self, status: HTTPStatus, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                self.send_header("Retry-After", "1")
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
+                self.reply(HTTPStatus.ACCEPTED, canonical_json({"accepted": count}))
 
     return Handler

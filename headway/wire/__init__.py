@@ -63,7 +63,7 @@ from headway.wire.messages import (
     split_report,
 )
 from headway.wire.precision import Precision, dequantise, quantise
-from headway.wire.summary import Summary, WantedWindow
+from headway.wire.summary import AskedWindow, Summary
 from headway.wire.topics import (
     AGGREGATOR,
     ALL,
@@ -119,6 +119,7 @@ __all__ = [
     "WANTED_WINDOWS_MAX",
     "Ack",
     "Address",
+    "AskedWindow",
     "Command",
     "CommandResult",
     "CommandResults",
@@ -154,7 +155,6 @@ __all__ = [
     "TrialReport",
     "Update",
     "WantedLabel",
-    "WantedWindow",
     "WindowAnswer",
     "aggregator_subscriptions",
     "alert_topic",

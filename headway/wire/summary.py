@@ -12,7 +12,7 @@ from headway.wire.codec import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
-class WantedWindow:
+class AskedWindow:
     """A window whose label would help: its id, when it came by the device's clock, and what was answered."""
 
     id: str
@@ -39,7 +39,7 @@ class Summary:
     labels: int
     head: str
     drift: bool
-    wanted: WantedWindow | None
+    wanted: AskedWindow | None
     labelled: str
 
     def encode(self) -> bytes:

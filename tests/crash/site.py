@@ -34,7 +34,7 @@ api.port = {api_port}
 mqtt = {{ host = "localhost", port = {port}, tls = true, ca_file = "{folder}/broker/ca.pem", \
 cert_file = "{folder}/aggregator/authority/aggregator.pem", key_file = "{folder}/aggregator/authority/aggregator.pem" }}
 enrolment = {{ listen = "127.0.0.1", port = {join_port}, broker_port = {port}, broker_dir = "{folder}/broker", \
-broker_reload = ["sh", "-c", "kill -HUP $(cat {folder}/broker.pid)"] }}
+broker_reload = ["sh", "-c", "kill -HUP $(cat {folder}/broker.ready)"] }}
 """
 # as edge-fleet broker-config writes it, on the port and with the files of the test's own broker
 BROKER = """\
@@ -46,8 +46,11 @@ require_certificate true
 use_identity_as_username true
 use_username_as_clientid true
 acl_file {folder}/broker/headway.acl
-pid_file {folder}/broker.pid
 """
+
+
+# what mosquitto logs once it handles signals
+RUNNING = " running\n"
 
 
 class Site:
@@ -88,6 +91,7 @@ class Site:
             with contextlib.redirect_stdout(None):
                 write_broker_config(self.settings, CLOCK, folder / "broker", (HOST,), user, folder / "data")
             stack.enter_context(self.broker)
+            self._broker_is_ready(starts=1)
             self._write_config(self.broker.port)
             stack.callback(self.stop)
             self._run_aggregator()
@@ -120,8 +124,25 @@ class Site:
 
     def kill_broker(self) -> None:
         """SIGKILL, and a start."""
+        starts = self.broker.log().count(RUNNING)
+        self._ready.unlink()
         self.broker.kill()
         self.broker.start()
+        self._broker_is_ready(starts + 1)
+
+    @property
+    def _ready(self) -> Path:
+        """Holds the broker's process id while it can be told to read its lists again, as systemd knows it."""
+        return self.folder / "broker.ready"
+
+    def _broker_is_ready(self, starts: int) -> None:
+        """mosquitto listens before it handles SIGHUP, which ends it until then: systemd would not send it so early."""
+        deadline_s = time.monotonic() + LISTENS_WITHIN_S
+        while self.broker.log().count(RUNNING) < starts:
+            if time.monotonic() > deadline_s:
+                raise Shortfall(f"the broker was not ready within {LISTENS_WITHIN_S:g} s:\n{self.broker.log()[-400:]}")
+            time.sleep(0.01)
+        self._ready.write_text(str(self.broker.pid))
 
     def kill_aggregator(self) -> None:
         """Likewise. Raises Shortfall where it had ended by itself."""

@@ -156,6 +156,8 @@ def test_a_label_is_in_the_spool_when_it_is_accepted(served: HttpAnswers, tmp_pa
         ({"Origin": "null"}, 403),
         ({"Content_Type": "text/plain"}, 415),
         ({"Content_Length": str(BODY_BYTES_MAX + 1)}, 413),
+        ({"Content_Length": "9" * 5000}, 413),
+        ({"Content_Length": "\xb2"}, 413),
         ({"Host": "localhost", "Origin": "http://localhost:8080"}, 202),
     ],
 )

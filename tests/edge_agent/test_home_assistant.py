@@ -13,8 +13,8 @@ from edge_agent.answer_settings import AnswerSettings
 from edge_agent.config import AgentConfig
 from edge_agent.home_assistant import leave
 from edge_agent.home_assistant.announced import FILE, Announced
+from edge_agent.home_assistant.asked_window import AGE_S_MAX, AskedWindowChoice
 from edge_agent.home_assistant.discovery import Described, discovery_payload, discovery_topic
-from edge_agent.home_assistant.wanted import AGE_S_MAX, WantedLabel
 from headway.errors import ConfigError, StoreError, TransportError
 from headway.maths import Task
 from headway.mqtt import MqttSettings
@@ -183,7 +183,7 @@ def remembered(device: Device) -> dict[str, object]:
 
 
 def test_a_window_of_an_hour_ago_is_asked_for_no_more() -> None:
-    wanted = WantedLabel(lambda window_id: True)
+    wanted = AskedWindowChoice(lambda window_id: True)
     for window_id, wall_s, probability in (("old", 0.0, 0.4), ("new", AGE_S_MAX - 1, 0.9)):
         outputs = {"idle": probability}
         wanted.add(

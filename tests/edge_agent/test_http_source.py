@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,11 +95,26 @@ def test_rows_are_taken_with_the_token(service: Service) -> None:
         ({"path": "/"}, 404),
         ({"Content_Length": "99999999"}, 413),
         ({"Content_Length": "-1"}, 413),
+        ({"Content_Length": "9" * 5000}, 413),
+        ({"Content_Length": "\xb2"}, 413),
     ],
 )
 def test_others_are_refused(service: Service, headers: dict[str, str], status: int) -> None:
     assert service.post('{"x": 1, "y": 2}', **headers)[0] == status
     assert service.rows == []
+
+
+def test_a_request_that_comes_byte_by_byte_is_ended(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_source, "REQUEST_S", 0.3)
+    began_s = time.monotonic()
+    with socket.create_connection(("127.0.0.1", service.port), 10.0) as slow, contextlib.suppress(ConnectionError):
+        while time.monotonic() - began_s < 8.0:
+            slow.sendall(b"P")
+            slow.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                if slow.recv(1) == b"":
+                    break
+    assert time.monotonic() - began_s < 5.0
 
 
 def test_senders_wait_while_too_many_rows_do(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

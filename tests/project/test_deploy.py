@@ -14,7 +14,7 @@ import yaml
 
 from aggregator.commands.program import edge_fleet
 from aggregator.config import read_settings
-from headway.wire import GivenLabels, Summary, WantedWindow, parse_topic
+from headway.wire import AskedWindow, GivenLabels, Summary, parse_topic
 from tests.project.files import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -136,7 +136,7 @@ def test_the_flow_is_wired_and_uses_topics_of_ours() -> None:
             assert parse_topic(node["topic"].replace("+", "x"))
 
 
-SUMMARY = Summary("walk", 0.875, (), 0.931, 48, "exact", True, WantedWindow("w-17", 1.75e9, "idle", 0.52), "w-12")
+SUMMARY = Summary("walk", 0.875, (), 0.931, 48, "exact", True, AskedWindow("w-17", 1.75e9, "idle", 0.52), "w-12")
 RUN = """
 const {func, msg, kept} = JSON.parse(require('fs').readFileSync(0));
 const store = {get: key => kept[key], set: (key, value) => { kept[key] = value; }};
