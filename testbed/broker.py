@@ -85,6 +85,11 @@ class Broker:
             raise BrokerFailed("the broker is not running")
         return self._process.pid
 
+    @property
+    def ended(self) -> int | None:
+        """The exit code of a broker that ended by itself; negative: the signal. None: it runs, or was stopped."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start again on the same port with the same data, after `stop` or `kill`."""
         if self._mosquitto is None or self._folder is None:

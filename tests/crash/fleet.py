@@ -150,6 +150,7 @@ class CrashFleet:
         """Hand labels out, wait a random moment, and let something happen. kind: of KINDS, by lot by default."""
         self._feed_some()
         time.sleep(self._random.uniform(*PAUSE_S))
+        self._site.revive_broker()
         self._joining.step()
         if self._random.random() < JOINING_CHANCE:
             self._joining.begin({branch.folder: branch.device for branch in self._branches})
@@ -215,7 +216,8 @@ class CrashFleet:
         if head.head.kernel.tobytes() + head.head.bias.tobytes() != wanted.kernel.tobytes() + wanted.bias.tobytes():
             raise Shortfall("the fleet's head differs from the one solved in one place")
         joining = self._joining.done + Counter({"killed in the middle": self._joining.kills})
-        return Report(whole.samples, self._faults, len(every), self._rolling.done, joining, len(self._names))
+        faults = self._faults + Counter({"crash of the broker": self._site.broker_crashes})
+        return Report(whole.samples, faults, len(every), self._rolling.done, joining, len(self._names))
 
     def _differences(self, every: list[Branch], own: dict[str, Statistics]) -> list[str]:
         """Where something is missing or too much: on which device, on which side of the network."""
@@ -281,7 +283,7 @@ class CrashFleet:
         while not branch.idle():
             if time.monotonic() > deadline_s:
                 raise Shortfall(f"{branch.name} did not come to rest before it was set back:\n{branch.log()}")
-            time.sleep(0.05)
+            self._site.pause(0.05)
         branch.end(signal.SIGKILL)
         for other in others:
             other.run()
@@ -356,7 +358,7 @@ class CrashFleet:
         while problem := self._operator.problem():
             if time.monotonic() > deadline_s:
                 raise Shortfall(f"{problem}\n{self._told.log()}")
-            time.sleep(0.2)
+            self._site.pause(0.2)
 
     def _begin(self, device: str, folder: Path) -> None:
         branch = Branch(device, folder, self._branches[0].start)
@@ -411,14 +413,14 @@ class CrashFleet:
                         runs = f"runs release {release}{'' if stays else ' on trial'} of {self._rolling.release}"
                         said = f"did not come to rest in turn {turn + 1}, {runs}"
                         raise Shortfall(f"{branch.name} {said}:\n{branch.log()}")
-                    time.sleep(0.05)
+                    self._site.pause(0.05)
 
     def _await_head(self, samples: int) -> None:
         deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
         while (head := self._head()) is None or head.samples != samples:
             if time.monotonic() > deadline_s:
                 raise Shortfall(f"the fleet counts {0 if head is None else head.samples} of {samples} labels")
-            time.sleep(0.2)
+            self._site.pause(0.2)
 
     def _stored(self) -> dict[str, Statistics]:
         """Tables of each device, all its epochs together."""

@@ -197,11 +197,15 @@ class Joining:
         """Why the broker refuses a device; empty when it lets it in."""
         mqtt = read_config(folder / CONFIG).mqtt
         assert mqtt is not None
-        try:
-            check_accepted(mqtt)
-        except TransportError as error:
-            return str(error)
-        return ""
+        while True:
+            self.site.revive_broker()
+            try:
+                check_accepted(mqtt)
+            except TransportError as error:
+                if self.site.broker.ended is None:
+                    return str(error)
+            else:
+                return ""
 
     def _listed(self) -> set[str]:
         """Serials in the list that the broker reads."""

@@ -80,7 +80,7 @@ class Rolling:
             feed()
             if time.monotonic() > deadline_s:
                 raise Shortfall(f"the rollout does not end: {self._told()}")
-            time.sleep(FEED_INTERVAL_S)
+            self.site.pause(FEED_INTERVAL_S)
 
     def problems(self, branches: Sequence[Branch], devices: Sequence[str]) -> list[str]:
         """Where what a disk holds, what its device confirmed and what the store says are not one."""
