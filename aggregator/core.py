@@ -14,39 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from aggregator.acknowledgements import Acknowledgements
 from aggregator.alerts import Alerts
-from aggregator.assembly import Assemblies
-from aggregator.branches import Branches, check_same_history
 from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import Bundles, FleetModel, Spaces, stored_report
+from aggregator.heads import Bundles, FleetModel, Spaces
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
-from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
+from aggregator.report_intake import ReportIntake
 from aggregator.rollouts import Rollouts
-from aggregator.store import UNKNOWN_DEVICE, Store, StoredStatistics, StoredUpdate
-from aggregator.taken_updates import TakenUpdate
+from aggregator.store import UNKNOWN_DEVICE, Store
 from aggregator.twins import Twins
 from headway.errors import RemoteError
 from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import (
     AGGREGATOR,
-    REPORT_BYTES_MAX,
     Address,
     Kind,
-    Parting,
-    ReportPart,
-    StatisticsChange,
-    StatisticsReport,
     Status,
-    Update,
-    is_change,
-    is_part,
     parse_topic,
 )
 
@@ -80,22 +68,18 @@ class Aggregator:
         self._spaces = Spaces(fleet, model, policy, store, bundles)
         self._heads = self._spaces.default.heads
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
-        self._assemblies = Assemblies(store, policy.limits.parts_max)
-        self._acks = Acknowledgements(fleet, store, self._assemblies, policy.pace_s)
-        # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
-        self._touched: dict[tuple[str, int], Parting | None] = {}
-        self._branches = Branches(store)
-        self._refusals = RefusalAnswers()
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
+        self._intake = ReportIntake(
+            fleet, store, self._spaces, self._registry, self._clearings, policy.limits, policy.pace_s
+        )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
         self._twins = Twins(fleet, store, self._registry.admit)
         self._commands = RemoteCommands(fleet, store, self._registry.admit)
         self._wishes = LabelWishes(store, self._commands, self._registry.admit)
         self._handlers: Mapping[Kind, Handler] = {
-            Kind.STATISTICS: self._on_statistics,
-            Kind.UPDATE: self._on_update,
+            **self._intake.handlers,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
             Kind.HEAD_TRIAL: self._heads.staging.on_report,
@@ -130,14 +114,7 @@ class Aggregator:
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
-        effects += [*self._clearings.take(), *self._commands.take()]
-        for device, told in self._refusals.take().items():
-            effects.append(self._acks.of(device, told.epoch, told=told))
-        effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
-        self._touched.clear()
-        for update in self._branches.take_counted():
-            history = update.epoch, update.counter, update.sequence, update.run_id
-            effects.append(self._acks.counted(update.device, *history))
+        effects += [*self._clearings.take(), *self._commands.take(), *self._intake.answers()]
         self._spaces.keep()
         return effects
 
@@ -182,7 +159,7 @@ class Aggregator:
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
-        self._refusals.begin()
+        self._intake.begin()
         try:
             address = parse_topic(message.topic)
             # an empty payload is how MQTT clears a retained message: it carries nothing
@@ -218,117 +195,9 @@ class Aggregator:
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
-            if device != UNKNOWN_DEVICE and address.kind in (Kind.STATISTICS, Kind.UPDATE):
-                self._refusals.add(device, error)
+            if device != UNKNOWN_DEVICE and address.kind in self._intake.handlers:
+                self._intake.refused(device, error)
             return [] if note is None else [note]
-
-    def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        size_max = self._spaces.size_max
-        if self._repeated(device, payload, now):
-            return
-        if is_change(payload):
-            change = StatisticsChange.decode(payload, size_max)
-            self._admit(device, change.device, change.epoch, now)
-            whole = self._whole(change)
-            if whole is None:
-                return
-            report, payload = whole, whole.encode(packed=False)
-        elif is_part(payload):
-            part = ReportPart.decode(payload)
-            self._admit(device, part.device, part.epoch, now)
-            joined = self._assemblies.take(part)
-            if joined is None:
-                return
-            report = StatisticsReport.decode(joined, size_max, REPORT_BYTES_MAX)
-            if (report.device, report.epoch, report.counter) != (part.device, part.epoch, part.counter):
-                raise RemoteError("parts hold the report of another device, epoch or counter")
-            payload = joined
-        else:
-            report = StatisticsReport.decode(payload, size_max)
-            if not report.statistics.samples and self._store.is_removed(device, report.epoch):
-                # the device knows it, and says so in case it was forgotten here
-                self._touched.setdefault((device, report.epoch), None)
-                return
-            self._admit(device, report.device, report.epoch, now)
-        known = self._store.statistics(device, report.epoch)
-        if known is not None and self._parts(report, known):
-            return
-        if known is not None and report.counter <= known.counter:
-            check_same_history(report, payload, known)
-            return
-        if self._answered(report, self._branches.overlap(report, known)):
-            return
-        self._spaces.take(report, payload, known)
-        self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
-
-    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
-        """The report that a change makes of the stored one; None when a later one is stored."""
-        known = self._store.statistics(change.device, change.epoch)
-        if known is not None and (self._parts(change, known) or change.counter <= known.counter):
-            return None
-        base = None if known is None or known.counter != change.base else stored_report(known)
-        if base is None:
-            stored = 0 if known is None else known.counter
-            raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
-        return change.applied(base)
-
-    def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
-        """Whether a report comes from another branch than the stored one, which it is then answered."""
-        return self._answered(report, self._branches.parting(report, known))
-
-    def _answered(self, report: StatisticsReport | StatisticsChange | Update, parting: Parting | None) -> bool:
-        if parting is None:
-            return False
-        self._touched[report.device, report.epoch] = parting
-        self._branches.answered(report)
-        return True
-
-    def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
-        """The report that is stored, once more: it was checked when it came, and is answered again."""
-        epoch = self._registry.newest_epoch(device)
-        known = self._store.statistics(device, epoch) if epoch else None
-        if known is None or known.payload != payload:
-            return False
-        self._admit(device, device, epoch, now)
-        return True
-
-    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
-        update = Update.decode(payload)
-        self._admit(device, update.device, update.epoch, now)
-        known = self._store.sequence(device, update.epoch)
-        if self._answered(update, self._branches.update_parting(update)) or self._branches.is_taken(update):
-            return
-        self._branches.check(update)
-        # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
-        expected = max(known, update.acked) + 1
-        if not self._branches.follows(update, known, expected):
-            # acknowledging it would acknowledge the missing ones too, and the device would forget them
-            raise Refused(
-                "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
-            )
-        if self._store.update_count() >= self._policy.limits.pending_updates_max:
-            raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        history = TakenUpdate.of(update).encode()
-        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
-        self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
-        # the number is taken even if the update cannot be used: it would block the ones behind it for ever
-        heads = self._spaces.of(update.space).heads
-        heads.check(update)
-        row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
-        self._store.put_update(row)
-        heads.update_stored(device)
-
-    def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
-        """May this device say this? From here on the message is answered, be it refused or not."""
-        if claimed != device:
-            raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
-        self._registry.admit(device, now, contributes=True)
-        self._touched.setdefault((device, epoch), None)
-        self._refusals.of(epoch)
-        if self._store.is_removed(device, epoch):
-            # the broker retains it now, or still does
-            self._clearings.add(device, Kind.STATISTICS)
-            raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
 
     def _remove(self, device: str) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
@@ -338,7 +207,7 @@ class Aggregator:
         self._let_go(device)
         effects: list[Effect] = [*self._clearings.take()]
         # a device that believes itself settled would not ask
-        effects += [self._acks.of(device, epoch)] if epoch else []
+        effects += [self._intake.answer(device, epoch)] if epoch else []
         return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
 
     def _let_go(self, device: str) -> None:

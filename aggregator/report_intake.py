@@ -1,0 +1,193 @@
+"""Takes in what devices learned: whole statistics, changes to them, parts of them, and updates of gradients.
+
+Each is checked, compared with what is stored of its device and epoch, and stored; every device that said something is
+answered once for the whole batch, be its report taken or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aggregator.acknowledgements import Acknowledgements
+from aggregator.assembly import Assemblies
+from aggregator.branches import Branches, check_same_history
+from aggregator.clearings import Clearings
+from aggregator.effects import Effect, Instant, Refused
+from aggregator.heads import Spaces, stored_report
+from aggregator.policy import Limits
+from aggregator.refusal_answers import RefusalAnswers
+from aggregator.registry.registry import Registry
+from aggregator.store import Store, StoredStatistics, StoredUpdate
+from aggregator.taken_updates import TakenUpdate
+from headway.errors import RemoteError
+from headway.wire import (
+    REPORT_BYTES_MAX,
+    Kind,
+    Parting,
+    ReportPart,
+    StatisticsChange,
+    StatisticsReport,
+    Update,
+    is_change,
+    is_part,
+)
+
+
+class ReportIntake:
+    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices."""
+
+    def __init__(
+        self,
+        fleet: str,
+        store: Store,
+        spaces: Spaces,
+        registry: Registry,
+        clearings: Clearings,
+        limits: Limits,
+        pace_s: float,
+    ) -> None:
+        self._store, self._spaces, self._registry = store, spaces, registry
+        self._clearings, self._limits = clearings, limits
+        self._assemblies = Assemblies(store, limits.parts_max)
+        self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
+        self._branches = Branches(store)
+        self._refusals = RefusalAnswers()
+        # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
+        self._touched: dict[tuple[str, int], Parting | None] = {}
+
+    @property
+    def handlers(self) -> Mapping[Kind, Callable[[str, bytes, Instant], None]]:
+        """What takes in a message of each kind. They raise RemoteError for what is refused."""
+        return {Kind.STATISTICS: self._on_statistics, Kind.UPDATE: self._on_update}
+
+    def begin(self) -> None:
+        """Another message is looked at."""
+        self._refusals.begin()
+
+    def refused(self, device: str, error: RemoteError) -> None:
+        """The message at hand was refused."""
+        self._refusals.add(device, error)
+
+    def answer(self, device: str, epoch: int) -> Effect:
+        """What is stored of one epoch of a device, at once."""
+        return self._acks.of(device, epoch)
+
+    def answers(self) -> list[Effect]:
+        """What the devices of this batch are to be told; once."""
+        effects: list[Effect] = []
+        for device, told in self._refusals.take().items():
+            effects.append(self._acks.of(device, told.epoch, told=told))
+        effects += [self._acks.of(*sender, parting) for sender, parting in self._touched.items()]
+        self._touched.clear()
+        for update in self._branches.take_counted():
+            history = update.epoch, update.counter, update.sequence, update.run_id
+            effects.append(self._acks.counted(update.device, *history))
+        return effects
+
+    def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
+        size_max = self._spaces.size_max
+        if self._repeated(device, payload, now):
+            return
+        if is_change(payload):
+            change = StatisticsChange.decode(payload, size_max)
+            self._admit(device, change.device, change.epoch, now)
+            whole = self._whole(change)
+            if whole is None:
+                return
+            report, payload = whole, whole.encode(packed=False)
+        elif is_part(payload):
+            part = ReportPart.decode(payload)
+            self._admit(device, part.device, part.epoch, now)
+            joined = self._assemblies.take(part)
+            if joined is None:
+                return
+            report = StatisticsReport.decode(joined, size_max, REPORT_BYTES_MAX)
+            if (report.device, report.epoch, report.counter) != (part.device, part.epoch, part.counter):
+                raise RemoteError("parts hold the report of another device, epoch or counter")
+            payload = joined
+        else:
+            report = StatisticsReport.decode(payload, size_max)
+            if not report.statistics.samples and self._store.is_removed(device, report.epoch):
+                # the device knows it, and says so in case it was forgotten here
+                self._touched.setdefault((device, report.epoch), None)
+                return
+            self._admit(device, report.device, report.epoch, now)
+        known = self._store.statistics(device, report.epoch)
+        if known is not None and self._parts(report, known):
+            return
+        if known is not None and report.counter <= known.counter:
+            check_same_history(report, payload, known)
+            return
+        if self._answered(report, self._branches.overlap(report, known)):
+            return
+        self._spaces.take(report, payload, known)
+        self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
+
+    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
+        """The report that a change makes of the stored one; None when a later one is stored."""
+        known = self._store.statistics(change.device, change.epoch)
+        if known is not None and (self._parts(change, known) or change.counter <= known.counter):
+            return None
+        base = None if known is None or known.counter != change.base else stored_report(known)
+        if base is None:
+            stored = 0 if known is None else known.counter
+            raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
+        return change.applied(base)
+
+    def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
+        """Whether a report comes from another branch than the stored one, which it is then answered."""
+        return self._answered(report, self._branches.parting(report, known))
+
+    def _answered(self, report: StatisticsReport | StatisticsChange | Update, parting: Parting | None) -> bool:
+        if parting is None:
+            return False
+        self._touched[report.device, report.epoch] = parting
+        self._branches.answered(report)
+        return True
+
+    def _repeated(self, device: str, payload: bytes, now: Instant) -> bool:
+        """The report that is stored, once more: it was checked when it came, and is answered again."""
+        epoch = self._registry.newest_epoch(device)
+        known = self._store.statistics(device, epoch) if epoch else None
+        if known is None or known.payload != payload:
+            return False
+        self._admit(device, device, epoch, now)
+        return True
+
+    def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
+        update = Update.decode(payload)
+        self._admit(device, update.device, update.epoch, now)
+        known = self._store.sequence(device, update.epoch)
+        if self._answered(update, self._branches.update_parting(update)) or self._branches.is_taken(update):
+            return
+        self._branches.check(update)
+        # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
+        expected = max(known, update.acked) + 1
+        if not self._branches.follows(update, known, expected):
+            # acknowledging it would acknowledge the missing ones too, and the device would forget them
+            raise Refused(
+                "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
+            )
+        if self._store.update_count() >= self._limits.pending_updates_max:
+            raise Refused("limit", "too many updates wait for a head; the device keeps this one")
+        history = TakenUpdate.of(update).encode()
+        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
+        self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
+        # the number is taken even if the update cannot be used: it would block the ones behind it for ever
+        heads = self._spaces.of(update.space).heads
+        heads.check(update)
+        row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
+        self._store.put_update(row)
+        heads.update_stored(device)
+
+    def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
+        """May this device say this? From here on the message is answered, be it refused or not."""
+        if claimed != device:
+            raise Refused("forged", f"the payload names device {claimed[:64]!r}, the topic {device!r}")
+        self._registry.admit(device, now, contributes=True)
+        self._touched.setdefault((device, epoch), None)
+        self._refusals.of(epoch)
+        if self._store.is_removed(device, epoch):
+            # the broker retains it now, or still does
+            self._clearings.add(device, Kind.STATISTICS)
+            raise Refused("removed", f"epoch {epoch} of {device} was removed on request; it must start a new one")
