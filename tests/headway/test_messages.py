@@ -15,11 +15,13 @@ import pytest
 
 from headway.arrays import Float32
 from headway.errors import RemoteError
+from headway.fields import JsonValue, canonical_json
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.metrics import BINS, ClassificationSums
 from headway.maths.paired_loss import PairedLoss
 from headway.maths.statistics import Statistics
 from headway.maths.target_metrics import LabelSums, ValueSums
+from headway.tensors import decode_tensors, encode_tensors
 from headway.wire.answers import GivenLabel, GivenLabels, WindowAnswer
 from headway.wire.bundle_transfer import Desired, FileRange, RangeRequest
 from headway.wire.commands import (
@@ -339,6 +341,25 @@ def test_json_with_a_key_too_many_or_too_few_is_refused(name: str) -> None:
     for key in set(table) - optional:
         with pytest.raises(RemoteError):
             DECODE[name](json.dumps({k: v for k, v in table.items() if k != key}).encode())
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_what_a_later_release_says_without_need_is_passed_over_and_what_it_needs_is_refused(name: str) -> None:
+    payload = (GOLDEN / name).read_bytes()
+    later = {"optional": {"of-release-9": [1, {"deep": None}]}}
+    assert DECODE[name](with_keys(payload, later)).encode() == MESSAGES[name].encode()
+    with pytest.raises(RemoteError, match="unknown key 'of-release-9'"):
+        DECODE[name](with_keys(payload, {"of-release-9": 1}))
+    with pytest.raises(RemoteError, match="optional of .* must be a table, got 3"):
+        DECODE[name](with_keys(payload, {"optional": 3}))
+
+
+def with_keys(payload: bytes, keys: dict[str, JsonValue]) -> bytes:
+    """A message of either encoding, with more keys in its table or its metadata."""
+    if payload.startswith(b"{"):
+        return canonical_json({**json.loads(payload), **keys})
+    arrays, metadata = decode_tensors(payload, "message", RemoteError, MESSAGE_BYTES_MAX)
+    return encode_tensors(arrays, {**metadata, **keys})
 
 
 @pytest.mark.parametrize("name", JSON)
