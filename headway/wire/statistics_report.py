@@ -118,12 +118,15 @@ class StatisticsReport:
     statistics: Statistics
     history: History = NO_HISTORY
 
-    def encode(self, packed: bool = True) -> bytes:
-        """packed: in few bytes, as it travels; else in little time, as it may rest. `decode` takes both."""
+    def encode(self, packed: bool = True, predict: bool = False) -> bytes:
+        """packed: in few bytes, as it travels; else in planes, as it may rest. `decode` takes both.
+
+        predict: packed for an aggregator of release 0.2 or before.
+        """
         statistics = self.statistics
         head = {"device": self.device, "epoch": self.epoch, "counter": self.counter, **self.history.to_json()}
         body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
-        arrays = to_wire(statistics) if packed else to_arrays(statistics)
+        arrays = to_wire(statistics, predict) if packed else to_arrays(statistics)
         return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
