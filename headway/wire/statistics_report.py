@@ -148,9 +148,9 @@ class StatisticsReport:
         return finished(fields, report)
 
     @classmethod
-    def decode_stored(cls, payload: bytes) -> StatisticsReport:
-        """One that was accepted before, in parts or not: that samples can have made its tables was found then."""
-        return cls._read(payload, CODES_MAX, REPORT_BYTES_MAX, accepted=True)
+    def decode_stored(cls, payload: bytes, accepted: bool = False) -> StatisticsReport:
+        """One that was stored before, in parts or not. accepted: its tables were found to be those of samples then."""
+        return cls._read(payload, CODES_MAX, REPORT_BYTES_MAX, accepted)
 
     @classmethod
     def read_history(cls, payload: bytes) -> History:

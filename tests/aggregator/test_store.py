@@ -356,9 +356,14 @@ def test_what_the_driver_itself_refuses_is_a_store_error_and_takes_the_transacti
         store.put_statistics(statistics("a", 1))
     with sqlite3.connect(path) as other:
         other.execute("ALTER TABLE sequences RENAME TO gone")
-    with pytest.raises(StoreError, match="the database refused: no such table: sequences"), store.transaction():
-        store.put_number("boot", 7)
-        store.sequence("a", 1)
+
+    def fails() -> None:
+        with store.transaction():
+            store.put_number("boot", 7)
+            store.sequence("a", 1)
+
+    with pytest.raises(StoreError, match="the database refused: no such table: sequences"):
+        fails()
     with store.transaction():
         assert store.number("boot") == 0
         assert store.statistics("a", 1) == statistics("a", 1)
