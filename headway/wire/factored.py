@@ -13,12 +13,12 @@ means leave, in int8. They need not be good: R carries the result.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 
 import numpy as np
 
 from headway.arrays import AnyArray, Float64, Int64
 from headway.errors import RemoteError
+from headway.maths import symmetric_places
 from headway.wire.planes import ValueReader, write_values
 
 VERSION = 2
@@ -41,7 +41,7 @@ def pack_factored(gram: Int64, class_sums: Int64) -> bytes | None:
     inner = gram[:-1, :-1]
     none = np.zeros(0, np.uint64), np.zeros((0, len(inner)), np.int8)
     weights, factors = _leading((inner - _explained(*means, *none)).astype(np.float64))
-    rest = np.take((inner - _explained(*means, weights, factors)).reshape(-1), _upper(len(inner)))
+    rest = (inner - _explained(*means, weights, factors))[np.tri(len(inner), dtype=np.bool_).T]
     head = HEADER.pack(VERSION, len(weights)) + weights.astype("<u8").tobytes() + factors.tobytes()
     return head + write_values(class_sums.reshape(-1)) + write_values(rest)
 
@@ -66,7 +66,7 @@ def unpack_factored(raw: bytes, size: int, classes: int) -> tuple[Int64, Int64]:
     if means is None:
         raise RemoteError("packed tables hold class sums that int8 samples cannot reach")
     gram = _explained(*means, weights, factors)
-    gram += np.take(rest, _whole(size)).reshape(size, size)
+    gram += np.take(rest, symmetric_places(size)).reshape(size, size)
     return gram, class_sums
 
 
@@ -109,19 +109,3 @@ def _leading(left: Float64) -> tuple[AnyArray, AnyArray]:
     if float(weights.sum()) > WEIGHTS_MAX:
         return np.zeros(0, np.uint64), np.zeros((0, size), np.int8)
     return weights.astype(np.uint64), factors.astype(np.int8)
-
-
-@lru_cache(maxsize=4)
-def _upper(size: int) -> AnyArray:
-    """Where the upper triangle lies in a flat (d, d) table, row by row."""
-    rows, columns = np.triu_indices(size)
-    return rows * size + columns
-
-
-@lru_cache(maxsize=4)
-def _whole(size: int) -> AnyArray:
-    """Where each value of a flat symmetric (d, d) table lies in its upper triangle."""
-    place = np.zeros((size, size), np.intp)
-    rows, columns = np.triu_indices(size)
-    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
-    return place.reshape(-1)

@@ -37,12 +37,17 @@ def to_wire(statistics: Statistics, predict: bool = False) -> dict[str, AnyArray
     return {"tables": pack_tables(statistics.gram, statistics.class_sums, predict)}
 
 
-def from_wire(arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str) -> Statistics:
-    """Inverse of `to_wire` for d = `size`. Raises RemoteError on anything inconsistent."""
+def from_wire(
+    arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str, accepted: bool = False
+) -> Statistics:
+    """Inverse of `to_wire` for d = `size`. Raises RemoteError on anything inconsistent.
+
+    accepted: these very bytes were found consistent before.
+    """
     if set(arrays) != {"tables"}:
-        return from_arrays(arrays, size, classes, space)
+        return from_arrays(arrays, size, classes, space, accepted)
     statistics = Statistics(*unpack_tables(arrays["tables"], size, len(classes)), tuple(classes), space)
-    problem = statistics.inconsistency()
+    problem = None if accepted else statistics.inconsistency()
     if problem is not None:
         raise RemoteError(f"statistics refused: {problem}")
     return statistics
