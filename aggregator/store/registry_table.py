@@ -6,7 +6,7 @@ written with every message of a device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, s
 from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import Condition
+from aggregator.store.registry_json import objects_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
 from aggregator.store.registry_sql import COLUMNS, TABLE, Statement
 from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
@@ -61,6 +62,9 @@ class SqlRegistry:
     def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
         statement = Statement(self._dialect, now_s)
         return self._ask(statement, statement.find(query, names)).all()  # type: ignore[no-any-return]
+
+    def objects(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Iterator[Values]:
+        return objects_of(names, self.table((*names, query.column, "device"), query, now_s))
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         statement = Statement(self._dialect, now_s)

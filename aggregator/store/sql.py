@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from aggregator.store import schema
+from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
 from aggregator.store.sql_rows import put_all
 from aggregator.store.sql_tables import REGISTRY, SqlTables, of, of_epoch
@@ -26,7 +27,6 @@ from aggregator.store.stored import (
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
