@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from aggregator.access import Role
+from aggregator.inbox import inbox_page
 from aggregator.page.fleet.bars import DAYS_SHOWN, bar_of
 from aggregator.page.fleet.numbers import NUMBERS
 from aggregator.registry import Request, list_page
 from aggregator.store import RegistryRow
 from aggregator.store.rows import GROUPS, PROPERTIES, TAG, DayRow, PropertyRow
+from testbed.shown_inbox import fill_inbox
 from tests.api.fleet import DAY_S, NOW_S
 from tests.page.fleet import Browser, Page, PageFleet
 
@@ -55,6 +57,19 @@ def test_every_number_is_that_of_its_filter_which_its_link_and_its_command_have(
         (link,) = [link for tag, found in page.tags if found.get("title") == each.doc for link in [found["href"]]]
         listed = browser.page(link)
         assert (f"{expected} device" in listed.text) == (expected > 0)
+
+
+def test_every_place_says_how_much_waits_in_the_inbox_and_so_does_the_inbox(fleet: PageFleet) -> None:
+    fill_inbox(fleet.store, fleet.names, NOW_S)
+    with fleet.store.transaction():
+        waiting = inbox_page(fleet.store, "", "", 10, NOW_S)
+    count = sum(waiting.counts.values())
+    viewer = fleet.browser(Role.VIEWER)
+    for path in ("/", "/devices/pump-1", "/inbox", "/heads", "/rollouts", "/settings", "/nothing"):
+        assert f"Inbox {count} wait" in Page(viewer.get(path).text).text, path
+    assert f"All {count}" in viewer.page("/inbox").text
+    # a link that only looks does not reach the inbox, so it is not offered
+    assert "/inbox" not in fleet.browser(Role.SHARE).page("/").links
 
 
 def test_a_number_is_red_only_when_it_is_not_zero(fleet: PageFleet) -> None:

@@ -9,10 +9,12 @@ from aggregator.operations import (
     Operator,
     device_in_full,
     device_settings,
+    labels_wanted,
     list_commands,
     takes_commands,
 )
 from aggregator.page.device.asked import AskedCommand, asked_commands
+from aggregator.page.device.asking import Asking, asking_of
 from aggregator.page.device.confusion import Confusion, Figures, measured
 from aggregator.page.device.history import DAYS_SHOWN, History, history_of
 from aggregator.page.device.telling import HEAD_CHANGED, Told, told
@@ -36,6 +38,11 @@ class SettingLine:
     reason: str
     differs: bool
 
+    @property
+    def matters(self) -> bool:
+        """Whether anybody has to do with it beside the device's own file."""
+        return bool(self.differs or self.wanted or self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceShown:
@@ -50,7 +57,8 @@ class DeviceShown:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """decisions: changes of the head; events: all newest ones; state: of the settings, in a word."""
+    """decisions: changes of the head; events: all newest ones; state: of the settings, in a word; asking: which
+    windows it wants to know."""
 
     decisions: tuple[Told, ...]
     events: tuple[Told, ...]
@@ -60,6 +68,7 @@ class Inner:
     settings_state: str
     settings_problem: str
     changeable: tuple[str, ...]
+    asking: Asking
 
 
 def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
@@ -88,6 +97,7 @@ def _inner(operator: Operator, name: str, events: list[Told]) -> Inner:
         view.words,
         "" if view.state is None else view.state.problem,
         () if view.state is None else tuple(sorted(view.state.values)),
+        asking_of(labels_wanted(operator, name)),
     )
 
 
