@@ -53,8 +53,8 @@ def fill_inbox(store: Store, names: list[str], now_s: float, seed: int = 1) -> N
                 "", "", 0.0,
             ))  # fmt: skip
         store.rows(ROLLOUTS).put(RolloutRow(
-            "autumn", 1, PLAN.encode(), "0" * 64, 1 << 20, "pump-sounds", "2.1.0", 15, SPACE, "waits-for-approval", 1, "",
-            "9 of 10 devices are better by 2.4 points (1.1 to 3.7)", now_s - 90_000, now_s - 4000, now_s - 4000,
+            "autumn", 1, PLAN.encode(), "0" * 64, 1 << 20, "pump-sounds", "2.1.0", 15, SPACE, "waits-for-approval", 1,
+            "", "9 of 10 devices are better by 2.4 points (1.1 to 3.7)", now_s - 90_000, now_s - 4000, now_s - 4000,
         ))  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from aggregator.page.device.asking import Asking, asking_of
 from aggregator.page.device.confusion import Confusion, Figures, measured
 from aggregator.page.device.history import DAYS_SHOWN, History, history_of
 from aggregator.page.device.telling import HEAD_CHANGED, Told, told
-from aggregator.page.fleet import Bar, bar_of, recent_days
+from aggregator.page.fleet import Bar, bar_of, bar_of_heads, recent_days, recent_spans
 from aggregator.registry import days_of
 from aggregator.twins import SettingsView
 from headway.fields import JsonValue
@@ -46,10 +46,11 @@ class SettingLine:
 
 @dataclass(frozen=True, slots=True)
 class DeviceShown:
-    """inner: what only people with a name see; None for a share link."""
+    """bar: by day; heads: by head that served. inner: what only people with a name see; None for a share link."""
 
     full: DeviceInFull
     bar: Bar
+    heads: Bar
     history: History
     measured: Confusion | Figures | None
     inner: Inner | None
@@ -80,6 +81,7 @@ def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
     return DeviceShown(
         full,
         bar_of(row, recent_days(store, [name], today)[name], today),
+        bar_of_heads(recent_spans(store, [name])[name]),
         history_of(row, days_of(store, row, DAYS_SHOWN), events, operator.now_s),
         measured(store, name, row.space),
         _inner(operator, name, [told(event) for event in events]) if inner else None,

@@ -23,7 +23,16 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
-from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
+from aggregator.store.rows.heads import (
+    HEAD_CANDIDATES,
+    HEAD_FIELD,
+    HEAD_SPANS,
+    HEAD_TRIALS,
+    HeadCandidateRow,
+    HeadFieldRow,
+    HeadSpanRow,
+    HeadTrialRow,
+)
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
@@ -92,6 +101,8 @@ EVERY: tuple[Collection[Any], ...] = (
     DONE_ACTS,
     GROUPS,
     HEAD_CANDIDATES,
+    HEAD_FIELD,
+    HEAD_SPANS,
     HEAD_TRIALS,
     JOIN_CODES,
     LABELS_WANTED,
@@ -141,6 +152,8 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
+    "HEAD_FIELD",
+    "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
     "LABELS_WANTED",
@@ -183,6 +196,8 @@ __all__ = [
     "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
+    "HeadFieldRow",
+    "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
