@@ -50,7 +50,7 @@ PLACES = {
     "rollouts": "/rollouts",
     "rollout": "/rollouts/autumn",
     "rollout-halted": "/rollouts/summer",
-    "rollout-new": "/rollouts/new?name=winter&first=pump-004",
+    "rollout-new": "/rollouts/new",
     "settings": "/settings",
     "settings-alerts": "/settings/alerts",
     "settings-join": "/settings/join",

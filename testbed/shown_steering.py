@@ -27,7 +27,7 @@ from aggregator.operations import (
     silence_alerts,
 )
 from aggregator.rollouts import Plan, plan_of
-from aggregator.store import DeliveryRow, EventRow, Store, StoredHead
+from aggregator.store import DeliveryRow, EventRow, Store, StoredHead, StoredStatistics
 from aggregator.store.rows import (
     CERTIFICATES,
     HEAD_FIELD,
@@ -63,6 +63,8 @@ from testbed.shown_fleet import CLASSES, DAY_S, EVENTS_MAX
 
 FEATURES, SAMPLE_ROWS, FIRST_HEAD, HEADS = 24, 300, 42, 8
 CANARIES = 3
+# of a bundle that is not kept any more
+EARLIER = "e" * 64
 
 
 def fill_steering(store: Store, state_dir: Path, bundle: Path, names: list[str], now_s: float, seed: int = 1) -> None:
@@ -123,6 +125,8 @@ def _heads(store: Store, served: Variant, names: list[str], now_s: float) -> Non
     """Versions of the last days, each with what more devices learned."""
     space = served.space
     store.rows(SPACES).put(SpaceRow(space, f"{served.name} {served.version}", now_s - 40 * DAY_S))
+    for name in names[: 9 * len(names) // 10]:
+        store.put_statistics(StoredStatistics(name, 7, 40, space, b"", 40))
     for number in range(HEADS):
         version, devices = FIRST_HEAD + number, max(3, len(names) * (number + 3) // (HEADS + 3))
         x, y = _windows(60 * (number + 1), 0.05 * number, number)
@@ -192,13 +196,14 @@ def _halted_rollout(
 ) -> None:  # fmt: skip
     olga = Operator(store, "user:olga", now_s - 21 * DAY_S)
     store.rows(ROLLOUTS).remove("autumn")
-    begin_rollout(olga, "summer", _plan(names), new)
+    begin_rollout(olga, "summer", _plan(names[-CANARIES:]), new)
     summer = store.rows(ROLLOUTS).get("summer")
     assert summer is not None
-    why = "stage 1: what is served is worse by 0.0412, from 0.0187 to 0.0637; may be at most 0.0100"
+    why = "stage 1: labels say that the new bundle is worse than it may be"
     halted_s = now_s - 19 * DAY_S
-    store.rows(ROLLOUTS).put(replace(summer, state="halted", version="2.0.0", why=why, state_since_s=halted_s))
-    _try(store, "summer", names[:CANARIES], 0, "trying", 0.04, random, summer.sha256, now_s)
+    row = replace(summer, sha256=EARLIER, release=13, state="halted", version="2.0.0", why=why, state_since_s=halted_s)
+    store.rows(ROLLOUTS).put(row)
+    _try(store, "summer", names[-CANARIES:], 0, "trying", 0.13, random, EARLIER, now_s)
     _tell(store, "summer", (("running", "begun", now_s - 21 * DAY_S), ("halted", why, halted_s)))
 
 

@@ -48,7 +48,7 @@ class Bar:
 
     @property
     def width(self) -> int:
-        return max(1, len(self.cells)) * STEP - (STEP - CELL)
+        return max(DAYS_SHOWN, len(self.cells)) * STEP - (STEP - CELL)
 
     @property
     def height(self) -> int:

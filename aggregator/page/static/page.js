@@ -159,7 +159,7 @@
     const bar = event.target.closest?.("[data-cells]");
     if (!bar) { tip.hidden = true; return; }
     const byDay = bar.dataset.from !== "", cells = bar.dataset.cells.split(byDay ? "," : "\n");
-    const box = bar.getBoundingClientRect(), wide = byDay ? box.width : Math.min(box.width, bar.viewBox.baseVal.width * box.height / bar.viewBox.baseVal.height);
+    const box = bar.getBoundingClientRect(), wide = byDay ? box.width : box.width * 8 * cells.length / bar.viewBox.baseVal.width;
     const index = Math.min(cells.length - 1, Math.max(0, Math.floor((event.clientX - box.left) / wide * cells.length)));
     const [gain, labels, ...name] = cells[index].split("/");
     const day = byDay ? new Date(Date.parse(bar.dataset.from) + index * 86400e3).toISOString().slice(0, 10) : name.join("/");
