@@ -17,7 +17,7 @@ from aggregator.page.headers import NEVER_KEPT
 from aggregator.page.visitors import Visitor
 
 DeviceName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Part = Literal["states", "windows", "commands", "events"]
+Part = Literal["windows", "commands", "events"]
 CommandId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
 
 
@@ -38,13 +38,12 @@ def device_routes(application: FastAPI, frame: Frame) -> None:
     def show_device(request: Request, device: DeviceName, visitor: Visitor = look, said: str = "") -> Response:
         return shown(request, visitor, device, "device.html.j2", said)
 
+    @application.get("/devices/{device}/parts/states")
+    def show_states(request: Request, device: DeviceName, visitor: Visitor = look) -> Response:
+        return shown(request, visitor, device, "device_states.html.j2")
+
     @application.get("/devices/{device}/parts/{part}")
-    def show_part(
-        request: Request,
-        device: DeviceName,
-        part: Literal["states", "windows", "commands", "events"],
-        visitor: Visitor = look,
-    ) -> Response:
+    def show_part(request: Request, device: DeviceName, part: Part, visitor: Visitor = view) -> Response:
         return shown(request, visitor, device, f"device_{part}.html.j2")
 
     @application.get("/devices/{device}/diagnostics/{command}")

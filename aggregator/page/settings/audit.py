@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, TypeGuard
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
@@ -85,16 +85,14 @@ def _check(operator: Operator) -> Check:
 
 def _detail(row: AuditRow) -> tuple[tuple[str, str], ...]:
     found: dict[str, JsonValue] = json.loads(row.detail)
-    return tuple(
-        (name.removesuffix("_s"), moment(value)) if _is_moment(name, value) else (name, _shown(value))
-        for name, value in found.items()
-        if value not in ("", [], {}, None)
-    )
+    return tuple(_pair(name, value) for name, value in found.items() if value not in ("", [], {}, None))
 
 
-def _is_moment(name: str, value: JsonValue) -> TypeGuard[float]:
-    """Whether it is a wall clock's time, by its unit and its size."""
-    return name.endswith("_s") and isinstance(value, int | float) and MOMENT_S_MIN < value < MOMENT_S_MAX
+def _pair(name: str, value: JsonValue) -> tuple[str, str]:
+    """A wall clock's time, which its unit and its size tell, as people read it."""
+    if name.endswith("_s") and isinstance(value, int | float) and MOMENT_S_MIN < value < MOMENT_S_MAX:
+        return name.removesuffix("_s"), moment(value)
+    return name, _shown(value)
 
 
 def _shown(value: JsonValue) -> str:
