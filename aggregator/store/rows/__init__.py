@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
     from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
     from aggregator.store.rows.every import EVERY
-    from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
+    from aggregator.store.rows.heads import (
+        HEAD_CANDIDATES,
+        HEAD_FIELD,
+        HEAD_SPANS,
+        HEAD_TRIALS,
+        HeadCandidateRow,
+        HeadFieldRow,
+        HeadSpanRow,
+        HeadTrialRow,
+    )
     from aggregator.store.rows.labels import (
         LABEL_ACTS,
         LABELS_WANTED,
@@ -101,6 +110,8 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
+    "HEAD_FIELD",
+    "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
     "LABELS_WANTED",
@@ -143,6 +154,8 @@ __all__ = [
     "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
+    "HeadFieldRow",
+    "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
@@ -179,7 +192,10 @@ WHERE = {
     "commands": "CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
-    "heads": "HEAD_CANDIDATES HEAD_TRIALS HeadCandidateRow HeadTrialRow",
+    "heads": (
+        "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS "
+        "HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
+    ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow",
     "registry": (
