@@ -193,8 +193,7 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
-        "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS "
-        "HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
+        "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow",
