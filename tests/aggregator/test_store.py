@@ -10,7 +10,7 @@ import pytest
 
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
-from aggregator.store import RegistryRow
+from aggregator.store import RefusalRow, RegistryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.sql import SqlStore
@@ -20,7 +20,6 @@ from aggregator.store.stored import (
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
