@@ -243,6 +243,12 @@ class LocalFleet:
 
         return cast("models.GivenAct", self._do(do))
 
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        def do(operator: Operator) -> object:
+            return [operations.plain_act(row) for row in operations.label_windows(operator, device, labels)]
+
+        return cast("list[models.GivenAct]", self._do(do))
+
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
     ) -> Mapping[str, SettingValue]:
