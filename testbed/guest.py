@@ -153,7 +153,7 @@ def report(environment: dict[str, str], code: int) -> dict[str, object]:
     sound = [sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone()[0] for path in databases]
     answered = {int(path.stem) for path in files(ANSWERS) if zipfile.is_zipfile(path)}
     rejected = sorted(path.name for path in SPOOL.glob("rejected/*"))
-    keys = ("labels", "files_consumed", "databases_set_aside", "last_recovery", "sync")
+    keys = ("labels", "waiting_labels", "files_consumed", "databases_set_aside", "last_recovery", "sync")
     return {
         "code": code,
         "sound": sound,

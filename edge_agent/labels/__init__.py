@@ -7,6 +7,7 @@ from edge_agent.labels.labelling import UNBOUNDED, Labelling, rows_in_turn
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
+from edge_agent.labels.wanted import WantedLabels
 
 __all__ = [
     "UNBOUNDED",
@@ -17,6 +18,7 @@ __all__ = [
     "MachineState",
     "Policy",
     "RememberedWindows",
+    "WantedLabels",
     "Window",
     "doubted",
     "log_labels",

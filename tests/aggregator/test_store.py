@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -385,3 +386,25 @@ def test_heads_are_found_by_their_bytes_and_forgotten_from_a_version_on(store: S
         newest = store.head()
         assert newest is not None
         assert newest.version == 4
+
+
+def test_what_the_driver_itself_refuses_is_a_store_error_and_takes_the_transaction_back(tmp_path: Path) -> None:
+    """Reports are read by statements that SQLAlchemy does not see fail."""
+    path = tmp_path / "store.sqlite"
+    store = SqlStore(f"sqlite:///{path}")
+    with store.transaction():
+        store.put_statistics(statistics("a", 1))
+    with sqlite3.connect(path) as other:
+        other.execute("ALTER TABLE sequences RENAME TO gone")
+
+    def fails() -> None:
+        with store.transaction():
+            store.put_number("boot", 7)
+            store.sequence("a", 1)
+
+    with pytest.raises(StoreError, match="the database refused: no such table: sequences"):
+        fails()
+    with store.transaction():
+        assert store.number("boot") == 0
+        assert store.statistics("a", 1) == statistics("a", 1)
+    store.close()

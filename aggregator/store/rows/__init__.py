@@ -23,10 +23,26 @@ if TYPE_CHECKING:
         SilenceRow,
     )
     from aggregator.store.rows.audit import AUDIT, AuditRow
-    from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
+    from aggregator.store.rows.commands import (
+        ASKED_WITH,
+        DEVICE_COMMANDS,
+        SUPPORTED_COMMANDS,
+        AskedWithRow,
+        CommandRow,
+        SupportedCommandsRow,
+    )
     from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
     from aggregator.store.rows.every import EVERY
-    from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
+    from aggregator.store.rows.heads import (
+        HEAD_CANDIDATES,
+        HEAD_FIELD,
+        HEAD_SPANS,
+        HEAD_TRIALS,
+        HeadCandidateRow,
+        HeadFieldRow,
+        HeadSpanRow,
+        HeadTrialRow,
+    )
     from aggregator.store.rows.labels import (
         LABEL_ACTS,
         LABELS_WANTED,
@@ -87,6 +103,7 @@ __all__ = [
     "ALERT_CHANNELS",
     "ALERT_EVENTS",
     "ALERT_RULES",
+    "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
     "BY_HAND",
@@ -101,6 +118,8 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
+    "HEAD_FIELD",
+    "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
     "LABELS_WANTED",
@@ -135,6 +154,7 @@ __all__ = [
     "AlertEventRow",
     "AlertRow",
     "AlertRuleRow",
+    "AskedWithRow",
     "AuditRow",
     "CertificateRow",
     "CommandRow",
@@ -143,6 +163,8 @@ __all__ = [
     "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
+    "HeadFieldRow",
+    "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
@@ -176,10 +198,12 @@ WHERE = {
         "AlertRuleRow SILENCES SilenceRow"
     ),
     "audit": "AUDIT AuditRow",
-    "commands": "CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
+    "commands": "ASKED_WITH AskedWithRow CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
-    "heads": "HEAD_CANDIDATES HEAD_TRIALS HeadCandidateRow HeadTrialRow",
+    "heads": (
+        "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
+    ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow",
     "registry": (
