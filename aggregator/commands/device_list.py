@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aggregator.commands.moments import age
 from aggregator.commands.tables import print_table
@@ -19,9 +19,6 @@ from aggregator.store import ONLINE, UNKNOWN_DEVICE, RefusalRow, RegistryRow
 from aggregator.store.rows import BY_HAND
 from headway.clocks import Clock
 from headway.printable import printable
-
-if TYPE_CHECKING:
-    from aggregator.registry import DeviceView
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
 NUMBERS = frozenset({"COUNTER", "LABELS", "SERVED", "FROZEN", "SEEN"})
@@ -62,16 +59,6 @@ def as_table(rows: Sequence[RegistryRow], now_s: float) -> str:
     return _aligned(_cells(table.columns(), now_s))
 
 
-def remarks_on(view: DeviceView, now_s: float) -> list[str]:
-    """What an operator should know of a device, a line for each remark; printable."""
-    row = view.row
-    lines = [_aside(row.device, view.quarantined)] if view.quarantined else []
-    if row.refused_s is not None:
-        refused = _refused(now_s, row.device, row.refused, row.refused_s, row.refused_reason, row.refused_problem)
-        lines.append(refused)
-    return list(map(printable, lines))
-
-
 def quality(accuracy: float | None, r2: float | None) -> str:
     """The share that was right, or R2 of a regression."""
     if accuracy is None:
@@ -96,7 +83,7 @@ def _print_lines(table: DeviceTable, senders: Sequence[str], now_s: float) -> No
     problems = [f"{device}: {said}" for device, said in zip(devices, columns["problem"], strict=True) if said]
     if problems:
         print("\n".join(map(printable, problems)))
-    lines = [_aside(device, marks.quarantined) for device, marks in table.marks.items() if marks.quarantined]
+    lines = [aside_of(device, marks.quarantined) for device, marks in table.marks.items() if marks.quarantined]
     told = zip(devices, *(columns[name] for name in OF_REMARKS[1:]), strict=True)
     lines += [_refused(now_s, *values) for values in told if values[2] is not None]
     _tell([*lines, *senders])
@@ -118,7 +105,8 @@ def _senders(refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
     ]
 
 
-def _aside(device: str, quarantined: str) -> str:
+def aside_of(device: str, quarantined: str) -> str:
+    """What an operator should know of a device whose reports do not count."""
     # a quarantine that an operator began does not end by itself
     ends = "" if BY_HAND in quarantined else "It ends with the device's next report. "
     return (

@@ -259,6 +259,10 @@ class RemoteFleet:
         body = {"window": window, "act": str(act), "class_name": class_name}
         return self._client.label_window(device, cast("models.LabelWanted", body))
 
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        body = {"labels": [{"window": window, "class_name": name} for window, name in labels]}
+        return self._client.label_windows(device, cast("models.LabelsGiven", body))
+
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
     ) -> Mapping[str, SettingValue]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headway.later import loaded_later
 
 if TYPE_CHECKING:
-    from aggregator.registry.backfilling import backfill
+    from aggregator.registry.backfilling import backfill, lacks_rows
     from aggregator.registry.groups import (
         GroupKind,
         delete_group,
@@ -67,6 +67,7 @@ __all__ = [
     "group_size",
     "groups_of",
     "known_group",
+    "lacks_rows",
     "list_page",
     "overview",
     "put_filter_group",
@@ -77,7 +78,7 @@ __all__ = [
     "table_of",
 ]
 WHERE = {
-    "backfilling": "backfill",
+    "backfilling": "backfill lacks_rows",
     "groups": "GroupKind delete_group group_kind group_size known_group put_filter_group put_list_group resolved",
     "happenings": "COUNTED DRIFT GATE REASONS REFUSED bounded",
     "listing": ("DeviceView Page as_plain days_of device_names device_view find_page groups_of list_page"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import (
+    Select,
     bindparam,
     delete,
     exists,
@@ -249,17 +251,7 @@ class SqlStore(SqlTables):
         return [EventRow(**row) for row in rows]
 
     def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
-        column = schema.events.c
-        wanted = select(column.id, column.device, column.name, column.detail, column.received_s)
-        for its, value in ((column.device, query.device), (column.name, query.name)):
-            if value:
-                wanted = wanted.where(its == value)
-        if query.before is not None:
-            wanted = wanted.where(column.id < query.before)
-        if query.after is not None:
-            wanted = wanted.where(column.id > query.after)
-        ordered = wanted.order_by(column.id.desc() if query.after is None else column.id)
-        return [(int(row[0]), EventRow(*row[1:])) for row in self._run(ordered.limit(query.count_max))]
+        return [(int(row[0]), EventRow(*row[1:])) for row in self._run(events_wanted(query))]
 
     def count_refusal(self, row: RefusalRow) -> int:
         column = schema.refusals.c
@@ -320,3 +312,17 @@ class SqlStore(SqlTables):
         for collection in EVERY:
             if collection.of_devices:
                 self.rows(collection).remove(device)
+
+
+def events_wanted(query: EventQuery) -> Select[Any]:
+    """Events with their numbers. Those of one device are found by its index, whatever else there is."""
+    column = schema.events.c
+    wanted = select(column.id, column.device, column.name, column.detail, column.received_s)
+    for its, value in ((column.device, query.device), (column.name, query.name)):
+        if value:
+            wanted = wanted.where(its == value)
+    if query.before is not None:
+        wanted = wanted.where(column.id < query.before)
+    if query.after is not None:
+        wanted = wanted.where(column.id > query.after)
+    return wanted.order_by(column.id.desc() if query.after is None else column.id).limit(query.count_max)

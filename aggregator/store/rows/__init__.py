@@ -23,7 +23,14 @@ if TYPE_CHECKING:
         SilenceRow,
     )
     from aggregator.store.rows.audit import AUDIT, AuditRow
-    from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
+    from aggregator.store.rows.commands import (
+        ASKED_WITH,
+        DEVICE_COMMANDS,
+        SUPPORTED_COMMANDS,
+        AskedWithRow,
+        CommandRow,
+        SupportedCommandsRow,
+    )
     from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
     from aggregator.store.rows.every import EVERY
     from aggregator.store.rows.heads import (
@@ -96,6 +103,7 @@ __all__ = [
     "ALERT_CHANNELS",
     "ALERT_EVENTS",
     "ALERT_RULES",
+    "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
     "BY_HAND",
@@ -146,6 +154,7 @@ __all__ = [
     "AlertEventRow",
     "AlertRow",
     "AlertRuleRow",
+    "AskedWithRow",
     "AuditRow",
     "CertificateRow",
     "CommandRow",
@@ -189,7 +198,7 @@ WHERE = {
         "AlertRuleRow SILENCES SilenceRow"
     ),
     "audit": "AUDIT AuditRow",
-    "commands": "CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
+    "commands": "ASKED_WITH AskedWithRow CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (

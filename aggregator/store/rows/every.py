@@ -15,7 +15,7 @@ from aggregator.store.rows.alerts import (
     SILENCES,
 )
 from aggregator.store.rows.audit import AUDIT
-from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS
+from aggregator.store.rows.commands import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES
 from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_FIELD, HEAD_SPANS, HEAD_TRIALS
 from aggregator.store.rows.labels import (
@@ -56,6 +56,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ALERT_CHANNELS,
     ALERT_EVENTS,
     ALERT_RULES,
+    ASKED_WITH,
     AUDIT,
     CERTIFICATES,
     DAYS,
