@@ -24,6 +24,7 @@ from converter.sources import QUIET
 AGENT = """
 import sys, time
 from pathlib import Path
+from edge_agent import daemon, intake
 from headway.logs import log_to_stderr
 from headway.stopping import StopRequest
 from edge_agent.daemon import run_once
@@ -38,6 +39,9 @@ class FastClock:
     def wall_s(self):
         return began_at_s + speed * (time.monotonic() - began_s)
 
+# how long work may take goes by the machine's clock, or the queue of events would grow
+daemon.EVENTS_S *= speed
+intake.POLL_S *= speed
 log_to_stderr("INFO", "%(levelname)s %(message)s")
 run_once(RemoteConfiguration(Path(sys.argv[2])), FastClock(), StopRequest.on_signals(), once=False)
 """
