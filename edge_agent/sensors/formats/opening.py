@@ -45,7 +45,8 @@ class _UnderWay:
 class FormatReader:
     """taken: what windows the bundle takes; None reads .npz alone.
 
-    Remembers of the last file what its first pass found: it is opened twice, to look at all windows and to learn them.
+    Remembers what the first pass over a file found until it is opened once more: all its windows are looked at, and
+    then they are learned.
     """
 
     def __init__(self, taken: WindowFormat | None, clock: Clock) -> None:
@@ -108,13 +109,14 @@ class FormatReader:
 
     def _first_pass(self, table: Table, taken: WindowFormat, stamp: tuple[int, ...], bytes_max: int) -> Gathered:
         """What it finds; for a long file over several calls. Raises DataError, MoreTime."""
-        if self._gathered is not None and self._gathered[0] == stamp:
-            return self._gathered[1]
+        known, self._gathered = self._gathered, None
+        if known is not None and known[0] == stamp:
+            return known[1]
         under_way = self._under_way or _UnderWay(stamp, table, Gathering(table, taken, bytes_max).steps())
         self._under_way, until_s = None, self._clock.monotonic_s() + MOMENT_S
         for found in under_way.steps:
             if found is not None:
-                self._gathered = stamp, found
+                self._gathered = (stamp, found) if table.width else None
                 return found
             if self._clock.monotonic_s() >= until_s:
                 self._under_way = under_way
