@@ -176,7 +176,8 @@ def replace_environment(machine: Machine, python: Path, libraries: list[Distribu
     write_environment(new, layout, libraries, Path(edge_agent.__file__).parents[1])
     write_own_metadata(layout.site(new), distribution("headway"))
     # without .pyc files each start takes three to five times as long
-    compile_environment(new / "lib")
+    if kept := compile_environment(new):
+        log.warning("%s", kept)
     if final.exists():
         final.rename(old)
     new.rename(final)

@@ -160,7 +160,7 @@ class Conditions:
         waiting, self._waiting = np.array(self._waiting, np.int64), []
         if not self._sums or not len(rows):
             return
-        for condition in np.unique(waiting).tolist():
+        for condition in sorted(set(waiting.tolist())):
             part = rows.kept(waiting == condition).known
             added = RowSums(part.codes, part.labels, self._sums[condition].classes)
             self._sums[condition] = self._sums[condition].plus(added)
