@@ -61,8 +61,9 @@ def _without_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             match node.body:
-                case [ast.Expr(value=ast.Constant(value=str()) as documentation), *_]:
-                    documentation.value = ""
+                case [ast.Expr(value=ast.Constant(value=str())) as documentation, *_]:
+                    empty = ast.Expr(ast.copy_location(ast.Constant(""), documentation.value))
+                    node.body[0] = ast.copy_location(empty, documentation)
 
 
 def _pyc(code: CodeType, modified_s: int, size_bytes: int) -> bytes:

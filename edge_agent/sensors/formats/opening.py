@@ -29,6 +29,8 @@ NPZ, NPY, CSV, JSONL, WAV = ".npz", ".npy", ".csv", ".jsonl", ".wav"
 ENDINGS = (NPY, CSV, JSONL, WAV)
 # of one call; requests to stop, the network and the watchdog wait for it
 MOMENT_S = 0.3
+# times of rows from there on are dates, in seconds since 1970; smaller ones count from the file's own beginning
+DATES_S_MIN = 1e9
 # beyond what may be inflated anyway: sensors' data is never packed so well, and a few bytes are not to fill a disk
 PACKED_TIMES_MAX = 100
 
@@ -81,7 +83,10 @@ class FormatReader:
                 stack.pop_all()  # the samples close it
         if gathered.starts_s is None:
             return samples
-        return replace(samples, ids=StartIds(os.path.splitext(where)[0], gathered.starts_s), ids_made=True)
+        ids, ends_s = StartIds(os.path.splitext(where)[0], gathered.starts_s), None
+        if taken.stream is not None and gathered.starts_s[0] >= DATES_S_MIN:
+            ends_s = gathered.starts_s + taken.stream.length / taken.stream.rate_hz
+        return replace(samples, ids=ids, ids_made=True, ends_s=ends_s)
 
     def _table(self, file: io.FileIO, where: str, ending: str, stamp: tuple[int, ...]) -> Table | SingleArray:
         """Of a file, which is closed when this raises; that of the pass under way, where it is of this file."""
