@@ -86,6 +86,12 @@ class Weighing:
     samples_min: int = integer(
         64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
     )
+    class_samples_min: int = integer(
+        16,
+        high=10_000_000,
+        doc="The same of one class, among devices_min devices that have it; of a class that fewer have samples_min. 0: "
+        "classes have no bound of their own.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,17 @@ class Contributions:
         elif (row.device, row.epoch) not in self._quarantined:
             self.sum.replace(row.device, None, tables)
 
-    def resume(self, sums: Sums, aside: frozenset[Key], rows: Sequence[StoredStatistics]) -> None:
+    def resume(
+        self,
+        sums: Sums,
+        aside: frozenset[Key],
+        rows: Sequence[StoredStatistics],
+        counts: Mapping[Key, Mapping[str, int]],
+    ) -> None:
         """Instead of `found`: a sum that was kept, in which the parts `aside` are not. rows: of all stored reports,
-        payloads left out."""
+        payloads left out; counts: what those that can be read hold of each class."""
         self._unreadable = [(row.device, row.epoch) for row in rows if row.samples < 0]
-        counted = {(row.device, row.epoch): row.samples for row in rows if row.samples > 0}
-        self.sum.resume(sums, by_device({key: count for key, count in counted.items() if key not in aside}))
+        self.sum.resume(sums, by_device({key: some for key, some in counts.items() if key not in aside}))
         now, self._quarantined = self._quarantined, set(aside)
         # an operator may have readmitted some since
         self._put_back(sorted(aside - now))
@@ -221,11 +226,13 @@ def held_in(store: Store) -> dict[str, QuarantineRow]:
     return {row.device: row for row in store.rows(QUARANTINED).where(epoch=EVERY_EPOCH)}
 
 
-def by_device(samples: Mapping[Key, int]) -> dict[str, int]:
-    """The samples of each device, over its epochs."""
-    totals: dict[str, int] = {}
-    for (device, _), count in samples.items():
-        totals[device] = totals.get(device, 0) + count
+def by_device(counts: Mapping[Key, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Samples by class of each device, over its epochs."""
+    totals: dict[str, dict[str, int]] = {}
+    for (device, _), some in counts.items():
+        total = totals.setdefault(device, {})
+        for name, count in some.items():
+            total[name] = total.get(name, 0) + count
     return totals
 
 

@@ -15,7 +15,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.kept_sums import KeptSums, added_text
+from aggregator.heads.kept_sums import KeptSums, counts_text
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.waiting_updates import WaitingUpdates, last_average
@@ -117,7 +117,7 @@ class HeadPublisher:
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
     ) -> None:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
-        row = replace(row, samples=new.samples, added=added_text(self.classes.added_in(new)))
+        row = replace(row, samples=new.samples, counts=counts_text(new))
         self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
         self.kept.changed(known if known is not None and known.space == row.space else None, row)

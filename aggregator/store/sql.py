@@ -82,14 +82,14 @@ class SqlStore(SqlTables):
 
     def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         column = schema.statistics.c
-        query = select(column.device, column.epoch, column.counter, column.samples, column.added)
+        query = select(column.device, column.epoch, column.counter, column.samples, column.counts)
         query = query.where(column.space == space)
         rows = self._run(query if device is None else query.where(column.device == device))
         return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         query = update(schema.statistics).where(of(schema.statistics, device, epoch))
-        self._run(query.values(samples=samples, added=added))
+        self._run(query.values(samples=samples, counts=counts))
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c
