@@ -95,6 +95,10 @@ class FleetSum:
         self._settle()
         return self._over.get(device, UNIT) / UNIT
 
+    def contains(self, device: str) -> bool:
+        """Whether something of a device counts."""
+        return device in self._counts
+
     def without(self, device: str) -> Statistics:
         """`weighed` less everything that came from one device: nothing of its tables is left in it."""
         if device not in self._counts:

@@ -237,11 +237,11 @@ class HeadPublisher:
         self._foreign, self._published_at_s = False, now.monotonic_s
         return self.again() or [Outgoing(self._topic, b"", retain=True)]
 
-    def follow_operators(self) -> None:
+    def follow_operators(self, now: Instant) -> None:
         """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
         before, self._held = self._held, held_version(self._store, self._model.space)
         self.changed = self.changed or before > self._held == 0
-        if self._contributions.follow_operators():
+        if self._contributions.follow(now):
             self.told.set_aside(self._contributions.quarantined)
             self.changed = True
 

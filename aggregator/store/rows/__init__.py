@@ -32,7 +32,15 @@ from aggregator.store.rows.labels import (
     LabelsWantedRow,
     WantedListRow,
 )
-from aggregator.store.rows.quarantine import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
+from aggregator.store.rows.quarantine import (
+    BY_HAND,
+    EVERY_EPOCH,
+    QUARANTINED,
+    SUSPICIOUS,
+    VOUCHED,
+    QuarantineRow,
+    VouchedRow,
+)
 from aggregator.store.rows.registry import (
     ATTRIBUTE,
     DAYS,
@@ -163,11 +171,13 @@ __all__ = [
     "SPACES",
     "SUMS",
     "SUPPORTED_COMMANDS",
+    "SUSPICIOUS",
     "TAG",
     "TALLIES",
     "TOKENS",
     "TRIALS",
     "USERS",
+    "VOUCHED",
     "WANTED_LISTS",
     "WANTED_SETTINGS",
     "AlertActRow",
@@ -206,6 +216,7 @@ __all__ = [
     "TokenRow",
     "TrialRow",
     "UserRow",
+    "VouchedRow",
     "WantedListRow",
     "WantedSettingsRow",
 ]
