@@ -11,8 +11,8 @@ S their covariance within classes, m_c and n_c of the device:
 
 A device contradicts the others where its agreement is too small for chance beside what is usual here, or shift or
 spread are large and several times what is usual. Usual is the median of the fleet: devices that differ honestly (other
-people, drifted sensors) move class means too, but seldom to where other classes are. Where the others' head is right
-about less than half of the usual device's labels, nothing can be told and nobody is named.
+people, drifted sensors) move class means too, but seldom to where other classes are. Where the others' head is
+right about few of the usual device's labels, nothing can be told and nobody is named.
 
 The first look is in the metric of the training data, which no device can change, beside the weighted median of class
 means over devices: so that up to a third of them may conspire. Whoever it names is taken out, and all are looked at
@@ -34,12 +34,14 @@ from headway.maths import Statistics, blend, shrunk_covariance
 AGREEMENT_PART = 0.6  # of the usual agreement: what is asked of a device
 CHANCE = 0.002  # that a device that has it shows so little
 SHIFT_MIN, SHIFT_TIMES = 0.4, 5.0
+# what means of so many samples vary: chi-squared, so many standard deviations above its mean
+SHIFT_ERRORS = 3.0
 SPREAD_MIN, SPREAD_TIMES = 3.0, 5.0
 # samples of the usual spread that stand beside a device's own, which are few
 SPREAD_SAMPLES = 10.0
 # who was named comes back where nothing is left of it
 AGREEMENT_BACK, BACK = 0.75, 0.5
-USUAL_MIN = 0.5
+USUAL_MIN = 0.6
 ROUNDS_MAX = 5
 AT_ONCE = 128
 
@@ -314,7 +316,8 @@ def _compared_some(
     expected = (counts > 0).sum(axis=1) * (classes - 1)
     upper = np.triu_indices(classes, 1)
     unit = np.maximum(np.median(apart[:, upper[0], upper[1]], axis=1), 1e-9)
-    shift = ((far * counts).sum(axis=1) - expected) / labels / unit
+    varies = expected + SHIFT_ERRORS * np.sqrt(2.0 * expected)
+    shift = ((far * counts).sum(axis=1) - varies) / labels / unit
     return agreement, shift, logits.argmax(axis=1)
 
 

@@ -125,6 +125,7 @@ EVERY: tuple[Collection[Any], ...] = (
     TOKENS,
     TRIALS,
     USERS,
+    VOUCHED,
     WANTED_LISTS,
     WANTED_SETTINGS,
 )
