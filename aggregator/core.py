@@ -129,7 +129,7 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
-            self._spaces.follow_operators()
+            self._spaces.follow_operators(now)
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
             effects += [*self._commands.tick(now), *self._wishes.tick(now), *self._alerts.tick(now)]
