@@ -1,4 +1,4 @@
-"""The commands ``edge-fleet heads`` and ``verify``, and their options."""
+"""The commands ``edge-fleet heads``, ``keygen`` and ``verify``, and their options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
-from headway.command_line import Command, option
+from headway.command_line import Command, file_path, option
 from headway.errors import ConfigError
 
 
@@ -46,4 +46,16 @@ def _verify(config: Path | None, state_dir: str | None) -> None:
     verify_sums(Place(config, state_dir).store())
 
 
-COMMANDS: tuple[click.Command, ...] = (_heads, _verify)
+@click.command("keygen", cls=Command)
+@click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("heads.pem"))
+def _keygen(file: Path) -> None:
+    """Make the key with which heads and priors are sealed (Ed25519).
+
+    The private half goes to FILE (heads.pem), the public one beside it (heads.pem.pub).
+    """
+    from aggregator.commands.signing import make_key
+
+    make_key(file)
+
+
+COMMANDS: tuple[click.Command, ...] = (_heads, _keygen, _verify)
