@@ -16,7 +16,6 @@ from aggregator.registry import VOCABULARY
 from aggregator.store import RefusalRow, RegistryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.schema import metadata
 from aggregator.store.sql import SqlStore, events_wanted
 from aggregator.store.stored import (
