@@ -46,7 +46,7 @@ def write_durably(path: Path, payload: Content, mode: int = 0o644, *, folder_lat
         if not folder_later:
             sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StoreError(f"cannot write {path}: {reason(error)}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
