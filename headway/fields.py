@@ -132,6 +132,10 @@ class Fields:
             raise self._refused(key, value, "a table")
         return value
 
+    def optional(self) -> Fields:
+        """What a reader may do without: the table under `optional`. Keys of it that nobody knows do not matter."""
+        return self.table("optional")
+
     def finish(self) -> None:
         """Refuse unknown keys, naming the nearest known one."""
         for key in self._table:

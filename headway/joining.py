@@ -153,4 +153,7 @@ class JoinAnswer:
 
 
 def _fields(payload: bytes, where: str) -> Fields:
-    return Fields(parse_json(payload, where, RemoteError, MESSAGE_BYTES_MAX), where, RemoteError)
+    fields = Fields(parse_json(payload, where, RemoteError, MESSAGE_BYTES_MAX), where, RemoteError)
+    # what later releases add there is for those who know it
+    fields.optional()
+    return fields

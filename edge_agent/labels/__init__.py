@@ -8,6 +8,7 @@ from edge_agent.labels.machine_state import LinuxMachineState, MachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
 from edge_agent.labels.spans import ended_in, in_words, of_windows
+from edge_agent.labels.wanted import WantedLabels
 
 __all__ = [
     "UNBOUNDED",
@@ -18,6 +19,7 @@ __all__ = [
     "MachineState",
     "Policy",
     "RememberedWindows",
+    "WantedLabels",
     "Window",
     "doubted",
     "ended_in",

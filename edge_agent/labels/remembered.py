@@ -125,19 +125,6 @@ class RememberedWindows:
             self._changed.discard(old)
             self._gone.add(old)
 
-    def least_certain(self, count: int, without: frozenset[str]) -> list[str]:
-        """At most `count` ids of windows that have no label and are not in `without`, the least certain first.
-
-        Certain is an answer with one probable class; among equals, and where outputs are no probabilities of
-        classes, newer windows come first.
-        """
-        waiting = [
-            (float(window.probability.max()), -age, window_id)
-            for age, (window_id, window) in enumerate(self._windows.items())
-            if no_label(window.label) and window_id not in without
-        ]
-        return [window_id for _, _, window_id in sorted(waiting)[:count]]
-
     def ids_of(self, numbers: Collection[int]) -> dict[int, str]:
         """Ids by label number, of the windows that were learned under these numbers."""
         wanted = frozenset(numbers)

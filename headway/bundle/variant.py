@@ -274,6 +274,8 @@ def decode_variant(container: Container) -> Variant:
 
 def _decoded(container: Container) -> Variant:
     fields = Fields(container.manifest, "manifest", BundleError)
+    # what later releases add there is for those who know it
+    fields.optional()
     fields.choice("kind", ("headway-variant",))
     fields.tables("members")
     input_shape = fields.integers("input_shape", low=1, high=1 << 20, count_max=6)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.errors import RemoteError
-from headway.fields import Fields, canonical_json, parse_json
-from headway.tensors import decode_tensors, encode_tensors
-from headway.wire.messages import MESSAGE_BYTES_MAX, SCHEMA
+from headway.fields import Fields, canonical_json
+from headway.tensors import encode_tensors
+from headway.wire.codec import SCHEMA, json_fields, tensor_fields
 
 CHUNK_BYTES_MAX = 96 * 1024
 BUNDLE_BYTES_MAX = 512 << 20
@@ -43,7 +43,7 @@ class Desired:
 
     @classmethod
     def decode(cls, payload: bytes) -> Desired:
-        fields = _fields(payload, "desired")
+        fields = json_fields(payload, "desired")
         desired = cls(
             _sha256(fields, "sha256"),
             fields.integer("size", low=1, high=BUNDLE_BYTES_MAX),
@@ -69,7 +69,7 @@ class RangeRequest:
 
     @classmethod
     def decode(cls, payload: bytes) -> RangeRequest:
-        fields = _fields(payload, "request")
+        fields = json_fields(payload, "request")
         request = cls(
             _sha256(fields, "sha256"),
             fields.integer("offset", high=BUNDLE_BYTES_MAX),
@@ -103,10 +103,7 @@ class FileRange:
 
     @classmethod
     def decode(cls, payload: bytes) -> FileRange:
-        arrays, metadata = decode_tensors(payload, "file", RemoteError, MESSAGE_BYTES_MAX)
-        fields = Fields(metadata, "file metadata", RemoteError)
-        _check_schema(fields)
-        fields.choice("kind", ("file",))
+        arrays, fields = tensor_fields(payload, "file")
         data = arrays.pop("data", None)
         if data is None or arrays or data.dtype != np.uint8 or data.ndim != 1 or len(data) > CHUNK_BYTES_MAX:
             raise RemoteError(f"file must hold one tensor, data, uint8 of at most {CHUNK_BYTES_MAX} bytes")
@@ -124,18 +121,6 @@ class FileRange:
         if found.offset + len(found.data) > found.size:
             raise RemoteError(f"file range at {found.offset} ends behind the file's {found.size} bytes")
         return found
-
-
-def _fields(payload: bytes, kind: str) -> Fields:
-    fields = Fields(parse_json(payload, kind, RemoteError, MESSAGE_BYTES_MAX), kind, RemoteError)
-    _check_schema(fields)
-    return fields
-
-
-def _check_schema(fields: Fields) -> None:
-    schema = fields.integer("schema")
-    if schema != SCHEMA:
-        raise RemoteError(f"{fields.where} has schema {schema}; this program reads {SCHEMA}")
 
 
 def _sha256(fields: Fields, key: str) -> str:

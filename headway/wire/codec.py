@@ -45,6 +45,8 @@ def checked_schema(fields: Fields) -> Fields:
     schema = fields.integer("schema")
     if schema != SCHEMA:
         raise RemoteError(f"{fields.where} has schema {schema}; this program reads {SCHEMA}")
+    # what later releases add there is for those who know it
+    fields.optional()
     return fields
 
 

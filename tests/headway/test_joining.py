@@ -67,3 +67,5 @@ def test_a_request_with_a_key_too_many_is_refused_and_an_answer_taken() -> None:
         else:
             with pytest.raises(RemoteError, match="unknown key"):
                 decode(more)
+        spare = json.dumps({**json.loads(MESSAGES[name].encode()), "optional": {"later": 1}}).encode()
+        assert decode(spare) == MESSAGES[name]

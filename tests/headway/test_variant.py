@@ -218,6 +218,12 @@ def test_content_that_does_not_fit_is_refused_in_one_line(case: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_later_release_writes_without_need_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "later.hwb"
+    path.write_bytes(altered(put("optional", {"of-release-9": {"deep": [1]}})))
+    assert read_variant(path).encode() == small_variant().encode()
+
+
 def test_a_signature_is_checked_when_a_key_is_given(tmp_path: Path) -> None:
     signed, plain = tmp_path / "signed.hwb", tmp_path / "plain.hwb"
     small_variant().write(signed, sign)
