@@ -32,7 +32,7 @@ def forgetful_seeds() -> Iterator[int]:
             yield seed
 
 
-@pytest.mark.parametrize("seed", islice(forgetful_seeds(), SEEDS))
+@pytest.mark.parametrize("seed", [*islice(forgetful_seeds(), SEEDS)])
 def test_what_was_done_and_is_forgotten_is_not_done_again(seed: int) -> None:
     """What the world checks after every event and at rest holds."""
     world = World(seed, DEVICES, HOURS, method=Method.EXACT, copies=False)
