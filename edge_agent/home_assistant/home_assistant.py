@@ -82,7 +82,7 @@ class HomeAssistant:
 
     def labelled(self, given: GivenLabels) -> None:
         """Labels came by the topic labels."""
-        for label in given.labels:
+        for label in (each for each in given.labels if each.span is None):
             self._wanted.close(label.id)
             if label.label or label.values:
                 self._labelled = label.id

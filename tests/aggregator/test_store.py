@@ -13,10 +13,9 @@ from sqlalchemy import create_engine, delete, insert, text
 
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
-from aggregator.store import RegistryRow
+from aggregator.store import RefusalRow, RegistryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.schema import metadata
 from aggregator.store.sql import SqlStore, events_wanted
 from aggregator.store.stored import (
