@@ -59,7 +59,7 @@ five people's watches; the {windows} windows are those of ten wrists of five oth
 
 - **From the same codes ARM makes the same tables**: {windows} windows of {features} int8 codes, {bits}; the head that
   is solved from them has {head}.
-- The codes themselves come from the runtime's kernels, which round differently on each machine. A step is one code.
+- The codes themselves come from the runtime's kernels, which may round differently. A step is one code.
 
 | backbone | codes that differ on ARM | largest step | windows with any | accuracy here | on ARM | here, then ARM |
 |---|---|---|---|---|---|---|
