@@ -10,8 +10,9 @@ import pytest
 
 from aggregator.access import Role
 from aggregator.audit import entries
+from aggregator.heads import EvaluationSample
 from aggregator.operations import kept_bundles
-from aggregator.page.heads.scoring import Sample, compared, sample_of
+from aggregator.page.heads.scoring import compared, sample_of
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
 from tests.edge_agent.variants import CLASSES, windows
@@ -42,10 +43,10 @@ def head(version: int, drift: float, space: str | None = None) -> PublishedHead:
     return PublishedHead(version, "exact", space or source.space, 3, len(x), fleet_head(source, learned))
 
 
-def sample() -> Sample:
+def sample() -> EvaluationSample:
     x, y = windows(300, drift=0.45, seed=7)
     codes, _ = bundle().features.codes(x)
-    return Sample(bundle().space, codes.astype(np.float32), y, CLASSES)
+    return EvaluationSample(bundle().space, codes.astype(np.float32), y, CLASSES)
 
 
 def test_each_version_says_when_from_whom_and_how_much_more_than_before(looked_at: PageFleet) -> None:

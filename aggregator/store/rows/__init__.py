@@ -23,7 +23,16 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT, AuditRow
 from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
-from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
+from aggregator.store.rows.heads import (
+    AVERAGING,
+    HEAD_CANDIDATES,
+    HEAD_GATES,
+    HEAD_TRIALS,
+    AveragingRow,
+    HeadCandidateRow,
+    HeadGateRow,
+    HeadTrialRow,
+)
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
@@ -86,12 +95,14 @@ EVERY: tuple[Collection[Any], ...] = (
     ALERT_EVENTS,
     ALERT_RULES,
     AUDIT,
+    AVERAGING,
     CERTIFICATES,
     DAYS,
     DEVICE_COMMANDS,
     DONE_ACTS,
     GROUPS,
     HEAD_CANDIDATES,
+    HEAD_GATES,
     HEAD_TRIALS,
     JOIN_CODES,
     LABELS_WANTED,
@@ -129,6 +140,7 @@ __all__ = [
     "ALERT_RULES",
     "ATTRIBUTE",
     "AUDIT",
+    "AVERAGING",
     "BY_HAND",
     "CERTIFICATES",
     "DAYS",
@@ -141,6 +153,7 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
+    "HEAD_GATES",
     "HEAD_TRIALS",
     "JOIN_CODES",
     "LABELS_WANTED",
@@ -176,6 +189,7 @@ __all__ = [
     "AlertRow",
     "AlertRuleRow",
     "AuditRow",
+    "AveragingRow",
     "CertificateRow",
     "CommandRow",
     "DayRow",
@@ -183,6 +197,7 @@ __all__ = [
     "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
+    "HeadGateRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
