@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 
+import numpy as np
+
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.canaries import DOUBTED, GOOD, Canaries
 from aggregator.heads.evaluation import paired
@@ -222,7 +224,10 @@ class HeadGate:
         if self._policy.method is Method.AVERAGE or not source.samples or self._model.task is not Task.CLASSIFICATION:
             return self._model.start
         nothing = Statistics.zeros(source.size, source.classes, source.space)
-        return self._model.solve(source, nothing, self._policy.shrinkage)
+        try:
+            return self._model.solve(source, nothing, self._policy.shrinkage)
+        except np.linalg.LinAlgError:
+            return self._model.start  # training data of too few samples
 
     def _row(self) -> HeadGateRow:
         found = self._store.rows(HEAD_GATES).get(self._model.space)
