@@ -28,6 +28,7 @@ class Robust(StrEnum):
     """What the mean of a round is, see `aggregator.heads.robust`."""
 
     NONE = "none"
+    ALIGNED = "aligned"
     MEDIAN = "median"
     TRIMMED_MEAN = "trimmed-mean"
     KRUM = "krum"

@@ -3,9 +3,9 @@
     python -m benchmarks.attacks_gradient [--data FOLDER] [--fleets digits,watch,gas] [--devices 10,100] [--seeds 5]
 
 Each round every device sends one update: `STEPS` steps of softmax descent from the fleet's head, half of each batch its
-own labels, half the bundle's rows, as the gradient learner rehearses. Malicious ones send what `ATTACKS` makes of it, at
-every strength of that attack; the worst strength counts, chosen for each rule by the mean over seeds: the attacker knows
-the rule and searches. Cost: points of accuracy less than the same fleet without the malicious devices, by plain FedAvg.
+own labels, half the bundle's rows, as the gradient learner rehearses. Malicious ones send what `ATTACKS` makes of it,
+at every strength of that attack; the worst strength counts, chosen for each rule by the mean over seeds: the attacker
+knows the rule and searches. Cost: points of accuracy less than the same fleet without the malicious devices, by FedAvg.
 The rules are those of the aggregator (`aggregator.heads`), with its shipped settings but for what a rule names.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -104,7 +104,10 @@ class Devices:
         for _ in range(STEPS):
             x, y = [], []
             for own, labels in zip(self._x, self._y, strict=True):
-                mine, theirs = self._random.integers(0, len(labels), half), self._random.integers(0, len(self._source), half)
+                mine, theirs = (
+                    self._random.integers(0, len(labels), half),
+                    self._random.integers(0, len(self._source), half),
+                )
                 x.append(np.concatenate([own[mine], self._source[theirs]]))
                 y.append(np.concatenate([change(labels[mine]), self._source_y[theirs]]))
             moving -= RATE * gradient(moving, np.stack(x), np.stack(y))
@@ -132,7 +135,9 @@ class Run:
         self._classes = len(self.made.classes)
         self.start = self._trained(self.made.source.labels)
         rows = [self.made.source, *self.made.devices]
-        everything = Labelled(np.concatenate([part.codes for part in rows]), np.concatenate([part.labels for part in rows]))
+        everything = Labelled(
+            np.concatenate([part.codes for part in rows]), np.concatenate([part.labels for part in rows])
+        )
         self.bad = self._trained((everything.labels + 1) % self._classes, everything)
         self.test, self.labels = _unit(self.made.test.codes), self.made.test.labels
 
@@ -217,8 +222,8 @@ def measure(runs: list[Run], count: int, rules: list[str]) -> None:
     few = max(1, count // 5)
     without = {malicious: np.mean([run.honest(plain, malicious) for run in runs]) for malicious in (1, few)}
     start = np.mean([run.accuracy(run.start) for run in runs])
-    print(f"{runs[0].made.name}, {count} devices, {len(runs)} seeds: frozen {start:.1f}, all honest {clean:.1f}; without "
-          f"1: {without[1]:.1f}, without {few}: {without[few]:.1f}", flush=True)  # fmt: skip
+    what = f"{runs[0].made.name}, {count} devices, {len(runs)} seeds: frozen {start:.1f}, all honest {clean:.1f}"
+    print(f"{what}; without 1: {without[1]:.1f}, without {few}: {without[few]:.1f}", flush=True)
     for rule in rules:
         print(f"  {rule:<16} clean {np.mean([run.honest(RULES[rule]) for run in runs]) - clean:+5.1f}", flush=True)
         for malicious in (1, few):

@@ -18,7 +18,7 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -121,8 +121,25 @@ def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     return total / sum(worth.samples)
 
 
+def aligned_mean(contributions: Iterable[Contribution], worth: Weights) -> Float64:
+    """The weighted mean of those that do not point against all others together, float64 (C, d + 1).
+
+    They are gone through three times and held one at a time. Raises LocalError without contributions.
+    """
+    total = mean_of(contributions, worth) * sum(worth.samples)
+    kept = []
+    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
+        own = samples * scale * contribution.delta.astype(np.float64)
+        kept.append(samples if float(np.vdot(own, total - own)) >= 0.0 else 0)
+    if not any(kept):
+        return total / sum(worth.samples)  # a round in which nobody agrees with anybody
+    return mean_of(contributions, replace(worth, samples=kept))
+
+
 def robust_mean(contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy) -> Float64:
-    """What stands for the mean by `policy.robust`, float64 (D,); holds all contributions at once."""
+    """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once."""
+    if policy.robust is Robust.ALIGNED:
+        return aligned_mean(contributions, worth).ravel()
     rows: Float32 | None = None
     for at, (contribution, scale) in enumerate(zip(contributions, worth.scales, strict=True)):
         if rows is None:
@@ -140,5 +157,5 @@ def robust_mean(contributions: Iterable[Contribution], worth: Weights, policy: A
             return krum(rows, worth.samples, malicious, 1)[0]
         case Robust.MULTI_KRUM:
             return krum(rows, worth.samples, malicious, max(1, len(rows) - malicious))[0]
-        case Robust.NONE:
-            raise LocalError("the mean itself is no robust rule")
+        case _:
+            raise LocalError(f"{policy.robust} is no rule over all contributions at once")

@@ -12,7 +12,7 @@ from aggregator.access import Role
 from aggregator.audit import entries
 from aggregator.heads import EvaluationSample
 from aggregator.operations import kept_bundles
-from aggregator.page.heads.scoring import compared, sample_of
+from aggregator.page.heads.scoring import compared, sample_of, share_right
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
 from tests.edge_agent.variants import CLASSES, windows
@@ -90,7 +90,7 @@ def test_without_a_sample_only_the_weights_are_compared(tmp_path: Path) -> None:
     found = compared(head(1, 0.0), head(2, 0.45), None)
     assert (found.rows, found.first, found.gain) == (0, None, None)
     assert all(each.moved and each.moved > 0 for each in found.classes)
-    assert sample().accuracy(head(1, 0.0, "f" * 64)) is None
+    assert share_right(head(1, 0.0, "f" * 64), sample()) is None
     assert sample_of(tmp_path / "none.hwb") is None
     (tmp_path / "broken.hwb").write_bytes(b"nothing")
     assert sample_of(tmp_path / "broken.hwb") is None
