@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headway.errors import ConfigError
 from headway.settings import boolean, choice, integer, number, table
 
 
@@ -197,6 +198,21 @@ class AveragingPolicy:
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
     samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
+
+    def __post_init__(self) -> None:
+        if self.robust is not Robust.NONE and self.robust_devices_min > self.round_devices_max:
+            raise ConfigError(
+                f"averaging: robust_devices_min = {self.robust_devices_min} is more than round_devices_max = "
+                f"{self.round_devices_max}, so that no round would be {self.robust}"
+            )
+        malicious = int(self.malicious_share * self.robust_devices_min)
+        if self.robust in (Robust.KRUM, Robust.MULTI_KRUM) and self.robust_devices_min < 2 * malicious + 3:
+            raise ConfigError(
+                f"averaging: {self.robust} needs 2 f + 3 devices, and malicious_share = {self.malicious_share:g} of "
+                f"robust_devices_min = {self.robust_devices_min} is f = {malicious}; raise robust_devices_min"
+            )
+        if self.strategy in (Strategy.FEDADAM, Strategy.FEDYOGI) and not self.adaptive_rate:
+            raise ConfigError(f"averaging: {self.strategy} with adaptive_rate = 0 would never move the head")
 
 
 @dataclass(frozen=True, slots=True)

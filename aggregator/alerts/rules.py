@@ -172,7 +172,7 @@ def _rollouts(store: Store, states: tuple[str, ...]) -> dict[str, str]:
 
 def _gates(store: Store, states: tuple[str, ...]) -> dict[str, str]:
     """The gates of feature spaces that are in one of these states."""
-    found = {}
+    found: dict[str, str] = {}
     for row in store.rows(HEAD_GATES).all():
         if row.state in states:
             subject = FLEET_HEAD if not found else f"{FLEET_HEAD}-{row.space[:12]}"
