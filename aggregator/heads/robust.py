@@ -23,13 +23,15 @@ COLUMNS = 512
 
 def median(rows: Float32) -> Float64:
     """Of each coordinate; the mean of the two in the middle where n is even."""
-    count = len(rows)
-    middle = [(count - 1) // 2, count // 2]
+    count, upper = len(rows), len(rows) // 2
     result = np.empty(rows.shape[1])
     for start in range(0, rows.shape[1], COLUMNS):
         block = _columns(rows, start)
-        block.partition(middle, axis=1)
-        result[start : start + len(block)] = block[:, middle].astype(np.float64).mean(axis=1)
+        block.partition(upper, axis=1)
+        found = block[:, upper].astype(np.float64)
+        if count % 2 == 0:
+            found = (found + block[:, :upper].max(axis=1)) / 2
+        result[start : start + len(block)] = found
     return result
 
 
@@ -41,7 +43,9 @@ def trimmed_mean(rows: Float32, share: float) -> Float64:
     for start in range(0, rows.shape[1], COLUMNS):
         block = _columns(rows, start)
         if cut:
-            block.partition([cut, count - cut - 1], axis=1)
+            # one place at a time: for several at once NumPy 2.4 has no vectorised way, and takes four times as long
+            block.partition(cut, axis=1)
+            block[:, cut:].partition(count - 2 * cut - 1, axis=1)
         result[start : start + len(block)] = block[:, cut : count - cut].mean(axis=1, dtype=np.float64)
     return result
 
