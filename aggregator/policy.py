@@ -160,11 +160,12 @@ class AveragingPolicy:
         1e-3, low=1e-9, high=1e3, doc="Added to the size of the usual change, so that rare ones move little; likewise."
     )
     robust: Robust = choice(
-        Robust.NONE,
+        Robust.ALIGNED,
         tuple(Robust),
-        doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (its updates "
-        "shortened as norm_factor says), median or trimmed mean of each weight, or the updates that have the nearest "
-        "neighbours. All but none assume that devices see alike things: one that alone knows a class is left out.",
+        doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (none), that of the "
+        "updates that do not point against all others together (aligned), median or trimmed mean of each weight, or the "
+        "updates with the nearest neighbours. All but none assume that devices see alike things: where each knows one "
+        "class alone, set none and norm_factor = 2.",
     )
     malicious_share: float = number(
         0.2,
@@ -188,7 +189,7 @@ class AveragingPolicy:
         doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
     )
     norm_factor: float = number(
-        2.0,
+        1.0,
         low=0.1,
         high=1000.0,
         doc="In rounds of four devices or more an update is also shortened to so many times the length at the upper "

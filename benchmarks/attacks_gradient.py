@@ -30,9 +30,9 @@ ROUNDS, STEPS, BATCH, RATE = 15, 8, 32, 0.5
 SOURCE_STEPS = 400
 
 RULES: dict[str, AveragingPolicy] = {
-    "no bound": AveragingPolicy(clip_norm=1e6, norm_factor=1000.0),
-    "norm bound 2": AveragingPolicy(norm_factor=2.0),
-    "norm bound 1": AveragingPolicy(norm_factor=1.0),
+    "no bound": AveragingPolicy(clip_norm=1e6, norm_factor=1000.0, robust=Robust.NONE),
+    "norm bound 2": AveragingPolicy(norm_factor=2.0, robust=Robust.NONE),
+    "norm bound 1": AveragingPolicy(norm_factor=1.0, robust=Robust.NONE),
     "aligned 2": AveragingPolicy(norm_factor=2.0, robust=Robust.ALIGNED),
     "aligned 1": AveragingPolicy(norm_factor=1.0, robust=Robust.ALIGNED),
     "trimmed mean": AveragingPolicy(robust=Robust.TRIMMED_MEAN),

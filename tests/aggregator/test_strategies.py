@@ -26,7 +26,7 @@ ORACLE: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "golden" / "strategies" / "flower.json").read_text()
 )
 # nothing but the strategy itself
-FREE = AveragingPolicy(clip_norm=1e9, norm_factor=1000.0, samples_max=10**9, learning_rate=1.0)
+FREE = AveragingPolicy(robust=Robust.NONE, clip_norm=1e9, norm_factor=1000.0, samples_max=10**9, learning_rate=1.0)
 OPTIMIZERS = [
     ("fedavg", replace(FREE, strategy=Strategy.FEDAVG)),
     ("fedavgm", replace(FREE, strategy=Strategy.FEDAVGM, learning_rate=0.7, momentum=0.9)),
