@@ -162,10 +162,10 @@ class AveragingPolicy:
     robust: Robust = choice(
         Robust.ALIGNED,
         tuple(Robust),
-        doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (none), that of the "
-        "updates that do not point against all others together (aligned), median or trimmed mean of each weight, or the "
-        "updates with the nearest neighbours. All but none assume that devices see alike things: where each knows one "
-        "class alone, set none and norm_factor = 2.",
+        doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (none), that of "
+        "the updates that do not point against all others together (aligned), median or trimmed mean of each weight, "
+        "or the updates with the nearest neighbours. All but none assume that devices see alike things: where each "
+        "knows one class alone, set none and norm_factor = 2.",
     )
     malicious_share: float = number(
         0.2,
