@@ -7,6 +7,7 @@ from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import GateState
+from aggregator.heads.influence import Influences, influences
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
@@ -24,9 +25,11 @@ __all__ = [
     "FleetModel",
     "FleetSum",
     "GateState",
+    "Influences",
     "Spaces",
     "average",
     "check_sums",
+    "influences",
     "merged",
     "paired",
     "stored_report",

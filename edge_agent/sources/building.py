@@ -9,7 +9,6 @@ from edge_agent.config import AgentConfig
 from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.cutting import WHOLE
-from edge_agent.sources.http import HttpRows
 from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
 from edge_agent.sources.mqtt import BrokerTopics
@@ -25,9 +24,17 @@ from headway.stream import StreamFormat
 
 GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
+
+
+def _http_rows(settings: SourceSettings, stream: StreamFormat, clock: Clock) -> Source:
+    from edge_agent.sources.http import HttpRows  # loads http.server
+
+    return HttpRows(settings, stream, clock)
+
+
 BUILT_IN: dict[str, SourceFactory] = {
     "command": Command,
-    "http": HttpRows,
+    "http": _http_rows,
     "iio": IndustrialIO,
     "mqtt": BrokerTopics,
     "serial": SerialLine,

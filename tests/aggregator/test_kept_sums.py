@@ -148,7 +148,7 @@ def made_anew(fleet: Fleet) -> Fleet:
     store = MemoryStore()
     with fleet.store.transaction(), store.transaction():
         for row in fleet.store.every_statistics(SPACE):
-            store.put_statistics(replace(row, samples=-1, added=""))
+            store.put_statistics(replace(row, samples=-1, counts=""))
     return Fleet(fleet.policy, store)
 
 
