@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from aggregator.effects import Note
+from aggregator.heads import EvaluationSample, FleetModel
 from aggregator.heads.averaging import Contribution, mean_of, moved, robust_mean, weights_of
 from aggregator.heads.robust import krum_scores, median, trimmed_mean
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.held_heads import hold
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy
 from headway.arrays import Float32
+from headway.bundle import weights_over_unit_codes
 from headway.errors import ConfigError, StoreError
 from headway.maths import Head
 from headway.wire import PublishedHead
-from tests.aggregator.fleets import SPACE, Fleet, delta, heads, update_message
+from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, delta, heads, model, update_message
 
 ORACLE: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "golden" / "strategies" / "flower.json").read_text()
@@ -178,3 +180,44 @@ def test_small_rounds_of_a_robust_rule_are_means() -> None:
     found = [heads(one.pass_time(1.0))[-1] for one in (fleet, plain)]
     assert found[0].encode() == found[1].encode()
     assert not [effect for effect in fleet.effects if isinstance(effect, Note) and effect.warning]
+
+
+def test_two_of_ten_that_turn_the_others_round_move_the_shipped_aggregator_nowhere() -> None:
+    honest_only, attacked = (Fleet(Policy(Method.AVERAGE, publish_interval_s=0.0)) for _ in range(2))
+    random = np.random.default_rng(4)
+    for number in (1, 2, 3):
+        sent = [delta(0.1) + random.normal(0, 0.05, (3, 7)).astype(np.float32) for _ in range(8)]
+        messages = [update_message(f"d{at}", number, one) for at, one in enumerate(sent)]
+        liars = [update_message(f"liar{at}", number, -5 * np.mean(sent, axis=0), count=2**40) for at in range(2)]
+        honest_only.send(*messages)
+        attacked.send(*messages, *liars)
+        good, bad = (weights(heads(fleet.pass_time(1.0))[-1].head) for fleet in (honest_only, attacked))
+        # what is left is the length that updates are shortened to, which liars lengthen a little
+        assert np.linalg.norm(bad - good) < 0.05 * np.linalg.norm(good)
+
+
+def scored_model() -> FleetModel:
+    """The model of the other tests with a sample on which its own head is right."""
+    made = model()
+    codes = np.random.default_rng(8).integers(-127, 128, (300, SIZE)).astype(np.float32)
+    labels = made.start.logits(codes).argmax(axis=1).astype(np.int64)
+    return replace(made, sample=EvaluationSample(SPACE, codes, labels, CLASSES))
+
+
+def test_a_round_whose_head_is_refused_is_over_and_the_next_one_begins_where_it_began() -> None:
+    policy = AveragingPolicy(updates_min=5, strategy=Strategy.FEDAVGM, clip_norm=1e6)
+    fleet = Fleet(Policy(Method.AVERAGE, publish_interval_s=0.0, averaging=policy), build_model=scored_model)
+    turned = np.zeros((3, 7), np.float32)
+    turned[:, :-1] = -5 * 127 * model().start.kernel.T
+    fleet.send(*(update_message(f"d{at}", 1, turned) for at in range(6)))
+    effects = fleet.pass_time(1.0)
+    assert heads(effects) == []
+    assert any("is not published" in effect.text for effect in effects if isinstance(effect, Note))
+    with fleet.store.reading():
+        assert fleet.store.update_count() == 0
+    fleet.restart()
+    first = one_round(fleet, 2, value=0.05)
+    assert (first.version, first.devices) == (1, 6)
+    start = weights_over_unit_codes(model().start)
+    moved_by = weights_over_unit_codes(first.head) - start
+    assert moved_by == pytest.approx(np.full((3, 7), 0.05), abs=1e-3)
