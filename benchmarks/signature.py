@@ -2,8 +2,8 @@
 
     python -m benchmarks.signature [--runs 7] [--heads]
 
-With --heads: the seal of a head of 10 classes and 321 codes instead. Each reading is a fresh process that imports what an
-agent imports.
+With --heads: the seal of a head of 10 classes and 321 codes instead. Each reading is a fresh process that imports what
+an agent imports.
 """
 
 from __future__ import annotations
