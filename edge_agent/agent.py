@@ -81,7 +81,7 @@ class Agent:
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        told = self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
+        told = self.outbox.feedback, self.event_log, self.command_log, self.downlink, self.trial, self.head_trial
         self._persisted: tuple[Persisted, ...] = (*self.labelling.persisted, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0

@@ -127,9 +127,9 @@ class MemoryStore:
     def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         return [replace(row, payload=b"") for row in self.every_statistics(space, device)]
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         row = self._rows.statistics[device, epoch]
-        self._rows.statistics[device, epoch] = replace(row, samples=samples, added=added)
+        self._rows.statistics[device, epoch] = replace(row, samples=samples, counts=counts)
 
     def told(self) -> list[ToldStatistics]:
         return [replace(row, payload=b"") for row in self._rows.told.values()]

@@ -104,7 +104,7 @@ class Store(ReadableStore, Protocol):
         """Every row in one feature space, of all devices or of one, payloads left out."""
         ...
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         """Note what the stored report of (device, epoch) holds, see `StoredStatistics`."""
         ...
 

@@ -38,7 +38,7 @@ from aggregator.store.stored import (
 
 # what every report asks for, made once: values are given by the names that follow
 OF_EPOCH = ("its_device", "its_epoch")
-STATED = ("counter", "space", "payload", "samples", "added")
+STATED = ("counter", "space", "payload", "samples", "counts")
 PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
 DEVICE = select(*(schema.devices.c[name] for name in DeviceRow.__dataclass_fields__)).where(
     schema.devices.c.device == bindparam("name")
@@ -92,7 +92,7 @@ class SqlStore(SqlTables):
         return StoredStatistics(*found[0]) if found else None
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        values = row.counter, row.space, row.payload, row.samples, row.added
+        values = row.counter, row.space, row.payload, row.samples, row.counts
         if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
             self._run(insert(schema.statistics), asdict(row))
 
@@ -106,14 +106,14 @@ class SqlStore(SqlTables):
 
     def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         column = schema.statistics.c
-        query = select(column.device, column.epoch, column.counter, column.samples, column.added)
+        query = select(column.device, column.epoch, column.counter, column.samples, column.counts)
         query = query.where(column.space == space)
         rows = self._run(query if device is None else query.where(column.device == device))
         return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         query = update(schema.statistics).where(of(schema.statistics, device, epoch))
-        self._run(query.values(samples=samples, added=added))
+        self._run(query.values(samples=samples, counts=counts))
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c

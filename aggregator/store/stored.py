@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class StoredStatistics:
     """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport.
 
-    samples: that it holds, -1 for not known (stored by an earlier release, or it cannot be read). added: samples of the
-    classes that are not the bundle's, as JSON; empty for none.
+    samples: that it holds, -1 for not known (stored by an earlier release, or it cannot be read). counts: samples by
+    class, as JSON; empty for none.
     """
 
     device: str
@@ -19,7 +19,7 @@ class StoredStatistics:
     space: str
     payload: bytes
     samples: int = -1
-    added: str = ""
+    counts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Spool:
             self._make_folders()
             self._make_folder(self._answers)
         except StoreError as error:
-            raise ConfigError(f"{error}; give the agent write access") from error
+            raise ConfigError(f"{error} (spool_dir, predictions_dir)") from error
         self._notices.clear()
 
     @property

@@ -80,7 +80,7 @@ def completed(settings: SourceSettings, config: AgentConfig) -> SourceSettings:
 
 def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tuple[Source, SourceSettings]:
     """A source for this bundle, and its settings with the shape of a window. Raises ConfigError."""
-    stream, shape = variant.stream, variant.input_shape
+    stream, shape, factory = variant.stream, variant.input_shape, source_factory(settings.kind)
     if settings.each == "window":
         if settings.shape not in ((), shape):
             given, taken = ("x".join(map(str, each)) for each in (settings.shape, shape))
@@ -90,7 +90,7 @@ def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tup
     if stream is None:
         raise ConfigError("rows need a bundle that says how windows are cut, and this one does not; convert the "
                           'model with --stream, or give whole windows (each = "window")')  # fmt: skip
-    return source_factory(settings.kind)(settings, stream, clock), settings
+    return factory(settings, stream, clock), settings
 
 
 def source_factory(kind: str) -> SourceFactory:

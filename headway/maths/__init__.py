@@ -14,7 +14,7 @@ from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Prep
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
-from headway.maths.solve import fleet_head
+from headway.maths.solve import blend, fleet_head, shrunk_covariance
 from headway.maths.statistics import (
     SAMPLES_MAX,
     SCATTER_TOLERANCE,
@@ -78,6 +78,7 @@ __all__ = [
     "TrainingPrior",
     "ValueSums",
     "backward_transfer",
+    "blend",
     "calibrate_scale",
     "class_count_in",
     "fit_temperature",
@@ -97,6 +98,7 @@ __all__ = [
     "predicted_class",
     "raw_features",
     "scoring_loss",
+    "shrunk_covariance",
     "softmax",
     "sums_from_json",
     "symmetric_places",

@@ -51,7 +51,15 @@ if TYPE_CHECKING:
         LabelsWantedRow,
         WantedListRow,
     )
-    from aggregator.store.rows.quarantine import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
+    from aggregator.store.rows.quarantine import (
+        BY_HAND,
+        EVERY_EPOCH,
+        QUARANTINED,
+        SUSPICIOUS,
+        VOUCHED,
+        QuarantineRow,
+        VouchedRow,
+    )
     from aggregator.store.rows.registry import (
         ATTRIBUTE,
         DAYS,
@@ -142,11 +150,13 @@ __all__ = [
     "SPACES",
     "SUMS",
     "SUPPORTED_COMMANDS",
+    "SUSPICIOUS",
     "TAG",
     "TALLIES",
     "TOKENS",
     "TRIALS",
     "USERS",
+    "VOUCHED",
     "WANTED_LISTS",
     "WANTED_SETTINGS",
     "AlertActRow",
@@ -188,6 +198,7 @@ __all__ = [
     "TokenRow",
     "TrialRow",
     "UserRow",
+    "VouchedRow",
     "WantedListRow",
     "WantedSettingsRow",
 ]
@@ -205,7 +216,7 @@ WHERE = {
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
-    "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow",
+    "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
     "registry": (
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "
         "ScoredEpochRow TAG"

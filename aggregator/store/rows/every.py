@@ -23,7 +23,7 @@ from aggregator.store.rows.labels import (
     LABELS_WANTED,
     WANTED_LISTS,
 )
-from aggregator.store.rows.quarantine import QUARANTINED
+from aggregator.store.rows.quarantine import QUARANTINED, VOUCHED
 from aggregator.store.rows.registry import (
     DAYS,
     GROUPS,
@@ -91,6 +91,7 @@ EVERY: tuple[Collection[Any], ...] = (
     TOKENS,
     TRIALS,
     USERS,
+    VOUCHED,
     WANTED_LISTS,
     WANTED_SETTINGS,
 )
