@@ -56,9 +56,7 @@ def test_each_version_says_when_from_whom_and_how_much_more_than_before(looked_a
     assert f"The sample: {240} rows" in text
     assert "passed" in text
     assert "99.0 % +25.0 200 labels" in text, "of the newest, in the field"
-    counts = re.search(
-        r"In the field, served (\S+) % Frozen, same labels (\S+) % Learning gains (\S+) points", text
-    )
+    counts = re.search(r"In the field, served (\S+) % Frozen, same labels (\S+) % Learning gains (\S+) points", text)
     assert counts is not None
     with looked_at.store.reading():
         rows = looked_at.store.registry.columns(("scored", "served_right", "frozen_right", "served_accuracy"))
