@@ -67,6 +67,11 @@ fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZ
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
+.PHONY: flower-vectors
+flower-vectors: ## tests/golden/strategies/flower.json anew, by Flower 1.42.0 in an environment of its own
+	python3 -m venv .cache/flower && .cache/flower/bin/pip install -q flwr==1.42.0
+	.cache/flower/bin/python -m scripts.flower_vectors
+
 .PHONY: configuration
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
 	@$(RUN) -m scripts.configuration

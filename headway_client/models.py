@@ -817,7 +817,7 @@ class WantedSettings(TypedDict):
     changed_s: float
 
 
-Watches = Literal["devices", "certificates", "rollouts"]
+Watches = Literal["devices", "certificates", "rollouts", "heads"]
 
 
 class WindowLabel(TypedDict):

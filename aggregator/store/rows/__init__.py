@@ -34,12 +34,16 @@ if TYPE_CHECKING:
     from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
     from aggregator.store.rows.every import EVERY
     from aggregator.store.rows.heads import (
+        AVERAGING,
         HEAD_CANDIDATES,
         HEAD_FIELD,
+        HEAD_GATES,
         HEAD_SPANS,
         HEAD_TRIALS,
+        AveragingRow,
         HeadCandidateRow,
         HeadFieldRow,
+        HeadGateRow,
         HeadSpanRow,
         HeadTrialRow,
     )
@@ -114,6 +118,7 @@ __all__ = [
     "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
+    "AVERAGING",
     "BY_HAND",
     "CERTIFICATES",
     "DAYS",
@@ -127,6 +132,7 @@ __all__ = [
     "GROUPS",
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
+    "HEAD_GATES",
     "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
@@ -166,6 +172,7 @@ __all__ = [
     "AlertRuleRow",
     "AskedWithRow",
     "AuditRow",
+    "AveragingRow",
     "CertificateRow",
     "CommandRow",
     "DayRow",
@@ -174,6 +181,7 @@ __all__ = [
     "GroupRow",
     "HeadCandidateRow",
     "HeadFieldRow",
+    "HeadGateRow",
     "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
@@ -213,6 +221,7 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
+        "AVERAGING HEAD_GATES AveragingRow HeadGateRow "
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",

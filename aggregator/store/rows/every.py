@@ -17,7 +17,7 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.commands import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES
-from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_FIELD, HEAD_SPANS, HEAD_TRIALS
+from aggregator.store.rows.heads import AVERAGING, HEAD_CANDIDATES, HEAD_FIELD, HEAD_GATES, HEAD_SPANS, HEAD_TRIALS
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
@@ -58,6 +58,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ALERT_RULES,
     ASKED_WITH,
     AUDIT,
+    AVERAGING,
     CERTIFICATES,
     DAYS,
     DEVICE_COMMANDS,
@@ -65,6 +66,7 @@ EVERY: tuple[Collection[Any], ...] = (
     GROUPS,
     HEAD_CANDIDATES,
     HEAD_FIELD,
+    HEAD_GATES,
     HEAD_SPANS,
     HEAD_TRIALS,
     JOIN_CODES,
