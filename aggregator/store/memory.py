@@ -207,6 +207,9 @@ class MemoryStore:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
+    def head_version(self, space: str) -> int:
+        return max((head.version for head in self._rows.heads if head.space == space), default=0)
+
     def has_head(self, payload: bytes) -> bool:
         return any(head.payload == payload for head in self._rows.heads)
 

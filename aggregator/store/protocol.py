@@ -194,6 +194,10 @@ class Store(ReadableStore, Protocol):
         """The newest head, of one space and method or of any."""
         ...
 
+    def head_version(self, space: str) -> int:
+        """Of the newest head of a space, 0 without one, without reading the head."""
+        ...
+
     def has_head(self, payload: bytes) -> bool:
         """Whether this is one of the heads that are kept."""
         ...

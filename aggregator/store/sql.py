@@ -219,6 +219,10 @@ class SqlStore(SqlTables):
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
+    def head_version(self, space: str) -> int:
+        column = schema.heads.c
+        return int(self._value(select(func.max(column.version)).where(column.space == space)) or 0)
+
     def has_head(self, payload: bytes) -> bool:
         return bool(self._count(schema.heads, schema.heads.c.payload == payload))
 
