@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aggregator.store.rows import RemovalRow
 from headway.errors import RemoteError
 from headway.ports import Outgoing
 
@@ -24,7 +25,14 @@ class Note:
     warning: bool = False
 
 
-Effect = Outgoing | Note
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Something was removed, and its record, which is in the store, is to be kept beside that, too."""
+
+    row: RemovalRow
+
+
+Effect = Outgoing | Note | Recorded
 
 
 class Refused(RemoteError):

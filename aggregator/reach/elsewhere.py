@@ -33,7 +33,7 @@ from aggregator.reach.told import device_of, event_of, group_of
 from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
-from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from aggregator.store.rows import AlertRow, AuditRow, RemovalRow, SilenceRow
 from headway.errors import ConfigError, ConflictError, UnknownNameError
 from headway.fields import JsonValue, canonical_json
 from headway.wire import SettingValue
@@ -152,6 +152,15 @@ class RemoteFleet:
         except UnknownNameError:
             return True
         return False
+
+    def forget(self, name: str, since_s: float) -> None:
+        self._client.forget_device(name, {"since_s": since_s})
+
+    def is_forgotten(self, name: str) -> bool:
+        return not self._client.show_forgetting(name)["waits"]
+
+    def removals(self) -> list[RemovalRow]:
+        return [RemovalRow(row["number"], row["record"], row["signature"]) for row in self._client.list_removals()]
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
         row = described(bundle, public_key, 0.0)  # refused here, before it travels
