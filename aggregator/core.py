@@ -140,7 +140,7 @@ class Aggregator:
                 effects += self._remove(device, now)
             for row in self._store.rows(FORGET_REQUESTS).all():
                 effects += self._forget(row, now)
-            self._spaces.follow_operators()
+            self._spaces.follow_operators(now)
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
             effects += [*self._commands.tick(now), *self._wishes.tick(now), *self._alerts.tick(now)]

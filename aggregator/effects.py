@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from aggregator.store.rows import RemovalRow
 from headway.errors import RemoteError
 from headway.ports import Outgoing
+
+if TYPE_CHECKING:
+    from aggregator.store.rows import RemovalRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """What checking a bundle's signature costs a device: memory and time, beside reading the same bundle unchecked.
 
-python -m benchmarks.signature [--runs 7] [--heads]. With --heads: the seal of a head of 10 classes and 321 codes.
-Each reading is a fresh process that imports what an agent imports.
+    python -m benchmarks.signature [--runs 7] [--heads]
+
+With --heads: the seal of a head of 10 classes and 321 codes instead. Each reading is a fresh process that imports what
+an agent imports.
 """
 
 from __future__ import annotations

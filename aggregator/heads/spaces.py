@@ -142,10 +142,10 @@ class Spaces:
             elif report is not None:
                 self._open[row.space].heads.put(None, row, None, report.statistics)
 
-    def follow_operators(self) -> None:
+    def follow_operators(self, now: Instant) -> None:
         """Take out what an operator set aside, and count again what one readmitted."""
         for space in self._open.values():
-            space.heads.follow_operators()
+            space.heads.follow_operators(now)
 
     def keep(self) -> None:
         """Write what changed of the sums, before the transaction that changed it ends."""

@@ -29,13 +29,13 @@ from aggregator.operations import (
     described,
 )
 from aggregator.reach.repeating import RepeatingClient
-from aggregator.reach.told import device_of, event_of, group_of
-from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
+from aggregator.reach.told import check_user, device_of, event_of, group_of
+from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, as_plain, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
 from aggregator.store.rows import AlertRow, AuditRow, RemovalRow, SilenceRow
-from headway.errors import ConfigError, ConflictError, UnknownNameError
-from headway.fields import JsonValue, canonical_json
+from headway.errors import ConfigError, UnknownNameError
+from headway.fields import JsonValue, canonical_json, json_line
 from headway.wire import SettingValue
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class RemoteFleet:
 
     def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
         return table_of(self.device_page(request), names)
+
+    def device_json(self, request: Request) -> tuple[list[str], str]:
+        page = self.device_page(request)
+        return ["[", ",\n ".join(json_line(as_plain(view)) for view in page.devices), "]"], page.next
 
     def device(self, name: str, days_max: int) -> DeviceInFull:
         told = self._client.show_device(name, days=days_max)
@@ -264,6 +268,10 @@ class RemoteFleet:
         body = {"window": window, "act": str(act), "class_name": class_name}
         return self._client.label_window(device, cast("models.LabelWanted", body))
 
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        body = {"labels": [{"window": window, "class_name": name} for window, name in labels]}
+        return self._client.label_windows(device, cast("models.LabelsGiven", body))
+
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
     ) -> Mapping[str, SettingValue]:
@@ -320,10 +328,7 @@ class RemoteFleet:
 
     def put_user(self, name: str, role: Role | None, password: str | None, new: bool) -> UserView:
         known = {view.user: view for view in self.users()}
-        if new and name in known:
-            raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
-        if not new and name not in known:
-            raise UnknownNameError(f"no user {name!r}; `edge-fleet users list` lists them")
+        check_user(name, name in known, new)
         wanted = role or (Role.VIEWER if new else Role(known[name].role))
         body = cast("models.UserWanted", {"role": str(wanted), "password": password})
         return UserView(**self._client.put_user(name, body))
