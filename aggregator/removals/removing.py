@@ -84,7 +84,7 @@ class Removals:
         samples = sum(epoch.samples - epoch.kept_samples for epoch in epochs)
         return [
             Recorded(row),
-            Note(f"removal {row.number}: {samples} samples of {device} subtracted; {_told(renewed, not_renewed)}"),
+            Note(f"removal {row.number}: {samples} samples subtracted of {device}; {_told(renewed, not_renewed)}"),
         ]
 
     def _ask_to_renew(
