@@ -56,6 +56,13 @@ class Limits:
     prior_requests_per_device_hour: int = integer(
         120, low=1, doc="Requests of one device for the others' sum that are answered in an hour."
     )
+    marks_per_epoch: int = integer(
+        8,
+        low=0,
+        high=1000,
+        doc="Marks of each epoch of a device, one for each day on which it reported, to which edge-fleet forget "
+        "--since goes back; each takes as much as a report. 0: none.",
+    )
     heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept, of each feature space.")
     spaces_max: int = integer(
         4,

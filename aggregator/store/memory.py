@@ -276,6 +276,15 @@ class MemoryStore:
     def is_removed(self, device: str, epoch: int) -> bool:
         return (device, epoch) in self._rows.removed
 
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        rows = self._rows
+        rows.removed.add((device, epoch))
+        rows.statistics.pop((device, epoch), None)
+        rows.sequences.pop((device, epoch), None)
+        rows.told.pop((device, epoch), None)
+        _drop(rows.updates, lambda key, _: key[:2] == (device, epoch))
+        _drop(rows.parts, lambda key, _: key[:2] == (device, epoch))
+
     def remove_device(self, device: str) -> None:
         rows = self._rows
         rows.removed.update(key for key in [*rows.statistics, *rows.sequences] if key[0] == device)

@@ -258,6 +258,10 @@ class Store(ReadableStore, Protocol):
         """True when this epoch's contribution was taken out on request and must not come back."""
         ...
 
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        """Forget what came of one epoch, and remember it as removed; the device stays."""
+        ...
+
     def remove_device(self, device: str) -> None:
         """Forget the device and all it sent, remember its epochs as removed, and close the request."""
         ...

@@ -296,6 +296,11 @@ class SqlStore(SqlTables):
     def is_removed(self, device: str, epoch: int) -> bool:
         return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
 
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
+        for table in (schema.statistics, schema.sequences, schema.updates, schema.parts, schema.told):
+            self._run(delete(table).where(of(table, device, epoch)))
+
     def remove_device(self, device: str) -> None:
         for table in (schema.statistics, schema.sequences):
             for (epoch,) in self._run(select(table.c.epoch).where(table.c.device == device)).all():

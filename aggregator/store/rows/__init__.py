@@ -79,6 +79,16 @@ if TYPE_CHECKING:
         PropertyRow,
         ScoredEpochRow,
     )
+    from aggregator.store.rows.removals import (
+        FORGET_REQUESTS,
+        REMOVALS,
+        STATISTICS_MARKS,
+        TOLD_PRIORS,
+        ForgetRequestRow,
+        MarkRow,
+        RemovalRow,
+        ToldPriorRow,
+    )
     from aggregator.store.rows.rollouts import (
         ORDER_MODES,
         ROLLOUT_ACTS,
@@ -128,6 +138,7 @@ __all__ = [
     "EVERY",
     "EVERY_EPOCH",
     "FLEET",
+    "FORGET_REQUESTS",
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
@@ -143,6 +154,7 @@ __all__ = [
     "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
+    "REMOVALS",
     "RIPE",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
@@ -154,12 +166,14 @@ __all__ = [
     "SETTINGS_STATES",
     "SILENCES",
     "SPACES",
+    "STATISTICS_MARKS",
     "SUMS",
     "SUPPORTED_COMMANDS",
     "SUSPICIOUS",
     "TAG",
     "TALLIES",
     "TOKENS",
+    "TOLD_PRIORS",
     "TRIALS",
     "USERS",
     "VOUCHED",
@@ -178,6 +192,7 @@ __all__ = [
     "DayRow",
     "DeviceSinceRow",
     "DoneActRow",
+    "ForgetRequestRow",
     "GroupRow",
     "HeadCandidateRow",
     "HeadFieldRow",
@@ -187,10 +202,12 @@ __all__ = [
     "JoinCodeRow",
     "LabelActRow",
     "LabelsWantedRow",
+    "MarkRow",
     "MemberRow",
     "OrderModeRow",
     "PropertyRow",
     "QuarantineRow",
+    "RemovalRow",
     "RipeRow",
     "RolloutActRow",
     "RolloutDeviceRow",
@@ -204,6 +221,7 @@ __all__ = [
     "SupportedCommandsRow",
     "TallyRow",
     "TokenRow",
+    "ToldPriorRow",
     "TrialRow",
     "UserRow",
     "VouchedRow",
@@ -233,6 +251,9 @@ WHERE = {
     "rollouts": (
         "ORDER_MODES OrderModeRow ROLLOUTS ROLLOUT_ACTS ROLLOUT_DEVICES RolloutActRow RolloutDeviceRow RolloutRow "
         "TRIALS TrialRow"
+    ),
+    "removals": (
+        "FORGET_REQUESTS ForgetRequestRow MarkRow REMOVALS RemovalRow STATISTICS_MARKS TOLD_PRIORS ToldPriorRow"
     ),
     "spaces": "SPACES SpaceRow",
     "sums": "RIPE RipeRow SUMS SumRow",
