@@ -12,6 +12,8 @@ CUTS ?= 30
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
+# without .pyc files each program that a test starts would compile ours anew, and each process of tests all of them
+unexport PYTHONDONTWRITEBYTECODE
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 
@@ -64,6 +66,11 @@ fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZ
 
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
+
+.PHONY: flower-vectors
+flower-vectors: ## tests/golden/strategies/flower.json anew, by Flower 1.42.0 in an environment of its own
+	python3 -m venv .cache/flower && .cache/flower/bin/pip install -q flwr==1.42.0
+	.cache/flower/bin/python -m scripts.flower_vectors
 
 .PHONY: configuration
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headway.errors import ConfigError
 from headway.settings import boolean, choice, integer, number, table
 
 
@@ -13,6 +14,26 @@ class Method(StrEnum):
 
     EXACT = "exact"
     AVERAGE = "average"
+
+
+class Strategy(StrEnum):
+    """How the mean update of a round moves the head, see `aggregator.heads.server_optimizers`."""
+
+    FEDAVG = "fedavg"
+    FEDAVGM = "fedavgm"
+    FEDADAM = "fedadam"
+    FEDYOGI = "fedyogi"
+
+
+class Robust(StrEnum):
+    """What the mean of a round is, see `aggregator.heads.robust`."""
+
+    NONE = "none"
+    ALIGNED = "aligned"
+    MEDIAN = "median"
+    TRIMMED_MEAN = "trimmed-mean"
+    KRUM = "krum"
+    MULTI_KRUM = "multi-krum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +162,77 @@ class AveragingPolicy:
     round_s: float = number(
         60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
     )
-    learning_rate: float = number(1.0, low=0.0, high=100.0, doc="Step of the server along the mean update.")
+    strategy: Strategy = choice(
+        Strategy.FEDAVG,
+        tuple(Strategy),
+        doc="How the mean update of a round moves the head: as it is; with momentum (fedavgm); each weight by the size "
+        "that its changes usually have (fedadam, fedyogi).",
+    )
+    learning_rate: float = number(
+        1.0, low=0.0, high=100.0, doc="Step of the server along the mean update, for fedavg and fedavgm."
+    )
+    momentum: float = number(0.9, low=0.0, high=0.999, doc="Share of the last step that fedavgm keeps.")
+    adaptive_rate: float = number(0.1, low=0.0, high=100.0, doc="Step of the server, for fedadam and fedyogi.")
+    beta_1: float = number(0.9, low=0.0, high=0.9999, doc="Decay of the mean change, for fedadam and fedyogi.")
+    beta_2: float = number(0.99, low=0.0, high=0.9999, doc="Decay of the mean squared change, likewise.")
+    tau: float = number(
+        1e-3, low=1e-9, high=1e3, doc="Added to the size of the usual change, so that rare ones move little; likewise."
+    )
+    robust: Robust = choice(
+        Robust.ALIGNED,
+        tuple(Robust),
+        doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (none), that of "
+        "the updates that do not point against all others together (aligned), median or trimmed mean of each weight, "
+        "or the updates with the nearest neighbours. All but none assume that devices see alike things: where each "
+        "knows one class alone, set none and norm_factor = 2.",
+    )
+    malicious_share: float = number(
+        0.2,
+        low=0.0,
+        high=0.49,
+        doc="Share of a round's devices that robust rules reckon with: so many are cut off at each end, or left out.",
+    )
+    robust_devices_min: int = integer(
+        5, low=3, high=1_000_000, doc="Fewest devices of a round for a robust rule; in smaller ones it is the mean."
+    )
+    round_devices_max: int = integer(
+        2_000,
+        low=4,
+        high=20_000,
+        doc="Most devices of a round of a robust rule, which holds all their updates at once; others wait.",
+    )
     clip_norm: float = number(
         10.0,
         low=1e-6,
         high=1e9,
         doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
     )
+    norm_factor: float = number(
+        1.0,
+        low=0.1,
+        high=1000.0,
+        doc="In rounds of four devices or more an update is also shortened to so many times the length at the upper "
+        "quartile of the round.",
+    )
     staleness_exponent: float = number(
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
     samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
+
+    def __post_init__(self) -> None:
+        if self.robust is not Robust.NONE and self.robust_devices_min > self.round_devices_max:
+            raise ConfigError(
+                f"averaging: robust_devices_min = {self.robust_devices_min} is more than round_devices_max = "
+                f"{self.round_devices_max}, so that no round would be {self.robust}"
+            )
+        malicious = int(self.malicious_share * self.robust_devices_min)
+        if self.robust in (Robust.KRUM, Robust.MULTI_KRUM) and self.robust_devices_min < 2 * malicious + 3:
+            raise ConfigError(
+                f"averaging: {self.robust} needs 2 f + 3 devices, and malicious_share = {self.malicious_share:g} of "
+                f"robust_devices_min = {self.robust_devices_min} is f = {malicious}; raise robust_devices_min"
+            )
+        if self.strategy in (Strategy.FEDADAM, Strategy.FEDYOGI) and not self.adaptive_rate:
+            raise ConfigError(f"averaging: {self.strategy} with adaptive_rate = 0 would never move the head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +254,45 @@ class HeadTrialPolicy:
     devices_min: int = integer(3, low=2, doc="Fewest devices that try a head, and that have labels for a verdict.")
     patience_s: float = number(
         86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a head that stays undecided is dropped."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadGatePolicy:
+    """When a new head is not published, and a published one is withdrawn."""
+
+    enabled: bool = boolean(
+        True,
+        doc="Publish no head that is worse than the last one, and withdraw one that turns out worse. With [head_trial] "
+        "share above 0 each head is tried before, and this has nothing to do.",
+    )
+    margin: float = number(
+        0.05,
+        low=0.0,
+        high=1.0,
+        doc="Share of the bundle's sample of training data that a new head may have right less than the last one.",
+    )
+    loss_margin: float = number(
+        0.05,
+        low=0.0,
+        high=2.0,
+        doc="Paired loss on devices' labels that a head may be worse by; 1 is a wrong answer for every window.",
+    )
+    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that each verdict needs.")
+    share: float = number(
+        0.05, low=0.0001, high=1.0, doc="Share of the fleet that compares heads on its labels, at least devices_min."
+    )
+    devices_min: int = integer(10, low=2, doc="Fewest devices that compare heads, as far as there are so many.")
+    labelled_devices_min: int = integer(3, low=2, doc="Fewest devices with labels for a verdict.")
+    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
+    watch_s: float = number(
+        3600.0,
+        low=0.0,
+        high=400 * 86_400,
+        doc="Shortest time between two comparisons of what is published with the last good head, seconds.",
+    )
+    patience_s: float = number(
+        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a comparison that stays undecided ends."
     )
 
 
@@ -232,6 +352,9 @@ class Policy:
     )
     head_trial: HeadTrialPolicy = table(
         HeadTrialPolicy(), "head_trial", doc="New heads tried by a few devices before everybody gets them."
+    )
+    head_gate: HeadGatePolicy = table(
+        HeadGatePolicy(), "head_gate", doc="A worse head is not published, or withdrawn again."
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
     alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")

@@ -1,4 +1,4 @@
-"""The commands ``edge-fleet heads``, ``influence`` and ``verify``, and their options."""
+"""The commands ``edge-fleet heads``, ``influence``, ``keygen`` and ``verify``, and their options."""
 
 from __future__ import annotations
 
@@ -69,4 +69,16 @@ def _influence(
     show_influence(place.store(), bundle or bundle_of(place.folder()), policy, limit, as_json)
 
 
-COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _verify)
+@click.command("keygen", cls=Command)
+@click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("heads.pem"))
+def _keygen(file: Path) -> None:
+    """Make the key with which heads and priors are sealed (Ed25519).
+
+    The private half goes to FILE (heads.pem), the public one beside it (heads.pem.pub).
+    """
+    from aggregator.commands.signing import make_key
+
+    make_key(file)
+
+
+COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _verify)

@@ -275,7 +275,8 @@ def stored_report(row: StoredStatistics) -> StatisticsReport | None:
     Such a one was never added to the running sum of this process, and is replaced by the device's next report.
     """
     try:
-        return StatisticsReport.decode_stored(row.payload)
+        # the samples of a row are noted once its tables were found to be those of samples
+        return StatisticsReport.decode_stored(row.payload, accepted=row.samples >= 0)
     except RemoteError:
         return None
 

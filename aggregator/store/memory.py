@@ -10,6 +10,7 @@ from typing import TypeVar
 from aggregator.store.collection import Collection, Rows
 from aggregator.store.collection import Row as CollectedRow
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
+from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.registry_memory import MemoryRegistry
 from aggregator.store.registry_row import RegistryRow
 from aggregator.store.rows import EVERY
@@ -19,7 +20,6 @@ from aggregator.store.stored import (
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,

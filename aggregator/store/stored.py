@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# stands for senders that are not in the fleet, where refusals are counted
-UNKNOWN_DEVICE = ""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:
@@ -128,17 +125,6 @@ class EventQuery:
     before: int | None = None
     after: int | None = None
     count_max: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
-    """How often one kind of input of one device was refused, and the last problem in words."""
-
-    device: str
-    reason: str
-    count: int
-    problem: str
-    last_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
 from headway.maths.solve import Moments, blend, fleet_head, shrunk_covariance
-from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
+from headway.maths.statistics import (
+    SAMPLES_MAX,
+    SCATTER_TOLERANCE,
+    Statistics,
+    from_arrays,
+    merge,
+    symmetric_places,
+    to_arrays,
+)
 from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
 from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
@@ -94,6 +102,7 @@ __all__ = [
     "shrunk_covariance",
     "softmax",
     "sums_from_json",
+    "symmetric_places",
     "time_first",
     "to_arrays",
     "widened",
