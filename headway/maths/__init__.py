@@ -14,7 +14,7 @@ from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Prep
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
-from headway.maths.solve import blend, fleet_head, shrunk_covariance
+from headway.maths.solve import Moments, blend, fleet_head, shrunk_covariance
 from headway.maths.statistics import (
     SAMPLES_MAX,
     SCATTER_TOLERANCE,
@@ -58,6 +58,7 @@ __all__ = [
     "LabelSums",
     "Loss",
     "Missing",
+    "Moments",
     "Optimizer",
     "PairedLoss",
     "Posterior",
