@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -128,6 +129,16 @@ def make_disk(path: Path, size_mb: int, content: Path | None = None) -> None:
     _run("mke2fs", "-q", "-t", "ext4", *(("-d", str(content)) if content else ()), str(path), f"{size_mb}M")
 
 
+def read_file(disk: Path, name: str) -> bytes:
+    """What a machine that is off has left in its second disk's first folder. Raises VirtualFailed."""
+    with tempfile.TemporaryDirectory(prefix="headway-disk-") as folder:
+        out = Path(folder) / "out"
+        _run("debugfs", "-R", f"dump /{name} {out}", str(disk))
+        if not out.exists() or not out.stat().st_size:
+            raise VirtualFailed(f"{name} is not on the disk {disk}")
+        return out.read_bytes()
+
+
 class Virtual:
     """One run of the machine, from power on to `cut` or its own end."""
 
@@ -180,6 +191,15 @@ class Virtual:
         raise VirtualFailed(
             f"{happened} in {waited_s:.0f} s of waiting for {beginning!r}: {' | '.join(self.said[-12:])}"
         )
+
+    def wait_until_off(self, timeout_s: float) -> None:
+        """Until the machine has switched itself off. Raises VirtualFailed."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise VirtualFailed(
+                f"the machine is not off after {timeout_s:.0f} s: {' | '.join(self.said[-12:])}"
+            ) from None
 
     def check(self, line: str) -> None:
         """Raises AgentEnded, VirtualFailed where the guest says that nothing more will come."""

@@ -7,6 +7,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from aggregator.heads.fleet_model import FleetModel
 from edge_agent.agent import Agent
@@ -25,6 +26,7 @@ from headway.wire.messages import Ack, Update
 from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import FLEET, Fleet, acks
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
+from tests.nightly import nightly
 
 NUMBERS = itertools.count(1000)
 DAY_S = 86_400.0
@@ -153,10 +155,11 @@ def test_updates_of_a_removed_epoch_are_dropped() -> None:
     assert fleet.refusals == {}
 
 
-def test_many_restarts_are_one_history() -> None:
+@pytest.mark.parametrize("restarts", [12, nightly(48)])
+def test_many_restarts_are_one_history(restarts: int) -> None:
     fleet, device = new_fleet(), Device()
     total = device.learn(6, 0)
-    for seed in range(1, 25):
+    for seed in range(1, restarts + 1):
         device.boot()
         device.connect(fleet)
         total = total + device.learn(3, seed)

@@ -15,6 +15,7 @@ import headway
 from converter.cli import main
 from headway.bundle.variant import read_variant
 from tests.converter.onnx_models import CLASSES, data, torch_like
+from tests.nightly import nightly
 from tests.system.conftest import BIN
 
 pytest.importorskip("onnxruntime", reason="the converter extra is not installed")
@@ -186,7 +187,7 @@ def test_keys_and_bundles_that_do_not_fit(folder: Path, capsys: pytest.CaptureFi
     assert "missing argument 'FILE'; see edge-convert verify --help" in refused(capsys, main(["verify"]), 2)
 
 
-@pytest.mark.parametrize("features", [["--expand", "8"], ["--pca", "4"], ["--select", "4"]])
+@pytest.mark.parametrize("features", [["--expand", "8"], nightly(["--pca", "4"]), nightly(["--select", "4"])])
 def test_two_processes_write_the_same_bytes(folder: Path, features: list[str]) -> None:
     for seed, threads, name in (("0", "1", "a.hwb"), ("1", "2", "b.hwb")):
         command = [str(BIN / "edge-convert"), "torch.onnx", "--data", "train.npz", "--out", name, *features]

@@ -20,6 +20,7 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import DataError, ModelError
 from tests.arrays import assert_close
+from tests.nightly import nightly
 from tests.optional import when_used
 from tests.system.conftest import BIN
 
@@ -173,7 +174,7 @@ def test_all_variants_of_a_model_run_and_match(build: Callable[[], Any], tmp_pat
     assert_close(probabilities, model.predict(x, verbose=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+@pytest.mark.parametrize("layer", ["GRU", nightly("LSTM")])
 def test_recurrent_layers_of_a_saved_model_convert_for_one_window(layer: str, tmp_path: Path) -> None:
     model, (x, y) = recurrent(getattr(layers, layer)), windows(40)
     model.export(tmp_path / "saved", verbose=False)

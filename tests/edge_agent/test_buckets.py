@@ -15,6 +15,7 @@ from headway.fields import Fields
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics, merge
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
+from tests.nightly import nightly
 
 EMPTY = Statistics.zeros(5, CLASSES, "s")
 
@@ -91,8 +92,17 @@ def test_state_round_trips_and_damage_is_refused() -> None:
         Buckets(EMPTY, 10, 12).restore(broken, ranges)
 
 
-@pytest.mark.parametrize("devices", [1, 7, 100])
-@pytest.mark.parametrize("split", ["iid", "one class each", "dirichlet"])
+@pytest.mark.parametrize(
+    ("split", "devices"),
+    [
+        ("iid", 1),
+        ("one class each", 7),
+        ("dirichlet", 100),
+        *(nightly("iid", devices) for devices in (7, 100)),
+        *(nightly("one class each", devices) for devices in (1, 100)),
+        *(nightly("dirichlet", devices) for devices in (1, 7)),
+    ],
+)
 def test_what_trainers_report_gives_the_bits_of_one_place(devices: int, split: str) -> None:
     """Through buckets, pending labels and evidence, the fleet's head is the one of all samples in one place."""
     x, y = windows(900, drift=0.5, seed=3)

@@ -19,6 +19,7 @@ from headway.tensors import decode_tensors
 from headway.wire import FleetPrior
 from tests.arrays import assert_same
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
+from tests.nightly import nightly
 
 # what people were told of how often what was served was right stays as it was
 EARNED_TENSORS, EARNED_VALUES = {"recent.rows"}, {"served", "frozen"}
@@ -83,8 +84,8 @@ def assert_same_state(one: HeadLearner, other: HeadLearner) -> None:
         (60, 30, 31),
         (60, 7, 60),
         (KEPT_LABELS + 20, 100, KEPT_LABELS + 20),
-        (400, 300, 301),
-        (400, 400 - KEPT_LABELS, 400),
+        nightly(400, 300, 301),
+        nightly(400, 400 - KEPT_LABELS, 400),
         (400, 5 * MOMENT_LABELS, 399),
     ],
 )

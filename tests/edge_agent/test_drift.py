@@ -94,6 +94,7 @@ def test_after_an_alarm_the_learner_follows_what_it_would_have_averaged_away() -
     assert abs(since - 300) <= 16
 
 
+@pytest.mark.slow
 def test_after_an_alarm_the_gradient_learner_is_quicker_too() -> None:
     right = {}
     for drift in ("off", "adwin"):

@@ -26,6 +26,7 @@ from headway.bundle.head_weights import fold_frozen_head
 from headway.errors import StoreError
 from headway.wire.messages import PublishedHead
 from tests.edge_agent.variants import pipeline, variant, windows
+from tests.nightly import nightly
 
 Step = Callable[[Agent], None]
 
@@ -73,8 +74,17 @@ STEPS: list[Step] = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["exact", "gradient"])
-@pytest.mark.parametrize("operations", [4, 50, 10_000])
+@pytest.mark.parametrize(
+    ("kind", "operations"),
+    [
+        ("exact", 50),
+        ("gradient", 10_000),
+        nightly("exact", 4),
+        nightly("exact", 10_000),
+        nightly("gradient", 4),
+        nightly("gradient", 50),
+    ],
+)
 def test_a_restart_after_any_commit_gives_the_same_bits(
     kind: str, operations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ from headway.stream import Channel, StreamFormat
 from tests.arrays import assert_same
 from tests.device import Device, ManualClock, RecordingTransport, open_device
 from tests.edge_agent.variants import CLASSES, variant, windows
+from tests.nightly import nightly
 
 UNIT_ROWS, SLICE_ROWS, ROWS = 8, 16, 90
 
@@ -146,7 +147,7 @@ def undisturbed(
     return outcome(device)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *map(nightly, range(2, 12))])
 def test_whatever_is_killed_when_the_learner_and_the_answers_are_the_same_to_the_bit(
     tmp_path: Path, power: Power, small_slices: None, undisturbed: tuple[bytes, dict[str, bytes], int, int], seed: int
 ) -> None:
@@ -176,10 +177,11 @@ def test_whatever_is_killed_when_the_learner_and_the_answers_are_the_same_to_the
     assert device.loop.agent.sync_state.begun == 0
 
 
+@pytest.mark.parametrize("step", [9, nightly(1)])
 def test_every_single_point_of_a_file_may_be_the_last(
-    tmp_path: Path, power: Power, small_slices: None, undisturbed: tuple[bytes, dict[str, bytes], int, int]
+    tmp_path: Path, power: Power, small_slices: None, undisturbed: tuple[bytes, dict[str, bytes], int, int], step: int
 ) -> None:
-    for point in range(0, 1000, 3):
+    for point in range(0, 1000, step):
         folder = tmp_path / str(point)
         folder.mkdir()
         device = Device(folder)
@@ -407,7 +409,7 @@ def sliced(monkeypatch: pytest.MonkeyPatch, small_slices: None) -> None:
         monkeypatch.setattr(module, "BLOCK_NUMBERS", 100)
 
 
-@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("name", ["a.npz", "rows.csv", *map(nightly, sorted(TAKEN.keys() - {"a.npz", "rows.csv"}))])
 def test_a_file_beyond_the_bound_is_learned_in_slices_exactly_once_whatever_is_killed(
     tmp_path: Path, power: Power, sliced: None, name: str
 ) -> None:

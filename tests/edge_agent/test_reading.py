@@ -15,6 +15,7 @@ from headway.errors import StoreError
 from headway.fields import Fields
 from headway.maths.statistics import Statistics
 from headway.tensors import encode_tensors
+from tests.nightly import nightly
 
 CLASSES = ("a", "b", "c")
 FEW, SMALL = ExactSettings().few_labels, ExactSettings().small_features
@@ -89,7 +90,13 @@ def look(trainer: ExactTrainer, random: np.random.Generator) -> None:
 
 @pytest.mark.parametrize(
     ("size", "labels"),
-    [*((10, n) for n in (15, FEW - 1, FEW, FEW + 1, 600)), *((SMALL + 12, n) for n in (FEW, 200)), (ROWS, 100)],
+    [
+        *((10, n) for n in (15, FEW - 1, FEW, FEW + 1)),
+        (SMALL + 12, FEW),
+        (ROWS, 100),
+        nightly(10, 600),
+        nightly(SMALL + 12, 200),
+    ],
 )
 def test_reading_in_between_changes_no_bit(size: int, labels: int) -> None:
     training, operations = life(size, labels, seed=labels)

@@ -26,6 +26,7 @@ from headway.maths.task import Task
 from headway.wire.fleet_prior import FleetPrior
 from tests.edge_agent.task_variants import OUTPUTS, SIZE, labelled, task_pipeline, task_variant
 from tests.edge_agent.test_tasks import error
+from tests.nightly import nightly
 
 TASKS = (Task.MULTI_LABEL, Task.REGRESSION)
 
@@ -78,10 +79,11 @@ def test_order_does_not_matter_to_the_statistics(task: Task) -> None:
     assert statistics(one).samples == 40
 
 
+@pytest.mark.parametrize("rows", [150, nightly(300)])
 @pytest.mark.parametrize("task", TASKS)
-def test_saved_and_restored_it_goes_on_to_the_bit(task: Task) -> None:
+def test_saved_and_restored_it_goes_on_to_the_bit(task: Task, rows: int) -> None:
     pipeline = task_pipeline(task, exact=True)
-    x, y = labelled(task, 300, drift=0.7, seed=2)
+    x, y = labelled(task, rows, drift=0.7, seed=2)
     y[::7, 1] = np.nan
     features = pipeline.features(x)
     straight = agent(task)
@@ -91,7 +93,7 @@ def test_saved_and_restored_it_goes_on_to_the_bit(task: Task) -> None:
         first.process(features.rows(0, cut), y[:cut])
         first.process(features.rows(0, 9), None)
         second.learner.restore(first.learner.encode())
-        second.process(features.rows(cut, 300), y[cut:])
+        second.process(features.rows(cut, rows), y[cut:])
         assert second.learner.encode() == straight.learner.encode()
 
 

@@ -19,6 +19,7 @@ from headway.maths.statistics import Statistics
 from headway.wire import TrialReport
 from tests.device import Device
 from tests.edge_agent.variants import CLASSES, SIZE, IdentityRuntime, variant, windows
+from tests.nightly import nightly
 
 NEW = "2" * 64
 
@@ -145,7 +146,7 @@ def test_in_another_space_a_good_bundle_does_not_lose_to_labels_from_before(devi
     ],
     ids=["same", "bad", "breaks", "does not fit"],
 )
-@pytest.mark.parametrize("kind", ["exact", "gradient"])
+@pytest.mark.parametrize("kind", ["exact", nightly("gradient")])
 def test_learning_and_answers_are_the_same_bits_with_a_trial(
     tmp_path: Path, kind: str, through: Callable[[], tuple[Variant, Shadow]]
 ) -> None:
@@ -168,7 +169,7 @@ def test_learning_and_answers_are_the_same_bits_with_a_trial(
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("tried", [variant(), elsewhere()], ids=["same space", "another space"])
+@pytest.mark.parametrize("tried", [nightly(variant()), elsewhere()], ids=["same space", "another space"])
 def test_a_label_counts_once_whatever_is_cut_off(tmp_path: Path, tried: Variant) -> None:
     """The power goes before each commit in turn; the file is taken in again, and so are its labels."""
     sums = []

@@ -24,6 +24,7 @@ from headway.bundle.variant import read_variant
 from headway.maths.statistics import Statistics
 from tests.arrays import assert_close, assert_same
 from tests.headway.bundles import PUBLIC_KEY, sign
+from tests.nightly import nightly
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
 
@@ -107,7 +108,7 @@ def test_labels_may_come_in_a_file_of_their_own(new_device: NewDevice, bundle: P
     assert learned(device, bundle) == expected(bundle, x, y)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *map(nightly, range(1, 6))])
 def test_killed_at_random_it_loses_and_repeats_nothing(new_device: NewDevice, bundle: Path, seed: int) -> None:
     device = new_device()
     chance = random.Random(seed)
