@@ -3,6 +3,7 @@
 from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
+from headway.maths.hashed_text import hashed_text
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
 from headway.maths.inverse import FewRows
 from headway.maths.losses import Loss
@@ -78,6 +79,7 @@ __all__ = [
     "fleet_target_head",
     "forgetting",
     "from_arrays",
+    "hashed_text",
     "head_of",
     "inputs_of",
     "joined",
