@@ -70,10 +70,11 @@ def direction(kitchen: Kitchen, seed: int, moves: Float32, markets: list[str], l
     bundle = kitchen.bundle(name, seed, lambda: (dense(*train, seed, (16,), epochs=8), *train), expand=0)
     answers = compared(bundle, train, later, seed, streams, gradient=not leak)
     answers["the more frequent"] = np.full(len(later[1]), int(train[1].mean() > 0.5))
+    came = moves[first + 1 :][-len(streams[0]) :]
     title = "Direction, with the other market's move among the inputs" if leak else "Direction of tomorrow's move"
-    made = measured(title, later[1], answers, naive="the more frequent", prototype=None if leak else (51.0, 52.2),
-                    along=np.tile(np.arange(len(streams[0])), 2),
-                    picture=drawn(lambda axes: profit(axes, moves[first + 1 :][-len(streams[0]) :], answers, streams, markets)))  # fmt: skip
+    made = measured(title, later[1], answers, naive="the more frequent",
+                    prototype=None if leak else (51.0, 52.2), along=np.tile(np.arange(len(streams[0])), 2),
+                    picture=drawn(lambda axes: profit(axes, came, answers, streams, markets)))  # fmt: skip
     error = 100 * np.sqrt(0.25 / len(later[1]))
     notes = [f"standard error of an accuracy here: {error:.2f} points"]
     for market, its in zip(markets, streams, strict=True):
@@ -95,7 +96,8 @@ def size(kitchen: Kitchen, seed: int, moves: Float32) -> Measured:
     answers["mean of the last month"] = np.concatenate(month)
     answers["last value"] = np.concatenate([logged[first:-1, m][-len(streams[0]) :] for m in (0, 1)])
     made = measured("Size of tomorrow's move (risk)", later[1], answers, naive="mean of the last month",
-                    measure="root mean squared error of log |move|", along=np.tile(np.arange(len(streams[0])), 2))  # fmt: skip
+                    measure="root mean squared error of log |move|",
+                    along=np.tile(np.arange(len(streams[0])), 2))  # fmt: skip
     best, naive = made.figures["exact"], made.figures["mean of the last month"]
     return replace(made, notes=(f"{100 * (1 - best**2 / naive**2):.1f} % of the naive rule's squared error is gained",))
 

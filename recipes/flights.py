@@ -35,10 +35,12 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     means = RunningMean(route[~known], later[1], route[known], train[1])
     answers["running mean of the route"] = follow(means, np.arange(len(due)), due)
     made = measured("Minutes in the air", later[1], answers, naive="running mean of the route",
-                    measure="mean absolute error, minutes", picture=drawn(lambda axes: arrivals(axes, due)))  # fmt: skip
+                    measure="mean absolute error, minutes",
+                    picture=drawn(lambda axes: arrivals(axes, due)))  # fmt: skip
     late = due - np.arange(len(due))
     overtaken = float((np.diff(np.maximum.accumulate(due)) == 0).mean())
-    note = f"labels come after {np.median(late):.0f} later departures (median; most {late.max()}), {100 * overtaken:.0f} % out of order"
+    note = f"labels come after {np.median(late):.0f} later departures (median; at most {late.max()})"
+    note += f", {100 * overtaken:.0f} % of them out of order"
     return [replace(made, notes=(note,))]
 
 

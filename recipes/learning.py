@@ -53,7 +53,8 @@ def follow(
 
 
 def compared(bundle: Path, train: Data, later: Data, seed: int, streams: Sequence[AnyArray] | None = None, *,
-             gradient: bool = True, new_classes: bool = False, **coming: AnyArray | None) -> dict[str, AnyArray]:  # fmt: skip
+             gradient: bool = True, new_classes: bool = False,
+             **coming: AnyArray | None) -> dict[str, AnyArray]:  # fmt: skip
     """What frozen, exact, gradient and the peer answer to each row of `later`. train, later: x and y.
 
     streams: rows of each device, in order, each begun anew; without it one device has all. coming: `due` and `labelled`

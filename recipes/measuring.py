@@ -16,8 +16,9 @@ from headway.arrays import AnyArray
 
 PARTS = 20
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem;text-align:right}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
+    "body{background:#fff}table{border-collapse:collapse;margin:1rem 0}"
+    "td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem;text-align:right}"
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.no{color:#a4262c}small{color:#58606c}"
 )
 
@@ -93,8 +94,7 @@ def verdicts(runs: Sequence[Measured]) -> list[str]:
 
     def against(name: str, other: float) -> str:
         lead = (best - other) if first.rising else (other - best)
-        tied = abs(lead) < 0.01 * abs(other)
-        word = "as good as" if tied else "better than" if lead > 0 else "NOT better than"
+        word = "better than" if lead > 0 else "NOT better than"
         return f"exact is {word} {name}: {_shown(best)} against {_shown(other)} ({first.measure})"
 
     lines = [against("the frozen head", mean["frozen"]), against(f"the naive rule ({first.naive})", mean[first.naive])]
@@ -134,8 +134,15 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     head += f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     path.write_text(f"{head}<body>{''.join(body)}</body></html>", encoding="utf-8")
-    figures = [{"stream": runs[0].title, "measure": runs[0].measure, "figures": {n: [m, a, b] for n, m, a, b in table(runs)}}
-               for runs in streams]  # fmt: skip
+    figures = [
+        {
+            "stream": runs[0].title,
+            "measure": runs[0].measure,
+            "figures": {name: [mean, least, greatest] for name, mean, least, greatest in table(runs)},
+            "told": [*verdicts(runs), *runs[0].notes],
+        }
+        for runs in streams
+    ]
     path.with_suffix(".json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 

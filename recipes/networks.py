@@ -26,14 +26,14 @@ class Kitchen:
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def file(self, name: str) -> Path:
-        """A file of the data folder, or one below; FileNotFoundError, which a recipe is skipped by, where there is none."""
+        """A file of the data folder, or one below. FileNotFoundError, by which a recipe is skipped."""
         for path in [] if self.data is None else [self.data / name, *self.data.glob(f"*/{name}")]:
             if path.exists():
                 return path
         raise FileNotFoundError(name)
 
     def bundle(self, name: str, seed: int, train: Callable[[], tuple[Any, AnyArray, AnyArray]], **options: Any) -> Path:
-        """The converted network `name` of that seed. train: gives the Keras model, and the x and y it was trained on."""
+        """The converted network of that seed. train: gives the Keras model, and x and y it was trained on."""
         path = self.cache / f"{name}-{seed}.hwb"
         if self.fresh or not path.exists():
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

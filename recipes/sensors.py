@@ -15,8 +15,8 @@ from recipes.networks import Kitchen, dense, fitted
 
 TITLE = "Sensors: other people's wrists, and gas sensors over months"
 CREDIT = (
-    "Watch: Burns et al., Shoulder physiotherapy exercise recognition, Physiol. Meas. 39 (2018), as shipped in seglearn. "
-    "Gas: UCI 270, Vergara et al., Chemical gas sensor drift compensation, Sensors and Actuators B 166 (2012)."
+    "Watch: Burns et al., Shoulder physiotherapy exercise recognition, Physiol. Meas. 39 (2018), as shipped in "
+    "seglearn. Gas: UCI 270, Vergara et al., Chemical gas sensor drift compensation, Sens. Actuators B 166 (2012)."
 )
 
 
@@ -49,7 +49,8 @@ def wrists(kitchen: Kitchen, seed: int) -> Measured:
     answers = compared(bundle, train, later, seed, streams)
     answers["nearest mean of own windows"] = each(lambda: NearestMean(*later, len(classes)), streams, start)
     return measured("Exercises of people the network never saw", later[1], answers, along=np.concatenate(along),
-                    naive="nearest mean of own windows", picture=drawn(lambda axes: signal(axes, later[0])))  # fmt: skip
+                    naive="nearest mean of own windows",
+                    picture=drawn(lambda axes: signal(axes, later[0])))  # fmt: skip
 
 
 def network(x: AnyArray, y: Int64, seed: int) -> Any:

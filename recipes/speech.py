@@ -1,4 +1,4 @@
-"""Speech: thirty command words of a new speaker, who corrects the device; and words of his own, which it never heard."""
+"""Speech: thirty command words of a new speaker, who corrects the device; and words of their own."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     answers = compared(bundle, train, later, seed, new_classes=True)
     answers["nearest mean"] = follow(NearestMean(*later, KNOWN + OWN, train), np.arange(len(later[1])))
     made = measured("One of 30 intents, 10 of them the owner's", later[1], answers, naive="nearest mean",
-                    prototype=(81.3, 82.0), picture=drawn(lambda axes: own_intents(axes, later[1], answers)))  # fmt: skip
+                    prototype=(81.3, 82.0),
+                    picture=drawn(lambda axes: own_intents(axes, later[1], answers)))  # fmt: skip
     half = slice(len(later[1]) // 2, None)
     late = {name: 100 * (answers[name][half] == later[1][half]).mean() for name in ("exact", "nearest mean")}
     notes = (

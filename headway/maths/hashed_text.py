@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def hashed_text(texts: Sequence[str], columns: int = 1024) -> Float32:
 def _tokens(text: str) -> Iterator[str]:
     words = WORD.findall(text.lower())
     yield from words
-    yield from (f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+    yield from (f"{first} {second}" for first, second in pairwise(words))
     for word in words:
         framed = f"<{word}>"
         for size in LETTERS:
