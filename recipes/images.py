@@ -23,7 +23,9 @@ ONE_OF = 10
 def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     data = np.load(kitchen.file("image_digits_drift.npz"), allow_pickle=False)
     train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
-    bundle = kitchen.bundle("images", seed, lambda: (dense(*train, seed, (64,), epochs=20), *train), expand=0)
+    bundle = kitchen.bundle(
+        "images", seed, lambda: (dense(*train, seed, (128,), epochs=20, standardise=False), *train), expand=0
+    )
     # the scanner's pictures come in any order, the tilting camera's as they were taken
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
     scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)

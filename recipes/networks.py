@@ -46,15 +46,22 @@ class Kitchen:
 
 
 def dense(
-    x: AnyArray, y: AnyArray, seed: int, hidden: Sequence[int] = (64,), epochs: int = 20, dropout: float = 0.0
+    x: AnyArray,
+    y: AnyArray,
+    seed: int,
+    hidden: Sequence[int] = (64,),
+    epochs: int = 20,
+    dropout: float = 0.0,
+    standardise: bool = True,
 ) -> Any:
-    """A fitted Keras model of dense layers over standardised inputs. y: int64 classes (n,), or values float32 (n,)."""
+    """A fitted Keras model of dense layers, over standardised inputs where asked. y: int64 classes (n,), or values float32 (n,)."""
     import keras
 
     keras.utils.set_random_seed(seed)
     flat = x.reshape(len(x), -1)
     layers = [keras.Input(x.shape[1:]), *([keras.layers.Flatten()] if x.ndim > 2 else [])]
-    layers.append(keras.layers.Normalization(mean=flat.mean(axis=0), variance=flat.var(axis=0) + 1e-6))
+    if standardise:
+        layers.append(keras.layers.Normalization(mean=flat.mean(axis=0), variance=flat.var(axis=0) + 1e-6))
     for width in hidden:
         layers += [keras.layers.Dense(width, activation="relu"), *([keras.layers.Dropout(dropout)] if dropout else [])]
     return fitted(keras.Sequential(layers), y, x, epochs)

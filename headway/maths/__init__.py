@@ -11,7 +11,7 @@ from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
 from headway.maths.paired_loss import PAIRED_STEP, PairedLoss
 from headway.maths.posterior import Posterior
-from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
+from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, PASSES, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
@@ -31,6 +31,7 @@ __all__ = [
     "LABEL_THRESHOLD",
     "MEDIAN_WIDTH_MAX",
     "PAIRED_STEP",
+    "PASSES",
     "SAMPLES_MAX",
     "SCATTER_TOLERANCE",
     "SUMS",
