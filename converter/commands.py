@@ -44,8 +44,8 @@ TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: f
 METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
     "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
-    "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...",
-    "modules": "MODULE", "stream": "TOML",
+    "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...", "image_size": "H,W",
+    "input_shape": "N,N,...", "modules": "MODULE", "stream": "TOML",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none

@@ -131,7 +131,7 @@ class Options:
         "mean",
         MISSING,
         key="--missing",
-        doc="What missing values become: the channel's mean, median, or last value, or the line between its neighbours.",
+        doc="What missing values become: the channel's mean, median or last value, or the line between neighbours.",
     )
     denoise: str = choice("none", tuple(Denoise), key="--denoise", doc="Smoothing of windows along time.")
     median_width: int = integer(
@@ -143,8 +143,7 @@ class Options:
         key="--cutoff",
         low=0,
         high=0.499,
-        doc="Of a low or high pass: cycles per time step, that is hertz over the sampling rate, where half the power is "
-        "left.",
+        doc="Of a low or high pass: where half the power is left, in cycles per time step (hertz / sampling rate).",
     )
     clip: float = number(
         0.0,
@@ -214,8 +213,8 @@ class Options:
             raise ConfigError(f"--standardise is --scale standard, and --scale is {self.scale}; give one")
         if (self.cutoff > 0) != (self.denoise in PASSES):
             raise ConfigError(
-                f"--denoise {self.denoise} with --cutoff {self.cutoff:g}: a low or high pass needs a cutoff above 0, and "
-                "nothing else takes one"
+                f"--denoise {self.denoise} with --cutoff {self.cutoff:g}: a low or high pass needs a cutoff above 0, "
+                "and nothing else takes one"
             )
         if self.text_column and (self.columns or self.window):
             raise ConfigError("--text makes x of one column; leave out --columns and --window")

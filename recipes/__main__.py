@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from recipes.documents import write_figures
 from recipes.measuring import printed, write_page
 from recipes.networks import Kitchen
 from recipes.seeds import run_seed
@@ -31,6 +32,7 @@ def main() -> int:
     )
     parser.add_argument("--fresh", action="store_true", help="train and convert again")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="networks, each trained from its own seed")
+    parser.add_argument("--docs", action="store_true", help="put the figures into docs/recipes/NAME.md, too")
     options = parser.parse_args()
     for name in options.names:
         if name not in NAMES:
@@ -50,6 +52,8 @@ def main() -> int:
             seconds = time.monotonic() - start_s
             print("\n".join(printed(runs) for runs in streams), flush=True)
             write_page(options.out / f"{name}.html", recipe.TITLE, recipe.CREDIT, streams, seconds)
+            if options.docs:
+                write_figures(name, streams, seconds)
             print(f"  {options.out / name}.html, {seconds:.0f} s", flush=True)
     return 0
 

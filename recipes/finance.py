@@ -20,7 +20,7 @@ CREDIT = (
     "Source: U.S. Energy Information Administration (public domain), as packaged by datasets/oil-prices (PDDL-1.0)."
 )
 SPANS = (1, 5, 22, 66)  # trading days: one, a week, a month, a quarter
-TRAINED = 0.6
+TRAINED = 0.75
 
 
 def run(kitchen: Kitchen, seed: int) -> list[Measured]:

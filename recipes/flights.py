@@ -49,7 +49,10 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
     One day in twelve after the month of training, whole days each, in the order of departure.
     """
-    rows = sorted((row for row in flights() if row["air_time"] and row["origin"] == ORIGIN and taken(row)), key=left)
+    rows = sorted(
+        (row for row in flights() if row["air_time"] not in ("", "NA") and row["origin"] == ORIGIN and taken(row)),
+        key=left,
+    )
     places = sorted({row["dest"] for row in rows})[:PLACES]
     carriers = sorted({row["carrier"] for row in rows})
     x = np.zeros((len(rows), len(places) + len(carriers) + 6), np.float32)

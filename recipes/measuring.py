@@ -95,7 +95,7 @@ def verdicts(runs: Sequence[Measured]) -> list[str]:
     def against(name: str, other: float) -> str:
         lead = (best - other) if first.rising else (other - best)
         word = "better than" if lead > 0 else "NOT better than"
-        return f"exact is {word} {name}: {_shown(best)} against {_shown(other)} ({first.measure})"
+        return f"exact is {word} {name}: {shown(best)} against {shown(other)} ({first.measure})"
 
     lines = [against("the frozen head", mean["frozen"]), against(f"the naive rule ({first.naive})", mean[first.naive])]
     if first.prototype is not None:
@@ -107,7 +107,7 @@ def verdicts(runs: Sequence[Measured]) -> list[str]:
 def printed(runs: Sequence[Measured]) -> str:
     """The table and the verdicts as text."""
     lines = [f"\n{runs[0].title}: {runs[0].measure}, mean of {len(runs)} seeds [least, greatest]"]
-    lines += [f"  {name:<34}{_shown(m):>8}   [{_shown(a)}, {_shown(b)}]" for name, m, a, b in table(runs)]
+    lines += [f"  {name:<34}{shown(m):>8}   [{shown(a)}, {shown(b)}]" for name, m, a, b in table(runs)]
     return "\n".join([*lines, *(f"  {line}" for line in (*verdicts(runs), *runs[0].notes))])
 
 
@@ -117,7 +117,7 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
     for runs in streams:
         first = runs[0]
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{_shown(m)}</td><td>{_shown(a)} to {_shown(b)}</td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{shown(m)}</td><td>{shown(a)} to {shown(b)}</td></tr>"
             for name, m, a, b in table(runs)
         )
         lines = "".join(
@@ -161,5 +161,6 @@ def _curves(axes: Any, runs: Sequence[Measured]) -> None:
     axes.legend(fontsize=8, ncols=3)
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
+    """Three or four digits."""
     return f"{value:.1f}" if abs(value) >= 5 else f"{value:.3f}"

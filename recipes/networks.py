@@ -54,7 +54,7 @@ def dense(
     dropout: float = 0.0,
     standardise: bool = True,
 ) -> Any:
-    """A fitted Keras model of dense layers, over standardised inputs where asked. y: int64 classes (n,), or values float32 (n,)."""
+    """A fitted Keras model of dense layers. y: int64 classes (n,), or values float32 (n,)."""
     import keras
 
     keras.utils.set_random_seed(seed)

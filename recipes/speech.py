@@ -44,7 +44,7 @@ def stream(
     train, later = (x[trained], word[trained]), (x[users], word[users])
     bundle = kitchen.bundle(f"speech-{own}", seed, lambda: (network(*train, seed), *train))
     streams = [np.flatnonzero(speaker[users] == one) for one in np.unique(speaker[users])]
-    answers = compared(bundle, train, later, seed, streams, new_classes=own > 0)
+    answers = compared(bundle, train, later, seed, streams, new_classes=own > 0, gradient=own == 0)
     count = len(later[1])
     answers["nearest mean of own recordings"] = each(lambda: NearestMean(*later, len(words)), streams, count)
     along = np.concatenate([np.arange(len(rows)) for rows in streams])
