@@ -92,7 +92,7 @@ def replay_recording(
     if extras.report is not None:
         drift = tuple(row for row, event in happened if event.name == DRIFT)
         page = _page(variant, samples, settings, pipeline, features, answer, drift, extras, agent.learner)
-        write_durably(extras.report, lambda file: file.write(page.encode()))
+        write_durably(extras.report, page.encode())
     learner, events = agent.learner, Counter(event.name for _, event in happened)
     return {
         "task": str(learner.task),
