@@ -26,7 +26,8 @@ def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) ->
     lines = []
     for runs in streams:
         first, seeds = runs[0], len(runs)
-        lines += [f"**{first.title}**", "", f"| method | {first.measure} | over {seeds} seed{'s' if seeds > 1 else ''} |",
+        over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+        lines += [f"**{first.title}**", "", f"| method | {first.measure} | {over} |",
                   "|---|---|---|"]  # fmt: skip
         lines += [f"| {method} | {shown(m)} | {shown(a)} to {shown(b)} |" for method, m, a, b in table(runs)]
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]
