@@ -225,9 +225,7 @@ def main() -> int:
     print_tables(rows)
     write_rows(rows, options.out / "rounds.csv")
     draw_curves(rows, options.out / "error-curve.png")
-    print(
-        f"\n{options.out / 'error-curve.png'} and {options.out / 'rounds.csv'} are written; docs/learn has the formulas"
-    )
+    print(f"\n{options.out / 'error-curve.png'} and {options.out / 'rounds.csv'} are written; see docs/learn")
     return 0
 
 

@@ -6,6 +6,7 @@ from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_sc
 from headway.maths.hashed_text import hashed_text
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
 from headway.maths.inverse import FewRows
+from headway.maths.log_mel import LogMel
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
@@ -50,6 +51,7 @@ __all__ = [
     "HeadInput",
     "HeadKind",
     "LabelSums",
+    "LogMel",
     "Loss",
     "Missing",
     "Optimizer",

@@ -21,7 +21,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def table(path: Path, count: int = 240) -> Path:
-    """Three kinds of machine by two readings, one of them missing now and then, and a column that is always the same."""
+    """Three kinds of machine by two readings, one missing now and then, and a column that never changes."""
     kinds = RANDOM.integers(0, 3, count)
     lines = ["current,temperature,site,kind"]
     for row, kind in enumerate(kinds):

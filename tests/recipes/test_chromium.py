@@ -1,4 +1,4 @@
-"""The pages of recipes and of a replay in Chromium: nothing is fetched, nothing complains, nothing runs out of the window."""
+"""The pages of recipes and of a replay in Chromium: nothing is fetched, nothing complains, nothing is cut off."""
 
 from __future__ import annotations
 
