@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,11 +19,12 @@ ROUNDS = 200
 def main() -> int:
     sound = np.random.default_rng(0).normal(0, 0.1, (1, 16_000)).astype(np.float32)
     sentence = "turn the lights on in the living room"
-    for name, work in (
+    front_ends: tuple[tuple[str, Callable[[], object]], ...] = (
         ("log-mel, 49 frames of 40 bands", lambda: LogMel().apply(sound)),
         ("MFCC, 13 of them", lambda: LogMel(coefficients=13).apply(sound)),
         ("hashed text, 8 words", lambda: hashed_text([sentence])),
-    ):
+    )
+    for name, work in front_ends:
         work()
         times_s = []
         for _ in range(ROUNDS):

@@ -46,7 +46,7 @@ def main() -> int:
             try:
                 seeds = list(pool.map(run_seed, *zip(*[(name, kitchen, seed) for seed in kitchen.seeds], strict=True)))
             except FileNotFoundError as error:
-                print(f"\n{name}: skipped, {error} is not in a folder of --data (docs/recipes/{name}.md says whence)")
+                print(f"\n{name}: skipped, {error} is not at hand: --data FOLDER (docs/recipes/{name}.md says whence)")
                 continue
             streams = [list(runs) for runs in zip(*seeds, strict=True)]
             seconds = time.monotonic() - start_s

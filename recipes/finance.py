@@ -67,7 +67,7 @@ def direction(kitchen: Kitchen, seed: int, moves: Float32, markets: list[str], l
     y = [(moves[first + 1 :, market] > 0).astype(np.int64) for market in (0, 1)]
     train, later, streams = split(x, y)
     name = "direction-leak" if leak else "direction"
-    bundle = kitchen.bundle(name, seed, lambda: (dense(*train, seed, (16,), epochs=8), *train), expand=0)
+    bundle = kitchen.bundle(name, seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train), expand=0)
     answers = compared(bundle, train, later, seed, streams, gradient=not leak)
     answers["the more frequent"] = np.full(len(later[1]), int(train[1].mean() > 0.5))
     came = moves[first + 1 :][-len(streams[0]) :]
@@ -90,7 +90,7 @@ def size(kitchen: Kitchen, seed: int, moves: Float32) -> Measured:
     x, first = rows(moves)
     logged = np.log(np.maximum(np.abs(moves), 0.05))
     train, later, streams = split([np.log(np.abs(each) + 0.05) for each in x], [logged[first + 1 :, m] for m in (0, 1)])
-    bundle = kitchen.bundle("size", seed, lambda: (dense(*train, seed, (16,), epochs=8), *train))
+    bundle = kitchen.bundle("size", seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train))
     answers = compared(bundle, train, later, seed, streams, gradient=False)
     month = [np.convolve(logged[:, m], np.ones(22) / 22)[: len(logged)][first:-1][-len(streams[0]) :] for m in (0, 1)]
     answers["mean of the last month"] = np.concatenate(month)

@@ -29,7 +29,7 @@ PLACES = 60  # destinations with an input of their own
 def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     x, minutes, route, left_s, landed_s, known = load()
     train, later = (x[known], minutes[known]), (x[~known], minutes[~known])
-    bundle = kitchen.bundle("flights", seed, lambda: (dense(*train, seed, epochs=30), *train))
+    bundle = kitchen.bundle("flights", seed, lambda: (dense(train[0], train[1], seed, epochs=30), *train))
     due = np.searchsorted(left_s[~known], landed_s[~known])
     answers = compared(bundle, train, later, seed, due=due)
     means = RunningMean(route[~known], later[1], route[known], train[1])

@@ -24,7 +24,10 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     data = np.load(kitchen.file("image_digits_drift.npz"), allow_pickle=False)
     train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
     bundle = kitchen.bundle(
-        "images", seed, lambda: (dense(*train, seed, (128,), epochs=20, standardise=False), *train), expand=0
+        "images",
+        seed,
+        lambda: (dense(train[0], train[1], seed, (128,), epochs=20, standardise=False), *train),
+        expand=0,
     )
     # the scanner's pictures come in any order, the tilting camera's as they were taken
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
@@ -53,7 +56,7 @@ def stream(title: str, bundle: Any, train: Any, later: tuple[Float32, Int64], se
 def scaled(x: AnyArray) -> Float32:
     """0..1, each picture as bright as the next, float32 (n, 64)."""
     flat = x.reshape(len(x), -1).astype(np.float32)
-    return flat / np.maximum(flat.max(axis=1, keepdims=True), 1)
+    return np.asarray(flat / np.maximum(flat.max(axis=1, keepdims=True), 1), np.float32)
 
 
 def pictures(axes: Any, before: Float32, after: Float32) -> None:

@@ -167,4 +167,4 @@ class Peer:
         )
 
     def _standard(self, rows: Float32) -> Float32:
-        return (rows - self._offset) / np.float32(self._scale)
+        return np.asarray((rows - self._offset) / self._scale, np.float32)

@@ -5,6 +5,7 @@ The weather of the coming hour is used as if it were forecast without error.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,20 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
         ("bikes-winter", hour < WINTER_H, (hour >= WINTER_H) & (hour < YEAR_H), None),
     ):
         train, later = (x[known], rentals[known]), (x[after], rentals[after])
-        bundle = kitchen.bundle(name, seed, lambda train=train: (dense(*train, seed, epochs=30), *train))
+        bundle = kitchen.bundle(name, seed, partial(trained, train, seed))
         answers = compared(bundle, train, later, seed, gradient=name == "bikes")
         answers["same hour last such day"] = same[after]
         what = "the first year" if name == "bikes" else "ninety days of winter"
         streams.append(
             measured(f"Rentals of the next hour, frozen after {what}", later[1], answers, prototype=prototype,
                      naive="same hour last such day", measure="mean absolute error, rentals",
-                     picture=drawn(lambda axes, t=later[1], a=answers: week(axes, t, a)))
+                     picture=drawn(partial(week, truth=later[1], answers=answers)))
         )  # fmt: skip
     return streams
+
+
+def trained(train: tuple[Float32, Float32], seed: int) -> tuple[Any, AnyArray, AnyArray]:
+    return dense(train[0], train[1], seed, epochs=30), *train
 
 
 def load_bikes(path: Path) -> tuple[Int64, Float32, Float32, Float32]:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
         body.append(
             f"<h2>{html.escape(first.title)}</h2><table><tr><th>method</th><th>{html.escape(first.measure)}</th>"
             f"<th>over {len(runs)} seeds</th></tr>{rows}</table><ul>{lines}</ul>"
-            f"<figure>{drawn(lambda axes, runs=runs: _curves(axes, runs))}</figure>"
+            f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
             f"<figure>{first.picture}</figure>"
         )
     body.append(f"<p><small>{html.escape(credit)} Measured in {seconds:.0f} s.</small></p>")

@@ -28,7 +28,7 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     tested = np.random.default_rng(0).permutation(many)[::4]  # of those who rate much; all others are trained on
     known = ~np.isin(user, tested)
     train, later = (x[known], rating[known]), (x[~known], rating[~known])
-    bundle = kitchen.bundle("recommender", seed, lambda: (dense(*train, seed, (32,), epochs=8), *train))
+    bundle = kitchen.bundle("recommender", seed, lambda: (dense(train[0], train[1], seed, (32,), epochs=8), *train))
     streams = [np.flatnonzero(user[~known] == one) for one in tested]
     answers = compared(bundle, train, later, seed, streams)
     count, mean, film = len(later[1]), float(train[1].mean()), later[0][:, -4]

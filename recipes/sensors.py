@@ -33,7 +33,7 @@ def wrists(kitchen: Kitchen, seed: int) -> Measured:
     """Ten wrists of five people, a device each; every window gets its label after it was answered."""
     training, devices, classes = watch.load()
     train = training.x, training.y
-    bundle = kitchen.bundle("watch", seed, lambda: (network(*train, seed), *train))
+    bundle = kitchen.bundle("watch", seed, lambda: (network(train[0], train[1], seed), *train))
     random = np.random.default_rng(seed)
     x, y, streams, along = [], [], [], []
     start = 0
@@ -82,7 +82,7 @@ def gas(kitchen: Kitchen, seed: int) -> Measured:
         np.concatenate([batches[n].x for n in range(2, 7)]).astype(np.float32),
         np.concatenate([batches[n].y for n in range(2, 7)]),
     )
-    bundle = kitchen.bundle("gas", seed, lambda: (dense(*train, seed, (64,), epochs=40), *train))
+    bundle = kitchen.bundle("gas", seed, lambda: (dense(train[0], train[1], seed, (64,), epochs=40), *train))
     answers = compared(bundle, train, later, seed)
     answers["nearest mean"] = follow(NearestMean(*later, int(train[1].max()) + 1, train), np.arange(len(later[1])))
     return measured("Six gases, sensors that drift over months", later[1], answers, naive="nearest mean",

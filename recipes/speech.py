@@ -42,7 +42,7 @@ def stream(
     trained = (speaker < SPEAKERS_TRAINED) & (word < known)
     users = speaker >= SPEAKERS_TRAINED
     train, later = (x[trained], word[trained]), (x[users], word[users])
-    bundle = kitchen.bundle(f"speech-{own}", seed, lambda: (network(*train, seed), *train))
+    bundle = kitchen.bundle(f"speech-{own}", seed, lambda: (network(train[0], train[1], seed), *train))
     streams = [np.flatnonzero(speaker[users] == one) for one in np.unique(speaker[users])]
     answers = compared(bundle, train, later, seed, streams, new_classes=own > 0, gradient=own == 0)
     count = len(later[1])

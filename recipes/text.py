@@ -37,7 +37,10 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     order = np.random.default_rng(seed).permuted(np.arange(len(later[1])).reshape(-1, ROUNDS).T, axis=1).ravel()
     later = later[0][order], later[1][order]
     bundle = kitchen.bundle(
-        "text", seed, lambda: (dense(*train, seed, (128,), epochs=30, dropout=0.3, standardise=False), *train), expand=0
+        "text",
+        seed,
+        lambda: (dense(train[0], train[1], seed, (128,), epochs=30, dropout=0.3, standardise=False), *train),
+        expand=0,
     )
     answers = compared(bundle, train, later, seed, new_classes=True)
     answers["nearest mean"] = follow(NearestMean(*later, KNOWN + OWN, train), np.arange(len(later[1])))
