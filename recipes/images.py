@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,8 @@ ONE_OF = 10
 def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     data = np.load(kitchen.file("image_digits_drift.npz"), allow_pickle=False)
     train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
-    bundle = kitchen.bundle(
-        "images",
-        seed,
-        lambda: (dense(train[0], train[1], seed, (128,), epochs=20, standardise=False), *train),
-        expand=0,
-    )
+    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
+    bundle = kitchen.bundle("images", seed, lambda: (network(), *train), expand=0)
     # the scanner's pictures come in any order, the tilting camera's as they were taken
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
     scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)

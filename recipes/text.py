@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,8 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     # a round is one sentence of each intent, in any order
     order = np.random.default_rng(seed).permuted(np.arange(len(later[1])).reshape(-1, ROUNDS).T, axis=1).ravel()
     later = later[0][order], later[1][order]
-    bundle = kitchen.bundle(
-        "text",
-        seed,
-        lambda: (dense(train[0], train[1], seed, (128,), epochs=30, dropout=0.3, standardise=False), *train),
-        expand=0,
-    )
+    network = partial(dense, *train, seed, (128,), epochs=30, dropout=0.3, standardise=False)
+    bundle = kitchen.bundle("text", seed, lambda: (network(), *train), expand=0)
     answers = compared(bundle, train, later, seed, new_classes=True)
     answers["nearest mean"] = follow(NearestMean(*later, KNOWN + OWN, train), np.arange(len(later[1])))
     made = measured("One of 30 intents, 10 of them the owner's", later[1], answers, naive="nearest mean",

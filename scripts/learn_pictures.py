@@ -27,7 +27,7 @@ def digits() -> tuple[Float64, Int64]:
     return np.hstack([pixels / 16, np.ones((len(pixels), 1))])[order], labels[order].astype(np.int64)
 
 
-def probabilities(x: Float64, weights: Float64) -> Float64:
+def probabilities(x: Float64, weights: AnyArray) -> Float64:
     z = x @ weights
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
@@ -36,7 +36,7 @@ def probabilities(x: Float64, weights: Float64) -> Float64:
 def curve(method: str, x: Float64, y: Int64, order: Int64) -> list[float]:
     """Accuracy in per cent on the rows after the first `LABELS`, after every `EVERY` labels of `order`."""
     test, truth, one_hot = x[LABELS : 2 * LABELS], y[LABELS : 2 * LABELS], np.eye(10)[y]
-    weights = np.zeros((65, 10))
+    weights: AnyArray = np.zeros((65, 10))
     gram, sums = np.eye(65), np.zeros((65, 10))
     first, second = np.zeros((65, 10)), np.zeros((65, 10))
     found = []

@@ -3,7 +3,6 @@
 from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
-from headway.maths.hashed_text import hashed_text
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
 from headway.maths.inverse import FewRows
 from headway.maths.log_mel import LogMel
@@ -23,6 +22,7 @@ from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
 from headway.maths.target_posterior import TargetPosterior, TargetPrior, fleet_target_head, head_of, inputs_of
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
+from headway.maths.text_features import hashed_text
 from headway.maths.training_prior import TrainingPrior
 
 __all__ = [

@@ -60,7 +60,8 @@ class LogMel:
 def mel_weights(fft: int, rate_hz: float, bands: int, low_hz: float, high_hz: float) -> Float64:
     """Triangles on the mel scale, float64 (fft / 2 + 1, bands); the constant part of the spectrum counts for none."""
     mel = _mel(np.linspace(0.0, rate_hz / 2, fft // 2 + 1))[:, None]
-    edges = np.linspace(*_mel(np.array([low_hz, high_hz])), bands + 2)
+    ends = _mel(np.array([low_hz, high_hz]))
+    edges = np.linspace(ends[0], ends[1], bands + 2)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.maximum(0.0, np.minimum((mel - low) / (centre - low), (high - mel) / (high - centre)))
     weights[0] = 0.0
