@@ -12,6 +12,8 @@ CUTS ?= 30
 PYTHONS ?= 3.11 3.12 3.13
 # tests run in several processes, each of which may load TensorFlow; WORKERS= runs them in one
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
+# without .pyc files each program that a test starts would compile ours anew, and each process of tests all of them
+unexport PYTHONDONTWRITEBYTECODE
 # backbones are proven on tflite-runtime too, once `make tflite-env` has made its environment
 export HEADWAY_TFLITE_PYTHON ?= $(abspath $(wildcard .cache/tflite-runtime/bin/python))
 

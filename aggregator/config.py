@@ -18,7 +18,7 @@ from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
 from headway.names import checked_name
-from headway.settings import integer, path, read_toml, settings_from, table, text
+from headway.settings import integer, optional_path, path, read_toml, settings_from, table, text
 
 log = logging.getLogger("headway.aggregator")
 
@@ -71,6 +71,18 @@ class Settings:
         "folder of this file.",
     )
     policy: Policy = table(Policy())
+    signing_key: Path | None = optional_path(
+        key="publish.signing_key",
+        doc="Private key with which heads and priors are sealed (edge-fleet keygen makes it; mode 0600). Devices whose "
+        "[sync] head_keys holds its public half take no others; the others take them as before.",
+        example="/etc/headway-server/heads.pem",
+    )
+    head_keys: Path | None = optional_path(
+        key="publish.head_keys",
+        doc="Public keys that a device gets when it joins, one in each line; by default that of signing_key. While "
+        "keys change it holds the old one and the new one.",
+        example="/etc/headway-server/head-keys.pub",
+    )
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
     webhook: WebhookSettings = table(WebhookSettings(), "webhook", doc="A web address that is told of alerts.")

@@ -25,11 +25,13 @@ from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
 from aggregator.report_intake import ReportIntake
 from aggregator.rollouts import Rollouts
+from aggregator.sealing import Sealing
 from aggregator.store import UNKNOWN_DEVICE, Store
 from aggregator.twins import Twins
 from headway.errors import RemoteError
 from headway.maths import Statistics
 from headway.ports import Received
+from headway.private_keys import Signer
 from headway.wire import (
     AGGREGATOR,
     Address,
@@ -52,7 +54,8 @@ Handler = Callable[[str, bytes, Instant], None]
 class Aggregator:
     """One fleet. Construct it, and call every method, inside a transaction of the store.
 
-    model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone.
+    model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone. signer: seals
+    heads and priors; None does not.
     """
 
     def __init__(
@@ -63,10 +66,11 @@ class Aggregator:
         store: Store,
         deliveries: BundleSender | None = None,
         bundles: Bundles | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._fleet, self._policy, self._store = fleet, policy, store
         self._spaces = Spaces(fleet, model, policy, store, bundles)
-        self._heads = self._spaces.default.heads
+        self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
@@ -116,7 +120,7 @@ class Aggregator:
             self._let_go(device)
         effects += [*self._clearings.take(), *self._commands.take(), *self._intake.answers()]
         self._spaces.keep()
-        return effects
+        return self._sealed(effects, now)
 
     def due(self, now: Instant) -> bool:
         """True when `tick` has something to do."""
@@ -129,7 +133,7 @@ class Aggregator:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
                 effects += self._remove(device)
-            self._spaces.follow_operators()
+            self._spaces.follow_operators(now)
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
             effects += [*self._commands.tick(now), *self._wishes.tick(now), *self._alerts.tick(now)]
@@ -137,7 +141,7 @@ class Aggregator:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)
         self._spaces.keep()
-        return effects
+        return self._sealed(effects, now)
 
     def await_retained_head(self) -> None:
         """An aggregator without any head publishes none before it knows which one the broker retains."""
@@ -151,11 +155,14 @@ class Aggregator:
             self._deliveries.again()
         self._twins.again()
         self._commands.again()
-        return [*self._clearings.again(), *self._spaces.again()]
+        return self._sealed([*self._clearings.again(), *self._spaces.again()], now)
 
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
         self._clearings.forget(names)
+
+    def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
+        return self._sealing.sealed(effects, self._heads.version, now)
 
     def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
@@ -166,7 +173,8 @@ class Aggregator:
             if not message.payload:
                 return []
             if address.fleet == self._fleet and address.kind is Kind.HEAD and address.device.startswith("_"):
-                return self._spaces.retained(address.device, message.payload)
+                payload, notes = self._sealing.opened(message.topic, message.payload)
+                return [*notes, *self._spaces.retained(address.device, payload)]
             if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
                 # our own status comes back through the devices' wildcard, after all that was retained
                 if not message.retain and message.payload == Status(True, self._store.number(BOOT)).encode():

@@ -15,8 +15,8 @@ TRANSACTION_SHARE = 0.25
 class MessageQueue:
     """Where the network thread leaves events, and the only thing the two threads share.
 
-    bytes_max: of payloads; a single message that is longer is taken when nothing else waits. waits: how often the
-    network thread waited PUT_TIMEOUT_S for room.
+    bytes_max: of payloads; a single message that is longer is taken when nothing else waits. waited_s: how long
+    the network thread waited for room, in steps of PUT_TIMEOUT_S.
     """
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
@@ -25,7 +25,7 @@ class MessageQueue:
         self._bytes = 0
         self._changed = threading.Condition()
         self._closed = self._takes_deliveries = False
-        self.waits = 0
+        self.waited_s = 0.0
 
     def put(self, event: TransportEvent) -> None:
         """Called from the network thread; waits while the queue is full."""
@@ -34,7 +34,7 @@ class MessageQueue:
         size = _size(event)
         with self._changed:
             while not self._changed.wait_for(lambda: self._closed or self._has_room(size), PUT_TIMEOUT_S):
-                self.waits += 1
+                self.waited_s += PUT_TIMEOUT_S
             # after `close` nobody stores anything, so nothing gets acknowledged and the devices keep it
             if not self._closed:
                 self._events.append(event)

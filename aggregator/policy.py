@@ -86,6 +86,25 @@ class Weighing:
     samples_min: int = integer(
         64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
     )
+    class_samples_min: int = integer(
+        16,
+        high=10_000_000,
+        doc="The same of one class, among devices_min devices that have it; of a class that fewer have samples_min. 0: "
+        "classes have no bound of their own.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierPolicy:
+    """When a device whose statistics contradict those of all others is set aside, for classifiers."""
+
+    devices_min: int = integer(
+        5, high=1_000_000, doc="Fewest devices with labels among which one is compared with the others; 0: never."
+    )
+    devices_max: int = integer(
+        1000, low=3, high=1_000_000, doc="Devices that are compared with each other, those that reported last."
+    )
+    interval_s: float = number(30.0, low=0.0, high=86_400, doc="Shortest time between two comparisons, seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +223,9 @@ class Policy:
     )
     weighing: Weighing = table(
         Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
+    )
+    outliers: OutlierPolicy = table(
+        OutlierPolicy(), "outliers", doc="When a device that contradicts all others is set aside."
     )
     averaging: AveragingPolicy = table(
         AveragingPolicy(), "averaging", doc='How gradient updates become a head, for method = "average".'

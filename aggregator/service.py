@@ -137,7 +137,7 @@ class Service:
                 effects += self._core.receive(received, now)
                 effects += self._core.tick(now)
             transaction_s = self._clock.monotonic_s() - now.monotonic_s
-        self._watch.turned(events, transaction_s, self._queue.waits)
+        self._watch.turned(events, transaction_s, self._queue.waited_s)
         self._stored += len(received)
         for event in events:
             self._log_connection(event)

@@ -5,7 +5,8 @@
 `edge-fleet api` runs as a process of its own on a fleet of `testbed.shown_fleet`. Another process writes reports into
 the same database as the service does: through its registry, the reports of a turn in one durable transaction. Each
 viewer follows the news and asks for a page every few seconds, drawn from the first page, filters, other orders, lists
-as open pages refresh them, and devices. Measured is the time from asking to the first byte of the answer.
+as open pages refresh them, devices, heads, the inbox of 2,000 devices that ask, and rollouts. Measured is the time from
+asking to the first byte of the answer.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ from aggregator.operations import Operator, create_token, put_user
 from aggregator.policy import Limits
 from aggregator.registry.registry import Registry
 from aggregator.store import StoredStatistics, sqlite_url
+from aggregator.store.rows import SPACES
 from aggregator.store.sql import SqlStore
 from benchmarks.api import resident_mb, running
 from headway.maths import ClassificationSums, Task
 from headway.ports import SystemClock
 from headway.wire import Metrics, Reported
 from testbed.broker import free_port
-from testbed.shown_fleet import CLASSES, SPACE, fill
+from testbed.shown_fleet import CLASSES, fill
+from testbed.shown_inbox import fill_inbox
+from testbed.shown_steering import fill_steering
 
 GOAL_MS = 300.0
 TURN_S = 0.1
@@ -51,13 +55,23 @@ ASKED = {
     "another order": "/?sort=-silent_for",
     "drifting": "/?filter=" + quote("since_drift < 1d"),
     "the list alone": "/fleet/devices",
+    "bars by head": "/?cells=heads",
+    "a device": "/devices/{device}",
+    "heads": "/heads",
+    "the inbox": "/inbox",
+    "its list alone": "/inbox/items",
+    "rollouts": "/rollouts",
+    "a rollout": "/rollouts/autumn",
 }
 
 
 def prepared(folder: Path, devices: int) -> tuple[Path, str, list[str]]:
     """A configuration, the cookie of a viewer, and the devices."""
     store = SqlStore(sqlite_url(folder))
-    names = fill(store, devices, SystemClock().wall_s())
+    now_s = SystemClock().wall_s()
+    names = fill(store, devices, now_s)
+    fill_inbox(store, names, now_s)
+    fill_steering(store, folder, folder / "model.hwb", names, now_s)
     with store.transaction():
         operator = Operator.local(store, SystemClock())
         put_user(operator, "bench", Role.VIEWER, None)
@@ -77,6 +91,7 @@ def write_reports(folder: Path, per_second: int, seconds: float) -> None:
     limits = Limits()
     with store.transaction():
         names = [row.device for row in store.devices()]
+        space = store.rows(SPACES).all()[0].space
         registry = Registry(store, limits, lambda space: (len(CLASSES), Task.CLASSIFICATION))
     random, written, began_s = np.random.default_rng(5), 0, time.perf_counter()
     while (passed_s := time.perf_counter() - began_s) < seconds:
@@ -85,26 +100,28 @@ def write_reports(folder: Path, per_second: int, seconds: float) -> None:
             now = Instant(clock.monotonic_s(), clock.wall_s())
             with store.transaction():
                 for name in random.choice(names, min(due, len(names)), replace=False):
-                    _report(store, registry, str(name), now, random)
+                    _report(store, registry, str(name), space, now, random)
                 registry.flush(now)
             written += due
         time.sleep(max(0.0, TURN_S - (time.perf_counter() - began_s - passed_s)))
     print(json.dumps({"written": written, "seconds": time.perf_counter() - began_s}), flush=True)
 
 
-def _report(store: SqlStore, registry: Registry, name: str, now: Instant, random: np.random.Generator) -> None:
+def _report(
+    store: SqlStore, registry: Registry, name: str, space: str, now: Instant, random: np.random.Generator
+) -> None:  # fmt: skip
     counter = int(now.wall_s)
     labels = int(random.integers(50, 400))
     truth = random.integers(0, len(CLASSES), labels)
     probabilities = random.dirichlet(np.ones(len(CLASSES)), labels).astype(np.float32)
     sums = ClassificationSums.of(probabilities, truth)
     reported = Reported(
-        "pump-sounds", "1.4", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels, "local",
+        "pump-sounds", "1.4", space, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels, "local",
         "", 14, "",
     )  # fmt: skip
     registry.on_reported(name, reported.encode(), now)
     registry.on_metrics(name, Metrics(7, counter, sums, sums).encode(), now)
-    store.put_statistics(StoredStatistics(name, 7, counter, SPACE, os.urandom(REPORT_BYTES), labels))
+    store.put_statistics(StoredStatistics(name, 7, counter, space, os.urandom(REPORT_BYTES), labels))
     registry.received(name, REPORT_BYTES)
 
 

@@ -1,10 +1,13 @@
 """Resident memory of an agent as it runs in a fleet: TLS to a broker, signed bundle, idle and then learning.
 
     python -m benchmarks.resident [--minutes N] [--rate R] [--bundle FILE --key FILE --data FILE] [--python FILE]
+                                  [--installed]
 
 A real ``edge-agent run`` with client certificates on a mosquitto with TLS. It idles for the first half of the time and
-for the second half gets windows at the given rate, one file in three with its label. Read from /proc: the time from
-exec to READY and to the first answer, MB (10^6 bytes) after each half, and the most that was ever resident (VmHWM).
+for the second half gets windows at the given rate, one file in three with its label. With --installed it runs in an
+environment as `edge-agent install` and the Debian package make it, else in the one of its interpreter. Read from /proc:
+the time from exec to READY and to the first answer, MB (10^6 bytes) after each half, and the most that was ever
+resident (VmHWM).
 """
 
 from __future__ import annotations
@@ -33,6 +36,14 @@ from testbed.broker import Broker
 from testbed.certificates import Authority
 
 PROGRAM = ("-m", "edge_agent.cli", "run")
+INSTALL = """
+import sys
+from pathlib import Path
+from edge_agent.combinations import fitting_runtime, installed_runtimes
+from edge_agent.installing.system import Machine, needed_distributions, replace_environment
+libraries = needed_distributions(fitting_runtime(installed_runtimes()))
+replace_environment(Machine(Path(sys.argv[1])), Path(sys._base_executable).resolve(), libraries)
+"""
 SHAPE = "1D-CNN BatchNorm Dropout"
 DEVICE, FLEET = "resident", "test"
 LABELLED_EVERY = 3
@@ -47,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", type=Path, help="the public key of --bundle")
     parser.add_argument("--data", type=Path, help=".npz with its windows x and labels y")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the agent (default this one)")
+    parser.add_argument("--installed", action="store_true", help="as edge-agent install makes its environment")
     options = parser.parse_args(arguments)
     os.environ.update(QUIET)
     for room in ("headway", "edge_agent"):
@@ -58,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             bundle, key, data = options.bundle.absolute(), options.key.absolute(), np.load(options.data)
             windows, labels = data["x"], data["y"]
-        with online_agent(folder, bundle, key, (options.python, *PROGRAM)) as (pid, began_s):
-            print(f"{machine()}; agent on {options.python}")
+        command = installed(folder, options.python) if options.installed else (options.python,)
+        with online_agent(folder, bundle, key, (*command, *PROGRAM)) as (pid, began_s):
+            print(f"{machine()}; agent on {options.python}{', installed' if options.installed else ''}")
             print(f"exec to READY             {time.perf_counter() - began_s:6.2f} s")
             drop(folder, "first", windows[:1], None)
             print(f"exec to the first answer  {time.perf_counter() - began_s:6.2f} s", flush=True)
@@ -68,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _feed(folder, windows, labels, options.minutes * 30, options.rate)
             print(_figures("learning", pid))
     return 0
+
+
+def installed(folder: Path, python: str) -> tuple[str, ...]:
+    """What runs Python in an environment that is installed below `folder`, from what `python` finds."""
+    root = folder / "root"
+    (root / "opt").mkdir(parents=True)
+    subprocess.run([python, "-c", INSTALL, str(root)], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return str(root / "opt" / "headway" / "bin" / "python3"), "-I"
 
 
 def small_bundle(folder: Path) -> tuple[Path, Path, AnyArray, AnyArray]:

@@ -1,9 +1,10 @@
 """Bytes that a sync of the exact learner sends: `python -m benchmarks.uplink [--data DIR] [--bundle watch.hwb]`.
 
 The whole `statistics` message, of real samples, for features as a converter makes them: 64 of a source and the
-constant, or 64 and 256 random ReLU features of the input; int8, calibrated on the source. The peer in the same run is
-plain packing of the same tables (narrowest integers in byte planes, zlib), and the raw int64 triangle. `+10` and `+50`:
-the message when so many samples were learned since an acknowledged report, 0 where whole tables are short and go again.
+constant, or 64 and 256 random ReLU features of the input; int8, calibrated on the source. Beside it in the same run, of
+the same tables: the packing of release 0.2 (`0.2`), plain packing (narrowest integers in byte planes, zlib), and the
+raw int64 triangle. `+10` and `+50`: the message when so many samples were learned since an acknowledged report; `-`
+where whole tables are short and go again. `write` and `read`: milliseconds of CPU, reading with all its checks.
 
     digits    scikit-learn's handwritten digits, 10 classes; calibrated on the first 600
     gas       Gas Sensor Array Drift (Vergara et al. 2012), batch 1 calibrates, batches 2 to 6 are learned; 6 classes
@@ -15,16 +16,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from edge_agent.config import SyncSettings
 from headway.arrays import Float32, Int8, Int64
-from headway.maths import FeatureMap, Statistics, calibrate_scale, to_arrays
-from headway.wire import StatisticsReport, change_between
+from headway.maths import FeatureMap, Statistics, calibrate_scale
+from headway.wire import StatisticsChange, StatisticsReport, change_between
 
 COUNTS = (64, 300, 1000, 5000)
+REPETITIONS = 5
 
 
 def main() -> None:
@@ -34,8 +39,10 @@ def main() -> None:
     )
     parser.add_argument("--bundle", type=Path, help="a bundle converted from the demo's model")
     options = parser.parse_args()
-    columns = f"{'data':<8}{'d':>6}{'classes':>9}{'samples':>9}{'bytes':>9}{'plain':>9}{'int64':>9}"
-    print(f"{columns}{'bytes/plain':>13}{'+10':>8}{'+50':>8}")
+    columns = f"{'data':<8}{'d':>6}{'samples':>9}{'int64':>9}"
+    for packing in ("now", "0.2", "plain", "+10", "+50"):
+        columns += f"{packing:>10}{'write':>8}{'read':>6}"
+    print(columns)
     sources = [("digits", *digits())]
     if options.data is not None:
         sources.append(("gas", *gas(Path(options.data) / "gas_drift_b1-6.npz")))
@@ -51,26 +58,43 @@ def report(name: str, codes: Int8, y: Int64) -> None:
     classes = tuple(f"class-{index}" for index in range(int(y.max()) + 1))
     for count in (n for n in COUNTS if n <= len(y)):
         table = Statistics.of(codes[:count], y[:count], classes, "f" * 64)
-        message = len(StatisticsReport("device-1", 1, count, table).encode())
-        plain = sum(array.nbytes for array in to_arrays(table).values())
-        since = [changed(table, codes[:count], y[:count], classes, number) for number in (10, 50)]
+        whole = StatisticsReport("device-1", 1, count, table)
         raw = 8 * ((table.size + 1) * (table.size + 2) // 2 + (table.size + 1) * len(classes))
-        print(
-            f"{name:<8}{table.size + 1:>6}{len(classes):>9}{count:>9}{message:>9}{plain:>9}{raw:>9}"
-            f"{message / plain:>13.2f}{since[0]:>8}{since[1]:>8}"
-        )
+        line = f"{name:<8}{table.size + 1:>6}{count:>9}{raw:>9}"
+        line += measured(whole.encode, StatisticsReport.decode)
+        line += measured(partial(whole.encode, predict=True), StatisticsReport.decode)
+        line += measured(partial(whole.encode, packed=False), StatisticsReport.decode_stored)
+        for number in (10, 50):
+            change = changed(table, codes[:count], y[:count], classes, number)
+            # whole tables that are short go again
+            line += f"{'-':>10}{'':>14}" if change is None else measured(change.encode, StatisticsChange.decode)
+        print(line)
 
 
-def changed(table: Statistics, codes: Int8, y: Int64, classes: tuple[str, ...], number: int) -> int:
-    """Bytes of the message that tells of the newest `number` samples of a table."""
+def measured(write: Callable[[], bytes], read: Callable[[bytes], object]) -> str:
+    """Bytes, and the milliseconds of CPU that writing and reading takes, the least of five."""
+    payload = write()
+    times = []
+    for work in (write, partial(read, payload)):
+        taken = []
+        for _ in range(REPETITIONS):
+            start = time.process_time()
+            work()
+            taken.append(time.process_time() - start)
+        times.append(1e3 * min(taken))
+    return f"{len(payload):>10}{times[0]:>8.1f}{times[1]:>6.1f}"
+
+
+def changed(table: Statistics, codes: Int8, y: Int64, classes: tuple[str, ...], number: int) -> StatisticsChange | None:
+    """What tells of the newest `number` samples of a table; None where whole tables are short enough to go again."""
     older = Statistics.of(codes[:-number], y[:-number], classes, table.space)
     base, newest = (StatisticsReport("device-1", 1, len(y) - n, t) for n, t in ((number, older), (0, table)))
     if len(base.encode()) <= SyncSettings().whole_bytes_max:
-        return 0
+        return None
     change = change_between(base, newest)
     if change is None:
         raise AssertionError("samples were added, so there is a change")
-    return len(change.encode())
+    return change
 
 
 def features(calibration: Float32, x: Float32, wide: bool) -> tuple[Float32, Float32]:

@@ -73,15 +73,15 @@ class Agent:
         self.outbox = Outbox(device, settings)
         self.uplink = Uplink(device, settings)
         self.refusal = Refusal(settings.ack_timeout_s)
-        self.event_log, self.command_log = EventLog(learner, self.windows), CommandLog()
         self.downlink = Downlink(learner)
         self.persistence = persistence_of(learner.task, learner.settings.persistence)
         self.labelling = Labelling(learner, self.windows, waiting_rows_max, waiting_bytes_max, early_labels_max, asking)
+        self.event_log, self.command_log = EventLog(learner, self.windows, self.labelling.wanted.choice), CommandLog()
         self.epochs = Epochs(device, learner, sync_state, run_id, settings.ack_timeout_s)
         self.branches = Branches(self.epochs, self.outbox, self.uplink, learner.trainer)
         trial = trial or TrialSettings()
         self.trial, self.head_trial = Trial(learner, trial), HeadTrial(learner, trial)
-        told = self.outbox.feedback, self.event_log, self.command_log, self.trial, self.head_trial
+        told = self.outbox.feedback, self.event_log, self.command_log, self.downlink, self.trial, self.head_trial
         self._persisted: tuple[Persisted, ...] = (*self.labelling.persisted, *told)
         self._checkpointer = Checkpointer()
         self._draw, self._forks = draw, 0

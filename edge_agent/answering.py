@@ -45,7 +45,7 @@ class Answering:
             sinks.append(HttpAnswers(settings.http_port, settings.http_token(), settings.queue_max, files.take))
         self._labels = BrokerLabels(files, note) if settings.mqtt_labels else None
         learner = agent.learner
-        self._home = HomeAssistant(config, clock, learner, agent.windows, agent.event_log, send, note)
+        self._home = HomeAssistant(config, clock, learner, agent.labelling.wanted, agent.event_log, send, note)
         if settings.home_assistant:
             sinks.append(self._home)
         self.answers = Answers(settings, clock, learner, sinks, note)

@@ -87,11 +87,18 @@ def _classes(options: argparse.Namespace) -> int:
 
 
 def _label(options: argparse.Namespace) -> int:
-    from edge_agent.commands import give_label
+    from edge_agent.commands import give_label, give_span_label
     from edge_agent.config import read_config
 
-    settings, undo = read_config(options.config).sensor, options.undo
-    name = give_label(options.id, options.label, options.values, undo=undo, settings=settings, clock=SystemClock())
+    config, clock, said = read_config(options.config), SystemClock(), (options.values, options.undo)
+    if options.begin or options.end:
+        if options.label:
+            raise ConfigError(f"give an id or a span of time, not both: {options.id!r} {options.label!r}")
+        name = give_span_label((options.begin, options.end), options.id, *said, config=config, clock=clock)
+    elif options.id:
+        name = give_label(options.id, options.label, *said, settings=config.sensor, clock=clock)
+    else:
+        raise ConfigError("say which windows: give the id of one, or --from and --to")
     print(f"{name} waits in the spool; edge-agent status counts it once it is learned")
     return 0
 
@@ -183,8 +190,11 @@ def parser() -> argparse.ArgumentParser:
     classes.set_defaults(run=_classes)
 
     label = commands.add_parser("label", help="say what a window was, or take that back; also while no agent runs")
-    label.add_argument("id", help="the window's id, as in its answer")
+    label.add_argument("id", nargs="?", default="", help="the window's id, as in its answer; none with --from and --to")
     label.add_argument("label", nargs="?", default="", metavar="CLASS", help="what it was")
+    moment = "2026-11-29T10:03, or 10:03 for the last time it was so late"
+    label.add_argument("--from", dest="begin", default="", metavar="TIME", help=f"all windows ended since: {moment}")
+    label.add_argument("--to", dest="end", default="", metavar="TIME", help="... and before this")
     label.add_argument("--undo", action="store_true", help="take back what was said, to the bit")
     label.add_argument("--values", default="", metavar="N,N", help="of a model with several labels or values")
     toml = Path("/etc/headway/agent.toml")

@@ -119,6 +119,11 @@ class SyncSettings:
         doc='How updates of the gradient learner travel: "float16" takes half the bytes, "int8" a quarter; what '
         "rounding takes from one update is added to the next.",
     )
+    head_keys: Path | None = optional_path(
+        doc="Take heads and priors of the fleet only with the seal of one of these public keys, at most 4, one in each "
+        "line (edge-fleet keygen makes them; edge-agent join writes the file); the program openssl checks it.",
+        example="/etc/headway/head-keys.pub",
+    )
     whole_bytes_max: int = integer(
         16 * 1024,
         doc="Statistics longer than so many bytes are sent whole only now and then, and in between what was learned "

@@ -27,6 +27,7 @@ from edge_agent.startup import InferenceFailed, Opened, build_device, give_back_
 from edge_agent.status_file import StatusFile, live_status
 from edge_agent.store import StandbyStore
 from edge_agent.trial import Shadow, Subprocess, Trials
+from headway.arrays import return_freed_memory
 from headway.bundle import Variant, read_public_key, read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError
 from headway.mqtt.transport import MqttTransport
@@ -43,6 +44,8 @@ WAIT_MAX_S = 1.0
 EVENTS_S = 0.5
 # between two looks of people; what is new is shown at once
 CONDITION_INTERVAL_S = 10.0
+# between two moments at which freed memory goes back to the system
+FREED_INTERVAL_S = 600.0
 
 
 class Daemon:
@@ -164,6 +167,7 @@ class Daemon:
         log.info("ready: %s", self._greeting)
         deadline_s = self._clock.monotonic_s() + ONCE_ACK_WAIT_S
         told, write_at_s = loop.condition_in_full, deadline_s
+        give_back_at_s = self._clock.monotonic_s() + FREED_INTERVAL_S
         self._show(told, notifier)
         while not loop.stopping:
             watch.refresh()
@@ -186,6 +190,9 @@ class Daemon:
             if condition.is_news_after(told) or (condition != told and now_s >= write_at_s):
                 told, write_at_s = condition, now_s + CONDITION_INTERVAL_S
                 self._show(told, notifier)
+            if now_s >= give_back_at_s and not taken:
+                return_freed_memory()
+                give_back_at_s = now_s + FREED_INTERVAL_S
             notifier.progress()
             self._wait(max(0.0, loop.next_poll_s - now_s))
 

@@ -138,6 +138,7 @@ class FileAtHand:
             agent.trial.see(self._windows[first : first + len(features)], features, ids, labels)
         answer = agent.process(features, labels, ids, until=until)
         if ids is not None and self._windows is not None:
+            agent.windows.ended(ids[: len(answer)], self._ends_s(start, len(answer), wall_s))
             first = start % UNIT_ROWS
             agent.labelling.wanted.see(ids, self._windows[first : first + len(answer)], wall_s)
         self.row += len(answer)
@@ -148,6 +149,13 @@ class FileAtHand:
     def close(self) -> None:
         """Let go of the file."""
         self.samples.close()
+
+    def _ends_s(self, start: int, count: int, wall_s: float) -> Sequence[float]:
+        """When windows ended: as the file tells, else when it came, else now."""
+        if self.samples.ends_s is not None:
+            ends_s: list[float] = self.samples.ends_s[start : start + count].tolist()
+            return ends_s
+        return [wall_s if self.file.came_s is None else self.file.came_s] * count
 
     def _unit(self, pipeline: Pipeline, row: int) -> Features:
         """Features of the whole unit that holds this row, whichever of its rows are asked for."""

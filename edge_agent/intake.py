@@ -27,7 +27,7 @@ from edge_agent.effects import Answer
 from edge_agent.file_at_hand import FileAtHand
 from edge_agent.finished_files import FinishedFiles
 from edge_agent.from_memory import go_on_from_memory
-from edge_agent.labels import log_labels
+from edge_agent.labels import log_labels, of_windows
 from edge_agent.pace import Pace
 from edge_agent.pipeline import Pipeline
 from edge_agent.sensors import Claimed, MoreTime, Sensor
@@ -330,7 +330,7 @@ class Intake:
             except DataError:
                 samples.close()
                 raise
-        return samples
+        return of_windows(samples, self._agent.windows) if learning else samples
 
     def _reject(self, file: Claimed, reason: str) -> None:
         self._finished.settle()

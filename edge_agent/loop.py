@@ -22,6 +22,7 @@ from edge_agent.attempts import Attempts
 from edge_agent.condition import DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, Messenger
+from edge_agent.fleet_knowledge import FLEET_KINDS, FleetKnowledge
 from edge_agent.health import HealthReports
 from edge_agent.intake import Intake
 from edge_agent.labels import Policy, log_line
@@ -96,6 +97,7 @@ class DeviceLoop:
         self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
         self._pipeline = pipeline
         self._store, self._agent = store, agent
+        self._fleet = FleetKnowledge(config, clock, agent, store)
         self._training = Training(clock, agent, store, policy)
         self._answering = Answering(config, clock, agent, self._publish, self._send, self._announcer.note)
         self._intake = Intake(
@@ -264,12 +266,8 @@ class DeviceLoop:
                     self._store.commit(changes, self._clock.monotonic_s())
                     self._store.note_acknowledged(*self._agent.epochs.acknowledged, self._clock.monotonic_s())
                 self._publish_notices()
-            elif kind is Kind.HEAD and payload and self._agent.head_published(payload, retain):
-                self._store.commit(self._agent.changes(), self._clock.monotonic_s())
-                log.info("fleet head version %d is a candidate now", self._agent.learner.fleet_version)
-            elif kind is Kind.PRIOR and not self._store.degraded and self._agent.prior_received(payload):
-                self._store.commit(self._agent.changes(), self._clock.monotonic_s())
-                log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
+            elif kind in FLEET_KINDS:
+                self._fleet.receive(name, kind, payload, retain)
         except RemoteError as error:
             self._announcer.message_refused(name, error)
 

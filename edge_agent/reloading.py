@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge_agent.config import AgentConfig, read_config
-from headway.bundle import Variant, read_public_key, read_variant
+from headway.bundle import Variant, read_public_key, read_public_keys, read_variant
 from headway.errors import ConfigError, HeadwayError
 from headway.mqtt.tls import tls_context
 
@@ -72,6 +72,8 @@ class ReloadRequest:
 
 def checked_files(config: AgentConfig) -> Variant:
     """Read every file that the configuration names; the bundle. Raises ConfigError, BundleError, as a start would."""
+    if config.sync.head_keys is not None:
+        read_public_keys(config.sync.head_keys)
     key = None if config.public_key is None else read_public_key(config.public_key)
     variant = read_variant(config.bundle, public_key=key)
     if config.mqtt is not None:

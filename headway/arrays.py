@@ -19,6 +19,9 @@ AnyArray = NDArray[Any]
 
 # rows of a square matrix; as float64 it takes 2 MB
 LARGE_ROWS = 512
+# as the allocator of glibc begins; the numbers are those of its malloc.h
+FREED_KEPT_BYTES = 128 << 10
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def describe(array: AnyArray) -> str:
@@ -39,6 +42,17 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def return_freed_memory_early() -> None:
+    """From now on the allocator keeps no more than `FREED_KEPT_BYTES` of freed memory at the end of its heap, and takes
+    blocks beyond that directly from the operating system (glibc). By itself it raises both limits to twice the largest
+    block that it has seen, and never lowers them.
+    """
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    if change is not None:
+        change(M_TRIM_THRESHOLD, FREED_KEPT_BYTES)
+        change(M_MMAP_THRESHOLD, FREED_KEPT_BYTES)
 
 
 def large_zeros(rows: int, columns: int) -> Float64:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from headway.errors import StoreError
+from headway.errors import StoreError, reason
 
 CHECK_BYTES = 4
 # what to write: the bytes, or who writes them into a stream, where they are too many for memory
@@ -46,7 +46,7 @@ def write_durably(path: Path, payload: Content, mode: int = 0o644, *, folder_lat
         if not folder_later:
             sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StoreError(f"cannot write {path}: {reason(error)}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
@@ -105,4 +105,4 @@ def refused_by_disk(what: str, *, by_name: bool = False) -> Iterator[None]:
     except OSError as error:
         if by_name and error.errno in NAME_ERRNOS:
             raise
-        raise StoreError(f"{what}: {error.strerror or error}") from error
+        raise StoreError(f"{what}: {reason(error)}") from error

@@ -7,12 +7,32 @@ and leaves as LocalError would, with a line that asks to report it and, at log l
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 from headway.printable import printable
 
 NAMES_MAX, NAME_CHARACTERS_MAX = 8, 40
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
+
+
+# what helps, by what the system says of a file
+FIXES = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file",
+    errno.EACCES: "give this user the right to, or use sudo",
+    errno.EPERM: "give this user the right to, or use sudo",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.ENOSPC: "free some space",
+}
+
+
+def reason(error: OSError | UnicodeError) -> str:
+    """What the system says of a file, and what helps where that can be said."""
+    said = getattr(error, "strerror", None) or str(error)
+    fix = FIXES.get(getattr(error, "errno", None) or 0, "")
+    return f"{said}; {fix}" if fix else said
 
 
 class HeadwayError(Exception):

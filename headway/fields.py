@@ -5,7 +5,6 @@ Used at each edge where bytes or settings come in; inside, dictionaries have bec
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import sys
@@ -157,6 +156,8 @@ class Fields:
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
     """``; did you mean 'host'?`` when something known is close, else the list of what is known."""
+    import difflib  # for a mistake alone
+
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

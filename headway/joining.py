@@ -22,6 +22,7 @@ JOIN_SERVER = "_join"
 MESSAGE_BYTES_MAX = 16 * 1024
 SECRET_CHARACTERS = 26
 PEM_CHARACTERS_MAX = 4096
+HEAD_KEYS_MAX = 4
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _CODE = re.compile(rf"hw1-([{_ALPHABET}]{{{SECRET_CHARACTERS}}})-([{_ALPHABET}]{{52}})")
 
@@ -122,7 +123,10 @@ class RenewRequest:
 
 @dataclass(frozen=True, slots=True)
 class JoinAnswer:
-    """What a device needs. certificate, authority: PEM; host, port: of the broker; expires_s: wall clock."""
+    """What a device needs. certificate, authority: PEM; host, port: of the broker; expires_s: wall clock.
+
+    head_keys: with which the server seals heads and priors, each as the line of a public key's file.
+    """
 
     device: str
     fleet: str
@@ -132,9 +136,13 @@ class JoinAnswer:
     port: int
     serial: str
     expires_s: float
+    head_keys: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
-        return canonical_json({name: getattr(self, name) for name in self.__slots__})
+        """Without `head_keys` where there are none."""
+        content = {name: getattr(self, name) for name in self.__slots__}
+        keys = content.pop("head_keys")
+        return canonical_json(content | ({"head_keys": list(keys)} if keys else {}))
 
     @classmethod
     def decode(cls, payload: bytes) -> JoinAnswer:
@@ -149,6 +157,7 @@ class JoinAnswer:
             fields.integer("port", low=1, high=65_535),
             fields.text("serial", length_max=64),
             fields.number("expires_s", low=0, high=1e12),
+            fields.strings("head_keys", (), count_max=HEAD_KEYS_MAX),
         )
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO
 
+from headway.clocks import SystemClock
 from headway.errors import LocalError
-from headway.ports import SystemClock
 from headway.printable import printable
 
 log = logging.getLogger("headway")

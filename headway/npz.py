@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from headway.arrays import AnyArray, describe
-from headway.errors import DataError, HeadwayError
+from headway.errors import DataError, HeadwayError, reason
 
 # the longest piece that is ever asked of a file at once; so the table of an archive's members is not longer either
 PIECE_BYTES = 1 << 17
@@ -92,7 +92,7 @@ class Archive:
         try:
             file = open_file(path)
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {path}: {reason(error)}") from error
         except DataError as error:
             raise DataError(f"{path} {error}") from error
         return cls(file, str(path), inflated_bytes_max)
@@ -310,7 +310,7 @@ def _faults_of(where: str, kind: str) -> Iterator[None]:
     except HeadwayError:
         raise
     except OSError as error:
-        raise DataError(f"cannot read {where}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {where}: {reason(error)}") from error
     except Exception as error:  # zipfile, zlib and the parser of headers raise whatever they like
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{where} is not {kind}: {said[:120]}") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from headway.clocks import Clock as Clock
+from headway.clocks import SystemClock as SystemClock
 
 
 class Response(StrEnum):
@@ -24,28 +26,6 @@ class Response(StrEnum):
     SLOW = "slow"
     PERSON = "person"
     MOVE = "move"
-
-
-class Clock(Protocol):
-    """Source of time. Intervals come from `monotonic_s`; `wall_s` only labels things for people."""
-
-    def monotonic_s(self) -> float:
-        """Seconds since an arbitrary start; never goes back."""
-        ...
-
-    def wall_s(self) -> float:
-        """Seconds since 1970 as the machine believes; may jump by years on a device without an RTC."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clocks."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-    def wall_s(self) -> float:
-        return time.time()
 
 
 @dataclass(frozen=True, slots=True)

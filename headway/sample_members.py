@@ -11,6 +11,8 @@ from headway.class_changes import CHANGES
 from headway.errors import DataError, listed
 
 WINDOWS, LABELS, IDS, CLASSES = "x", "y", "id", "classes"
+# instead of ids: from when to when a label holds
+FROM, TO = SPAN = "from", "to"
 # what people call the arrays, in small letters and digits
 ALIKE = {
     WINDOWS: frozenset({"x", "xs", "data", "input", "inputs", "samples", "signal", "signals", "window", "windows"}),
@@ -30,6 +32,8 @@ def members_to_read(where: str, names: Sequence[str], *, label_files: bool) -> f
     arrays = there & {WINDOWS, LABELS, IDS}
     if changes and not arrays:
         return changes
+    if label_files and WINDOWS not in there and there & set(SPAN):
+        return _span_members(where, there)
     for name in ALIKE:
         alike = [] if name in there else [given for given in names if is_alike(given, name)]
         if alike:
@@ -40,6 +44,13 @@ def members_to_read(where: str, names: Sequence[str], *, label_files: bool) -> f
     if changes:
         raise DataError(f"{where} holds {listed(there)}; changes of classes come in a file of their own")
     return arrays | ({CLASSES} & there if LABELS in there else frozenset())
+
+
+def _span_members(where: str, there: frozenset[str]) -> frozenset[str]:
+    if not {*SPAN, LABELS} <= there or IDS in there:
+        held = listed(there)
+        raise DataError(f"{where} holds {held}; a label for a span of time has 'from', 'to' and 'y', and no 'id'")
+    return frozenset({*SPAN, LABELS})
 
 
 def is_alike(given: str, name: str) -> bool:

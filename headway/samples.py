@@ -16,14 +16,14 @@ from typing import overload
 import numpy as np
 
 from headway.array_files import Arrays, StoredWindows
-from headway.arrays import AnyArray, Float32, Int64, describe
+from headway.arrays import AnyArray, Float32, Float64, Int64, describe
 from headway.class_changes import CHANGES, ClassChanges
 from headway.errors import DataError, LocalError, listed
 from headway.fields import nearest
 from headway.maths import Task
 from headway.npz import Archive, read_arrays
 from headway.printable import printable
-from headway.sample_members import CLASSES, IDS, LABELS, WINDOWS, members_to_read
+from headway.sample_members import CLASSES, FROM, IDS, LABELS, TO, WINDOWS, members_to_read
 
 __all__ = [
     "ANY_BYTES",
@@ -80,7 +80,8 @@ class Samples:
     ids: a text per window, or None when nobody will come back to them. names: class names beyond those known, which
     y refers to by the indices that follow. x is None in a file that only brings labels for earlier windows, or changes
     of classes. unread: names of arrays that mean nothing here. ids_made: the reader has made the ids, so that only the
-    answer can tell them.
+    answer can tell them. spans: float64 (n, 2), from when to when a label holds, in seconds since 1970, of a file that
+    brings labels so instead of by ids. ends_s: float64 (n,), when the windows ended, where the file tells.
 
     Windows may be left in their file until `windows` reads them; only who has read the last one knows that none is
     damaged. Close the samples, or use them in a ``with``.
@@ -93,6 +94,8 @@ class Samples:
     changes: ClassChanges | None = None
     unread: tuple[str, ...] = ()
     ids_made: bool = False
+    spans: Float64 | None = None
+    ends_s: Float64 | None = None
 
     def __len__(self) -> int:
         given = self.x if self.x is not None else self.y
@@ -165,6 +168,7 @@ def read_samples(
             given = x if x is not None else y
             count = 0 if given is None or not given.ndim else len(given)
             ids = _ids(archive.array(IDS), count) if IDS in found else None
+            spans = _spans(archive.array(FROM), archive.array(TO), count) if FROM in found else None
             names: tuple[str, ...] = ()
             if y is not None and task is not Task.CLASSIFICATION and classes is not None:
                 y = targets_of(y, count, len(classes), task)
@@ -177,7 +181,7 @@ def read_samples(
                 y = labels_of(y, count, None if classes is None else (*classes, *names), label_map)
         if x is not None and not isinstance(x, np.ndarray):
             stack.pop_all()  # the samples close it
-        return Samples(x, y, ids, names, unread=unread)
+        return Samples(x, y, ids, names, unread=unread, spans=spans)
 
 
 @contextlib.contextmanager
@@ -308,6 +312,19 @@ def _ids(ids: AnyArray, count: int) -> Ids:
     if wrong_length or (ordered[1:] == ordered[:-1]).any():
         raise DataError(f"ids must be different, with 1 to {ID_CHARACTERS_MAX} characters each")
     return Ids(ids)
+
+
+def _spans(begin: AnyArray, end: AnyArray, count: int) -> Float64:
+    for name, array in ((FROM, begin), (TO, end)):
+        if array.shape != (count,) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise DataError(f"{name} is {describe(array)}; it must hold a time in seconds since 1970 for each of the "
+                            f"{count} labels")  # fmt: skip
+    spans = np.stack([begin, end], axis=1).astype(np.float64)
+    backwards = np.flatnonzero(spans[:, 0] >= spans[:, 1])
+    if len(backwards):
+        row, (first_s, last_s) = int(backwards[0]), spans[backwards[0]].tolist()
+        raise DataError(f"label {row} holds from {first_s:.0f} to {last_s:.0f}; the end must come later")
+    return spans
 
 
 def _indices_of_names(y: AnyArray, classes: Sequence[str] | None, label_map: Mapping[str, str]) -> Int64:

@@ -482,6 +482,12 @@ class LabelWanted(TypedDict):
     class_name: NotRequired[str]
 
 
+class LabelsGiven(TypedDict):
+    """What several windows of a device were; a window that is named twice must have the same class."""
+
+    labels: list[WindowLabel]
+
+
 class ListChange(TypedDict):
     """Devices to put on the list of a group, and to take off it."""
 
@@ -812,6 +818,13 @@ class WantedSettings(TypedDict):
 
 
 Watches = Literal["devices", "certificates", "rollouts"]
+
+
+class WindowLabel(TypedDict):
+    """The class of a window."""
+
+    window: str
+    class_name: str
 
 
 class WindowSketch(TypedDict):

@@ -477,3 +477,15 @@ class Client(Connection):
                 headers={"Idempotency-Key": key} if key else None,
             ),
         )
+
+    def label_windows(self, device: str, body: models.LabelsGiven, *, key: str = "") -> list[models.GivenAct]:
+        """Say what several windows were, all or none of them; each counts once."""
+        return cast(
+            "list[models.GivenAct]",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/labels-given",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )

@@ -10,9 +10,11 @@ from headway_simulation.clock import Scheduler
 from headway_simulation.device import SimulatedDevice
 from headway_simulation.machine import Machine
 from headway_simulation.network import Link
-from headway_simulation.server import SimulatedServer
+from headway_simulation.server import ServerCopy, SimulatedServer
 
 YEAR_S = 365 * 86_400.0
+# of fleets with the exact method: how many have a server that forgets, and about how much of the past
+FORGETS_SHARE, FORGOTTEN_S = 0.3, 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,28 @@ def plan_faults(stage: Stage, set_back: bool = False) -> None:
     chance = stage.scheduler.chance("faults")
     _network(stage, chance)
     lost_store = stage.server.policy.method == "exact" and chance.random() < 0.1
-    _broker(stage, chance, keeps_all=lost_store or set_back)
+    forgets = stage.server.policy.method == "exact" and stage.scheduler.chance("forgets").random() < FORGETS_SHARE
+    _broker(stage, chance, keeps_all=lost_store or set_back or forgets)
     _machines(stage, chance)
     _disks(stage, chance)
     if lost_store:
         stage.scheduler.at(_time(stage, chance), stage.server.wipe)
+    if forgets:
+        _forget(stage, stage.scheduler.chance("forgotten"))
     if chance.random() < 0.15:
         stage.scheduler.at(_time(stage, chance), chance.choice(stage.devices).wipe)
+
+
+def _forget(stage: Stage, chance: random.Random) -> None:
+    """The aggregator's disk forgets the last minutes, in which it acknowledged and sent: what devices were told to do,
+    have done and have said is not known to it, as after a disk that lies about its syncs. Or all of it is gone."""
+    for _ in range(chance.randint(1, 3)):
+        made_s, copies = _time(stage, chance), list[ServerCopy]()
+        stage.scheduler.at(made_s, lambda copies=copies: copies.append(stage.server.copy_disk()))  # type: ignore[misc]
+        restored_s = made_s + chance.expovariate(1 / FORGOTTEN_S)
+        stage.scheduler.at(restored_s, lambda copies=copies: stage.server.restore(copies[0]))  # type: ignore[misc]
+    if chance.random() < 0.25:
+        stage.scheduler.at(_time(stage, chance), stage.server.wipe)
 
 
 def heal(stage: Stage) -> None:

@@ -219,6 +219,7 @@ class World:
                 samples_max=weights.choice((100_000, 9)),
                 devices_min=weights.choice((0, 1, 2, 4)),
                 samples_min=weights.choice((1, 64)),
+                class_samples_min=weights.choice((0, 1, 16)),
             ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
             head_trial=self._head_trial(),

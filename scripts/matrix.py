@@ -1,14 +1,16 @@
 """Runs the device's tests in each environment that a device may have, and writes docs/reference/environments.md.
 
-    make matrix                        # all four, one after the other
-    MATRIX=3.13:litert make matrix     # one; the page keeps what the others' last run here found
+    make matrix                        # all four, one after the other; what passed with this very code is not run again
+    MATRIX=3.13:litert make matrix     # one, in any case
 
 Each environment is made in .cache/matrix-*, without TensorFlow. A Python that is not installed is said and left out.
-The exit code is 1 if a suite failed or none could run; the page is written once each of the four has a result here.
+The exit code is 1 if a suite failed or none could run; the page is written once each of the four has a result with this
+very code. A run that was ended goes on with the environment that it was in.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -22,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "environments.md"
 SUITES = ("tests/edge_agent", "tests/headway", "tests/contract")
+# what a result depends on; the suites take fakes of the server and files of earlier versions from other tests
+CODE = ("edge_agent", "headway", "aggregator", "testbed", "systemd", "tests/aggregator", "tests/golden", *SUITES)
 SUITE_TIMEOUT_S = 3600
 LIBRARIES = "import importlib.metadata as m; print(m.version('numpy'), m.version('{}'))"
 HEAD = """\
@@ -66,7 +70,7 @@ ENVIRONMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a suite found, and in what."""
+    """What a suite found, and in what. code: digest of the code that ran (`code_digest`)."""
 
     python: str
     numpy: str
@@ -74,31 +78,39 @@ class Result:
     passed: int
     failed: int
     skipped: int
+    code: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return self.passed > 0 and not self.failed
 
 
 def main() -> int:
     asked = os.environ.get("MATRIX", "").split()
     if unknown := set(asked) - {environment.name for environment in ENVIRONMENTS}:
         sys.exit(f"error: MATRIX names {', '.join(sorted(unknown))}; known: {', '.join(e.name for e in ENVIRONMENTS)}")
+    code = code_digest()
     results = []
     for environment in ENVIRONMENTS:
         if asked and environment.name not in asked:
             continue
-        found = run(environment)
+        found = kept(environment, code)
+        if found is None or not found.is_good or asked:
+            found = run(environment, code)
         if found is None:
             print(f"==> Python {environment.python} is not installed; {environment.extra} on it is left out")
             continue
         environment.result.write_text(json.dumps(asdict(found)))
         results.append(found)
         print(f"==> {_row(found)}", flush=True)
-    known = [environment.result for environment in ENVIRONMENTS if environment.result.exists()]
+    known = [found for environment in ENVIRONMENTS if (found := kept(environment, code))]
     if len(known) == len(ENVIRONMENTS):
-        PAGE.write_text(page([Result(**json.loads(path.read_text())) for path in known]), encoding="utf-8")
+        PAGE.write_text(page(known), encoding="utf-8")
         print(PAGE.relative_to(ROOT))
-    return int(not results or any(result.failed or not result.passed for result in results))
+    return int(not results or not all(result.is_good for result in results))
 
 
-def run(environment: Environment) -> Result | None:
+def run(environment: Environment, code: str) -> Result | None:
     """The suite in its environment; None where its Python is not installed."""
     base = _find_python(environment.python)
     if base is None:
@@ -121,7 +133,7 @@ def run(environment: Environment) -> Result | None:
     (suite,) = ElementTree.parse(report).getroot()
     tests, skipped = int(suite.attrib["tests"]), int(suite.attrib["skipped"])
     failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
-    return Result(full, numpy, f"{environment.runtime} {version}", tests - failed - skipped, failed, skipped)
+    return Result(full, numpy, f"{environment.runtime} {version}", tests - failed - skipped, failed, skipped, code)
 
 
 def page(results: list[Result]) -> str:
@@ -134,6 +146,24 @@ def page(results: list[Result]) -> str:
 def _row(result: Result) -> str:
     counts = f"{result.passed} | {result.failed} | {result.skipped}"
     return f"| {result.python} | {result.numpy} | {result.runtime} | {counts} |"
+
+
+def code_digest() -> str:
+    """Digest of the code that the suites run, so that a result can be told from one of other code."""
+    made = hashlib.sha256()
+    paths = [ROOT / "pyproject.toml", *(ROOT / "tests").glob("*.py")]
+    paths += [path for folder in CODE for path in (ROOT / folder).rglob("*")]
+    for path in sorted(path for path in paths if path.is_file() and path.suffix != ".pyc"):
+        made.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return made.hexdigest()
+
+
+def kept(environment: Environment, code: str) -> Result | None:
+    """What an earlier run with this very code found here."""
+    if not environment.result.exists():
+        return None
+    found = Result(**json.loads(environment.result.read_text()))
+    return found if found.code == code else None
 
 
 def _find_python(version: str) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from aggregator.alerts import Severity
 from aggregator.alerts import State as AlertState
+from aggregator.rollouts import plan_of
 from aggregator.store import Store
 from aggregator.store.rows import (
     ALERTS,
@@ -52,8 +53,8 @@ def fill_inbox(store: Store, names: list[str], now_s: float, seed: int = 1) -> N
                 "", "", 0.0,
             ))  # fmt: skip
         store.rows(ROLLOUTS).put(RolloutRow(
-            "autumn", 1, "{}", "0" * 64, 1 << 20, "pump-sound", "2.1.0", 7, SPACE, "waits-for-approval", 1, "",
-            "9 of 10 devices are better by 2.4 points (1.1 to 3.7)", now_s - 90_000, now_s - 4000, now_s - 4000,
+            "autumn", 1, PLAN.encode(), "0" * 64, 1 << 20, "pump-sounds", "2.1.0", 15, SPACE, "waits-for-approval", 1,
+            "", "9 of 10 devices are better by 2.4 points (1.1 to 3.7)", now_s - 90_000, now_s - 4000, now_s - 4000,
         ))  # fmt: skip
 
 
@@ -64,6 +65,9 @@ ALERTED = (
     ("drift", Severity.INFO, "since_drift is 8 min"),
     ("below-frozen", Severity.WARNING, "accuracy_gain is -0.031, scored is 212"),
 )
+
+
+PLAN = plan_of({"stages": [{"share": 0.05}, {"share": 0.25, "approve": True}, {"share": 1.0}]})
 
 
 def _window(number: int, now_s: float, random: np.random.Generator, sketched: bool) -> WantedLabel:

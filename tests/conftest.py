@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real brokers, started and stopped here, and a check that nothing is left running."""
+"""Fixtures shared by all tests: real brokers, started and stopped here, and checks that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from hypothesis import settings
 
 from testbed.broker import Broker
 from testbed.postgresql import Postgresql, PostgresqlMissing
+
+ROOT = Path(__file__).parents[1]
 
 # how long an example takes says how busy the machine is
 settings.register_profile("headway", deadline=None)
@@ -29,6 +32,19 @@ def _no_process_is_left() -> Iterator[None]:
     yield
     left = [command for command in _children() if "multiprocessing.resource_tracker" not in command]
     assert left == [], "tests left processes running"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_file_is_left() -> Iterator[None]:
+    """Tests write into folders of their own. What `.gitignore` names, like caches, may come into the working folder."""
+    before = _unexpected_files()
+    yield
+    assert _unexpected_files() - before == set(), f"tests left files in {Path.cwd()}; give them tmp_path"
+
+
+def _unexpected_files() -> set[str]:
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    return {each.name for each in Path().iterdir() if not any(fnmatch(each.name, pattern) for pattern in ignored)}
 
 
 def _children() -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from aggregator.api.models import Body
 from aggregator.inbox import LabelAct
+from aggregator.operations import LABELS_MAX
 
 
 class LabelWanted(Body):
@@ -16,6 +17,19 @@ class LabelWanted(Body):
     window: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     act: LabelAct = LabelAct.LABEL
     class_name: Annotated[str, StringConstraints(max_length=256)] = ""
+
+
+class WindowLabel(Body):
+    """The class of a window."""
+
+    window: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    class_name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class LabelsGiven(Body):
+    """What several windows of a device were; a window that is named twice must have the same class."""
+
+    labels: Annotated[list[WindowLabel], Field(min_length=1, max_length=LABELS_MAX)]
 
 
 class GivenAct(BaseModel):

@@ -10,7 +10,7 @@ from aggregator import operations
 from aggregator.access import Role
 from aggregator.api.callers import Doorkeeper
 from aggregator.api.desk import Desk
-from aggregator.api.inbox_models import GivenAct, LabelWanted, WantedLabels
+from aggregator.api.inbox_models import GivenAct, LabelsGiven, LabelWanted, WantedLabels
 from aggregator.api.models import NAME_PATTERN
 from aggregator.inbox import InboxPage
 from aggregator.operations import Caller, Operator
@@ -53,5 +53,15 @@ def inbox_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         def do(operator: Operator) -> object:
             row = operations.label_window(operator, device, wanted.window, wanted.act, wanted.class_name)
             return operations.plain_act(row)
+
+        return desk.act(request, caller, do, asked=wanted, status=202)
+
+    @application.post("/v1/devices/{device}/labels-given", status_code=202, response_model=list[GivenAct])
+    def label_windows(request: Request, device: DeviceName, wanted: LabelsGiven, caller: Caller = act) -> Response:
+        """Say what several windows were, all or none of them; each counts once."""
+
+        def do(operator: Operator) -> object:
+            labels = [(label.window, label.class_name) for label in wanted.labels]
+            return [operations.plain_act(row) for row in operations.label_windows(operator, device, labels)]
 
         return desk.act(request, caller, do, asked=wanted, status=202)

@@ -15,6 +15,7 @@ from aggregator.backup.carrying import WorldFacts
 from aggregator.backup.sqlite_file import BESIDE, close_database, copy_database
 from aggregator.heads import SET_BACK
 from aggregator.owner import give_to_owner_of
+from aggregator.sealing import PAST, SERIES
 from aggregator.store import schema
 from aggregator.store.rows import CERTIFICATES, AuditRow
 from aggregator.store.sql import SqlStore
@@ -90,6 +91,9 @@ def _prepare(
     with store.transaction():
         undone = [] if facts is None else facts.put_into(store)
         store.put_number(SET_BACK, 1)
+        # what was published since is not known: numbers go on in a series that comes after all of it
+        store.put_number(PAST, max(store.number(SERIES), store.number(PAST)))
+        store.put_number(SERIES, 0)
         record(store, who, "restore", "", now_s, created_s=contents.created_s, undone=len(undone))
         devices = store.device_count()
         joined = store.rows(CERTIFICATES).count()

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aggregator.commands.moments import age
-from aggregator.commands.tables import encoded_column, print_table
+from aggregator.commands.tables import print_table
 from aggregator.reach import Look
-from aggregator.registry import SHOWN, DeviceTable, DeviceView, Marks, Request
+from aggregator.registry import DeviceTable, Request
 from aggregator.store import ONLINE, UNKNOWN_DEVICE, RefusalRow, RegistryRow
 from aggregator.store.rows import BY_HAND
-from headway.fields import json_line
-from headway.ports import Clock
+from headway.clocks import Clock
 from headway.printable import printable
 
 HEADER = ("DEVICE", "ONLINE", "EPOCH", "COUNTER", "LABELS", "SERVED", "FROZEN", "HEAD", "SEEN", "BUNDLE")
@@ -31,7 +29,6 @@ OF_LINE = (
 )  # fmt: skip
 # what is said of a device besides
 OF_REMARKS = ("problem", "refused", "refused_s", "refused_reason", "refused_problem")
-NO_MARKS = Marks()
 
 
 def list_devices(fleet: Look, clock: Clock, request: Request, in_json: bool) -> None:
@@ -45,32 +42,21 @@ def list_devices(fleet: Look, clock: Clock, request: Request, in_json: bool) -> 
 
 
 def _list(fleet: Look, now_s: float, request: Request, in_json: bool) -> None:
-    table = fleet.device_table(request, SHOWN if in_json else (*OF_LINE, *OF_REMARKS), in_json)
     if in_json:
-        print("[" + ",\n ".join(_json_rows(table)) + "]")
-    elif table.rows:
-        _print_lines(table, [row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE], now_s)
+        pieces, after = fleet.device_json(request)
+        print(*pieces, sep="")
     else:
-        print("no device is like that" if request.filter or request.after else "no device has reported yet")
-        _tell(_senders([row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE], now_s))
-    if table.next:
-        print(f"there are more: --after {table.next}", file=sys.stderr)
+        table = fleet.device_table(request, (*OF_LINE, *OF_REMARKS), False)
+        after = table.next
+        _print_table(fleet, table, request, now_s)
+    if after:
+        print(f"there are more: --after {after}", file=sys.stderr)
 
 
 def as_table(rows: Sequence[RegistryRow], now_s: float) -> str:
     """Aligned columns, one line per device. now_s: wall clock, for the ages."""
     table = DeviceTable(OF_LINE, [tuple(getattr(row, name) for name in OF_LINE) for row in rows])
     return _aligned(_cells(table.columns(), now_s))
-
-
-def remarks_on(view: DeviceView, now_s: float) -> list[str]:
-    """What an operator should know of a device, a line for each remark; printable."""
-    row = view.row
-    lines = [_aside(row.device, view.quarantined)] if view.quarantined else []
-    if row.refused_s is not None:
-        refused = _refused(now_s, row.device, row.refused, row.refused_s, row.refused_reason, row.refused_problem)
-        lines.append(refused)
-    return list(map(printable, lines))
 
 
 def quality(accuracy: float | None, r2: float | None) -> str:
@@ -80,7 +66,16 @@ def quality(accuracy: float | None, r2: float | None) -> str:
     return f"{100 * accuracy:.1f} %"
 
 
-def _print_lines(table: DeviceTable, refusals: Sequence[RefusalRow], now_s: float) -> None:
+def _print_table(fleet: Look, table: DeviceTable, request: Request, now_s: float) -> None:
+    senders = _senders([row for row in fleet.refusals() if row.device == UNKNOWN_DEVICE], now_s)
+    if table.rows:
+        _print_lines(table, senders, now_s)
+    else:
+        print("no device is like that" if request.filter or request.after else "no device has reported yet")
+        _tell(senders)
+
+
+def _print_lines(table: DeviceTable, senders: Sequence[str], now_s: float) -> None:
     columns = table.columns()
     cells = _cells(columns, now_s)
     print_table(HEADER, lambda: [*zip(*cells, strict=True)], _aligned(cells), NUMBERS)
@@ -88,10 +83,10 @@ def _print_lines(table: DeviceTable, refusals: Sequence[RefusalRow], now_s: floa
     problems = [f"{device}: {said}" for device, said in zip(devices, columns["problem"], strict=True) if said]
     if problems:
         print("\n".join(map(printable, problems)))
-    lines = [_aside(device, marks.quarantined) for device, marks in table.marks.items() if marks.quarantined]
+    lines = [aside_of(device, marks.quarantined) for device, marks in table.marks.items() if marks.quarantined]
     told = zip(devices, *(columns[name] for name in OF_REMARKS[1:]), strict=True)
     lines += [_refused(now_s, *values) for values in told if values[2] is not None]
-    _tell([*lines, *_senders(refusals, now_s)])
+    _tell([*lines, *senders])
 
 
 def _tell(lines: Sequence[str]) -> None:
@@ -110,7 +105,8 @@ def _senders(refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
     ]
 
 
-def _aside(device: str, quarantined: str) -> str:
+def aside_of(device: str, quarantined: str) -> str:
+    """What an operator should know of a device whose reports do not count."""
     # a quarantine that an operator began does not end by itself
     ends = "" if BY_HAND in quarantined else "It ends with the device's next report. "
     return (
@@ -136,7 +132,7 @@ def _cells(columns: Mapping[str, tuple[Any, ...]], now_s: float) -> list[Sequenc
         _each([*served], lambda both: quality(*both)),
         _each([*frozen], lambda both: quality(*both)),
         _printable([head or "-" for head in columns["head"]]),
-        [age(now_s - seen_s) for seen_s in columns["last_seen_s"]],
+        _each([now_s - seen_s for seen_s in columns["last_seen_s"]], age),
         _printable([bundle or "-" for bundle in columns["bundle_and_version"]]),
     ]
 
@@ -155,27 +151,7 @@ def _printable(column: Sequence[str]) -> Sequence[str]:
 
 def _aligned(columns: Sequence[Sequence[str]]) -> str:
     """Columns two spaces apart, under their header."""
-    padded = []
-    for title, column in zip(HEADER, columns, strict=True):
-        width = max(len(title), *map(len, column)) if column else len(title)
-        padded.append([cell.ljust(width) for cell in (title, *column)])
-    return "\n".join([line.rstrip() for line in map("  ".join, zip(*padded, strict=True))])
-
-
-def _json_rows(table: DeviceTable) -> Iterable[str]:
-    """Of each device what `as_plain` has, as `json_line` writes it."""
-    columns: dict[str, tuple[Any, ...]] = table.columns()
-    template = ", ".join([f'"{name}": %s' for name in table.names]) + ', "online": %s, "source": %s'
-    online = ["true" if link == ONLINE else "false" for link in columns["link"]]
-    written = [encoded_column(columns[name]) for name in table.names]
-    written += [online, encoded_column(columns["head"])]
-    marks = {device: _json_marks(each) for device, each in table.marks.items()}
-    written.append([*map(marks.get, columns["device"], repeat(_json_marks(NO_MARKS)))])
-    return map(f"{{{template}, %s}}".__mod__, zip(*written, strict=True))
-
-
-def _json_marks(marks: Marks) -> str:
-    plain = {
-        "quarantined": marks.quarantined, "tags": marks.tags, "attributes": marks.attributes, "note": marks.note
-    }  # fmt: skip
-    return json_line(plain)[1:-1]
+    widths = [max(len(title), *map(len, column)) for title, column in zip(HEADER, columns, strict=True)]
+    # the last one ends where its text ends; a cell is never empty
+    template = "  ".join([f"%-{width}s" for width in widths[:-1]] + ["%s"])
+    return "\n".join(map(template.__mod__, [HEADER, *zip(*columns, strict=True)]))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aggregator.commands.device_list import quality, remarks_on
+from aggregator.commands.device_list import aside_of, quality
 from aggregator.commands.moments import age
 from aggregator.commands.tables import aligned, print_table
 from aggregator.registry import DeviceView
@@ -38,8 +38,8 @@ def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: b
     print()
     lines = [_day_line(day) for day in found.days]
     print_table(DAY_HEADER, lines, aligned([DAY_HEADER, *lines]), DAY_NUMBERS)
-    for line in remarks_on(found.view, now_s):
-        print(line, file=sys.stderr)
+    if found.view.quarantined:
+        print(printable(aside_of(name, found.view.quarantined)), file=sys.stderr)
 
 
 def quarantine(name: str, reason: str, fleet: Fleet) -> None:
@@ -85,7 +85,11 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
         "" if row.temperature_c is None else f"{row.temperature_c:.1f} degrees Celsius",
         _measured("a day received", row.bytes_per_day),
     ]
-    drift = "" if row.drift_s is None else f"{row.drift_alarms} alarms, last {age(now_s - row.drift_s)}"
+    drift = _count(row.drift_alarms, "alarm", row.drift_s, now_s)
+    refused = _count(row.refused, "message", row.refused_s, now_s)
+    if row.refused:
+        refused = f"{refused} ({row.refused_reason}): {row.refused_problem}"
+    counts = f"no, set aside: {view.quarantined}" if view.quarantined else "yes"
     lines = [
         ("device", row.device),
         ("seen", f"{age(now_s - row.last_seen_s)}, first {age(now_s - row.first_seen_s)}"),
@@ -94,11 +98,15 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
         ("learning", state(row.learning, row.learning_since_s)),
         ("problem", row.problem),
         ("bundle", bundle if row.bundle else ""),
-        ("head", f"{row.head} ({row.learner})" if row.head else ""),
-        ("labels", str(row.labels)),
+        ("space", row.space),
+        ("head", row.head),
+        ("learner", row.learner),
+        ("labels", f"{row.labels}, {row.scored} of this epoch scored" if row.scored else str(row.labels)),
         ("accuracy", _pair(row.served_accuracy, row.served_r2, row.frozen_accuracy, row.frozen_r2)),
         ("recently", recent),
         ("drift", drift),
+        ("refused", refused),
+        ("counts", counts),
         ("machine", ", ".join(filter(None, machine))),
         ("measured", ", ".join(filter(None, measured))),
         ("tags", _named(view.tags)),
@@ -107,6 +115,11 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
         ("note", view.note),
     ]
     return [(title, text) for title, text in lines if text]
+
+
+def _count(count: int, what: str, last_s: float | None, now_s: float) -> str:
+    said = f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return said if last_s is None else f"{said}, last {age(now_s - last_s)}"
 
 
 def _named(texts: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aggregator.commands.place_options import reached, with_place
-from headway.command_line import Command, option
+from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
 
 
@@ -27,26 +27,34 @@ def _inbox(config: Path | None, state_dir: str | None, kind: str, device: str, l
 @click.command("label", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
-@click.argument("window", metavar="WINDOW")
-@click.argument("class_name", default="", metavar="[CLASS]")
+@click.argument("said", nargs=-1, metavar="[WINDOW CLASS | WINDOW=CLASS...]")
+@option("--from", "file", type=file_path(), metavar="FILE", help="Labels from a CSV file with the columns window,class")
 @option("--none", "is_none", is_flag=True, help="It is none of the device's classes; it is not asked about again")
 @option("--skip", is_flag=True, help="Nobody wants to say; it is not asked about again")
 @option("--undo", is_flag=True, help="Take back what was said; the device ends as without it, to the bit")
 @option("--json", "as_json", is_flag=True, help="Print JSON")
 def _label(
-    config: Path | None, state_dir: str | None, device: str, window: str, class_name: str, is_none: bool, skip: bool,
-    undo: bool, as_json: bool,
+    config: Path | None, state_dir: str | None, device: str, said: tuple[str, ...], file: Path | None, is_none: bool,
+    skip: bool, undo: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Tell a device what a window was.
+    """Tell a device what a window was, or what several were.
 
-    A device that is away is told when it is back, within seven days; a label counts once.
+    A device that is away is told when it is back, within seven days; each label counts once. Of several, all
+    are told or none: `edge-fleet label pump-7 w1=walk w2=run`, or `--from labels.csv`.
     """
     from aggregator.commands.inbox import label_window
+    from aggregator.commands.labels_given import label_windows, several
     from aggregator.inbox import LabelAct
 
     given = {LabelAct.NONE: is_none, LabelAct.SKIP: skip, LabelAct.UNDO: undo}
     acts = [act for act, wanted in given.items() if wanted]
-    label_window(reached(config, state_dir), device, window, class_name, acts, as_json)
+    labels = several(said, file, len(acts))
+    fleet = reached(config, state_dir)
+    if labels is not None:
+        label_windows(fleet, device, labels, as_json)
+        return
+    window, class_name = (*said, "")[:2]
+    label_window(fleet, device, window, class_name, acts, as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (_inbox, _label)

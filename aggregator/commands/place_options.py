@@ -11,9 +11,9 @@ import click
 
 from aggregator.commands.place import Place
 from aggregator.store import STATE_DIR
+from headway.clocks import SystemClock
 from headway.command_line import file_path, option
 from headway.errors import ConfigError
-from headway.ports import SystemClock
 
 if TYPE_CHECKING:
     from aggregator.reach import Fleet, Look, RemoteFleet

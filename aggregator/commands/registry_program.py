@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from aggregator.commands.place_options import looked_at, reached, with_place
+from headway.clocks import SystemClock
 from headway.command_line import Command, Group, option
 from headway.errors import ConfigError
-from headway.ports import SystemClock
 
 FILTER_HELP = """Only devices like that: 'labels > 50 and tag.site == "north"' (docs/howto/find-devices.md)"""
 

@@ -11,6 +11,7 @@ from aggregator.commands.alone import alone
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.commands.known_bundles import KnownBundles, keep_served
 from aggregator.commands.monitoring import monitored
+from aggregator.commands.signing import signer_of
 from aggregator.commands.standby import stood_by
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
@@ -54,7 +55,8 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     with store.transaction():
         begin_channels(store, [channel.name for channel, _ in channels])
         deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, KnownBundles(served, shelf.folder))
+        bundles = KnownBundles(served, shelf.folder)
+        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, bundles, signer_of(settings))
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]

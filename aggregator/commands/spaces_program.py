@@ -1,4 +1,4 @@
-"""The commands ``edge-fleet heads`` and ``verify``, and their options."""
+"""The commands ``edge-fleet heads``, ``influence``, ``keygen`` and ``verify``, and their options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
-from headway.command_line import Command, option
+from headway.command_line import Command, file_path, option
 from headway.errors import ConfigError
 
 
@@ -46,4 +46,39 @@ def _verify(config: Path | None, state_dir: str | None) -> None:
     verify_sums(Place(config, state_dir).store())
 
 
-COMMANDS: tuple[click.Command, ...] = (_heads, _verify)
+@click.command("influence", cls=Command)
+@with_place
+@option("--bundle", type=file_path(), metavar="FILE", help="Whose sample heads are compared on; the one served last")
+@option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, metavar="N",
+    help="At most so many, those that harm most",
+)  # fmt: skip
+@option("--json", "as_json", is_flag=True, help="Print JSON, with every device, instead of a table")
+def _influence(
+    config: Path | None, state_dir: str | None, bundle: Path | None, limit: int, as_json: bool
+) -> None:  # fmt: skip
+    """Show what the fleet's head loses or gains without each device, worst first.
+
+    Each device is subtracted exactly, and the head is scored on the bundle's own sample. The service may run meanwhile.
+    """
+    from aggregator.commands.influence import bundle_of, show_influence
+    from aggregator.policy import Policy
+
+    place = Place(config, state_dir)
+    policy = Policy() if config is None else place.configured().policy
+    show_influence(place.store(), bundle or bundle_of(place.folder()), policy, limit, as_json)
+
+
+@click.command("keygen", cls=Command)
+@click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("heads.pem"))
+def _keygen(file: Path) -> None:
+    """Make the key with which heads and priors are sealed (Ed25519).
+
+    The private half goes to FILE (heads.pem), the public one beside it (heads.pem.pub).
+    """
+    from aggregator.commands.signing import make_key
+
+    make_key(file)
+
+
+COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _verify)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from json.encoder import encode_basestring_ascii
-from math import isfinite
-from typing import Any
 
 from headway.fields import JsonValue, json_line
 from headway.printable import printable, printable_lines
@@ -21,21 +18,6 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
-
-
-def encoded_column(column: Sequence[Any]) -> list[str]:
-    """Each value as `json_line` writes it; quickly, because all of a column are mostly of one kind, and alike."""
-    different = set(column)
-    if len(different) < len(column) // 2:
-        known = {value: json_line(value) for value in different}
-        return [known[value] for value in column]
-    kinds = {*map(type, column)}
-    if kinds == {str}:
-        return [*map(encode_basestring_ascii, column)]
-    # one that is not finite would make the sum so
-    if kinds <= {int, float, type(None)} and isfinite(sum(filter(None, different))):
-        return ["null" if value is None else repr(value) for value in column]
-    return [*map(json_line, column)]
 
 
 def print_json_rows(rows: Sequence[JsonValue]) -> None:

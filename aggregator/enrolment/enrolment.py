@@ -25,11 +25,12 @@ class JoinRefused(RemoteError):
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """What a device is told: fleet, and where the broker is."""
+    """What a device is told: fleet, where the broker is, and with which keys heads are sealed (`JoinAnswer`)."""
 
     fleet: str
     host: str
     port: int
+    head_keys: tuple[str, ...] = ()
 
 
 class Enrolment:
@@ -183,7 +184,7 @@ class Enrolment:
         broker, authority = self._broker, self._authority.pem.decode()
         return JoinAnswer(
             row.device, broker.fleet, row.certificate.decode(), authority, broker.host, broker.port, row.serial,
-            row.expires_s,
+            row.expires_s, broker.head_keys,
         )  # fmt: skip
 
 

@@ -4,23 +4,30 @@ A text is parsed to a condition (`conditions`); the stores look for the rows tha
 value bound, the one in memory with `matches`. Which fields there are is the caller's business (`Vocabulary`).
 """
 
-from aggregator.filters.conditions import (
-    All,
-    Any,
-    Comparison,
-    Condition,
-    Flagged,
-    InGroup,
-    Not,
-    Property,
-    bound_of,
-    fields_in,
-    groups_in,
-    with_groups,
-)
-from aggregator.filters.matching import Facts, matches
-from aggregator.filters.parser import CHARACTERS_MAX, parse_filter
-from aggregator.filters.vocabulary import UNITS, Field, Quantity, Vocabulary
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway.later import loaded_later
+
+if TYPE_CHECKING:
+    from aggregator.filters.conditions import (
+        All,
+        Any,
+        Comparison,
+        Condition,
+        Flagged,
+        InGroup,
+        Not,
+        Property,
+        bound_of,
+        fields_in,
+        groups_in,
+        with_groups,
+    )
+    from aggregator.filters.matching import Facts, matches
+    from aggregator.filters.parser import CHARACTERS_MAX, parse_filter
+    from aggregator.filters.vocabulary import UNITS, Field, Quantity, Vocabulary
 
 __all__ = [
     "CHARACTERS_MAX",
@@ -44,3 +51,11 @@ __all__ = [
     "parse_filter",
     "with_groups",
 ]
+WHERE = {
+    "conditions": "All Any Comparison Condition Flagged InGroup Not Property bound_of fields_in groups_in with_groups",
+    "matching": "Facts matches",
+    "parser": "CHARACTERS_MAX parse_filter",
+    "vocabulary": "Field Quantity UNITS Vocabulary",
+}
+if not TYPE_CHECKING:
+    __getattr__ = loaded_later(__name__, WHERE)

@@ -4,6 +4,7 @@ from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.influence import Influences, influences
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
@@ -17,9 +18,11 @@ __all__ = [
     "Contribution",
     "FleetModel",
     "FleetSum",
+    "Influences",
     "Spaces",
     "average",
     "check_sums",
+    "influences",
     "merged",
     "stored_report",
     "weighed",

@@ -10,7 +10,7 @@ nothing forward until it counts again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from aggregator.policy import Limits
@@ -39,10 +39,11 @@ class ClassList:
 
     def put(self, device: str, epoch: int, statistics: Statistics) -> None:
         """The newest statistics of (device, epoch)."""
-        self.put_added(device, epoch, self.added_in(statistics))
+        self.put_counts(device, epoch, self.added_in(statistics))
 
-    def put_added(self, device: str, epoch: int, added: dict[str, int]) -> None:
-        """The same, where it is known what `added_in` gives."""
+    def put_counts(self, device: str, epoch: int, counts: Mapping[str, int]) -> None:
+        """The same, where it is known what they hold of each class."""
+        added = {name: count for name, count in counts.items() if name not in self._bundle}
         before = self._counts.get(device, {}).get(epoch, {})
         if added == before:
             return

@@ -3,7 +3,8 @@
 A head that cannot be solved is nobody's head: the last one stays, and of the reports that came since it was made those
 are found with which there is none. They stay stored and acknowledged, but do not count, also after a restart, until
 the device's next report takes their place or an operator readmits them (``edge-fleet readmit``). Of a device that an
-operator set aside (``edge-fleet quarantine``) no report counts, also no later one, until it is readmitted.
+operator set aside (``edge-fleet quarantine``) no report counts, also no later one, until it is readmitted. Nor does one
+of a device that contradicts all others (`aggregator.heads.review`), until it no longer does.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aggregator.effects import Effect, Note
+from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
+from aggregator.heads.review import Review
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
-from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, QuarantineRow
+from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, VOUCHED, QuarantineRow
 from headway.errors import RemoteError
 from headway.fields import canonical_json
 from headway.maths import Head, Statistics, fleet_head
@@ -24,6 +26,7 @@ from headway.wire import StatisticsReport
 
 # (device, epoch)
 Key = tuple[str, int]
+PROBLEM_CHARACTERS_MAX = 400
 
 
 class Contributions:
@@ -42,20 +45,29 @@ class Contributions:
         self._unproven: dict[Key, None] = {}
         self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
         self._unreadable: list[Key] = []
+        self._review = Review(source, policy, store)
+        self._notes: list[Effect] = []
 
     def found(self, row: StoredStatistics, tables: Statistics | None) -> None:
         """A stored report, when the program starts; `tables` None where it cannot be read."""
+        self._review.stored([row.device])
         if tables is None:
             self._unreadable.append((row.device, row.epoch))
         elif (row.device, row.epoch) not in self._quarantined:
             self.sum.replace(row.device, None, tables)
 
-    def resume(self, sums: Sums, aside: frozenset[Key], rows: Sequence[StoredStatistics]) -> None:
+    def resume(
+        self,
+        sums: Sums,
+        aside: frozenset[Key],
+        rows: Sequence[StoredStatistics],
+        counts: Mapping[Key, Mapping[str, int]],
+    ) -> None:
         """Instead of `found`: a sum that was kept, in which the parts `aside` are not. rows: of all stored reports,
-        payloads left out."""
+        payloads left out; counts: what those that can be read hold of each class."""
         self._unreadable = [(row.device, row.epoch) for row in rows if row.samples < 0]
-        counted = {(row.device, row.epoch): row.samples for row in rows if row.samples > 0}
-        self.sum.resume(sums, by_device({key: count for key, count in counted.items() if key not in aside}))
+        self._review.stored(row.device for row in rows)
+        self.sum.resume(sums, by_device({key: some for key, some in counts.items() if key not in aside}))
         now, self._quarantined = self._quarantined, set(aside)
         # an operator may have readmitted some since
         self._put_back(sorted(aside - now))
@@ -73,6 +85,7 @@ class Contributions:
 
     def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
         """`new` is stored in the place of `old`, None for nothing that could be read."""
+        self._review.put(device, epoch, new)
         if device in self._held:
             self._hold((device, epoch), old)
             return
@@ -86,10 +99,26 @@ class Contributions:
         """A device is out of the store. tables: what counted of it until then, see `counted`."""
         self._quarantined = {key for key in self._quarantined if key[0] != device}
         self._unproven = {key: None for key in self._unproven if key[0] != device}
+        self._held.pop(device, None)
+        self._review.left(device)
         self.sum.replace(device, tables, None)
 
+    def follow(self, now: Instant) -> bool:
+        """Set aside who contradicts the others, and count again who no longer does; then `follow_operators`. Whether
+        anything changed."""
+        for device, finding in self._review.look(now, self.sum).items():
+            held = self._held.get(device)
+            if held is None and finding.named and self._store.rows(VOUCHED).get(device) is None:
+                problem = f"{SUSPICIOUS}: {finding.words()}"[:PROBLEM_CHARACTERS_MAX]
+                self._store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, problem, now.wall_s))
+                self._tell(device, "quarantined", problem, now.wall_s)
+            elif held is not None and finding.back and held.problem.startswith(SUSPICIOUS):
+                self._store.rows(QUARANTINED).remove(device)
+                self._tell(device, "counts-again", finding.words(), now.wall_s)
+        return self.follow_operators()
+
     def follow_operators(self) -> bool:
-        """Take out what an operator set aside, count again what one took out of quarantine; whether there was any."""
+        """Take out what was set aside as a whole, count again what was taken out of quarantine; whether any was."""
         self._held, before = held_in(self._store), self._held
         keys = {key for device in self._held.keys() - before.keys() for key in self._stored_of(device)}
         coming = sorted(keys - self._quarantined)
@@ -103,8 +132,8 @@ class Contributions:
 
     def head(self, wall_s: float) -> tuple[Head | None, list[Effect]]:
         """The head of all that counts, and what people should know; None where there is none whatever is left out."""
-        notes: list[Effect] = [_not_counted(key) for key in self._unreadable]
-        self._unreadable = []
+        notes: list[Effect] = [*self._notes, *(_not_counted(key) for key in self._unreadable)]
+        self._unreadable, self._notes = [], []
         head, problem = self._solved()
         if head is None:
             culprits = self._culprits()
@@ -178,14 +207,23 @@ class Contributions:
     def _set_aside(self, key: Key, problem: str, wall_s: float) -> Note:
         device, epoch = key
         self._unproven.pop(key, None)
-        self._store.rows(QUARANTINED).put(QuarantineRow(device, epoch, problem[:400], wall_s))
-        detail = canonical_json({"epoch": epoch, "problem": problem[:400]}).decode()
+        self._store.rows(QUARANTINED).put(QuarantineRow(device, epoch, problem[:PROBLEM_CHARACTERS_MAX], wall_s))
+        detail = canonical_json({"epoch": epoch, "problem": problem[:PROBLEM_CHARACTERS_MAX]}).decode()
         self._store.add_event(EventRow(device, "quarantined", detail, wall_s), self._events_max)
         return Note(
             f"{problem} with what {device} reported in epoch {epoch}; it is set aside until the device's next report. "
             f"To count it again: edge-fleet readmit {device}; to forget it: edge-fleet remove {device}",
             warning=True,
         )
+
+    def _tell(self, device: str, name: str, problem: str, wall_s: float) -> None:
+        detail = canonical_json({"problem": problem}).decode()
+        self._store.add_event(EventRow(device, name, detail, wall_s), self._events_max)
+        if name == "quarantined":
+            ways = f"To count it all the same: edge-fleet readmit {device}; to forget it: edge-fleet remove {device}"
+            self._notes.append(Note(f"{device} is set aside: {problem}. {ways}", warning=True))
+        else:
+            self._notes.append(Note(f"{device} no longer contradicts the others and counts again: {problem}"))
 
     def _release(self, key: Key) -> None:
         self._quarantined.discard(key)
@@ -221,11 +259,13 @@ def held_in(store: Store) -> dict[str, QuarantineRow]:
     return {row.device: row for row in store.rows(QUARANTINED).where(epoch=EVERY_EPOCH)}
 
 
-def by_device(samples: Mapping[Key, int]) -> dict[str, int]:
-    """The samples of each device, over its epochs."""
-    totals: dict[str, int] = {}
-    for (device, _), count in samples.items():
-        totals[device] = totals.get(device, 0) + count
+def by_device(counts: Mapping[Key, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Samples by class of each device, over its epochs."""
+    totals: dict[str, dict[str, int]] = {}
+    for (device, _), some in counts.items():
+        total = totals.setdefault(device, {})
+        for name, count in some.items():
+            total[name] = total.get(name, 0) + count
     return totals
 
 
@@ -235,7 +275,8 @@ def stored_report(row: StoredStatistics) -> StatisticsReport | None:
     Such a one was never added to the running sum of this process, and is replaced by the device's next report.
     """
     try:
-        return StatisticsReport.decode_stored(row.payload)
+        # the samples of a row are noted once its tables were found to be those of samples
+        return StatisticsReport.decode_stored(row.payload, accepted=row.samples >= 0)
     except RemoteError:
         return None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.heads.weighing import Bound, bound, combined, in_order, per_sample
+from aggregator.heads.weighing import UNIT, caps, combined, counts_of, in_order, times
 from aggregator.policy import Weighing
 from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head
@@ -23,12 +23,13 @@ Solve = Callable[[Statistics, Statistics, float], Head]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """The tables of a sum. total: of everybody; within: of devices within the bound; units: per sample, of `over`."""
+    """The tables of a sum. total: of everybody; within: of devices within the bounds; units: weight times tables, of
+    those over them; over: their weights, in parts of `aggregator.heads.weighing.UNIT`."""
 
     total: Statistics
     within: Statistics
     units: Statistics
-    over: frozenset[str]
+    over: Mapping[str, int]
 
     def unchanged_since(self, other: Sums) -> bool:
         """Whether nothing was added or taken since: tables are replaced, never changed, so no number is looked at."""
@@ -62,11 +63,12 @@ class FleetSum:
     ) -> None:
         self._source, self._shrinkage, self._weighing, self._stored = source, shrinkage, weighing, stored
         self._solve = solve
-        # of everybody; of devices within the bound; per sample, of those over it
+        # of everybody; of devices within the bounds; weight times tables, of those over them
         self._total = self._within = self._units = Statistics.zeros(source.size, source.classes, source.space)
-        self._samples: dict[str, int] = {}
-        self._over: set[str] = set()
-        self._bound: Bound | None = None
+        # of each device, samples by class
+        self._counts: dict[str, Mapping[str, int]] = {}
+        self._over: dict[str, int] = {}
+        self._settled = False
         self._weighed: Statistics | None = None
 
     @property
@@ -78,8 +80,8 @@ class FleetSum:
     def weighed(self) -> Statistics:
         """What counts in the head: `total`, but less of devices that are over the bound."""
         if self._weighed is None:
-            limit = self._settle()
-            self._weighed = self._combined(limit, self._within, self._units, len(self._over))
+            self._settle()
+            self._weighed = self._combined(self._within, self._units)
         return self._weighed
 
     @property
@@ -88,17 +90,26 @@ class FleetSum:
         self._settle()
         return sorted(self._over)
 
+    def weight(self, device: str) -> float:
+        """What its samples count, 0..1."""
+        self._settle()
+        return self._over.get(device, UNIT) / UNIT
+
+    def contains(self, device: str) -> bool:
+        """Whether something of a device counts."""
+        return device in self._counts
+
     def without(self, device: str) -> Statistics:
         """`weighed` less everything that came from one device: nothing of its tables is left in it."""
-        if device not in self._samples:
+        if device not in self._counts:
             return self.weighed
-        limit = self._settle()
-        within, units, over = self._within, self._units, len(self._over)
+        self._settle()
+        within, units = self._within, self._units
         if device in self._over:
-            units, over = units - per_sample(self._stored(device)), over - 1
+            units = units - times(self._stored(device), self._over[device])
         else:
             within = within - self._stored(device)
-        return self._combined(limit, within, units, over)
+        return self._combined(within, units)
 
     def problem_with(self, new: Statistics) -> str | None:
         """Why `new` cannot be part of the sum; None when it can."""
@@ -115,35 +126,38 @@ class FleetSum:
         change = change if new is None else change + new
         change = change if old is None else change - old
         self._total = in_order(self._total + change, self._source.classes)
-        before = self._samples.pop(device, 0)
-        after = before + change.samples
         if device in self._over:
             now = self._stored(device)
-            self._units = self._units - per_sample(now - change)
-            self._over.discard(device)
+            self._units = self._units - times(now - change, self._over.pop(device))
             self._within = self._within + now
         else:
             self._within = self._within + change
         self._within = in_order(self._within, self._source.classes)
-        if after:
-            self._samples[device] = after
-        self._bound = self._weighed = None
+        # where classes have no bound of their own, all samples count as of one
+        gained = counts_of(change) if self._weighing.class_samples_min else {"": change.samples}
+        counts = _added(self._counts.pop(device, {}), gained)
+        if counts:
+            self._counts[device] = counts
+        self._settled, self._weighed = False, None
 
     @property
     def sums(self) -> Sums:
         """The tables, to be kept; `resume` takes them up again."""
-        return Sums(self._total, self._within, self._units, frozenset(self._over))
+        return Sums(self._total, self._within, self._units, dict(self._over))
 
-    def resume(self, sums: Sums, samples: Mapping[str, int]) -> None:
-        """Become a sum that was kept. samples: of each device that is in it."""
-        self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, set(sums.over)
-        self._samples = {device: count for device, count in samples.items() if count}
-        self._bound = self._weighed = None
+    def resume(self, sums: Sums, counts: Mapping[str, Mapping[str, int]]) -> None:
+        """Become a sum that was kept. counts: samples by class of each device that is in it; under any names where
+        classes have no bound of their own."""
+        self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, dict(sums.over)
+        if not self._weighing.class_samples_min:
+            counts = {device: {"": sum(some.values())} for device, some in counts.items()}
+        self._counts = {device: dict(some) for device, some in counts.items() if any(some.values())}
+        self._settled, self._weighed = False, None
 
     def take_over(self, other: FleetSum) -> None:
         """Become the same sum as `other`, whose changes leave this one as it is."""
         self._total, self._within, self._units = other._total, other._within, other._units
-        self._samples, self._over, self._bound = dict(other._samples), set(other._over), other._bound
+        self._counts, self._over, self._settled = dict(other._counts), dict(other._over), other._settled
         self._weighed = None
 
     def head(self) -> Head:
@@ -155,21 +169,33 @@ class FleetSum:
         except LocalError as error:  # weights that are not finite make no head
             raise np.linalg.LinAlgError(str(error)) from error
 
-    def _combined(self, limit: Bound, within: Statistics, units: Statistics, over: int) -> Statistics:
-        return combined(within, units, over, limit.weight, self._source.classes)
+    def _combined(self, within: Statistics, units: Statistics) -> Statistics:
+        return combined(within, units, self._source.classes)
 
-    def _settle(self) -> Bound:
-        """Bring every device to its side of the bound, which follows from all of them."""
-        if self._bound is None:
-            self._bound = bound(self._samples.values(), self._weighing)
-            over = {name for name, samples in self._samples.items() if samples > self._bound.tolerated}
-            for device in over - self._over:
-                tables = self._stored(device)
-                self._within, self._units = self._within - tables, self._units + per_sample(tables)
-            for device in self._over - over:
-                tables = self._stored(device)
-                self._within, self._units = self._within + tables, self._units - per_sample(tables)
-            self._over = over
-            first = self._source.classes
-            self._within, self._units = in_order(self._within, first), in_order(self._units, first)
-        return self._bound
+    def _settle(self) -> None:
+        """Give every device the weight that follows from all of them."""
+        if self._settled:
+            return
+        bounds = caps(self._counts.values(), self._weighing)
+        found = {name: bounds.weight(counts) for name, counts in self._counts.items()}
+        over = {name: weight for name, weight in found.items() if weight < UNIT}
+        for device in over.keys() | self._over.keys():
+            before, after = self._over.get(device, UNIT), over.get(device, UNIT)
+            if before == after:
+                continue
+            tables = self._stored(device)
+            if UNIT in (before, after):
+                self._within = self._within + times(tables, 1 if after == UNIT else -1)
+            # of UNIT nothing is in the sum of those over the bounds
+            self._units = self._units + times(tables, after % UNIT - before % UNIT)
+        self._over, self._settled = over, True
+        first = self._source.classes
+        self._within, self._units = in_order(self._within, first), in_order(self._units, first)
+
+
+def _added(counts: Mapping[str, int], gained: Mapping[str, int]) -> dict[str, int]:
+    """Samples by class after a change; those of classes that have none are left out."""
+    after = dict(counts)
+    for name, count in gained.items():
+        after[name] = after.get(name, 0) + count
+    return {name: count for name, count in after.items() if count}

@@ -20,6 +20,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions, stored_report
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
+from aggregator.heads.weighing import counts_of
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
 from headway.errors import StoreError
@@ -37,9 +38,10 @@ def mark_of(rows: Iterable[StoredStatistics]) -> int:
     return sum(_mark(row) for row in rows) % MARKS
 
 
-def added_text(added: dict[str, int]) -> str:
-    """Samples of added classes as they are stored, see `StoredStatistics`."""
-    return canonical_json(added).decode() if added else ""
+def counts_text(tables: Statistics) -> str:
+    """Samples by class as they are stored, see `StoredStatistics`."""
+    counts = counts_of(tables)
+    return canonical_json(counts).decode() if counts else ""
 
 
 class KeptSums:
@@ -118,10 +120,10 @@ class KeptSums:
             for name in (TOLD, NEXT):
                 self._store.rows(SUMS).remove(self._space, name)
         self._written[COUNTED] = counted
-        for row in rows:
-            if row.added:
-                self._classes.put_added(row.device, row.epoch, _counts(row))
-        self._contributions.resume(counted.sums, counted.aside, rows)
+        counts = {(row.device, row.epoch): _counts(row) for row in rows if row.samples >= 0}
+        for (device, epoch), some in counts.items():
+            self._classes.put_counts(device, epoch, some)
+        self._contributions.resume(counted.sums, counted.aside, rows, counts)
 
     def _read(self, name: str) -> KeptSum:
         row = self._store.rows(SUMS).get(self._space, name)
@@ -135,7 +137,7 @@ class KeptSums:
     def _make_anew(self, rows: list[StoredStatistics]) -> None:
         """From the reports; what they hold is noted beside them, for the next start."""
         self._told.begin_anew()
-        noted = {(row.device, row.epoch): (row.samples, row.added) for row in rows}
+        noted = {(row.device, row.epoch): (row.samples, row.counts) for row in rows}
         holds: dict[tuple[str, int], tuple[int, str]] = {}
         for row in self._store.every_statistics(self._space):
             report = stored_report(row)
@@ -146,7 +148,7 @@ class KeptSums:
                 continue
             self._classes.put(row.device, row.epoch, tables)
             self._told.found(row, tables)
-            holds[row.device, row.epoch] = tables.samples, added_text(self._classes.added_in(tables))
+            holds[row.device, row.epoch] = tables.samples, counts_text(tables)
         self._told.settle()
         for (device, epoch), held in holds.items():
             if held != noted[device, epoch]:
@@ -160,7 +162,9 @@ def _mark(row: StoredStatistics) -> int:
 
 
 def _counts(row: StoredStatistics) -> dict[str, int]:
-    counts = parse_json(row.added.encode(), f"added classes of {row.device}", StoreError, len(row.added.encode()))
+    if not row.counts:
+        return {}
+    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
     if not isinstance(counts, dict):
-        raise StoreError(f"added classes of {row.device} are {row.added[:80]!r}; they must be counts by name")
+        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
     return counts

@@ -15,7 +15,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.kept_sums import KeptSums, added_text
+from aggregator.heads.kept_sums import KeptSums, counts_text
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.waiting_updates import WaitingUpdates, last_average
@@ -117,7 +117,7 @@ class HeadPublisher:
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
     ) -> None:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
-        row = replace(row, samples=new.samples, added=added_text(self.classes.added_in(new)))
+        row = replace(row, samples=new.samples, counts=counts_text(new))
         self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
         self.kept.changed(known if known is not None and known.space == row.space else None, row)
@@ -237,11 +237,11 @@ class HeadPublisher:
         self._foreign, self._published_at_s = False, now.monotonic_s
         return self.again() or [Outgoing(self._topic, b"", retain=True)]
 
-    def follow_operators(self) -> None:
+    def follow_operators(self, now: Instant) -> None:
         """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
         before, self._held = self._held, held_version(self._store, self._model.space)
         self.changed = self.changed or before > self._held == 0
-        if self._contributions.follow_operators():
+        if self._contributions.follow(now):
             self.told.set_aside(self._contributions.quarantined)
             self.changed = True
 

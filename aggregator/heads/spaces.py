@@ -120,10 +120,10 @@ class Spaces:
             space.heads.left(device, tables)
         return sum(tables.samples for _, tables in counted)
 
-    def follow_operators(self) -> None:
+    def follow_operators(self, now: Instant) -> None:
         """Take out what an operator set aside, and count again what one readmitted."""
         for space in self._open.values():
-            space.heads.follow_operators()
+            space.heads.follow_operators(now)
 
     def keep(self) -> None:
         """Write what changed of the sums, before the transaction that changed it ends."""

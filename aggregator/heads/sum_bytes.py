@@ -2,7 +2,7 @@
 
     32 bytes SHA-256 of all that follows | 8 bytes length of the header | header, JSON | tables, int64 little-endian
 
-Of a gram the upper triangle is written. Most fleets have nobody over the bound: a table of nothing, or one that equals
+Of a gram the upper triangle is written. Most fleets have nobody over a bound: a table of nothing, or one that equals
 the one before it, is one word in the header.
 """
 
@@ -23,7 +23,7 @@ from headway.fields import canonical_json, parse_json
 from headway.maths import Statistics
 
 # what was written by other rules is not taken up
-FORMAT = 1
+FORMAT = 2
 DIGEST_BYTES, LENGTH_BYTES = 32, 8
 HEADER_BYTES_MAX = 1 << 28
 NOTHING, SAME = "nothing", "same"
@@ -67,7 +67,7 @@ def encode(kept: KeptSum, classes: tuple[str, ...]) -> bytes:
             "classes": classes,
             "size": size,
             "tables": named,
-            "over": sorted(sums.over),
+            "over": sums.over,
             "aside": sorted(kept.aside),
             # they do not fit the whole numbers of JSON
             "marks": {name: str(mark) for name, mark in kept.marks.items()},
@@ -104,7 +104,7 @@ def decode(payload: bytes, space: str) -> tuple[KeptSum, tuple[str, ...]]:
     total, within, units = read
     aside = frozenset((device, epoch) for device, epoch in header["aside"])
     marks = {name: int(mark) for name, mark in header["marks"].items()}
-    return KeptSum(Sums(total, within, units, frozenset(header["over"])), aside, marks), classes
+    return KeptSum(Sums(total, within, units, dict(header["over"])), aside, marks), classes
 
 
 @cache

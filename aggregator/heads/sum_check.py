@@ -1,6 +1,6 @@
 """Adds up every stored report anew and compares with the sums that are kept (`aggregator.heads.kept_sums`).
 
-Needs the store alone: a kept sum names its classes, what is aside and which devices are over the bound.
+Needs the store alone: a kept sum names its classes, what is aside and the weights of devices over a bound.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_sum import Sums
 from aggregator.heads.kept_sums import COUNTED, NEXT, REPORTS, TOLD, mark_of
 from aggregator.heads.sum_bytes import KeptSum, decode
-from aggregator.heads.weighing import per_sample
+from aggregator.heads.weighing import times
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import RIPE, SUMS
 from headway.errors import StoreError
@@ -29,7 +29,7 @@ class Checked:
 
 
 class _Recount:
-    """The sums of what is added, of devices on the sides of the bound where the kept sum has them."""
+    """The sums of what is added, of devices with the weights that the kept sum has for them."""
 
     def __init__(self, kept: KeptSum) -> None:
         total = kept.sums.total
@@ -47,11 +47,11 @@ class _Recount:
     def problem(self, name: str) -> str | None:
         """How the kept sum differs from what was added; None when it does not."""
         kept: Sums = self._kept.sums
-        if self._over.keys() != kept.over:
+        if self._over.keys() != kept.over.keys():
             return f"the kept sum of what is {name} has devices over the bound of which nothing is stored"
         units = self._nothing
-        for tables in self._over.values():
-            units += per_sample(tables)
+        for device, tables in self._over.items():
+            units += times(tables, kept.over[device])
         pairs = ((self._total, kept.total), (self._within, kept.within), (units, kept.units))
         if all(counted.same_sums(its) for counted, its in pairs):
             return None

@@ -113,8 +113,8 @@ class ToldSum:
             entry = self._entries.get((row.device, row.epoch), NOTHING)
             if entry.told:
                 self._entries[row.device, row.epoch] = replace(entry, kept=entry.counter != row.counter)
-        self._told.resume(told, by_device(in_told))
-        self._next.resume(coming, by_device(in_next))
+        self._told.resume(told, by_device({part: {"": count} for part, count in in_told.items()}))
+        self._next.resume(coming, by_device({part: {"": count} for part, count in in_next.items()}))
         return True
 
     def found(self, row: StoredStatistics, statistics: Statistics) -> None:
@@ -336,9 +336,10 @@ class ToldSum:
 
     def _empty(self) -> tuple[FleetSum, FleetSum]:
         """The sum that is told, and the next one, of nothing."""
-        policy = self._policy
-        told = FleetSum(self._source, policy.shrinkage, policy.weighing, self._told_of)
-        return told, FleetSum(self._source, policy.shrinkage, policy.weighing, self._next_of)
+        # what was told of a device is known by its samples alone
+        shrinkage, weighing = self._policy.shrinkage, replace(self._policy.weighing, class_samples_min=0)
+        told = FleetSum(self._source, shrinkage, weighing, self._told_of)
+        return told, FleetSum(self._source, shrinkage, weighing, self._next_of)
 
 
 def _tables(payload: bytes) -> Statistics | None:

@@ -1,20 +1,20 @@
 """How much one device may weigh in the fleet's head: its samples, but no more than the fleet shows to be usual.
 
-How many samples a device claims is its own word. Two bounds hold for all epochs of a device together:
+How many samples a device claims is its own word. Two bounds hold for all epochs of a device together, in all its
+classes and in each:
 
     n_i > samples_max          it weighs samples_max
     n_i > 3/2 Q and > least    it weighs max(Q, least), among devices_min devices or more
 
-with Q the samples of the device at the upper quartile of all that contribute. Everything is a function of the stored
-reports alone, never of the order in which they came. A device over its bound is not left out and loses no class: its
-tables are scaled down as a whole, which keeps its means and covariances and takes only the weight.
-
-Tables over the bound are kept as integers per sample in fixed point, so that they add and subtract exactly, and the
-bound may change without reading them again.
+with Q the samples of the device at the upper quartile of all that have some, rounded up to one of four steps an octave,
+so that it seldom moves. A device has one weight, the smallest that these allow: a whole number of parts in `UNIT`. Its
+tables stay what they are; of devices over a bound a sum of its own holds weight times tables, exactly, and is divided
+where the head is solved. Everything is a function of the stored reports alone, never of the order in which they came.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,8 +24,8 @@ import numpy as np
 from aggregator.policy import Weighing
 from headway.maths import CODE_MAX, SCATTER_TOLERANCE, Statistics, merge
 
-# of the fixed point: sums of half a million devices fit, and a class that is a millionth of a device keeps three digits
-UNIT = 1 << 30
+# of a weight: devices over a bound weigh so many parts of it
+UNIT = 1 << 16
 
 Number = TypeVar("Number", int, float)
 
@@ -37,16 +37,46 @@ class Bound:
     tolerated: int
     weight: int
 
+    def share(self, samples: int) -> int:
+        """What a device with so many samples weighs, in parts of UNIT."""
+        return UNIT if samples <= self.tolerated else UNIT * self.weight // samples
 
-def bound(samples: Iterable[int], weighing: Weighing) -> Bound:
-    """The bound in a fleet whose devices have so many samples each, in any order; devices without one do not count."""
-    every = sorted(count for count in samples if count)
-    most = weighing.samples_max
-    if not weighing.devices_min or len(every) < weighing.devices_min:
-        return Bound(most, most)
-    usual = upper_quartile(every)
-    least = weighing.samples_min
-    return Bound(min(most, max(3 * usual // 2, least)), min(most, max(usual, least)))
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """samples: of all classes together; classes: of each that enough devices have; others: of each other one."""
+
+    samples: Bound
+    classes: Mapping[str, Bound]
+    others: Bound
+
+    def weight(self, counts: Mapping[str, int]) -> int:
+        """Of a device with so many samples of each class, in parts of UNIT: the smallest that any bound allows."""
+        shares = [self.classes.get(name, self.others).share(count) for name, count in counts.items()]
+        return min([self.samples.share(sum(counts.values())), *shares])
+
+
+def caps(devices: Iterable[Mapping[str, int]], weighing: Weighing) -> Caps:
+    """The bounds in a fleet whose devices have so many samples of each class, in any order; devices without one do not
+    count."""
+    every = [counts for counts in devices if sum(counts.values())]
+    most, fewest = weighing.samples_max, weighing.devices_min
+    whole = Bound(most, most)
+    if not fewest or len(every) < fewest:
+        return Caps(whole, {}, whole)
+    samples = _bound((sum(counts.values()) for counts in every), weighing.samples_min, most)
+    if not weighing.class_samples_min:
+        return Caps(samples, {}, whole)
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for counts in every:
+        for name, count in counts.items():
+            if count:
+                by_class[name].append(count)
+    if len(by_class) < 2:
+        return Caps(samples, {}, whole)
+    least = weighing.class_samples_min
+    classes = {name: _bound(some, least, most) for name, some in by_class.items() if len(some) >= fewest}
+    return Caps(samples, classes, Bound(*[min(most, max(weighing.samples_min, least))] * 2))
 
 
 def upper_quartile(ascending: Sequence[Number]) -> Number:
@@ -54,34 +84,38 @@ def upper_quartile(ascending: Sequence[Number]) -> Number:
     return ascending[-(-3 * len(ascending) // 4) - 1]
 
 
-def per_sample(tables: Statistics) -> Statistics:
-    """Tables divided by their samples, in units of 1 / UNIT, rounded to integers. At least one sample."""
-    scale = UNIT / tables.samples
-    gram = np.rint(tables.gram * scale).astype(np.int64)
-    class_sums = np.rint(tables.class_sums * scale).astype(np.int64)
-    # less than half a unit of a device is nothing
-    return Statistics(gram, class_sums * (class_sums[-1] > 0), tables.classes, tables.space)
+def step_up(count: int) -> int:
+    """The least of 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... that is not below it."""
+    step = 1 << max(count.bit_length() - 3, 0)
+    return -(-count // step) * step
 
 
-def scaled_down(units: Statistics, devices: int, weight: int) -> Statistics:
-    """Integer tables of about `weight` samples for each of so many devices, from the sum of their `per_sample`.
+def times(tables: Statistics, weight: int) -> Statistics:
+    """Each entry so many times."""
+    return Statistics(tables.gram * weight, tables.class_sums * weight, tables.classes, tables.space)
+
+
+def _bound(samples: Iterable[int], least: int, most: int) -> Bound:
+    usual = step_up(upper_quartile(sorted(samples)))
+    return Bound(min(most, max(3 * usual // 2, least)), min(most, max(usual, least)))
+
+
+def divided(units: Statistics) -> Statistics:
+    """Integer tables of sums of `times`, divided by UNIT.
 
     They pass `Statistics.inconsistency` as tables of samples do: counts are rounded up, means towards zero and the
     scatter to integers, with as much added to its diagonal as rounding may have taken from an eigenvalue.
     """
-    counts = units.counts * (weight / UNIT)
-    # each device's count was rounded to 1 / UNIT: what is whole but for that stays as it is
-    whole = np.where(units.counts > 0, np.maximum(np.ceil(counts - devices * weight / UNIT), 1.0), 0.0)
+    counts = units.counts / UNIT
+    whole = np.ceil(counts)
     total = float(whole.sum())
-    sums = units.class_sums[:-1].astype(np.float64)
-    means = np.clip(sums / np.maximum(units.counts, 1), -CODE_MAX, CODE_MAX)
-    scatter = (weight / UNIT) * (units.gram[:-1, :-1] - means @ sums.T)
-    # an entry is off by half in the last step, and before by what each device's rounding to 1 / UNIT left
+    sums = units.class_sums[:-1] / UNIT
+    means = np.clip(sums / np.where(counts > 0, counts, 1.0), -CODE_MAX, CODE_MAX)
+    scatter = units.gram[:-1, :-1] / UNIT - means @ sums.T
     power = CODE_MAX * CODE_MAX
-    entry = 0.5 + 4.0 * devices * weight * power / UNIT + SCATTER_TOLERANCE * total * power
-    slack = np.ceil(units.size * entry)
+    slack = np.ceil(units.size * (0.5 + SCATTER_TOLERANCE * total * power))
     # room for it below the largest square that codes can have
-    room = min(1.0, 2.0 * slack / (power * total))
+    room = min(1.0, 2.0 * slack / max(power * total, 1.0))
     within = np.trunc(means * (1.0 - room) * whole)
     gram = np.zeros_like(units.gram)
     class_sums = np.vstack([within, whole]).astype(np.int64)
@@ -96,18 +130,24 @@ def scaled_down(units: Statistics, devices: int, weight: int) -> Statistics:
 def weighed(tables: Mapping[str, Statistics], source: Statistics, weighing: Weighing) -> Statistics:
     """What counts in the head, from every device's tables: the plain definition of what `FleetSum` keeps up to date."""
     nothing = Statistics.zeros(source.size, source.classes, source.space)
-    limit = bound((part.samples for part in tables.values()), weighing)
-    within = merge([nothing, *(part for part in tables.values() if part.samples <= limit.tolerated)])
-    over = [per_sample(part) for part in tables.values() if part.samples > limit.tolerated]
-    return combined(within, merge([nothing, *over]), len(over), limit.weight, source.classes)
+    bounds = caps((counts_of(part) for part in tables.values()), weighing)
+    weights = {name: bounds.weight(counts_of(part)) for name, part in tables.items()}
+    within = merge([nothing, *(part for name, part in tables.items() if weights[name] == UNIT)])
+    over = [times(part, weights[name]) for name, part in tables.items() if weights[name] < UNIT]
+    return combined(within, merge([nothing, *over]), source.classes)
 
 
-def combined(within: Statistics, units: Statistics, devices: int, weight: int, first: tuple[str, ...]) -> Statistics:
-    """The sum of tables within the bound and of `devices` over it. first: the classes that come first, in that order;
+def combined(within: Statistics, units: Statistics, first: tuple[str, ...]) -> Statistics:
+    """The sum of tables within the bounds and of those over them. first: the classes that come first, in that order;
     then the fleet's own by name: never the order of arrival."""
-    if not devices:
+    if not units.samples:
         return in_order(within, first)
-    return in_order(within + scaled_down(in_order(units, first), devices, weight), first)
+    return in_order(within + divided(in_order(units, first)), first)
+
+
+def counts_of(tables: Statistics) -> dict[str, int]:
+    """Samples by class, of classes that have some."""
+    return {name: count for name, count in zip(tables.classes, tables.counts.tolist(), strict=True) if count}
 
 
 def in_order(tables: Statistics, first: tuple[str, ...]) -> Statistics:
@@ -117,5 +157,4 @@ def in_order(tables: Statistics, first: tuple[str, ...]) -> Statistics:
 
 def occupied(tables: Statistics) -> set[str]:
     """Classes that hold samples."""
-    counts = tables.counts.tolist()
-    return {name for name, count in zip(tables.classes, counts, strict=True) if count}
+    return set(counts_of(tables))

@@ -1,7 +1,7 @@
 """What waits for a person: labels that devices want, and everything else that only somebody can decide."""
 
 from aggregator.inbox.acting import LABEL_SECONDS, say
-from aggregator.inbox.items import KINDS, InboxItem, InboxPage, Kind, inbox_page, news_of
+from aggregator.inbox.items import KINDS, InboxItem, InboxPage, Kind, count_waiting, inbox_page, news_of
 from aggregator.inbox.reading import (
     ActState,
     LabelAct,
@@ -24,6 +24,7 @@ __all__ = [
     "LabelWishes",
     "WantedView",
     "WantedWindow",
+    "count_waiting",
     "inbox_page",
     "news_of",
     "plain_window",

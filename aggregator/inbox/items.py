@@ -104,6 +104,11 @@ def inbox_page(store: Store, kind: str, after: str, count_max: int, now_s: float
     return InboxPage(page, {str(one): counts[one] for one in KINDS}, sum(row.windows for row in asking), following)
 
 
+def count_waiting(store: Store, now_s: float) -> int:
+    """How many items the whole inbox has, without putting them into words."""
+    return len(_alerts(store, now_s)) + len(_rollouts(store)) + store.rows(LABELS_WANTED).count()
+
+
 def news_of(store: Store) -> tuple[int, ...]:
     """Numbers that change when the inbox does, read in a moment: whether an open page should look again."""
     return store.rows(LABELS_WANTED).count(), store.number(COUNT), events_so_far(store)

@@ -49,9 +49,11 @@ class ServiceMetrics:
         self._refused = Counter(
             "headway_broker_refusals", "Messages and subscriptions that the broker refused.", registry=registry
         )
-        self._waits = Counter(
-            "headway_inbox_waits", "Half seconds for which the connection waited for room.", registry=registry
-        )
+        self._full = Counter(
+            "headway_message_queue_full_seconds",
+            "Seconds for which the connection waited for room in the queue of messages.",
+            registry=registry,
+        )  # fmt: skip
         self._transaction = Histogram(
             "headway_store_transaction_seconds",
             "Time of one transaction of the service, its commit included.",
@@ -64,13 +66,13 @@ class ServiceMetrics:
         for kind in (*SENT, OTHER):
             self._sent.labels(kind)
             self._sent_bytes.labels(kind)
-        self._waits_before = 0
+        self._waited_before_s = 0.0
 
-    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waits: int) -> None:
+    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waited_s: float) -> None:
         if transaction_s is not None:
             self._transaction.observe(transaction_s)
-        self._waits.inc(max(waits - self._waits_before, 0))
-        self._waits_before = waits
+        self._full.inc(max(waited_s - self._waited_before_s, 0.0))
+        self._waited_before_s = waited_s
         for event in events:
             match event:
                 case Received(topic, payload):

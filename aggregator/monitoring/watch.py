@@ -11,9 +11,9 @@ from headway.ports import Outgoing, TransportEvent
 class Watch(Protocol):
     """Someone who counts."""
 
-    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waits: int) -> None:
-        """A turn is over. transaction_s: how long its transaction took, None without one; waits: so far, how often the
-        network thread waited for room.
+    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waited_s: float) -> None:
+        """A turn is over. transaction_s: how long its transaction took, None without one; waited_s: so far, how
+        long the network thread waited for room.
         """
         ...
 
@@ -25,7 +25,7 @@ class Watch(Protocol):
 class NotWatched:
     """Implements `Watch` for nobody."""
 
-    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waits: int) -> None:
+    def turned(self, events: Sequence[TransportEvent], transaction_s: float | None, waited_s: float) -> None:
         return
 
     def sent(self, message: Outgoing, taken: bool) -> None:

@@ -77,7 +77,15 @@ from aggregator.operations.history import (
     plain_overview,
     published_head,
 )
-from aggregator.operations.labels import label_window, labels_wanted, plain_act, plain_wanted_labels, show_inbox
+from aggregator.operations.labels import (
+    LABELS_MAX,
+    label_window,
+    label_windows,
+    labels_wanted,
+    plain_act,
+    plain_wanted_labels,
+    show_inbox,
+)
 from aggregator.operations.marks import (
     GroupView,
     change_list,
@@ -105,6 +113,7 @@ from aggregator.operations.settings import configure, device_settings, plain_set
 from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
 
 __all__ = [
+    "LABELS_MAX",
     "NO_BUNDLE",
     "SHELF",
     "THERE",
@@ -159,6 +168,7 @@ __all__ = [
     "hold_head",
     "kept_bundles",
     "label_window",
+    "label_windows",
     "labels_wanted",
     "last_audit",
     "let_go",

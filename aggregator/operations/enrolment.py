@@ -14,9 +14,11 @@ from aggregator.operations.operator import Operator
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, CertificateRow
 from aggregator.store.sql import SqlStore
+from headway.bundle import read_public_keys
 from headway.errors import ConfigError
 from headway.joining import JoinCode
 from headway.ports import Clock
+from headway.private_keys import public_key_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,17 @@ def opened(settings: Settings, clock: Clock, store: Store | None = None) -> tupl
     """Enrolment over the fleet's store, if need be one of its own, and authority, which is made at its first use."""
     authority = Authority.open(settings.state_dir, settings.fleet, clock.wall_s())
     chosen = settings.enrolment
-    broker = Broker(settings.fleet, chosen.broker_host or settings.mqtt.host, chosen.broker_port)
+    host, keys = chosen.broker_host or settings.mqtt.host, _head_keys(settings)
+    broker = Broker(settings.fleet, host, chosen.broker_port, keys)
     return Enrolment(store or SqlStore(settings.database), authority, broker, chosen.certificate_days), authority
+
+
+def _head_keys(settings: Settings) -> tuple[str, ...]:
+    """What devices that join are to trust, a line of a public key's file each."""
+    file, private = settings.head_keys, settings.signing_key
+    if file is None and private is not None:
+        file = private.with_name(private.name + ".pub")
+    return () if file is None else tuple(public_key_line(key).strip() for key in read_public_keys(file))
 
 
 def new_code(

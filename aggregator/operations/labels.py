@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from aggregator.inbox import InboxPage, LabelAct, WantedView, inbox_page, plain_window, say, wanted_view
 from aggregator.operations.operator import Operator
+from aggregator.remote_commands import OPEN_MAX
 from aggregator.store.rows import LabelActRow
+from headway.errors import ConfigError
 from headway.fields import JsonValue
+
+# as many as may wait for a device
+LABELS_MAX = OPEN_MAX
 
 
 def show_inbox(operator: Operator, kind: str, after: str, count_max: int) -> InboxPage:
@@ -29,6 +35,22 @@ def label_window(operator: Operator, device: str, window: str, act: LabelAct, cl
     told: dict[str, JsonValue] = {"window": window, "command": row.command}
     operator.did(f"label-{act}" if act is not LabelAct.LABEL else "label", device, class_name=class_name, **told)
     return row
+
+
+def label_windows(operator: Operator, device: str, labels: Sequence[tuple[str, str]]) -> list[LabelActRow]:
+    """Say what several windows were, all or none of them; each counts once. labels: windows with their classes.
+
+    Raises what `label_window` does, and ConfigError for none, too many, or a window with two classes.
+    """
+    if not 1 <= len(labels) <= LABELS_MAX:
+        raise ConfigError(f"give 1 to {LABELS_MAX} labels at once, got {len(labels)}")
+    classes: dict[str, str] = {}
+    for window, class_name in labels:
+        if classes.setdefault(window, class_name) != class_name:
+            raise ConfigError(f"window {window[:40]!r} cannot be {classes[window]!r} and {class_name!r}; say one")
+        if not class_name:
+            raise ConfigError(f"window {window[:40]!r} came without a class")
+    return [label_window(operator, device, window, LabelAct.LABEL, name) for window, name in classes.items()]
 
 
 def plain_wanted_labels(view: WantedView) -> dict[str, JsonValue]:

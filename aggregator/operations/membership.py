@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.operations.operator import Operator
-from aggregator.store.rows import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
+from aggregator.store.rows import BY_HAND, EVERY_EPOCH, QUARANTINED, SUSPICIOUS, VOUCHED, QuarantineRow, VouchedRow
 from headway.errors import ConfigError, UnknownNameError
 from headway.wire import checked_name
 
@@ -20,15 +20,20 @@ def quarantine_device(operator: Operator, name: str, reason: str) -> None:
         raise ConfigError(f"a reason has at most {REASON_CHARACTERS_MAX} characters, this one has {len(reason)}")
     problem = f"{BY_HAND}: {reason}" if reason else BY_HAND
     operator.store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, problem, operator.now_s))
+    operator.store.rows(VOUCHED).remove(device)
     operator.did("quarantine", device, reason=reason)
 
 
 def readmit_device(operator: Operator, name: str) -> int:
     """What was set aside counts again, and is set aside again if there is no head with it; how many reports that were.
 
-    Raises UnknownNameError when nothing of such a device is set aside.
+    A device that contradicted the others is vouched for from now on: it is not set aside for that again. Raises
+    UnknownNameError when nothing of such a device is set aside.
     """
     device = checked_name(name, "device")
+    whole = operator.store.rows(QUARANTINED).get(device, EVERY_EPOCH)
+    if whole is not None and whole.problem.startswith(SUSPICIOUS):
+        operator.store.rows(VOUCHED).put(VouchedRow(device, operator.now_s))
     count = operator.store.rows(QUARANTINED).remove(device)
     if not count:
         raise UnknownNameError(f"nothing of {device!r} is set aside; `edge-fleet devices` tells of what is")

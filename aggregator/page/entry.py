@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from aggregator.access import Role
 from aggregator.api import Refusal
-from aggregator.operations import Caller, Operator, create_token, revoke_token, token_id
-from aggregator.page.forms import Fields, entry_form, first
+from aggregator.operations import Caller, Operator, create_token, list_tokens, revoke_token, token_id
+from aggregator.page.forms import Fields, Form, entry_form, first
 from aggregator.page.frame import Frame
 from aggregator.page.headers import NEVER_KEPT
 from aggregator.page.visitors import SESSION, VISIT, NobodyKnown, csrf_of
@@ -27,6 +27,7 @@ Next = Annotated[str, Query(max_length=8000)]
 
 def entry_routes(application: FastAPI, frame: Frame) -> None:
     """/log-in and /log-out."""
+    own = Depends(frame.form(Role.VIEWER))
 
     def shown(request: Request, wanted: str, message: str, status: int = 200, name: str = "") -> Response:
         secret, fresh = frame.visitors.visit(request)
@@ -80,6 +81,21 @@ def entry_routes(application: FastAPI, frame: Frame) -> None:
         response = RedirectResponse("/log-in", 303, NEVER_KEPT)
         frame.visitors.drop_cookie(request, response, SESSION)
         return response
+
+    @application.post("/log-out/everywhere")
+    def log_out_everywhere(request: Request, form: Form = own) -> Response:
+        end_all(form.visitor.caller)
+        response = RedirectResponse("/log-in", 303, NEVER_KEPT)
+        frame.visitors.drop_cookie(request, response, SESSION)
+        return response
+
+    def end_all(caller: Caller) -> None:
+        """Every session of the user; tokens of programs stay."""
+        with frame.desk.stores.one() as store, store.transaction():
+            operator = frame.desk.operator(store, caller)
+            for token in list_tokens(store, caller.user):
+                if token.label == LABEL:
+                    revoke_token(operator, token.id, caller.user)
 
     def end(request: Request, caller: Caller) -> None:
         token = frame.visitors.cookie(request, SESSION)

@@ -14,7 +14,7 @@ from aggregator.api import Desk
 from aggregator.operations import Operator
 from aggregator.page.forms import Form, form_of
 from aggregator.page.headers import NEVER_KEPT
-from aggregator.page.live import Live
+from aggregator.page.live import INBOX, Live
 from aggregator.page.rendering import Rendering
 from aggregator.page.visitors import VISIT, Visitor, Visitors
 
@@ -49,11 +49,18 @@ class Frame:
 
     def show(self, request: Request, visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template with values, and with what base.html.j2 and macros.html.j2 need."""
-        body = self.rendering.render(template, path=request.url.path, visitor=visitor, **values)
+        body = self.rendering.render(
+            template, path=request.url.path, visitor=visitor, waiting=self.waiting, **values
+        )  # fmt: skip
         response = HTMLResponse(body, status, NEVER_KEPT)
         if visitor.fresh:
             self.visitors.put_cookie(request, response, VISIT, visitor.visit, None)
         return response
+
+    @property
+    def waiting(self) -> int:
+        """How many items the inbox has, for the header; at most a second old."""
+        return self.live.pulse().numbers.get(INBOX, 0)
 
     def done(self, path: str, said: str = "", place: str = "") -> Response:
         """After an act: to the page that shows it. said: a key of `rendering.SAID`; place: an element of the page.

@@ -28,6 +28,8 @@ SILENCE_S = 15.0
 LASTS_S = 120.0
 VIEWERS_MAX = 100
 RETRY_MS = 2000
+# the number of items in the inbox, beside those of the fleet
+INBOX = "inbox"
 
 
 @dataclass(frozen=True, slots=True)

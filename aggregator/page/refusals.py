@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from aggregator.api import STATUS
 from aggregator.page.frame import Frame
 from aggregator.page.headers import NEVER_KEPT
-from aggregator.page.visitors import SESSION, LinkOpened, NobodyKnown
+from aggregator.page.visitors import SESSION, LinkOpened, NobodyKnown, Visitor
 from headway.errors import HeadwayError
 from headway.printable import printable
 
@@ -35,16 +35,30 @@ SHARE_LASTS_S = 30 * 86_400
 def tell_refusals(application: FastAPI, frame: Frame) -> None:
     """Whatever is raised in a request becomes a page."""
 
-    def answer(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    def answer(
+        request: Request, status: int, detail: str, headers: dict[str, str] | None = None, by: Visitor | None = None
+    ) -> Response:
         words = printable(detail)
         if is_part(request):
             body = frame.rendering.render("refused_part.html.j2", detail=words)
             return HTMLResponse(body, status, NEVER_KEPT | (headers or {}))
         title = TITLES.get(status, HTTPStatus(status).phrase)
         body = frame.rendering.render(
-            "refused.html.j2", path=request.url.path, visitor=None, title=title, status=status, detail=words
-        )
+            "refused.html.j2", path=request.url.path, visitor=by, title=title, status=status, detail=words,
+            waiting=0 if by is None else frame.waiting,
+        )  # fmt: skip
         return HTMLResponse(body, status, NEVER_KEPT | (headers or {}))
+
+    async def known(request: Request) -> Visitor | None:
+        """Who asked, so that they keep the way to other places; nobody where that cannot be told."""
+        if is_part(request):
+            return None
+        try:
+            visitor = await run_in_threadpool(frame.visitors.known, request)
+            await run_in_threadpool(frame.live.pulse)
+        except (NobodyKnown, LinkOpened, HTTPException, HeadwayError):
+            return None  # what went wrong is told all the same
+        return visitor
 
     @application.exception_handler(NobodyKnown)
     async def _unknown(request: Request, error: NobodyKnown) -> Response:
@@ -69,20 +83,21 @@ def tell_refusals(application: FastAPI, frame: Frame) -> None:
         detail = str(error.detail)
         if error.status_code == 404 and detail == HTTPStatus(404).phrase:
             detail = "There is nothing at this address."
-        return answer(request, error.status_code, detail, dict(error.headers or {}))
+        return answer(request, error.status_code, detail, dict(error.headers or {}), await known(request))
 
     @application.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         told = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()[:5])
-        return answer(request, 404 if any(each["loc"][0] == "path" for each in error.errors()) else 422, told)
+        status = 404 if any(each["loc"][0] == "path" for each in error.errors()) else 422
+        return answer(request, status, told, by=await known(request))
 
     @application.exception_handler(HeadwayError)
     async def _headway(request: Request, error: HeadwayError) -> Response:
         for family, status in STATUS:
             if isinstance(error, family):
-                return answer(request, status, str(error))
+                return answer(request, status, str(error), by=await known(request))
         log.error("%s %s: %s", request.method, request.url.path, error)
-        return answer(request, 503, LATER, {"Retry-After": "10"})
+        return answer(request, 503, LATER, {"Retry-After": "10"}, await known(request))
 
     @application.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> Response:

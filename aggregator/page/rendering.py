@@ -31,7 +31,7 @@ class Place:
 # in this order; one that has no route yet is not shown
 NAVIGATION = (
     Place("fleet", "Fleet", "/"),
-    Place("inbox", "Inbox", "/inbox"),
+    Place("inbox", "Inbox", "/inbox", Role.VIEWER),
     Place("heads", "Heads", "/heads"),
     Place("rollouts", "Rollouts", "/rollouts"),
     Place("settings", "Settings", "/settings", Role.VIEWER),

@@ -30,12 +30,12 @@ from aggregator.operations import (
 )
 from aggregator.reach.repeating import RepeatingClient
 from aggregator.reach.told import device_of, event_of, group_of
-from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, table_of
+from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, as_plain, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
 from headway.errors import ConfigError, ConflictError, UnknownNameError
-from headway.fields import JsonValue, canonical_json
+from headway.fields import JsonValue, canonical_json, json_line
 from headway.wire import SettingValue
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class RemoteFleet:
 
     def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
         return table_of(self.device_page(request), names)
+
+    def device_json(self, request: Request) -> tuple[list[str], str]:
+        page = self.device_page(request)
+        return ["[", ",\n ".join(json_line(as_plain(view)) for view in page.devices), "]"], page.next
 
     def device(self, name: str, days_max: int) -> DeviceInFull:
         told = self._client.show_device(name, days=days_max)
@@ -254,6 +258,10 @@ class RemoteFleet:
     def label(self, device: str, window: str, act: LabelAct, class_name: str) -> models.GivenAct:
         body = {"window": window, "act": str(act), "class_name": class_name}
         return self._client.label_window(device, cast("models.LabelWanted", body))
+
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        body = {"labels": [{"window": window, "class_name": name} for window, name in labels]}
+        return self._client.label_windows(device, cast("models.LabelsGiven", body))
 
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None

@@ -28,7 +28,7 @@ from aggregator.operations import (
     TokenView,
     UserView,
 )
-from aggregator.registry import Overview, Page, Request, overview
+from aggregator.registry import Overview, Page, Request, backfill, lacks_rows, overview
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
 from aggregator.store import DeliveryRow, EventQuery, EventRow, RefusalRow, Store
 from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
@@ -66,35 +66,46 @@ class LocalFleet:
         with self._store.transaction():
             return asked(Operator.local(self._store, self._clock))
 
-    def _see(self, asked: Callable[[Store], T]) -> T:
+    def _look(self, asked: Callable[[Operator], T]) -> T:
         """Without holding anybody up."""
+        store = self._whole
+        with store.reading():
+            return asked(Operator.local(store, self._clock))
+
+    @cached_property
+    def _whole(self) -> Store:
+        """The store, with a row for every device, which who only looks cannot write."""
         with self._store.reading():
-            return asked(self._store)
+            lacking = lacks_rows(self._store)
+        if lacking:
+            with self._store.transaction():
+                backfill(self._store)
+        return self._store
 
     def device_page(self, request: Request) -> Page:
-        return self._do(lambda operator: operations.device_page(operator, request))
+        return self._look(lambda operator: operations.device_page(operator, request))
 
     def device(self, name: str, days_max: int) -> DeviceInFull:
-        return self._do(lambda operator: operations.device_in_full(operator, name, days_max))
+        return self._look(lambda operator: operations.device_in_full(operator, name, days_max))
 
     def refusals(self) -> list[RefusalRow]:
-        return self._do(lambda operator: operator.store.refusals())
+        return self._look(lambda operator: operator.store.refusals())
 
     def overview(self) -> Overview:
-        return self._do(lambda operator: overview(operator.store, operator.now_s))
+        return self._look(lambda operator: overview(operator.store, operator.now_s))
 
     def events(self, device: str, name: str, count_max: int) -> list[EventRow]:
         query = EventQuery(device, name, count_max=count_max)
-        return self._see(lambda store: [row for _, row in store.find_events(query)])
+        return self._look(lambda operator: [row for _, row in operator.store.find_events(query)])
 
     def events_after(self, number: int, count_max: int) -> list[tuple[int, EventRow]]:
-        return self._see(lambda store: store.find_events(EventQuery(after=number, count_max=count_max)))
+        return self._look(lambda operator: operator.store.find_events(EventQuery(after=number, count_max=count_max)))
 
     def day_page(self, after: str) -> DayPage:
-        return self._do(lambda operator: operations.day_page(operator, after, DAYS_DEVICES))
+        return self._look(lambda operator: operations.day_page(operator, after, DAYS_DEVICES))
 
     def spaces(self) -> list[SpaceView]:
-        return self._see(operations.list_spaces)
+        return self._look(lambda operator: operations.list_spaces(operator.store))
 
     def hold_head(self, space: str, version: int) -> None:
         if version:
@@ -104,7 +115,7 @@ class LocalFleet:
 
     def bundle_use(self) -> list[BundleUse]:
         files = operations.handed_out(self._folder())
-        return self._do(lambda operator: operations.bundle_use(operator.store, files))
+        return self._look(lambda operator: operations.bundle_use(operator.store, files))
 
     def tag(self, devices: Sequence[str], wanted: str, given: Mapping[str, str], unset: Sequence[str]) -> int:
         return self._do(lambda operator: len(operations.tag_devices(operator, devices, wanted, given, unset)))
@@ -113,7 +124,7 @@ class LocalFleet:
         self._do(lambda operator: operations.note_device(operator, name, text))
 
     def groups(self) -> list[GroupView]:
-        return self._do(operations.list_groups)
+        return self._look(operations.list_groups)
 
     def save_group(self, name: str, wanted: str) -> GroupView:
         return self._do(lambda operator: operations.save_group(operator, name, wanted))
@@ -134,29 +145,29 @@ class LocalFleet:
         self._do(lambda operator: operations.request_removal(operator, name))
 
     def is_removed(self, name: str) -> bool:
-        return self._do(lambda operator: name not in operator.store.removal_requests())
+        return self._look(lambda operator: name not in operator.store.removal_requests())
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
-        self._do(lambda operator: None)  # a folder in which no service has run is refused before anything is copied
+        self._look(lambda operator: None)  # a folder in which no service has run is refused before anything is copied
         return operations.shelve(bundle, self._folder(), public_key, self._clock.wall_s())
 
     def order(self, row: DeliveryRow, devices: Sequence[str], everybody: bool) -> int:
         return self._do(lambda operator: len(operations.order_bundle(operator, row, devices, everybody)))
 
     def deliveries(self) -> list[DeliveryView]:
-        return self._do(lambda operator: operations.list_deliveries(operator.store))
+        return self._look(lambda operator: operations.list_deliveries(operator.store))
 
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
         self._do(lambda operator: operations.begin_rollout(operator, name, plan, row))
 
     def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
-        return self._do(lambda operator: forecast(operator.store, name, plan, operator.now_s))
+        return self._look(lambda operator: forecast(operator.store, name, plan, operator.now_s))
 
     def rollouts(self) -> list[RolloutView]:
-        return self._do(lambda operator: operations.list_rollouts(operator.store))
+        return self._look(lambda operator: operations.list_rollouts(operator.store))
 
     def rollout(self, name: str) -> tuple[RolloutView, list[RolloutDeviceView]]:
-        return self._do(
+        return self._look(
             lambda operator: (
                 operations.rollout_view(operator.store, name), operations.rollout_devices(operator.store, name)
             )
@@ -182,16 +193,16 @@ class LocalFleet:
     def certificates(self) -> list[CertificateView]:
         from aggregator.operations.enrolment import list_certificates
 
-        return self._do(lambda operator: list_certificates(operator.store, operator.now_s))
+        return self._look(lambda operator: list_certificates(operator.store, operator.now_s))
 
     def audit(self) -> list[AuditRow]:
-        return self._do(lambda operator: list(audit.entries(operator.store)))
+        return self._look(lambda operator: list(audit.entries(operator.store)))
 
     def audit_page(self, after: int, count_max: int) -> list[AuditRow]:
-        return self._see(lambda store: operations.audit_page(store, after, count_max))
+        return self._look(lambda operator: operations.audit_page(operator.store, after, count_max))
 
     def audit_problems(self) -> list[str]:
-        return self._do(lambda operator: audit.problems(operator.store))
+        return self._look(lambda operator: audit.problems(operator.store))
 
     def command(self, device: str, name: str, arguments: Mapping[str, JsonValue], expires: str) -> models.DeviceCommand:
         seconds = duration_s(expires)
@@ -209,7 +220,7 @@ class LocalFleet:
         return self._do(lambda operator: operations.command_devices(operator, wanted, group, name, arguments, seconds))
 
     def command_summary(self, number: int) -> CommandSummary:
-        return self._see(lambda store: operations.command_summary(store, number))
+        return self._look(lambda operator: operations.command_summary(operator.store, number))
 
     def commands_with(self, number: int) -> list[models.DeviceCommand]:
         def asked(operator: Operator) -> object:
@@ -218,7 +229,7 @@ class LocalFleet:
                 for row in operations.together(operator.store, number)
             ]
 
-        return cast("list[models.DeviceCommand]", self._do(asked))
+        return cast("list[models.DeviceCommand]", self._look(asked))
 
     def commands(self, device: str) -> list[models.DeviceCommand]:
         def asked(operator: Operator) -> object:
@@ -226,16 +237,16 @@ class LocalFleet:
             rows = operations.list_commands(operator, device)
             return [operations.plain_command(row) | {"takes_commands": takes} for row in rows]
 
-        return cast("list[models.DeviceCommand]", self._do(asked))
+        return cast("list[models.DeviceCommand]", self._look(asked))
 
     def inbox(self, kind: str, after: str, count_max: int) -> InboxPage:
-        return self._do(lambda operator: operations.show_inbox(operator, kind, after, count_max))
+        return self._look(lambda operator: operations.show_inbox(operator, kind, after, count_max))
 
     def labels_wanted(self, device: str) -> models.WantedLabels:
         def asked(operator: Operator) -> object:
             return operations.plain_wanted_labels(operations.labels_wanted(operator, device))
 
-        return cast("models.WantedLabels", self._do(asked))
+        return cast("models.WantedLabels", self._look(asked))
 
     def label(self, device: str, window: str, act: LabelAct, class_name: str) -> models.GivenAct:
         def do(operator: Operator) -> object:
@@ -243,30 +254,36 @@ class LocalFleet:
 
         return cast("models.GivenAct", self._do(do))
 
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        def do(operator: Operator) -> object:
+            return [operations.plain_act(row) for row in operations.label_windows(operator, device, labels)]
+
+        return cast("list[models.GivenAct]", self._do(do))
+
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
     ) -> Mapping[str, SettingValue]:
         return self._do(lambda operator: operations.configure(operator, scope, name, values, unset, priority))
 
     def wanted_settings(self) -> list[models.WantedSettings]:
-        rows = self._do(lambda operator: operations.plain_wanted(operator.store))
+        rows = self._look(lambda operator: operations.plain_wanted(operator.store))
         return cast("list[models.WantedSettings]", rows)
 
     def device_settings(self, name: str) -> models.DeviceSettings:
-        view = self._do(lambda operator: operations.device_settings(operator, name))
+        view = self._look(lambda operator: operations.device_settings(operator, name))
         return cast("models.DeviceSettings", operations.plain_settings(view))
 
     def alerts(self, closed_too: bool) -> list[tuple[AlertRow, bool]]:
-        return self._do(lambda operator: operations.list_alerts(operator, closed_too))
+        return self._look(lambda operator: operations.list_alerts(operator, closed_too))
 
     def channel_problems(self) -> list[str]:
-        return self._do(operations.channel_problems)
+        return self._look(operations.channel_problems)
 
     def acknowledge(self, number: int, remark: str) -> str:
         return self._do(lambda operator: operations.acknowledge_alert(operator, number, remark).subject)
 
     def alert_rules(self) -> list[models.Rule]:
-        rules = self._do(operations.list_rules)
+        rules = self._look(operations.list_rules)
         return cast("list[models.Rule]", [operations.plain_rule(rule) for rule in rules])
 
     def set_alert_rule(
@@ -286,10 +303,10 @@ class LocalFleet:
         self._do(lambda operator: operations.unsilence_alerts(operator, number))
 
     def silences(self) -> list[SilenceRow]:
-        return self._do(operations.list_silences)
+        return self._look(operations.list_silences)
 
     def users(self) -> list[UserView]:
-        return self._do(lambda operator: operations.list_users(operator.store))
+        return self._look(lambda operator: operations.list_users(operator.store))
 
     def put_user(self, name: str, role: Role | None, password: str | None, new: bool) -> UserView:
         from aggregator.access.passwords import hashed
@@ -309,7 +326,7 @@ class LocalFleet:
         self._do(lambda operator: operations.remove_user(operator, name))
 
     def tokens(self) -> list[TokenView]:
-        return self._do(lambda operator: operations.list_tokens(operator.store))
+        return self._look(lambda operator: operations.list_tokens(operator.store))
 
     def new_token(self, user: str, label: str, role: Role | None, expires: str) -> str:
         lasts_s = duration_s(expires)

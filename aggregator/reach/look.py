@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from aggregator.registry import DeviceTable, Request, find_table
+from aggregator.registry import DeviceTable, Request, find_json, find_table
 
 if TYPE_CHECKING:
     from aggregator.store import ReadableStore, RefusalRow
-    from headway.ports import Clock
+    from headway.clocks import Clock
 
 
 class Look(Protocol):
@@ -18,6 +18,10 @@ class Look(Protocol):
 
     def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
         """These columns of the devices. texts: with tags, attributes and notes."""
+        ...
+
+    def device_json(self, request: Request) -> tuple[list[str], str]:
+        """A JSON list of the devices, in pieces, and `Page.next`."""
         ...
 
     def refusals(self) -> list[RefusalRow]: ...
@@ -36,6 +40,10 @@ class LocalLook:
     def device_table(self, request: Request, names: Sequence[str], texts: bool) -> DeviceTable:
         with self._store.reading():
             return find_table(self._store, request, names, self._clock.wall_s(), texts)
+
+    def device_json(self, request: Request) -> tuple[list[str], str]:
+        with self._store.reading():
+            return find_json(self._store, request, self._clock.wall_s())
 
     def refusals(self) -> list[RefusalRow]:
         with self._store.reading():

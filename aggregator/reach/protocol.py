@@ -162,6 +162,10 @@ class Fleet(Protocol):
         """Say something of a window."""
         ...
 
+    def label_many(self, device: str, labels: Sequence[tuple[str, str]]) -> list[models.GivenAct]:
+        """Windows with their classes, all or none of them."""
+        ...
+
     def configure(
         self, scope: str, name: str, values: Mapping[str, SettingValue], unset: Sequence[str], priority: int | None
     ) -> Mapping[str, SettingValue]:

@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from aggregator.filters import All, Comparison, Field, Quantity
+from aggregator.filters import All, Comparison
 from aggregator.registry.backfilling import backfill
 from aggregator.registry.groups import resolved
+from aggregator.registry.marks import Marks, marks_of
+from aggregator.registry.requests import SHOWN, Request, cursor_behind, query_of
 from aggregator.registry.vocabulary import VOCABULARY
 from aggregator.store import ONLINE, ReadableStore, RegistryQuery, RegistryRow, Store
-from aggregator.store.rows import (
-    DAYS,
-    GROUPS,
-    MEMBERS,
-    NOTE,
-    PROPERTIES,
-    QUARANTINED,
-    TAG,
-    DayRow,
-    PropertyRow,
-    QuarantineRow,
-)
-from headway.errors import ConfigError, UnknownNameError
-from headway.fields import JsonValue, canonical_json, nearest, parse_json
-
-# devices of a page up to which their tags are asked for; beyond, those of the fleet are read at once
-ASKED_MAX = 1000
-CURSOR_BYTES_MAX = 2000
-# columns of the row that only serve to go on counting
-INNER = ("bundle_and_version", "served_right", "frozen_right", "recent_weight")
-SHOWN = [
-    column.name for column in fields(RegistryRow) if column.name not in INNER and not column.name.startswith("day")
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Which devices. filter: '' for all. sort: a field, with a minus before it from the largest; '' for the name.
-
-    after: `Page.next` of the page before, with the same sort. count_max: None for all.
-    """
-
-    filter: str = ""
-    sort: str = ""
-    after: str = ""
-    count_max: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """What people, and the service, put on a device. quarantined: as in `DeviceView`."""
-
-    tags: dict[str, str] = field(default_factory=dict)
-    attributes: dict[str, str] = field(default_factory=dict)
-    note: str = ""
-    quarantined: str = ""
+from aggregator.store.rows import DAYS, GROUPS, MEMBERS, DayRow
+from headway.errors import UnknownNameError
+from headway.fields import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +54,6 @@ def find_page(store: ReadableStore, request: Request, now_s: float, marks: bool 
         rows = rows[: request.count_max]
         cursor = cursor_behind(request, getattr(rows[-1], column), rows[-1].device)
     return Page(_views(store, rows, marks), cursor)
-
-
-def query_of(store: ReadableStore, request: Request) -> tuple[RegistryQuery, str]:
-    """What a request asks of the registry, one row more than wanted, and the column that orders the rows."""
-    condition = resolved(store, request.filter) if request.filter else None
-    sort, descending = _sorting(request.sort)
-    after = _read_cursor(request.after, request.sort) if request.after else None
-    count_max = None if request.count_max is None else request.count_max + 1
-    column = "device" if sort is None else sort.columns[0]
-    return RegistryQuery(condition, sort, descending, after, count_max), column
 
 
 def device_names(store: Store, request: Request, now_s: float) -> list[str]:
@@ -151,70 +98,12 @@ def as_plain(view: DeviceView) -> dict[str, JsonValue]:
     return row | {"tags": {**view.tags}, "attributes": {**view.attributes}, "note": view.note}
 
 
-def marks_of(store: ReadableStore, devices: Sequence[str], texts: bool = True) -> dict[str, Marks]:
-    """Of those that have any. texts: with tags, attributes and notes. Within `reading`."""
-    properties: dict[str, list[PropertyRow]] = {}
-    for text in _of(store, devices) if texts else ():
-        properties.setdefault(text.device, []).append(text)
-    aside: dict[str, list[QuarantineRow]] = {}
-    for report in store.rows(QUARANTINED).all():
-        aside.setdefault(report.device, []).append(report)
-    named = {*properties, *aside}
-    return {name: _marks(properties.get(name, []), aside.get(name, [])) for name in devices if name in named}
-
-
-def cursor_behind(request: Request, value: JsonValue, device: str) -> str:
-    """For `Request.after`. value: of the last device in the column that orders the list."""
-    return base64.urlsafe_b64encode(canonical_json([request.sort, value, device])).decode().rstrip("=")
-
-
 def _views(store: ReadableStore, rows: Sequence[RegistryRow], texts: bool) -> list[DeviceView]:
     found = marks_of(store, [row.device for row in rows], texts)
     return [_view(row, found.get(row.device)) for row in rows]
-
-
-def _of(store: ReadableStore, devices: Sequence[str]) -> Iterable[PropertyRow]:
-    kept = store.rows(PROPERTIES)
-    return kept.all() if len(devices) > ASKED_MAX else kept.among(list(devices))
 
 
 def _view(row: RegistryRow, marks: Marks | None) -> DeviceView:
     if marks is None:
         return DeviceView(row)
     return DeviceView(row, marks.tags, marks.attributes, marks.note, marks.quarantined)
-
-
-def _marks(properties: Sequence[PropertyRow], aside: Sequence[QuarantineRow]) -> Marks:
-    tags = {text.name: text.value for text in properties if text.family == TAG}
-    attributes = {text.name: text.value for text in properties if text.family not in (TAG, NOTE)}
-    note = "".join(text.value for text in properties if text.family == NOTE)
-    return Marks(tags, attributes, note, "; ".join(dict.fromkeys(report.problem for report in aside)))
-
-
-def _sorting(sort: str) -> tuple[Field | None, bool]:
-    """The field, and whether its column runs from the largest: a long silence is an early moment."""
-    if not sort:
-        return None, False
-    name = sort.removeprefix("-")
-    if name not in VOCABULARY.fields:
-        raise ConfigError(f"devices cannot be sorted by {name!r}{nearest(name, tuple(VOCABULARY.fields))}")
-    found = VOCABULARY.fields[name]
-    return found, sort.startswith("-") != (found.quantity is Quantity.DURATION)
-
-
-def _read_cursor(text: str, sort: str) -> tuple[str | float | None, str]:
-    refused = ConfigError(f"the cursor {text[:40]!r} is none of this list; begin without one, and keep the sort")
-    try:
-        padded = text + "=" * (-len(text) % 4)
-        value = parse_json(
-            base64.b64decode(padded, altchars=b"-_", validate=True), "cursor", ConfigError, CURSOR_BYTES_MAX
-        )
-    except (ValueError, binascii.Error) as error:
-        raise refused from error
-    match value:
-        case [str(given), None | str() | int() | float() as last, str(device)] if given == sort:
-            column = "device" if not sort else VOCABULARY.fields[sort.removeprefix("-")].columns[0]
-            is_text = VOCABULARY.fields[column].quantity is Quantity.TEXT if column in VOCABULARY.fields else False
-            if last is None or isinstance(last, str) == is_text:
-                return last, device
-    raise refused

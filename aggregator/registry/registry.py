@@ -24,6 +24,7 @@ from aggregator.registry.derived import (
     with_status,
 )
 from aggregator.registry.happenings import Happenings
+from aggregator.registry.head_figures import HeadFigures
 from aggregator.registry.properties import replace_attributes
 from aggregator.store import UNKNOWN_DEVICE, DeviceRow, EventRow, RefusalRow, RegistryRow, Store
 from aggregator.store.rows import DAYS, SCORED_EPOCHS, ScoredEpochRow
@@ -55,6 +56,7 @@ class Registry:
         self._bytes: dict[str, int] = {}
         self._places = Places(store, limits)
         self._happenings = Happenings(store)
+        self._head_figures = HeadFigures(store)
         self._events = Rates(limits.events_per_device_hour, HOUR_S)
         backfill(store)
 
@@ -106,6 +108,7 @@ class Registry:
         self._store.put_devices([*self._rows.values()])
         self._store.registry.put([*self._typed.values()])
         self._happenings.write()
+        self._head_figures.write()
         self._rows.clear()
         self._typed.clear()
         self._bytes.clear()
@@ -144,7 +147,13 @@ class Registry:
         sums = {"metrics": payload, "metrics_epoch": epoch, "metrics_counter": counter}
         self.change(device, now, **sums, class_count=metrics.class_count)
         before = self._scored_before(device, row.metrics_epoch, epoch)
-        self._typed[device] = with_metrics(self._today(self._typed[device], now), metrics, before)
+        today = self._today(self._typed[device], now)
+        self._typed[device] = scored = with_metrics(today, metrics, before)
+        if scored.served_accuracy is not None:
+            self._head_figures.scored(
+                scored, scored.day_labels - today.day_labels, scored.day_served_right - today.day_served_right,
+                scored.day_frozen_right - today.day_frozen_right, now.wall_s,
+            )  # fmt: skip
 
     def on_event(self, device: str, payload: bytes, now: Instant) -> None:
         event = Event.decode(payload)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aggregator.remote_commands.states import ASKED, OPEN
 from aggregator.store import Store
-from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow
+from aggregator.store.rows import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS, AskedWithRow, CommandRow
 from headway.errors import ConfigError
 from headway.fields import JsonValue, canonical_json, nearest
 
@@ -80,6 +80,8 @@ def ask_many(store: Store, devices: Sequence[str], asking: Asking) -> tuple[list
             ))  # fmt: skip
     store.put_number(COUNT, number)
     store.rows(DEVICE_COMMANDS).put_all(rows)
+    act = secrets.token_hex(ID_BYTES)
+    store.rows(ASKED_WITH).put_all([AskedWithRow(row.device, row.id, act) for row in rows])
     return rows, problems
 
 
@@ -90,8 +92,22 @@ def asked_together(store: Store, number: int) -> list[CommandRow]:
         alike = rows.where(
             created_s=row.created_s, name=row.name, who=row.who, deadline_s=row.deadline_s, arguments=row.arguments
         )
-        return sorted(alike, key=lambda one: one.device)
+        acts = store.rows(ASKED_WITH)
+        own = acts.get(row.device, row.id)
+        if own is None:
+            # of a release that kept no acts: what was asked for at that moment, in the same words
+            same = [one for one in alike if acts.get(one.device, one.id) is None]
+        else:
+            asked = {(one.device, one.id) for one in acts.where(act=own.act)}
+            same = [one for one in alike if (one.device, one.id) in asked]
+        return sorted(same, key=lambda one: one.device)
     return []
+
+
+def forget_command(store: Store, device: str, id: str) -> None:
+    """One that is kept no longer. In a transaction."""
+    store.rows(DEVICE_COMMANDS).remove(device, id)
+    store.rows(ASKED_WITH).remove(device, id)
 
 
 def _problems(store: Store, devices: Sequence[str], name: str) -> dict[str, str]:

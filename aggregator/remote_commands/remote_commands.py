@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aggregator.effects import Effect, Instant
-from aggregator.remote_commands.asking import COUNT, commands_of
+from aggregator.remote_commands.asking import COUNT, commands_of, forget_command
 from aggregator.remote_commands.states import ASKED, OPEN, SENT
 from aggregator.store import Store
-from aggregator.store.rows import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
+from aggregator.store.rows import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
 from headway.fields import canonical_json
 from headway.ports import Outgoing
 from headway.wire import COMMANDS_MAX, EXPIRED, FAILED, Command, CommandResult, CommandResults, Commands, Kind, topic
@@ -94,6 +94,7 @@ class RemoteCommands:
         """The device was removed; should it come back, it is a new one."""
         self._changed.pop(device, None)
         self._store.rows(DEVICE_COMMANDS).remove(device)
+        self._store.rows(ASKED_WITH).remove(device)
         self._store.rows(SUPPORTED_COMMANDS).remove(device)
 
     def take(self) -> list[Effect]:
@@ -116,7 +117,7 @@ class RemoteCommands:
             return
         ended = [one for one in commands_of(self._store, row.device) if one.state not in OPEN]
         for old in ended[:-ENDED_MAX]:
-            rows.remove(old.device, old.id)
+            forget_command(self._store, old.device, old.id)
 
     def _message(self, device: str) -> Outgoing:
         sent = [row for row in commands_of(self._store, device) if row.state == SENT]

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aggregator.store.collection import Collection, Rows
-from aggregator.store.location import DATABASE, STATE_DIR, sqlite_url
-from aggregator.store.protocol import ReadableStore, Store
-from aggregator.store.registry_row import (
-    DEGRADED,
-    GOOD,
-    OFFLINE,
-    ON,
-    ONLINE,
-    PAUSED,
-    PROBLEM,
-    UNKNOWN,
-    RegistryQuery,
-    RegistryRow,
-    RegistryTable,
-    Values,
-)
-from aggregator.store.stored import (
-    UNKNOWN_DEVICE,
-    DeliveryRow,
-    DeviceRow,
-    EventQuery,
-    EventRow,
-    RefusalRow,
-    StoredHead,
-    StoredPart,
-    StoredStatistics,
-    StoredUpdate,
-    ToldStatistics,
-)
+from headway.later import loaded_later
 
 if TYPE_CHECKING:
+    from aggregator.store.collection import Collection, Rows
+    from aggregator.store.location import DATABASE, STATE_DIR, sqlite_url
     from aggregator.store.memory import MemoryStore
+    from aggregator.store.protocol import ReadableStore, Store
+    from aggregator.store.refusal_row import UNKNOWN_DEVICE, RefusalRow
+    from aggregator.store.registry_row import (
+        DEGRADED,
+        GOOD,
+        OFFLINE,
+        ON,
+        ONLINE,
+        PAUSED,
+        PROBLEM,
+        UNKNOWN,
+        RegistryQuery,
+        RegistryRow,
+        RegistryTable,
+        Values,
+    )
+    from aggregator.store.stored import (
+        DeliveryRow,
+        DeviceRow,
+        EventQuery,
+        EventRow,
+        StoredHead,
+        StoredPart,
+        StoredStatistics,
+        StoredUpdate,
+        ToldStatistics,
+    )
 
 __all__ = [
     "DATABASE",
@@ -71,12 +71,18 @@ __all__ = [
     "Values",
     "sqlite_url",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """The store in memory when it is asked for: a command that looks into a database waits for nothing of it."""
-    if name == "MemoryStore":
-        from aggregator.store.memory import MemoryStore
-
-        return MemoryStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+WHERE = {
+    "collection": "Collection Rows",
+    "location": "DATABASE STATE_DIR sqlite_url",
+    "memory": "MemoryStore",
+    "protocol": "ReadableStore Store",
+    "refusal_row": "RefusalRow UNKNOWN_DEVICE",
+    "registry_row": (
+        "DEGRADED GOOD OFFLINE ON ONLINE PAUSED PROBLEM RegistryQuery RegistryRow RegistryTable UNKNOWN Values"
+    ),
+    "stored": (
+        "DeliveryRow DeviceRow EventQuery EventRow StoredHead StoredPart StoredStatistics StoredUpdate ToldStatistics"
+    ),
+}
+if not TYPE_CHECKING:
+    __getattr__ = loaded_later(__name__, WHERE)

@@ -7,7 +7,7 @@ from pathlib import Path
 DATABASE = "aggregator.sqlite"
 STATE_DIR = "/var/lib/headway-aggregator"
 # of the database; what brings one from one to the next is in aggregator.store.migrations
-SCHEMA = 4
+SCHEMA = 5
 BUSY_TIMEOUT_MS = 10_000
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from aggregator.store.collection import Collection, Rows
 from aggregator.store.collection import Row as CollectedRow
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
+from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.registry_memory import MemoryRegistry
 from aggregator.store.registry_row import RegistryRow
 from aggregator.store.rows import EVERY
@@ -19,7 +20,6 @@ from aggregator.store.stored import (
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -127,9 +127,9 @@ class MemoryStore:
     def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         return [replace(row, payload=b"") for row in self.every_statistics(space, device)]
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         row = self._rows.statistics[device, epoch]
-        self._rows.statistics[device, epoch] = replace(row, samples=samples, added=added)
+        self._rows.statistics[device, epoch] = replace(row, samples=samples, counts=counts)
 
     def told(self) -> list[ToldStatistics]:
         return [replace(row, payload=b"") for row in self._rows.told.values()]

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from aggregator.store.collection import Collection, ReadableRows, Row, Rows
+from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.registry_row import ReadableRegistry, RegistryTable
 from aggregator.store.stored import (
     DeliveryRow,
@@ -18,7 +19,6 @@ from aggregator.store.stored import (
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -104,7 +104,7 @@ class Store(ReadableStore, Protocol):
         """Every row in one feature space, of all devices or of one, payloads left out."""
         ...
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         """Note what the stored report of (device, epoch) holds, see `StoredStatistics`."""
         ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aggregator.filters import Condition, matches
 from aggregator.store.collection import Collection
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
+from aggregator.store.registry_json import objects_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
 from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 
@@ -55,7 +56,7 @@ class MemoryRegistry:
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         found = sorted(self._meeting(query.condition, now_s), key=lambda row: row.device)
-        column = "device" if query.sort is None else query.sort.columns[0]
+        column = query.column
         if column == "device":
             found = found[::-1] if query.descending else found
         else:
@@ -69,6 +70,9 @@ class MemoryRegistry:
 
     def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
         return [tuple(getattr(row, name) for name in names) for row in self.find(query, now_s)]
+
+    def objects(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Iterator[Values]:
+        return objects_of(names, self.table((*names, query.column, "device"), query, now_s))
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         return [tuple(getattr(row, name) for name in names) for row in self._meeting(condition, now_s)]

@@ -6,11 +6,12 @@ that changed it. Tags, notes and groups, which people set, are collections of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from aggregator.filters import Condition, Field
+if TYPE_CHECKING:
+    from aggregator.filters import Condition, Field
 
 Values = tuple[Any, ...]
 UNKNOWN = "unknown"
@@ -99,6 +100,11 @@ class RegistryQuery:
     after: tuple[str | float | None, str] | None = None
     count_max: int | None = None
 
+    @property
+    def column(self) -> str:
+        """The one that orders the rows."""
+        return "device" if self.sort is None else self.sort.columns[0]
+
 
 class ReadableRegistry(Protocol):
     """The typed rows, for who only looks."""
@@ -111,6 +117,14 @@ class ReadableRegistry(Protocol):
 
     def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
         """These columns of the same rows."""
+        ...
+
+    def objects(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Iterator[Values]:
+        """Of the same rows a JSON object of these columns in ASCII, the value that orders them, and the device.
+
+        names: `link` and `head` among them; the object also has ``online`` and ``source``, as earlier releases call
+        these two.
+        """
         ...
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:

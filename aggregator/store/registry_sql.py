@@ -7,21 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
-from aggregator.filters import All, Any, Comparison, Condition, Flagged, InGroup, Not, Property, bound_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow
-from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
+
+if TYPE_CHECKING:
+    from aggregator.filters import Condition
 
 TABLE = "registry"
 COLUMNS = tuple(column.name for column in fields(RegistryRow))
-FLAGS = {
-    "quarantined": QUARANTINED.name,
-    "settings_pending": SETTINGS_PENDING.name,
-    "settings_refused": SETTINGS_REFUSED.name,
-}
-# the place of a text in another, from 1, by dialect; LIKE would be blind to case on one database and not on the other
-POSITION = {"sqlite": "instr"}
-OPERATORS = frozenset({"<", "<=", ">", ">="})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class Statement:
         if query.after is not None:
             wanted.append(self._behind(query))
         descends = " DESC" if query.descending else ""
-        column = "device" if query.sort is None else query.sort.columns[0]
+        column = query.column
         order = f"device{descends}" if column == "device" else f"{column} IS NULL, {column}{descends}, device"
         limit = "" if query.count_max is None else f" LIMIT {int(query.count_max)}"
         return f"{self.select(names)}{_where(wanted)} ORDER BY {order}{limit}"
@@ -57,7 +51,7 @@ class Statement:
 
     def get(self, device: str) -> str:
         """The row of one device."""
-        return f"{self.select(COLUMNS)} WHERE device = {self._bound(device)}"
+        return f"{self.select(COLUMNS)} WHERE device = {self.bound(device)}"
 
     @staticmethod
     def select(names: Sequence[str]) -> str:
@@ -66,51 +60,25 @@ class Statement:
 
     def clause(self, condition: Condition) -> str:
         """True or false, never NULL."""
-        match condition:
-            case All(parts):
-                return self._joined(parts, " AND ", "1 = 1")
-            case Any(parts):
-                return self._joined(parts, " OR ", "1 = 0")
-            case Not(part):
-                return f"NOT {self.clause(part)}"
-            case Comparison(compared):
-                operator, value = bound_of(condition, self.now_s)
-                return "(" + " OR ".join(self._holds(column, operator, value) for column in compared.columns) + ")"
-            case Property(family, name, operator, value):
-                same = f"family = {self._bound(family)} AND name = {self._bound(name)}"
-                return _in(PROPERTIES.name, f"{same} AND {self._holds('value', operator, value)}")
-            case Flagged(flag):
-                return _in(FLAGS[flag], "1 = 1")
-            case InGroup(group):
-                return _in(MEMBERS.name, f"group_name = {self._bound(group)}")
+        # a list of all devices waits for no language of filters
+        from aggregator.store.registry_conditions import clause_of
 
-    def _joined(self, parts: Sequence[Condition], operator: str, nothing: str) -> str:
-        return "(" + (operator.join(map(self.clause, parts)) or nothing) + ")"
+        return clause_of(condition, self.dialect, self.now_s, self.bound)
 
     def _behind(self, query: RegistryQuery) -> str:
         """What comes after the row that the query names."""
         value, name = query.after or (None, "")
-        column = "device" if query.sort is None else query.sort.columns[0]
+        column = query.column
         beyond = "<" if query.descending else ">"
         if column == "device":
-            return f"device {beyond} {self._bound(name)}"
-        later_name = f"device > {self._bound(name)}"
+            return f"device {beyond} {self.bound(name)}"
+        later_name = f"device > {self.bound(name)}"
         if value is None:
             return f"({column} IS NULL AND {later_name})"
-        last = self._bound(value)
+        last = self.bound(value)
         return f"({column} IS NULL OR {column} {beyond} {last} OR ({column} = {last} AND {later_name}))"
 
-    def _holds(self, column: str, operator: str, value: str | float) -> str:
-        """False, never NULL, where the column is: `Not` turns it around."""
-        known = f"{column} IS NOT NULL"
-        if operator == "known":
-            return f"({known})"
-        if operator == "contains":
-            position = POSITION.get(self.dialect, "strpos")
-            return f"({known} AND {position}({column}, {self._bound(str(value))}) > 0)"
-        return f"({known} AND {column} {operator if operator in OPERATORS else '='} {self._bound(value)})"
-
-    def _bound(self, value: str | float) -> str:
+    def bound(self, value: str | float) -> str:
         """A value as a parameter of its own type: a count may be compared with a fraction."""
         name = f"value_{len(self.values)}"
         self.values[name] = value if isinstance(value, str) else float(value)
@@ -120,7 +88,3 @@ class Statement:
 
 def _where(wanted: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(wanted)}" if wanted else ""
-
-
-def _in(table: str, wanted: str) -> str:
-    return f"device IN (SELECT device FROM {table} WHERE {wanted})"  # noqa: S608 every value is bound

@@ -6,14 +6,15 @@ written with every message of a device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, Table, select, text
+from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select, text
 from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import Condition
+from aggregator.store.registry_json import objects_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
 from aggregator.store.registry_sql import COLUMNS, TABLE, Statement
 from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
@@ -38,17 +39,18 @@ def registry_table(metadata: MetaData) -> Table:
 class SqlRegistry:
     """Implements `aggregator.store.registry_row.RegistryTable`.
 
-    run: executes a statement in the open transaction. dialect: SQLAlchemy's name of the kind of database.
+    run: executes a statement in the open transaction; rows: what one that is made once selects. dialect: SQLAlchemy's
+    name of the kind of database.
     """
 
-    def __init__(self, run: Run, table: Table, dialect: str) -> None:
-        self._run, self._table, self._dialect = run, table, dialect
+    def __init__(self, run: Run, rows: Run, table: Table, dialect: str) -> None:
+        self._run, self._rows, self._table, self._dialect = run, rows, table, dialect
         # made once: a statement costs more to make than to run
-        self._get = text(f"{Statement.select(COLUMNS)} WHERE device = :name")
+        self._get = select(*(table.c[name] for name in COLUMNS)).where(table.c.device == bindparam("name"))
 
     def get(self, device: str) -> RegistryRow | None:
-        row = self._run(self._get, {"name": device}).first()
-        return None if row is None else RegistryRow(*row)
+        found = self._rows(self._get, ("name",), (device,))
+        return RegistryRow(*found[0]) if found else None
 
     def put(self, rows: Sequence[RegistryRow]) -> None:
         put_all(self._run, self._table, [{name: getattr(row, name) for name in COLUMNS} for row in rows])
@@ -60,6 +62,9 @@ class SqlRegistry:
     def table(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Sequence[Values]:
         statement = Statement(self._dialect, now_s)
         return self._ask(statement, statement.find(query, names)).all()  # type: ignore[no-any-return]
+
+    def objects(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Iterator[Values]:
+        return objects_of(names, self.table((*names, query.column, "device"), query, now_s))
 
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         statement = Statement(self._dialect, now_s)

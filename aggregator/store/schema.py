@@ -16,7 +16,7 @@ def name_of(length_max: int) -> String:
 ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
 # what is known of a report without reading it
-SUMMARY = ("space", "device", "epoch", "counter", "samples", "added")
+SUMMARY = ("space", "device", "epoch", "counter", "samples", "counts")
 
 metadata = MetaData()
 
@@ -54,7 +54,7 @@ statistics = Table(
     Column("space", name_of(64), nullable=False, index=True),
     Column("payload", LargeBinary, nullable=False),
     Column("samples", BigInteger, nullable=False, server_default="-1"),
-    Column("added", Text, nullable=False, server_default=""),
+    Column("counts", Text, nullable=False, server_default=""),
 )
 # SQLite reads all of a payload to find what comes after it, which starting must not: this holds all that it asks for
 SUMMARIES = Index("ix_statistics_summaries", *(statistics.c[name] for name in SUMMARY)).ddl_if(dialect="sqlite")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import (
+    Select,
     bindparam,
     delete,
     exists,
@@ -17,16 +19,16 @@ from sqlalchemy import (
 )
 
 from aggregator.store import schema
+from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
 from aggregator.store.sql_rows import put_all
-from aggregator.store.sql_tables import REGISTRY, SqlTables, of
+from aggregator.store.sql_tables import REGISTRY, SqlTables, of, of_epoch
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -34,13 +36,35 @@ from aggregator.store.stored import (
     ToldStatistics,
 )
 
+# what every report asks for, made once: values are given by the names that follow
+OF_EPOCH = ("its_device", "its_epoch")
+STATED = ("counter", "space", "payload", "samples", "counts")
+PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
+DEVICE = select(*(schema.devices.c[name] for name in DeviceRow.__dataclass_fields__)).where(
+    schema.devices.c.device == bindparam("name")
+)
+STATISTICS = select(*(schema.statistics.c[name] for name in StoredStatistics.__dataclass_fields__)).where(
+    of_epoch(schema.statistics)
+)
+PUT_STATISTICS = (
+    update(schema.statistics)
+    .where(of_epoch(schema.statistics))
+    .values({name: bindparam(f"new_{name}") for name in STATED})
+)
+EPOCH_COUNT = select(func.count()).where(schema.statistics.c.device == bindparam("name"))
+PART_INDICES = select(schema.parts.c.counter, schema.parts.c.sha256, schema.parts.c.part).where(of_epoch(schema.parts))
+SEQUENCE = select(schema.sequences.c.sequence, schema.sequences.c.life, schema.sequences.c.history).where(
+    of_epoch(schema.sequences)
+)
+REMOVED = select(schema.removed_epochs.c.epoch).where(of_epoch(schema.removed_epochs))
+
 
 class SqlStore(SqlTables):
     """Implements `aggregator.store.protocol.Store`, see `SqlTables`."""
 
     def device(self, device: str) -> DeviceRow | None:
-        row = self._run(select(schema.devices).where(schema.devices.c.device == device)).mappings().first()
-        return None if row is None else DeviceRow(**row)
+        found = self._rows(DEVICE, ("name",), (device,))
+        return DeviceRow(*found[0]) if found else None
 
     def put_device(self, row: DeviceRow) -> None:
         self._put(schema.devices, asdict(row))
@@ -64,13 +88,13 @@ class SqlStore(SqlTables):
         return None if found is None else str(found)
 
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        table = schema.statistics
-        query = select(table).where(table.c.device == device, table.c.epoch == epoch)
-        row = self._run(query).mappings().first()
-        return None if row is None else StoredStatistics(**row)
+        found = self._rows(STATISTICS, OF_EPOCH, (device, epoch))
+        return StoredStatistics(*found[0]) if found else None
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        self._put(schema.statistics, asdict(row))
+        values = row.counter, row.space, row.payload, row.samples, row.counts
+        if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
+            self._run(insert(schema.statistics), asdict(row))
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         query = select(schema.statistics).where(schema.statistics.c.space == space)
@@ -82,14 +106,14 @@ class SqlStore(SqlTables):
 
     def contributions(self, space: str, device: str | None = None) -> list[StoredStatistics]:
         column = schema.statistics.c
-        query = select(column.device, column.epoch, column.counter, column.samples, column.added)
+        query = select(column.device, column.epoch, column.counter, column.samples, column.counts)
         query = query.where(column.space == space)
         rows = self._run(query if device is None else query.where(column.device == device))
         return [StoredStatistics(row[0], row[1], row[2], space, b"", row[3], row[4]) for row in rows]
 
-    def put_contribution(self, device: str, epoch: int, samples: int, added: str) -> None:
+    def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         query = update(schema.statistics).where(of(schema.statistics, device, epoch))
-        self._run(query.values(samples=samples, added=added))
+        self._run(query.values(samples=samples, counts=counts))
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c
@@ -113,7 +137,7 @@ class SqlStore(SqlTables):
         self._run(delete(schema.told).where(schema.told.c.device == device))
 
     def epoch_count(self, device: str) -> int:
-        return self._count(schema.statistics, schema.statistics.c.device == device)
+        return int(self._rows(EPOCH_COUNT, ("name",), (device,))[0][0])
 
     def spaces(self) -> list[str]:
         found = (self._run(select(table.c.space).distinct()) for table in (schema.statistics, schema.updates))
@@ -128,9 +152,7 @@ class SqlStore(SqlTables):
         self._run(insert(schema.parts), asdict(row))
 
     def part_indices(self, device: str, epoch: int) -> PartIndices | None:
-        column = schema.parts.c
-        query = select(column.counter, column.sha256, column.part).where(of(schema.parts, device, epoch))
-        rows = self._run(query).all()
+        rows = self._rows(PART_INDICES, OF_EPOCH, (device, epoch))
         return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
 
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
@@ -155,13 +177,17 @@ class SqlStore(SqlTables):
         return str(row[0]), int(row[1])
 
     def sequence(self, device: str, epoch: int) -> int:
-        return int(self._value(select(schema.sequences.c.sequence).where(of(schema.sequences, device, epoch))) or 0)
+        return self._sequence(device, epoch)[0]
 
     def sequence_run_id(self, device: str, epoch: int) -> int:
-        return int(self._value(select(schema.sequences.c.life).where(of(schema.sequences, device, epoch))) or 0)
+        return self._sequence(device, epoch)[1]
 
     def sequence_history(self, device: str, epoch: int) -> str:
-        return str(self._value(select(schema.sequences.c.history).where(of(schema.sequences, device, epoch))) or "")
+        return self._sequence(device, epoch)[2]
+
+    def _sequence(self, device: str, epoch: int) -> tuple[int, int, str]:
+        found = self._rows(SEQUENCE, OF_EPOCH, (device, epoch))
+        return (int(found[0][0]), int(found[0][1]), str(found[0][2])) if found else (0, 0, "")
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
         row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
@@ -225,17 +251,7 @@ class SqlStore(SqlTables):
         return [EventRow(**row) for row in rows]
 
     def find_events(self, query: EventQuery) -> list[tuple[int, EventRow]]:
-        column = schema.events.c
-        wanted = select(column.id, column.device, column.name, column.detail, column.received_s)
-        for its, value in ((column.device, query.device), (column.name, query.name)):
-            if value:
-                wanted = wanted.where(its == value)
-        if query.before is not None:
-            wanted = wanted.where(column.id < query.before)
-        if query.after is not None:
-            wanted = wanted.where(column.id > query.after)
-        ordered = wanted.order_by(column.id.desc() if query.after is None else column.id)
-        return [(int(row[0]), EventRow(*row[1:])) for row in self._run(ordered.limit(query.count_max))]
+        return [(int(row[0]), EventRow(*row[1:])) for row in self._run(events_wanted(query))]
 
     def count_refusal(self, row: RefusalRow) -> int:
         column = schema.refusals.c
@@ -274,7 +290,7 @@ class SqlStore(SqlTables):
         self._run(delete(schema.clearings).where(schema.clearings.c.topic == topic))
 
     def is_removed(self, device: str, epoch: int) -> bool:
-        return bool(self._count(schema.removed_epochs, of(schema.removed_epochs, device, epoch)))
+        return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
 
     def remove_device(self, device: str) -> None:
         for table in (schema.statistics, schema.sequences):
@@ -296,3 +312,17 @@ class SqlStore(SqlTables):
         for collection in EVERY:
             if collection.of_devices:
                 self.rows(collection).remove(device)
+
+
+def events_wanted(query: EventQuery) -> Select[Any]:
+    """Events with their numbers. Those of one device are found by its index, whatever else there is."""
+    column = schema.events.c
+    wanted = select(column.id, column.device, column.name, column.detail, column.received_s)
+    for its, value in ((column.device, query.device), (column.name, query.name)):
+        if value:
+            wanted = wanted.where(its == value)
+    if query.before is not None:
+        wanted = wanted.where(column.id < query.before)
+    if query.after is not None:
+        wanted = wanted.where(column.id > query.after)
+    return wanted.order_by(column.id.desc() if query.after is None else column.id).limit(query.count_max)

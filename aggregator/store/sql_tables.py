@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,15 +12,18 @@ from sqlalchemy import (
     Engine,
     Table,
     and_,
+    bindparam,
     func,
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.expression import Executable
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.migrations import open_schema
+from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
 from aggregator.store.sql_rows import SqlRows, put, table_of
@@ -29,6 +32,7 @@ from headway.errors import LocalError, StoreError
 # tables of the collections, by name
 COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
 REGISTRY = registry_table(schema.metadata)
+NUMBER = select(schema.numbers.c.value).where(schema.numbers.c.name == bindparam("name"))
 
 
 class SqlTables:
@@ -40,9 +44,11 @@ class SqlTables:
 
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
+        self._prepared: dict[Executable, Prepared] = {}
         try:
             self._engine = open_engine(url)
-            self.registry = SqlRegistry(self._run, REGISTRY, self._engine.dialect.name)
+            self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+            self.registry = SqlRegistry(self._run, self._rows, REGISTRY, self._engine.dialect.name)
             with self.transaction():
                 open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
@@ -66,7 +72,7 @@ class SqlTables:
             with engine.begin() as connection:
                 self._active = connection
                 yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, self._driver_error) as error:
             raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
@@ -78,8 +84,8 @@ class SqlTables:
         return size_bytes(self._run, self._engine.dialect.name)
 
     def number(self, name: str) -> int:
-        value = self._value(select(schema.numbers.c.value).where(schema.numbers.c.name == name))
-        return 0 if value is None else int(value)
+        found = self._rows(NUMBER, ("name",), (name,))
+        return int(found[0][0]) if found else 0
 
     def put_number(self, name: str, value: int) -> None:
         self._put(schema.numbers, {"name": name, "value": value})
@@ -94,6 +100,20 @@ class SqlTables:
     def _value(self, statement: Any) -> Any:
         return self._run(statement).scalar()
 
+    def _rows(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """What a statement selects that is made once; `names` are those of its values."""
+        return self._ready(statement, names).rows(self._connection(), values)
+
+    def _change(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> int:
+        """How many rows a statement has changed that is made once."""
+        return int(self._ready(statement, names).run(self._connection(), values).rowcount)
+
+    def _ready(self, statement: Executable, names: Sequence[str]) -> Prepared:
+        known = self._prepared.get(statement)
+        if known is None:
+            known = self._prepared[statement] = Prepared(statement, names, self._engine.dialect)
+        return known
+
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         return self._connection().execute(statement, values)
 
@@ -105,3 +125,8 @@ class SqlTables:
 
 def of(table: Table, device: str, epoch: int) -> ColumnElement[bool]:
     return and_(table.c.device == device, table.c.epoch == epoch)
+
+
+def of_epoch(table: Table) -> ColumnElement[bool]:
+    """The same of a statement that is made once; its values are `its_device` and `its_epoch`."""
+    return and_(table.c.device == bindparam("its_device"), table.c.epoch == bindparam("its_epoch"))

@@ -8,21 +8,28 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
-from aggregator.filters import Condition
 from aggregator.store.collection import Collection, Row, Value
 from aggregator.store.location import BUSY_TIMEOUT_MS, SCHEMA
+from aggregator.store.refusal_row import RefusalRow
+from aggregator.store.registry_json import ascii_json, sqlite_parts
 from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
 from aggregator.store.registry_sql import COLUMNS, TABLE, Statement
-from aggregator.store.rows import EVERY
-from aggregator.store.stored import RefusalRow
 from headway.errors import StoreError
+
+if TYPE_CHECKING:
+    from aggregator.filters import Condition
 
 # values that SQLite takes in one statement, with room to spare
 NAMES_AT_ONCE = 500
 DIALECT = "sqlite"
+# the tables that a look at devices reads; those who declare them take a while to load
+READ = frozenset({
+    "group_members", "groups", "properties", "quarantined", "refusals", TABLE, "settings_pending", "settings_refused",
+})  # fmt: skip
 
 
 def opened(path: Path) -> SqliteReader | None:
@@ -42,7 +49,7 @@ def _is_present(connection: sqlite3.Connection) -> bool:
     schema = connection.execute("SELECT value FROM numbers WHERE name = 'schema'").fetchone()
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     columns = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({TABLE})"))
-    if schema != (SCHEMA,) or not tables >= {each.name for each in EVERY} or columns != COLUMNS:
+    if schema != (SCHEMA,) or not tables >= READ or columns != COLUMNS:
         return False
     # no device of an earlier release waits for its typed row
     counted = "SELECT (SELECT count(*) FROM registry) >= (SELECT count(*) FROM devices)"
@@ -94,6 +101,12 @@ class _Registry:
         statement = Statement(DIALECT, now_s)
         return self._ask(statement, statement.find(query, names)).fetchall()
 
+    def objects(self, names: Sequence[str], query: RegistryQuery, now_s: float) -> Iterator[Values]:
+        statement = Statement(DIALECT, now_s)
+        parts, template = sqlite_parts(names)
+        rows = self._ask(statement, statement.find(query, (*parts, query.column, "device")))
+        return ((ascii_json(template % row[:-2]), row[-2], row[-1]) for row in rows)
+
     def columns(self, names: Sequence[str], condition: Condition | None = None, now_s: float = 0.0) -> list[Values]:
         statement = Statement(DIALECT, now_s)
         return self._ask(statement, statement.columns(names, condition)).fetchall()
@@ -138,7 +151,8 @@ class _Rows(Generic[Row]):
         names, key = ", ".join(self._collection.columns()), ", ".join(self._collection.key)
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         sql = f"SELECT {names} FROM {self._collection.name} {where} ORDER BY {key} LIMIT ?"  # noqa: S608 names of fields
-        return [self._row(row) for row in self._connection.execute(sql, [*values, count_max])]
+        rows = self._connection.execute(sql, [*values, count_max])
+        return [*map(self._row, rows)] if self._flags else [*starmap(self._collection.row, rows)]
 
     def _row(self, values: tuple[Any, ...]) -> Row:
         given = list(values)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# stands for senders that are not in the fleet, where refusals are counted
-UNKNOWN_DEVICE = ""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredStatistics:
     """Newest statistics of one (device, epoch); payload: an encoded StatisticsReport.
 
-    samples: that it holds, -1 for not known (stored by an earlier release, or it cannot be read). added: samples of the
-    classes that are not the bundle's, as JSON; empty for none.
+    samples: that it holds, -1 for not known (stored by an earlier release, or it cannot be read). counts: samples by
+    class, as JSON; empty for none.
     """
 
     device: str
@@ -22,7 +19,7 @@ class StoredStatistics:
     space: str
     payload: bytes
     samples: int = -1
-    added: str = ""
+    counts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +125,6 @@ class EventQuery:
     before: int | None = None
     after: int | None = None
     count_max: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
-    """How often one kind of input of one device was refused, and the last problem in words."""
-
-    device: str
-    reason: str
-    count: int
-    problem: str
-    last_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from edge_agent.commands.classes import order
 from edge_agent.commands.diag import write_archive
 from edge_agent.commands.doctor import examine, exit_code, findings_text
 from edge_agent.commands.explain import decisions_text, read_decisions
-from edge_agent.commands.label import give_label
+from edge_agent.commands.label import give_label, give_span_label
 from edge_agent.commands.leaving import leave_home_assistant
 from edge_agent.commands.replay import Extras, replay_recording
 from edge_agent.commands.status import read_status, status_text
@@ -20,6 +20,7 @@ __all__ = [
     "exit_code",
     "findings_text",
     "give_label",
+    "give_span_label",
     "leave_home_assistant",
     "order",
     "read_decisions",

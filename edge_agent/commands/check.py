@@ -19,5 +19,7 @@ def check_configuration(file: Path) -> str:
     link = "no broker: it works offline"
     if mqtt is not None:
         link = f"broker {mqtt.host}:{mqtt.port}{' over TLS' if mqtt.tls else ''}"
+    if config.sync.head_keys is not None:
+        link += f", heads sealed by a key in {config.sync.head_keys}"
     bundle = f"bundle {variant.name} {variant.version} ({len(variant.classes)} classes)"
     return f"{file} is good: device {config.device}, fleet {config.fleet}, {bundle}, {link}"

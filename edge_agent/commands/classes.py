@@ -11,7 +11,7 @@ from edge_agent.config import SensorSettings
 from headway.arrays import AnyArray
 from headway.class_changes import ADD, REMOVE, RENAME, ClassChanges
 from headway.durable import sync_folder, write_durably
-from headway.errors import ConfigError, StoreError
+from headway.errors import ConfigError, StoreError, reason
 
 
 def order(changes: ClassChanges, settings: SensorSettings) -> str:
@@ -39,7 +39,7 @@ def order(changes: ClassChanges, settings: SensorSettings) -> str:
             number += 1
         except OSError as error:
             staged.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {settings.spool_dir / name}: {error.strerror}") from error
+            raise StoreError(f"cannot write {settings.spool_dir / name}: {reason(error)}") from error
     staged.unlink()
     sync_folder(settings.spool_dir)
     return name

@@ -6,6 +6,7 @@ It only reads, and asks the broker for no more than a handshake, so that it may 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +20,7 @@ from edge_agent.config import AgentConfig, read_config
 from edge_agent.enrolment import dates_of
 from edge_agent.health import LinuxMachineHealth, MachineHealth
 from edge_agent.runtime import open_runtime
-from headway.bundle import read_public_key, read_variant
+from headway.bundle import read_public_key, read_public_keys, read_variant
 from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
 from headway.fields import JsonValue
 from headway.mqtt import MqttSettings
@@ -69,6 +70,7 @@ def examine(file: Path, clock: Clock, machine: MachineHealth | None = None) -> l
         ("bundle", lambda: _bundle(config)),
         ("clock", lambda: _clock(clock)),
         ("certificate", lambda: _certificate(config.mqtt, file, clock)),
+        ("head keys", lambda: _head_keys(config)),
         ("broker", lambda: _broker(config.mqtt, clock)),
         ("disk", lambda: _disk(config.state_dir, machine)),
         ("memory", lambda: _memory(machine)),
@@ -147,6 +149,19 @@ def _certificate(mqtt: MqttSettings | None, file: Path, clock: Clock) -> Iterato
         state = State.WARNING if left_s < min(CERTIFICATE_S_MIN, (end_s - begin_s) / 4) else State.GOOD
         text = f"{mqtt.cert_file} is good for {left_s / DAY_S:.0f} more days, until {until}"
         yield Finding("certificate", state, text, renew if state is State.WARNING else "")
+
+
+def _head_keys(config: AgentConfig) -> Iterator[Finding]:
+    file = config.sync.head_keys
+    if file is None:
+        text = "none: whoever may publish the fleet's head on the broker is believed" if config.mqtt else "none"
+        yield Finding("head keys", State.SKIPPED, text)
+        return
+    keys = read_public_keys(file)
+    if shutil.which("openssl") is None:
+        raise ConfigError("the program openssl, which checks seals of heads, is not installed; apt install openssl")
+    named = ", ".join(key[:8].hex() for key in keys)
+    yield Finding("head keys", State.GOOD, f"heads and priors need the seal of {named}")
 
 
 def _broker(mqtt: MqttSettings | None, clock: Clock) -> Iterator[Finding]:

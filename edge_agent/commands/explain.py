@@ -9,7 +9,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import read_records
 from edge_agent.store import SQLiteStore
-from headway.errors import StoreError
+from headway.errors import StoreError, reason
 from headway.fields import JsonValue
 
 HEADER = ("when (device's clock)", "labels", "what", "evidence")
@@ -19,8 +19,12 @@ DOUBT_COLUMNS = ("ids", "given", "instead", "numbers")
 
 def read_decisions(config: AgentConfig) -> list[dict[str, JsonValue]]:
     """Newest last. Raises StoreError when the agent has never run here."""
-    path = Slots(config.state_dir, config.bundle).store_dir / "agent.sqlite"
-    if not path.exists():
+    try:
+        path = Slots(config.state_dir, config.bundle).store_dir / "agent.sqlite"
+        missing = not path.exists()
+    except PermissionError as error:
+        raise StoreError(f"you may not look into {config.state_dir}: {reason(error)}") from error
+    if missing:
         raise StoreError(f"{path} does not exist; the agent has not run with this configuration yet")
     store = SQLiteStore(path, read_only=True)
     records = [record for record in read_records(store.load()) if isinstance(record, dict)]

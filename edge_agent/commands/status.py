@@ -70,6 +70,21 @@ def read_status(config: AgentConfig, clock: Clock | None = None) -> dict[str, ob
     }
 
 
+def remembered_windows(config: AgentConfig) -> RememberedWindows | None:
+    """Those of a running agent, as of its last commit; None where none runs, or you may not look. Raises StoreError."""
+    try:
+        path = Slots(config.state_dir, config.bundle).store_dir / DATABASE
+        if not is_running(config) or not path.exists():
+            return None
+    except PermissionError:
+        return None
+    store = SQLiteStore(path, read_only=True)
+    windows = RememberedWindows(config.learner.horizon_rows)
+    windows.restore(store.windows())
+    store.close()
+    return windows
+
+
 def _nothing(path: Path, lack: str, reason: str) -> StoreError:
     """The database has nothing to show."""
     if any(path.with_name(name).exists() for name in (BACKUP, ACK_RECORD)):

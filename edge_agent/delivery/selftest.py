@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from edge_agent.runtime import open_runtime
 from headway.bundle import read_public_key, read_variant
 from headway.errors import HeadwayError, RemoteError, StoreError
 from headway.fields import Fields, parse_json
+from headway.median import median
 from headway.ports import Clock, SystemClock
 
 REPEATS = 5
@@ -43,7 +43,7 @@ def examine(bundle: Path, release_min: int, public_key: Path | None, clock: Cloc
             took_ms.append(1000 * (clock.monotonic_s() - began_s))
             if not np.isfinite(features.embedding).all():
                 return Examined("the embedding of a probe window is not finite")
-    return Examined("", variant.space, pipeline.runtime_name, statistics.median(took_ms))
+    return Examined("", variant.space, pipeline.runtime_name, median(took_ms))
 
 
 class Subprocess:

@@ -37,7 +37,7 @@ state_dir = "/var/lib/edge-agent"
 spool_dir = "/var/spool/headway/in"
 predictions_dir = "/var/spool/headway/predictions"
 
-{mqtt}"""
+{mqtt}{sync}"""
 MQTT = """\
 [mqtt]
 host = "{host}"
@@ -46,6 +46,10 @@ tls = true
 ca_file = "ca.pem"
 cert_file = "identity.pem"
 key_file = "identity.pem"
+"""
+SYNC = """
+[sync]
+head_keys = "head-keys.pub"
 """
 
 
@@ -63,6 +67,11 @@ class IdentityFiles:
     @property
     def authority(self) -> Path:
         return self.config.parent / "ca.pem"
+
+    @property
+    def head_keys(self) -> Path:
+        """Public keys of the server, with which it seals heads and priors."""
+        return self.config.parent / "head-keys.pub"
 
     @property
     def next_key(self) -> Path:
@@ -107,22 +116,33 @@ class IdentityFiles:
     def write_config(self, answer: JoinAnswer, *, replace: bool = False) -> bool:
         """agent.toml, unless somebody wrote one, which stays without `replace`; whether it names this identity."""
         mqtt = MQTT.format(host=answer.host, port=answer.port)
+        sync = SYNC if answer.head_keys else ""
         if replace or not self.config.exists() or is_untouched(self.config):
-            text = TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt)
+            text = TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt, sync=sync)
             write_durably(self.config, text.encode(), 0o644)
             return True
         try:
             found = tomllib.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{self.config} cannot be read: {error}") from error
-        wanted = tomllib.loads(TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt))
-        return all(found.get(name) == wanted[name] for name in ("device", "mqtt"))
+        wanted = tomllib.loads(TOML.format(device=answer.device, fleet=answer.fleet, mqtt=mqtt, sync=sync))
+        sealed = found.get("sync", {}).get("head_keys") == self.head_keys.name or not answer.head_keys
+        return sealed and all(found.get(name) == wanted[name] for name in ("device", "mqtt"))
 
     @staticmethod
     def settings_of(answer: JoinAnswer) -> str:
         """What an agent.toml that was there before must say."""
         device = f'[device]\nid = "{answer.device}"\nfleet = "{answer.fleet}"\n\n'
-        return device + MQTT.format(host=answer.host, port=answer.port)
+        sync = SYNC if answer.head_keys else ""
+        return device + MQTT.format(host=answer.host, port=answer.port) + sync
+
+    def write_head_keys(self, answer: JoinAnswer) -> bool:
+        """What the server seals with; whether that is news. A server that tells none leaves what is there."""
+        content = "".join(f"{line}\n" for line in answer.head_keys).encode()
+        if not content or (self.head_keys.exists() and self.head_keys.read_bytes() == content):
+            return False
+        write_durably(self.head_keys, content, 0o644)
+        return True
 
 
 def write_private(file: Path, payload: bytes) -> None:

@@ -36,8 +36,11 @@ def join_fleet(url: str, code_text: str, name: str, config: Path, *, replace: bo
     if not repeated:
         files.write_identity(files.made_next_key(), answer, url, code.sha256)
     files.next_key.unlink(missing_ok=True)
+    files.write_head_keys(answer)
     written = files.write_config(answer, replace=replace)
     place = f"this device is {answer.device} in fleet {answer.fleet}; its certificate is in {files.identity}"
+    if answer.head_keys:
+        place += f"\nheads of the fleet need the seal of a key in {files.head_keys}"
     if not written:
         return f"{place}\n{config} was there before and stays; it must say:\n\n{files.settings_of(answer)}"
     return f"{place}\nnext: put the bundle at {config.parent / 'model.hwb'}, then edge-agent run {config}"

@@ -52,7 +52,10 @@ def renew_certificate(config: Path, clock: Clock, *, url: str = "", at_once: boo
     request = RenewRequest(serial, text, signature(files.identity, text.encode()))
     answer = server.ask(RENEW_PATH, request.encode())
     _replace_once_proven(files, mqtt, answer, url)
-    return f"the certificate of {settings.device} is renewed; the service takes it at its next connection"
+    done = f"the certificate of {settings.device} is renewed; the service takes it at its next connection"
+    if settings.sync.head_keys == files.head_keys.resolve() and files.write_head_keys(answer):
+        done += f"\n{files.head_keys} holds other keys now: systemctl reload edge-agent"
+    return done
 
 
 def _replace_once_proven(files: IdentityFiles, mqtt: MqttSettings, answer: JoinAnswer, url: str) -> None:

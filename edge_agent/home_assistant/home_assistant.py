@@ -14,14 +14,13 @@ import headway
 from edge_agent.answers import Given
 from edge_agent.config import AgentConfig
 from edge_agent.home_assistant.announced import Announced
-from edge_agent.home_assistant.asked_window import AskedWindowChoice
+from edge_agent.home_assistant.asked_window import AskedWindowView
 from edge_agent.home_assistant.discovery import Described, discovery_payload, discovery_topic
-from edge_agent.labels import EventLog, RememberedWindows
+from edge_agent.labels import EventLog, WantedLabels
 from edge_agent.learner import HeadLearner
 from headway.errors import StoreError
 from headway.maths import ClassificationSums, LabelSums, Task
 from headway.ports import Clock, Outgoing
-from headway.samples import no_label
 from headway.wire import MESSAGE_BYTES_MAX, GivenLabels, Kind, Summary, topic
 
 PACE_S = 1.0
@@ -32,7 +31,8 @@ VALUES_MAX = 32
 class HomeAssistant:
     """An `AnswerSink`. Where its note of earlier topics cannot be read, nothing is announced, which is told once.
 
-    send: publishes a message and gives its token, None without a connection. note: as for `Answers`.
+    asking: which windows people are asked about. send: publishes a message and gives its token, None without a
+    connection. note: as for `Answers`.
     """
 
     def __init__(
@@ -40,15 +40,16 @@ class HomeAssistant:
         config: AgentConfig,
         clock: Clock,
         learner: HeadLearner,
-        windows: RememberedWindows,
+        asking: WantedLabels,
         event_log: EventLog,
         send: Callable[[Outgoing], int | None],
         note: Callable[[str, str], None],
     ) -> None:
         self._config, self._clock, self._learner, self._event_log = config, clock, learner, event_log
+        self._asking = asking
         self._send, self._note = send, note
         self._announced, self._unreadable = _announced(config)
-        self._wanted = AskedWindowChoice(lambda window_id: _is_open(windows, window_id))
+        self._wanted = AskedWindowView(asking.choice.ranked)
         self._newest: Given | None = None
         self._labelled = ""
         self._accuracy: tuple[int, float | None] = (-1, None)
@@ -81,12 +82,14 @@ class HomeAssistant:
 
     def labelled(self, given: GivenLabels) -> None:
         """Labels came by the topic labels."""
-        for label in given.labels:
+        for label in (each for each in given.labels if each.span is None):
             self._wanted.close(label.id)
             if label.label or label.values:
                 self._labelled = label.id
             elif label.id == self._labelled:
                 self._labelled = ""  # was taken back
+            elif label.id in self._asking.choice.ranked():
+                self._asking.dismiss(label.id)  # skipped: nobody is asked about it again, whoever shows it
 
     def reconnected(self) -> None:
         """There is a new connection, maybe to a broker that has lost what it retained."""
@@ -187,11 +190,6 @@ def _announced(config: AgentConfig) -> tuple[Announced | None, str]:
         return Announced(config.state_dir), ""
     except StoreError as error:
         return None, f"{error}; nothing is announced to Home Assistant until it is repaired or removed"
-
-
-def _is_open(windows: RememberedWindows, window_id: str) -> bool:
-    window = windows.get(window_id)
-    return window is not None and no_label(window.label)
 
 
 def _accuracy(learner: HeadLearner) -> float | None:

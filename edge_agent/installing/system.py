@@ -5,7 +5,6 @@ Each may be called again at any time, also after a kill: it does what is missing
 
 from __future__ import annotations
 
-import compileall
 import logging
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import edge_agent
 from edge_agent.combinations import fitting_runtime, installed_runtimes
+from edge_agent.installing.compiling import compile_environment
 from edge_agent.installing.environment import (
     LIBRARIES,
     OPTIONAL_LIBRARIES,
@@ -81,13 +81,13 @@ def install_steps(machine: Machine, further: tuple[str, ...] = ()) -> list[Step]
     if machine.at(PACKAGE).exists():
         raise ConfigError("the Debian package headway-agent is installed here; upgrade it with apt")
     runtime = fitting_runtime(installed_runtimes())
-    libraries = list(_distributions((*LIBRARIES, runtime, *further), OPTIONAL_LIBRARIES))
+    libraries = needed_distributions(runtime, *further)
     steps = []
     if Path(sys.prefix).resolve() == machine.at(PREFIX).resolve():
         steps.append(Step(f"keep {PREFIX}, which runs this command", lambda: None))
     else:
         python = _interpreter()
-        steps.append(Step(f"write {PREFIX} with {runtime}", partial(_replace_environment, machine, python, libraries)))
+        steps.append(Step(f"write {PREFIX} with {runtime}", partial(replace_environment, machine, python, libraries)))
     for name, place in PLACES.items():
         steps.append(Step(f"write {place}", partial(_write, machine.at(place), _data(name))))
     if not machine.at(CONFIG).exists():
@@ -151,17 +151,22 @@ def _interpreter() -> Path:
     return python
 
 
-def _distributions(wanted: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[Distribution]:
-    for name in (*wanted, *optional):
+def needed_distributions(*further: str) -> list[Distribution]:
+    """What a device needs of this environment, besides our own. further: the runtime, sources of sensors. Raises
+    ConfigError."""
+    wanted, found = (*LIBRARIES, *further), []
+    for name in (*wanted, *OPTIONAL_LIBRARIES):
         try:
-            yield distribution(name)
+            found.append(distribution(name))
         except PackageNotFoundError as error:
             if name in wanted:
                 raise ConfigError(f"{name} is not installed in {sys.prefix}; pip install {name}") from error
+    return found
 
 
-def _replace_environment(machine: Machine, python: Path, libraries: list[Distribution]) -> None:
-    """Written beside the old one, which goes when the new one is whole."""
+def replace_environment(machine: Machine, python: Path, libraries: list[Distribution]) -> None:
+    """/opt/headway of a machine, written beside the old one, which goes when the new one is whole. Raises StoreError,
+    OSError."""
     final = machine.at(PREFIX)
     new, old = final.with_name("headway.new"), final.with_name("headway.old")
     for folder in (new, old):
@@ -171,7 +176,8 @@ def _replace_environment(machine: Machine, python: Path, libraries: list[Distrib
     write_environment(new, layout, libraries, Path(edge_agent.__file__).parents[1])
     write_own_metadata(layout.site(new), distribution("headway"))
     # without .pyc files each start takes three to five times as long
-    compileall.compile_dir(new / "lib", quiet=2, stripdir=str(new), prependdir=str(PREFIX))
+    if kept := compile_environment(new):
+        log.warning("%s", kept)
     if final.exists():
         final.rename(old)
     new.rename(final)

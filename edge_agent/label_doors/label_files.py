@@ -15,6 +15,7 @@ from headway.arrays import AnyArray
 from headway.durable import write_durably
 from headway.errors import ConfigError, DataError, StoreError
 from headway.ports import Clock
+from headway.sample_members import FROM, IDS, TO
 from headway.wire import GivenLabels
 
 BEGINNING = "labels-"
@@ -43,7 +44,7 @@ class LabelFiles:
         if waiting >= FILES_MAX:
             raise StoreError(f"{waiting} files of labels wait in {self._spool} already; is the agent running?")
         buffer = io.BytesIO()
-        np.savez(buffer, id=np.array([each.id for each in given.labels]), y=_labels(given))
+        np.savez(buffer, y=_labels(given), **_windows(given))  # type: ignore[arg-type]
         with self._lock:  # the order of names is the order of dates, which may be the same
             name = self._next_name()
             write_durably(self._spool / name, buffer.getvalue())
@@ -56,6 +57,14 @@ class LabelFiles:
     def _next_name(self) -> str:
         self._last_us = max(self._last_us + 1, int(self._clock.wall_s() * 1e6))
         return f"{BEGINNING}{self._last_us:017d}-{secrets.token_hex(4)}.npz"
+
+
+def _windows(given: GivenLabels) -> dict[str, AnyArray]:
+    """Which windows they are of."""
+    spans = [each.span for each in given.labels if each.span is not None]
+    if not spans:
+        return {IDS: np.array([each.id for each in given.labels])}
+    return {FROM: np.array([begin for begin, _ in spans]), TO: np.array([end for _, end in spans])}
 
 
 def _labels(given: GivenLabels) -> AnyArray:

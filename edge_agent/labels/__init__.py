@@ -7,6 +7,8 @@ from edge_agent.labels.labelling import UNBOUNDED, Labelling, rows_in_turn
 from edge_agent.labels.machine_state import LinuxMachineState, MachineState
 from edge_agent.labels.policy import Policy
 from edge_agent.labels.remembered import RememberedWindows, Window, unlabelled
+from edge_agent.labels.spans import ended_in, in_words, of_windows
+from edge_agent.labels.wanted import WantedLabels
 
 __all__ = [
     "DRIFT",
@@ -18,10 +20,14 @@ __all__ = [
     "MachineState",
     "Policy",
     "RememberedWindows",
+    "WantedLabels",
     "Window",
     "doubted",
+    "ended_in",
+    "in_words",
     "log_labels",
     "log_line",
+    "of_windows",
     "read_records",
     "rows_in_turn",
     "unlabelled",

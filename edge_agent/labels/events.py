@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 
+from edge_agent.labels.choosing import WindowChoice
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner import Doubt, HeadLearner
 from edge_agent.learner.drift import Drift, FeatureShift, Shift
@@ -31,10 +32,10 @@ DIGITS = 4
 
 
 class EventLog:
-    """Beside one learner; `windows` are those that may be asked about."""
+    """Beside one learner and its `windows`. choice: which of them may be asked about."""
 
-    def __init__(self, learner: HeadLearner, windows: RememberedWindows) -> None:
-        self._learner, self._windows = learner, windows
+    def __init__(self, learner: HeadLearner, windows: RememberedWindows, choice: WindowChoice) -> None:
+        self._learner, self._windows, self._choice = learner, windows, choice
         watched = learner.settings.feature_drift and learner.variant.feature_statistics.samples > 0
         self._shift = FeatureShift(learner.variant.feature_statistics) if watched else None
         self._shifts: list[Shift] = []
@@ -90,7 +91,7 @@ class EventLog:
 
     def ask(self, wall_s: float, count: int, without: frozenset[str] = frozenset()) -> list[str]:
         """Ask for at most so many labels, of windows that are not in `without`; returns the windows' ids."""
-        ids = self._windows.least_certain(count, without)
+        ids = self._choice.ranked(without)[:count]
         if ids:
             self._asked.extend(ids)
             self._note("labels-wanted", {"ids": [*ids]}, wall_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -35,7 +35,7 @@ class Window:
     codes: int8 (1, d); embedding: float32 (1, e); probability: float32 (1, C) as head `served_by` gave it.
     label: what it was learned with, a class index (-1 for none) or targets float32 (C,); number: the trainer's number
     of that label. pseudo_label: the class it was learned as by its own prediction meanwhile, -1 for none. temperature:
-    see `Prediction`.
+    see `Prediction`. ended_s: when it ended, in seconds since 1970; 0 where nobody knows.
     """
 
     codes: Int8
@@ -46,6 +46,7 @@ class Window:
     number: int = NOT_LEARNED
     pseudo_label: int = UNLABELLED
     temperature: float = 1.0
+    ended_s: float = 0.0
 
     @property
     def features(self) -> Features:
@@ -64,7 +65,7 @@ class Window:
         if not isinstance(self.label, int):
             tensors["targets"] = self.label
         label = self.label if isinstance(self.label, int) else 0
-        numbers = [label, self.number, self.pseudo_label, self.temperature]
+        numbers = [label, self.number, self.pseudo_label, self.temperature, self.ended_s]
         return checked(encode_tensors(tensors, [self.served_by, *numbers]))
 
     @classmethod
@@ -73,13 +74,15 @@ class Window:
         body = unchecked_tensors(payload, "saved window")
         tensors, meta = decode_tensors(body, "saved window", StoreError, ROW_BYTES_MAX)
         targets = tensors.pop("targets", None)
-        fits = isinstance(meta, list) and 3 <= len(meta) <= 5 and set(tensors) == {"codes", "embedding", "probability"}
+        fits = isinstance(meta, list) and 3 <= len(meta) <= 6 and set(tensors) == {"codes", "embedding", "probability"}
         if not fits or not isinstance(meta, list):
             raise StoreError("saved window is damaged")
-        # agents before self-training saved three, those before served probabilities were calibrated four
+        # agents before self-training saved three, those before served probabilities were calibrated four, those before
+        # labels for spans five
         served_by, label, number = meta[:3]
         pseudo_label = meta[3] if len(meta) > 3 else UNLABELLED
         temperature = meta[4] if len(meta) > 4 else 1.0
+        ended_s = meta[5] if len(meta) > 5 else 0.0
         learned: Label = int(label) if targets is None else targets
         codes, embedding, probability = tensors["codes"], tensors["embedding"], tensors["probability"]
         return cls(
@@ -91,6 +94,7 @@ class Window:
             int(number),
             int(pseudo_label),
             float(temperature),
+            float(ended_s),
         )
 
 
@@ -121,19 +125,6 @@ class RememberedWindows:
             self._changed.discard(old)
             self._gone.add(old)
 
-    def least_certain(self, count: int, without: frozenset[str]) -> list[str]:
-        """At most `count` ids of windows that have no label and are not in `without`, the least certain first.
-
-        Certain is an answer with one probable class; among equals, and where outputs are no probabilities of
-        classes, newer windows come first.
-        """
-        waiting = [
-            (float(window.probability.max()), -age, window_id)
-            for age, (window_id, window) in enumerate(self._windows.items())
-            if no_label(window.label) and window_id not in without
-        ]
-        return [window_id for _, _, window_id in sorted(waiting)[:count]]
-
     def ids_of(self, numbers: Collection[int]) -> dict[int, str]:
         """Ids by label number, of the windows that were learned under these numbers."""
         wanted = frozenset(numbers)
@@ -147,6 +138,29 @@ class RememberedWindows:
         """The newest windows that somebody has labelled, at most so many, with their ids, the newest first."""
         found = ((name, window) for name, window in reversed(self._windows.items()) if not no_label(window.label))
         return list(islice(found, count_max))
+
+    def ended(self, ids: Sequence[str], ended_s: Iterable[float]) -> None:
+        """When windows ended, in seconds since 1970; of those that are remembered and whose end is not known yet."""
+        for window_id, end_s in zip(ids, ended_s, strict=True):
+            window = self._windows.get(window_id)
+            if window is not None and not window.ended_s:
+                self._windows[window_id] = replace(window, ended_s=end_s)
+                self._changed.add(window_id)
+
+    def ended_between(self, from_s: float, to_s: float) -> list[str]:
+        """Ids of windows that ended at `from_s` or later and before `to_s`, in the order in which they ended."""
+        inside = [
+            (window.ended_s, window_id)
+            for window_id, window in self._windows.items()
+            if window.ended_s and from_s <= window.ended_s < to_s
+        ]
+        return [window_id for _, window_id in sorted(inside, key=lambda each: each[0])]
+
+    @property
+    def ended_span(self) -> tuple[float, float] | None:
+        """When the first and the last window ended of which that is known; None of none."""
+        ends_s = [window.ended_s for window in self._windows.values() if window.ended_s]
+        return (min(ends_s), max(ends_s)) if ends_s else None
 
     def relabel(self, window_id: str, label: Label, number: int) -> None:
         """Note what a window was learned with."""

@@ -1,7 +1,5 @@
-"""Says of which windows the device would like to know the class: those without a label that it was least sure of.
-
-Least sure is the smallest margin between the two most probable classes, as they were served (margin sampling: Scheffer,
-Decomain and Wrobel, 2001). Windows about which nobody wants to say anything are dismissed, and not asked about again.
+"""Says of which windows the device would like to know the class: the first ones of `choosing.WindowChoice`, with what
+helps people to tell. It also saves what was dismissed.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edge_agent.labels.choosing import DISMISSED_MAX, WindowChoice
 from edge_agent.labels.remembered import RememberedWindows, Window
 from edge_agent.labels.sketches import sketch_of
 from edge_agent.labels_wanted_settings import LabelsWantedSettings
@@ -25,7 +24,6 @@ from headway.printable import is_printable
 from headway.samples import no_label
 from headway.wire import PROBABILITIES_MAX, LabelsWanted, NearestLabel, Sketch, WantedLabel, can_be_asked_about
 
-DISMISSED_MAX = 1024
 # labelled windows among which the nearest is looked for, the newest
 NEAREST_AMONG_MAX = 1024
 SAVED_BYTES_MAX = 1 << 20
@@ -35,14 +33,16 @@ CLASSES_TOLD = min(5, PROBABILITIES_MAX)
 
 
 class WantedLabels:
-    """Beside one learner; `windows` are those that may be asked about. Of classifiers alone: others ask for nothing."""
+    """Beside one learner; `windows` are those that may be asked about. Of classifiers alone: others ask for nothing.
+
+    choice: which windows, in which order.
+    """
 
     def __init__(self, learner: HeadLearner, windows: RememberedWindows, settings: LabelsWantedSettings) -> None:
         self._learner, self._windows, self._settings = learner, windows, settings
+        self.choice = WindowChoice(learner, windows)
         # when each window came, and its sketch
         self._seen: OrderedDict[str, tuple[float, Sketch | None]] = OrderedDict()
-        self._margins: dict[str, float] = {}
-        self._dismissed: OrderedDict[str, None] = OrderedDict()
         self._listed: tuple[str, ...] = ()
         self._changed = False
         self._looked: tuple[object, ...] = ()
@@ -50,11 +50,12 @@ class WantedLabels:
 
     def see(self, ids: Sequence[str], windows: Float32, seen_s: float) -> None:
         """Windows came, as the sensor gave them, float32 (n, *input_shape). seen_s: wall clock."""
+        for window_id in ids:
+            self.choice.seen(window_id)
         if not self._asks:
             return
         for window_id, window in zip(ids, windows, strict=False):
             self._seen.pop(window_id, None)
-            self._margins.pop(window_id, None)
             sketch = sketch_of(window, self._settings.sketch_bytes) if self._settings.send_windows else None
             self._seen[window_id] = round(seen_s, 1), sketch
         while len(self._seen) > self._windows.rows_max:
@@ -62,16 +63,13 @@ class WantedLabels:
 
     def dismiss(self, window_id: str) -> None:
         """Do not ask about a window again. Commit afterwards."""
-        self._dismissed[window_id] = None
+        self.choice.dismiss(window_id)
         self._changed, self._looked = True, ()
-        while len(self._dismissed) > DISMISSED_MAX:
-            self._dismissed.popitem(last=False)
 
     def readmit(self, window_id: str) -> bool:
         """Take that back; False where there was nothing to take back. Commit afterwards."""
-        if window_id not in self._dismissed:
+        if not self.choice.readmit(window_id):
             return False
-        del self._dismissed[window_id]
         self._changed, self._looked = True, ()
         return True
 
@@ -90,11 +88,11 @@ class WantedLabels:
     def take_changes(self, extent: Extent) -> Saved:
         """What was dismissed, and of the windows that are listed when they came: what others were is lost with the
         process."""
-        if not self._changed and not (extent is Extent.EVERYTHING and (self._dismissed or self._listed)):
+        if not self._changed and not (extent is Extent.EVERYTHING and (self.choice.dismissed or self._listed)):
             return Saved({})
         self._changed = False
         seen = [_seen_row(window_id, *self._seen[window_id]) for window_id in self._listed if window_id in self._seen]
-        return Saved({WANTED: checked(canonical_json({"dismissed": [*self._dismissed], "seen": seen}))})
+        return Saved({WANTED: checked(canonical_json({"dismissed": [*self.choice.dismissed], "seen": seen}))})
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
         """Raises StoreError."""
@@ -104,7 +102,7 @@ class WantedLabels:
         fields = Fields(
             parse_json(unchecked(saved[WANTED], where), where, StoreError, SAVED_BYTES_MAX), where, StoreError
         )
-        self._dismissed = OrderedDict.fromkeys(fields.strings("dismissed", count_max=DISMISSED_MAX))
+        self.choice.restore(fields.strings("dismissed", count_max=DISMISSED_MAX))
         for row in fields.tables("seen"):
             sketch = Sketch.read(row.table("sketch")) if row.has("sketch") else None
             self._seen[row.text("id")] = row.number("at_s"), sketch
@@ -117,7 +115,7 @@ class WantedLabels:
 
     def _is_answered(self, window_id: str) -> bool:
         window = self._windows.get(window_id)
-        return window is not None and (window_id in self._dismissed or not no_label(window.label))
+        return window is not None and (window_id in self.choice.dismissed or not no_label(window.label))
 
     @property
     def unsaved(self) -> bool:
@@ -131,18 +129,10 @@ class WantedLabels:
     def _look(self) -> LabelsWanted:
         learner = self._learner
         kept = [at for at, name in enumerate(learner.classes) if name not in learner.removed and is_printable(name)]
-        waiting = dict(self._windows.without_label())
-        for gone in [window_id for window_id in self._dismissed if self._windows.get(window_id) is None]:
-            del self._dismissed[gone]
-        self._margins = {
-            window_id: self._margins[window_id] if window_id in self._margins else _margin(window.probability[0])
-            for window_id, window in waiting.items()
-        }
-        ages = {window_id: -age for age, window_id in enumerate(waiting)}
-        asked = [each for each in waiting if each not in self._dismissed and can_be_asked_about(each)]
-        asked.sort(key=lambda window_id: (self._margins[window_id], ages[window_id]))
         labelled = self._windows.labelled(NEAREST_AMONG_MAX)
-        wanted = [self._wanted(each, waiting[each], kept, labelled) for each in asked[: self._settings.windows_max]]
+        asked = self.choice.ranked()[: self._settings.windows_max]
+        found = [(each, self._windows.get(each)) for each in asked]
+        wanted = [self._wanted(each, window, kept, labelled) for each, window in found if window is not None]
         return LabelsWanted(tuple(learner.classes[at] for at in kept), tuple(filter(None, wanted))).fitting()
 
     def _wanted(
@@ -156,12 +146,6 @@ class WantedLabels:
         seen_s, sketch = self._seen.get(window_id, (0.0, None))
         nearest = _nearest(window, labelled, classes)
         return WantedLabel(window_id, max(seen_s, 0.0), window.served_by, named, nearest, sketch)
-
-
-def _margin(probability: Float32) -> float:
-    """Between the two most probable classes. float32 (C,)."""
-    two = np.sort(probability)[-2:]
-    return float(two[-1] - two[0]) if len(two) > 1 else 1.0
 
 
 def _nearest(window: Window, labelled: list[tuple[str, Window]], classes: Sequence[str]) -> NearestLabel | None:

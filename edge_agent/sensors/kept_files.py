@@ -1,93 +1,128 @@
 """Keeps a folder of files small: beyond so many files or bytes the oldest are deleted.
 
-What lies there is looked at once, and again only now and then: a look at 10,000 files takes longer than what it is for.
-Others may delete files at any time.
+A look at 10,000 files takes longer than what it is for, and their names more than a megabyte. So what lies there is
+counted, the names of the oldest are known, and the folder is looked at again only now and then. Others may delete files
+at any time, and the clock that dates them may jump.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
+from array import array
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from headway.durable import refused_by_disk
 
-# of the files that may be kept, the share that may come before the folder is looked at again
+# of the files that may be kept, the share that may come before the folder is looked at again, and whose names are known
 SHARE_UNSEEN = 16
+# names known of a folder that somebody has filled, and files deleted at once: the watchdog waits for it
+NAMES_MAX, DELETED_MAX = 50_000, 1_000
+
+
+class _Kept(NamedTuple):
+    """put: which of the files that were put here by this process it is, -1 for another."""
+
+    put: int
+    modified_ns: int
+    name: str
+    size_bytes: int
 
 
 class KeptFiles:
-    """The files of one folder, oldest first. beside: ending of a second file that goes with each; empty: none."""
+    """The files of one folder. beside: ending of a second file that goes with each; empty: none."""
 
     def __init__(self, folder: Path, files_max: int, bytes_max: int | None = None, beside: str = "") -> None:
         self._folder, self._files_max, self._bytes_max, self._beside = folder, files_max, bytes_max, beside
-        self._sizes: dict[str, int] = {}
-        self._bytes = 0
+        self._unseen_max = max(1, files_max // SHARE_UNSEEN)
+        # hashes of the names that were put here, the newest last
+        self._put = array("q")
+        # of the last look, with what came and went since
+        self._count = self._bytes = 0
+        self._oldest: deque[_Kept] = deque()
         self._unseen: int | None = None
 
-    def add(self, name: str, size_bytes: int) -> None:
-        """A file was put there, maybe in place of another of this name."""
-        self._forget(name)
-        self._sizes[name] = size_bytes
-        self._bytes += size_bytes
+    def add(self, name: str, size_bytes: int, *, is_new: bool = True) -> None:
+        """A file was put there. is_new: not in place of another of this name."""
+        self._put.append(hash(name))
+        if len(self._put) > self._files_max + self._unseen_max:
+            del self._put[: self._unseen_max]
+        if is_new:
+            self._count, self._bytes = self._count + 1, self._bytes + size_bytes
         if self._unseen is not None:
             self._unseen += 1
 
     def prune(self) -> int:
-        """Delete what is too much; returns how many files. Raises StoreError when the disk refuses."""
+        """Delete what is too much, at most 1,000 at once; returns how many files. Raises StoreError when the disk
+        refuses."""
         if self._unseen is None:
             self._look()
-        if self._fits():
-            return 0
-        if self._unseen is None or self._unseen >= self._files_max // SHARE_UNSEEN:
+        if not self._fits() and (self._unseen is None or self._unseen >= self._unseen_max):
             self._look()
         deleted = 0
-        while not self._fits():
-            name = next(iter(self._sizes))
-            self._forget(name)
-            deleted += self._delete(name)
-            if self._beside:
-                self._delete(name + self._beside)
+        while not self._fits() and deleted < DELETED_MAX:
+            if not self._oldest:
+                self._look()
+            else:
+                deleted += self._delete_oldest()
         return deleted
 
     def _fits(self) -> bool:
-        return len(self._sizes) <= self._files_max and (self._bytes_max is None or self._bytes <= self._bytes_max)
+        return self._count <= self._files_max and (self._bytes_max is None or self._bytes <= self._bytes_max)
 
     def _look(self) -> None:
-        """Forget what others have deleted, and learn what is new here."""
-        found: list[tuple[int, str, int]] = []
-        there: set[str] = set()
-        with refused_by_disk(f"cannot read {self._folder}"), os.scandir(self._folder) as entries:
-            for entry in entries:
-                there.add(entry.name)
-                if entry.name in self._sizes or entry.name.startswith("."):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    if not entry.is_dir(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        found.append((status.st_mtime_ns, entry.name, status.st_size))
-        for name in self._sizes.keys() - there:
-            self._forget(name)
-        earlier, new = (
-            self._sizes,
-            {
-                name: size_bytes
-                for _, name, size_bytes in sorted(found)
-                if not (self._beside and name.endswith(self._beside) and name.removesuffix(self._beside) in there)
-            },
-        )
-        self._bytes += sum(new.values())
-        self._sizes = new | earlier if self._unseen is None else earlier | new
+        """Count what is there now, and learn the names of the oldest: of more, the more there are to delete."""
+        names = min(NAMES_MAX, self._unseen_max + max(0, self._count - self._files_max))
+        self._count = self._bytes = 0
+        self._oldest = deque(heapq.nsmallest(names, self._counted()))
         self._unseen = 0
 
-    def _forget(self, name: str) -> None:
-        self._bytes -= self._sizes.pop(name, 0)
+    def _counted(self) -> Iterator[_Kept]:
+        for file in self._files():
+            self._count, self._bytes = self._count + 1, self._bytes + file.size_bytes
+            yield file
 
-    def _delete(self, name: str) -> bool:
-        """Whether it was there. What cannot be deleted for its own sake, a folder say, is let be."""
-        try:
-            with refused_by_disk(f"cannot delete {self._folder / name}", by_name=True):
-                os.unlink(self._folder / name)
-        except OSError:
+    def _files(self) -> Iterator[_Kept]:
+        hashes = np.array(self._put, np.int64)
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        with refused_by_disk(f"cannot read {self._folder}"), os.scandir(self._folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or entry.is_dir(follow_symlinks=False) or self._goes_with_another(name):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    place = int(np.searchsorted(ordered, hash(name), "right")) - 1
+                    put = int(order[place]) if place >= 0 and ordered[place] == hash(name) else -1
+                    yield _Kept(put, status.st_mtime_ns, name, status.st_size)
+
+    def _goes_with_another(self, name: str) -> bool:
+        if not self._beside or not name.endswith(self._beside):
             return False
-        return True
+        return os.path.lexists(self._folder / name.removesuffix(self._beside))
+
+    def _delete_oldest(self) -> bool:
+        """Whether it was there. What cannot be deleted for its own sake, a folder say, is let be."""
+        oldest = self._oldest.popleft()
+        path = self._folder / oldest.name
+        try:
+            with refused_by_disk(f"cannot delete {path}", by_name=True):
+                if path.lstat().st_mtime_ns != oldest.modified_ns:
+                    return False  # written again since, and one of the newest
+                path.unlink()
+        except OSError:
+            found = False
+        else:
+            found = True
+        self._count, self._bytes = self._count - 1, self._bytes - oldest.size_bytes
+        if self._beside:
+            with contextlib.suppress(OSError), refused_by_disk(f"cannot delete {path}", by_name=True):
+                os.unlink(self._folder / (oldest.name + self._beside))
+        return found

@@ -83,7 +83,7 @@ class Spool:
             self._make_folders()
             self._make_folder(self._answers)
         except StoreError as error:
-            raise ConfigError(f"{error}; give the agent write access") from error
+            raise ConfigError(f"{error} (spool_dir, predictions_dir)") from error
         self._notices.clear()
 
     @property
@@ -171,6 +171,7 @@ class Spool:
 
     def _write_answer(self, path: Path, payload: Content) -> None:
         """Durable once the folder is."""
+        is_new = not os.path.lexists(path)
         try:
             write_durably(path, payload, folder_later=True)
         except StoreError as error:
@@ -178,7 +179,7 @@ class Spool:
                 raise
             self._name("answer-lost", str(error), str(path))  # other files are answered as well as ever
         else:
-            self._kept_answers.add(path.name, 0)
+            self._kept_answers.add(path.name, 0, is_new=is_new)
 
     def release(self, file: Claimed) -> None:
         """Forget a file whose effects are committed."""

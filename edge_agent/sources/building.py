@@ -9,7 +9,6 @@ from edge_agent.config import AgentConfig
 from edge_agent.sensors import Sensor, Spool, WindowFormat
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources.cutting import WHOLE
-from edge_agent.sources.http import HttpRows
 from edge_agent.sources.iio import IndustrialIO
 from edge_agent.sources.joined import JoinedSensor
 from edge_agent.sources.mqtt import BrokerTopics
@@ -25,9 +24,17 @@ from headway.stream import StreamFormat
 
 GROUP = "headway.sources"
 SourceFactory = Callable[[SourceSettings, StreamFormat, Clock], Source]
+
+
+def _http_rows(settings: SourceSettings, stream: StreamFormat, clock: Clock) -> Source:
+    from edge_agent.sources.http import HttpRows  # loads http.server
+
+    return HttpRows(settings, stream, clock)
+
+
 BUILT_IN: dict[str, SourceFactory] = {
     "command": Command,
-    "http": HttpRows,
+    "http": _http_rows,
     "iio": IndustrialIO,
     "mqtt": BrokerTopics,
     "serial": SerialLine,
@@ -73,7 +80,7 @@ def completed(settings: SourceSettings, config: AgentConfig) -> SourceSettings:
 
 def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tuple[Source, SourceSettings]:
     """A source for this bundle, and its settings with the shape of a window. Raises ConfigError."""
-    stream, shape = variant.stream, variant.input_shape
+    stream, shape, factory = variant.stream, variant.input_shape, source_factory(settings.kind)
     if settings.each == "window":
         if settings.shape not in ((), shape):
             given, taken = ("x".join(map(str, each)) for each in (settings.shape, shape))
@@ -83,7 +90,7 @@ def open_source(settings: SourceSettings, variant: Variant, clock: Clock) -> tup
     if stream is None:
         raise ConfigError("rows need a bundle that says how windows are cut, and this one does not; convert the "
                           'model with --stream, or give whole windows (each = "window")')  # fmt: skip
-    return source_factory(settings.kind)(settings, stream, clock), settings
+    return factory(settings, stream, clock), settings
 
 
 def source_factory(kind: str) -> SourceFactory:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,14 @@ RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class _Waiting(NamedTuple):
+    """values: float32 (*input_shape); end_s: seconds since 1970."""
+
+    id: str
+    end_s: float
+    values: Float32
+
+
 class StreamSensor:
     """Windows of one source. Its windows' ids are its name and the time of their first step, each given once.
 
@@ -41,12 +50,14 @@ class StreamSensor:
     ) -> None:
         self._settings, self._source, self._variant, self._ready = settings, source, variant, ready
         build_cutter(settings, source, variant)
+        cut = None if settings.each == "window" else variant.stream
+        self._window_s = 0.0 if cut is None else cut.length / cut.rate_hz
         window_bytes = 4 * math.prod(variant.input_shape)
         self._windows_max = min(settings.windows_max, max(1, settings.bytes_max // window_bytes))
         self._batch_windows = max(1, min(BATCH_WINDOWS_MAX, BATCH_BYTES_MAX // window_bytes))
         self._lock, self._stopping = threading.Lock(), threading.Event()
-        self._waiting: deque[tuple[str, Float32]] = deque()
-        self._claimed: dict[int, tuple[tuple[str, Float32], ...]] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._claimed: dict[int, tuple[_Waiting, ...]] = {}
         self._notices: list[tuple[str, str]] = []
         self._told_dropped = self._last_us = 0
         self.dropped = 0
@@ -91,8 +102,8 @@ class StreamSensor:
     def read(self, file: Claimed) -> Samples:
         """The batch's windows, under their ids."""
         batch = self._claimed[file.sequence]
-        ids = Ids(np.array([name for name, _ in batch]))
-        return Samples(np.stack([values for _, values in batch]), None, ids, ids_made=True)
+        ids, ends_s = Ids(np.array([window.id for window in batch])), np.array([window.end_s for window in batch])
+        return Samples(np.stack([window.values for window in batch]), None, ids, ids_made=True, ends_s=ends_s)
 
     def release(self, file: Claimed) -> None:
         """Forget a batch."""
@@ -147,7 +158,8 @@ class StreamSensor:
                 return
             if full:
                 self._waiting.popleft()
-            self._waiting.append((f"{self._settings.name}-{_stamp(self._last_us)}", window))
+            name = f"{self._settings.name}-{_stamp(self._last_us)}"
+            self._waiting.append(_Waiting(name, self._last_us / 1e6 + self._window_s, window))
         self._ready()
 
     def _set_problem(self, problem: str) -> None:

@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from headway.arrays import return_freed_memory, return_freed_memory_early
+
 log = logging.getLogger("edge-agent")
 
 MAPPINGS = Path("/proc/self/smaps")
@@ -33,10 +35,9 @@ def give_back_startup_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    return_freed_memory()
+    return_freed_memory_early()
     libc = ctypes.CDLL(None, use_errno=True)
-    trim = getattr(libc, "malloc_trim", None)  # musl has none
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
     try:
         clean = list(clean_mappings(MAPPINGS.read_text()))
     except OSError as error:

@@ -8,7 +8,9 @@ from enum import IntEnum
 from typing import Protocol
 
 # values that carry a check sum of their own, by name, and by what their names begin with
-CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED = "records", "shift", "corrections", "commands", "wanted"
+RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED = "records", "shift", "corrections", "commands", "wanted"
+ORDER = "head-order"
+CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED, ORDER
 CHECKED_PREFIXES = MARK, EPOCH, EARLY = "mark/", "epoch/", "early/"
 
 

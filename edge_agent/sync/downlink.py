@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 from edge_agent.learner import HeadLearner
+from edge_agent.store import ORDER, Extent, Saved
+from headway.durable import checked, unchecked
+from headway.errors import StoreError
+from headway.fields import Fields, canonical_json, parse_json
 from headway.wire import PriorRequest
 
 # a connection that does not last must not become a flood
@@ -19,6 +24,37 @@ class Downlink:
         self._seen = False, b""
         # the head for which the others' statistics were requested on this connection
         self._asked_at = self._times = self._newest = 0
+        self._order, self._order_saved = (0, 0), True
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Series and version of the newest head whose seal was good; it outlives restarts."""
+        return self._order
+
+    def take_order(self, order: tuple[int, int]) -> bool:
+        """A head with a good seal has come; True where it is newer, and then commit."""
+        if order <= self._order:
+            return False
+        self._order, self._order_saved = order, False
+        return True
+
+    def take_changes(self, extent: Extent) -> Saved:
+        """What the next commit must hold of it."""
+        if self._order_saved and not (extent is Extent.EVERYTHING and any(self._order)):
+            return Saved({})
+        self._order_saved = True
+        return Saved({ORDER: checked(canonical_json([*self._order]))})
+
+    def restore(self, saved: Mapping[str, bytes]) -> None:
+        """Inverse of `take_changes`; agents before seals saved nothing. Raises StoreError."""
+        if ORDER not in saved:
+            return
+        where = "saved order of heads"
+        found = parse_json(unchecked(saved[ORDER], where), where, StoreError)
+        numbers = Fields({"order": found}, where, StoreError).integers("order", count_max=2)
+        if len(numbers) != 2:
+            raise StoreError(f"{where} holds {len(numbers)} numbers; expected series and version")
+        self._order = numbers[0], numbers[1]
 
     def reconnected(self) -> None:
         """A fresh connection: an answer may have been lost with the one before."""

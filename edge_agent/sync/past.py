@@ -7,7 +7,6 @@ moments at which a run of the program began to learn: where a copy of a stopped 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from edge_agent.learner import CorrectLabel, LearnLabel, Operation
 from edge_agent.store import CORRECTIONS, MARK, Extent, Saved
+from edge_agent.sync.steps import RecentSteps, Step
 from headway.arrays import AnyArray, Int8
 from headway.durable import checked, unchecked
 from headway.errors import RemoteError, StoreError
@@ -25,7 +25,6 @@ from headway.tensors import decode_tensors, encode_tensors
 
 RowOf = Callable[[Int8, Label], tuple[Int8, int]]
 
-STEPS_MAX, STEP_BYTES_MAX = 1024, 2 << 20
 MARKS_MAX, CORRECTIONS_MAX = 4, 4096
 MARK_BYTES_MAX = 256 << 20
 
@@ -39,26 +38,6 @@ class Moment:
     statistics: Statistics
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change: label `number` is class `after` instead of `before`; UNLABELLED for none.
-
-    code: its row of the statistics, int8 (1, d); replacement: the row with `after`, where it is another one.
-    """
-
-    position: int
-    number: int
-    code: Int8
-    before: int
-    after: int
-    replacement: Int8 | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """A label was learned, none corrected."""
-        return self.before == UNLABELLED
-
-
 class Past:
     """One device's past. Positions grow by one with each change of the statistics.
 
@@ -67,7 +46,7 @@ class Past:
 
     def __init__(self, row_of: RowOf) -> None:
         self._row_of = row_of
-        self._steps: deque[Step] = deque()
+        self._steps = RecentSteps()
         # the steps are all that happened after this position
         self._since = 0
         self._marks: list[Moment] = []
@@ -173,10 +152,9 @@ class Past:
         return None
 
     def _keep(self, step: Step) -> None:
-        self._steps.append(step)
-        steps_max = min(STEPS_MAX, STEP_BYTES_MAX // step.code.nbytes)
-        while len(self._steps) > steps_max:
-            self._since = self._steps.popleft().position
+        gone = self._steps.append(step)
+        if gone is not None:
+            self._since = gone
 
     def _keep_correction(self, step: Step) -> None:
         if step.is_new or not self._marks or step.number >= self._marks[-1].labels:

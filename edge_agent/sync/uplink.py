@@ -60,6 +60,8 @@ class Uplink:
     _stored: StatisticsReport | None = None
     _whole_bytes: int = 0
     _changes: int = 0
+    # pack as an aggregator of release 0.2 or before reads it
+    _predict: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -116,6 +118,8 @@ class Uplink:
         acked = state.acked if learner.kind == "exact" else 0
         if not self._time_has_come(state, acked, now_s):
             return []
+        if self._awaiting and self._sent_counter == state.counter:
+            self._pack_otherwise()
         in_order = not self._doubted and state.acked == self._sent_counter
         self._sent_counter, self._sent_at_s, self._fresh, self._doubted = state.counter, now_s, False, False
         metrics = Metrics(state.epoch, state.counter, learner.served_sums, learner.frozen_sums)
@@ -130,7 +134,7 @@ class Uplink:
         change = self._change(report) if in_order else None
         if change is not None:
             return [*sends, Send(Kind.STATISTICS, change, retained=False)]
-        payload = report.encode()
+        payload = report.encode(predict=self._predict)
         self._whole_bytes, self._changes = len(payload), 0
         if len(payload) > REPORT_BYTES_MAX:
             self._unsendable_bytes = len(payload)
@@ -167,6 +171,12 @@ class Uplink:
     def refused(self, pause_s: float) -> None:
         """The aggregator does not take what was reported."""
         self._refused, self.refusal_pause_s = True, pause_s
+        self._pack_otherwise()
+
+    def _pack_otherwise(self) -> None:
+        """What is not answered, or refused, may come from a release that the aggregator's does not know: where it never
+        heard of the newer packing, the older one is taken from now on."""
+        self._predict = not self._predict
 
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
@@ -186,7 +196,7 @@ class Uplink:
         if change is None:
             return None
         try:
-            payload = change.encode()
+            payload = change.encode(self._predict)
         except LocalError:
             return None  # too wide or too odd for a change; whole statistics take everything
         if 2 * len(payload) >= self._whole_bytes and self.settings.whole_bytes_max:

@@ -10,7 +10,6 @@ is compared once or not at all, whatever fails. Whatever the new bundle does wro
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from headway.arrays import AnyArray, Float32
 from headway.bundle import Variant
 from headway.errors import HeadwayError, StoreError
 from headway.fields import Fields, canonical_json, parse_json
+from headway.median import median
 from headway.samples import no_label, row_label
 from headway.wire import TrialReport
 
@@ -221,4 +221,4 @@ class Trial:
 def _median(times_ms: Iterable[float]) -> float:
     """0 where nothing was measured."""
     measured = [time_ms for time_ms in times_ms if time_ms > 0]
-    return statistics.median(measured) if measured else 0.0
+    return median(measured) if measured else 0.0

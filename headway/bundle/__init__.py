@@ -1,6 +1,7 @@
 """The bundle: one signed file with the frozen backbone, the head and all that learning on a device needs."""
 
 from headway.bundle.container import MAGIC, read_container
+from headway.bundle.ed25519 import signed_by
 from headway.bundle.head_weights import (
     feature_energy,
     fold_frozen_head,
@@ -8,7 +9,7 @@ from headway.bundle.head_weights import (
     target_scale,
     weights_over_unit_codes,
 )
-from headway.bundle.signing import PUBLIC_KEY_PREFIX, read_public_key
+from headway.bundle.signing import PUBLIC_KEY_PREFIX, read_public_key, read_public_keys
 from headway.bundle.variant import FEATURES_MAX, Backbone, TrainingRows, Variant, decode_variant, read_variant
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "head_over_codes",
     "read_container",
     "read_public_key",
+    "read_public_keys",
     "read_variant",
+    "signed_by",
     "target_scale",
     "weights_over_unit_codes",
 ]

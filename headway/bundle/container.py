@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.durable import write_durably
-from headway.errors import BundleError, LocalError
+from headway.errors import BundleError, LocalError, reason
 from headway.fields import Fields, canonical_json, parse_json
 
 MAGIC = b"\x89HWB\r\n\x1a\n"
@@ -106,7 +106,7 @@ def read_container(path: Path, limits: BundleLimits = DEFAULT_LIMITS) -> Contain
             raise BundleError(f"{path}: {found.st_size} bytes; a bundle has at most {limits.total_bytes_max}")
         data = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read bundle {path}: {error.strerror or error}") from error
+        raise BundleError(f"cannot read bundle {path}: {reason(error)}") from error
     try:
         return decode_container(data, limits)
     except BundleError as error:

@@ -19,7 +19,7 @@ KEY_HEAD = bytes.fromhex("302a300506032b6570032100")
 REFUSED = "Signature Verification Failure"
 
 
-def signed_by(public_key: bytes, message: bytes, signature: bytes) -> bool:
+def signed_by(public_key: bytes, message: bytes, signature: bytes, timeout_s: float = TIMEOUT_S) -> bool:
     """Whether the holder of `public_key` (32 bytes) signed the message. Raises ConfigError where nothing can tell."""
     program = shutil.which("openssl")
     if program is None:
@@ -36,7 +36,7 @@ def signed_by(public_key: bytes, message: bytes, signature: bytes) -> bool:
             f"/proc/self/fd/{signed}",
         ]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, pass_fds=(key, text, signed))
+            done = subprocess.run(command, capture_output=True, timeout=timeout_s, pass_fds=(key, text, signed))
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(f"cannot run openssl, which checks signatures: {error}") from error
     if done.returncode and REFUSED not in (said := (done.stdout + done.stderr).decode(errors="replace")):

@@ -13,6 +13,8 @@ from headway.errors import BundleError, ConfigError
 
 PUBLIC_KEY_BYTES = 32
 PUBLIC_KEY_PREFIX = "headway-ed25519 "
+# an old one, the present one, and the next: more only make a slip harder to see
+PUBLIC_KEYS_MAX = 4
 # The y coordinates of the curve's points of small order (RFC 8032, 5.1: modulus and curve). With such a key, all zeros
 # among them, anybody can write a signature that fits.
 CURVE_MODULUS = 2**255 - 19
@@ -25,12 +27,27 @@ def read_public_key(path: Path) -> bytes:
 
     Raises ConfigError when the file cannot be read, is something else, or holds a key for which anybody can sign.
     """
+    return _parsed(_text(path), path, "edge-convert")
+
+
+def read_public_keys(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file that holds one in each line, at most `PUBLIC_KEYS_MAX`; each as `read_public_key` has it."""
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    if not 1 <= len(lines) <= PUBLIC_KEYS_MAX:
+        raise ConfigError(f"{path} holds {len(lines)} public keys; give 1 to {PUBLIC_KEYS_MAX}, one in each line")
+    return tuple(_parsed(line, path, "edge-fleet") for line in lines)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read public key {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _parsed(text: str, path: Path, program: str) -> bytes:
     if "PRIVATE" in text[:64]:
-        raise ConfigError(f"{path} is a private key; give the .pub file that edge-convert keygen wrote beside it")
+        raise ConfigError(f"{path} is a private key; give the .pub file that {program} keygen wrote beside it")
     try:
         key = bytes.fromhex(text.removeprefix(PUBLIC_KEY_PREFIX))
     except ValueError:
@@ -41,7 +58,7 @@ def read_public_key(path: Path) -> bytes:
     if (int.from_bytes(key, "little") & (2**255 - 1)) % CURVE_MODULUS in SMALL_ORDER_Y:
         raise ConfigError(
             f"{path} holds {key.hex()[:16]}..., a key for which anybody can sign; "
-            "give the .pub file that edge-convert keygen wrote"
+            f"give the .pub file that {program} keygen wrote"
         )
     return key
 

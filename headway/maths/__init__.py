@@ -15,8 +15,16 @@ from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, PASSES, Denoise, Missi
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
-from headway.maths.solve import fleet_head
-from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE, Statistics, from_arrays, merge, to_arrays
+from headway.maths.solve import blend, fleet_head, shrunk_covariance
+from headway.maths.statistics import (
+    SAMPLES_MAX,
+    SCATTER_TOLERANCE,
+    Statistics,
+    from_arrays,
+    merge,
+    symmetric_places,
+    to_arrays,
+)
 from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
 from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
@@ -74,6 +82,7 @@ __all__ = [
     "TrainingPrior",
     "ValueSums",
     "backward_transfer",
+    "blend",
     "calibrate_scale",
     "class_count_in",
     "fit_temperature",
@@ -94,8 +103,10 @@ __all__ = [
     "predicted_class",
     "raw_features",
     "scoring_loss",
+    "shrunk_covariance",
     "softmax",
     "sums_from_json",
+    "symmetric_places",
     "time_first",
     "to_arrays",
     "widened",

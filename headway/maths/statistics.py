@@ -15,6 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -168,7 +169,7 @@ class Statistics:
             return f"sample count {samples} is outside 0..{SAMPLES_MAX}"
         if ((self.counts < 0) | (self.counts > samples)).any() or int(self.counts.sum()) != samples:
             return f"class counts {self.counts.tolist()[:16]} do not add up to {samples} samples"
-        if _beyond(self.gram[:-1, :-1], bound * bound * samples) or (diagonal < 0).any():
+        if _beyond(self.gram[:-1, :-1], bound * bound * samples) or int(diagonal.min()) < 0:
             return f"gram holds values that {samples} int8 samples cannot reach"
         if _beyond(self.class_sums[:-1], bound * self.counts):
             return "class sums hold values that int8 samples cannot reach"
@@ -243,21 +244,37 @@ def to_arrays(statistics: Statistics) -> dict[str, AnyArray]:
     return {"gram": pack(statistics.gram[upper]), "class_sums": pack(statistics.class_sums.reshape(-1))}
 
 
-def from_arrays(arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str) -> Statistics:
-    """Inverse of `to_arrays` for d = `size`. Raises RemoteError on anything inconsistent."""
+def from_arrays(
+    arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str, accepted: bool = False
+) -> Statistics:
+    """Inverse of `to_arrays` for d = `size`. Raises RemoteError on anything inconsistent.
+
+    accepted: these very bytes were found consistent before.
+    """
     if set(arrays) != {"gram", "class_sums"}:
         raise RemoteError(f"statistics hold tensors {listed(arrays)}; expected class_sums and gram")
     full = size + 1
-    gram = np.zeros((full, full), np.int64)
-    upper = np.triu_indices(full)
-    gram[upper] = unpack(arrays["gram"], full * (full + 1) // 2)
-    gram.T[upper] = gram[upper]
+    upper = unpack(arrays["gram"], full * (full + 1) // 2)
+    gram = np.take(upper, symmetric_places(full)).reshape(full, full)
     class_sums = unpack(arrays["class_sums"], full * len(classes)).reshape(full, len(classes))
     statistics = Statistics(gram, class_sums, tuple(classes), space)
-    problem = statistics.inconsistency()
+    problem = None if accepted else statistics.inconsistency()
     if problem is not None:
         raise RemoteError(f"statistics refused: {problem}")
     return statistics
+
+
+def symmetric_places(size: int) -> AnyArray:
+    """Where each value of a flat symmetric (size, size) table lies in its upper triangle by rows; int32."""
+    return _places.__wrapped__(size) if is_large(size) else _places(size)
+
+
+@lru_cache(maxsize=2)
+def _places(size: int) -> AnyArray:
+    places = np.zeros((size, size), np.int32)
+    upper = np.triu_indices(size)
+    places[upper] = places.T[upper] = np.arange(len(upper[0]), dtype=np.int32)
+    return places.reshape(-1)
 
 
 def union_of_classes(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.credentials import readable_copy
-from headway.errors import ConfigError
+from headway.errors import ConfigError, reason
 from headway.settings import boolean, integer, number, optional_path, text, texts
 
 
@@ -85,6 +85,8 @@ class MqttSettings:
     )
 
     def __post_init__(self) -> None:
+        if not self.host:
+            raise ConfigError("host of mqtt is empty; name the broker, or leave the table out")
         if self.reconnect_max_s < self.reconnect_min_s:
             raise ConfigError(f"reconnect_max_s {self.reconnect_max_s} is below reconnect_min_s")
         if self.cert_file and not self.key_file:
@@ -111,8 +113,7 @@ class MqttSettings:
         try:
             password = readable_copy(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"password_file {path}: {reason}") from error
+            raise ConfigError(f"password_file {path}: {reason(error)}") from error
         if not password:
             raise ConfigError(f"password_file {path} is empty; write the password into it")
         return password

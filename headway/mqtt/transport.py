@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -50,7 +49,8 @@ LOOP_TIMEOUT_S = 1.0
 STOP_S = 3.0
 SCHEMA_PROPERTY = ("schema", "1")
 PACKET_OVERHEAD_BYTES = 256
-TOPICS_REMEMBERED_MAX = 4096
+# of messages that the broker has not acknowledged yet
+TOPICS_REMEMBERED_MAX = 256
 # in one packet; AWS IoT Core takes no more
 SUBSCRIPTIONS_TOGETHER = 8
 PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 149, 154, 155
@@ -87,9 +87,8 @@ class MqttTransport:
         self._jitter = FullJitter(settings.reconnect_min_s, settings.reconnect_max_s, settings.reconnect_spread_s)
         self._stopping, self._connected = threading.Event(), threading.Event()
         self._accepted_at_s: float | None = None
-        self._response = Response.RETRY
+        self._response, self._moves = Response.RETRY, 0
         self._reported = self._contested = False
-        self._moves = 0
         self._closings = SilentClosings()
         self._quiet_until_s = float("-inf")
         self._topics: OrderedDict[int, str] = OrderedDict()
@@ -120,7 +119,7 @@ class MqttTransport:
         info = self._client.publish(message.topic, message.payload, message.qos, retain, _properties(message))
         if info.rc != paho.MQTT_ERR_SUCCESS:
             return None
-        self._topics[info.mid] = sys.intern(message.topic)  # thousands of the same few
+        self._topics[info.mid] = message.topic
         while len(self._topics) > TOPICS_REMEMBERED_MAX:
             self._topics.popitem(last=False)
         return info.mid
@@ -311,13 +310,14 @@ class MqttTransport:
         self._on_event(Received(message.topic, bytes(message.payload), bool(message.retain), properties))
 
     def _on_publish(self, client: Any, _: Any, token: int, reason: Any, properties: Any) -> None:
+        topic = self._topics.pop(token, "")
         if not reason.is_failure:
             self._on_event(Delivered(token, str(reason), False))
             return
         known = reason_of(reason.value)
         if known.response is Response.SLOW:
             self._quiet_until_s = self._clock.monotonic_s() + self._jitter.wait_s(known.response, None)
-        self._on_event(Delivered(token, str(known), True, self._topics.get(token, "")))
+        self._on_event(Delivered(token, str(known), True, topic))
 
     def _on_subscribe(self, client: Any, _: Any, token: int, reasons: Any, properties: Any) -> None:
         filters = self._asked.popleft() if self._asked else ()  # answered in the order of what was asked

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headway.errors import ConfigError
+from headway.errors import ConfigError, reason
 from headway.fields import Fields, nearest
 from headway.settings.declaration import (
     PATH_CHARACTERS_MAX,
@@ -37,7 +37,7 @@ def read_toml(file: Path) -> dict[str, object]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
+        raise ConfigError(f"cannot read {file}: {reason(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
 

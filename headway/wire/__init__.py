@@ -63,6 +63,7 @@ from headway.wire.messages import (
     split_report,
 )
 from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.seals import KEY_ID_BYTES, Seal, sealed_text, with_seal, without_seal
 from headway.wire.summary import AskedWindow, Summary
 from headway.wire.topics import (
     AGGREGATOR,
@@ -96,6 +97,7 @@ __all__ = [
     "FROM_DEVICES",
     "IMAGE",
     "JSON_TYPE",
+    "KEY_ID_BYTES",
     "LABELS_MAX",
     "LABELS_WANTED_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
@@ -146,6 +148,7 @@ __all__ = [
     "ReportPart",
     "Reported",
     "RunPoint",
+    "Seal",
     "SettingValue",
     "Sketch",
     "StatisticsChange",
@@ -175,8 +178,11 @@ __all__ = [
     "parse_topic",
     "quantise",
     "results_that_fit",
+    "sealed_text",
     "space_name",
     "split_report",
     "succeeds",
     "topic",
+    "with_seal",
+    "without_seal",
 ]

@@ -97,17 +97,19 @@ class WindowAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GivenLabel:
-    """The truth about one window. label: a class; empty takes back what was said. values: instead of a class, one
-    number per output, None where it is not known; of models with several labels or values."""
+    """The truth about one window, or about all that ended in a span of time. label: a class; empty takes back what was
+    said. values: instead of a class, one number per output, None where it is not known; of models with several labels
+    or values. span: instead of an id, from when to when it holds, in seconds since 1970."""
 
     id: str
     label: str = ""
     values: TargetValues = ()
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GivenLabels:
-    """Labels for windows that a device answered, or will; all of them are taken, or none."""
+    """Labels for windows that a device answered, or will, by id, or all for spans; all of them are taken, or none."""
 
     labels: tuple[GivenLabel, ...] = field(default=())
 
@@ -115,6 +117,8 @@ class GivenLabels:
         rows: list[JsonValue] = []
         for given in self.labels:
             row: dict[str, JsonValue] = {"id": given.id}
+            if given.span is not None:
+                row = {"from_s": given.span[0], "to_s": given.span[1]}
             rows.append(row | ({"values": [*given.values]} if given.values else {"label": given.label}))
         return canonical_json({"schema": SCHEMA, "labels": rows})
 
@@ -130,7 +134,9 @@ class GivenLabels:
         if not isinstance(rows, list) or not 0 < len(rows) <= LABELS_MAX:
             raise error(f'labels must be a list of 1 to {LABELS_MAX}: [{{"id": ..., "label": ...}}]')
         found = cls(tuple(_read_label(row, f"label {place}", error) for place, row in enumerate(rows)))
-        if len({given.id for given in found.labels}) != len(rows):
+        if len({given.span is None for given in found.labels}) != 1:
+            raise error("labels mixes ids and spans of time; send a message for each kind")
+        if found.labels[0].span is None and len({given.id for given in found.labels}) != len(rows):
             raise error("labels names a window twice; give each id once")
         if len({len(given.values) for given in found.labels}) != 1:
             raise error("labels mixes classes and values, or different numbers of values; give one kind")
@@ -144,6 +150,12 @@ def _read_label(table: object, where: str, error: type[HeadwayError]) -> GivenLa
         values = _values(table["values"], where, error)
         table = {name: value for name, value in table.items() if name != "values"}
     fields = Fields(table, where, error)
+    if fields.has("from_s") or fields.has("to_s"):
+        span = fields.number("from_s", low=0.0), fields.number("to_s", low=0.0)
+        if span[0] >= span[1]:
+            raise error(f"{where} holds from {span[0]:.0f} to {span[1]:.0f}; the end must come later")
+        label = "" if values else fields.text("label", length_max=NAME_CHARACTERS_MAX)
+        return finished(fields, GivenLabel("", label, values, span))
     window_id = fields.text("id", length_max=ID_CHARACTERS_MAX)
     if not window_id:
         raise error(f"{where} has an empty id; give the window's")

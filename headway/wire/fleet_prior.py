@@ -47,7 +47,8 @@ class FleetPrior:
         tables = self.statistics
         body = {"space": tables.space, "size": tables.size, "classes": list(tables.classes)}
         meta = {"schema": SCHEMA, "kind": "prior", "devices": self.devices, **body}
-        return encode_tensors(to_wire(tables), meta)
+        # devices of release 0.2 read this, too
+        return encode_tensors(to_wire(tables, predict=True), meta)
 
     @classmethod
     def decode(cls, payload: bytes, size_max: int = CODES_MAX) -> FleetPrior:

@@ -42,13 +42,16 @@ class StatisticsChange:
     change: Statistics
     history: History
 
-    def encode(self) -> bytes:
-        """Raises LocalError for tables too wide or too odd to be told like this; the whole ones can."""
+    def encode(self, predict: bool = False) -> bytes:
+        """predict: for an aggregator of release 0.2 or before.
+
+        Raises LocalError for tables too wide or too odd to be told like this; the whole ones can.
+        """
         change = self.change
-        raw = pack_tables(change.gram, change.class_sums)
+        raw = pack_tables(change.gram, change.class_sums, predict)
         if raw.nbytes > INFLATED_BYTES_MAX:
             raise LocalError(f"a change packs to {raw.nbytes} bytes; at most {INFLATED_BYTES_MAX} may travel")
-        packed = zlib.compress(raw.tobytes(), 6)
+        packed = zlib.compress(raw.tobytes(), 1)
         numbers = {"epoch": self.epoch, "counter": self.counter, "base": self.base, "sha256": self.sha256}
         head = {"schema": SCHEMA, "kind": KIND, "device": self.device, **numbers, **self.history.to_json()}
         body = {"space": change.space, "size": change.size, "classes": list(change.classes)}

@@ -118,12 +118,15 @@ class StatisticsReport:
     statistics: Statistics
     history: History = NO_HISTORY
 
-    def encode(self, packed: bool = True) -> bytes:
-        """packed: in few bytes, as it travels; else in little time, as it may rest. `decode` takes both."""
+    def encode(self, packed: bool = True, predict: bool = False) -> bytes:
+        """packed: in few bytes, as it travels; else in planes, as it may rest. `decode` takes both.
+
+        predict: packed for an aggregator of release 0.2 or before.
+        """
         statistics = self.statistics
         head = {"device": self.device, "epoch": self.epoch, "counter": self.counter, **self.history.to_json()}
         body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
-        arrays = to_wire(statistics) if packed else to_arrays(statistics)
+        arrays = to_wire(statistics, predict) if packed else to_arrays(statistics)
         return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
@@ -132,18 +135,22 @@ class StatisticsReport:
 
         bytes_max: REPORT_BYTES_MAX for one that was put together from parts.
         """
+        return cls._read(payload, size_max, bytes_max)
+
+    @classmethod
+    def _read(cls, payload: bytes, size_max: int, bytes_max: int, accepted: bool = False) -> StatisticsReport:
         arrays, fields = tensor_fields(payload, "statistics", bytes_max)
         size = fields.integer("size", low=1, high=size_max)
         classes = read_classes(fields)
-        statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64))
+        statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64), accepted)
         numbers = fields.integer("epoch"), fields.integer("counter")
         report = cls(fields.text("device"), *numbers, statistics, History.read(fields))
         return finished(fields, report)
 
     @classmethod
-    def decode_stored(cls, payload: bytes) -> StatisticsReport:
-        """One that was accepted before, in parts or not."""
-        return cls.decode(payload, bytes_max=REPORT_BYTES_MAX)
+    def decode_stored(cls, payload: bytes, accepted: bool = False) -> StatisticsReport:
+        """One that was stored before, in parts or not. accepted: its tables were found to be those of samples then."""
+        return cls._read(payload, CODES_MAX, REPORT_BYTES_MAX, accepted)
 
     @classmethod
     def read_history(cls, payload: bytes) -> History:

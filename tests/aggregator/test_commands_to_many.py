@@ -12,8 +12,9 @@ from aggregator.operations import Operator, command_devices, command_summary, to
 from aggregator.registry import put_filter_group, put_list_group
 from aggregator.remote_commands import OPEN_MAX, ask
 from aggregator.remote_commands import remote_commands as sending
+from aggregator.remote_commands.remote_commands import ENDED_MAX
 from aggregator.store import DeviceRow, RegistryRow, sqlite_url
-from aggregator.store.rows import AUDIT, SUPPORTED_COMMANDS, SupportedCommandsRow
+from aggregator.store.rows import ASKED_WITH, AUDIT, DEVICE_COMMANDS, SUPPORTED_COMMANDS, SupportedCommandsRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, UnknownNameError
 from headway.wire import CommandResult
@@ -115,6 +116,43 @@ def test_commands_of_two_acts_are_not_mixed(store: SqlStore) -> None:
         assert [row.device for row in together(store, second.number)] == ["pump-0", "pump-3"]
         with pytest.raises(UnknownNameError, match="no command 99 is kept"):
             together(store, 99)
+
+
+def test_the_same_asked_twice_in_one_moment_by_one_person_is_two_acts(store: SqlStore) -> None:
+    with store.transaction():
+        first = command_devices(operator(store), "", "busy", "sync-now", {}, 60.0)
+        second = command_devices(operator(store), "", "canaries", "sync-now", {}, 60.0)
+        alone = ask(store, "pump-3", "sync-now", {}, "user:olga", NOW_S, 60.0)
+        assert [row.number for row in together(store, first.number + 1)] == [1, 2, 3]
+        assert [row.number for row in together(store, second.number)] == [4, 5]
+        assert together(store, alone.number) == [alone]
+
+
+def test_acts_of_a_release_that_kept_none_are_known_by_what_they_share(store: SqlStore) -> None:
+    with store.transaction():
+        command_devices(operator(store), "", "busy", "sync-now", {}, 60.0)
+        store.rows(ASKED_WITH).remove()
+        command_devices(operator(store), "", "canaries", "sync-now", {}, 60.0)
+        assert [row.number for row in together(store, 2)] == [1, 2, 3]
+        assert [row.number for row in together(store, 4)] == [4, 5]
+
+
+def test_of_a_command_that_is_kept_no_longer_its_act_is_not_either() -> None:
+    fleet = Fleet()
+    know(fleet, "a")
+    for number in range(ENDED_MAX + 5):
+        with fleet.store.transaction():
+            ask(fleet.store, "a", "sync-now", {}, "local:op", fleet.instant.wall_s, 1.0 + number)
+    fleet.pass_time(1e6)
+    fleet.pass_time(1.0)
+    with fleet.store.transaction():
+        commands = {row.id for row in fleet.store.rows(DEVICE_COMMANDS).all("a")}
+        assert len(commands) == ENDED_MAX
+        assert {row.id for row in fleet.store.rows(ASKED_WITH).all("a")} == commands
+        fleet.store.request_removal("a", 1.0)
+    fleet.pass_time(60.0)
+    with fleet.store.transaction():
+        assert fleet.store.rows(ASKED_WITH).all() == []
 
 
 def test_the_service_sends_many_in_turns_and_the_summary_follows(monkeypatch: pytest.MonkeyPatch) -> None:

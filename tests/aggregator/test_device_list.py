@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aggregator.cli import main
-from aggregator.commands.tables import encoded_column, print_table
+from aggregator.commands.tables import print_table
 from aggregator.filters import parse_filter
 from aggregator.registry import (
     SHOWN,
     VOCABULARY,
     Request,
     as_plain,
+    find_json,
     find_table,
     list_page,
     put_filter_group,
@@ -24,12 +26,23 @@ from aggregator.registry import (
     set_tags,
     table_of,
 )
-from aggregator.store import DATABASE, OFFLINE, ONLINE, DeviceRow, MemoryStore, RegistryQuery, RegistryRow, sqlite_url
+from aggregator.store import (
+    DATABASE,
+    OFFLINE,
+    ONLINE,
+    DeviceRow,
+    MemoryStore,
+    ReadableStore,
+    RegistryQuery,
+    RegistryRow,
+    sqlite_url,
+)
 from aggregator.store.protocol import Store
+from aggregator.store.registry_json import encoded_column
 from aggregator.store.rows import QUARANTINED, QuarantineRow
 from aggregator.store.sql import SqlStore
 from aggregator.store.sqlite_reader import opened
-from headway.fields import json_line
+from headway.fields import JsonValue, json_line
 from headway.printable import is_printable
 
 NOW_S = 10_000.0
@@ -93,6 +106,61 @@ def test_columns_are_those_of_the_page_on_every_store(store: Store, request_: Re
         request_ = replace(request_, after=page.next)
 
 
+@pytest.mark.parametrize("request_", ASKED, ids=str)
+def test_json_has_each_device_to_the_bit_on_every_store(store: Store, tmp_path: Path, request_: Request) -> None:
+    readers: list[ReadableStore] = [store]
+    quick = opened(tmp_path / DATABASE)
+    readers += [] if quick is None else [quick]
+    while True:
+        with store.transaction():
+            page = list_page(store, request_, NOW_S)
+        for reader in readers:
+            with reader.reading():
+                pieces, after = find_json(reader, request_, NOW_S)
+            told = json.loads("".join(pieces), parse_constant=pytest.fail)
+            assert [json_line(row) for row in _sorted(told)] == [
+                json_line(row) for row in _sorted(map(as_plain, page.devices))
+            ]
+            assert (after, "".join(pieces).isascii()) == (page.next, True)
+        if not page.next:
+            return
+        request_ = replace(request_, after=page.next)
+
+
+def _sorted(rows: Iterable[dict[str, JsonValue]]) -> list[JsonValue]:
+    return [dict(sorted(row.items())) for row in rows]
+
+
+def test_json_has_no_number_that_is_none(tmp_path: Path) -> None:
+    store = filled(SqlStore(sqlite_url(tmp_path)))
+    store.close()
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.execute("UPDATE registry SET temperature_c = 9e999, served_r2 = -9e999, labels = 9007199254740993")
+    quick = opened(tmp_path / DATABASE)
+    assert quick is not None
+    with quick.reading():
+        rows = json.loads("".join(find_json(quick, Request(), NOW_S)[0]), parse_constant=pytest.fail)
+    assert {(row["temperature_c"], row["served_r2"], row["labels"]) for row in rows} == {(None, None, 2**53 + 1)}
+
+
+def test_a_long_list_comes_in_pieces_that_fit(tmp_path: Path) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    names = [f"d-{number:04}" for number in range(1234)]
+    with store.transaction():
+        store.registry.put([RegistryRow(name, 1.0, 2.0) for name in names])
+        set_tags(store, names[::100], {"site": "north"}, [])
+    quick = opened(tmp_path / DATABASE)
+    assert quick is not None
+    for reader in (store, quick):
+        with reader.reading():
+            for count_max in (None, 1, 200, 1001, 1233, 1234, 1235):
+                pieces, after = find_json(reader, Request(count_max=count_max), NOW_S)
+                rows = json.loads("".join(pieces))
+                assert [row["device"] for row in rows] == names[:count_max]
+                assert [row["tags"] for row in rows[::100]] == [{"site": "north"}] * len(rows[::100])
+                assert bool(after) == (count_max is not None and count_max < 1234)
+
+
 def test_a_column_alone_keeps_the_order_of_the_query(store: Store) -> None:
     query = RegistryQuery(parse_filter("labels > 5", VOCABULARY), VOCABULARY.fields["labels"], True, None, 2)
     with store.transaction():
@@ -108,7 +176,9 @@ def test_the_list_as_json_is_a_line_of_json_for_each_device(tmp_path: Path, caps
     assert opened(tmp_path / DATABASE) is not None
     assert main(["devices", "--json", "--state-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert out == "[" + ",\n ".join(json_line(as_plain(view)) for view in page.devices) + "]\n"
+    assert out.isascii()
+    lines = out.removeprefix("[").removesuffix("]\n").split(",\n ")
+    assert [json.loads(line) for line in lines] == [as_plain(view) for view in page.devices]
     assert [row["device"] for row in json.loads(out)] == [f"pump-{number}" for number in range(9)]
     assert main(["devices", "--filter", "labels > 100", "--json", "--state-dir", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "[]\n"

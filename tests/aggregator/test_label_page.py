@@ -42,13 +42,18 @@ def test_the_pages_commands_run(
         store.rows(SUPPORTED_COMMANDS).put(SupportedCommandsRow("pump-7", json.dumps(NAMES)))
         store.rows(WANTED_LISTS).put(WantedListRow("pump-7", LabelsWanted(("walk",), windows).encode(), 1.0))
         store.rows(LABELS_WANTED).put(LabelsWantedRow("pump-7", 3, 0.6, 1.0))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("window,class\nw4,run\n")
     commands = re.findall(r"^\$ edge-fleet (.*)$", PAGE, re.MULTILINE)
     assert len(commands) >= 7
     for command in commands:
         assert main(shlex.split(command)) == 0, (command, capsys.readouterr().err)
     with store.transaction():
         asked = [(row.name, json.loads(row.arguments)["window"]) for row in commands_of(store, "pump-7")]
-    assert asked == [("label", "w1"), ("undo-label", "w1"), ("skip-window", "w2"), ("skip-window", "w3")]
+    assert asked == [
+        ("label", "w1"), ("undo-label", "w1"), ("skip-window", "w2"), ("skip-window", "w3"), ("label", "w1"),
+        ("label", "w2"), ("label", "w4"),
+    ]  # fmt: skip
     store.close()
 
 

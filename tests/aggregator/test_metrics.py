@@ -193,8 +193,8 @@ def test_what_devices_do_is_counted_by_the_core_under_names_of_its_own() -> None
 def test_what_the_service_does_is_counted() -> None:
     metrics = ServiceMetrics()
     status = Received(topic(FLEET, "d1", Kind.STATUS), b"")
-    metrics.turned([Connected(False), status, status, Received("elsewhere/x", b"")], 0.003, 4)
-    metrics.turned([Delivered(1, "no", True), NotSubscribed("x", "no")], None, 6)
+    metrics.turned([Connected(False), status, status, Received("elsewhere/x", b"")], 0.003, 2.0)
+    metrics.turned([Delivered(1, "no", True), NotSubscribed("x", "no")], None, 3.0)
     ack = Outgoing(topic(FLEET, "d1", Kind.ACK), b"x" * 100)
     for message, taken in ((ack, True), (Outgoing(alert_topic(FLEET, "r", "ack"), b""), True), (ack, False)):
         metrics.sent(message, taken)
@@ -204,7 +204,7 @@ def test_what_the_service_does_is_counted() -> None:
     assert found["headway_broker_connected", ()] == 1
     assert found["headway_broker_connects_total", ()] == 1
     assert found["headway_broker_refusals_total", ()] == 2
-    assert found["headway_inbox_waits_total", ()] == 6
+    assert found["headway_message_queue_full_seconds_total", ()] == 3.0
     assert [found["headway_messages_sent_total", (("kind", kind),)] for kind in ("ack", "other")] == [1, 1]
     assert found["headway_sent_bytes_total", (("kind", "ack"),)] == len(ack.topic) + 100
     assert found["headway_received_bytes_total", (("kind", "status"),)] == 2 * len(status.topic)
@@ -212,7 +212,7 @@ def test_what_the_service_does_is_counted() -> None:
     assert found["headway_store_transaction_seconds_count", ()] == 1
     assert found["headway_store_transaction_seconds_bucket", (("le", "0.0025"),)] == 0
     assert found["headway_store_transaction_seconds_bucket", (("le", "0.005"),)] == 1
-    metrics.turned([Disconnected("gone")], None, 6)
+    metrics.turned([Disconnected("gone")], None, 3.0)
     assert samples_of(generate_latest(metrics.registry).decode())["headway_broker_connected", ()] == 0
     assert found["process_resident_memory_bytes", ()] > 1e6
 
@@ -225,6 +225,23 @@ def known_names() -> set[str]:
     store = MemoryStore()
     fill(store)
     return {name for name, _ in samples_of(exposed(store))}
+
+
+def test_every_metric_has_a_name_as_prometheus_wants_it_and_a_line_in_the_how_to() -> None:
+    store = MemoryStore()
+    fill(store)
+    families = dict(re.findall(r"^# TYPE (headway_\w+) (\w+)$", exposed(store), re.MULTILINE))
+    page = (ROOT / "docs" / "howto" / "metrics.md").read_text()
+    assert {"headway_devices", "headway_message_queue_full_seconds_total"} <= set(families)
+    for name, kind in families.items():
+        if name.endswith(("_created", "_gcount", "_gsum")):
+            continue  # parts of another one
+        assert (kind == "counter") == name.endswith("_total"), name
+        # base units, and nothing that is measured without its unit
+        assert not re.search(
+            r"_(ms|us|milliseconds|minutes|hours|days|kilobytes|mb|percent)\b|_(waits|times)(_total)?$", name
+        )
+        assert f"`{name}`" in page, name
 
 
 def test_the_alert_rules_speak_of_metrics_that_there_are() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from aggregator.registry import Request, device_view, groups_of, list_page, put_list_group, set_note, set_tags
 from aggregator.registry.derived import typed_row
-from aggregator.store import DeviceRow, MemoryStore, RegistryQuery, RegistryRow, Store
-from aggregator.store.rows import DAYS, QUARANTINED, QuarantineRow
+from aggregator.registry.head_figures import SPANS_MAX
+from aggregator.store import DeviceRow, MemoryStore, RegistryQuery, RegistryRow, Store, StoredHead
+from aggregator.store.rows import DAYS, HEAD_FIELD, HEAD_SPANS, QUARANTINED, HeadFieldRow, QuarantineRow
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError
 from headway.maths import ClassificationSums
@@ -125,6 +126,37 @@ def test_every_label_counts_on_one_day_also_when_an_epoch_comes_back() -> None:
     fleet.send(metrics(7, 3, (9, 4), (8, 5)), metrics(9, 2, (3, 1), (1, 3)), metrics(7, 4, (9, 5), (9, 5)))
     fleet.restart()
     assert days(fleet) == [(10, 6, 8), (1 + 3, 1 + 2, 0 + 1), (2 + 1 + 1, 2 + 1 + 0, 0 + 0 + 1)]
+
+
+def test_labels_count_for_the_newest_head_of_the_fleet_and_for_the_head_that_serves_on_the_device() -> None:
+    fleet = Fleet()
+    fleet.send(message(Kind.REPORTED, replace(REPORTED, source="frozen").encode()))
+    fleet.send(metrics(1, 1, (8, 2), (8, 2)))
+    with fleet.store.transaction():
+        assert fleet.store.rows(HEAD_FIELD).all() == [], "no head is published yet"
+        fleet.store.put_head(StoredHead(4, "exact", SPACE, b"4", 0.0), 16)
+    fleet.send(message(Kind.REPORTED, replace(REPORTED, source="exact").encode()))
+    fleet.send(metrics(1, 2, (17, 3), (14, 6)))
+    with fleet.store.transaction():
+        fleet.store.put_head(StoredHead(5, "exact", SPACE, b"5", 0.0), 16)
+    fleet.send(metrics(1, 3, (26, 4), (20, 10)))
+    with fleet.store.transaction():
+        field = fleet.store.rows(HEAD_FIELD).all()
+        spans = fleet.store.rows(HEAD_SPANS).all("a")
+    assert field == [HeadFieldRow(SPACE, 4, 10, 9, 6), HeadFieldRow(SPACE, 5, 10, 9, 6)]
+    assert [(span.number, span.head, span.labels, span.served_right, span.frozen_right) for span in spans] == [
+        (1, "frozen", 10, 8, 8), (2, "exact", 20, 18, 12)
+    ]  # fmt: skip
+
+
+def test_a_device_whose_head_changes_without_end_keeps_its_newest_spans() -> None:
+    fleet = Fleet()
+    for turn in range(1, SPANS_MAX + 6):
+        fleet.send(message(Kind.REPORTED, replace(REPORTED, source=f"head-{turn}").encode()))
+        fleet.send(metrics(1, turn, (turn, 0), (turn, 0)))
+    with fleet.store.transaction():
+        spans = fleet.store.rows(HEAD_SPANS).all("a")
+    assert [span.head for span in spans] == [f"head-{turn}" for turn in range(6, SPANS_MAX + 6)]
 
 
 def test_days_are_kept_400_times_and_bytes_become_a_mean() -> None:

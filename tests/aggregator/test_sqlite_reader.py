@@ -10,10 +10,12 @@ import pytest
 
 from aggregator.registry import Request, find_page, list_page, put_filter_group, put_list_group, set_note, set_tags
 from aggregator.store import DATABASE, OFFLINE, ONLINE, DeviceRow, RegistryRow, sqlite_url
+from aggregator.store.registry_conditions import FLAGS
 from aggregator.store.registry_row import ReadableRegistry
-from aggregator.store.rows import QUARANTINED, QuarantineRow
+from aggregator.store.rows import GROUPS, MEMBERS, PROPERTIES, QUARANTINED, QuarantineRow
+from aggregator.store.schema import metadata
 from aggregator.store.sql import SqlStore
-from aggregator.store.sqlite_reader import opened
+from aggregator.store.sqlite_reader import READ, opened
 from headway.errors import StoreError
 
 NOW_S = 10_000.0
@@ -96,6 +98,11 @@ def test_only_a_store_of_this_release_is_looked_into(tmp_path: Path, store: SqlS
     store.close()
     (tmp_path / "text").write_text("no database at all, and longer than a header of a hundred bytes" * 4)
     assert opened(tmp_path / "text") is None
+
+
+def test_the_tables_that_are_read_are_the_stores() -> None:
+    assert set(metadata.tables) >= READ
+    assert {*FLAGS.values(), MEMBERS.name, PROPERTIES.name, GROUPS.name} <= READ
 
 
 def test_a_store_that_lacks_a_table_is_not_looked_into(tmp_path: Path, store: SqlStore) -> None:

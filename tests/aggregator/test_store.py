@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, delete, insert, text
 
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
-from aggregator.store import RegistryRow
+from aggregator.store import RefusalRow, RegistryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.sql import SqlStore
+from aggregator.store.schema import metadata
+from aggregator.store.sql import SqlStore, events_wanted
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventQuery,
     EventRow,
     PartIndices,
-    RefusalRow,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -202,6 +206,42 @@ def test_events_of_a_device_or_a_kind_are_found_in_pages_either_way(store: Store
         assert moments(after=0, device="b", count_max=2) == [1.0, 3.0]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        EventQuery("dev-77"), EventQuery("dev-77", "e1"), EventQuery("dev-77", before=0),
+        EventQuery("dev-77", "e1", before=0), EventQuery("dev-77", after=0), EventQuery("dev-77", count_max=500),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_search_for_one_devices_events_reads_no_others(
+    kind: str, query: EventQuery, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    url = url if kind == "sqlite" else request.getfixturevalue("made_database")
+    SqlStore(url).close()
+    engine = create_engine(url)
+    rows = [{"device": f"dev-{n % 499}", "name": f"e{n % 3}", "detail": "{}", "received_s": 1.0} for n in range(5_000)]
+    with engine.begin() as connection:
+        connection.execute(delete(metadata.tables["events"]))
+        connection.execute(insert(metadata.tables["events"]), rows)
+    with engine.begin() as connection:
+        if kind == "postgresql":
+            connection.execute(text("ANALYZE events"))  # as autovacuum does by itself
+        # from the middle, either way
+        middle = int(connection.execute(text("SELECT avg(id) FROM events")).scalar_one())
+        before, after = (None if end is None else middle for end in (query.before, query.after))
+        query = replace(query, before=before, after=after)
+        asked = events_wanted(query).compile(engine, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
+        plan = "\n".join(str(row) for row in connection.execute(text(f"{explain} {asked}")))
+    engine.dispose()
+    assert "ix_events_device" in plan
+    # what is called a scan of SQLite's reads every row, as does a sequential scan, or one along the numbers
+    assert not re.search(r"SCAN events|Seq Scan|using events_pkey", plan), plan
+
+
 def test_refusals_are_counted_per_device_and_reason(store: Store) -> None:
     with store.transaction():
         counts = [store.count_refusal(RefusalRow("a", "space", 1, f"p{n}", float(n))) for n in range(3)]
@@ -345,3 +385,25 @@ def test_heads_are_found_by_their_bytes_and_forgotten_from_a_version_on(store: S
         newest = store.head()
         assert newest is not None
         assert newest.version == 4
+
+
+def test_what_the_driver_itself_refuses_is_a_store_error_and_takes_the_transaction_back(tmp_path: Path) -> None:
+    """Reports are read by statements that SQLAlchemy does not see fail."""
+    path = tmp_path / "store.sqlite"
+    store = SqlStore(f"sqlite:///{path}")
+    with store.transaction():
+        store.put_statistics(statistics("a", 1))
+    with sqlite3.connect(path) as other:
+        other.execute("ALTER TABLE sequences RENAME TO gone")
+
+    def fails() -> None:
+        with store.transaction():
+            store.put_number("boot", 7)
+            store.sequence("a", 1)
+
+    with pytest.raises(StoreError, match="the database refused: no such table: sequences"):
+        fails()
+    with store.transaction():
+        assert store.number("boot") == 0
+        assert store.statistics("a", 1) == statistics("a", 1)
+    store.close()

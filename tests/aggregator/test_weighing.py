@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aggregator.heads import FleetSum, weighed
-from aggregator.heads.weighing import UNIT, bound, per_sample, scaled_down
+from aggregator.heads.weighing import UNIT, Bound, caps, counts_of, divided, step_up
+from aggregator.heads.weighing import times as weighed_tables
 from aggregator.policy import Policy, Weighing
 from headway.arrays import Int8, Int64
 from headway.maths import Head, Statistics, fleet_head, merge, predicted_class
@@ -56,8 +57,10 @@ def test_claimed_samples_gain_nothing_over_honest_ones(factor: int) -> None:
     codes, labels = separable(80, 9)
     rotated = Statistics.of(codes, (labels + 1) % 3, CLASSES, SPACE)
     modest, loud = head_of([*others, rotated]), head_of([*others, times(rotated, factor)])
-    assert np.abs(loud.kernel - modest.kernel).max() < 1e-3 * np.abs(modest.kernel).max()
-    assert accuracy(loud) == pytest.approx(accuracy(modest), abs=0.002)
+    # a weight is a whole number of parts, so that the wildest claims weigh less, down to nothing
+    assert accuracy(loud) >= accuracy(modest) - 0.005
+    if factor <= 100:
+        assert np.abs(loud.kernel - modest.kernel).max() < 2e-3 * np.abs(modest.kernel).max()
     unbound = head_of([*others, times(rotated, 100)], Policy(publish_interval_s=0.0, weighing=Weighing(devices_min=0)))
     assert accuracy(unbound) < accuracy(modest) - 0.2, "it is the bound that holds"
 
@@ -108,13 +111,13 @@ def test_a_fleet_whose_devices_differ_as_fleets_do_is_the_sum_of_its_samples() -
 
 def test_a_busy_device_among_idle_ones_keeps_what_it_knows_and_loses_weight() -> None:
     parts = [honest(700, 0), *[honest(10, number) for number in range(1, 5)]]
-    limit = bound([part.samples for part in parts], Weighing())
-    assert (limit.tolerated, limit.weight) == (64, 64)
+    assert caps(map(counts_of, parts), Weighing()).samples == Bound(64, 64)
     assert accuracy(head_of(parts)) > accuracy(head_of(parts[1:]))
 
 
 def test_devices_without_samples_are_nobodys_measure() -> None:
-    assert bound([500, 0, 0, 0, 0], Weighing()) == bound([500], Weighing())
+    one = {"walk": 500}
+    assert caps([one, {}, {"run": 0}, {}, {}], Weighing()) == caps([one], Weighing())
 
 
 def test_the_order_of_reports_and_restarts_leave_no_trace() -> None:
@@ -137,7 +140,7 @@ def test_the_order_of_reports_and_restarts_leave_no_trace() -> None:
 
 
 def test_the_running_sum_is_always_the_plain_definition() -> None:
-    random, weighing = np.random.default_rng(5), Weighing(samples_max=400, samples_min=10)
+    random, weighing = np.random.default_rng(5), Weighing(samples_max=400, samples_min=10, class_samples_min=4)
     stored: dict[str, Statistics] = {}
     nothing = Statistics.zeros(SIZE, CLASSES, SPACE)
     fleet = FleetSum(SOURCE, 0.02, weighing, lambda device: stored.get(device, nothing))
@@ -187,27 +190,48 @@ KINDS = ["random", "saturated", "constant", "few samples", "nothing seen", "one 
 def test_tables_that_were_scaled_down_are_tables_that_samples_can_have_made(kind: str, size: int) -> None:
     random = np.random.default_rng(3)
     part = Statistics.of(*extreme(kind, random, size), CLASSES, SPACE)
-    for factor, weight, devices in [(3, 17, 1), (1000, 80, 4), (10**8, 100_000, 60), (2, 1, 1)]:
-        units = merge([per_sample(times(part, factor))] * devices)
-        small = scaled_down(units, devices, weight)
+    for factor, weight, devices in [(3, 17, 1), (1000, 80, 4), (10**4, 100_000, 60), (2, 1, 1)]:
+        loud = times(part, factor)
+        units = merge([weighed_tables(loud, UNIT * weight // loud.samples)] * devices)
+        small = divided(units)
         assert small.inconsistency() is None
-        assert devices * weight <= small.samples <= devices * weight + len(CLASSES)
+        assert 0.9 * devices * weight <= small.samples <= devices * weight + len(CLASSES)
         assert (small.counts > 0).tolist() == (part.counts > 0).tolist()
         if kind != "few samples" and weight >= 80:
             found = small.class_sums[:-1] / np.maximum(small.counts, 1)
             assert found == pytest.approx(part.class_sums[:-1] / np.maximum(part.counts, 1), abs=2.5)
 
 
-def test_a_class_that_is_next_to_nothing_of_a_device_is_nothing() -> None:
-    claim = 1 << 36
+def test_who_claims_more_than_any_weight_can_bring_down_weighs_nothing() -> None:
+    claim = UNIT * Weighing().samples_max + 1
     gram, class_sums = np.zeros((SIZE + 1, SIZE + 1), np.int64), np.zeros((SIZE + 1, 4), np.int64)
     gram[-1, -1], class_sums[-1] = claim, [claim - 1, 0, 0, 1]
-    class_sums[0, 3] = gram[0, -1] = gram[-1, 0] = 127
-    gram[0, 0] = 127 * 127
     loud = Statistics(gram, class_sums, (*CLASSES, "swim"), SPACE)
     assert loud.inconsistency() is None
-    assert per_sample(loud).counts.tolist() == [UNIT, 0, 0, 0]
     assert head_of([loud]).classes == CLASSES
+
+
+def test_a_device_that_floods_one_class_weighs_what_others_have_of_it() -> None:
+    others = [honest(30, number) for number in range(9)]
+    codes, _ = separable(30, 9)
+    flood = Statistics.of(codes, np.zeros(30, np.int64), CLASSES, SPACE)
+    fleet = Fleet()
+    for number, part in enumerate([*others, flood]):
+        fleet.send(statistics_message(f"d{number}", 1, 1, part))
+    # ten of each class are usual, and 16 are granted
+    assert fleet.core.weighed.counts.tolist() == [90 + 16, 90, 90]
+
+
+def test_of_a_class_that_few_devices_have_a_device_weighs_as_many_as_any_device_may() -> None:
+    counts = [{"walk": 20, "run": 20}] * 5 + [{"walk": 20, "fall": 200}]
+    bounds = caps(counts, Weighing())
+    assert bounds.weight(counts[-1]) == UNIT * 64 // 220
+    assert bounds.weight({"walk": 20, "fall": 44}) == UNIT
+    assert bounds.weight({"fall": 64}) == UNIT
+
+
+def test_the_usual_number_moves_in_four_steps_an_octave() -> None:
+    assert [step_up(count) for count in (0, 1, 5, 9, 16, 17, 80, 81, 1000)] == [0, 1, 5, 10, 16, 20, 80, 96, 1024]
 
 
 def test_what_new_devices_are_told_is_bound_too_and_holds_nothing_of_their_own() -> None:
@@ -216,9 +240,10 @@ def test_what_new_devices_are_told_is_bound_too_and_holds_nothing_of_their_own()
     fleet.send(statistics_message("loud", 1, 1, times(tables(80, 9), 10**6)))
     fleet.pass_time()
     (prior,) = told(fleet.send(request("new")), "new")
-    assert prior == FleetPrior(6, fleet.core.weighed)
+    assert prior.devices == 6
+    assert prior.statistics.inconsistency() is None
     assert prior.statistics.samples <= 6 * 80 + len(CLASSES)
     (others,) = told(fleet.send(request("loud")), "loud")
     assert others == FleetPrior(5, merge([tables(80, number) for number in range(5)]))
     (rest,) = told(fleet.send(request("d0")), "d0")
-    assert rest.statistics == fleet.core.weighed - tables(80, 0)
+    assert rest.statistics == prior.statistics - tables(80, 0)

@@ -104,7 +104,9 @@ def test_what_is_shown_is_the_same(
     here: Callable[..., str], elsewhere: Callable[..., str], words: tuple[str, ...]
 ) -> None:
     said = here(*words)
-    assert elsewhere(*words) == said
+    # a list of devices has its keys in the order of who wrote it
+    plain: Callable[[str], object] = json.loads if words[0] == "devices" and "--json" in words else str
+    assert plain(elsewhere(*words)) == plain(said)
     assert said.count("\n") > 1000 or words not in (("events", "--limit", "1100"), ("export", "events"))
 
 
@@ -170,6 +172,7 @@ def test_acts_are_those_of_the_tokens_user(
     )
     assert elsewhere("commands", "pump-1") == here("commands", "pump-1")
     assert elsewhere("commands", "pump-1", "--json") == here("commands", "pump-1", "--json")
+    assert elsewhere("label", "pump-1", "w1=walk", "w2=run").startswith("labelled 2 windows of pump-1; ")
     assert "does not count until" in elsewhere("quarantine", "pump-1", "--reason", "moved")
     assert json.loads(elsewhere("device", "pump-1", "--json"))["quarantined"] == "set aside by hand: moved"
     assert elsewhere("readmit", "pump-1").startswith("readmitted pump-1")
@@ -205,7 +208,7 @@ def test_acts_are_those_of_the_tokens_user(
     }
     assert acts == {
         **dict.fromkeys(
-            ("tag", "command-label", "quarantine", "readmit"), "user:olga",
+            ("tag", "command-label", "label", "quarantine", "readmit"), "user:olga",
         ),
         **dict.fromkeys(
             ("note", "save-group", "list-group", "delete-group", "upload", "deliver", "rollout-start",

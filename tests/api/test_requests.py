@@ -14,7 +14,7 @@ from aggregator.audit import entries, problems
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
 from aggregator.policy import Policy
-from aggregator.store.rows import DONE_ACTS
+from aggregator.store.rows import DEVICE_COMMANDS, DONE_ACTS
 from tests.aggregator.fleets import model
 from tests.api.fleet import DAY_S, NOW_S, Fleet, detail
 from tests.headway.bundles import small_variant
@@ -132,6 +132,25 @@ def test_an_act_with_a_key_is_done_once(fleet: Fleet) -> None:
     fleet.clock.advance(DAY_S)
     assert client.post("/v1/tags", headers=headers, json=body).status_code == 200
     assert len(acts(fleet)) == 3
+
+
+def test_labels_of_several_windows_are_given_once_by_key(fleet: Fleet) -> None:
+    client, headers = fleet.client(), dict(fleet.as_(Role.OPERATOR, Idempotency_Key="k-1"))
+    path = "/v1/devices/pump-1/labels-given"
+    body = {"labels": [{"window": "w1", "class_name": "walk"}, {"window": "w2", "class_name": "run"}]}
+    first, second = (client.post(path, headers=headers, json=body) for _ in range(2))
+    assert (first.status_code, second.content) == (202, first.content)
+    assert second.headers["idempotent-replayed"] == "true"
+    assert [row["window"] for row in first.json()] == ["w1", "w2"]
+    # the key was lost: the same labels under another one change nothing
+    again = client.post(path, headers=headers | {"Idempotency-Key": "k-2"}, json=body)
+    assert [row["command"] for row in again.json()] == [row["command"] for row in first.json()]
+    torn = {"labels": [*body["labels"], {"window": "w3", "class_name": "run"}, {"window": "w3", "class_name": "walk"}]}
+    refused = client.post(path, headers=headers | {"Idempotency-Key": "k-3"}, json=torn)
+    assert (refused.status_code, "say one" in detail(refused)) == (422, True)
+    with fleet.store.reading():
+        rows = fleet.store.rows(DEVICE_COMMANDS).all("pump-1")
+    assert sorted(json.loads(row.arguments)["window"] for row in rows if row.name == "label") == ["w1", "w2"]
 
 
 def test_an_act_that_failed_may_be_tried_again_under_its_key(fleet: Fleet) -> None:

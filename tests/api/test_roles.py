@@ -64,6 +64,9 @@ TABLE = {
     ("GET", "/v1/commands/{number}/devices"): Row(Role.VIEWER, 404),
     ("GET", "/v1/inbox"): Row(Role.VIEWER, 200),
     ("GET", "/v1/devices/{device}/labels-wanted"): Row(Role.VIEWER, 200),
+    ("POST", "/v1/devices/{device}/labels-given"): Row(
+        Role.OPERATOR, 202, {"labels": [{"window": "w8", "class_name": "walk"}, {"window": "w9", "class_name": "run"}]}
+    ),
     ("POST", "/v1/devices/{device}/labels"): Row(Role.OPERATOR, 202, {"window": "w1", "class_name": "walk"}),
     ("GET", "/v1/settings"): Row(Role.VIEWER, 200),
     ("POST", "/v1/settings"): Row(Role.OPERATOR, 202, {"scope": "fleet", "set": {"sync.interval_s": 300.0}}),

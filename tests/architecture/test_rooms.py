@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -68,6 +70,36 @@ def test_every_rule_fires(path: str, text: str, complaint: str) -> None:
 def test_types_only_imports_are_no_arrows() -> None:
     text = '"""D."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tensorflow\n'
     assert complaints("headway/a.py", text) == []
+
+
+def later_faces() -> list[str]:
+    return [path for path, text in sources().items() if "loaded_later(__name__, WHERE)" in text]
+
+
+@pytest.mark.parametrize("path", later_faces())
+def test_a_face_that_loads_later_loads_what_it_says(path: str) -> None:
+    module = import_module(path.removesuffix("/__init__.py").replace("/", "."))
+    tree = ast.parse(sources()[path])
+    for_types = {
+        (node.module, alias.name)
+        for block in tree.body if isinstance(block, ast.If)
+        for node in block.body if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    at_run_time = {
+        (f"{module.__name__}.{room}", name) for room, names in module.WHERE.items() for name in names.split()
+    }
+    assert at_run_time == for_types
+    assert {name for _, name in for_types} == set(module.__all__)
+    for room, name in for_types:
+        assert getattr(module, name) is getattr(import_module(str(room)), name)
+    with pytest.raises(AttributeError, match="has no attribute 'none'"):
+        _ = module.none
+
+
+def test_what_a_face_loads_later_is_an_arrow() -> None:
+    text = '"""D."""\nif TYPE_CHECKING:\n    import tensorflow\n__getattr__ = loaded_later(__name__, WHERE)\n'
+    assert complaints("headway/a.py", text) == ["headway/a.py imports tensorflow"]
 
 
 def test_a_cycle_is_found() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aggregator.heads import FleetModel
-from edge_agent.sync import past
+from edge_agent.sync import steps
 from headway.arrays import AnyArray
 from headway.maths import Statistics
 from headway.samples import Label
@@ -240,7 +240,7 @@ def test_what_was_removed_does_not_come_back_with_an_older_store_of_the_aggregat
 
 
 def test_moments_beyond_the_newest_steps_are_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past, "STEPS_MAX", 4)
+    monkeypatch.setattr(steps, "STEPS_MAX", 4)
     fleet, original = new_fleet(), Device()
     total = original.learn(30, 1)
     original.connect(fleet)
@@ -254,7 +254,7 @@ def test_moments_beyond_the_newest_steps_are_left_out_and_said(monkeypatch: pyte
 
 
 def test_the_start_of_a_run_is_known_however_much_was_learned_since(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past, "STEPS_MAX", 4)
+    monkeypatch.setattr(steps, "STEPS_MAX", 4)
     fleet, original = new_fleet(), Device()
     original.connect(fleet)
     total = original.learn(30, 1)

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.sync.uplink import CHANGES_MAX
+from headway.arrays import AnyArray, Int64
 from headway.errors import LocalError, RemoteError
 from headway.maths.statistics import Statistics
 from headway.ports import Received
+from headway.wire import packing, statistics_change
 from headway.wire.messages import NO_HISTORY, Ack, StatisticsChange, StatisticsReport, change_between, is_change
+from headway.wire.predicted import unpack_predicted
 from headway.wire.topics import Kind, topic
 from tests.aggregator.fleets import CLASSES, FLEET, SPACE, Fleet, acks, samples, statistics_message, tables
 from tests.contract.test_history import DAY_S, Device, new_fleet
@@ -159,3 +162,37 @@ def test_a_change_that_inflates_too_far_is_neither_written_nor_read(monkeypatch:
         StatisticsChange.decode(payload)
     with pytest.raises(LocalError, match="at most 40"):
         change.encode()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_aggregator_that_knows_only_the_older_packing_gets_that(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """Release 0.2 says why it refuses a report, release 0.1 says nothing."""
+
+    def unpack_as_before(packed: AnyArray, size: int, classes: int) -> tuple[Int64, Int64]:
+        if packed[0] != 1:
+            raise RemoteError(f"packed tables of version {packed[0]} with 0 unary bytes do not fit their length")
+        return unpack_predicted(packed, size, classes)
+
+    monkeypatch.setattr(packing, "PLAIN_VALUES_MAX", 0)
+    monkeypatch.setattr(packing, "unpack_tables", unpack_as_before)
+    monkeypatch.setattr(statistics_change, "unpack_tables", unpack_as_before)
+    fleet, device = new_fleet(), Device(whole_bytes_max=0)
+    device.learn(20, 0)
+
+    def told(times: int) -> bool:
+        for _ in range(times):
+            _, payload = due(device)
+            for ack in acks(fleet.send(Received(topic(FLEET, "pump", Kind.STATISTICS), payload))).get("pump", []):
+                if answers or not ack.refused:
+                    device.hear(ack)
+        return fleet.core.statistics == device.tables
+
+    assert not told(1)
+    assert told(1), "the second time it comes as it came before"
+    device.learn(2, 1)
+    changed, payload = due(device)
+    assert changed
+    assert tell(fleet, device, payload).counter == device.agent.sync_state.counter, "and stays so"
+    assert fleet.core.statistics == device.tables

@@ -26,7 +26,7 @@ from edge_agent.learner.gate import gate
 from edge_agent.loop import DeviceLoop
 from edge_agent.sensors import spool
 from edge_agent.store import Changes, MemoryStore, recovery
-from edge_agent.sync import Epochs, Outbox, past
+from edge_agent.sync import Epochs, Outbox, past, steps
 from edge_agent.sync.history import Baseline, SyncState
 from headway.class_changes import ClassChanges
 from headway.errors import HeadwayError
@@ -151,7 +151,7 @@ def heads_after_a_set_back(_: Path, __: pytest.MonkeyPatch) -> None:
 
 def names_of_marks(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class is renamed before the fork is noticed: what the new epoch leaves out goes under the new name, too."""
-    monkeypatch.setattr(past, "STEPS_MAX", 2)
+    monkeypatch.setattr(steps, "STEPS_MAX", 2)
     fleet, original = new_fleet(), Device()
     original.connect(fleet)
     original.agent.add_class("jump")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,10 +20,11 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import ConfigError, DataError, ModelError
 from tests.arrays import assert_close
+from tests.optional import when_used
 from tests.system.conftest import BIN
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+layers = when_used("keras.layers")
 
 
 def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
@@ -32,15 +34,15 @@ def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
 @pytest.mark.parametrize(
     ("tail", "kind"),
     [
-        ([layers.Dense(3, activation="softmax")], "softmax"),
-        ([layers.Dense(3)], "linear"),
-        ([layers.Dense(3, activation="sigmoid", use_bias=False)], "sigmoid"),
-        ([layers.Dense(3), layers.Softmax()], "softmax"),
-        ([layers.Dense(3), layers.Dropout(0.2), layers.Activation("softmax")], "softmax"),
+        (lambda: [layers.Dense(3, activation="softmax")], "softmax"),
+        (lambda: [layers.Dense(3)], "linear"),
+        (lambda: [layers.Dense(3, activation="sigmoid", use_bias=False)], "sigmoid"),
+        (lambda: [layers.Dense(3), layers.Softmax()], "softmax"),
+        (lambda: [layers.Dense(3), layers.Dropout(0.2), layers.Activation("softmax")], "softmax"),
     ],
 )
-def test_the_cut_gives_back_the_model(tail: list[object], kind: str) -> None:
-    whole = model(*tail)
+def test_the_cut_gives_back_the_model(tail: Callable[[], list[object]], kind: str) -> None:
+    whole = model(*tail())
     found = KerasSource(whole)
     head = found.weights.head(("a", "b", "c"))
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)

@@ -11,10 +11,11 @@ import pytest
 from converter.sources.frozen import freeze, only, write_frozen
 from headway.errors import ModelError
 from tests.arrays import assert_close
+from tests.optional import when_used
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+tf = when_used("tensorflow")
+layers = when_used("keras.layers")
 SHAPE = (None, 5, 2)
 X = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
 

@@ -17,10 +17,11 @@ import pytest
 from converter.sources.keras_source import KerasSource
 from headway.errors import ModelError
 from headway.maths import HeadKind
+from tests.optional import when_used
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+tf = when_used("tensorflow")
+layers = when_used("keras.layers")
 NAMES = ("a", "b", "c")
 ACTIVATIONS: dict[str, tuple[Callable[[], Any], HeadKind]] = {
     "string": (lambda: "softmax", HeadKind.SOFTMAX),
@@ -126,10 +127,14 @@ def test_a_convolution_over_time_is_a_head_too() -> None:
                              layers.GlobalAveragePooling1D(), layers.Softmax()]))  # fmt: skip
 
 
-@pytest.mark.parametrize("tail", [[layers.Conv2D(3, 1), layers.Flatten()], [layers.Dense(3)]], ids=["map", "dense"])
-def test_an_answer_for_every_place_is_refused(tail: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "tail",
+    [lambda: [layers.Conv2D(3, 1), layers.Flatten()], lambda: [layers.Dense(3)]],
+    ids=["map", "dense"],
+)
+def test_an_answer_for_every_place_is_refused(tail: Callable[[], list[Any]]) -> None:
     with pytest.raises(ModelError, match="a head takes one vector per sample: pool or flatten before it"):
-        KerasSource(image(*tail))
+        KerasSource(image(*tail()))
 
 
 @pytest.mark.slow

@@ -19,10 +19,11 @@ from converter.sources.keras_loading import mend_configuration
 from converter.sources.opening import open_source
 from converter.sources.source import Opening
 from headway.errors import ConfigError, ModelError
+from tests.optional import when_used
 
 h5py = pytest.importorskip("h5py", reason="the converter extra is not installed")
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+layers = when_used("keras.layers")
 # what Keras 2 wrote for these layers and Keras 3 refuses
 OLD = {
     "DepthwiseConv2D": {"groups": 1},

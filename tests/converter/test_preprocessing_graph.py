@@ -8,8 +8,9 @@ import pytest
 from converter.export.preprocessing_graph import apply
 from headway.maths.preprocessing import Denoise, Missing, Preprocessing
 from tests.arrays import assert_close, assert_same
+from tests.optional import when_used
 
-tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
+tf = when_used("tensorflow")
 FILL = np.array([1.5, -2.0, 0.25], np.float32)
 OFFSET, GAIN = np.array([3.0, -1.0, 0.5], np.float32), np.array([0.5, 2.0, 1e-3], np.float32)
 

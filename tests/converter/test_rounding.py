@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from converter.proof.parity_gate import distances
 from converter.sources.keras_source import KerasSource
 from converter.sources.rounding import twin
 from tests.arrays import assert_close
+from tests.optional import when_used
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+layers = when_used("keras.layers")
 
 
 def nested() -> object:

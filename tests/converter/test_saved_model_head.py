@@ -11,10 +11,11 @@ import pytest
 
 from converter.sources.saved_model_source import SavedModelSource
 from headway.errors import ModelError
+from tests.optional import when_used
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+tf = when_used("tensorflow")
+layers = when_used("keras.layers")
 FORMS: dict[str, Callable[[], list[Any]]] = {
     "pointwise, then mean": lambda: [layers.Conv2D(3, 1), layers.GlobalAveragePooling2D(), layers.Softmax()],
     "mean, then pointwise": lambda: [layers.GlobalAveragePooling2D(keepdims=True), layers.Conv2D(3, 1),

@@ -20,10 +20,11 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import read_variant
 from headway.errors import DataError, ModelError
 from tests.arrays import assert_close
+from tests.optional import when_used
 from tests.system.conftest import BIN
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+layers = when_used("keras.layers")
 SHAPE = (12, 3)
 CLASSES = ["idle", "walk", "run"]
 

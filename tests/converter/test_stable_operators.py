@@ -17,10 +17,11 @@ from converter import Options, convert
 from converter.sources.keras_source import KerasSource
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_variant
+from tests.optional import when_used
 
-keras = pytest.importorskip("keras", reason="the converter extra is not installed")
-tf = pytest.importorskip("tensorflow", reason="the converter extra is not installed")
-layers = keras.layers
+keras = when_used("keras")
+tf = when_used("tensorflow")
+layers = when_used("keras.layers")
 TAILS: dict[str, Callable[[], Any]] = {
     "unit": lambda: layers.UnitNormalization(),
     "l2_normalize": lambda: layers.Lambda(lambda x: tf.math.l2_normalize(x, axis=-1)),

@@ -144,7 +144,8 @@ def test_a_condition_comes_back_from_its_file_whatever_the_texts_hold(watch: Con
 @pytest.fixture
 def config(tmp_path: Path) -> AgentConfig:
     variant().write(tmp_path / "model.hwb")
-    return AgentConfig("pump", "plant", tmp_path / "model.hwb", tmp_path / "state")
+    sensor = SensorSettings(tmp_path / "spool", tmp_path / "predictions")
+    return AgentConfig("pump", "plant", tmp_path / "model.hwb", tmp_path / "state", sensor)
 
 
 def test_status_shows_what_holds_and_since_when_and_is_json(

@@ -162,7 +162,7 @@ def test_on_an_alarm_labels_are_asked_for_the_least_certain_windows_once() -> No
     assert isinstance(ids, list)
     assert len(ids) == 3
     assert "w5" in ids
-    assert not set(subject.windows.least_certain(40, frozenset(map(str, ids)))) & set(ids)
+    assert not set(subject.labelling.wanted.choice.ranked(frozenset(map(str, ids)))) & set(ids)
 
 
 def test_buckets_divide_to_the_bit_and_keep_the_border() -> None:

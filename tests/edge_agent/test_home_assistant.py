@@ -13,7 +13,7 @@ from edge_agent.answer_settings import AnswerSettings
 from edge_agent.config import AgentConfig
 from edge_agent.home_assistant import leave
 from edge_agent.home_assistant.announced import FILE, Announced
-from edge_agent.home_assistant.asked_window import AGE_S_MAX, AskedWindowChoice
+from edge_agent.home_assistant.asked_window import AGE_S_MAX, AskedWindowView
 from edge_agent.home_assistant.discovery import Described, discovery_payload, discovery_topic
 from headway.errors import ConfigError, StoreError, TransportError
 from headway.maths import Task
@@ -159,8 +159,8 @@ def test_the_least_certain_window_is_asked_for_until_it_is_labelled_or_skipped(t
     device = AtHome(tmp_path)
     device.see("a")
     first = device.wanted
-    certain = {answer: window.probability.max() for answer, window in remembered(device).items()}
-    assert first == min(certain, key=lambda name: certain[name])
+    margins = {name: np.diff(np.sort(window.probability[0])[-2:])[0] for name, window in remembered(device).items()}
+    assert first == min(margins, key=lambda name: margins[name])
     device.see("b", 30, seed=2)
     assert device.wanted == first  # also where another one is less certain by now
     device.say(first, "walk")
@@ -174,6 +174,29 @@ def test_the_least_certain_window_is_asked_for_until_it_is_labelled_or_skipped(t
     assert device.wanted not in ("", first, second)
 
 
+def test_home_assistant_the_list_and_the_command_ask_about_the_same_windows(tmp_path: Path) -> None:
+    device = AtHome(tmp_path)
+    device.see("a", 12)
+
+    def listed() -> list[str]:
+        message = device.loop.agent.labelling.wanted.message()
+        assert message is not None
+        return [window.id for window in message.windows]
+
+    def asked() -> list[str]:
+        return device.loop.agent.event_log.ask(device.clock.wall, 12)
+
+    assert device.wanted == listed()[0] == asked()[0]
+    assert listed() == asked()
+    skipped = device.wanted
+    device.say(skipped, "")
+    assert skipped not in listed(), "who skips it in Home Assistant is not asked in the inbox"
+    assert device.wanted == listed()[0]
+    device.loop.agent.labelling.wanted.dismiss(device.wanted)
+    device.turn()
+    assert device.wanted == listed()[0] == asked()[0], "nor the other way round"
+
+
 def events(device: AtHome) -> list[Event]:
     return [Event.decode(payload) for payload in device.published(topic("test", "pump", Kind.EVENT))]
 
@@ -183,7 +206,7 @@ def remembered(device: Device) -> dict[str, object]:
 
 
 def test_a_window_of_an_hour_ago_is_asked_for_no_more() -> None:
-    wanted = AskedWindowChoice(lambda window_id: True)
+    wanted = AskedWindowView(lambda: ["old", "new"])
     for window_id, wall_s, probability in (("old", 0.0, 0.4), ("new", AGE_S_MAX - 1, 0.9)):
         outputs = {"idle": probability}
         wanted.add(

@@ -46,7 +46,9 @@ class Labelled(Device):
         return ids
 
     def say(self, *labels: tuple[str, str]) -> None:
-        payload = GivenLabels(tuple(GivenLabel(*label) for label in labels)).encode()
+        self.say_payload(GivenLabels(tuple(GivenLabel(*label) for label in labels)).encode())
+
+    def say_payload(self, payload: bytes) -> None:
         self.loop.handle(Received(topic("test", "pump", Kind.LABELS), payload))
 
     def learner_bytes(self) -> bytes:
@@ -250,7 +252,7 @@ def test_files_of_labels_are_bounded_and_in_order(tmp_path: Path, monkeypatch: p
         files.write(given)
     nowhere = replace(device.config.sensor, spool_dir=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="check spool_dir"):
-        give_label("w", "walk", "", undo=False, settings=nowhere, clock=ManualClock())
+        give_label("w", "walk", "", False, settings=nowhere, clock=ManualClock())
 
 
 def test_values_and_nothing_known_of_several_outputs() -> None:

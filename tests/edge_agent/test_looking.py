@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli import main
-from edge_agent.commands import doctor, examine, exit_code, findings_text, status, watch_device
+from edge_agent.commands import doctor, examine, exit_code, explain, findings_text, status, watch_device
 from edge_agent.commands.doctor import Finding, State
 from edge_agent.commands.watch import BARS, PLAIN_BARS, Look, Picture, draw, look_of
 from edge_agent.config import read_config
@@ -218,6 +218,9 @@ def test_who_may_not_look_is_told_how_to(
     monkeypatch.setattr(status, "Slots", refused)
     assert main(["status", str(toml)]) == 7
     assert "run this with sudo" in capsys.readouterr().err
+    monkeypatch.setattr(explain, "Slots", refused)
+    assert main(["explain", str(toml)]) == 7
+    assert "Permission denied; give this user the right to, or use sudo" in capsys.readouterr().err
 
 
 def test_the_help_takes_no_longer_than_its_own_words() -> None:

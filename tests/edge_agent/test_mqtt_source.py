@@ -210,6 +210,9 @@ def test_a_shape_that_is_not_the_bundles_is_refused_at_the_start() -> None:
         open_source(settings, variant(), SystemClock())
     with pytest.raises(ConfigError, match="or give whole windows"):
         open_source(replace(settings, each="row"), variant(), SystemClock())
+    # a word that is mistaken is told before what would follow from the right one
+    with pytest.raises(ConfigError, match="source.kind 'mqqt' is not known; did you mean 'mqtt'"):
+        open_source(replace(settings, each="row", kind="mqqt"), variant(), SystemClock())
 
 
 def test_windows_that_wait_are_bounded_in_bytes() -> None:

@@ -34,7 +34,7 @@ def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def request_by_signal(toml: Path) -> Iterator[ReloadRequest]:
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield ReloadRequest.on_signal(toml)
     signal.signal(signal.SIGHUP, before)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_agent.config import SensorSettings
-from edge_agent.sensors import Spool
+from edge_agent.sensors import Claimed, Spool
 from edge_agent.sensors.kept_files import KeptFiles
 from headway.errors import StoreError
 from tests.device import ManualClock
@@ -158,7 +158,8 @@ def test_the_oldest_go_whatever_their_names(tmp_path: Path) -> None:
     kept = KeptFiles(tmp_path / "kept", 5)
     assert kept.prune() == 22
     assert set(os.listdir(tmp_path / "kept")) == {*names[-5:], "folder"}
-    kept.add(names[-5], 1)  # written again: it is the newest now
+    (tmp_path / "kept" / names[-5]).write_bytes(b"again")  # it is the newest now
+    kept.add(names[-5], 5, is_new=False)
     (tmp_path / "kept" / "new").touch()
     kept.add("new", 1)
     assert kept.prune() == 1
@@ -186,6 +187,37 @@ def test_answers_that_a_consumer_removes_meanwhile_are_no_trouble(tmp_path: Path
     left = set(os.listdir(tmp_path / "kept"))
     assert {f"new{number}" for number in range(40)} <= left
     assert len(left) >= 46  # some of the old ones, which were removed by nobody
+
+
+def test_answers_written_while_the_clock_was_wrong_are_not_taken_for_the_oldest(tmp_path: Path) -> None:
+    folder, old = tmp_path / "kept", [f"{number}.npz" for number in range(48)]
+    fill(folder, old)
+    kept = KeptFiles(folder, 48)
+    assert kept.prune() == 0
+    for number in range(24):
+        (folder / f"new{number}").touch()
+        os.utime(folder / f"new{number}", (1 + number, 1 + number))
+        kept.add(f"new{number}", 0)
+        assert kept.prune() == 1
+    assert set(os.listdir(folder)) == {*old[24:], *(f"new{number}" for number in range(24))}
+
+
+def test_a_name_that_is_answered_again_and_again_costs_no_other_answer(tmp_path: Path) -> None:
+    spool = Spool(settings(tmp_path, predictions_files_max=4))
+    for number in range(40):
+        name = f"{number}.npz" if number < 3 else "latest.npz"
+        (tmp_path / "spool" / name).write_bytes(b"x")
+        spool.answer([(Claimed(number + 1, name, tmp_path / "spool" / name), b"answer")])
+        assert spool.prune_answers() == 0
+    assert sorted(os.listdir(tmp_path / "predictions")) == ["0.npz", "1.npz", "2.npz", "latest.npz"]
+
+
+def test_a_folder_that_is_overfull_is_emptied_in_steps(tmp_path: Path) -> None:
+    names = [f"{number:04d}" for number in range(2_500)]
+    fill(tmp_path / "kept", names)
+    kept = KeptFiles(tmp_path / "kept", 16)
+    assert [kept.prune() for _ in range(4)] == [1_000, 1_000, 484, 0]
+    assert sorted(os.listdir(tmp_path / "kept")) == names[-16:]
 
 
 def test_keeping_within_the_limit_asks_the_disk_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

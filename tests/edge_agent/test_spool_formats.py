@@ -220,6 +220,10 @@ PICKLED = b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape
         ("a.csv", b"x,y\n\xff,2\n", "line 2 is no text in UTF-8"),
         ("a.csv", b"x,y\n1,\0\n", "it holds a zero byte"),
         ("a.csv", '"x,y\n1,2\n', "line 1: unexpected end of data"),
+        ("a.csv", '1,2\n"1,2\n' * 9, "the line before line 3 has a quote that it does not close"),
+        ("a.csv", "1,2\n" + '"1\n",' * 9, "the line before line 3 has a quote that it does not close"),
+        ("a.csv", "1,2\n" + "\n \n" * (1 << 18), "a.csv has more than 262144 empty lines"),
+        ("a.jsonl", "\n" * (1 << 19), "a.jsonl has more than 262144 empty lines"),
         ("a.csv", "1" * (1 << 21), "line 1 has more than 1048576 bytes"),
         ("a.csv", "target,a,b,c,d,e,f,g,h\nwalk,1,2,3,4,5,6,7,8\n", "a column 'target'; did you mean 'label'?"),
         ("a.csv", "id,label\na,run\n", "label 'run' of sample 0 is no class"),
@@ -285,6 +289,19 @@ def test_whole_arrays_and_sounds_are_taken_at_once_and_lines_when_they_have_sett
     assert {file.name for file in taking.claim(1)} == {"a.wav", "d.npy"}
     clock.now_s += 6
     assert {file.name for file in taking.claim(3)} == {"b.wav", "c.csv"}
+
+
+def test_windows_that_overlap_much_take_little_memory(tmp_path: Path) -> None:
+    """A quarter of a second at each of 8,000 moments: 128 MB, cut at once."""
+    window = WindowFormat((4000, 1), TimeAxis.FIRST, StreamFormat((Channel("s"),), 16000.0, 4000, 1))
+    rows = np.arange(12_000, dtype=np.float32)
+    np.save(tmp_path / "rows.npy", rows[:, None])
+    folder = Folder(tmp_path, window, file_bytes_max=1024, labels_bytes_max=1 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with folder.read("a.npy", (tmp_path / "rows.npy").read_bytes()) as samples:
+        assert len(samples) == 8_001
+        assert samples.windows(0, 32)[:, 0, 0].tolist() == rows[:32].tolist()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 << 10
 
 
 def test_an_hour_of_sound_takes_little_memory(tmp_path: Path) -> None:

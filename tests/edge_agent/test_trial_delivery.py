@@ -231,21 +231,21 @@ def test_a_process_that_does_not_start_ends_the_trial(
 
 
 @pytest.mark.parametrize(
-    ("rest", "problem"),
+    ("rest", "window_s_max", "problem"),
     [
-        ("time.sleep(60)", "took more than window_s_max, 0.2 s, for a window"),
-        ("s.receive(c); sys.exit(3)", "ended with code 3"),
-        ("s.receive(c); s.send(c, b'nonsense')", "not a safetensors file"),
+        ("time.sleep(60)", 0.2, "took more than window_s_max, 0.2 s, for a window"),
+        ("s.receive(c); sys.exit(3)", 30.0, "ended with code 3"),
+        ("s.receive(c); s.send(c, b'nonsense')", 30.0, "not a safetensors file"),
     ],
 )
 def test_a_process_that_hangs_or_dies_over_a_window_ends_the_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: str, problem: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: str, window_s_max: float, problem: str
 ) -> None:
     variant().write(tmp_path / "model.hwb")
     hello = "import socket, sys, time, headway.tensors as t, edge_agent.trial.shadow as s\n"
     hello += "c = socket.socket(fileno=int(sys.argv[3])); s.send(c, t.encode_tensors({}, {}))\n"
     monkeypatch.setattr(sys, "executable", program(tmp_path, hello + rest))
-    process = worker(tmp_path, start_s_max=30.0)
+    process = worker(tmp_path, start_s_max=30.0, window_s_max=window_s_max)
     wait(process)
     with pytest.raises(TrialFailed, match=problem):
         process.features(np.zeros((1, 8), np.float32))
@@ -271,9 +271,9 @@ def test_a_machine_that_starts_no_process_now_is_not_the_bundles_fault(
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
-def worker(folder: Path, start_s_max: float = 2.0) -> Subprocess:
+def worker(folder: Path, start_s_max: float = 2.0, window_s_max: float = 0.2) -> Subprocess:
     clock, bundle = SystemClock(), folder / "model.hwb"
-    return Subprocess(bundle, None, pipeline(), clock, window_s_max=0.2, start_s_max=start_s_max)
+    return Subprocess(bundle, None, pipeline(), clock, window_s_max=window_s_max, start_s_max=start_s_max)
 
 
 def wait(process: Subprocess) -> None:

@@ -275,7 +275,7 @@ def test_a_changed_password_needs_no_restart(guarded_broker: Broker, tmp_path: P
     with connection(guarded_broker, username="wrist-1", password_file=file) as (_, events):
         missing = events.wait_for(Disconnected)
         assert isinstance(missing, Disconnected)
-        assert missing.reason.endswith(f"password_file {file}: No such file or directory")
+        assert missing.reason.endswith(f"password_file {file}: No such file or directory; check the path")
         file.write_text("wrong")
         events.wait_for(Disconnected, lambda event: f"its password in {file}, which is read again" in event.reason)
         file.write_text("secret")

@@ -20,6 +20,7 @@ PATIENCE_S = 10.0
 @pytest.fixture
 def stop() -> Iterator[StopRequest]:
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield StopRequest.on_signals()
     for number, handler in before.items():
         signal.signal(number, handler)

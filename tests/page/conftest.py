@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,14 +33,34 @@ def shown(tmp_path: Path) -> PageFleet:
     return PageFleet(tmp_path, 60)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The browser of Playwright, which has an event loop while it runs: so it ends with the module."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+@pytest.fixture(scope="session")
+def chromium_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One browser for the session; where it takes commands."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium here (apt install chromium)")
+    profile = tmp_path_factory.mktemp("chromium")
+    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]
+    words += ["--disable-background-networking", f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        found = (re.search(r"listening on (ws://\S+)", line) for line in process.stderr)
+        address = next((match[1] for match in found if match), None)
+        if address is None:
+            pytest.fail(f"chromium ended with {process.wait()} before it listened")
+        # what it complains of must not fill the pipe
+        reader = threading.Thread(target=process.stderr.read)
+        reader.start()
+        yield address
+        os.killpg(process.pid, signal.SIGKILL)
+        reader.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium(chromium_address: str) -> Iterator[Any]:
+    """Playwright on that browser. It has an event loop while it runs, so it ends with the module."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = engine.chromium.connect_over_cdp(chromium_address)
         yield browser
         browser.close()
 

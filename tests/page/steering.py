@@ -23,6 +23,7 @@ from aggregator.store import EventRow, StoredHead, StoredStatistics
 from aggregator.store.rows import (
     ALERTS,
     CERTIFICATES,
+    HEAD_FIELD,
     JOIN_CODES,
     ROLLOUT_DEVICES,
     ROLLOUTS,
@@ -30,6 +31,7 @@ from aggregator.store.rows import (
     TRIALS,
     AlertRow,
     CertificateRow,
+    HeadFieldRow,
     JoinCodeRow,
     RolloutDeviceRow,
     SpaceRow,
@@ -107,6 +109,8 @@ def _heads(fleet: PageFleet, space: str) -> None:
         learned = Statistics.of(codes, y, CLASSES, space)
         head = PublishedHead(version, "exact", space, 3 * version, 40 * version, fleet_head(source, learned))
         store.put_head(StoredHead(version, "exact", space, head.encode(), NOW_S - (HEADS - version) * DAY_S), 16)
+        if version > 1:
+            store.rows(HEAD_FIELD).put(HeadFieldRow(space, version, 200, 150 + 8 * version, 148))
     store.put_statistics(StoredStatistics(fleet.names[0], 7, 40, space, b"", 40))
     detail = json.dumps({"head": HEADS, "state": "passed", "why": "heads: paired loss -0.0120 +- 0.0040"})
     store.add_event(EventRow("_heads", "head-trial", detail, NOW_S - 60), 1000)

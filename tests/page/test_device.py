@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 
 from aggregator.access import Role
 from aggregator.audit import entries
+from aggregator.inbox import wanted_view
 from aggregator.page.device.telling import told
 from aggregator.store import EventRow
-from aggregator.store.rows import DEVICE_COMMANDS, QUARANTINED, WANTED_SETTINGS
+from aggregator.store.rows import DAYS, DEVICE_COMMANDS, QUARANTINED, WANTED_SETTINGS, DayRow
+from headway.maths import ClassificationSums
 from headway.wire import Metrics
 from testbed.shown_fleet import CLASSES
+from testbed.shown_inbox import fill_inbox
 from tests.api.fleet import NOW_S
 from tests.page.fleet import Page, PageFleet
 
@@ -64,11 +68,65 @@ def test_the_confusion_matrix_is_that_of_the_metrics_with_the_names_of_the_class
     with looked_at.store.transaction():
         row = looked_at.store.device("pump-001")
     assert row is not None
-    served = Metrics.decode(row.metrics, row.class_count).served
-    counts = " ".join(str(int(count)) for count in served.confusion[0] if count)  # type: ignore[union-attr]
-    recalls = [f"{100 * sums.recall[0]:.0f} %" for sums in (served, Metrics.decode(row.metrics, 6).frozen)]  # type: ignore[union-attr]
-    assert " ".join(CLASSES) in text
-    assert f"normal {counts} {' '.join(recalls)}" in text
+    metrics = Metrics.decode(row.metrics, row.class_count)
+    for head, sums in (("Served", metrics.served), ("Frozen", metrics.frozen)):
+        assert isinstance(sums, ClassificationSums)
+        counts = " ".join(str(int(count)) for count in sums.confusion[0])
+        beside = f"{head} {100 * sums.accuracy:.1f} % True class {' '.join(CLASSES)} Recall"
+        assert f"{beside} normal {counts} {100 * sums.recall[0]:.0f} %" in text
+
+
+def test_windows_that_it_asks_about_stand_there_with_their_sketch_and_what_was_said(fleet: PageFleet) -> None:
+    fill_inbox(fleet.store, ["pump-1"], NOW_S)
+    operator = fleet.browser(Role.OPERATOR)
+    with fleet.store.transaction():
+        windows = wanted_view(fleet.store, "pump-1").windows
+    page = operator.page("/devices/pump-1")
+    first = windows[0]
+    assert f"/inbox?device=pump-1&window={first.id}#window" in page.links
+    assert len([found for tag, found in page.tags if found.get("aria-label", "").startswith("Sketch of the")]) >= 1
+    assert f"Most like {first.nearest.label} ({first.nearest.id})" in page.text  # type: ignore[union-attr]
+    operator.post("/inbox/label", {"device": "pump-1", "window": first.id, "class": "leak"}, "/inbox?device=pump-1")
+    said = operator.page("/devices/pump-1/parts/windows").text
+    assert f"{first.id}: leak on its way" in said
+    assert "by olga" in said
+    assert len(windows) == 1 or windows[1].id in said
+
+
+def test_diagnostics_are_asked_for_and_downloaded(acted_on: PageFleet) -> None:
+    operator = acted_on.browser(Role.OPERATOR)
+    operator.post("/devices/pump-1/commands", {"command": "diagnostics"}, "/devices/pump-1")
+    detail = {"log": ["started", "learned 3 labels"], "settings": {"sync.interval_s": 300}}
+    with acted_on.store.transaction():
+        row = acted_on.store.rows(DEVICE_COMMANDS).all("pump-1")[-1]
+        path = f"/devices/pump-1/diagnostics/{row.id}"
+        acted_on.store.rows(DEVICE_COMMANDS).put(replace(row, state="done", detail=json.dumps(detail)))
+    assert path in operator.page("/devices/pump-1").links
+    answer = operator.get(path)
+    assert answer.json() == detail
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="pump-1-diagnostics-{row.id}.json"'
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert operator.get("/devices/pump-1/diagnostics/ab").status_code == 404
+    assert acted_on.browser(Role.SHARE).get(path).status_code == 403
+
+
+def test_one_day_of_labels_is_told_and_two_are_drawn_also_without_scripts(fleet: PageFleet) -> None:
+    with fleet.store.transaction():
+        row = fleet.store.registry.get("pump-1")
+        assert row is not None
+        today = int(NOW_S // 86_400)
+        fleet.store.registry.put([replace(
+            row, day=today, day_labels=20, day_served_right=18, day_frozen_right=15, served_accuracy=0.9,
+            frozen_accuracy=0.75, accuracy_gain=0.15,
+        )])  # fmt: skip
+    page = fleet.browser(Role.VIEWER).page("/devices/pump-1")
+    assert "served 90.0 % , frozen 75.0 % , of 20 labels. A line needs two days." in page.text
+    assert not [found for _, found in page.tags if "data-chart" in found]
+    with fleet.store.transaction():
+        fleet.store.rows(DAYS).put(DayRow("pump-1", today - 1, 10, 9, 5, 100))
+    page = fleet.browser(Role.VIEWER).page("/devices/pump-1")
+    lines = [found["d"] for tag, found in page.tags if tag == "path" and found.get("class") in ("served", "frozen")]
+    assert [len(line.split("L")) for line in lines] == [2, 2]
 
 
 def test_decisions_of_the_gate_are_told_in_words_with_their_evidence() -> None:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from aggregator.access import Role
-from aggregator.page.fleet.bars import DAYS_SHOWN, bar_of
+from aggregator.inbox import inbox_page
+from aggregator.page.fleet.bars import DAYS_SHOWN, bar_of, date_of
 from aggregator.page.fleet.numbers import NUMBERS
 from aggregator.registry import Request, list_page
 from aggregator.store import RegistryRow
-from aggregator.store.rows import GROUPS, PROPERTIES, TAG, DayRow, PropertyRow
+from aggregator.store.rows import GROUPS, HEAD_SPANS, PROPERTIES, TAG, DayRow, HeadSpanRow, PropertyRow
+from testbed.shown_inbox import fill_inbox
 from tests.api.fleet import DAY_S, NOW_S
 from tests.page.fleet import Browser, Page, PageFleet
 
@@ -55,6 +57,19 @@ def test_every_number_is_that_of_its_filter_which_its_link_and_its_command_have(
         (link,) = [link for tag, found in page.tags if found.get("title") == each.doc for link in [found["href"]]]
         listed = browser.page(link)
         assert (f"{expected} device" in listed.text) == (expected > 0)
+
+
+def test_every_place_says_how_much_waits_in_the_inbox_and_so_does_the_inbox(fleet: PageFleet) -> None:
+    fill_inbox(fleet.store, fleet.names, NOW_S)
+    with fleet.store.transaction():
+        waiting = inbox_page(fleet.store, "", "", 10, NOW_S)
+    count = sum(waiting.counts.values())
+    viewer = fleet.browser(Role.VIEWER)
+    for path in ("/", "/devices/pump-1", "/inbox", "/heads", "/rollouts", "/settings", "/nothing"):
+        assert f"Inbox {count} wait" in Page(viewer.get(path).text).text, path
+    assert f"All {count}" in viewer.page("/inbox").text
+    # a link that only looks does not reach the inbox, so it is not offered
+    assert "/inbox" not in fleet.browser(Role.SHARE).page("/").links
 
 
 def test_a_number_is_red_only_when_it_is_not_zero(fleet: PageFleet) -> None:
@@ -139,6 +154,29 @@ def test_a_bar_has_a_cell_for_each_day_and_says_in_words_what_it_shows() -> None
     assert bar.words == "0.0 points against the frozen head over 2 days with labels, worst −25.0 on 2026-09-21"
     assert bar.told.split(",")[-4:] == ["+10.0/10", "", "", "−25.0/4"]
     assert bar_of(RegistryRow("b", 0.0, 0.0), [], TODAY).words == "no labels in the last 30 days"
+
+
+def test_a_bar_has_a_cell_for_each_head_where_that_is_asked_for(fleet: PageFleet) -> None:
+    with fleet.store.transaction():
+        fleet.store.rows(HEAD_SPANS).put_all([
+            HeadSpanRow("pump-1", 1, "frozen", NOW_S - 9 * DAY_S, 20, 15, 15),
+            HeadSpanRow("pump-1", 2, "exact", NOW_S - 3 * DAY_S, 50, 46, 40),
+        ])  # fmt: skip
+    page = fleet.browser(Role.VIEWER).page("/?cells=heads&sort=device")
+    cells = [found["data-cells"] for _, found in page.tags if "data-cells" in found]
+    assert [text.split("\n") for text in cells[:1]] == [
+        [f"0.0/20/frozen from {date_of(TODAY - 9)}", f"+12.0/50/exact from {date_of(TODAY - 3)}"]
+    ]
+    assert cells[1:] == ["", ""]
+    refresh = [found["hx-get"] for _, found in page.tags if found.get("id") == "devices"]
+    assert refresh == ["/fleet/devices?sort=device&cells=heads"]
+    bars = [found["aria-label"] for _, found in page.tags if "data-cells" in found]
+    assert bars == [
+        "+8.6 points against the frozen head over 2 heads, the newest last",
+        *2 * ["no labels under any head"],
+    ]
+    assert "exact from" in fleet.browser(Role.VIEWER).page("/devices/pump-1").text
+    assert fleet.browser(Role.VIEWER).get("/?cells=weeks").status_code == 422
 
 
 def test_an_empty_fleet_and_an_empty_list_say_what_to_do(fleet: PageFleet) -> None:

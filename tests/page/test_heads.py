@@ -55,6 +55,7 @@ def test_each_version_says_when_from_whom_and_how_much_more_than_before(looked_a
     assert "+40" in text
     assert f"The sample: {240} rows" in text
     assert "passed" in text
+    assert "99.0 % +25.0 200 labels" in text, "of the newest, in the field"
     counts = re.search(
         r"In the field, served (\S+) % ... frozen, same labels (\S+) % Learning gains (\S+) points", text
     )

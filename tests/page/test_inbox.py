@@ -12,7 +12,7 @@ import pytest
 from aggregator.access import Role
 from aggregator.inbox import inbox_page, wanted_view
 from aggregator.operations import Operator, command_device
-from aggregator.page.inbox.drawing import HEIGHT, WIDTH, drawing_of
+from aggregator.page.drawing import HEIGHT, WIDTH, drawing_of
 from aggregator.remote_commands import commands_of
 from aggregator.remote_commands.asking import OPEN_MAX
 from aggregator.store.rows import (

@@ -133,6 +133,6 @@ def test_the_stream_is_for_who_is_known_and_has_bounded_places(
     found = browser.get("/live")
     assert found.headers["content-type"].startswith("text/event-stream")
     numbers = json.loads(found.text.partition("data: ")[2].partition("\n")[0])["numbers"]
-    assert numbers == {"devices": 3, "online": 0, "learning": 0, "below": 0, "drifting": 0, "attention": 0}
+    assert numbers == {"devices": 3, "online": 0, "learning": 0, "below": 0, "drifting": 0, "attention": 0, "inbox": 0}
     monkeypatch.setattr(live_module, "VIEWERS_MAX", 0)
     assert browser.get("/live").status_code == 503

@@ -40,7 +40,7 @@ from tests.system.make_model import CLASSES, data
 FOLDER = ROOT / "build" / "powercut"
 WINDOWS = 4
 # the guest gives up earlier, and says why (testbed.guest)
-BOOT_TIMEOUT_S, REPORT_TIMEOUT_S, COUNT_TIMEOUT_S = 600.0, 900.0, 600.0
+BOOT_TIMEOUT_S, REPORT_TIMEOUT_S, COUNT_TIMEOUT_S = 1800.0, 2400.0, 1500.0
 # moments of a cut, in seconds after the first file of a boot was answered
 CUT_S_MAX = 6.0
 READY_FILES = 4000

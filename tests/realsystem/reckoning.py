@@ -12,6 +12,7 @@ from dataclasses import dataclass
 class OnDisk:
     """What the guest reports of its own disk (`testbed.guest`). code: with which the agent ended.
 
+    labels: learned ones, and those that wait in the database because the machine had no time to learn between files.
     sound: SQLite's integrity check of each database; answered: numbers of the files whose answer is whole.
     """
 
@@ -31,7 +32,7 @@ class OnDisk:
             tuple(found["sound"]),
             frozenset(numbers(found["answered"])),
             tuple(found["rejected"]),
-            found["labels"],
+            found["labels"] + found["waiting_labels"],
             tuple(found["databases_set_aside"]),
             found["last_recovery"] and str(found["last_recovery"]),
         )

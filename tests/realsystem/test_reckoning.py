@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def test_what_was_promised_and_is_there_once_breaks_nothing() -> None:
 )
 def test_each_broken_promise_is_found(changed: dict[str, object], about: str) -> None:
     assert list(broken(replace(SOUND, **changed), {1, 2, 5}, 4)) == [about]
+
+
+def test_labels_that_wait_for_their_turn_are_there() -> None:
+    said = {"code": 0, "sound": ["ok"], "answered": "1-3,5-5", "rejected": [], "labels": 13, "waiting_labels": 3}
+    said |= {"databases_set_aside": [], "last_recovery": None}
+    assert OnDisk.parse(json.dumps(said)) == SOUND
 
 
 def test_a_lost_answer_is_found_and_its_labels_stay_counted() -> None:

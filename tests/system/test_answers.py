@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -135,7 +136,14 @@ def test_the_page_runs(new_device: NewDevice, broker: Broker, bundle: Path, monk
         ).stdout
 
     label, http, _ = blocks("sh")
-    assert shell(label).count("waits in the spool") == 2
+    began, ends = datetime.now() - timedelta(hours=1), datetime.now() + timedelta(days=1)
+    span = label.replace("2026-11-29T10:03", f"{began:%Y-%m-%dT%H:%M}")
+    span = span.replace("2026-11-29T10:20", f"{ends:%Y-%m-%dT%H:%M}")
+    assert shell(span).count("waits in the spool") == 3
+    wait_until(lambda: learned(device, bundle).samples == ROWS, "the label of a span, of windows that came today")
+    taken_back = span.splitlines()[-1].replace("walk ", "--undo ")
+    assert shell(taken_back).count("waits in the spool") == 1
+    wait_until(lambda: learned(device, bundle).samples == 0, "that it is taken back")
     answers, accepted = shell(http).replace("}{", "}\n{").splitlines()
     assert [row["row"] for row in json.loads(answers)["answers"]] == list(range(1, ROWS))
     assert json.loads(accepted)["accepted"].startswith("labels-")

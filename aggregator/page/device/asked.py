@@ -37,8 +37,9 @@ BUTTONS = (
 
 @dataclass(frozen=True, slots=True)
 class AskedCommand:
-    """One command. came: what came of it, as pairs; report: diagnostics, as sections of pairs or lines."""
+    """One command. id: of it; came: what came of it, as pairs; report: diagnostics, as sections of pairs or lines."""
 
+    id: str
     name: str
     arguments: str
     who: str
@@ -54,6 +55,14 @@ class AskedCommand:
         return TONES.get(self.state, "quiet")
 
 
+def diagnostics_file(rows: list[CommandRow], command: str) -> bytes | None:
+    """The diagnostics that a command brought, as the device sent them, as an indented JSON text; None without any."""
+    for row in rows:
+        if row.id == command and row.name == DIAGNOSTICS and row.state == "done":
+            return json.dumps(json.loads(row.detail), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    return None
+
+
 def asked_commands(rows: list[CommandRow]) -> tuple[AskedCommand, ...]:
     """The newest first."""
     return tuple(_asked(row) for row in sorted(rows, key=lambda row: -row.number)[:SHOWN_MAX])
@@ -63,7 +72,7 @@ def _asked(row: CommandRow) -> AskedCommand:
     detail, arguments = json.loads(row.detail), json.loads(row.arguments)
     report = _report(detail) if row.name == DIAGNOSTICS and row.state == "done" and isinstance(detail, dict) else ()
     return AskedCommand(
-        row.name, _pairs(arguments), row.who.removeprefix("user:"), row.created_s, row.deadline_s, row.state,
+        row.id, row.name, _pairs(arguments), row.who.removeprefix("user:"), row.created_s, row.deadline_s, row.state,
         row.since_s, "" if report else _pairs(detail), report,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What is taken for what: the confusion matrix of the served head, and of each class how often both heads are right."""
+"""What is taken for what: the confusion matrices of the served and of the frozen head on the same labels."""
 
 from __future__ import annotations
 
@@ -30,21 +30,30 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ClassLine:
-    """A true class. served, frozen: recall of both heads, None without a label of it."""
+    """A true class. recall: of the head, None without a label of the class."""
 
     name: str
     labels: int
     cells: tuple[Cell, ...]
-    served: float | None
-    frozen: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Of one head. accuracy: over all classes, those that are left out, too."""
+
+    head: str
+    accuracy: float
+    lines: tuple[ClassLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """names: of the columns. left_out: classes beyond those that are shown."""
+    """names: of the columns. matrices: served, frozen. left_out: classes beyond those that are shown."""
 
     names: tuple[str, ...]
-    lines: tuple[ClassLine, ...]
+    labels: int
+    matrices: tuple[Matrix, Matrix]
     left_out: int
 
 
@@ -65,23 +74,23 @@ def measured(store: Store, device: str, space: str) -> Confusion | Figures | Non
     if not served.samples:
         return None
     if isinstance(served, ClassificationSums) and isinstance(frozen, ClassificationSums):
-        return _confusion(served, frozen, _class_names(store, space, len(served.confusion)))
+        names = _class_names(store, space, len(served.confusion))
+        shown = tuple(names[:CLASSES_SHOWN])
+        matrices = _matrix("served", served, shown), _matrix("frozen", frozen, shown)
+        return Confusion(shown, served.samples, matrices, len(names) - len(shown))
     after, before = served.summary(), frozen.summary()
     names = [name for name in after if name in before and isinstance(served, LabelSums | ValueSums)]
     return Figures(tuple((name, float(after[name]), float(before[name])) for name in names))
 
 
-def _confusion(served: ClassificationSums, frozen: ClassificationSums, names: Sequence[str]) -> Confusion:
-    shown = names[:CLASSES_SHOWN]
-    support, right, frozen_right = served.support, served.recall, frozen.recall
+def _matrix(head: str, sums: ClassificationSums, shown: Sequence[str]) -> Matrix:
     lines = []
     for index, name in enumerate(shown):
-        labels = int(support[index])
-        counts = [int(count) for count in served.confusion[index, : len(shown)]]
+        labels = int(sums.support[index])
+        counts = [int(count) for count in sums.confusion[index, : len(shown)]]
         cells = tuple(Cell(count, count / labels if labels else 0.0) for count in counts)
-        known = (float(right[index]), float(frozen_right[index])) if labels else (None, None)
-        lines.append(ClassLine(name, labels, cells, *known))
-    return Confusion(tuple(shown), tuple(lines), len(names) - len(shown))
+        lines.append(ClassLine(name, labels, cells, float(sums.recall[index]) if labels else None))
+    return Matrix(head, sums.accuracy, tuple(lines))
 
 
 def _class_names(store: Store, space: str, count: int) -> list[str]:

@@ -16,6 +16,8 @@ SMOOTHED_DAYS = 7
 # events that the chart marks
 MARKED = {"drift": "drift", "head-changed": "head"}
 BYTES_DAYS, BAR_STEP, BAR_WIDTH, BAR_HEIGHT = 30, 12, 9, 56
+# of the chart as it is without scripts; below CHART_LOW of accuracy it begins lower
+CHART_WIDTH, CHART_HEIGHT, CHART_STEP = 640, 180, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,21 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """The chart as outlines for an SVG. low: accuracy at its foot, in per cent; marks: kind and outline; first, last:
+    days since 1970."""
+
+    width: int
+    height: int
+    low: int
+    served: str
+    frozen: str
+    marks: tuple[tuple[str, str], ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """days: newest first, those without labels and bytes left out."""
 
@@ -51,15 +68,14 @@ class History:
     now_day: int
 
     @property
-    def scored(self) -> bool:
-        """Whether there is anything to draw."""
-        return any(day.served is not None for day in self.days)
+    def scored(self) -> tuple[Day, ...]:
+        """Days with an accuracy, the newest first."""
+        return tuple(day for day in self.days if day.labels > 0 and day.served is not None)
 
     @property
     def chart(self) -> str:
         """For the browser, as JSON: moments, smoothed accuracies in per cent, labels, marks."""
-        past = [day for day in reversed(self.days) if day.labels > 0 and day.served is not None]
-        shown = [_smoothed(past, index) for index in range(len(past))]
+        past, shown = self._smoothed
         return json.dumps({
             "at": [day.day * DAY_S for day in past],
             "served": [round(100 * served, 2) for served, _ in shown],
@@ -67,6 +83,34 @@ class History:
             "labels": [day.labels for day in past],
             "marks": [{"at": mark.at_s, "kind": mark.kind, "text": mark.text} for mark in self.marks],
         })  # fmt: skip
+
+    @property
+    def drawing(self) -> Drawing:
+        """The same for who has no scripts, and for paper."""
+        past, shown = self._smoothed
+        lowest = min((min(pair) for pair in shown), default=0.0)
+        low = max(0, int(100 * lowest - 4) // CHART_STEP * CHART_STEP)
+        first, last = past[0].day, max(past[-1].day, past[0].day + 1)
+
+        def x(day: float) -> float:
+            return round(CHART_WIDTH * (day - first) / (last - first), 1)
+
+        def line(of: int) -> str:
+            points = (
+                f"{x(day.day)} {round(CHART_HEIGHT * (100 - 100 * pair[of]) / (100 - low), 1)}"
+                for day, pair in zip(past, shown, strict=True)
+            )
+            return "M" + "L".join(points)
+
+        marks = (mark for mark in self.marks if first <= mark.at_s / DAY_S <= last)
+        placed = tuple((mark.kind, f"M{x(mark.at_s / DAY_S)} 0V{CHART_HEIGHT}") for mark in marks)
+        return Drawing(CHART_WIDTH, CHART_HEIGHT, low, line(0), line(1), placed, first, last)
+
+    @property
+    def _smoothed(self) -> tuple[list[Day], list[tuple[float, float]]]:
+        """Days with labels, the oldest first; served and frozen of each, over a week."""
+        past = [*reversed(self.scored)]
+        return past, [_over_a_week(past, index) for index in range(len(past))]
 
     @property
     def most_bytes(self) -> int:
@@ -107,7 +151,7 @@ def _day(day: DayRow, scored: bool) -> Day:
     return Day(day.day, day.labels, day.served_right / day.labels, day.frozen_right / day.labels, day.bytes)
 
 
-def _smoothed(past: Sequence[Day], index: int) -> tuple[float, float]:
+def _over_a_week(past: Sequence[Day], index: int) -> tuple[float, float]:
     """Served and frozen over the last days, by labels."""
     some = [day for day in past[: index + 1] if day.day > past[index].day - SMOOTHED_DAYS]
     labels = sum(day.labels for day in some)

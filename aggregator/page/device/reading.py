@@ -9,14 +9,16 @@ from aggregator.operations import (
     Operator,
     device_in_full,
     device_settings,
+    labels_wanted,
     list_commands,
     takes_commands,
 )
 from aggregator.page.device.asked import AskedCommand, asked_commands
+from aggregator.page.device.asking import Asking, asking_of
 from aggregator.page.device.confusion import Confusion, Figures, measured
 from aggregator.page.device.history import DAYS_SHOWN, History, history_of
 from aggregator.page.device.telling import HEAD_CHANGED, Told, told
-from aggregator.page.fleet import Bar, bar_of, recent_days
+from aggregator.page.fleet import Bar, bar_of, bar_of_heads, recent_days, recent_spans
 from aggregator.registry import days_of
 from aggregator.twins import SettingsView
 from headway.fields import JsonValue
@@ -36,13 +38,19 @@ class SettingLine:
     reason: str
     differs: bool
 
+    @property
+    def matters(self) -> bool:
+        """Whether anybody has to do with it beside the device's own file."""
+        return bool(self.differs or self.wanted or self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceShown:
-    """inner: what only people with a name see; None for a share link."""
+    """bar: by day; heads: by head that served. inner: what only people with a name see; None for a share link."""
 
     full: DeviceInFull
     bar: Bar
+    heads: Bar
     history: History
     measured: Confusion | Figures | None
     inner: Inner | None
@@ -50,7 +58,8 @@ class DeviceShown:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """decisions: changes of the head; events: all newest ones; state: of the settings, in a word."""
+    """decisions: changes of the head; events: all newest ones; state: of the settings, in a word; asking: which
+    windows it wants to know."""
 
     decisions: tuple[Told, ...]
     events: tuple[Told, ...]
@@ -60,6 +69,7 @@ class Inner:
     settings_state: str
     settings_problem: str
     changeable: tuple[str, ...]
+    asking: Asking
 
 
 def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
@@ -71,6 +81,7 @@ def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
     return DeviceShown(
         full,
         bar_of(row, recent_days(store, [name], today)[name], today),
+        bar_of_heads(recent_spans(store, [name])[name]),
         history_of(row, days_of(store, row, DAYS_SHOWN), events, operator.now_s),
         measured(store, name, row.space),
         _inner(operator, name, [told(event) for event in events]) if inner else None,
@@ -88,6 +99,7 @@ def _inner(operator: Operator, name: str, events: list[Told]) -> Inner:
         view.words,
         "" if view.state is None else view.state.problem,
         () if view.state is None else tuple(sorted(view.state.values)),
+        asking_of(labels_wanted(operator, name)),
     )
 
 

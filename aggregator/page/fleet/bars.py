@@ -1,4 +1,4 @@
-"""The accuracy bar of a device: a cell for each of the last days, its colour by served minus frozen."""
+"""The accuracy bar of a device: a cell for each of the last days, or heads, its colour by served minus frozen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from aggregator.page.words import points
 from aggregator.store import ReadableStore, RegistryRow
-from aggregator.store.rows import DAYS, DayRow
+from aggregator.store.rows import DAYS, HEAD_SPANS, DayRow, HeadSpanRow
+from headway.printable import printable
 
 DAYS_SHOWN = 30
 DAY_S = 86_400
@@ -16,13 +17,16 @@ CELL, STEP, HEIGHT, LOW = 6, 8, 22, 8
 # from which difference on, in either direction, a cell takes the next stronger colour
 LEVELS = (0.005, 0.03, 0.08)
 NOTHING = "nothing"
+# of the name of a head, which a device wrote
+NAME_MAX = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A day since 1970. gain: served minus frozen of its labels; None without any."""
+    """A day, or the time from one change of the head to the next. name: what to call it; gain: served minus frozen of
+    its labels; None without any."""
 
-    day: int
+    name: str
     labels: int
     gain: float | None
 
@@ -37,13 +41,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Cells, the oldest first."""
+    """Cells, the oldest first. first: the date of the first one where they are days, or empty."""
 
     cells: tuple[Cell, ...]
+    first: str = ""
 
     @property
     def width(self) -> int:
-        return len(self.cells) * STEP - (STEP - CELL)
+        return max(DAYS_SHOWN, len(self.cells)) * STEP - (STEP - CELL)
 
     @property
     def height(self) -> int:
@@ -64,21 +69,21 @@ class Bar:
         """The same for who does not see it."""
         known = [cell for cell in self.cells if cell.gain is not None]
         if not known:
-            return f"no labels in the last {len(self.cells)} days"
+            return f"no labels in the last {len(self.cells)} days" if self.first else "no labels under any head"
         labels = sum(cell.labels for cell in known)
         mean = sum((cell.gain or 0.0) * cell.labels for cell in known) / labels
         worst = min(known, key=lambda cell: cell.gain or 0.0)
-        text = f"{points(mean)} points against the frozen head over {len(known)} days with labels"
-        return text if (worst.gain or 0.0) >= 0 else f"{text}, worst {points(worst.gain)} on {date_of(worst.day)}"
-
-    @property
-    def first(self) -> str:
-        """The date of the first cell."""
-        return date_of(self.cells[0].day)
+        over = "days with labels" if self.first else "heads, the newest last"
+        text = f"{points(mean)} points against the frozen head over {len(known)} {over}"
+        where = f"{'on' if self.first else 'by'} {worst.name}"
+        return text if (worst.gain or 0.0) >= 0 else f"{text}, worst {points(worst.gain)} {where}"
 
     @property
     def told(self) -> str:
-        """Of each cell difference and labels, for the browser to show; empty for a day without."""
+        """Of each day difference and labels, for the browser to show, empty for one without; of heads with the name, a
+        line each."""
+        if not self.first:
+            return "\n".join(f"{points(cell.gain)}/{cell.labels}/{cell.name}" for cell in self.cells)
         return ",".join("" if cell.gain is None else f"{points(cell.gain)}/{cell.labels}" for cell in self.cells)
 
 
@@ -102,7 +107,30 @@ def bar_of(row: RegistryRow, days: Sequence[DayRow], today: int, count: int = DA
     for day in range(today - count + 1, today + 1):
         labels, served, frozen = known.get(day, (0, 0, 0))
         gain = (served - frozen) / labels if labels > 0 and scored else None
-        cells.append(Cell(day, max(labels, 0), gain))
+        cells.append(Cell(date_of(day), max(labels, 0), gain))
+    return Bar(tuple(cells), date_of(today - count + 1))
+
+
+def recent_spans(store: ReadableStore, devices: Sequence[str]) -> dict[str, list[HeadSpanRow]]:
+    """What each device scored from one change of its head to the next, the oldest first."""
+    found: dict[str, list[HeadSpanRow]] = {device: [] for device in devices}
+    for row in store.rows(HEAD_SPANS).among(devices):
+        found[row.device].append(row)
+    return found
+
+
+def bar_of_heads(spans: Sequence[HeadSpanRow], count: int = DAYS_SHOWN) -> Bar:
+    """spans: of one device."""
+    cells = []
+    for span in spans[-count:]:
+        gain = (span.served_right - span.frozen_right) / span.labels if span.labels > 0 else None
+        cells.append(
+            Cell(
+                f"{printable(span.head)[:NAME_MAX]} from {date_of(int(span.since_s // DAY_S))}",
+                max(span.labels, 0),
+                gain,
+            )
+        )
     return Bar(tuple(cells))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from aggregator.api import Desk
-from aggregator.inbox import news_of
-from aggregator.page.live import Pulse
+from aggregator.inbox import count_waiting, news_of
+from aggregator.page.live import INBOX, Pulse
 from aggregator.registry import LABELS_MIN, VOCABULARY, resolved
-from aggregator.store import ReadableStore, RegistryQuery
+from aggregator.store import RegistryQuery, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ NUMBERS = (
 DEVICES = "devices"
 
 
-def counted(store: ReadableStore, now_s: float) -> Pulse:
-    """The numbers and `DEVICES`, in one picture of the store. now_s: wall clock."""
+def counted(store: Store, now_s: float) -> Pulse:
+    """The numbers, `DEVICES` and `INBOX`, in one picture of the store. now_s: wall clock."""
     registry = store.registry
-    found = {DEVICES: registry.count(None, now_s)}
+    found = {DEVICES: registry.count(None, now_s), INBOX: count_waiting(store, now_s)}
     found |= {each.key: registry.count(resolved(store, each.filter), now_s) for each in NUMBERS}
     newest = registry.find(RegistryQuery(None, VOCABULARY.fields["silent_for"], descending=True, count_max=1), now_s)
     seen = [(row.device, row.last_seen_s, row.counter) for row in newest]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from aggregator.operations import GroupView, Operator, device_page, list_groups
-from aggregator.page.fleet.bars import DAY_S, Bar, bar_of, recent_days
+from aggregator.page.fleet.bars import DAY_S, Bar, bar_of, bar_of_heads, recent_days, recent_spans
 from aggregator.page.words import shell
 from aggregator.registry import DeviceView, Request, resolved
 from headway.errors import ConfigError
 
 PAGE_SIZE = 50
+HEADS = "heads"
 # what lists can be sorted by, the default first, in words
 SORTS = (
     ("recent_accuracy_gain", "Worst first"), ("device", "Name"), ("-silent_for", "Silent longest"),
@@ -21,16 +23,18 @@ SORTS = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody looks for. after: where the page before ended."""
+    """What somebody looks for. after: where the page before ended; cells: of bars, empty for days, or `HEADS`."""
 
     filter: str = ""
     sort: str = SORTS[0][0]
     after: str = ""
+    cells: str = ""
 
     @property
     def query(self) -> str:
         """As it stands in an address, without the place in the list."""
-        given = {"filter": self.filter, "sort": self.sort if self.sort != SORTS[0][0] else ""}
+        sort = self.sort if self.sort != SORTS[0][0] else ""
+        given = {"filter": self.filter, "sort": sort, "cells": self.cells}
         return urlencode({name: value for name, value in given.items() if value})
 
     def address(self, after: str = "", path: str = "/") -> str:
@@ -78,10 +82,18 @@ def fleet_shown(operator: Operator, wanted: Wanted) -> FleetShown:
 
 def _found(operator: Operator, wanted: Wanted, groups: tuple[GroupView, ...]) -> FleetShown:
     page = device_page(operator, Request(wanted.filter, wanted.sort, wanted.after, PAGE_SIZE))
-    today = int(operator.now_s // DAY_S)
-    days = recent_days(operator.store, [view.row.device for view in page.devices], today)
-    lines = tuple(Line(view, bar_of(view.row, days[view.row.device], today)) for view in page.devices)
+    lines = _lines(operator, page.devices, wanted.cells)
     found = None
     if wanted.filter:
         found = operator.store.registry.count(resolved(operator.store, wanted.filter), operator.now_s)
     return FleetShown(found, lines, page.next, groups)
+
+
+def _lines(operator: Operator, views: Sequence[DeviceView], cells: str) -> tuple[Line, ...]:
+    names = [view.row.device for view in views]
+    if cells == HEADS:
+        spans = recent_spans(operator.store, names)
+        return tuple(Line(view, bar_of_heads(spans[view.row.device])) for view in views)
+    today = int(operator.now_s // DAY_S)
+    days = recent_days(operator.store, names, today)
+    return tuple(Line(view, bar_of(view.row, days[view.row.device], today)) for view in views)

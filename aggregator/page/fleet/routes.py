@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
@@ -17,6 +17,7 @@ from aggregator.page.visitors import Visitor
 Filter = Annotated[str, Query(max_length=4000)]
 Sort = Annotated[str, Query(max_length=80)]
 Cursor = Annotated[str, Query(max_length=4000)]
+Cells = Literal["", "heads"]
 
 
 def fleet_routes(application: FastAPI, frame: Frame) -> None:
@@ -34,15 +35,18 @@ def fleet_routes(application: FastAPI, frame: Frame) -> None:
     @application.get("/")
     def show_fleet(
         request: Request, visitor: Visitor = look, filter: Filter = "", sort: Sort = SORTS[0][0], after: Cursor = "",
-        said: str = "",
+        cells: Cells = "", said: str = "",
     ) -> Response:  # fmt: skip
-        return shown(request, visitor, Wanted(filter.strip(), sort or SORTS[0][0], after), "fleet.html.j2", said)
+        wanted = Wanted(filter.strip(), sort or SORTS[0][0], after, cells)
+        return shown(request, visitor, wanted, "fleet.html.j2", said)
 
     @application.get("/fleet/devices")
     def show_list(
-        request: Request, visitor: Visitor = look, filter: Filter = "", sort: Sort = SORTS[0][0], after: Cursor = ""
-    ) -> Response:
-        return shown(request, visitor, Wanted(filter.strip(), sort or SORTS[0][0], after), "fleet_list.html.j2")
+        request: Request, visitor: Visitor = look, filter: Filter = "", sort: Sort = SORTS[0][0], after: Cursor = "",
+        cells: Cells = "",
+    ) -> Response:  # fmt: skip
+        wanted = Wanted(filter.strip(), sort or SORTS[0][0], after, cells)
+        return shown(request, visitor, wanted, "fleet_list.html.j2")
 
     @application.post("/fleet/filters")
     def save_filter(request: Request, form: Form = act) -> Response:

@@ -12,7 +12,16 @@ from aggregator.held_heads import held_version
 from aggregator.operations import Operator, list_deliveries
 from aggregator.page.heads.scoring import Compared, Sample, compared, sample_of
 from aggregator.store import DeliveryRow, StoredHead
-from aggregator.store.rows import CERTIFICATES, DAYS, HEAD_CANDIDATES, QUARANTINED, SPACES, SpaceRow
+from aggregator.store.rows import (
+    CERTIFICATES,
+    DAYS,
+    HEAD_CANDIDATES,
+    HEAD_FIELD,
+    QUARANTINED,
+    SPACES,
+    HeadFieldRow,
+    SpaceRow,
+)
 from headway.errors import RemoteError, UnknownNameError
 from headway.wire import PublishedHead
 
@@ -26,7 +35,8 @@ COLUMNS = (
 @dataclass(frozen=True, slots=True)
 class HeadLine:
     """A version. devices, samples: in it; more_samples: than in the one before that is kept, None for the first of
-    them. accuracy: on the bundle's sample; trial: what canaries said of it before it was published, or empty."""
+    them. accuracy: on the bundle's sample; trial: what canaries said of it before it was published, or empty; field:
+    what devices scored while it was the newest, None without a label."""
 
     version: int
     method: str
@@ -37,6 +47,17 @@ class HeadLine:
     more_samples: int | None
     accuracy: float | None
     trial: str
+    field: HeadFieldRow | None
+
+    @property
+    def served(self) -> float | None:
+        """Share of right answers in the field while it was the newest."""
+        return self.field.served_right / self.field.labels if self.field and self.field.labels > 0 else None
+
+    @property
+    def frozen(self) -> float | None:
+        """The same of the frozen heads, on the same labels."""
+        return self.field.frozen_right / self.field.labels if self.field and self.field.labels > 0 else None
 
 
 @dataclass
@@ -193,6 +214,7 @@ def _lines(operator: Operator, row: SpaceRow, sample: Sample | None, trials: Map
     """The newest first."""
     found: list[HeadLine] = []
     before: int | None = None
+    fields = {field.version: field for field in operator.store.rows(HEAD_FIELD).all(row.space)}
     for stored, head in reversed(_stored(operator, row.space)):
         accuracy = None if sample is None else sample.accuracy(head)
         more = None if before is None else head.samples - before
@@ -200,7 +222,7 @@ def _lines(operator: Operator, row: SpaceRow, sample: Sample | None, trials: Map
         found.append(
             HeadLine(
                 head.version, head.method, stored.published_s, head.devices, head.samples, len(stored.payload), more,
-                accuracy, trials.get(head.version, ""),
+                accuracy, trials.get(head.version, ""), fields.get(head.version),
             )
         )  # fmt: skip
     return tuple(reversed(found))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from aggregator.inbox import ActState, InboxPage, Kind, LabelAct, WantedView, WantedWindow, stands
 from aggregator.operations import Operator, labels_wanted, show_inbox
-from aggregator.page.inbox.drawing import Drawing, drawing_of
+from aggregator.page.drawing import Drawing, drawing_of
 from aggregator.page.words import shell
 from aggregator.store.rows import LabelActRow
 from headway.errors import ConfigError

@@ -14,6 +14,7 @@ from aggregator.operations import Operator, audit_page, last_audit
 from aggregator.page.frame import Frame
 from aggregator.page.settings.tabs import AUDIT, PLACE, TABS
 from aggregator.page.visitors import Visitor
+from aggregator.page.words import moment
 from aggregator.store.rows import AuditRow
 from headway.fields import JsonValue
 
@@ -21,6 +22,8 @@ PAGE_SIZE = 50
 PROBLEMS_SHOWN_MAX = 20
 # of one value; edge-fleet audit --json has all of it
 VALUE_CHARACTERS_MAX = 200
+# seconds since 1970 of which a detail may speak, from 2001 to 2286
+MOMENT_S_MIN, MOMENT_S_MAX = 1e9, 1e10
 Before = Annotated[int, Query(ge=0, le=2**53)]
 
 
@@ -82,7 +85,14 @@ def _check(operator: Operator) -> Check:
 
 def _detail(row: AuditRow) -> tuple[tuple[str, str], ...]:
     found: dict[str, JsonValue] = json.loads(row.detail)
-    return tuple((name, _shown(value)) for name, value in found.items() if value not in ("", [], {}, None))
+    return tuple(_pair(name, value) for name, value in found.items() if value not in ("", [], {}, None))
+
+
+def _pair(name: str, value: JsonValue) -> tuple[str, str]:
+    """A wall clock's time, which its unit and its size tell, as people read it."""
+    if name.endswith("_s") and isinstance(value, int | float) and MOMENT_S_MIN < value < MOMENT_S_MAX:
+        return name.removesuffix("_s"), moment(value)
+    return name, _shown(value)
 
 
 def _shown(value: JsonValue) -> str:

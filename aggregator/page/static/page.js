@@ -158,10 +158,11 @@
   document.addEventListener("pointermove", (event) => {
     const bar = event.target.closest?.("[data-cells]");
     if (!bar) { tip.hidden = true; return; }
-    const box = bar.getBoundingClientRect(), cells = bar.dataset.cells.split(",");
-    const index = Math.min(cells.length - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * cells.length)));
-    const day = new Date(Date.parse(bar.dataset.from) + index * 86400e3).toISOString().slice(0, 10);
-    const [gain, labels] = cells[index].split("/");
+    const byDay = bar.dataset.from !== "", cells = bar.dataset.cells.split(byDay ? "," : "\n");
+    const box = bar.getBoundingClientRect(), wide = byDay ? box.width : box.width * 8 * cells.length / bar.viewBox.baseVal.width;
+    const index = Math.min(cells.length - 1, Math.max(0, Math.floor((event.clientX - box.left) / wide * cells.length)));
+    const [gain, labels, ...name] = cells[index].split("/");
+    const day = byDay ? new Date(Date.parse(bar.dataset.from) + index * 86400e3).toISOString().slice(0, 10) : name.join("/");
     tip.textContent = labels ? `${day}: ${gain} points, ${labels} ${labels === "1" ? "label" : "labels"}` : `${day}: no labels`;
     tip.hidden = false;
     tip.style.left = `${Math.min(event.clientX + 10, innerWidth - tip.offsetWidth - 8)}px`;

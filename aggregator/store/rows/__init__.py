@@ -2,124 +2,108 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from aggregator.store.collection import Collection
-from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
-from aggregator.store.rows.alerts import (
-    ALERT_ACTS,
-    ALERT_CHANNELS,
-    ALERT_EVENTS,
-    ALERT_RULES,
-    ALERTS,
-    SILENCES,
-    AlertActRow,
-    AlertChannelRow,
-    AlertEventRow,
-    AlertRow,
-    AlertRuleRow,
-    SilenceRow,
-)
-from aggregator.store.rows.audit import AUDIT, AuditRow
-from aggregator.store.rows.commands import DEVICE_COMMANDS, SUPPORTED_COMMANDS, CommandRow, SupportedCommandsRow
-from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
-from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow, HeadTrialRow
-from aggregator.store.rows.labels import (
-    LABEL_ACTS,
-    LABELS_WANTED,
-    WANTED_LISTS,
-    LabelActRow,
-    LabelsWantedRow,
-    WantedListRow,
-)
-from aggregator.store.rows.quarantine import BY_HAND, EVERY_EPOCH, QUARANTINED, QuarantineRow
-from aggregator.store.rows.registry import (
-    ATTRIBUTE,
-    DAYS,
-    GROUPS,
-    MEMBERS,
-    NOTE,
-    PROPERTIES,
-    SCORED_EPOCHS,
-    TAG,
-    DayRow,
-    GroupRow,
-    MemberRow,
-    PropertyRow,
-    ScoredEpochRow,
-)
-from aggregator.store.rows.rollouts import (
-    ORDER_MODES,
-    ROLLOUT_ACTS,
-    ROLLOUT_DEVICES,
-    ROLLOUTS,
-    TRIALS,
-    OrderModeRow,
-    RolloutActRow,
-    RolloutDeviceRow,
-    RolloutRow,
-    TrialRow,
-)
-from aggregator.store.rows.spaces import SPACES, SpaceRow
-from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
-from aggregator.store.rows.tallies import TALLIES, TallyRow
-from aggregator.store.rows.twins import (
-    DEVICE,
-    FLEET,
-    GROUP,
-    SENT_SETTINGS,
-    SETTINGS_PENDING,
-    SETTINGS_REFUSED,
-    SETTINGS_STATES,
-    WANTED_SETTINGS,
-    DeviceSinceRow,
-    SentSettingsRow,
-    SettingsStateRow,
-    WantedSettingsRow,
-)
+from headway.later import loaded_later
 
-# a collection is stored because it is named here; the conformance suite of the stores goes over it
-EVERY: tuple[Collection[Any], ...] = (
-    ALERTS,
-    ALERT_ACTS,
-    ALERT_CHANNELS,
-    ALERT_EVENTS,
-    ALERT_RULES,
-    AUDIT,
-    CERTIFICATES,
-    DAYS,
-    DEVICE_COMMANDS,
-    DONE_ACTS,
-    GROUPS,
-    HEAD_CANDIDATES,
-    HEAD_TRIALS,
-    JOIN_CODES,
-    LABELS_WANTED,
-    LABEL_ACTS,
-    MEMBERS,
-    ORDER_MODES,
-    PROPERTIES,
-    QUARANTINED,
-    RIPE,
-    ROLLOUTS,
-    ROLLOUT_ACTS,
-    ROLLOUT_DEVICES,
-    SCORED_EPOCHS,
-    SENT_SETTINGS,
-    SETTINGS_PENDING,
-    SETTINGS_REFUSED,
-    SETTINGS_STATES,
-    SUPPORTED_COMMANDS,
-    SILENCES,
-    SPACES,
-    SUMS,
-    TALLIES,
-    TOKENS,
-    TRIALS,
-    USERS,
-    WANTED_LISTS,
-    WANTED_SETTINGS,
-)
+if TYPE_CHECKING:
+    from aggregator.store.rows.access import DONE_ACTS, TOKENS, USERS, DoneActRow, TokenRow, UserRow
+    from aggregator.store.rows.alerts import (
+        ALERT_ACTS,
+        ALERT_CHANNELS,
+        ALERT_EVENTS,
+        ALERT_RULES,
+        ALERTS,
+        SILENCES,
+        AlertActRow,
+        AlertChannelRow,
+        AlertEventRow,
+        AlertRow,
+        AlertRuleRow,
+        SilenceRow,
+    )
+    from aggregator.store.rows.audit import AUDIT, AuditRow
+    from aggregator.store.rows.commands import (
+        ASKED_WITH,
+        DEVICE_COMMANDS,
+        SUPPORTED_COMMANDS,
+        AskedWithRow,
+        CommandRow,
+        SupportedCommandsRow,
+    )
+    from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
+    from aggregator.store.rows.every import EVERY
+    from aggregator.store.rows.heads import (
+        HEAD_CANDIDATES,
+        HEAD_FIELD,
+        HEAD_SPANS,
+        HEAD_TRIALS,
+        HeadCandidateRow,
+        HeadFieldRow,
+        HeadSpanRow,
+        HeadTrialRow,
+    )
+    from aggregator.store.rows.labels import (
+        LABEL_ACTS,
+        LABELS_WANTED,
+        WANTED_LISTS,
+        LabelActRow,
+        LabelsWantedRow,
+        WantedListRow,
+    )
+    from aggregator.store.rows.quarantine import (
+        BY_HAND,
+        EVERY_EPOCH,
+        QUARANTINED,
+        SUSPICIOUS,
+        VOUCHED,
+        QuarantineRow,
+        VouchedRow,
+    )
+    from aggregator.store.rows.registry import (
+        ATTRIBUTE,
+        DAYS,
+        GROUPS,
+        MEMBERS,
+        NOTE,
+        PROPERTIES,
+        SCORED_EPOCHS,
+        TAG,
+        DayRow,
+        GroupRow,
+        MemberRow,
+        PropertyRow,
+        ScoredEpochRow,
+    )
+    from aggregator.store.rows.rollouts import (
+        ORDER_MODES,
+        ROLLOUT_ACTS,
+        ROLLOUT_DEVICES,
+        ROLLOUTS,
+        TRIALS,
+        OrderModeRow,
+        RolloutActRow,
+        RolloutDeviceRow,
+        RolloutRow,
+        TrialRow,
+    )
+    from aggregator.store.rows.spaces import SPACES, SpaceRow
+    from aggregator.store.rows.sums import RIPE, SUMS, RipeRow, SumRow
+    from aggregator.store.rows.tallies import TALLIES, TallyRow
+    from aggregator.store.rows.twins import (
+        DEVICE,
+        FLEET,
+        GROUP,
+        SENT_SETTINGS,
+        SETTINGS_PENDING,
+        SETTINGS_REFUSED,
+        SETTINGS_STATES,
+        WANTED_SETTINGS,
+        DeviceSinceRow,
+        SentSettingsRow,
+        SettingsStateRow,
+        WantedSettingsRow,
+    )
 
 __all__ = [
     "ALERTS",
@@ -127,6 +111,7 @@ __all__ = [
     "ALERT_CHANNELS",
     "ALERT_EVENTS",
     "ALERT_RULES",
+    "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
     "BY_HAND",
@@ -141,6 +126,8 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
+    "HEAD_FIELD",
+    "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
     "LABELS_WANTED",
@@ -163,11 +150,13 @@ __all__ = [
     "SPACES",
     "SUMS",
     "SUPPORTED_COMMANDS",
+    "SUSPICIOUS",
     "TAG",
     "TALLIES",
     "TOKENS",
     "TRIALS",
     "USERS",
+    "VOUCHED",
     "WANTED_LISTS",
     "WANTED_SETTINGS",
     "AlertActRow",
@@ -175,6 +164,7 @@ __all__ = [
     "AlertEventRow",
     "AlertRow",
     "AlertRuleRow",
+    "AskedWithRow",
     "AuditRow",
     "CertificateRow",
     "CommandRow",
@@ -183,6 +173,8 @@ __all__ = [
     "DoneActRow",
     "GroupRow",
     "HeadCandidateRow",
+    "HeadFieldRow",
+    "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
@@ -206,6 +198,40 @@ __all__ = [
     "TokenRow",
     "TrialRow",
     "UserRow",
+    "VouchedRow",
     "WantedListRow",
     "WantedSettingsRow",
 ]
+WHERE = {
+    "access": "DONE_ACTS DoneActRow TOKENS TokenRow USERS UserRow",
+    "alerts": (
+        "ALERTS ALERT_ACTS ALERT_CHANNELS ALERT_EVENTS ALERT_RULES AlertActRow AlertChannelRow AlertEventRow AlertRow "
+        "AlertRuleRow SILENCES SilenceRow"
+    ),
+    "audit": "AUDIT AuditRow",
+    "commands": "ASKED_WITH AskedWithRow CommandRow DEVICE_COMMANDS SUPPORTED_COMMANDS SupportedCommandsRow",
+    "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
+    "every": "EVERY",
+    "heads": (
+        "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
+    ),
+    "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
+    "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
+    "registry": (
+        "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "
+        "ScoredEpochRow TAG"
+    ),
+    "rollouts": (
+        "ORDER_MODES OrderModeRow ROLLOUTS ROLLOUT_ACTS ROLLOUT_DEVICES RolloutActRow RolloutDeviceRow RolloutRow "
+        "TRIALS TrialRow"
+    ),
+    "spaces": "SPACES SpaceRow",
+    "sums": "RIPE RipeRow SUMS SumRow",
+    "tallies": "TALLIES TallyRow",
+    "twins": (
+        "DEVICE DeviceSinceRow FLEET GROUP SENT_SETTINGS SETTINGS_PENDING SETTINGS_REFUSED SETTINGS_STATES "
+        "SentSettingsRow SettingsStateRow WANTED_SETTINGS WantedSettingsRow"
+    ),
+}
+if not TYPE_CHECKING:
+    __getattr__ = loaded_later(__name__, WHERE)

@@ -36,5 +36,15 @@ class SupportedCommandsRow:
     names: str
 
 
+@dataclass(frozen=True, slots=True)
+class AskedWithRow:
+    """By which act a command was asked for. act: drawn at random; the same for all devices that it was asked of."""
+
+    device: str
+    id: str
+    act: str
+
+
 DEVICE_COMMANDS = Collection("device_commands", CommandRow, ("device", "id"), indexed=("state",))
 SUPPORTED_COMMANDS = Collection("supported_commands", SupportedCommandsRow, ("device",))
+ASKED_WITH = Collection("asked_with", AskedWithRow, ("device", "id"), indexed=("act",))

@@ -1,4 +1,4 @@
-"""Declares what is kept of heads that are tried before they are published."""
+"""Declares what is kept of heads: those that are tried before they are published, and their worth in the field."""
 
 from __future__ import annotations
 
@@ -27,5 +27,33 @@ class HeadTrialRow:
     received_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class HeadFieldRow:
+    """What devices scored while a version was the newest head of its space. labels: that were reported then;
+    served_right, frozen_right: of them, those that the served and the frozen head had right."""
+
+    space: str
+    version: int
+    labels: int
+    served_right: int
+    frozen_right: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpanRow:
+    """What a device scored from one change of the head that serves there to the next. number: counts the spans of the
+    device; head: its name; since_s: wall clock of the first label in it; the rest as in `HeadFieldRow`."""
+
+    device: str
+    number: int
+    head: str
+    since_s: float
+    labels: int
+    served_right: int
+    frozen_right: int
+
+
 HEAD_CANDIDATES = Collection("head_candidates", HeadCandidateRow, ("name",))
 HEAD_TRIALS = Collection("head_trials", HeadTrialRow, ("device",))
+HEAD_FIELD = Collection("head_field", HeadFieldRow, ("space", "version"))
+HEAD_SPANS = Collection("head_spans", HeadSpanRow, ("device", "number"))

@@ -10,13 +10,16 @@ from aggregator.store.collection import Collection
 EVERY_EPOCH = -1
 # with which the problem of such a row begins
 BY_HAND = "set aside by hand"
+# and one of a device whose statistics contradict those of all others
+SUSPICIOUS = "it contradicts the others"
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
     """A stored report that does not count in the head. problem: with it there is none; since_s: wall clock.
 
-    epoch: `EVERY_EPOCH` for a device that an operator set aside; each of its reports has a row of its own beside it.
+    epoch: `EVERY_EPOCH` for a device that is set aside whatever it reports; each of its reports has a row of its own
+    beside it.
     """
 
     device: str
@@ -25,4 +28,13 @@ class QuarantineRow:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class VouchedRow:
+    """A device that an operator readmitted although it contradicts the others: it is not set aside for that again."""
+
+    device: str
+    since_s: float
+
+
+VOUCHED = Collection("vouched", VouchedRow, ("device",))
 QUARANTINED = Collection("quarantined", QuarantineRow, ("device", "epoch"))

@@ -20,7 +20,6 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from headway.arrays import AnyArray, Float64, Int8
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
 from headway.maths import HalfSums, Posterior, RowSums, Statistics, Sums, TrainingPrior
+from headway.median import median
 
 # worth of a class mean of the training data, as in the recipes
 WORTH = 2.0
@@ -160,7 +160,7 @@ class Conditions:
         waiting, self._waiting = np.array(self._waiting, np.int64), []
         if not self._sums or not len(rows):
             return
-        for condition in np.unique(waiting).tolist():
+        for condition in sorted(set(waiting.tolist())):
             part = rows.kept(waiting == condition).known
             added = RowSums(part.codes, part.labels, self._sums[condition].classes)
             self._sums[condition] = self._sums[condition].plus(added)

@@ -22,6 +22,8 @@ from headway.sample_members import IDS, LABELS, WINDOWS, is_alike
 
 LINE_BYTES_MAX, NUMBER_CHARACTERS_MAX = 1 << 20, 32
 COLUMNS_MAX = 1 << 20
+# of a file: nobody can stop or feed the watchdog while they are skipped
+EMPTY_LINES_MAX = 1 << 18
 # whose names are looked at one by one
 COLUMNS_NAMED_MAX = 1 << 12
 TIME, LABEL = "time", "label"
@@ -39,7 +41,7 @@ class Lines:
         """Raises DataError."""
         self._file.seek(0)
         reader = io.BufferedReader(_Borrowed(self._file), 1 << 16)
-        number = 0
+        number = empty = 0
         while line := reader.readline(self._bytes_max + 1):
             number += 1
             if len(line) > self._bytes_max:
@@ -54,6 +56,10 @@ class Lines:
                 self._unchanged.check()
             if text:
                 yield number, text
+            else:
+                empty += 1
+                if empty > EMPTY_LINES_MAX:
+                    raise DataError(f"{self.where} has more than {EMPTY_LINES_MAX} empty lines")
         self._unchanged.check()
 
     def close(self) -> None:
@@ -120,19 +126,23 @@ class CsvTable:
 
     def _rows(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
         """Fields of each line, with its number."""
-        number = 0
+        number, open_lines = 0, 0
 
         def texts() -> Iterator[str]:
-            nonlocal number
-            for number, line in lines:  # noqa: B007
+            nonlocal number, open_lines
+            for number, line in lines:
+                if open_lines:
+                    raise DataError(f"{self.where}: the line before line {number} has a quote that it does not close")
+                open_lines = 1
                 yield line
 
         if self._separator == " ":
-            for line in texts():
+            for number, line in lines:
                 yield number, line.split()
             return
         try:
             for fields in csv.reader(texts(), delimiter=self._separator, strict=True, skipinitialspace=True):
+                open_lines = 0
                 yield number, fields
         except csv.Error as error:
             raise DataError(f"{self.where}: line {number}: {error}") from error

@@ -29,6 +29,8 @@ NPZ, NPY, CSV, JSONL, WAV = ".npz", ".npy", ".csv", ".jsonl", ".wav"
 ENDINGS = (NPY, CSV, JSONL, WAV)
 # of one call; requests to stop, the network and the watchdog wait for it
 MOMENT_S = 0.3
+# times of rows from there on are dates, in seconds since 1970; smaller ones count from the file's own beginning
+DATES_S_MIN = 1e9
 # beyond what may be inflated anyway: sensors' data is never packed so well, and a few bytes are not to fill a disk
 PACKED_TIMES_MAX = 100
 
@@ -45,7 +47,8 @@ class _UnderWay:
 class FormatReader:
     """taken: what windows the bundle takes; None reads .npz alone.
 
-    Remembers of the last file what its first pass found: it is opened twice, to look at all windows and to learn them.
+    Remembers what the first pass over a file found until it is opened once more: all its windows are looked at, and
+    then they are learned.
     """
 
     def __init__(self, taken: WindowFormat | None, clock: Clock) -> None:
@@ -80,7 +83,10 @@ class FormatReader:
                 stack.pop_all()  # the samples close it
         if gathered.starts_s is None:
             return samples
-        return replace(samples, ids=StartIds(os.path.splitext(where)[0], gathered.starts_s), ids_made=True)
+        ids, ends_s = StartIds(os.path.splitext(where)[0], gathered.starts_s), None
+        if taken.stream is not None and gathered.starts_s[0] >= DATES_S_MIN:
+            ends_s = gathered.starts_s + taken.stream.length / taken.stream.rate_hz
+        return replace(samples, ids=ids, ids_made=True, ends_s=ends_s)
 
     def _table(self, file: io.FileIO, where: str, ending: str, stamp: tuple[int, ...]) -> Table | SingleArray:
         """Of a file, which is closed when this raises; that of the pass under way, where it is of this file."""
@@ -108,13 +114,14 @@ class FormatReader:
 
     def _first_pass(self, table: Table, taken: WindowFormat, stamp: tuple[int, ...], bytes_max: int) -> Gathered:
         """What it finds; for a long file over several calls. Raises DataError, MoreTime."""
-        if self._gathered is not None and self._gathered[0] == stamp:
-            return self._gathered[1]
+        known, self._gathered = self._gathered, None
+        if known is not None and known[0] == stamp:
+            return known[1]
         under_way = self._under_way or _UnderWay(stamp, table, Gathering(table, taken, bytes_max).steps())
         self._under_way, until_s = None, self._clock.monotonic_s() + MOMENT_S
         for found in under_way.steps:
             if found is not None:
-                self._gathered = stamp, found
+                self._gathered = (stamp, found) if table.width else None
                 return found
             if self._clock.monotonic_s() >= until_s:
                 self._under_way = under_way

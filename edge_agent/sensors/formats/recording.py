@@ -27,6 +27,8 @@ from headway.windower import Windower, shaped
 # beyond it float32 does not tell them apart
 LABELS_DIFFERENT_MAX = 1 << 20
 STEM_CHARACTERS_MAX = 100
+# in the windows that are cut at once; where they overlap much, each row is in many
+CUT_NUMBERS_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +148,15 @@ def rows_of(table: Table, stream: StreamFormat) -> Iterator[tuple[Float64, Float
     """Times, values and labels in blocks; times are those of the rate where the file has none."""
     row = 0
     stream.arrangement(table.columns, table.units)
+    rows_max = max(1, CUT_NUMBERS_MAX * stream.hop // (stream.length * len(stream.channels)))
     for block in table.blocks():
         times_s = block.times_s
         if times_s is None:
             times_s = np.arange(row, row + len(block.values)) / stream.rate_hz
         row += len(block.values)
-        yield times_s, block.values, block.labels
+        for start in range(0, len(block.values), rows_max):
+            part = slice(start, start + rows_max)
+            yield times_s[part], block.values[part], None if block.labels is None else block.labels[part]
 
 
 class _LabelWindows:

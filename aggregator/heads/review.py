@@ -1,0 +1,107 @@
+"""Looks at the devices of a feature space together, now and then: who contradicts the others, and who no longer does.
+
+Of the devices that reported last, `devices_max` at most, a portrait each is kept in memory (`outliers.Portrait`), made
+when the report comes. After a start they are made of the stored reports, a few each second.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from aggregator.effects import Instant
+from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.outliers import Finding, Outliers, Portrait, joined_portrait
+from aggregator.policy import Policy
+from aggregator.store import Store
+from headway.errors import RemoteError
+from headway.maths import Statistics
+from headway.wire import StatisticsReport
+
+# stored reports that are read in a second after a start: so many numbers of their tables
+NUMBERS_PER_LOOK = 50_000
+
+
+class Review:
+    """Every method must run inside a transaction of the store."""
+
+    def __init__(self, source: Statistics, policy: Policy, store: Store) -> None:
+        self._nothing = Statistics.zeros(source.size, source.classes, source.space)
+        self._policy, self._store = policy.outliers, store
+        self._outliers = Outliers(source, policy.shrinkage)
+        # by device, the one that reported last at the end; then by epoch
+        self._portraits: OrderedDict[str, dict[int, Portrait]] = OrderedDict()
+        self._pending: dict[str, None] = {}
+        self._changed = False
+        self._looked_at_s = float("-inf")
+        # targets are no classes, and one class tells nothing of labels
+        self._enabled = policy.outliers.devices_min > 0 and len(source.classes) > 1 and source.samples > 0
+
+    def stored(self, devices: Iterable[str]) -> None:
+        """Of these devices reports are stored, when the program starts."""
+        if self._enabled:
+            self._pending |= dict.fromkeys(devices)
+            self._changed = True
+
+    def put(self, device: str, epoch: int, tables: Statistics) -> None:
+        """The newest report of an epoch."""
+        if not self._enabled:
+            return
+        self._changed = True
+        if device in self._pending:
+            # all its epochs will be read
+            return
+        self._portraits.setdefault(device, {})[epoch] = self._outliers.portrait(tables)
+        self._portraits.move_to_end(device)
+        while len(self._portraits) > self._policy.devices_max:
+            self._portraits.popitem(last=False)
+
+    def left(self, device: str) -> None:
+        """The device is out of the store."""
+        self._pending.pop(device, None)
+        if self._portraits.pop(device, None) is not None:
+            self._changed = True
+
+    def look(self, now: Instant, counted: FleetSum) -> Mapping[str, Finding]:
+        """What is found of every device, when it is time to look and something changed; else nothing."""
+        if self._pending:
+            self._read_some()
+        waited_s = now.monotonic_s - self._looked_at_s
+        if not self._changed or self._pending or waited_s < self._policy.interval_s:
+            return {}
+        self._changed, self._looked_at_s = False, now.monotonic_s
+        whole = {device: joined_portrait(parts.values()) for device, parts in self._portraits.items()}
+        if sum(bool(portrait.counts.any()) for portrait in whole.values()) < self._policy.devices_min:
+            return {}
+        weights = {device: counted.weight(device) for device in whole if counted.contains(device)}
+        try:
+            return self._outliers.judge(whole, weights, counted.weighed, self._tables)
+        except np.linalg.LinAlgError:
+            # who makes such a sum is found when a head is solved
+            return {}
+
+    def _read_some(self) -> None:
+        for device in [*self._pending][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:
+            del self._pending[device]
+            for row in self._store.every_statistics(self._nothing.space, device):
+                tables = _readable(row.payload)
+                if tables is not None:
+                    self.put(device, row.epoch, tables)
+
+    def _tables(self, device: str) -> Statistics:
+        """The sum of what is stored of a device."""
+        total = self._nothing
+        for row in self._store.every_statistics(self._nothing.space, device):
+            tables = _readable(row.payload)
+            total = total if tables is None else total + tables
+        return total
+
+
+def _readable(payload: bytes) -> Statistics | None:
+    """Of a stored report; None for one that earlier releases took and this one refuses."""
+    try:
+        return StatisticsReport.decode_stored(payload).statistics
+    except RemoteError:
+        return None

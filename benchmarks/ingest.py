@@ -1,0 +1,174 @@
+"""Whole reports of the exact learner that an aggregator makes durable and acknowledges in a second.
+
+    python -m benchmarks.ingest [--devices 2000] [--rounds 3] [--sizes 65 321] [--json FILE]
+
+The real `edge-fleet serve` (SQLite in a folder, shipped settings, all checks) and a real mosquitto. One client speaks
+for all devices, each under its own topic: payloads are made beforehand, whole statistics of d features (the constant
+included) and eight classes, more labels in each round, and no more than IN_FLIGHT are unanswered. Every device's
+report is acknowledged before its next one counts as sent. Rates are reports whose ack has come, by the wall clock of
+each round; the CPU of the aggregator, of mosquitto and of the generator is the kernel's, in milliseconds a report: on
+few cores they share what there is. The first round stores devices that are new, the others replace what is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.restart import ANYBODY, CLASSES, FLEET, SERVING, named
+from headway.maths import Statistics
+from headway.mqtt import MqttSettings
+from headway.mqtt.transport import MqttTransport
+from headway.ports import Connected, Outgoing, Received, TransportEvent
+from headway.wire import Ack, Kind, StatisticsReport, topic
+from headway_simulation.model import Model
+from testbed.broker import Broker
+
+IN_FLIGHT = 1000
+DISTINCT = 20
+LABELS_A_ROUND = 30
+WAIT_S = 120.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Of one round: acks a second, and milliseconds of CPU that one report costs each program."""
+
+    features: int
+    round: int
+    devices: int
+    bytes_of_one: int
+    acked_per_s: float
+    aggregator_ms: float
+    broker_ms: float
+    generator_ms: float
+
+
+def payloads(size: int, space: str, counter: int) -> list[bytes]:
+    """Reports of anybody under this counter, of more labels the later the round."""
+    random = np.random.default_rng(counter)
+    made = []
+    for _ in range(DISTINCT):
+        count = LABELS_A_ROUND * counter
+        # like features of a network: half of them at rest
+        codes = np.maximum(random.normal(0, 40, (count, size)), 0).clip(0, 127).astype(np.int8)
+        tables = Statistics.of(codes, random.integers(0, len(CLASSES), count), CLASSES, space)
+        made.append(StatisticsReport(ANYBODY, 1, counter, tables).encode())
+    return made
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def measure(folder: Path, features: int, devices: int, rounds: int) -> list[Round]:
+    """Every round of a fresh aggregator."""
+    variant = Model(features - 1, CLASSES).variant
+    variant.write(folder / "plant.hwb")
+    names = [f"device-{index:05d}" for index in range(devices)]
+    with Broker(autosave=1_000_000) as broker:
+        config = folder / "aggregator.toml"
+        config.write_text(
+            f'[fleet]\nname = "{FLEET}"\n[bundle]\npath = "plant.hwb"\n[storage]\nstate_dir = "."\n'
+            f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n'
+        )
+        command = [sys.executable, "-m", "aggregator.cli", "serve", "--config", str(config)]
+        service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert service.stderr is not None
+        try:
+            if not any(SERVING.search(line) for line in service.stderr):
+                raise RuntimeError("edge-fleet serve ended before it served")
+            # what it logs later must not fill the pipe
+            threading.Thread(target=service.stderr.read, daemon=True).start()
+            events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
+            settings = MqttSettings(host=broker.host, port=broker.port, receive_max=IN_FLIGHT)
+            acks = (f"headway/v1/{FLEET}/+/{Kind.ACK}",)
+            transport = MqttTransport(settings, "all-devices", acks, Outgoing("all-devices/gone", b""), events.put)
+            transport.start()
+            while not isinstance(events.get(timeout=WAIT_S), Connected):
+                pass
+            done = []
+            for counter in range(1, rounds + 1):
+                packed = payloads(features - 1, variant.space, counter)
+                messages = [
+                    Outgoing(topic(FLEET, name, Kind.STATISTICS), named(packed[index % DISTINCT], name))
+                    for index, name in enumerate(names)
+                ]
+                done.append(one_round(transport, events, messages, counter, (service.pid, broker.pid), features))
+            transport.stop()
+            return done
+        finally:
+            service.terminate()
+            service.wait(60)
+
+
+def one_round(
+    transport: MqttTransport,
+    events: queue.SimpleQueue[TransportEvent],
+    messages: list[Outgoing],
+    counter: int,
+    pids: tuple[int, int],
+    features: int,
+) -> Round:
+    """Send every message, and wait for the ack of each."""
+    before = [cpu_s(pid) for pid in pids]
+    own, began_s = time.process_time(), time.monotonic()
+    unanswered, sent = set[str](), 0
+    while sent < len(messages) or unanswered:
+        while sent < len(messages) and len(unanswered) < IN_FLIGHT:
+            message = messages[sent]
+            if transport.publish(message) is None:
+                break
+            unanswered.add(message.topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}"))
+            sent += 1
+        event = events.get(timeout=WAIT_S)
+        if isinstance(event, Received) and event.topic in unanswered:
+            ack = Ack.decode(event.payload)
+            if ack.refused:
+                raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
+            if ack.counter >= counter:
+                unanswered.discard(event.topic)
+    wall_s, count = time.monotonic() - began_s, len(messages)
+    spent = [1e3 * (cpu_s(pid) - was) / count for pid, was in zip(pids, before, strict=True)]
+    own_ms = 1e3 * (time.process_time() - own) / count
+    return Round(features, counter, count, len(messages[0].payload), count / wall_s, spent[0], spent[1], own_ms)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[65, 321], help="features, the constant included")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rows: list[Round] = []
+    print(f"{'d':>5}{'round':>7}{'devices':>9}{'bytes':>8}{'acked/s':>9}  CPU, ms: aggregator, broker, generator")
+    for size in given.sizes:
+        with tempfile.TemporaryDirectory(prefix="headway-ingest-") as scratch:
+            for row in measure(Path(scratch), size, given.devices, given.rounds):
+                rows.append(row)
+                print(
+                    f"{row.features:>5}{row.round:>7}{row.devices:>9}{row.bytes_of_one:>8}{row.acked_per_s:>9.0f}"
+                    f"{row.aggregator_ms:>10.2f}{row.broker_ms:>8.2f}{row.generator_ms:>8.2f}",
+                    flush=True,
+                )
+    if given.json:
+        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()

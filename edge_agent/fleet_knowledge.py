@@ -1,0 +1,65 @@
+"""Takes in what the fleet knows: its head, and what other devices learned; believed first, then committed."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_agent.agent import Agent
+from edge_agent.config import AgentConfig
+from edge_agent.head_trust import HeadTrust
+from edge_agent.store import RetryingStore
+from headway.errors import RemoteError
+from headway.ports import Clock
+from headway.wire import Kind, PublishedHead
+
+log = logging.getLogger("edge-agent")
+
+FLEET_KINDS = (Kind.HEAD, Kind.PRIOR)
+
+
+class FleetKnowledge:
+    """Of one device. Raises ConfigError when made, for keys that cannot be read."""
+
+    def __init__(self, config: AgentConfig, clock: Clock, agent: Agent, store: RetryingStore) -> None:
+        self._clock, self._agent, self._store = clock, agent, store
+        space = agent.learner.space
+        self._trust = HeadTrust.of(config.fleet, config.device, space, config.sync.head_keys, clock)
+
+    def receive(self, name: str, kind: Kind, payload: bytes, retain: bool) -> None:
+        """A message came under the topic `name`. Raises RemoteError for what cannot be used."""
+        if not payload:
+            return
+        if kind is Kind.HEAD:
+            self._head(name, payload, retain)
+        elif not self._store.degraded:
+            self._prior(name, payload)
+
+    def _head(self, name: str, payload: bytes, retain: bool) -> None:
+        agent, downlink = self._agent, self._agent.downlink
+        ordered = False
+        if self._trust.demanding:
+            head = PublishedHead.decode(payload)
+            if head.space != agent.learner.space:
+                return
+            payload, seal = self._trust.opened(name, payload, downlink.order)
+            if seal.version != head.version:
+                raise RemoteError(f"head {head.version} has the seal of head {seal.version}")
+            # the seals say which head is the newest, so that the broker need not
+            ordered, retain = downlink.take_order(seal.order), True
+        if agent.head_published(payload, retain):
+            self._commit()
+            log.info("fleet head version %d is a candidate now", agent.learner.fleet_version)
+        elif ordered:
+            self._commit()
+
+    def _prior(self, name: str, payload: bytes) -> None:
+        if self._trust.demanding:
+            if not self._agent.learner.wants_prior:
+                return
+            payload, _ = self._trust.opened(name, payload, self._agent.downlink.order)
+        if self._agent.prior_received(payload):
+            self._commit()
+            log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)
+
+    def _commit(self) -> None:
+        self._store.commit(self._agent.changes(), self._clock.monotonic_s())

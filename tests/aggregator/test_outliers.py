@@ -1,0 +1,219 @@
+"""A device whose statistics contradict those of all others is set aside, told in words, and comes back; honest ones
+that differ are left alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.cli import main
+from aggregator.heads.outliers import Outliers, Portrait, joined_portrait
+from aggregator.policy import OutlierPolicy, Policy
+from aggregator.store.location import sqlite_url
+from aggregator.store.rows import QUARANTINED, VOUCHED
+from aggregator.store.sql import SqlStore
+from headway.arrays import Int8, Int64
+from headway.maths import Statistics, merge
+from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, heads, model, statistics_message
+from tests.aggregator.fleets import warnings as warned
+
+CENTRES = np.random.default_rng(1).normal(0.0, 45.0, (3, SIZE))
+OFTEN = Policy(publish_interval_s=0.0, outliers=OutlierPolicy(interval_s=0.0))
+
+
+def windows(count: int, seed: int, moved: float = 0.0) -> tuple[Int8, Int64]:
+    """Of three classes that a head can tell apart, as one device has them. moved: how far its sensor is off."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % 3
+    offset = moved * random.normal(0.0, 1.0, SIZE)
+    codes = CENTRES[labels] + offset + random.normal(0.0, 25.0, (count, SIZE))
+    return np.clip(np.rint(codes), -127, 127).astype(np.int8), labels
+
+
+def told(count: int, seed: int, rotated: bool = False, moved: float = 0.0) -> Statistics:
+    codes, labels = windows(count, seed, moved)
+    return Statistics.of(codes, (labels + rotated) % 3, CLASSES, SPACE)
+
+
+def trained() -> Fleet:
+    """A fleet whose bundle was trained on the same classes."""
+    return Fleet(OFTEN, build_model=lambda: replace(model(), training_statistics=told(90, 99)))
+
+
+def with_liar(fleet: Fleet, honest: int = 6, counter: int = 1) -> None:
+    for number in range(honest):
+        fleet.send(statistics_message(f"d{number}", 1, counter, told(60, number)))
+    fleet.send(statistics_message("liar", 3, counter, told(60, 50, rotated=True)))
+
+
+def aside(fleet: Fleet) -> dict[str, str]:
+    with fleet.store.transaction():
+        return {row.device: row.problem for row in fleet.store.rows(QUARANTINED).all()}
+
+
+def test_a_device_with_rotated_labels_is_set_aside_before_it_ever_counts() -> None:
+    fleet = trained()
+    with_liar(fleet)
+    (head,) = heads(fleet.pass_time(5.0))
+    assert head.samples == 6 * 60
+    assert fleet.core.statistics == merge([told(60, number) for number in range(6)])
+    problem = aside(fleet)["liar"]
+    assert "it contradicts the others: the others' head would give 3 of its 60 labels, usual here are 92%" in problem
+    assert "what it calls 'idle' lies where they have" in problem
+    alert, note = [text for text in warned(fleet.effects) if "liar" in text]
+    assert "warning quarantined: liar" in alert
+    assert "edge-fleet readmit liar" in note
+    with fleet.store.transaction():
+        assert [(event.device, event.name) for event in fleet.store.events()] == [("liar", "quarantined")]
+
+
+def test_a_third_of_the_fleet_that_conspires_is_set_aside() -> None:
+    fleet = trained()
+    with_liar(fleet)
+    fleet.send(statistics_message("second", 1, 1, told(60, 51, rotated=True)))
+    fleet.pass_time(5.0)
+    assert sorted(aside(fleet)) == ["liar", "second"]
+
+
+def test_it_stays_aside_over_a_restart_and_comes_back_with_true_labels() -> None:
+    fleet = trained()
+    with_liar(fleet)
+    fleet.pass_time(5.0)
+    fleet.restart()
+    for _ in range(3):
+        fleet.pass_time(5.0)
+    assert fleet.core.statistics.samples == 6 * 60
+    fleet.send(statistics_message("liar", 3, 2, told(66, 52, rotated=True)))
+    fleet.pass_time(5.0)
+    assert "liar" in aside(fleet), "another report does not bring it back"
+    fleet.send(statistics_message("liar", 3, 3, told(66, 52)))
+    for _ in range(2):
+        fleet.pass_time(5.0)
+    assert aside(fleet) == {}
+    assert fleet.core.statistics.samples == 6 * 60 + 66
+    fleet.restart()
+    assert fleet.core.statistics.samples == 6 * 60 + 66
+
+
+def test_devices_that_differ_honestly_are_left_alone() -> None:
+    for seed in range(5):
+        fleet = trained()
+        for number in range(8):
+            # each sensor is off by something, one by much, and two know one class or two
+            part = told(60, 100 * seed + number, moved=10.0 if number else 30.0)
+            if number in (3, 4):
+                codes, labels = windows(60, 100 * seed + number, moved=10.0)
+                some = labels < number - 2
+                part = Statistics.of(codes[some], labels[some], CLASSES, SPACE)
+            fleet.send(statistics_message(f"d{number}", 1, 1, part))
+        fleet.pass_time(5.0)
+        assert aside(fleet) == {}
+
+
+def test_in_a_fleet_that_is_divided_nobody_is_named() -> None:
+    fleet = trained()
+    for number in range(8):
+        fleet.send(statistics_message(f"d{number}", 1, 1, told(60, number, rotated=number % 2 > 0)))
+    fleet.pass_time(5.0)
+    assert aside(fleet) == {}
+
+
+@pytest.mark.parametrize("policy", [OutlierPolicy(devices_min=0), OutlierPolicy(devices_min=8)])
+def test_nobody_is_compared_where_it_is_off_or_the_fleet_is_too_small(policy: OutlierPolicy) -> None:
+    fleet = trained()
+    fleet.policy = replace(OFTEN, outliers=policy)
+    fleet.restart()
+    with_liar(fleet)
+    fleet.pass_time(5.0)
+    assert aside(fleet) == {}
+
+
+def test_comparisons_are_so_far_apart_and_the_next_one_comes_without_another_report() -> None:
+    fleet = trained()
+    fleet.policy = replace(OFTEN, outliers=OutlierPolicy(interval_s=30.0))
+    fleet.restart()
+    for number in range(6):
+        fleet.send(statistics_message(f"d{number}", 1, 1, told(60, number)))
+    fleet.pass_time(5.0)
+    with_liar(fleet, honest=0)
+    fleet.pass_time(5.0)
+    assert aside(fleet) == {}
+    assert heads(fleet.pass_time(30.0))[-1].samples == 6 * 60
+    assert sorted(aside(fleet)) == ["liar"]
+
+
+def test_an_operator_reads_why_and_has_it_counted_for_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = trained()
+    fleet.store = SqlStore(sqlite_url(tmp_path))
+    fleet.restart()
+    with_liar(fleet)
+    fleet.pass_time(5.0)
+    place = ["--state-dir", str(tmp_path)]
+    assert main(["devices", *place]) == 0
+    assert (
+        "liar: what it reported is set aside and does not count: it contradicts the others" in capsys.readouterr().err
+    )
+    assert main(["readmit", "liar", *place]) == 0
+    assert heads(fleet.pass_time(5.0))[-1].samples == 7 * 60
+    fleet.send(statistics_message("liar", 3, 2, told(63, 53, rotated=True)))
+    assert heads(fleet.pass_time(5.0))[-1].samples == 6 * 60 + 63, "an operator vouched for it"
+    assert main(["quarantine", "liar", *place]) == 0
+    assert heads(fleet.pass_time(5.0))[-1].samples == 6 * 60
+    with fleet.store.transaction():
+        assert fleet.store.rows(VOUCHED).all() == []
+    capsys.readouterr()
+    assert main(["audit", "--json", *place]) == 0
+    acts = [row["act"] for row in json.loads(capsys.readouterr().out)]
+    assert acts == ["readmit", "quarantine"]
+
+
+def test_one_that_is_removed_is_forgotten_and_may_begin_anew() -> None:
+    fleet = trained()
+    with_liar(fleet)
+    fleet.pass_time(5.0)
+    with fleet.store.transaction():
+        fleet.store.request_removal("liar", 0.0)
+    fleet.pass_time(5.0)
+    assert aside(fleet) == {}
+    fleet.send(statistics_message("liar", 4, 1, told(60, 54)))
+    assert heads(fleet.pass_time(5.0))[-1].samples == 7 * 60
+
+
+def test_of_more_devices_than_are_compared_those_that_reported_last_are() -> None:
+    fleet = trained()
+    fleet.policy = replace(OFTEN, outliers=OutlierPolicy(interval_s=0.0, devices_max=6))
+    fleet.restart()
+    with_liar(fleet, honest=12)
+    fleet.pass_time(5.0)
+    assert sorted(aside(fleet)) == ["liar"]
+
+
+def test_a_portrait_of_several_epochs_is_that_of_their_sum() -> None:
+    outliers = Outliers(told(90, 99), 0.02)
+    first, second = told(60, 1), told(30, 2)
+    found, expected = (
+        joined_portrait([outliers.portrait(part) for part in (first, second)]),
+        outliers.portrait(first + second),
+    )
+    assert found.counts.tolist() == expected.counts.tolist()
+    assert found.means == pytest.approx(expected.means, abs=1e-3)
+    assert found.spread == pytest.approx(expected.spread, abs=0.2)
+
+
+def test_agreement_is_the_share_of_labels_that_the_others_head_gives() -> None:
+    """Beside windows one by one: the sums tell nearly the same."""
+    outliers, portraits = Outliers(told(90, 99), 0.02), dict[str, Portrait]()
+    tables = {f"d{number}": told(600, number) for number in range(5)}
+    codes, labels = windows(600, 7)
+    wrong = np.random.default_rng(3).random(600) < 0.3
+    tables["d5"] = Statistics.of(codes, np.where(wrong, (labels + 1) % 3, labels), CLASSES, SPACE)
+    for name, part in tables.items():
+        portraits[name] = outliers.portrait(part)
+    found = outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), tables.__getitem__)
+    assert found["d5"].agreement == pytest.approx(0.7, abs=0.12)
+    assert found["d0"].agreement == pytest.approx(0.89, abs=0.02)
+    assert found["d5"].spread > 1.7 > found["d0"].spread

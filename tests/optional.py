@@ -1,0 +1,29 @@
+"""Packages of an extra that a test needs: skipped where it is missing, and loaded only when the test runs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+import pytest
+
+
+class _WhenUsed:
+    """A module that is imported when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+def when_used(name: str) -> Any:
+    """In place of `pytest.importorskip` at the top of a module.
+
+    Every process of tests collects all of them: TensorFlow, which takes seconds and 400 MB, is loaded where it is used.
+    """
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        pytest.skip(f"{name} is missing: the converter extra is not installed", allow_module_level=True)
+    return _WhenUsed(name)
