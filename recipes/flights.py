@@ -64,7 +64,8 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
         distance, late = float(row["distance"]), float(row["dep_delay"])
         x[index, -6:] = (distance, distance**0.5, np.sin(hour), np.cos(hour), np.clip(late, -20, 120), late > 15)
     minutes = np.array([float(row["air_time"]) for row in rows], np.float32)
-    route = np.array([sorted({r["dest"] for r in rows}).index(row["dest"]) for row in rows])
+    routes = {place: number for number, place in enumerate(sorted({row["dest"] for row in rows}))}
+    route = np.array([routes[row["dest"]] for row in rows])
     left_s = np.array([(left(row) - datetime(2013, 1, 1)).total_seconds() for row in rows], np.int64)
     known = np.array([int(row["month"]) == TRAINED_MONTH for row in rows])
     return x, minutes, route, left_s, left_s + (60 * minutes).astype(np.int64), known
