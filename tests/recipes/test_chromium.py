@@ -12,7 +12,7 @@ from edge_agent.commands.replay_findings import Column
 from edge_agent.commands.replay_page import Replayed, replay_page
 from headway.maths import Task
 from recipes.measuring import measured, write_page
-from tests.page.conftest import chromium  # noqa: F401 - a fixture
+from tests.page.conftest import chromium, chromium_address  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.browser
 
