@@ -31,6 +31,10 @@ fleet-demo: $(READY) ## fifty real agents and the page, one command; DEVICES=50;
 case-study: $(READY) ## the textbook case of incremental learning, ten rounds of ten samples; writes case-study-report/
 	@$(RUN) -m benchmarks.case_study
 
+.PHONY: recipes
+recipes: $(READY) ## one example for each field, on real data; RECIPES="speech text", DATA=FOLDER; writes recipes-report/
+	@$(RUN) -m recipes $(RECIPES) $(if $(DATA),--data $(DATA))
+
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
 	@$(RUN) -m pytest $(WORKERS)
 
@@ -131,7 +135,7 @@ constraints: $(DOCS_READY) ## constraints.txt from what .venv holds now
 	@mv constraints.new constraints.txt
 
 clean: ## remove the virtual environment, caches and reports
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report build *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report recipes-report build *.egg-info
 
 $(READY): pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
