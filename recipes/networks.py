@@ -61,7 +61,10 @@ def dense(
     flat = x.reshape(len(x), -1)
     layers = [keras.Input(x.shape[1:]), *([keras.layers.Flatten()] if x.ndim > 2 else [])]
     if standardise:
-        layers.append(keras.layers.Normalization(mean=flat.mean(axis=0), variance=flat.var(axis=0) + 1e-6))
+        # a flag that training never or hardly saw must not come as hundreds of deviations once it is set
+        flags = ((flat == 0) | (flat == 1)).all(axis=0)
+        variance = np.where(flags, 0.25, flat.var(axis=0) + 1e-6)
+        layers.append(keras.layers.Normalization(mean=flat.mean(axis=0), variance=variance))
     for width in hidden:
         layers += [keras.layers.Dense(width, activation="relu"), *([keras.layers.Dropout(dropout)] if dropout else [])]
     return fitted(keras.Sequential(layers), y, x, epochs)
