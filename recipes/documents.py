@@ -33,7 +33,7 @@ def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) ->
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]
     load = os.getloadavg()[0]
     lines.append(
-        f"`python -m recipes {name}`, {seconds:.0f} s with what had to be trained and converted, {os.cpu_count()} cores "
-        f"of {platform.machine()}, Python {platform.python_version()}, load average {load:.0f}."
+        f"`python -m recipes {name}`, {seconds:.0f} s with what had to be trained and converted, {os.cpu_count()} "
+        f"cores of {platform.machine()}, Python {platform.python_version()}, load average {load:.0f}."
     )
     return "\n".join(lines) + "\n"
