@@ -31,6 +31,10 @@ fleet-demo: $(READY) ## fifty real agents and the page, one command; DEVICES=50;
 case-study: $(READY) ## the textbook case of incremental learning, ten rounds of ten samples; writes case-study-report/
 	@$(RUN) -m benchmarks.case_study
 
+.PHONY: recipes
+recipes: $(READY) ## one example for each field, on real data; RECIPES="speech text", DATA=FOLDER; writes recipes-report/
+	@$(RUN) -m recipes $(RECIPES) $(if $(DATA),--data $(DATA))
+
 test: $(READY) ## unit, contract, architecture, real-broker and system tests
 	@$(RUN) -m pytest $(WORKERS)
 
@@ -66,6 +70,11 @@ fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZ
 
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
+
+.PHONY: flower-vectors
+flower-vectors: ## tests/golden/strategies/flower.json anew, by Flower 1.42.0 in an environment of its own
+	python3 -m venv .cache/flower && .cache/flower/bin/pip install -q flwr==1.42.0
+	.cache/flower/bin/python -m scripts.flower_vectors
 
 .PHONY: configuration
 configuration: $(READY) ## docs/configuration.md, docs/reference/commands.md and the examples in systemd/, from what the programs declare
@@ -126,7 +135,7 @@ constraints: $(DOCS_READY) ## constraints.txt from what .venv holds now
 	@mv constraints.new constraints.txt
 
 clean: ## remove the virtual environment, caches and reports
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report build *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage demo-report case-study-report recipes-report build *.egg-info
 
 $(READY): pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"

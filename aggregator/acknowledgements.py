@@ -30,7 +30,8 @@ class Acknowledgements:
             if known is None
             else StatisticsReport.read_history(known.payload).run_id
         )
-        removed = known is None and self._store.is_removed(device, epoch)
+        # what is kept of an epoch that was set back is stored, and none of it is taken any more
+        removed = self._store.is_removed(device, epoch)
         progress = self._assemblies.progress(device, epoch)
         ack = Ack(epoch, counter, sequence, self._pace_s, run_id, *progress, removed, parting)
         return self._sent(device, replace(ack, refused=told.reason, problem=told.problem))

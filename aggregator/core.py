@@ -23,10 +23,12 @@ from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
+from aggregator.removals import Marks, Removals
 from aggregator.report_intake import ReportIntake
 from aggregator.rollouts import Rollouts
 from aggregator.sealing import Sealing
 from aggregator.store import UNKNOWN_DEVICE, Store
+from aggregator.store.rows import FORGET_REQUESTS, ForgetRequestRow
 from aggregator.twins import Twins
 from headway.errors import RemoteError
 from headway.maths import Statistics
@@ -36,6 +38,7 @@ from headway.wire import (
     AGGREGATOR,
     Address,
     Kind,
+    PriorRequest,
     Status,
     parse_topic,
 )
@@ -74,8 +77,10 @@ class Aggregator:
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
+        self._marks = Marks(store, policy.limits.marks_per_epoch)
+        self._removals = Removals(fleet, store, self._spaces, policy.method, signer)
         self._intake = ReportIntake(
-            fleet, store, self._spaces, self._registry, self._clearings, policy.limits, policy.pace_s
+            fleet, store, self._spaces, self._registry, self._clearings, self._marks, policy.limits, policy.pace_s
         )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)
@@ -132,7 +137,9 @@ class Aggregator:
         if now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S:
             self._tidied_at_s = now.monotonic_s
             for device in self._store.removal_requests():
-                effects += self._remove(device)
+                effects += self._remove(device, now)
+            for row in self._store.rows(FORGET_REQUESTS).all():
+                effects += self._forget(row, now)
             self._spaces.follow_operators(now)
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
@@ -191,7 +198,10 @@ class Aggregator:
                 return self._deliveries.on_request(device, message.payload, now)
             if address.kind is Kind.PRIOR_REQUEST:
                 self._registry.admit(device, now)
-                return self._spaces.on_prior_request(device, message.payload, now)
+                told = self._spaces.on_prior_request(device, message.payload, now)
+                if told:
+                    self._removals.told(device, PriorRequest.decode(message.payload).space, now)
+                return told
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
             self._handlers[address.kind](device, message.payload, now)
@@ -207,16 +217,24 @@ class Aggregator:
                 self._intake.refused(device, error)
             return [] if note is None else [note]
 
-    def _remove(self, device: str) -> list[Effect]:
+    def _remove(self, device: str, now: Instant) -> list[Effect]:
         """Subtract all a device contributed, exactly, and clear what the broker retains of it."""
         epoch = self._registry.newest_epoch(device)
-        removed = self._spaces.remove(device)
-        self._clearings.add(device, Kind.STATISTICS)
+        notes = self._removals.remove(device, now)
         self._let_go(device)
-        effects: list[Effect] = [*self._clearings.take()]
+        return [*self._taken_out(device, epoch), *notes, Note(f"removed {device}")]
+
+    def _forget(self, row: ForgetRequestRow, now: Instant) -> list[Effect]:
+        """Subtract what a device reported since a moment, exactly."""
+        epoch = self._registry.newest_epoch(row.device)
+        notes = self._removals.set_back(row.device, row.since_s, row.who, now)
+        return [*self._taken_out(row.device, epoch), *notes]
+
+    def _taken_out(self, device: str, epoch: int) -> list[Effect]:
+        self._marks.left(device)
+        self._clearings.add(device, Kind.STATISTICS)
         # a device that believes itself settled would not ask
-        effects += [self._intake.answer(device, epoch)] if epoch else []
-        return [*effects, Note(f"removed {device}: {removed} samples subtracted")]
+        return [*self._clearings.take(), *([self._intake.answer(device, epoch)] if epoch else [])]
 
     def _let_go(self, device: str) -> None:
         """Nothing is ordered for the device any more, and the broker is to forget what it retains of it."""

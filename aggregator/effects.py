@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headway.errors import RemoteError
 from headway.ports import Outgoing
+
+if TYPE_CHECKING:
+    from aggregator.store.rows import RemovalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,14 @@ class Note:
     warning: bool = False
 
 
-Effect = Outgoing | Note
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Something was removed, and its record, which is in the store, is to be kept beside that, too."""
+
+    row: RemovalRow
+
+
+Effect = Outgoing | Note | Recorded
 
 
 class Refused(RemoteError):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aggregator.averaging_policy import AveragingPolicy as AveragingPolicy
+from aggregator.averaging_policy import Robust as Robust
+from aggregator.averaging_policy import Strategy as Strategy
 from headway.settings import boolean, choice, integer, number, table
 
 
@@ -52,6 +55,13 @@ class Limits:
     )
     prior_requests_per_device_hour: int = integer(
         120, low=1, doc="Requests of one device for the others' sum that are answered in an hour."
+    )
+    marks_per_epoch: int = integer(
+        8,
+        low=0,
+        high=1000,
+        doc="Marks of each epoch of a device, one for each day on which it reported, to which edge-fleet forget "
+        "--since goes back; each takes as much as a report. 0: none.",
     )
     heads_kept_max: int = integer(16, low=1, high=10_000, doc="Published heads that are kept, of each feature space.")
     spaces_max: int = integer(
@@ -132,29 +142,6 @@ class AlertPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class AveragingPolicy:
-    """How gradient updates become a head, for ``method = "average"``."""
-
-    updates_min: int = integer(
-        4, low=1, high=1_000_000, doc="Devices whose updates close a round; in a smaller fleet all, but at least 2."
-    )
-    round_s: float = number(
-        60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
-    )
-    learning_rate: float = number(1.0, low=0.0, high=100.0, doc="Step of the server along the mean update.")
-    clip_norm: float = number(
-        10.0,
-        low=1e-6,
-        high=1e9,
-        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
-    )
-    staleness_exponent: float = number(
-        0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
-    )
-    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
-
-
-@dataclass(frozen=True, slots=True)
 class HeadTrialPolicy:
     """How new heads are tried before everybody gets them."""
 
@@ -173,6 +160,45 @@ class HeadTrialPolicy:
     devices_min: int = integer(3, low=2, doc="Fewest devices that try a head, and that have labels for a verdict.")
     patience_s: float = number(
         86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a head that stays undecided is dropped."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadGatePolicy:
+    """When a new head is not published, and a published one is withdrawn."""
+
+    enabled: bool = boolean(
+        True,
+        doc="Publish no head that is worse than the last one, and withdraw one that turns out worse. With [head_trial] "
+        "share above 0 each head is tried before, and this has nothing to do.",
+    )
+    margin: float = number(
+        0.05,
+        low=0.0,
+        high=1.0,
+        doc="Share of the bundle's sample of training data that a new head may have right less than the last one.",
+    )
+    loss_margin: float = number(
+        0.05,
+        low=0.0,
+        high=2.0,
+        doc="Paired loss on devices' labels that a head may be worse by; 1 is a wrong answer for every window.",
+    )
+    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that each verdict needs.")
+    share: float = number(
+        0.05, low=0.0001, high=1.0, doc="Share of the fleet that compares heads on its labels, at least devices_min."
+    )
+    devices_min: int = integer(10, low=2, doc="Fewest devices that compare heads, as far as there are so many.")
+    labelled_devices_min: int = integer(3, low=2, doc="Fewest devices with labels for a verdict.")
+    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
+    watch_s: float = number(
+        3600.0,
+        low=0.0,
+        high=400 * 86_400,
+        doc="Shortest time between two comparisons of what is published with the last good head, seconds.",
+    )
+    patience_s: float = number(
+        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a comparison that stays undecided ends."
     )
 
 
@@ -232,6 +258,9 @@ class Policy:
     )
     head_trial: HeadTrialPolicy = table(
         HeadTrialPolicy(), "head_trial", doc="New heads tried by a few devices before everybody gets them."
+    )
+    head_gate: HeadGatePolicy = table(
+        HeadGatePolicy(), "head_gate", doc="A worse head is not published, or withdrawn again."
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
     alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")

@@ -17,6 +17,7 @@ from aggregator.heads import Spaces, stored_report
 from aggregator.policy import Limits
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
+from aggregator.removals import Marks
 from aggregator.store import Store, StoredStatistics, StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from headway.errors import RemoteError
@@ -43,11 +44,12 @@ class ReportIntake:
         spaces: Spaces,
         registry: Registry,
         clearings: Clearings,
+        marks: Marks,
         limits: Limits,
         pace_s: float,
     ) -> None:
         self._store, self._spaces, self._registry = store, spaces, registry
-        self._clearings, self._limits = clearings, limits
+        self._clearings, self._marks, self._limits = clearings, marks, limits
         self._assemblies = Assemblies(store, limits.parts_max)
         self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
         self._branches = Branches(store)
@@ -120,6 +122,7 @@ class ReportIntake:
             return
         if self._answered(report, self._branches.overlap(report, known)):
             return
+        self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
         self._spaces.take(report, payload, known)
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 

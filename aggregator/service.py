@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
-from aggregator.effects import Effect, Instant
+from aggregator.effects import Effect, Instant, Recorded
 from aggregator.message_queue import MessageQueue
 from aggregator.monitoring import NotWatched, Watch
 from aggregator.store import Store
+from aggregator.store.rows import RemovalRow
 from headway.errors import TransportError
 from headway.ports import (
     Clock,
@@ -49,7 +50,8 @@ class Service:
     """Runs one fleet's aggregator until it is asked to stop.
 
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
-    requests to end; by default only `stop` makes one. watch: who counts what it does.
+    requests to end; by default only `stop` makes one. watch: who counts what it does. keep: is given the
+    record of each removal, once that is durable.
     """
 
     def __init__(
@@ -63,12 +65,13 @@ class Service:
         notifier: SystemdNotifier,
         stop: StopRequest | None = None,
         watch: Watch | None = None,
+        keep: Callable[[RemovalRow], object] = lambda row: None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
         self._queue = MessageQueue(limits.queue_messages_max, limits.queue_bytes_max)
         self._stop = StopRequest() if stop is None else stop
-        self._watch = NotWatched() if watch is None else watch
+        self._watch, self._keep = NotWatched() if watch is None else watch, keep
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
         with store.transaction():
             self._boot = store.number(BOOT) + 1
@@ -161,6 +164,9 @@ class Service:
                 self._clearing[token] = effect.topic
             # a window full of acks refuses a head too, and no connection need follow
             self._head_unsent = self._head_unsent or (effect.retain and bool(effect.payload) and not sent)
+            return
+        if isinstance(effect, Recorded):
+            self._keep(effect.row)
             return
         LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
         if not effect.warning:

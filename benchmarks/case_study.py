@@ -8,7 +8,7 @@ digits as the network knows them, where learning must not hurt, and with the cam
 it must help. Each figure is the mean over draws of the hundred new digits. What is tested is what the agent would
 serve; for the gradient methods also the learned head itself, which the gate has not let through yet.
 
-Writes rounds.csv and error-curve.png. docs/howto/case-study.md explains the result.
+Writes rounds.csv and error-curve.png. docs/howto/case-study.md explains the result, docs/learn the formulas.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def main() -> int:
     print_tables(rows)
     write_rows(rows, options.out / "rounds.csv")
     draw_curves(rows, options.out / "error-curve.png")
-    print(f"\n{options.out / 'error-curve.png'} and {options.out / 'rounds.csv'} are written")
+    print(f"\n{options.out / 'error-curve.png'} and {options.out / 'rounds.csv'} are written; see docs/learn")
     return 0
 
 

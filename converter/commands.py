@@ -26,22 +26,26 @@ if TYPE_CHECKING:
     from converter.trainable import TrainableReport
 
 # the fields of Options, as the help groups them
+# fmt: off
 GROUPS = {
-    "Reading the data": ("classes", "label_columns", "columns", "window", "image_size", "task", "time_axis"),
+    "Reading the data": (
+        "classes", "label_columns", "columns", "text_column", "window", "image_size", "task", "time_axis",
+    ),
     "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
     "The bundle": ("name", "version", "release", "licence", "provenance", "stream", "key", "html"),
     "Backbones": ("formats", "quantize", "allow_flex", "tflite_python"),
     "What a backbone must keep": ("drop_points_max", "agreement_percent_min", "difference_max"),
-    "Preprocessing": ("missing", "denoise", "median_width", "ewma_weight", "standardise"),
+    "Preprocessing": ("missing", "clip", "denoise", "median_width", "ewma_weight", "cutoff", "scale", "standardise"),
     "Features": ("pca", "select", "select_by", "expand", "expand_input"),
     "Training data to carry": ("buffer_per_class", "evaluation_rows", "seed"),
 }
+# fmt: on
 TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: file_path()}
 METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
     "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
-    "label_columns": "COLUMN,...", "columns": "A,B,...", "image_size": "H,W", "input_shape": "N,N,...",
-    "modules": "MODULE", "stream": "TOML",
+    "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...", "image_size": "H,W",
+    "input_shape": "N,N,...", "modules": "MODULE", "stream": "TOML",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none
@@ -93,6 +97,7 @@ class _Convert(Command):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage("edge-convert", "MODEL --data DATA --out FILE [OPTIONS]")
+        formatter.write_usage("edge-convert", "--from-csv DATA.csv --out FILE [OPTIONS]", prefix=" " * len("Usage: "))
         formatter.write_usage("edge-convert", "COMMAND [ARGUMENTS]", prefix=" " * len("Usage: "))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -170,15 +175,18 @@ def _options_of_a_conversion(command: Any) -> _Convert:
 
 @_options_of_a_conversion
 @click.command(cls=_Convert)
-@click.argument("model", type=file_path(), metavar="MODEL")
+@click.argument("model", type=file_path(), metavar="[MODEL]", required=False)
 @option(
     "--data",
     group="Needed",
     type=file_path(),
-    required=True,
     metavar="DATA",
     help="Training data: .npz with x, y and optional classes; .csv; a folder of images or .wav by class",
 )
+@option(
+    "--from-csv", group="Needed", type=file_path(), metavar="DATA.csv",
+    help="Instead of a model and its data: a table to train a small network on, and to convert it",
+)  # fmt: skip
 @option(
     "-o", "--out", group="Needed", type=file_path(), required=True, metavar="FILE",
     help="The bundle to write, .hwb (with --trainable: .tflite)",
@@ -192,17 +200,29 @@ def _options_of_a_conversion(command: Any) -> _Convert:
 )  # fmt: skip
 @click.version_option(headway.__version__, "--program-version", message="edge-convert %(version)s", hidden=True)
 def _convert(
-    model: Path, data: Path, out: Path, trainable: bool, as_json: bool, verbose: bool, **given: Any
+    model: Path | None,
+    data: Path | None,
+    from_csv: Path | None,
+    out: Path,
+    trainable: bool,
+    as_json: bool,
+    verbose: bool,
+    **given: Any,
 ) -> int | None:
     """Turn a trained model into a bundle a device can learn with.
 
     MODEL is a .keras, .h5 or .onnx file or a SavedModel folder. Nothing is written unless the backbone is proven equal
-    to it.
+    to it. Who has no model gives a table: --from-csv.
     """
-    formats = given.pop("formats") or (("onnx",) if model.suffix == ".onnx" and not trainable else ("tflite",))
+    onnx = model is not None and model.suffix == ".onnx"
+    formats = given.pop("formats") or (("onnx",) if onnx and not trainable else ("tflite",))
     options = Options(formats=formats, **given)
+    if from_csv is not None and (model is not None or data is not None):
+        raise click.UsageError(f"--from-csv {from_csv} trains a network of its own; leave out MODEL and --data")
+    if from_csv is None and (model is None or data is None):
+        raise click.UsageError("give MODEL and --data DATA, or a table alone: --from-csv DATA.csv")
     try:
-        _write(model, data, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
+        _write(model, data or from_csv, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
     except (HeadwayError, ModuleNotFoundError, click.ClickException, click.Abort):
         raise
     except KeyboardInterrupt:
@@ -216,7 +236,7 @@ def _convert(
 
 
 def _write(
-    model: Path, data: Path, out: Path, options: Options, *, trainable: bool, as_json: bool, verbose: bool
+    model: Any, data: Any, out: Path, options: Options, *, trainable: bool, as_json: bool, verbose: bool
 ) -> None:
     from converter.convert import convert
     from converter.progress import Steps
@@ -225,6 +245,10 @@ def _write(
         _mute_native_logs()
     with Steps(sys.stderr if as_json else sys.stdout, SystemClock()) as steps:
         report: Report | TrainableReport
+        if model is None:
+            from converter.small_network import small_network
+
+            model, data, options = small_network(Path(data), options, steps)
         if trainable:
             from converter.trainable import write_trainable
 

@@ -28,7 +28,7 @@ from converter.features import (
 )
 from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
-from converter.options import AUTO, Options, chosen
+from converter.options import AUTO, Options, chosen, scaling
 from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
@@ -174,21 +174,27 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     if data.x.shape[1:] != shape:
         raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")
     axis = time_axis(source, options)
-    along_time = options.missing == "last" or options.denoise != "none"
-    if axis is None and len(shape) > 1 and (along_time or options.standardise):
+    along_time = options.missing in ("last", "linear") or options.denoise != "none"
+    if axis is None and len(shape) > 1 and (along_time or scaling(options) != "none"):
         raise ConfigError(
             f"nothing in the model tells which axis of its input {shape} is time; give --time-axis first for "
             "(time, ..., channels), or --time-axis last for (channels, ..., time)"
         )
     # where nothing depends on it, bundles stay as they were before the axis was known
-    matters = along_time or options.standardise or options.time_axis != AUTO or not _whole(data.x)
+    matters = (
+        along_time
+        or scaling(options) != "none"
+        or bool(options.clip)
+        or options.time_axis != AUTO
+        or not _whole(data.x)
+    )
     return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
 
 
 def reading(options: Options) -> Reading:
     """How data that does not say everything itself is read."""
     height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
-    return Reading(options.label_columns, options.columns, options.window, height_width)
+    return Reading(options.label_columns, options.columns, options.text_column, options.window, height_width)
 
 
 def frameworks(model: Any, log: bool) -> Exporter:
@@ -255,9 +261,10 @@ def _gap_lines(source: Source, head: Head, data: TrainingData, reference: Refere
     if data.x.dtype.kind != "f":
         return []
     missing = ~np.isfinite(data.x)
-    how = "the last value before" if options.missing == "last" else f"the channel's {options.missing}"
+    along = {"last": "the last value before", "linear": "the line between its neighbours"}
+    how = along.get(options.missing, f"the channel's {options.missing}")
     lines = filled_lines(missing, how)
-    if lines and options.denoise == "none" and not options.standardise:
+    if lines and options.denoise == "none" and scaling(options) == "none":
         rows = missing[reference.rows].reshape(len(reference.rows), -1).any(axis=1)
         raw = np.asarray(data.x[reference.rows[rows]], np.float32)
         lines += own_gaps_line(raw, reference.outputs[rows], answers_of(source, head))

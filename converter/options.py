@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import ConfigError
-from headway.maths import MEDIAN_WIDTH_MAX, Denoise, Task, TimeAxis
+from headway.maths import MEDIAN_WIDTH_MAX, PASSES, Denoise, Task, TimeAxis
 from headway.settings import (
     INTEGER_MAX,
     boolean,
@@ -24,7 +24,8 @@ from headway.settings import (
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
-MISSING = ("mean", "median", "last")
+MISSING = ("mean", "median", "last", "linear")
+SCALES = ("none", "standard", "robust", "min-max")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
 # what is inferred from the model and the data
@@ -67,6 +68,13 @@ class Options:
     )
     columns: tuple[str, ...] = texts(
         (), key="--columns", count_max=FEATURES_MAX, doc="Of a .csv: the columns of x (all others when empty)."
+    )
+    text_column: str = text(
+        "",
+        key="--text",
+        length_max=256,
+        doc="Of a .csv: the column of short texts that x is made of, hashed into 1,024 values as "
+        "headway.maths.hashed_text does; hash on the device likewise.",
     )
     window: int = integer(
         0,
@@ -120,16 +128,40 @@ class Options:
     )
     allow_flex: bool = boolean(False, key="--allow-flex", doc="Let TFLite use TensorFlow operators.")
     missing: str = choice(
-        "mean", MISSING, key="--missing", doc="What missing values become: the channel's mean, median, or last value."
+        "mean",
+        MISSING,
+        key="--missing",
+        doc="What missing values become: the channel's mean, median or last value, or the line between neighbours.",
     )
     denoise: str = choice("none", tuple(Denoise), key="--denoise", doc="Smoothing of windows along time.")
     median_width: int = integer(
         3, key="--median-width", low=3, high=MEDIAN_WIDTH_MAX, doc="Time steps of the median filter, odd."
     )
     ewma_weight: float = number(0.5, key="--ewma-weight", low=0, high=1, doc="Weight of the newest value, above 0.")
-    standardise: bool = boolean(
-        False, key="--standardise", doc="Zero mean and unit deviation per channel, if the model expects that."
+    cutoff: float = number(
+        0.0,
+        key="--cutoff",
+        low=0,
+        high=0.499,
+        doc="Of a low or high pass: where half the power is left, in cycles per time step (hertz / sampling rate).",
     )
+    clip: float = number(
+        0.0,
+        key="--clip",
+        low=0,
+        high=25,
+        unit="percent",
+        doc="Clip outliers of each channel: so many percent of the training values at either end become its bound; 0: "
+        "none.",
+    )
+    scale: str = choice(
+        "none",
+        SCALES,
+        key="--scale",
+        doc="Scaling per channel, if the model expects that: zero mean and unit deviation (standard), zero median and "
+        "unit distance of the quartiles (robust), or 0 to 1 (min-max).",
+    )
+    standardise: bool = boolean(False, key="--standardise", doc="The same as --scale standard.")
     pca: int = integer(
         REDUCED,
         key="--pca",
@@ -177,8 +209,22 @@ class Options:
         for entry in entries(type(self)):
             if entry.name in SHOWN and not (value := getattr(self, entry.name)).isprintable():
                 raise ConfigError(f"{entry.key} {value[:40]!r} holds characters that cannot be shown; leave them out")
+        if self.standardise and self.scale not in ("none", "standard"):
+            raise ConfigError(f"--standardise is --scale standard, and --scale is {self.scale}; give one")
+        if (self.cutoff > 0) != (self.denoise in PASSES):
+            raise ConfigError(
+                f"--denoise {self.denoise} with --cutoff {self.cutoff:g}: a low or high pass needs a cutoff above 0, "
+                "and nothing else takes one"
+            )
+        if self.text_column and (self.columns or self.window):
+            raise ConfigError("--text makes x of one column; leave out --columns and --window")
         if self.pca > 0 and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
+
+
+def scaling(options: Options) -> str:
+    """Of `SCALES`."""
+    return "standard" if options.standardise else options.scale
 
 
 def chosen(options: Options) -> tuple[str, ...]:

@@ -113,12 +113,15 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from edge_agent.commands import replay_recording
+    from edge_agent.commands import Extras, replay_recording
     from edge_agent.config import read_learner_settings
     from edge_agent.learner_settings import LearnerSettings
 
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
-    result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases)
+    if options.out is None and options.report is None:
+        raise ConfigError("replay writes answers to --out, a page to --report, or both; give one")
+    extras = Extras(options.labels, options.report, options.peer)
+    result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases, extras)
     print(readable_json(result))
     return 0
 
@@ -220,8 +223,11 @@ def parser() -> argparse.ArgumentParser:
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")
-    again.add_argument("stream", type=Path, help=".npz with x and y (-1: no label), rows in time order")
-    again.add_argument("--out", type=Path, required=True, help="where prediction, probability, source go (.npz)")
+    again.add_argument("stream", type=Path, help=".npz with x and y (-1: none), rows in time order; or x as .npy")
+    again.add_argument("--labels", type=Path, metavar="FILE", help="y of the same rows, where the stream is an .npy")
+    again.add_argument("--out", type=Path, help="where prediction, probability, source go (.npz)")
+    again.add_argument("--report", type=Path, metavar="FILE", help="where a page with curves and tables goes (.html)")
+    again.add_argument("--peer", type=Path, metavar="FILE", help=".npz with another program's prediction, shown beside")
     again.add_argument("--config", type=Path, help="agent.toml; its [learner] table is used")
     again.add_argument("--phases", type=int, default=0, metavar="N", help="also what is forgotten from phase to phase")
     again.set_defaults(run=_replay)

@@ -26,6 +26,7 @@ from headway.printable import printable
 from headway.sample_members import CLASSES, FROM, IDS, LABELS, TO, WINDOWS, members_to_read
 
 __all__ = [
+    "ANY_BYTES",
     "UNLABELLED",
     "Ids",
     "Label",

@@ -392,6 +392,18 @@ class Forecasting(TypedDict):
     plan: NotRequired[dict[str, Any] | None]
 
 
+class Forget(TypedDict):
+    """since_s: to the newest mark before this moment (Unix time in seconds)."""
+
+    since_s: float
+
+
+class Forgetting(TypedDict):
+    """waits: whether the running service has still to do it."""
+
+    waits: bool
+
+
 class GivenAct(TypedDict):
     """What somebody said of a window. state: asked, done, or failed with a problem; at_s: Unix time."""
 
@@ -599,6 +611,14 @@ class RefusalRow(TypedDict):
     count: int
     problem: str
     last_s: float
+
+
+class Removal(TypedDict):
+    """A removal that was done. record: canonical JSON; signature: Ed25519 over it, hexadecimal, empty without a key."""
+
+    number: int
+    record: str
+    signature: str
 
 
 class Revoked(TypedDict):
@@ -817,7 +837,7 @@ class WantedSettings(TypedDict):
     changed_s: float
 
 
-Watches = Literal["devices", "certificates", "rollouts"]
+Watches = Literal["devices", "certificates", "rollouts", "heads"]
 
 
 class WindowLabel(TypedDict):

@@ -169,6 +169,26 @@ class Client(Connection):
             method="DELETE", path=f"/v1/groups/{segment(group)}", headers={"Idempotency-Key": key} if key else None
         )
 
+    def forget_device(self, device: str, body: models.Forget, *, key: str = "") -> models.Asked:
+        """Subtract what a device reported since its newest mark before a moment; it stays in the fleet."""
+        return cast(
+            "models.Asked",
+            self.ask(
+                method="POST",
+                path=f"/v1/devices/{segment(device)}/forget",
+                body=body,
+                headers={"Idempotency-Key": key} if key else None,
+            ),
+        )
+
+    def show_forgetting(self, device: str) -> models.Forgetting:
+        """Whether something is still to be forgotten of a device."""
+        return cast("models.Forgetting", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/forget"))
+
+    def list_removals(self) -> list[models.Removal]:
+        """The signed records of what was taken out of the fleet, the oldest first."""
+        return cast("list[models.Removal]", self.ask(method="GET", path="/v1/removals"))
+
     def list_bundles(self) -> list[models.Bundle]:
         """The bundles that are kept to be handed out."""
         return cast("list[models.Bundle]", self.ask(method="GET", path="/v1/bundles"))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from aggregator.heads import GOOD
 from aggregator.policy import Method
 from aggregator.store import StoredHead
 from aggregator.store.rows import HEAD_CANDIDATES
@@ -50,7 +51,7 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
         return f"command {waiting[0].name} waits for {waiting[0].device}"
     if server.core is None or server.store.update_count():
         return "the aggregator is off, or has updates to average"
-    if server.store.rows(HEAD_CANDIDATES).all():
+    if any(row.name != GOOD for row in server.store.rows(HEAD_CANDIDATES).all()):
         return "a head is being tried"
     if not server.kept.heads and server.policy.head_trial.share == 0:
         return "no head was published"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aggregator.bundle_sender import BundleSender
 from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
-from aggregator.heads import FleetModel
+from aggregator.heads import CANDIDATE, FleetModel
 from aggregator.policy import Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
@@ -233,7 +233,7 @@ class SimulatedServer(Machine):
         """A head that is to be tried, and by what was told of it a head was published."""
         if self.policy.head_trial.share == 0:
             return
-        for row in self.store.rows(HEAD_CANDIDATES).all():
+        for row in self.store.rows(HEAD_CANDIDATES).all(CANDIDATE):
             if row != self._candidate:
                 self._candidate = row
                 self.candidates.append((row, dict(self._ledger.counted)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, HeadTrialPolicy, Limits, Method, Policy, Weighing
+from aggregator.policy import AveragingPolicy, HeadTrialPolicy, Limits, Method, OutlierPolicy, Policy, Robust, Weighing
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.remote_settings import RemoteSettings
@@ -221,7 +221,9 @@ class World:
                 samples_min=weights.choice((1, 64)),
                 class_samples_min=weights.choice((0, 1, 16)),
             ),
-            averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0),
+            # the oracle knows the union of all, and nobody lies here
+            outliers=OutlierPolicy(devices_min=0),
+            averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
         )
 

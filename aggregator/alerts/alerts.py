@@ -32,7 +32,7 @@ from headway.wire import alert_topic
 # under which the store counts alerts, events and acts
 SERIAL, EVENTS, ACTS = "alerts_serial", "alert_events", "alert_acts_serial"
 CHANGES_MAX = 100
-RULES_AT_ONCE = 10
+RULES_AT_ONCE = 12
 SOON_S = 1.0
 RETAINED_AT_ONCE = 100
 NOTES_MAX = 10

@@ -10,10 +10,11 @@ from enum import StrEnum
 from aggregator.alerts.summaries import device_summary
 from aggregator.durations import duration_s
 from aggregator.filters import Condition
+from aggregator.heads import GateState
 from aggregator.registry import resolved
 from aggregator.rollouts import State as RolloutState
 from aggregator.store import Store
-from aggregator.store.rows import ALERT_RULES, CERTIFICATES, ROLLOUTS, AlertRuleRow
+from aggregator.store.rows import ALERT_RULES, CERTIFICATES, HEAD_GATES, ROLLOUTS, AlertRuleRow
 from headway.errors import ConfigError
 from headway.fields import nearest
 from headway.wire import checked_name
@@ -22,18 +23,21 @@ RULES_MAX = 100
 FOR_MAX_S = 30 * 86_400.0
 # in the place of a subject: the rule itself cannot be used
 RULE_ITSELF = "_rule"
+# in the place of a device: the head of the whole fleet
+FLEET_HEAD = "fleet-head"
 
 
 class Watches(StrEnum):
     """What a rule looks at, and with that what its condition is.
 
     devices: a filter over devices. certificates: a duration within which a device's newest certificate expires.
-    rollouts: states of the newest rollout, separated by commas.
+    rollouts: states of the newest rollout, separated by commas. heads: states of the gate of the fleet's heads.
     """
 
     DEVICES = "devices"
     CERTIFICATES = "certificates"
     ROLLOUTS = "rollouts"
+    HEADS = "heads"
 
 
 class Severity(StrEnum):
@@ -59,6 +63,7 @@ BUILT_IN = {
         _built_in("quarantined", Watches.DEVICES, "quarantined", Severity.WARNING),
         _built_in("certificate-expires", Watches.CERTIFICATES, "30d", Severity.WARNING),
         _built_in("rollout-halted", Watches.ROLLOUTS, "halted", Severity.CRITICAL),
+        _built_in("head-refused", Watches.HEADS, "refused, withdrawn", Severity.WARNING),
         _built_in("rollout-waits", Watches.ROLLOUTS, "waits-for-approval, paused", Severity.INFO),
     )
 }
@@ -82,6 +87,8 @@ def put_rule(store: Store, rule: AlertRuleRow) -> None:
             resolved(store, rule.condition)
         case Watches.CERTIFICATES:
             duration_s(rule.condition)
+        case Watches.HEADS:
+            _states(rule.condition, tuple(map(str, GateState)), "the gate of heads")
         case _:
             _states(rule.condition)
     store.rows(ALERT_RULES).put(rule)
@@ -121,6 +128,9 @@ def found_by(store: Store, rule: AlertRuleRow, standing: Iterable[str], now_s: f
                 return {row[0]: "" for row in store.registry.columns(("device",), condition, now_s)}
             case Watches.CERTIFICATES:
                 return _expiring(store, now_s + duration_s(rule.condition))
+            case Watches.HEADS:
+                states = _states(rule.condition, tuple(map(str, GateState)), "the gate of heads")
+                return _gates(store, states)
             case _:
                 return _rollouts(store, _states(rule.condition))
     except ConfigError as error:
@@ -160,10 +170,21 @@ def _rollouts(store: Store, states: tuple[str, ...]) -> dict[str, str]:
     return {newest.name: f"rollout of {newest.bundle} {newest.version} is {newest.state}: {newest.why}"}
 
 
-def _states(text: str) -> tuple[str, ...]:
+def _gates(store: Store, states: tuple[str, ...]) -> dict[str, str]:
+    """The gates of feature spaces that are in one of these states."""
+    found: dict[str, str] = {}
+    for row in store.rows(HEAD_GATES).all():
+        if row.state in states:
+            subject = FLEET_HEAD if not found else f"{FLEET_HEAD}-{row.space[:12]}"
+            found[subject] = f"a head is {row.state}: {row.why}"
+    return found
+
+
+def _states(
+    text: str, known: tuple[str, ...] = tuple(map(str, RolloutState)), what: str = "a rollout"
+) -> tuple[str, ...]:
     states = tuple(part.strip() for part in text.split(","))
-    known = tuple(map(str, RolloutState))
     for state in states:
         if state not in known:
-            raise ConfigError(f"{state!r} is no state of a rollout{nearest(state, known)}")
+            raise ConfigError(f"{state!r} is no state of {what}{nearest(state, known)}")
     return states

@@ -22,6 +22,7 @@ from aggregator.api.enrolment_routes import enrolment_routes
 from aggregator.api.history_routes import history_routes
 from aggregator.api.inbox_routes import inbox_routes
 from aggregator.api.problems import RESPONSES, Problem, tell_problems
+from aggregator.api.removal_routes import removal_routes
 from aggregator.api.rollout_routes import remove_uploads, rollout_routes
 from aggregator.api.settings_routes import settings_routes
 from aggregator.api.stores import Stores
@@ -37,8 +38,8 @@ DESCRIPTION = (
 OTHER_SCHEMES: dict[str, list[dict[str, list[str]]]] = {"/v1/health": [], "/v1/login": [{"password": []}]}
 
 ROUTES = (
-    access_routes, device_routes, rollout_routes, enrolment_routes, settings_routes, command_routes, history_routes,
-    alert_routes, backup_routes, inbox_routes,
+    access_routes, device_routes, removal_routes, rollout_routes, enrolment_routes, settings_routes, command_routes,
+    history_routes, alert_routes, backup_routes, inbox_routes,
 )  # fmt: skip
 
 

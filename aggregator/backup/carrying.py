@@ -18,11 +18,13 @@ from aggregator.store.rows import (
     CERTIFICATES,
     JOIN_CODES,
     TOKENS,
+    TOLD_PRIORS,
     USERS,
     AuditRow,
     CertificateRow,
     JoinCodeRow,
     TokenRow,
+    ToldPriorRow,
     UserRow,
 )
 
@@ -36,6 +38,7 @@ class WorldFacts:
     certificates: tuple[CertificateRow, ...]
     codes: tuple[JoinCodeRow, ...]
     log: tuple[AuditRow, ...]
+    told: tuple[ToldPriorRow, ...]
     boot: int
     version: int
 
@@ -50,6 +53,7 @@ class WorldFacts:
                 tuple(store.rows(CERTIFICATES).all()),
                 tuple(store.rows(JOIN_CODES).all()),
                 tuple(entries(store)),
+                tuple(store.rows(TOLD_PRIORS).all()),
                 store.number(BOOT),
                 max(store.number(VERSION_FLOOR), 0 if newest is None else newest.version),
             )
@@ -70,6 +74,8 @@ class WorldFacts:
             store.rows(CERTIFICATES).put(certificate)
         for code in self.codes:
             store.rows(JOIN_CODES).put(code)
+        for told in self.told:
+            store.rows(TOLD_PRIORS).put(told)
         store.put_number(BOOT, max(self.boot, store.number(BOOT)))
         newest = store.head()
         if self.version > (0 if newest is None else newest.version):

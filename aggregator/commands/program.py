@@ -19,9 +19,9 @@ LEVELS = ("debug", "info", "warning", "error")
 # commands that a server elsewhere answers, too
 ELSEWHERE = {
     "acknowledge", "alert-rules", "alerts", "audit", "backup", "bundles", "certificates", "command", "commands",
-    "configuration", "configure", "deliver", "deliveries", "device", "devices", "enroll", "events", "export", "groups",
-    "heads", "inbox", "label", "note", "quarantine", "readmit", "refusals", "remove", "revoke", "rollout", "silence",
-    "tag", "tokens", "users", "watch",
+    "configuration", "configure", "deliver", "deliveries", "device", "devices", "enroll", "events", "export", "forget",
+    "groups", "heads", "inbox", "label", "note", "quarantine", "readmit", "refusals", "removals", "remove", "revoke",
+    "rollout", "silence", "tag", "tokens", "users", "watch",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
@@ -37,10 +37,12 @@ WHERE = {
     "aggregator.commands.registry_program": (
         "device",
         "devices",
+        "forget",
         "groups",
         "note",
         "quarantine",
         "readmit",
+        "removals",
         "remove",
         "tag",
     ),

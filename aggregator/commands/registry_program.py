@@ -8,7 +8,7 @@ import click
 
 from aggregator.commands.place_options import looked_at, reached, with_place
 from headway.clocks import SystemClock
-from headway.command_line import Command, Group, option
+from headway.command_line import Command, Group, file_path, option
 from headway.errors import ConfigError
 
 FILTER_HELP = """Only devices like that: 'labels > 50 and tag.site == "north"' (docs/howto/find-devices.md)"""
@@ -134,6 +134,32 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     remove_device(device, reached(config, state_dir), SystemClock())
 
 
+@click.command("forget", cls=Command)
+@with_place
+@click.argument("device", metavar="DEVICE")
+@option("--since", default="", metavar="TIME", help="Only what came since the newest daily mark before TIME (UTC)")
+@option("--class", "class_name", default="", metavar="NAME", help="Ask the device for its labels of a class")
+@option("--expires", default="7d", show_default=True, metavar="DURATION", help="With --class: when to give up")
+def _forget(config: Path | None, state_dir: str | None, device: str, since: str, class_name: str, expires: str) -> None:
+    """Take out of the fleet what a device contributed, to the bit, and leave a signed record.
+
+    Without --since and --class all of it, and the device with it, as remove does.
+    """
+    from aggregator.commands.removals import forget
+
+    forget(device, since, class_name, expires, reached(config, state_dir), SystemClock())
+
+
+@click.command("removals", cls=Command)
+@with_place
+@option("--export", "folder", type=file_path(), metavar="FOLDER", help="Write each record to a file instead")
+def _removals(config: Path | None, state_dir: str | None, folder: Path | None) -> None:
+    """List what was taken out of the fleet on request."""
+    from aggregator.commands.removals import show_removals
+
+    show_removals(reached(config, state_dir), folder)
+
+
 @click.command("quarantine", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
@@ -162,4 +188,15 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
-COMMANDS: tuple[click.Command, ...] = (_devices, _device, _tag, _note, _groups, _remove, _quarantine, _readmit)
+COMMANDS: tuple[click.Command, ...] = (
+    _devices,
+    _device,
+    _tag,
+    _note,
+    _groups,
+    _remove,
+    _forget,
+    _removals,
+    _quarantine,
+    _readmit,
+)

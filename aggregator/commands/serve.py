@@ -17,8 +17,10 @@ from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
+from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
 from aggregator.store import DATABASE
+from aggregator.store.rows import RemovalRow
 from aggregator.store.serving import ServingPlace, ServingStore
 from headway.bundle import read_variant
 from headway.mqtt.transport import MqttTransport, check_files
@@ -52,7 +54,10 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
+    records = settings.state_dir / REMOVALS_FOLDER
     with store.transaction():
+        keep_out(store, records_in(records), settings.fleet)
+        write_records(records, records_of(store))
         begin_channels(store, [channel.name for channel, _ in channels])
         deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
         bundles = KnownBundles(served, shelf.folder)
@@ -64,10 +69,13 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         client_id = f"headway-{settings.fleet}-aggregator"
         return MqttTransport(settings.mqtt, client_id, subscriptions, will, on_event)
 
+    def kept(row: RemovalRow) -> None:
+        write_records(records, [row])
+
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
     with monitored(settings, clock) as watch, telling(settings, channels, clock):
-        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch)
+        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept)
         superseded = service.run()
     store.close()
     return superseded

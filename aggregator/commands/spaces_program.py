@@ -36,11 +36,18 @@ def _heads(
 
 @click.command("verify", cls=Command)
 @with_place
-def _verify(config: Path | None, state_dir: str | None) -> None:
+@option("--removals", type=file_path(), metavar="FOLDER", help="Check records of removals in a folder instead")
+@option("--keys", type=file_path(), metavar="FILE", help="Public keys that may have signed them")
+def _verify(config: Path | None, state_dir: str | None, removals: Path | None, keys: Path | None) -> None:
     """Add up all stored reports and compare with the kept sums.
 
     The service may run meanwhile. Leaves with an error where they differ.
     """
+    if removals is not None:
+        from aggregator.commands.removals import verify_records
+
+        verify_records(removals, keys)
+        return
     from aggregator.commands.verify import verify_sums
 
     verify_sums(Place(config, state_dir).store())

@@ -1,9 +1,12 @@
 """From what devices learned to a better head: exact sums, federated averaging, publishing, priors."""
 
 from aggregator.heads.averaging import Contribution, average, merged
+from aggregator.heads.canaries import CANDIDATE, GOOD
 from aggregator.heads.contributions import stored_report
+from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.head_gate import GateState
 from aggregator.heads.influence import Influences, influences
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
@@ -12,18 +15,23 @@ from aggregator.heads.told_cautions import SET_BACK
 from aggregator.heads.weighing import weighed
 
 __all__ = [
+    "CANDIDATE",
+    "GOOD",
     "SET_BACK",
     "VERSION_FLOOR",
     "Bundles",
     "Contribution",
+    "EvaluationSample",
     "FleetModel",
     "FleetSum",
+    "GateState",
     "Influences",
     "Spaces",
     "average",
     "check_sums",
     "influences",
     "merged",
+    "paired",
     "stored_report",
     "weighed",
 ]

@@ -6,8 +6,9 @@
 
 What one device sent for a round is one contribution: the mean of its updates, each times s(t), weighted by its samples.
 Its weight n_i are its samples, but no more than those of the device at the upper quartile of the round; c is the
-configured longest update, but at most twice the length at the upper quartile. Both hold in rounds of four devices or
-more; with fewer nobody is the measure of the others.
+configured longest update, but at most `norm_factor` times the length at the upper quartile. Both hold in rounds of
+four devices or more; with fewer nobody is the measure of the others. What stands for the mean, and how it moves the
+head, may be another: `aggregator.heads.robust`, `aggregator.heads.server_optimizers`.
 
 Sources: FedAvg (McMahan et al., AISTATS 2017) for the weighted mean; FedBuff (Nguyen et al., AISTATS 2022) for
 buffered rounds and the staleness weight, which scales the step instead of being normalised away; clipping by norm
@@ -17,19 +18,19 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aggregator.heads.robust import krum, median, trimmed_mean
 from aggregator.heads.weighing import upper_quartile
-from aggregator.policy import AveragingPolicy
+from aggregator.policy import AveragingPolicy, Robust
 from headway.arrays import Float32, Float64
 from headway.errors import LocalError
 from headway.wire import Update
 
 # fewest devices of a round that are the measure of each other
 DEVICES_MIN = 4
-LENGTHS_OF_THE_USUAL = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Contribution:
     delta: Float32
     samples: int
     staleness: int = 0
+    device: str = ""
 
 
 def merged(
@@ -86,27 +88,74 @@ def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -
     samples_max, norm_max = policy.samples_max, policy.clip_norm
     if len(claimed) >= DEVICES_MIN:
         samples_max = min(samples_max, upper_quartile(sorted(claimed)))
-        norm_max = min(norm_max, LENGTHS_OF_THE_USUAL * upper_quartile(sorted(norms)))
+        norm_max = min(norm_max, policy.norm_factor * upper_quartile(sorted(norms)))
     clips = [1.0 if norm <= norm_max else norm_max / norm for norm in norms]
     scales = [a * b for a, b in zip(clips, staleness, strict=True)]
     return Weights([min(count, samples_max) for count in claimed], scales, sum(claimed))
 
 
 def average(weights: Float32, contributions: Iterable[Contribution], policy: AveragingPolicy) -> Float32:
-    """One round: the weights moved by the mean of the contributions, one of each device.
+    """One round of FedAvg: the weights moved by the mean of the contributions, one of each device.
 
     They are gone through twice and held one at a time, so give something that can be iterated again.
     weights: float32 (C, d + 1) -> float32 (C, d + 1). Raises LocalError without contributions.
     """
-    return moved(weights, contributions, weights_of(contributions, policy), policy.learning_rate)
+    mean = mean_of(contributions, weights_of(contributions, policy))
+    return moved(weights, policy.learning_rate * mean)
 
 
-def moved(weights: Float32, contributions: Iterable[Contribution], worth: Weights, learning_rate: float) -> Float32:
-    """`average`, where it is known what each of the contributions is worth."""
-    if not worth.samples:
-        raise LocalError("an average needs at least one contribution")
-    total = np.zeros(weights.shape, np.float64)
-    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
-        total += samples * scale * contribution.delta.astype(np.float64)
-    result: Float32 = (weights + learning_rate * total / sum(worth.samples)).astype(np.float32)
+def moved(weights: Float32, step: Float64) -> Float32:
+    """weights: float32 (C, d + 1); step: float64 of as many entries, in any shape."""
+    result: Float32 = (weights + step.reshape(weights.shape)).astype(np.float32)
     return result
+
+
+def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
+    """The weighted mean, float64 (C, d + 1), in memory for one of them. Raises LocalError without contributions."""
+    total: Float64 | None = None
+    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
+        part = samples * scale * contribution.delta.astype(np.float64)
+        total = part if total is None else total + part
+    if total is None:
+        raise LocalError("an average needs at least one contribution")
+    return total / sum(worth.samples)
+
+
+def aligned_mean(contributions: Iterable[Contribution], worth: Weights) -> Float64:
+    """The weighted mean of those that do not point against all others together, float64 (C, d + 1).
+
+    They are gone through three times and held one at a time. Raises LocalError without contributions.
+    """
+    total = mean_of(contributions, worth) * sum(worth.samples)
+    kept = []
+    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
+        own = samples * scale * contribution.delta.astype(np.float64)
+        kept.append(samples if float(np.vdot(own, total - own)) >= 0.0 else 0)
+    if not any(kept):
+        return total / sum(worth.samples)  # a round in which nobody agrees with anybody
+    return mean_of(contributions, replace(worth, samples=kept))
+
+
+def robust_mean(contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy) -> Float64:
+    """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once."""
+    if policy.robust is Robust.ALIGNED:
+        return aligned_mean(contributions, worth).ravel()
+    rows: Float32 | None = None
+    for at, (contribution, scale) in enumerate(zip(contributions, worth.scales, strict=True)):
+        if rows is None:
+            rows = np.empty((len(worth.scales), contribution.delta.size), np.float32)
+        rows[at] = scale * contribution.delta.ravel()
+    if rows is None:
+        raise LocalError("an average needs at least one contribution")
+    malicious = int(policy.malicious_share * len(rows))
+    match policy.robust:
+        case Robust.MEDIAN:
+            return median(rows)
+        case Robust.TRIMMED_MEAN:
+            return trimmed_mean(rows, policy.malicious_share)
+        case Robust.KRUM:
+            return krum(rows, worth.samples, malicious, 1)[0]
+        case Robust.MULTI_KRUM:
+            return krum(rows, worth.samples, malicious, max(1, len(rows) - malicious))[0]
+        case _:
+            raise LocalError(f"{policy.robust} is no rule over all contributions at once")

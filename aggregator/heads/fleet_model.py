@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aggregator.heads.evaluation import EvaluationSample
 from headway.arrays import Float32
 from headway.bundle import Variant, fold_frozen_head, target_scale
 from headway.errors import RemoteError
@@ -20,6 +21,7 @@ class FleetModel:
     training_statistics: of the original training data; start: the frozen head over codes, where averaging begins.
     task: what the model is for; scale: units of its outputs, float32 (C,), None for 1 (`headway.bundle.head_weights`);
     targets: how targets are coded in the statistics, None for a classifier. bundle: its name and version, for people.
+    sample: what heads are scored on, None where the bundle carries none.
     """
 
     training_statistics: Statistics
@@ -28,13 +30,15 @@ class FleetModel:
     scale: Float32 | None = None
     targets: TargetCodes | None = None
     bundle: str = ""
+    sample: EvaluationSample | None = None
 
     @classmethod
     def of(cls, variant: Variant) -> FleetModel:
         """The model of a bundle."""
         start = fold_frozen_head(variant.frozen_head, variant.features)
         scale, bundle = target_scale(variant), f"{variant.name} {variant.version}"
-        return cls(variant.training_statistics, start, variant.task, scale, variant.targets, bundle)
+        sample = EvaluationSample.of(variant) if variant.task is Task.CLASSIFICATION else None
+        return cls(variant.training_statistics, start, variant.task, scale, variant.targets, bundle, sample)
 
     @property
     def space(self) -> str:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.arrays import Bools, Float32, Float64, Int64
-from headway.maths import Statistics, blend, shrunk_covariance
+from headway.maths import Moments, Statistics, blend, shrunk_covariance
 
 # measured on honest and attacked fleets of benchmarks.attacks; each lies between them, and none is close to either
 AGREEMENT_PART = 0.6  # of the usual agreement: what is asked of a device
@@ -36,7 +36,7 @@ CHANCE = 0.002  # that a device that has it shows so little
 SHIFT_MIN, SHIFT_TIMES = 0.4, 5.0
 # what means of so many samples vary: chi-squared, so many standard deviations above its mean
 SHIFT_ERRORS = 3.0
-SPREAD_MIN, SPREAD_TIMES = 3.0, 5.0
+SPREAD_MIN, SPREAD_TIMES, SPREAD_AGREEMENT = 3.0, 5.0, 0.9
 # samples of the usual spread that stand beside a device's own, which are few
 SPREAD_SAMPLES = 10.0
 # who was named comes back where nothing is left of it
@@ -164,9 +164,7 @@ class Outliers:
             out = [names[place] for place in np.flatnonzero(named & (shares > 0))]
             rest = blend([(1.0, self._source), (1.0, counted), *((-weights[name], tables(name)) for name in out)])
             columns = [rest.classes.index(name) for name in self._classes]
-            freedom = float(rest.counts.sum()) - float((rest.counts > 0).sum())
-            covariance = shrunk_covariance(rest.within_scatter(), freedom, self._shrinkage)
-            beside = _Beside(_inverse(covariance), rest.means()[:, columns])
+            beside = _Beside(self._inverse(rest), rest.means()[:, columns])
             self._axes = beside.axes()
             own = np.where(named[:, None], 0.0, heavy)
             agreement, shift, near = _compared(beside, counts, means, (rest.counts[columns], own))
@@ -215,7 +213,9 @@ class Outliers:
         if usual < USUAL_MIN:
             return np.zeros(len(counts), bool)
         unlikely = _chance(agreement, counts.sum(axis=1), AGREEMENT_PART * usual) < CHANCE
-        named: Bools = unlikely | (shift > _limit(shift, measure)) | (spread > self._spread_limit(spread, measure))
+        # a sensor that is noisy, and right, contradicts nobody
+        wide = (spread > self._spread_limit(spread, measure)) & (agreement < SPREAD_AGREEMENT * usual)
+        named: Bools = unlikely | (shift > _limit(shift, measure)) | wide
         return named
 
     def _spread_limit(self, spread: Float64, measure: Bools) -> float:
@@ -242,10 +242,14 @@ class Outliers:
     def _source_metric(self) -> _Beside:
         if self._start is None:
             moments = blend([(1.0, self._source)])
-            freedom = float(moments.counts.sum()) - float((moments.counts > 0).sum())
-            covariance = shrunk_covariance(moments.within_scatter(), freedom, self._shrinkage)
-            self._start = _Beside(_inverse(covariance), moments.means())
+            self._start = _Beside(self._inverse(moments), moments.means())
         return self._start
+
+    def _inverse(self, moments: Moments) -> Float64:
+        """Of the covariance within classes."""
+        freedom = float(moments.counts.sum()) - float((moments.counts > 0).sum())
+        covariance = shrunk_covariance(moments.within_scatter(), freedom, self._shrinkage)
+        return np.asarray(np.linalg.inv(covariance), np.float64)
 
     def _median(self, counts: Float64, means: Float32, heavy: Float64) -> Float64:
         """Of each class and feature the weighted median over devices, and over the source with a usual weight."""
@@ -255,7 +259,9 @@ class Outliers:
             if not some.any():
                 continue
             values = np.vstack([means[some, :, place], result[:, place]])
-            weight = np.append(heavy[some, place], np.median(heavy[some, place]))
+            # nobody has more say than the usual device, whatever it claims
+            usual = float(np.median(heavy[some, place]))
+            weight = np.append(np.minimum(heavy[some, place], usual), usual)
             order = np.argsort(values, axis=0)
             passed = np.cumsum(weight[order], axis=0)
             middle = (passed >= 0.5 * passed[-1]).argmax(axis=0)
@@ -319,10 +325,6 @@ def _compared_some(
     varies = expected + SHIFT_ERRORS * np.sqrt(2.0 * expected)
     shift = ((far * counts).sum(axis=1) - varies) / labels / unit
     return agreement, shift, logits.argmax(axis=1)
-
-
-def _inverse(covariance: Float64) -> Float64:
-    return np.asarray(np.linalg.inv(covariance), np.float64)
 
 
 def _limit(shift: Float64, measure: Bools) -> float:

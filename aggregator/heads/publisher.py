@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads.averaging import moved, weights_of
+from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
-from aggregator.heads.waiting_updates import WaitingUpdates, last_average
 from aggregator.held_heads import held_version, taken, waits
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics
-from headway.bundle import head_over_codes, weights_over_unit_codes
-from headway.errors import BundleError, LocalError, RemoteError
+from headway.errors import BundleError, RemoteError
 from headway.maths import Statistics, Task
 from headway.ports import Outgoing
 from headway.wire import (
@@ -39,7 +36,6 @@ from headway.wire import (
 )
 
 VERSION_FLOOR = "version_floor"
-AVERAGED_SAMPLES = "averaged_samples"
 # devices that a line of the log names
 NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
@@ -70,11 +66,10 @@ class HeadPublisher:
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
+        self._gate = HeadGate(fleet, model, policy, store, self._tries)
         self.changed = store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._waiting = {row.device for row in store.updates(model.space)}
-        self._devices = store.device_count()
-        self._waiting_since_s: float | None = None
+        self._rounds = Rounds(model, policy, store, lambda: contributions.held)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -137,26 +132,16 @@ class HeadPublisher:
     def left(self, device: str, tables: Statistics) -> None:
         """The device is out of the store."""
         self._contributions.left(device, tables)
-        self._waiting.discard(device)
+        self._rounds.left(device)
         self.changed = True
 
     def check(self, update: Update) -> None:
         """Raises Refused for an update that no round can take in."""
-        model = self._model
-        shape = (len(model.classes), len(model.start.kernel) + 1)
-        if self._policy.method is not Method.AVERAGE:
-            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
-        if update.space != model.space:
-            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {model.space[:12]}")
-        if update.classes != model.classes or update.delta.shape != shape:
-            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
-        if update.base_version > self.version:
-            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
+        self._rounds.check(update, self.version)
 
     def update_stored(self, device: str) -> None:
         """A gradient update of this device waits."""
-        self._waiting.add(device)
-        self._devices = max(self._store.device_count(), len(self._waiting))
+        self._rounds.stored(device)
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough, or an earlier one is wanted back."""
@@ -171,16 +156,7 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
-        if self._policy.method is Method.EXACT:
-            return self.changed
-        waiting = self._waiting - self._contributions.held
-        if waiting and self._waiting_since_s is None:
-            self._waiting_since_s = now.monotonic_s
-        policy = self._policy.averaging
-        overdue = self._waiting_since_s is not None and now.monotonic_s - self._waiting_since_s >= policy.round_s
-        # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
-        enough = min(policy.updates_min, max(2, self._devices))
-        return len(waiting) >= enough or (bool(waiting) and overdue)
+        return self.changed if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
@@ -190,27 +166,47 @@ class HeadPublisher:
         if self._held:
             return self._hold(version, now)
         self._published_at_s, self.changed = now.monotonic_s, False
-        make = self._average if self._policy.method is Method.AVERAGE else self._solve
-        head, notes = make(version, now)
-        notes, self._notes = [*self._notes, *notes], []
+        made = None
+        if self._policy.method is Method.AVERAGE:
+            made, notes = self._rounds.close(version)
+            head = None if made is None else self._of_round(made, version)
+        else:
+            head, notes = self._solve(version, now)
+        notes, self._notes = [*self._gate.notice(), *self._notes, *notes], []
         if head is None:
             return notes
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
+        refusal = self._gate.refusal(head, self._newest(), now)
+        if refusal is not None:
+            return [*refusal, *notes]
+        if made is not None:
+            self._rounds.published(made, version)
         return [*self._hand_out(head, now), *notes]
 
     def decide(self, now: Instant) -> list[Effect]:
-        """Whatever became of a head that is tried first."""
+        """Whatever became of heads that are tried, and of the last one that was published."""
         if self._held:
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
         passed, effects = self.staging.decide(since, self._model.space, now)
+        if passed is None and not self.staging.enabled and not self._asking:
+            passed, more = self._gate.decide(since, self._newest, now)
+            effects = [*effects, *more]
         if passed is None:
             return effects
         # heads of other spaces may have used its version meanwhile
         passed = replace(passed, version=max(passed.version, self.version + 1))
         return [*effects, *self._hand_out(passed, now)]
+
+    def _newest(self) -> PublishedHead | None:
+        """The head that is published, None before the first."""
+        row = self._store.head(self._model.space, self._policy.method)
+        try:
+            return None if row is None else PublishedHead.decode(row.payload)
+        except RemoteError:
+            return None  # stored by a version that wrote heads otherwise
 
     def _hand_out(self, head: PublishedHead, now: Instant) -> list[Effect]:
         payload = head.encode()
@@ -230,7 +226,7 @@ class HeadPublisher:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
-        return self.changed if self._policy.method is Method.EXACT else bool(self._waiting - self._contributions.held)
+        return self.changed if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
@@ -241,6 +237,8 @@ class HeadPublisher:
         """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
         before, self._held = self._held, held_version(self._store, self._model.space)
         self.changed = self.changed or before > self._held == 0
+        if before > self._held == 0:
+            self._gate.begin_anew()
         if self._contributions.follow(now):
             self.told.set_aside(self._contributions.quarantined)
             self.changed = True
@@ -311,35 +309,8 @@ class HeadPublisher:
         devices, samples = self._store.contributor_count(self._model.space), self.sum.weighed.samples
         return PublishedHead(version, "exact", self._model.space, devices, samples, head), notes
 
-    def _average(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
-        """One round over every update that waits; this transaction takes them in, so none counts twice."""
-        base, notes = last_average(self._store, self._model)
-        policy = self._policy.averaging
-        held = self._contributions.held
-        contributions = WaitingUpdates(self._store, self._model.start, self._model.space, version, policy, held)
-        worth = weights_of(contributions, policy)
-        notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
-        start = weights_over_unit_codes(base, self._model.scale)
-        self._waiting_since_s = None
-        if not worth.samples:
-            self._take_in()
-            return None, notes
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-                weights = moved(start, contributions, worth, policy.learning_rate)
-                head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
-        except LocalError as error:
-            return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
-        devices, samples = len(worth.samples), sum(worth.samples)
-        self._take_in()
-        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
-        return PublishedHead(version, "average", self._model.space, devices, samples, head), notes
-
-    def _take_in(self) -> None:
-        """No update waits any more, but for those of devices that are set aside."""
-        held = self._contributions.held
-        self._store.remove_updates(self._model.space, held)
-        self._waiting &= held
+    def _of_round(self, made: Round, version: int) -> PublishedHead:
+        return PublishedHead(version, "average", self._model.space, made.devices, made.samples, made.head)
 
     def _message(self, payload: bytes) -> Outgoing:
         return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)

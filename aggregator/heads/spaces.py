@@ -10,11 +10,12 @@ Versions are counted over all spaces: so a device that moves sees them only grow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.space import Space
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
@@ -22,7 +23,7 @@ from aggregator.places import HOUR_S
 from aggregator.policy import Policy
 from aggregator.rates import Rates
 from aggregator.store import Store, StoredStatistics
-from aggregator.store.rows import SPACES, SUMS, SpaceRow
+from aggregator.store.rows import QUARANTINED, SPACES, SUMS, SpaceRow
 from headway.errors import BundleError
 from headway.maths import Task
 from headway.ports import Outgoing
@@ -119,6 +120,27 @@ class Spaces:
         for space, tables in counted:
             space.heads.left(device, tables)
         return sum(tables.samples for _, tables in counted)
+
+    def set_back(self, device: str, kept: Sequence[StoredStatistics]) -> None:
+        """Take out all that a device contributed, but for these reports; nothing more of its epochs is taken."""
+        counted = [(space, space.heads.leaving(device)) for space in self._open.values()]
+        epochs = [row.epoch for name in self._store.spaces() for row in self._store.contributions(name, device)]
+        for name in self._unopened():
+            if self._store.contributions(name, device):
+                self._store.rows(SUMS).remove(name)
+                Cautions(self._store, name).withhold()
+        self._store.remove_told(device)
+        for epoch in epochs:
+            self._store.remove_epoch(device, epoch)
+            self._store.rows(QUARANTINED).remove(device, epoch)
+        for space, tables in counted:
+            space.heads.left(device, tables)
+        for row in kept:
+            report = stored_report(row)
+            if row.space not in self._open:
+                self._store.put_statistics(row)
+            elif report is not None:
+                self._open[row.space].heads.put(None, row, None, report.statistics)
 
     def follow_operators(self, now: Instant) -> None:
         """Take out what an operator set aside, and count again what one readmitted."""

@@ -9,34 +9,42 @@ its version is used again by the next one when it fails.
 
 from __future__ import annotations
 
-import hashlib
-import math
-
 from aggregator.effects import Effect, Instant, Note
+from aggregator.heads.canaries import CANDIDATE, Canaries
 from aggregator.policy import HeadTrialPolicy
 from aggregator.rollouts import Criteria, Outcome, compared, judged
 from aggregator.store import EventRow, Store
-from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, TRIALS, HeadCandidateRow, HeadTrialRow
-from headway.errors import RemoteError
+from aggregator.store.rows import HEAD_TRIALS, HeadTrialRow
 from headway.fields import canonical_json
-from headway.ports import Outgoing
-from headway.wire import TENSORS_TYPE, Kind, PublishedHead, TrialReport, topic
+from headway.wire import PublishedHead, TrialReport
 
-CANDIDATE = "candidate"
-AGAIN_S = 300.0
 NOBODY = "_heads"
 
 
 class HeadStaging:
     """The candidate of one fleet, if there is one: then it is `open`. Construct it, and call every method, inside a
-    transaction of the store."""
+    transaction of the store.
 
-    def __init__(self, fleet: str, policy: HeadTrialPolicy, store: Store, events_max: int) -> None:
-        self._fleet, self._policy, self._store, self._events_max = fleet, policy, store, events_max
-        self._sent_at_s: float | None = None
-        # of the monotonic clock: since when this process has known the candidate
-        self._known_since_s: float | None = None
-        self.open = self._row() is not None
+    name: what it is tried for; canaries_min: devices that try it, `devices_min` of the policy where that is more.
+    """
+
+    def __init__(
+        self,
+        fleet: str,
+        policy: HeadTrialPolicy,
+        store: Store,
+        events_max: int,
+        name: str = CANDIDATE,
+        canaries_min: int = 0,
+    ) -> None:
+        self._canaries_min = max(canaries_min, policy.devices_min)
+        self._policy, self._store, self._events_max = policy, store, events_max
+        self._canaries = Canaries(fleet, name, store)
+
+    @property
+    def open(self) -> bool:
+        """Whether a head is tried."""
+        return self._canaries.open
 
     @property
     def enabled(self) -> bool:
@@ -45,33 +53,13 @@ class HeadStaging:
 
     def propose(self, head: PublishedHead, now: Instant) -> list[Effect]:
         """Have this head tried."""
-        able = sorted(
-            (row.device for row in self._store.rows(TRIALS).all() if self._may_run(row.device, head.space)),
-            key=lambda device: hashlib.sha256(f"head/{head.version}/{device}".encode()).digest(),
-        )
-        count = max(math.ceil(self._policy.share * self._store.device_count()), self._policy.devices_min)
-        canaries = able[:count]
-        self._store.rows(HEAD_CANDIDATES).put(
-            HeadCandidateRow(CANDIDATE, head.encode(), "\n".join(canaries), now.wall_s)
-        )
-        self._sent_at_s, self._known_since_s, self.open = None, now.monotonic_s, True
-        few = "" if len(canaries) >= self._policy.devices_min else f"; {self._policy.devices_min} are needed to decide"
-        note = Note(f"head {head.version} is tried by {len(canaries)} devices{few}", warning=bool(few))
-        return [note, *self.again(now)]
-
-    def _may_run(self, device: str, space: str) -> bool:
-        """Whether the device's bundle is of this feature space, or it has not said of which."""
-        row = self._store.registry.get(device)
-        return row is None or row.space in ("", space)
+        count, messages = self._canaries.propose(head, self._policy.share, self._canaries_min, now)
+        few = "" if count >= self._policy.devices_min else f"; {self._policy.devices_min} are needed to decide"
+        return [Note(f"head {head.version} is tried by {count} devices{few}", warning=bool(few)), *messages]
 
     def again(self, now: Instant) -> list[Effect]:
         """The candidate once more to canaries that have not said a word about it, at most every few minutes."""
-        row = self._row() if self.open else None
-        if row is None or (self._sent_at_s is not None and now.monotonic_s - self._sent_at_s < AGAIN_S):
-            return []
-        self._sent_at_s = now.monotonic_s
-        told = self._told(row)
-        return [self._message(name, row.payload) for name in row.canaries.split("\n") if name and name not in told]
+        return self._canaries.again(now)
 
     def on_report(self, device: str, payload: bytes, now: Instant) -> None:
         """A device tells how a head does on its labels. Raises RemoteError."""
@@ -88,13 +76,13 @@ class HeadStaging:
 
         version: the newest that is published; space: of the fleet's bundle.
         """
-        row = self._row() if self.open else None
+        row = self._canaries.row() if self.open else None
         if row is None:
             return None, []
         head = PublishedHead.decode(row.payload)
         if head.version <= version or head.space != space or not self.enabled:
-            return None, self._end(row, head, "dropped", "it is not the next head any more", now)
-        told = self._told(row)
+            return None, self._end(head, "dropped", "it is not the next head any more", now)
+        told = self._canaries.told(row)
         criteria = Criteria(
             self._policy.margin, self._policy.errors, self._policy.windows_min, self._policy.devices_min
         )
@@ -106,48 +94,21 @@ class HeadStaging:
         outcomes = {verdict.outcome for verdict in found.values()}
         failed = [report.problem for report in told.values() if report.state == "failed"]
         if Outcome.FAILED in outcomes or len(failed) > len(row.canaries.split("\n")) / 2:
-            return None, self._end(row, head, "halted", "; ".join([*failed[:1], why]), now)
+            return None, self._end(head, "halted", "; ".join([*failed[:1], why]), now)
         if outcomes == {Outcome.PASSED}:
-            return head, self._end(row, head, "passed", why, now)
-        if self._waited_s(row, now) >= self._policy.patience_s:
-            return None, self._end(row, head, "undecided", why, now)
+            return head, self._end(head, "passed", why, now)
+        if self._canaries.waited_s(row, now) >= self._policy.patience_s:
+            return None, self._end(head, "undecided", why, now)
         return None, self.again(now)
 
-    def _waited_s(self, row: HeadCandidateRow, now: Instant) -> float:
-        """How long the candidate has been tried, at least: a wall clock that was set back must not stretch it."""
-        if self._known_since_s is None:
-            self._known_since_s = now.monotonic_s
-        return max(now.wall_s - row.since_s, now.monotonic_s - self._known_since_s)
+    def drop(self, why: str, now: Instant) -> list[Effect]:
+        """The candidate is not wanted any more; nothing where there is none."""
+        row = self._canaries.row() if self.open else None
+        return [] if row is None else self._end(PublishedHead.decode(row.payload), "dropped", why, now)
 
-    def _end(self, row: HeadCandidateRow, head: PublishedHead, how: str, why: str, now: Instant) -> list[Effect]:
+    def _end(self, head: PublishedHead, how: str, why: str, now: Instant) -> list[Effect]:
         """Nobody tries it any more."""
-        self._store.rows(HEAD_CANDIDATES).remove(row.name)
-        self.open = False
+        withdrawn = self._canaries.end()
         detail = canonical_json({"head": head.version, "state": how, "why": why[:600]}).decode()
         self._store.add_event(EventRow(NOBODY, "head-trial", detail, now.wall_s), self._events_max)
-        withdrawn = [self._message(name, b"") for name in row.canaries.split("\n") if name]
         return [*withdrawn, Note(f"head {head.version} {how}: {why}", warning=how != "passed")]
-
-    def _told(self, row: HeadCandidateRow) -> dict[str, TrialReport]:
-        """What canaries have told of this candidate, by device."""
-        sha256, canaries = hashlib.sha256(row.payload).hexdigest(), row.canaries.split("\n")
-        reports = {}
-        for device in canaries:
-            known = self._store.rows(HEAD_TRIALS).get(device)
-            if known is not None and (report := TrialReport.decode(known.payload)).sha256 == sha256:
-                reports[device] = report
-        return reports
-
-    def _row(self) -> HeadCandidateRow | None:
-        row = self._store.rows(HEAD_CANDIDATES).get(CANDIDATE)
-        if row is None:
-            return None
-        try:
-            PublishedHead.decode(row.payload)
-        except RemoteError:
-            self._store.rows(HEAD_CANDIDATES).remove(CANDIDATE)  # stored by a version that wrote it otherwise
-            return None
-        return row
-
-    def _message(self, device: str, payload: bytes) -> Outgoing:
-        return Outgoing(topic(self._fleet, device, Kind.CANDIDATE), payload, content_type=TENSORS_TYPE)

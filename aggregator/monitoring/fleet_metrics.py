@@ -10,11 +10,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFami
 from prometheus_client.metrics_core import Metric
 
 from aggregator.alerts import Severity, Silenced, State, events_so_far
+from aggregator.heads import GateState
 from aggregator.registry import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.rollouts import OPEN
 from aggregator.rollouts import State as RolloutState
 from aggregator.store import DEGRADED, GOOD, OFFLINE, ON, ONLINE, PAUSED, PROBLEM, UNKNOWN, Store
-from aggregator.store.rows import ALERT_CHANNELS, ALERTS, CERTIFICATES, QUARANTINED, ROLLOUT_DEVICES, ROLLOUTS, TALLIES
+from aggregator.store.rows import (
+    ALERT_CHANNELS,
+    ALERTS,
+    CERTIFICATES,
+    HEAD_GATES,
+    QUARANTINED,
+    ROLLOUT_DEVICES,
+    ROLLOUTS,
+    TALLIES,
+)
 
 COLUMNS = (
     "link", "health", "learning", "head", "labels", "scored", "accuracy_gain", "drift_s", "last_seen_s",
@@ -106,6 +116,9 @@ def _deliveries(store: Store, _: float) -> Iterator[Metric]:
     yield _gauge(
         "headway_head_published_timestamp_seconds", "When it was published.", head.published_s if head else 0.0
     )
+    gates = [row.state for row in store.rows(HEAD_GATES).all()]
+    known = tuple(map(str, GateState))
+    yield _counted("headway_head_gates", "Gates of heads, one of each feature space.", "state", gates, known)
     expiries = [float(at) for at in store.rows(CERTIFICATES).greatest("expires_s", "device", revoked_s=0.0).values()]
     family = GaugeMetricFamily(
         "headway_certificates_expiry_timestamp_seconds", "When the first of the devices' newest certificates expires."

@@ -98,7 +98,14 @@ from aggregator.operations.marks import (
     save_group,
     tag_devices,
 )
-from aggregator.operations.membership import quarantine_device, readmit_device, request_removal
+from aggregator.operations.membership import (
+    forgetting,
+    list_removals,
+    quarantine_device,
+    readmit_device,
+    request_forgetting,
+    request_removal,
+)
 from aggregator.operations.operator import Operator
 from aggregator.operations.rollouts import (
     RolloutDeviceView,
@@ -163,6 +170,7 @@ __all__ = [
     "device_settings",
     "forget_group",
     "forget_rule",
+    "forgetting",
     "group_view",
     "handed_out",
     "hold_head",
@@ -176,6 +184,7 @@ __all__ = [
     "list_commands",
     "list_deliveries",
     "list_groups",
+    "list_removals",
     "list_rollouts",
     "list_rules",
     "list_silences",
@@ -200,6 +209,7 @@ __all__ = [
     "quarantine_device",
     "readmit_device",
     "remove_user",
+    "request_forgetting",
     "request_removal",
     "revoke_token",
     "rollout_devices",

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from aggregator.operations.operator import Operator
-from aggregator.store.rows import BY_HAND, EVERY_EPOCH, QUARANTINED, SUSPICIOUS, VOUCHED, QuarantineRow, VouchedRow
+from aggregator.store.rows import (
+    BY_HAND,
+    EVERY_EPOCH,
+    FORGET_REQUESTS,
+    QUARANTINED,
+    REMOVALS,
+    SUSPICIOUS,
+    VOUCHED,
+    ForgetRequestRow,
+    QuarantineRow,
+    RemovalRow,
+    VouchedRow,
+)
 from headway.errors import ConfigError, UnknownNameError
 from headway.wire import checked_name
 
@@ -46,3 +58,25 @@ def request_removal(operator: Operator, name: str) -> None:
     device = operator.the(name)
     operator.store.request_removal(device, operator.now_s)
     operator.did("remove", device)
+
+
+def request_forgetting(operator: Operator, name: str, since_s: float) -> None:
+    """Ask the running service to subtract what a device reported since its newest mark before `since_s` (wall clock).
+
+    The device stays in the fleet. Raises UnknownNameError, and ConfigError for a time that has not come.
+    """
+    device = operator.the(name)
+    if not 0 < since_s <= operator.now_s:
+        raise ConfigError(f"--since {since_s:g} is not a time that has passed; to forget all, leave it out")
+    operator.store.rows(FORGET_REQUESTS).put(ForgetRequestRow(device, since_s, operator.who, operator.now_s))
+    operator.did("forget", device, since_s=since_s)
+
+
+def list_removals(operator: Operator) -> list[RemovalRow]:
+    """The records of what was taken out, the oldest first."""
+    return operator.store.rows(REMOVALS).all()
+
+
+def forgetting(operator: Operator, name: str) -> bool:
+    """Whether the running service has still to do what was asked for."""
+    return operator.store.rows(FORGET_REQUESTS).get(name) is not None

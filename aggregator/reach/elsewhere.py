@@ -29,12 +29,12 @@ from aggregator.operations import (
     described,
 )
 from aggregator.reach.repeating import RepeatingClient
-from aggregator.reach.told import device_of, event_of, group_of
+from aggregator.reach.told import check_user, device_of, event_of, group_of
 from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, as_plain, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
-from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
-from headway.errors import ConfigError, ConflictError, UnknownNameError
+from aggregator.store.rows import AlertRow, AuditRow, RemovalRow, SilenceRow
+from headway.errors import ConfigError, UnknownNameError
 from headway.fields import JsonValue, canonical_json, json_line
 from headway.wire import SettingValue
 
@@ -156,6 +156,15 @@ class RemoteFleet:
         except UnknownNameError:
             return True
         return False
+
+    def forget(self, name: str, since_s: float) -> None:
+        self._client.forget_device(name, {"since_s": since_s})
+
+    def is_forgotten(self, name: str) -> bool:
+        return not self._client.show_forgetting(name)["waits"]
+
+    def removals(self) -> list[RemovalRow]:
+        return [RemovalRow(row["number"], row["record"], row["signature"]) for row in self._client.list_removals()]
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
         row = described(bundle, public_key, 0.0)  # refused here, before it travels
@@ -319,10 +328,7 @@ class RemoteFleet:
 
     def put_user(self, name: str, role: Role | None, password: str | None, new: bool) -> UserView:
         known = {view.user: view for view in self.users()}
-        if new and name in known:
-            raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
-        if not new and name not in known:
-            raise UnknownNameError(f"no user {name!r}; `edge-fleet users list` lists them")
+        check_user(name, name in known, new)
         wanted = role or (Role.VIEWER if new else Role(known[name].role))
         body = cast("models.UserWanted", {"role": str(wanted), "password": password})
         return UserView(**self._client.put_user(name, body))

@@ -31,7 +31,7 @@ from aggregator.operations import (
 from aggregator.registry import Overview, Page, Request, backfill, lacks_rows, overview
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
 from aggregator.store import DeliveryRow, EventQuery, EventRow, RefusalRow, Store
-from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from aggregator.store.rows import AlertRow, AuditRow, RemovalRow, SilenceRow
 from headway.errors import ConflictError
 from headway.fields import JsonValue
 from headway.ports import Clock
@@ -146,6 +146,15 @@ class LocalFleet:
 
     def is_removed(self, name: str) -> bool:
         return self._look(lambda operator: name not in operator.store.removal_requests())
+
+    def forget(self, name: str, since_s: float) -> None:
+        self._do(lambda operator: operations.request_forgetting(operator, name, since_s))
+
+    def is_forgotten(self, name: str) -> bool:
+        return self._do(lambda operator: not operations.forgetting(operator, name))
+
+    def removals(self) -> list[RemovalRow]:
+        return self._do(operations.list_removals)
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
         self._look(lambda operator: None)  # a folder in which no service has run is refused before anything is copied

@@ -26,7 +26,7 @@ from aggregator.operations import (
 from aggregator.registry import Overview, Page, Request
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
-from aggregator.store.rows import AlertRow, AuditRow, SilenceRow
+from aggregator.store.rows import AlertRow, AuditRow, RemovalRow, SilenceRow
 from headway.fields import JsonValue
 from headway.wire import SettingValue
 
@@ -91,6 +91,16 @@ class Fleet(Protocol):
     def is_removed(self, name: str) -> bool:
         """Whether it has done so."""
         ...
+
+    def forget(self, name: str, since_s: float) -> None:
+        """Ask the running service to set a device back to its newest mark before then."""
+        ...
+
+    def is_forgotten(self, name: str) -> bool:
+        """Whether it has done so."""
+        ...
+
+    def removals(self) -> list[RemovalRow]: ...
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
         """Keep a bundle where the fleet's devices get it from. public_key: refuse what is not signed with it."""

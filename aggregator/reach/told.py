@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 from aggregator.operations import GroupView
 from aggregator.registry import DeviceView
 from aggregator.store import EventRow, RegistryRow
-from headway.errors import RemoteError
+from headway.errors import ConflictError, RemoteError, UnknownNameError
 from headway.fields import canonical_json
 
 if TYPE_CHECKING:
     from headway_client import models
+
+
+def check_user(name: str, known: bool, new: bool) -> None:
+    """Raises ConflictError for a new user who is there, UnknownNameError for one to be changed who is not."""
+    if new and known:
+        raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
+    if not new and not known:
+        raise UnknownNameError(f"no user {name!r}; `edge-fleet users list` lists them")
 
 
 def group_of(told: models.Group) -> GroupView:

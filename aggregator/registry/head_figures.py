@@ -55,13 +55,13 @@ class HeadFigures:
         self._spaces.clear()
 
     def _write_space(self, space: str, counts: Counter[str]) -> None:
-        head = self._store.head(space)
-        if head is None:
+        version = self._store.head_version(space)
+        if not version:
             return
         rows = self._store.rows(HEAD_FIELD)
-        known = rows.get(space, head.version)
+        known = rows.get(space, version)
         if known is None:
-            known = HeadFieldRow(space, head.version, 0, 0, 0)
+            known = HeadFieldRow(space, version, 0, 0, 0)
             for old in rows.all(space)[: -VERSIONS_MAX + 1]:
                 rows.remove(space, old.version)
         rows.put(replace(

@@ -31,6 +31,8 @@ ARGUMENTS: Mapping[str, Mapping[str, tuple[type, bool]]] = {
     "skip-window": {"window": (str, True)},
     "restart": {},
     "roll-back": {"release": (int, False)},
+    "renew-prior": {},
+    "forget-class": {"class": (str, True)},
     "diagnostics": {},
 }
 

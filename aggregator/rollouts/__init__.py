@@ -4,7 +4,7 @@ from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
 from aggregator.rollouts.evidence import StageEvidence, stage_evidence
 from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
 from aggregator.rollouts.rollouts import NOBODY, OPEN, TAKES, Act, Phase, Rollouts, State
-from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
+from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, Verdict, compared, judged
 
 __all__ = [
     "NOBODY",
@@ -20,6 +20,7 @@ __all__ = [
     "StageEvidence",
     "StageForecast",
     "State",
+    "Verdict",
     "ask",
     "begin",
     "compared",

@@ -207,6 +207,9 @@ class MemoryStore:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
+    def head_version(self, space: str) -> int:
+        return max((head.version for head in self._rows.heads if head.space == space), default=0)
+
     def has_head(self, payload: bytes) -> bool:
         return any(head.payload == payload for head in self._rows.heads)
 
@@ -272,6 +275,15 @@ class MemoryStore:
 
     def is_removed(self, device: str, epoch: int) -> bool:
         return (device, epoch) in self._rows.removed
+
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        rows = self._rows
+        rows.removed.add((device, epoch))
+        rows.statistics.pop((device, epoch), None)
+        rows.sequences.pop((device, epoch), None)
+        rows.told.pop((device, epoch), None)
+        _drop(rows.updates, lambda key, _: key[:2] == (device, epoch))
+        _drop(rows.parts, lambda key, _: key[:2] == (device, epoch))
 
     def remove_device(self, device: str) -> None:
         rows = self._rows

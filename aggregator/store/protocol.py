@@ -194,6 +194,10 @@ class Store(ReadableStore, Protocol):
         """The newest head, of one space and method or of any."""
         ...
 
+    def head_version(self, space: str) -> int:
+        """Of the newest head of a space, 0 without one, without reading the head."""
+        ...
+
     def has_head(self, payload: bytes) -> bool:
         """Whether this is one of the heads that are kept."""
         ...
@@ -252,6 +256,10 @@ class Store(ReadableStore, Protocol):
 
     def is_removed(self, device: str, epoch: int) -> bool:
         """True when this epoch's contribution was taken out on request and must not come back."""
+        ...
+
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        """Forget what came of one epoch, and remember it as removed; the device stays."""
         ...
 
     def remove_device(self, device: str) -> None:

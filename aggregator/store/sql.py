@@ -219,6 +219,10 @@ class SqlStore(SqlTables):
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
+    def head_version(self, space: str) -> int:
+        column = schema.heads.c
+        return int(self._value(select(func.max(column.version)).where(column.space == space)) or 0)
+
     def has_head(self, payload: bytes) -> bool:
         return bool(self._count(schema.heads, schema.heads.c.payload == payload))
 
@@ -291,6 +295,11 @@ class SqlStore(SqlTables):
 
     def is_removed(self, device: str, epoch: int) -> bool:
         return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
+
+    def remove_epoch(self, device: str, epoch: int) -> None:
+        self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
+        for table in (schema.statistics, schema.sequences, schema.updates, schema.parts, schema.told):
+            self._run(delete(table).where(of(table, device, epoch)))
 
     def remove_device(self, device: str) -> None:
         for table in (schema.statistics, schema.sequences):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headway.arrays import Float32
 from headway.maths import Denoise, Missing, Preprocessing, TimeAxis
 
 FORGOTTEN = 1e-9  # a weight below this cannot move a float32
@@ -24,6 +25,8 @@ def apply(x: Any, fitted: Preprocessing) -> Any:
     steps = fitted.input_shape[-1 if last else 0]
     x = _time_first(x) if last else x
     x = _imputed(x, fitted, steps)
+    if fitted.low is not None and fitted.high is not None:
+        x = _clipped(x, fitted.low, fitted.high)
     if fitted.denoise is Denoise.MEDIAN:
         x = _median(x, fitted.median_width)
     elif fitted.denoise is Denoise.EWMA:
@@ -31,6 +34,12 @@ def apply(x: Any, fitted: Preprocessing) -> Any:
     if fitted.offset is not None and fitted.gain is not None:
         x = (x - fitted.offset) * fitted.gain
     return _time_first(x) if last else x
+
+
+def _clipped(x: Any, low: Float32, high: Float32) -> Any:
+    import tensorflow as tf
+
+    return tf.minimum(tf.maximum(x, low), high)
 
 
 def _time_first(x: Any) -> Any:

@@ -11,11 +11,11 @@ from converter.features.data import TrainingData
 from converter.features.expand import Choice, Embed, choose_expansion, random_expansion
 from converter.features.reduction import Reduction, choose_reduction
 from converter.features.selection import principal_components, selected_components
-from converter.options import BY_MODEL, COMPARED, REDUCED, Options
-from headway.arrays import AnyArray, Float32, Int8, Int64
+from converter.options import BY_MODEL, COMPARED, REDUCED, Options, scaling
+from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import FEATURES_MAX, TrainingRows
 from headway.errors import ConfigError, LocalError
-from headway.fields import canonical_json
+from headway.fields import JsonValue, canonical_json
 from headway.maths import (
     Denoise,
     FeatureMap,
@@ -70,22 +70,42 @@ def fit_preprocessing(
         made = Preprocessing(
             input_shape,
             fill.astype(np.float32),
-            missing=Missing.LAST if options.missing == "last" else Missing.CONSTANT,
+            missing=Missing(options.missing) if options.missing in ("last", "linear") else Missing.CONSTANT,
             denoise=Denoise(options.denoise),
             median_width=options.median_width,
             ewma_weight=options.ewma_weight,
             time_axis=axis,
+            low=None if not options.clip else _quantile(flat, options.clip / 100),
+            high=None if not options.clip else _quantile(flat, 1 - options.clip / 100),
+            cutoff=options.cutoff or None,
         )
     except LocalError as error:
         raise ConfigError(f"--missing {options.missing}, --denoise {options.denoise}: {error}") from error
-    if not options.standardise:
+    kind = scaling(options)
+    if kind == "none":
         return made
     applied, _ = made.apply(data.x)
     values = time_first(applied, axis)
     rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    deviation = rows.std(axis=0)
-    gain = 1.0 / np.where(deviation > 1e-9, deviation, 1.0)
-    return replace(made, offset=rows.mean(axis=0).astype(np.float32), gain=gain.astype(np.float32))
+    offset, width = _scale(rows, kind)
+    gain = 1.0 / np.where(width > 1e-9, width, 1.0)
+    return replace(made, offset=offset.astype(np.float32), gain=gain.astype(np.float32))
+
+
+def _scale(rows: Float64, kind: str) -> tuple[Float64, Float64]:
+    """What becomes 0 of each channel, and what becomes 1 above it. rows: float64 (n, channels)."""
+    if kind == "robust":
+        low, middle, high = np.quantile(rows, (0.25, 0.5, 0.75), axis=0)
+        # a channel that nearly always has one value still has a deviation
+        return middle, np.where(high > low, high - low, rows.std(axis=0))
+    if kind == "min-max":
+        return rows.min(axis=0), rows.max(axis=0) - rows.min(axis=0)
+    return rows.mean(axis=0), rows.std(axis=0)
+
+
+def _quantile(flat: Float64, share: float) -> Float32:
+    """Of each channel's finite values. flat: float64 (n, channels), NaN where one is missing."""
+    return np.asarray(np.nanquantile(flat, share, axis=0), np.float32)
 
 
 def fit_features(
@@ -150,7 +170,9 @@ def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: 
 
 def raw_windows(x: AnyArray, preprocessing: Preprocessing) -> Float32:
     """Windows as a sensor gives them, float32 (n, *input_shape), only the missing values filled in."""
-    filled, _ = replace(preprocessing, denoise=Denoise.NONE, offset=None, gain=None).apply(x)
+    filled, _ = replace(
+        preprocessing, denoise=Denoise.NONE, offset=None, gain=None, low=None, high=None, cutoff=None
+    ).apply(x)
     return np.ascontiguousarray(filled)
 
 
@@ -213,9 +235,12 @@ def _projection(embedding: Float32, data: TrainingData, options: Options) -> tup
 def _input_sha256(preprocessing: Preprocessing, backbone_sha256: str) -> str:
     """Fingerprint of all that lies before the features."""
     digest = hashlib.sha256(backbone_sha256.encode())
-    last = [str(TimeAxis.LAST)] if preprocessing.time_axis is TimeAxis.LAST else []
+    last: list[JsonValue] = [str(TimeAxis.LAST)] if preprocessing.time_axis is TimeAxis.LAST else []
+    last += [] if preprocessing.cutoff is None else [preprocessing.cutoff]
     digest.update(canonical_json([str(preprocessing.missing), str(preprocessing.denoise), preprocessing.median_width,
                                   preprocessing.ewma_weight, *last]))  # fmt: skip
     for array in (preprocessing.fill, preprocessing.offset, preprocessing.gain):
         digest.update(b"-" if array is None else array.tobytes())
+    if preprocessing.low is not None and preprocessing.high is not None:
+        digest.update(preprocessing.low.tobytes() + preprocessing.high.tobytes())
     return digest.hexdigest()

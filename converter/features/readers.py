@@ -16,23 +16,26 @@ import numpy as np
 
 from headway.arrays import AnyArray, Float32
 from headway.errors import DataError, listed
+from headway.maths import hashed_text
 
 LABEL_COLUMNS = ("label", "class", "target", "y", "activity")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 SOUNDS = (".wav",)
 SCALES = {1: 128.0, 2: 32768.0, 3: 8388608.0, 4: 2147483648.0}  # by bytes a sample
 VALUES_MAX = 1 << 32
+TEXT_COLUMNS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
     by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
-    width to scale images to.
+    width to scale images to; text: of a CSV, the column of short texts that x is made of.
     """
 
     labels: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    text: str = ""
     window: int = 0
     image_size: tuple[int, int] | None = None
 
@@ -57,13 +60,16 @@ def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
     if not labels:
         raise DataError(f"{path} has columns {listed(names)}, none called label; name the one with y: --label COLUMN")
     columns = list(reading.columns) or [name for name in names if name not in labels]
-    for name in (*labels, *columns):
+    for name in (*labels, *([reading.text] if reading.text else columns)):
         if name not in names:
             raise DataError(f"{path} has no column {name!r}; it has {listed(names)}")
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")
-    x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
+    if reading.text:
+        x = hashed_text([row[names.index(reading.text)] for row in rows[1:]], TEXT_COLUMNS)
+    else:
+        x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
     if len(labels) > 1:
         return x, np.stack([_numbers(path, rows, names.index(name), name) for name in labels], axis=1)
     y = _labels([row[names.index(labels[0])].strip() for row in rows[1:]])

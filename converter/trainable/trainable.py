@@ -36,7 +36,8 @@ from headway.maths import Head, Preprocessing
 from headway.settings import entries
 
 CARRIED = ("classes", "label_columns", "columns", "window", "image_size", "input_shape", "modules", "allow_lambda",
-           "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "standardise",
+           "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "clip", "scale",
+           "standardise",
            "difference_max", "tflite_python")  # fmt: skip
 
 
@@ -153,6 +154,8 @@ def refuse_unused(options: Options) -> None:
         for entry in entries(Options)
         if entry.name not in CARRIED and getattr(options, entry.name) != entry.default
     ]
+    if options.missing == "linear":
+        given.append("--missing linear")
     if given:
         raise ConfigError(f"{', '.join(given)} cannot go into a trainable .tflite; leave out, or write a bundle")
 

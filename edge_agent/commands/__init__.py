@@ -7,12 +7,13 @@ from edge_agent.commands.doctor import examine, exit_code, findings_text
 from edge_agent.commands.explain import decisions_text, read_decisions
 from edge_agent.commands.label import give_label, give_span_label
 from edge_agent.commands.leaving import leave_home_assistant
-from edge_agent.commands.replay import replay_recording
+from edge_agent.commands.replay import Extras, replay_recording
 from edge_agent.commands.status import read_status, status_text
 from edge_agent.commands.try_model import settings_of, trial_lines
 from edge_agent.commands.watch import watch_device
 
 __all__ = [
+    "Extras",
     "check_configuration",
     "decisions_text",
     "examine",

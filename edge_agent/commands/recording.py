@@ -6,7 +6,7 @@ without a label would show at the next label only, as it never does on a device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,18 +29,25 @@ def recorded_features(samples: Samples, pipeline: Pipeline) -> Features:
     )
 
 
-def process(agent: Agent, features: Features, labels: AnyArray | None, ids: Sequence[str] | None) -> Answer:
-    """`Agent.process`, a unit at a time. features: of one window at least."""
-    return Answer.joined(
-        [
+def process(
+    agent: Agent,
+    features: Features,
+    labels: AnyArray | None,
+    ids: Sequence[str] | None,
+    after: Callable[[int], None] = lambda stop: None,
+) -> Answer:
+    """`Agent.process`, a unit at a time. features: of one window at least. after: told how many rows are done."""
+    answers = []
+    for start, stop in _units(len(features)):
+        answers.append(
             agent.process(
                 features.rows(start, stop),
                 None if labels is None else labels[start:stop],
                 None if ids is None else ids[start:stop],
             )
-            for start, stop in _units(len(features))
-        ]
-    )
+        )
+        after(stop)
+    return Answer.joined(answers)
 
 
 def _units(rows: int) -> list[tuple[int, int]]:

@@ -1,7 +1,5 @@
 """Compiles an environment's modules without their docstrings, which nobody reads on a device.
 
-    python3 -m edge_agent.installing.compiling /opt/headway
-
 Half of what importing NumPy makes is its documentation. Python's own way to leave it out (-OO) takes assertions away
 too, and looks for files that a system's Python does not have (docs/adr/0063-small-for-a-week.md).
 """
@@ -72,5 +70,7 @@ def _pyc(code: CodeType, modified_s: int, size_bytes: int) -> bytes:
     return importlib.util.MAGIC_NUMBER + b"".join(each.to_bytes(4, "little") for each in numbers) + marshal.dumps(code)
 
 
-if __name__ == "__main__":
-    print(compile_environment(Path(sys.argv[1])), end="")
+def main() -> None:
+    """For the Debian package: compile the environment that the command line names, and say what stays documented."""
+    if kept := compile_environment(Path(sys.argv[1])):
+        print(kept)

@@ -124,6 +124,18 @@ class Judging:
         if self._exact is not None:
             self.history.adopted(self._exact.labels, statistics)
 
+    def drop_prior(self) -> bool:
+        """Know nothing more of other devices, in no earlier moment, either; False where nothing is known.
+
+        Labels so far are then too old to go back to.
+        """
+        known = self._trainer.prior_statistics
+        if known is None or not known.samples:
+            return False
+        self._trainer.adopt_prior(Statistics.zeros(known.size, known.classes, known.space))
+        self.history.forget_moments()
+        return True
+
     def _note(self, outcome: Outcome) -> None:
         self.drifts += [outcome.drift] if outcome.drift is not None else []
         self.decisions += [outcome.decision] if outcome.decision is not None else []

@@ -91,6 +91,10 @@ class LabelHistory:
         kept = [adoption for adoption in self._adoptions if adoption[0] != number]
         self._adoptions = [*kept, (number, statistics)][-ADOPTIONS_MAX:]
 
+    def forget_moments(self) -> None:
+        """No earlier moment, and what it knew of other devices, is kept: labels so far are too old to go back to."""
+        self._entries, self._standings, self._adoptions = [], [], []
+
     def relabel(self, number: int, label: Label) -> Standing | None:
         """Label `number` is `label`, or none. Where to go back to; None where it is too old for that."""
         at = number - self._entries[0].number if self._entries else -1

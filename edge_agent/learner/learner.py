@@ -248,10 +248,12 @@ class HeadLearner:
         self.trainer.adopt(published)
         return True
 
-    def adopt_prior(self, prior: FleetPrior) -> bool:
-        """Start from what other devices learned, too. False where that adds nothing: no more than is known, or this
-        device has labels enough of its own. Raises RemoteError when it does not fit this bundle.
+    def adopt_prior(self, prior: FleetPrior | None) -> bool:
+        """Start from what other devices learned, too; None: know nothing of it any more. False where that changes
+        nothing: no more than is known, or labels enough of its own. Raises RemoteError where it fits no such bundle.
         """
+        if prior is None:
+            return self._judging.drop_prior()
         check_prior(prior, self._variant)
         if not self.wants_prior or prior.samples <= self.prior_samples:
             return False

@@ -104,7 +104,7 @@ class AdoptHead:
 
 @dataclass(frozen=True, slots=True)
 class AdoptPrior:
-    """Start from what other devices learned. payload: the message as it came."""
+    """Start from what other devices learned. payload: the message as it came; empty: know nothing of them any more."""
 
     payload: bytes
 
@@ -166,6 +166,8 @@ def apply(learner: HeadLearner, operation: Operation) -> Applied:
             head = PublishedHead.decode(payload)
             # one of another feature space is for other devices
             return Applied(changed=head.space == learner.space and learner.adopt(head, retained))
+        case AdoptPrior(b""):
+            return Applied(changed=learner.adopt_prior(None))
         case AdoptPrior(payload):
             return Applied(changed=learner.adopt_prior(FleetPrior.decode(payload, learner.statistics_size)))
     return Applied()

@@ -18,7 +18,7 @@ from headway.errors import DataError
 from headway.fields import Fields, JsonValue, nearest
 from headway.maths import Task
 from headway.ports import Clock
-from headway.samples import UNLABELLED
+from headway.samples import UNLABELLED, class_index
 from headway.wire import Command
 
 WINDOWS_ASKED_MAX = 256
@@ -55,6 +55,8 @@ class Actions:
             "skip-window": self._skip_window,
             "restart": self._restart,
             "roll-back": self._roll_back,
+            "renew-prior": self._renew_prior,
+            "forget-class": self._forget_class,
             "diagnostics": self._diagnostics,
         }
         if installer is None:
@@ -150,6 +152,33 @@ class Actions:
         self._remembered(window)
         self._agent.labelling.wanted.dismiss(window)
         return {}
+
+    def _renew_prior(self, command: Command, fields: Fields) -> Detail:
+        """What other devices had learned goes; another prior is asked for as by a device that was told none."""
+        fields.finish()
+        samples = self._agent.learner.prior_samples
+        self._agent.prior_received(b"")
+        self._agent.downlink.reconnected()
+        return {"samples": samples}
+
+    def _forget_class(self, command: Command, fields: Fields) -> Detail:
+        """Labels of a class are taken back where the window's codes are still here; of the others it is said that they
+        stay: sums over several windows cannot be taken apart."""
+        name = fields.text("class")
+        fields.finish()
+        learner = self._agent.learner
+        if learner.task is not Task.CLASSIFICATION or name not in learner.classes:
+            raise DataError(f"{name!r} is no class of this device{nearest(name, learner.classes)}")
+        if learner.trainer.statistics is None:
+            raise DataError("a gradient learner has no sums from which a label could be taken out")
+        index = learner.classes.index(name)
+        remembered = self._agent.windows.labelled(len(self._agent.windows))
+        ids = [each for each, window in remembered if class_index(window.label) == index]
+        self._training.grant()
+        counts = self._agent.label(ids, np.full(len(ids), UNLABELLED))
+        self._agent.event_log.record(self._clock.wall_s())
+        left = learner.trainer.statistics
+        return {"forgotten": counts.corrected, "left": 0 if left is None else int(left.class_sums[-1, index])}
 
     def _remembered(self, window: str) -> None:
         if self._agent.windows.get(window) is None:

@@ -97,6 +97,9 @@ def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[
         fields.integer("median_width", 3),
         fields.number("ewma_weight", 0.5),
         axis,
+        tensors.optional("preprocessing.low"),
+        tensors.optional("preprocessing.high"),
+        fields.number("cutoff") if fields.has("cutoff") else None,
     )
     fields.finish()
     return made

@@ -177,7 +177,9 @@ class Variant:
     def _manifest(self) -> dict[str, object]:
         expansion = self.features.expansion
         last = self.preprocessing.time_axis is TimeAxis.LAST
-        time_axis = {"time_axis": str(TimeAxis.LAST)} if last else {}  # else left out, as ever
+        # what is not used is left out, as ever
+        used: dict[str, object] = {"time_axis": str(TimeAxis.LAST)} if last else {}
+        used |= {} if self.preprocessing.cutoff is None else {"cutoff": self.preprocessing.cutoff}
         return {
             "kind": "headway-variant",
             "name": self.name,
@@ -204,7 +206,7 @@ class Variant:
                 "denoise": str(self.preprocessing.denoise),
                 "median_width": self.preprocessing.median_width,
                 "ewma_weight": self.preprocessing.ewma_weight,
-                **time_axis,
+                **used,
             },
             "licence": self.licence,
             "provenance": self.provenance,
@@ -226,6 +228,8 @@ class Variant:
             "features.components": self.features.components,
             "preprocessing.offset": self.preprocessing.offset,
             "preprocessing.gain": self.preprocessing.gain,
+            "preprocessing.low": self.preprocessing.low,
+            "preprocessing.high": self.preprocessing.high,
         }
         if self.features.expansion is not None:
             optional["expansion.weights"] = self.features.expansion.weights

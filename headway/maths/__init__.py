@@ -5,16 +5,17 @@ from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
 from headway.maths.inverse import FewRows
+from headway.maths.log_mel import LogMel
 from headway.maths.losses import Loss
 from headway.maths.metrics import ClassificationSums
 from headway.maths.optimizers import Optimizer
 from headway.maths.paired_loss import PAIRED_STEP, PairedLoss
 from headway.maths.posterior import Posterior
-from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, Denoise, Missing, Preprocessing, TimeAxis, time_first
+from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, PASSES, Denoise, Missing, Preprocessing, TimeAxis, time_first
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
-from headway.maths.solve import blend, fleet_head, shrunk_covariance
+from headway.maths.solve import Moments, blend, fleet_head, shrunk_covariance
 from headway.maths.statistics import (
     SAMPLES_MAX,
     SCATTER_TOLERANCE,
@@ -29,6 +30,7 @@ from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
 from headway.maths.target_metrics import SUMS, AnySums, LabelSums, ValueSums, class_count_in, sums_from_json
 from headway.maths.target_posterior import TargetPosterior, TargetPrior, fleet_target_head, head_of, inputs_of
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
+from headway.maths.text_features import hashed_text
 from headway.maths.training_prior import TrainingPrior
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "LABEL_THRESHOLD",
     "MEDIAN_WIDTH_MAX",
     "PAIRED_STEP",
+    "PASSES",
     "SAMPLES_MAX",
     "SCATTER_TOLERANCE",
     "SUMS",
@@ -56,8 +59,10 @@ __all__ = [
     "HeadInput",
     "HeadKind",
     "LabelSums",
+    "LogMel",
     "Loss",
     "Missing",
+    "Moments",
     "Optimizer",
     "PairedLoss",
     "Posterior",
@@ -87,6 +92,7 @@ __all__ = [
     "fleet_target_head",
     "forgetting",
     "from_arrays",
+    "hashed_text",
     "head_of",
     "inputs_of",
     "joined",

@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from headway.arrays import AnyArray, Float32, describe
 from headway.errors import DataError, LocalError
+from headway.maths.filters import butterworth, ewma, interpolated, median_filter
 
 MEDIAN_WIDTH_MAX = 63
 
 
 class Missing(StrEnum):
-    """What stands in for a missing value: the channel's constant, or the last value before it in the window."""
+    """What stands in for a missing value: the channel's constant, the last value before it in the window, or the line
+    between the values around it.
+    """
 
     CONSTANT = "constant"
     LAST = "last"
+    LINEAR = "linear"
 
 
 class TimeAxis(StrEnum):
@@ -37,18 +40,25 @@ class Denoise(StrEnum):
     NONE = "none"
     MEDIAN = "median"
     EWMA = "ewma"
+    LOW_PASS = "low-pass"
+    HIGH_PASS = "high-pass"
+
+
+PASSES = (Denoise.LOW_PASS, Denoise.HIGH_PASS)
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Impute, denoise, then standardise, per channel along time.
+    """Impute, clip, denoise, then standardise, per channel along time.
 
     time_axis: FIRST, the input is (time, ..., channels); or LAST, (channels, ..., time), as PyTorch's Conv1d takes it.
 
     fill: float32 (channels,), training mean or median, put where a value is missing (NaN or infinite) and, with
-        Missing.LAST, where no earlier value of the window exists.
+        Missing.LAST or LINEAR, where no earlier, or no other value of the channel in the window exists.
+    low, high: float32 (channels,), bounds to which values are clipped; None leaves them.
     offset, gain: float32 (channels,), x -> (x - offset) * gain; None leaves x as it is.
-    median_width: odd number of time steps; ewma_weight: 0..1, the weight of the newest value.
+    median_width: odd number of time steps; ewma_weight: 0..1, the weight of the newest value. cutoff: of a low or high
+        pass, in cycles per time step, above 0 and below 0.5.
     """
 
     input_shape: tuple[int, ...]
@@ -60,22 +70,33 @@ class Preprocessing:
     median_width: int = 3
     ewma_weight: float = 0.5
     time_axis: TimeAxis = TimeAxis.FIRST
+    low: Float32 | None = None
+    high: Float32 | None = None
+    cutoff: float | None = None
 
     def __post_init__(self) -> None:
         channels = (self.channels,)
-        for name in ("fill", "offset", "gain"):
+        for name in ("fill", "offset", "gain", "low", "high"):
             array = getattr(self, name)
             if array is not None and (array.shape != channels or not np.isfinite(array).all()):
                 raise LocalError(f"preprocessing {name} must be finite, shape {channels}, got {describe(array)}")
         if (self.offset is None) != (self.gain is None):
             raise LocalError("standardising needs both an offset and a gain")
-        along_time = self.missing is Missing.LAST or self.denoise is not Denoise.NONE
+        if (self.low is None) != (self.high is None):
+            raise LocalError("clipping needs both a low and a high bound")
+        if self.low is not None and self.high is not None and (self.low > self.high).any():
+            raise LocalError("a low bound of clipping lies above its high one")
+        along_time = self.missing is not Missing.CONSTANT or self.denoise is not Denoise.NONE
         if along_time and len(self.input_shape) < 2:
             raise LocalError(f"inputs of shape {self.input_shape} have no time axis to impute or smooth along")
         if not 3 <= self.median_width <= MEDIAN_WIDTH_MAX or self.median_width % 2 == 0:
             raise LocalError(f"median width {self.median_width} must be odd, from 3 to {MEDIAN_WIDTH_MAX}")
         if not 0 < self.ewma_weight <= 1:
             raise LocalError(f"EWMA weight {self.ewma_weight} must be above 0 and at most 1")
+        if (self.cutoff is not None) != (self.denoise in PASSES):
+            raise LocalError("a cutoff belongs to a low or high pass, and to nothing else")
+        if self.cutoff is not None and not 0 < self.cutoff < 0.5:
+            raise LocalError(f"cutoff {self.cutoff} must be above 0 and below 0.5 cycles per time step")
 
     @property
     def channels(self) -> int:
@@ -104,10 +125,14 @@ class Preprocessing:
             if empty.any():
                 raise DataError(f"sample {int(empty.argmax())} has no finite value; nothing can be predicted from it")
             values = self._impute(values, missing)
+        if self.low is not None and self.high is not None:
+            values = np.clip(values, self.low, self.high)
         if self.denoise is Denoise.MEDIAN:
             values = median_filter(values, self.median_width)
         elif self.denoise is Denoise.EWMA:
             values = ewma(values, self.ewma_weight)
+        elif self.cutoff is not None:
+            values = butterworth(values, self.cutoff, high=self.denoise is Denoise.HIGH_PASS)
         if self.offset is not None and self.gain is not None:
             values = (values - self.offset) * self.gain
         return np.ascontiguousarray(time_first(values, self.time_axis)), missing_count
@@ -118,25 +143,12 @@ class Preprocessing:
             last = np.maximum.accumulate(np.where(missing, 0, steps), axis=1)
             values = np.take_along_axis(values, last, axis=1)
             missing = ~np.isfinite(values)  # left: what was missing from the window's start on
+        elif self.missing is Missing.LINEAR:
+            values = interpolated(values, missing)
+            missing = ~np.isfinite(values)  # left: channels without any value in the window
         return np.where(missing, self.fill, values).astype(np.float32)
 
 
 def time_first(x: AnyArray, axis: TimeAxis) -> AnyArray:
     """A view of windows (n, ...) with time first and channels last; applied twice it is the identity."""
     return x if axis is TimeAxis.FIRST else x.swapaxes(1, -1)
-
-
-def median_filter(values: Float32, width: int) -> Float32:
-    """Running median along time, the ends repeated outwards. float32 (n, t, ...) -> float32 of the same shape."""
-    half = width // 2
-    padded = np.pad(values, [(0, 0), (half, half)] + [(0, 0)] * (values.ndim - 2), mode="edge")
-    return np.asarray(np.median(sliding_window_view(padded, width, axis=1), axis=-1), dtype=np.float32)
-
-
-def ewma(values: Float32, weight: float) -> Float32:
-    """Exponentially weighted moving average, y_t = w x_t + (1 - w) y_(t-1), y_0 = x_0. float32 (n, t, ...)."""
-    result = values.copy()
-    new, old = np.float32(weight), np.float32(1 - weight)
-    for step in range(1, values.shape[1]):
-        result[:, step] = new * values[:, step] + old * result[:, step - 1]
-    return result

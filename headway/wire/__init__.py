@@ -64,6 +64,7 @@ from headway.wire.messages import (
 )
 from headway.wire.precision import Precision, dequantise, quantise
 from headway.wire.seals import KEY_ID_BYTES, Seal, sealed_text, with_seal, without_seal
+from headway.wire.statistics_change import digest as tables_sha256
 from headway.wire.summary import AskedWindow, Summary
 from headway.wire.topics import (
     AGGREGATOR,
@@ -182,6 +183,7 @@ __all__ = [
     "space_name",
     "split_report",
     "succeeds",
+    "tables_sha256",
     "topic",
     "with_seal",
     "without_seal",

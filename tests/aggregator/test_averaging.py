@@ -67,7 +67,8 @@ def test_claimed_samples_weigh_no_more_than_the_usual_ones_of_the_round(claimed:
 
 def test_a_long_update_is_shortened_to_twice_the_usual_length_of_the_round() -> None:
     others = [Contribution(step(0.1), 16) for _ in range(9)]
-    moved = average(WEIGHTS, [*others, Contribution(step(-50.0), 16)], AveragingPolicy(clip_norm=1e6))
+    policy = AveragingPolicy(clip_norm=1e6, norm_factor=2.0)
+    moved = average(WEIGHTS, [*others, Contribution(step(-50.0), 16)], policy)
     assert moved == pytest.approx(step(1.0 + (0.9 - 0.2) / 10))
 
 

@@ -165,6 +165,7 @@ def test_updates_wait_in_order_until_a_head_took_them(store: Store) -> None:
 def test_the_newest_head_by_space_and_method_and_a_bounded_history(store: Store) -> None:
     with store.transaction():
         assert store.head() is None
+        assert store.head_version("s") == 0
         for version in range(1, 8):
             method = "exact" if version % 2 else "average"
             store.put_head(StoredHead(version, method, "s", b"h", float(version)), 3)
@@ -175,6 +176,8 @@ def test_the_newest_head_by_space_and_method_and_a_bounded_history(store: Store)
         assert average.version == 6
         assert missing is None
         assert store.head("s", "average") == StoredHead(6, "average", "s", b"h", 6.0)
+        assert store.head_version("s") == store.head("s").version  # type: ignore[union-attr]
+        assert store.head_version("elsewhere") == 0
 
 
 def test_events_are_bounded_and_newest_first(store: Store) -> None:

@@ -39,7 +39,7 @@ def test_the_help_shows_every_option_of_a_conversion_once_with_default_and_limit
     for entry in entries(Options):
         assert len(re.findall(rf"(?:^| ){re.escape(entry.key)}[ ,]", said)) >= 1, entry.key
     assert "[default: 0.5; 0 to 100 points]" in said
-    assert "[default: none; one of none, median, ewma]" in said
+    assert "[default: none; one of none, median, ewma, low-pass, high-pass]" in said
     assert "[default: by-model; auto, by-model, or 0 to 65,536]" in said
     assert "[default: auto; auto, or 0 to 65,536]" in said
     groups = ("Commands:", "Needed:", "The bundle:", "Backbones:", "Preprocessing:", "Features:", "Options:")
@@ -61,8 +61,8 @@ def test_the_help_of_serve_shows_what_the_file_would_say(capsys: pytest.CaptureF
         (edge_fleet, ["serve", "--port", "many"], "invalid value for '--port'"),
         (edge_fleet, ["--log-level", "loud", "devices"], "'loud' is not one of"),
         (edge_fleet, ["remove"], "missing argument 'DEVICE'; see edge-fleet remove --help"),
-        (edge_convert, [], "missing argument 'MODEL'; see edge-convert --help"),
-        (edge_convert, ["m.onnx", "--out", "m.hwb"], "missing option '--data'; see edge-convert --help"),
+        (edge_convert, [], "missing option '-o' / '--out'; see edge-convert --help"),
+        (edge_convert, ["m.onnx", "--out", "m.hwb"], "or a table alone: --from-csv DATA.csv"),
         (edge_convert, ["m.onnx", "n.onnx", "--data", "d", "--out", "o"], "unexpected extra argument (n.onnx)"),
     ],
 )

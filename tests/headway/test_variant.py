@@ -172,6 +172,14 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         altered(tensors=put("expansion.weights", np.zeros((5, 2), np.float32))), "takes 5 values, the input has 4"),
     "expansion-not-announced": (altered(put("expansion", "none")), "the map makes 2"),
     "half-a-standardisation": (altered(tensors=drop("preprocessing.gain")), "needs both an offset and a gain"),
+    "half-a-clip": (
+        altered(tensors=put("preprocessing.low", np.zeros(2, np.float32))), "a low and a high bound"),
+    "clip-upside-down": (
+        altered(tensors=lambda t: t.update({"preprocessing.low": np.ones(2, np.float32),
+                                            "preprocessing.high": np.zeros(2, np.float32)})), "above its high one"),
+    "unknown-denoise": (altered(lambda m: m["preprocessing"].update(denoise="wavelet")), "wavelet"),
+    "pass-without-cutoff": (altered(lambda m: m["preprocessing"].update(denoise="low-pass")), "a cutoff belongs to"),
+    "cutoff-without-pass": (altered(lambda m: m["preprocessing"].update(cutoff=0.1)), "a cutoff belongs to"),
     "even-median": (altered(lambda m: m["preprocessing"].update(median_width=4)), "median width 4 must be odd"),
     "no-probe": (
         altered(tensors=lambda t: t.update({"probe.inputs": np.zeros((0, 2, 2), np.float32),

@@ -10,8 +10,9 @@ import pytest
 
 from aggregator.access import Role
 from aggregator.audit import entries
+from aggregator.heads import EvaluationSample
 from aggregator.operations import kept_bundles
-from aggregator.page.heads.scoring import Sample, compared, sample_of
+from aggregator.page.heads.scoring import compared, sample_of, share_right
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
 from tests.edge_agent.variants import CLASSES, windows
@@ -42,10 +43,10 @@ def head(version: int, drift: float, space: str | None = None) -> PublishedHead:
     return PublishedHead(version, "exact", space or source.space, 3, len(x), fleet_head(source, learned))
 
 
-def sample() -> Sample:
+def sample() -> EvaluationSample:
     x, y = windows(300, drift=0.45, seed=7)
     codes, _ = bundle().features.codes(x)
-    return Sample(bundle().space, codes.astype(np.float32), y, CLASSES)
+    return EvaluationSample(bundle().space, codes.astype(np.float32), y, CLASSES)
 
 
 def test_each_version_says_when_from_whom_and_how_much_more_than_before(looked_at: PageFleet) -> None:
@@ -56,9 +57,7 @@ def test_each_version_says_when_from_whom_and_how_much_more_than_before(looked_a
     assert f"The sample: {240} rows" in text
     assert "passed" in text
     assert "99.0 % +25.0 200 labels" in text, "of the newest, in the field"
-    counts = re.search(
-        r"In the field, served (\S+) % ... frozen, same labels (\S+) % Learning gains (\S+) points", text
-    )
+    counts = re.search(r"In the field, served (\S+) % Frozen, same labels (\S+) % Learning gains (\S+) points", text)
     assert counts is not None
     with looked_at.store.reading():
         rows = looked_at.store.registry.columns(("scored", "served_right", "frozen_right", "served_accuracy"))
@@ -90,7 +89,7 @@ def test_without_a_sample_only_the_weights_are_compared(tmp_path: Path) -> None:
     found = compared(head(1, 0.0), head(2, 0.45), None)
     assert (found.rows, found.first, found.gain) == (0, None, None)
     assert all(each.moved and each.moved > 0 for each in found.classes)
-    assert sample().accuracy(head(1, 0.0, "f" * 64)) is None
+    assert share_right(head(1, 0.0, "f" * 64), sample()) is None
     assert sample_of(tmp_path / "none.hwb") is None
     (tmp_path / "broken.hwb").write_bytes(b"nothing")
     assert sample_of(tmp_path / "broken.hwb") is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # made by tools and ignored by git
-_MADE = {"build", "dist", "demo-report", "case-study-report", "node_modules"}
+_MADE = {"build", "dist", "demo-report", "case-study-report", "recipes-report", "node_modules"}
 _FENCE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 
 

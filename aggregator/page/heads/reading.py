@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aggregator.heads import GOOD, EvaluationSample
 from aggregator.held_heads import held_version
 from aggregator.operations import Operator, list_deliveries
-from aggregator.page.heads.scoring import Compared, Sample, compared, sample_of
+from aggregator.page.heads.scoring import Compared, compared, sample_of, share_right
 from aggregator.store import DeliveryRow, StoredHead
 from aggregator.store.rows import (
     CERTIFICATES,
@@ -151,7 +152,7 @@ class Pair:
     result: Compared
 
 
-def heads_shown(operator: Operator, samples: Mapping[str, Sample], kept: list[DeliveryRow]) -> HeadsShown:
+def heads_shown(operator: Operator, samples: Mapping[str, EvaluationSample], kept: list[DeliveryRow]) -> HeadsShown:
     """samples: by feature space. kept: bundles."""
     store = operator.store
     fields, running = _fields(operator)
@@ -174,7 +175,9 @@ def heads_shown(operator: Operator, samples: Mapping[str, Sample], kept: list[De
     return HeadsShown(tuple(newest), bundles)
 
 
-def pair_shown(operator: Operator, space: str, versions: tuple[int, int], samples: Mapping[str, Sample]) -> Pair:
+def pair_shown(
+    operator: Operator, space: str, versions: tuple[int, int], samples: Mapping[str, EvaluationSample]
+) -> Pair:
     """Raises UnknownNameError for heads that are not kept."""
     row = operator.store.rows(SPACES).get(space)
     if row is None:
@@ -204,25 +207,27 @@ def forgetting(operator: Operator, name: str) -> Forgetting:
     )  # fmt: skip
 
 
-def samples_in(bundles: list[Path]) -> dict[str, Sample]:
+def samples_in(bundles: list[Path]) -> dict[str, EvaluationSample]:
     """By feature space, of those that carry one. In no transaction."""
     found = (sample_of(bundle) for bundle in bundles)
     return {sample.space: sample for sample in found if sample is not None}
 
 
-def _lines(operator: Operator, row: SpaceRow, sample: Sample | None, trials: Mapping[int, str]) -> tuple[HeadLine, ...]:
+def _lines(
+    operator: Operator, row: SpaceRow, sample: EvaluationSample | None, trials: Mapping[int, str]
+) -> tuple[HeadLine, ...]:
     """The newest first."""
     found: list[HeadLine] = []
     before: int | None = None
     fields = {field.version: field for field in operator.store.rows(HEAD_FIELD).all(row.space)}
     for stored, head in reversed(_stored(operator, row.space)):
-        accuracy = None if sample is None else sample.accuracy(head)
+        share = None if sample is None else share_right(head, sample)
         more = None if before is None else head.samples - before
         before = head.samples
         found.append(
             HeadLine(
                 head.version, head.method, stored.published_s, head.devices, head.samples, len(stored.payload), more,
-                accuracy, trials.get(head.version, ""), fields.get(head.version),
+                share, trials.get(head.version, ""), fields.get(head.version),
             )
         )  # fmt: skip
     return tuple(reversed(found))
@@ -261,7 +266,7 @@ def _trials(operator: Operator) -> dict[int, str]:
     """What is still among the newest events."""
     found: dict[int, str] = {}
     for event in operator.store.events(EVENTS_READ_MAX, NOBODY):
-        if event.name == "head-trial":
+        if event.name in ("head-trial", "head-gate"):
             detail = json.loads(event.detail)
             found.setdefault(int(detail.get("head", 0)), f"{detail.get('state', '')}: {detail.get('why', '')}")
     return found
@@ -269,6 +274,8 @@ def _trials(operator: Operator) -> dict[int, str]:
 
 def _candidate(operator: Operator) -> PublishedHead | None:
     for row in operator.store.rows(HEAD_CANDIDATES).all():
+        if row.name == GOOD:
+            continue  # no new head
         try:
             return PublishedHead.decode(row.payload)
         except RemoteError:

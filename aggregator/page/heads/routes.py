@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 
 from aggregator.access import Role
 from aggregator.api import Refusal
+from aggregator.heads import EvaluationSample
 from aggregator.operations import (
     NO_BUNDLE,
     Operator,
@@ -23,7 +24,6 @@ from aggregator.operations import (
 from aggregator.page.forms import Form
 from aggregator.page.frame import Frame
 from aggregator.page.heads.reading import forgetting, heads_shown, pair_shown, samples_in
-from aggregator.page.heads.scoring import Sample
 from aggregator.page.visitors import Visitor
 from aggregator.store import DeliveryRow
 from headway.errors import BundleError
@@ -45,7 +45,7 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
         except BundleError as error:
             return [], f"a bundle that is kept here cannot be read: {error}"
 
-    def samples(bundles: list[DeliveryRow]) -> dict[str, Sample]:
+    def samples(bundles: list[DeliveryRow]) -> dict[str, EvaluationSample]:
         shelf = shelf_in(desk.settings.state_dir)
         return samples_in([*(shelf.path(row.sha256) for row in bundles), desk.settings.bundle])
 

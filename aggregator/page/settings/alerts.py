@@ -34,7 +34,7 @@ from aggregator.store.rows import ALERT_CHANNELS, AlertRow, AlertRuleRow, Silenc
 ALERTS_SHOWN_MAX = 100
 WATCHED = {
     Watches.DEVICES: "devices like", Watches.CERTIFICATES: "certificates that expire within",
-    Watches.ROLLOUTS: "the newest rollout when it is",
+    Watches.ROLLOUTS: "the newest rollout when it is", Watches.HEADS: "the fleet's head when it is",
 }  # fmt: skip
 
 

@@ -34,12 +34,16 @@ if TYPE_CHECKING:
     from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES, CertificateRow, JoinCodeRow
     from aggregator.store.rows.every import EVERY
     from aggregator.store.rows.heads import (
+        AVERAGING,
         HEAD_CANDIDATES,
         HEAD_FIELD,
+        HEAD_GATES,
         HEAD_SPANS,
         HEAD_TRIALS,
+        AveragingRow,
         HeadCandidateRow,
         HeadFieldRow,
+        HeadGateRow,
         HeadSpanRow,
         HeadTrialRow,
     )
@@ -74,6 +78,16 @@ if TYPE_CHECKING:
         MemberRow,
         PropertyRow,
         ScoredEpochRow,
+    )
+    from aggregator.store.rows.removals import (
+        FORGET_REQUESTS,
+        REMOVALS,
+        STATISTICS_MARKS,
+        TOLD_PRIORS,
+        ForgetRequestRow,
+        MarkRow,
+        RemovalRow,
+        ToldPriorRow,
     )
     from aggregator.store.rows.rollouts import (
         ORDER_MODES,
@@ -114,6 +128,7 @@ __all__ = [
     "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
+    "AVERAGING",
     "BY_HAND",
     "CERTIFICATES",
     "DAYS",
@@ -123,10 +138,12 @@ __all__ = [
     "EVERY",
     "EVERY_EPOCH",
     "FLEET",
+    "FORGET_REQUESTS",
     "GROUP",
     "GROUPS",
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
+    "HEAD_GATES",
     "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
@@ -137,6 +154,7 @@ __all__ = [
     "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
+    "REMOVALS",
     "RIPE",
     "ROLLOUTS",
     "ROLLOUT_ACTS",
@@ -148,12 +166,14 @@ __all__ = [
     "SETTINGS_STATES",
     "SILENCES",
     "SPACES",
+    "STATISTICS_MARKS",
     "SUMS",
     "SUPPORTED_COMMANDS",
     "SUSPICIOUS",
     "TAG",
     "TALLIES",
     "TOKENS",
+    "TOLD_PRIORS",
     "TRIALS",
     "USERS",
     "VOUCHED",
@@ -166,23 +186,28 @@ __all__ = [
     "AlertRuleRow",
     "AskedWithRow",
     "AuditRow",
+    "AveragingRow",
     "CertificateRow",
     "CommandRow",
     "DayRow",
     "DeviceSinceRow",
     "DoneActRow",
+    "ForgetRequestRow",
     "GroupRow",
     "HeadCandidateRow",
     "HeadFieldRow",
+    "HeadGateRow",
     "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
     "LabelActRow",
     "LabelsWantedRow",
+    "MarkRow",
     "MemberRow",
     "OrderModeRow",
     "PropertyRow",
     "QuarantineRow",
+    "RemovalRow",
     "RipeRow",
     "RolloutActRow",
     "RolloutDeviceRow",
@@ -196,6 +221,7 @@ __all__ = [
     "SupportedCommandsRow",
     "TallyRow",
     "TokenRow",
+    "ToldPriorRow",
     "TrialRow",
     "UserRow",
     "VouchedRow",
@@ -213,6 +239,7 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
+        "AVERAGING HEAD_GATES AveragingRow HeadGateRow "
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
@@ -224,6 +251,9 @@ WHERE = {
     "rollouts": (
         "ORDER_MODES OrderModeRow ROLLOUTS ROLLOUT_ACTS ROLLOUT_DEVICES RolloutActRow RolloutDeviceRow RolloutRow "
         "TRIALS TrialRow"
+    ),
+    "removals": (
+        "FORGET_REQUESTS ForgetRequestRow MarkRow REMOVALS RemovalRow STATISTICS_MARKS TOLD_PRIORS ToldPriorRow"
     ),
     "spaces": "SPACES SpaceRow",
     "sums": "RIPE RipeRow SUMS SumRow",

@@ -17,7 +17,7 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.commands import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES
-from aggregator.store.rows.heads import HEAD_CANDIDATES, HEAD_FIELD, HEAD_SPANS, HEAD_TRIALS
+from aggregator.store.rows.heads import AVERAGING, HEAD_CANDIDATES, HEAD_FIELD, HEAD_GATES, HEAD_SPANS, HEAD_TRIALS
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
@@ -31,6 +31,7 @@ from aggregator.store.rows.registry import (
     PROPERTIES,
     SCORED_EPOCHS,
 )
+from aggregator.store.rows.removals import FORGET_REQUESTS, REMOVALS, STATISTICS_MARKS, TOLD_PRIORS
 from aggregator.store.rows.rollouts import (
     ORDER_MODES,
     ROLLOUT_ACTS,
@@ -58,13 +59,16 @@ EVERY: tuple[Collection[Any], ...] = (
     ALERT_RULES,
     ASKED_WITH,
     AUDIT,
+    AVERAGING,
     CERTIFICATES,
     DAYS,
     DEVICE_COMMANDS,
     DONE_ACTS,
+    FORGET_REQUESTS,
     GROUPS,
     HEAD_CANDIDATES,
     HEAD_FIELD,
+    HEAD_GATES,
     HEAD_SPANS,
     HEAD_TRIALS,
     JOIN_CODES,
@@ -74,6 +78,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ORDER_MODES,
     PROPERTIES,
     QUARANTINED,
+    REMOVALS,
     RIPE,
     ROLLOUTS,
     ROLLOUT_ACTS,
@@ -83,12 +88,14 @@ EVERY: tuple[Collection[Any], ...] = (
     SETTINGS_PENDING,
     SETTINGS_REFUSED,
     SETTINGS_STATES,
-    SUPPORTED_COMMANDS,
     SILENCES,
     SPACES,
+    STATISTICS_MARKS,
     SUMS,
+    SUPPORTED_COMMANDS,
     TALLIES,
     TOKENS,
+    TOLD_PRIORS,
     TRIALS,
     USERS,
     VOUCHED,

@@ -1,4 +1,4 @@
-"""Declares what is kept of heads: those that are tried before they are published, and their worth in the field."""
+"""Declares what is kept of heads: those that are tried, the gate that lets them through, their worth in the field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from aggregator.store.collection import Collection
 
 @dataclass(frozen=True, slots=True)
 class HeadCandidateRow:
-    """The head that is tried. name: always the same, there is one; payload: an encoded PublishedHead; canaries: devices
-    that try it, a line each; since_s: wall clock."""
+    """A head that is tried. name: what for, see `aggregator.heads.canaries`; payload: an encoded PublishedHead;
+    canaries: devices that try it, a line each; since_s: wall clock."""
 
     name: str
     payload: bytes
@@ -25,6 +25,32 @@ class HeadTrialRow:
     device: str
     payload: bytes
     received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadGateRow:
+    """Where the gate of one feature space's heads stands. state: see `aggregator.heads.head_gate.GateState`; why: in
+    words; good: an encoded PublishedHead, the last one that labels spoke for, empty before there is one; watched: the
+    one that was published when the newest comparison with it began, at looked_s. since_s: of the state. Wall clock."""
+
+    space: str
+    state: str
+    why: str
+    good: bytes
+    watched: bytes
+    since_s: float
+    looked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AveragingRow:
+    """What the server's optimiser remembers of the rounds of one feature space. strategy: whose it is; version: of the
+    head that it led to; memory: see `aggregator.heads.server_optimizers.Memory`."""
+
+    space: str
+    strategy: str
+    version: int
+    memory: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +81,7 @@ class HeadSpanRow:
 
 HEAD_CANDIDATES = Collection("head_candidates", HeadCandidateRow, ("name",))
 HEAD_TRIALS = Collection("head_trials", HeadTrialRow, ("device",))
+HEAD_GATES = Collection("head_gates", HeadGateRow, ("space",))
+AVERAGING = Collection("averaging", AveragingRow, ("space",))
 HEAD_FIELD = Collection("head_field", HeadFieldRow, ("space", "version"))
 HEAD_SPANS = Collection("head_spans", HeadSpanRow, ("device", "number"))

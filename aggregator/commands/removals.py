@@ -1,0 +1,99 @@
+"""Implements ``edge-fleet forget`` and ``removals``: what is taken out, and the records of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aggregator.commands.devices import REMOVAL_POLL_S, REMOVAL_TIMEOUT_S, remove_device
+from aggregator.commands.moments import moment
+from aggregator.removals import RemovalRecord, record_problems, records_in, write_records
+from aggregator.store.rows import RemovalRow
+from headway.bundle import read_public_keys
+from headway.errors import ConfigError, StoreError
+from headway.ports import Clock
+from headway.printable import printable
+
+if TYPE_CHECKING:
+    from aggregator.reach import Fleet
+
+
+def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, clock: Clock) -> None:
+    """``edge-fleet forget``: all of a device, what it reported since a moment, or labels of a class.
+
+    Raises ConfigError.
+    """
+    if since and class_name:
+        raise ConfigError("give --since or --class, not both")
+    if class_name:
+        row = fleet.command(name, "forget-class", {"class": class_name}, expires)
+        print(f"asked {name} to forget {printable(class_name)} (command {row['number']}): edge-fleet commands {name}")
+        print("its answer says how many labels it has taken out, and how many it cannot take out any more")
+    elif since:
+        _forget_since(name, moment_of(since), fleet, clock)
+    else:
+        before = len(fleet.removals())
+        remove_device(name, fleet, clock)
+        _tell(fleet.removals()[before:])
+
+
+def _forget_since(name: str, since_s: float, fleet: Fleet, clock: Clock) -> None:
+    before = len(fleet.removals())
+    fleet.forget(name, since_s)
+    deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
+    while clock.monotonic_s() < deadline_s:
+        if fleet.is_forgotten(name):
+            _tell(fleet.removals()[before:])
+            return
+        time.sleep(REMOVAL_POLL_S)
+    print(f"noted: what {name} reported since {moment(since_s)} is forgotten when the aggregator runs")
+
+
+def show_removals(fleet: Fleet, folder: Path | None) -> None:
+    """``edge-fleet removals``: every record, or all of them as files."""
+    rows = fleet.removals()
+    if folder is not None:
+        print(f"{write_records(folder, rows)} records written to {folder}; {len(rows)} in all")
+    elif rows:
+        _tell(rows)
+    else:
+        print("nothing was taken out of this fleet on request")
+
+
+def verify_records(folder: Path, keys: Path | None) -> None:
+    """``edge-fleet verify --removals``: whether records are whole, in order and signed. Raises StoreError."""
+    rows = records_in(folder)
+    if not rows:
+        raise StoreError(f"{folder} holds no record; edge-fleet removals --export {folder} writes them")
+    found = record_problems(rows, () if keys is None else read_public_keys(keys))
+    if found:
+        raise StoreError(f"{found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}; compare with a copy")
+    signed = "signatures were not looked at: give --keys" if keys is None else f"signed by a key in {keys}"
+    print(f"{len(rows)} records are whole and follow each other; {signed}")
+
+
+def moment_of(text: str) -> float:
+    """Wall clock of ``2026-11-28``, ``2026-11-28T10:00`` or with an offset; UTC without one. Raises ConfigError."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--since {text!r} is no time; write 2026-11-28 or 2026-11-28T10:00, in UTC") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _tell(rows: Sequence[RemovalRow]) -> None:
+    for row in rows:
+        record = RemovalRecord.decode(row.record, f"removal {row.number}")
+        signed = "signed" if row.signature else "not signed: set publish.signing_key"
+        since = f" since {moment(record.since_s)}" if record.since_s else ""
+        print(f"removal {record.number} of {moment(record.at_s)}: {record.device}{since}, {signed}")
+        for epoch in record.epochs:
+            mark = f"back to its mark of {moment(epoch.mark_s)}" if epoch.kept_counter else "all of it"
+            print(f"  epoch {epoch.epoch}: {epoch.samples - epoch.kept_samples} samples, {mark}")
+        if record.averaged:
+            print("  its gradient updates may be in averaged heads, from which nothing can be taken out")
+        if record.not_renewed:
+            print(f"  started from a prior and cannot be asked to renew it: {', '.join(record.not_renewed)}")

@@ -1,0 +1,161 @@
+"""Gathers gradient updates and makes a head of each round of them, by the fleet's strategy.
+
+Updates wait in the store, so a round may end long after the devices that it began with have gone: buffered rounds
+(FedBuff, Nguyen et al., AISTATS 2022), in which an update that began at an older head counts less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
+from aggregator.heads.fleet_model import FleetModel
+from aggregator.heads.server_optimizers import Memory, step
+from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.policy import Method, Policy, Robust, Strategy
+from aggregator.store import Store
+from aggregator.store.rows import AVERAGING, AveragingRow
+from headway.bundle import head_over_codes, weights_over_unit_codes
+from headway.errors import LocalError, RemoteError, StoreError
+from headway.maths import Head
+from headway.wire import PublishedHead, Update
+
+AVERAGED_SAMPLES = "averaged_samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round came to. memory: of the server's optimiser, if this head is published."""
+
+    head: Head
+    devices: int
+    samples: int
+    memory: Memory
+
+
+class Rounds:
+    """The buffered rounds of one feature space. Every method must run inside a transaction of the store.
+
+    held: the devices whose updates go on waiting, since an operator set them aside.
+    """
+
+    def __init__(self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]]) -> None:
+        self._model, self._policy, self._store, self._held = model, policy, store, held
+        self._waiting = {row.device for row in store.updates(model.space)}
+        self._devices = store.device_count()
+        self._since_s: float | None = None
+
+    def check(self, update: Update, version: int) -> None:
+        """Raises Refused for an update that no round can take in. version: the newest head's."""
+        model = self._model
+        shape = (len(model.classes), len(model.start.kernel) + 1)
+        if self._policy.method is not Method.AVERAGE:
+            raise Refused("unused", "gradient updates have no place in a fleet with method = exact")
+        if update.space != model.space:
+            raise Refused("space", f"feature space {update.space[:12]} is not the bundle's, {model.space[:12]}")
+        if update.classes != model.classes or update.delta.shape != shape:
+            raise Refused("shape", f"update of shape {update.delta.shape}; the bundle's head and classes need {shape}")
+        if update.base_version > version:
+            raise Refused("future", f"update starts from head {update.base_version}, which was never published")
+
+    def stored(self, device: str) -> None:
+        """A gradient update of this device waits."""
+        self._waiting.add(device)
+        self._devices = max(self._store.device_count(), len(self._waiting))
+
+    def left(self, device: str) -> None:
+        """The device is out of the store."""
+        self._waiting.discard(device)
+
+    @property
+    def waiting(self) -> set[str]:
+        """Devices with updates that the next round takes in."""
+        return self._waiting - self._held()
+
+    def due(self, now: Instant) -> bool:
+        """Whether a round is complete, or has waited for long enough."""
+        waiting = self.waiting
+        if waiting and self._since_s is None:
+            self._since_s = now.monotonic_s
+        policy = self._policy.averaging
+        overdue = self._since_s is not None and now.monotonic_s - self._since_s >= policy.round_s
+        # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
+        enough = min(policy.updates_min, max(2, self._devices))
+        return len(waiting) >= enough or (bool(waiting) and overdue)
+
+    def close(self, version: int) -> tuple[Round | None, list[Effect]]:
+        """One round over every update that waits; this transaction takes them in, so none counts twice."""
+        base, based_on, notes = self._last_average()
+        policy, held = self._policy.averaging, self._held()
+        robust = policy.robust is not Robust.NONE
+        contributions = WaitingUpdates(
+            self._store, self._model.start, self._model.space, version, policy, held,
+            policy.round_devices_max if robust else None,
+        )  # fmt: skip
+        worth = weights_of(contributions, policy)
+        notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
+        start = weights_over_unit_codes(base, self._model.scale)
+        self._since_s = None
+        if not worth.samples:
+            self._take_in(held)
+            return None, notes
+        memory = self._memory(based_on, start.size)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
+                if robust and len(worth.samples) >= policy.robust_devices_min:
+                    mean = robust_mean(contributions, worth, policy)
+                else:
+                    mean = mean_of(contributions, worth)
+                memory, change = step(memory, mean.ravel(), policy)
+                weights = moved(start, change)
+                head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
+        except LocalError as error:
+            return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
+        self._take_in(held | contributions.rest)
+        self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
+        return Round(head, len(worth.samples), sum(worth.samples), memory), notes
+
+    def published(self, made: Round, version: int) -> None:
+        """The head of a round is published under this version: the next round goes on from it, memory and all."""
+        if self._policy.averaging.strategy is not Strategy.FEDAVG:
+            strategy = str(self._policy.averaging.strategy)
+            row = AveragingRow(self._model.space, strategy, version, made.memory.encode())
+            self._store.rows(AVERAGING).put(row)
+
+    def _memory(self, based_on: int, size: int) -> Memory:
+        """Of the optimiser, if it led to the head that this round goes on from; else none."""
+        row = self._store.rows(AVERAGING).get(self._model.space)
+        strategy = str(self._policy.averaging.strategy)
+        if row is None or (row.strategy, row.version) != (strategy, based_on):
+            return Memory.none(size)
+        try:
+            return Memory.decode(row.memory, size)
+        except StoreError:
+            # of a bundle with other classes in the same feature space, from which averaging has begun anew
+            return Memory.none(size)
+
+    def _last_average(self) -> tuple[Head, int, list[Effect]]:
+        """Where the next round begins, and its version: the newest stored average that can be read, else the bundle's
+        head."""
+        notes: list[Effect] = []
+        model = self._model
+        for row in self._store.heads(model.space, Method.AVERAGE):
+            try:
+                head = PublishedHead.decode(row.payload).head
+            except RemoteError as error:
+                notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
+                continue
+            if (head.classes, head.kernel.shape) == (model.start.classes, model.start.kernel.shape):
+                return head, row.version, notes
+            notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
+            break
+        return model.start, 0, notes
+
+    def _take_in(self, rest: frozenset[str]) -> None:
+        """No update waits any more, but for those of devices that are set aside or had no place."""
+        self._store.remove_updates(self._model.space, rest)
+        self._waiting &= rest

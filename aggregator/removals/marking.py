@@ -1,0 +1,49 @@
+"""Keeps, once a day, what is stored of each device's epochs, so that what came later can be taken out again exactly.
+
+A mark is the report that was stored when the first one of a day came: it holds nothing that was reported later. Reports
+are cumulative, so the difference to the newest one is all that came since, to the bit.
+"""
+
+from __future__ import annotations
+
+from aggregator.store import Store, StoredStatistics
+from aggregator.store.rows import STATISTICS_MARKS, MarkRow
+
+DAY_S = 86_400
+
+
+class Marks:
+    """Every method must run inside a transaction of the store. marks_max: of one epoch; 0 takes none."""
+
+    def __init__(self, store: Store, marks_max: int) -> None:
+        self._store, self._marks_max = store, marks_max
+        # day of the newest mark, of those that this process took
+        self._days: dict[tuple[str, int], int] = {}
+
+    def take(self, device: str, epoch: int, space: str, known: StoredStatistics | None, wall_s: float) -> None:
+        """A report is about to take the place of `known`, None for none."""
+        day = int(wall_s // DAY_S)
+        if not self._marks_max or self._days.get((device, epoch)) == day:
+            return
+        self._days[device, epoch] = day
+        rows = self._store.rows(STATISTICS_MARKS)
+        if rows.get(device, epoch, day) is not None:
+            return
+        counter, payload = (0, b"") if known is None else (known.counter, known.payload)
+        rows.put(MarkRow(device, epoch, day, wall_s, counter, space, payload))
+        present = rows.all(device, epoch)
+        for old in present[: max(0, len(present) - self._marks_max)]:
+            rows.remove(device, epoch, old.day)
+
+    def left(self, device: str) -> None:
+        """The device was set back, or removed."""
+        self._days = {key: day for key, day in self._days.items() if key[0] != device}
+
+
+def kept_before(store: Store, known: StoredStatistics, since_s: float) -> MarkRow | None:
+    """The newest mark of an epoch that was taken at `since_s` or before; None where nothing of it is kept.
+
+    That is so for one that began later, and for one whose marks are all newer: then all of it goes.
+    """
+    marks = [row for row in store.rows(STATISTICS_MARKS).all(known.device, known.epoch) if row.at_s <= since_s]
+    return marks[-1] if marks else None

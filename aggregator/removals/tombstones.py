@@ -1,0 +1,82 @@
+"""What was removed stays out, also of a store that knows nothing of it: an older one that was put back, or a new one.
+
+Beside the store lies a folder with a file for each record. At each start both are compared: a record that the store
+does not know is carried out once more, and one that the folder does not have is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aggregator.removals.marking import kept_before
+from aggregator.removals.records import RemovalRecord, digest
+from aggregator.store import Store, StoredStatistics
+from aggregator.store.rows import REMOVALS, RemovalRow
+from headway.durable import write_durably
+from headway.errors import StoreError
+from headway.fields import Fields, canonical_json, parse_json
+
+REMOVALS_FOLDER = "removals"
+FILE_BYTES_MAX = 2 << 20
+
+
+def write_records(folder: Path, rows: Sequence[RemovalRow]) -> int:
+    """A file for each record that has none yet, for the owner alone; how many were written. Raises StoreError."""
+    written = 0
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for row in rows:
+            # named by its digest, too: after a restore another record may have the same number
+            file = folder / f"{row.number:06d}-{digest(row.record)[:16]}.json"
+            if not file.exists():
+                write_durably(file, canonical_json({"record": row.record, "signature": row.signature}), 0o600)
+                written += 1
+    except OSError as error:
+        raise StoreError(f"cannot write records of removals into {folder}: {error.strerror or error}") from error
+    return written
+
+
+def records_in(folder: Path) -> list[RemovalRow]:
+    """The records of a folder, by number; none where there is no folder. Raises StoreError for one that is damaged."""
+    rows = []
+    for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        try:
+            payload = file.read_bytes()
+        except OSError as error:
+            raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
+        fields = Fields(parse_json(payload, str(file), StoreError, FILE_BYTES_MAX), str(file), StoreError)
+        text, signature = fields.text("record", length_max=FILE_BYTES_MAX), fields.text("signature")
+        fields.finish()
+        rows.append(RemovalRow(RemovalRecord.decode(text, str(file)).number, text, signature))
+    return rows
+
+
+def keep_out(store: Store, rows: Sequence[RemovalRow], fleet: str) -> int:
+    """Carry out what this store does not know of, before anything is made of it; how many records those were.
+
+    What is kept of an epoch is the mark that the record names, where this store has it, and nothing otherwise: rather
+    too much is gone than too little. Raises StoreError.
+    """
+    known = {digest(row.record) for row in store.rows(REMOVALS).all()}
+    done = 0
+    for row in rows:
+        record = RemovalRecord.decode(row.record, f"removal {row.number}")
+        if digest(row.record) in known or record.fleet != fleet:
+            continue
+        done += 1
+        for epoch in record.epochs:
+            if not store.is_removed(record.device, epoch.epoch):
+                _keep_out(store, record, epoch.epoch)
+        free = store.rows(REMOVALS).get(row.number) is None
+        number = row.number if free else store.rows(REMOVALS).count() + 1
+        store.rows(REMOVALS).put(RemovalRow(number, row.record, row.signature))
+    return done
+
+
+def _keep_out(store: Store, record: RemovalRecord, epoch: int) -> None:
+    stored = store.statistics(record.device, epoch)
+    mark = None if stored is None or not record.since_s else kept_before(store, stored, record.since_s)
+    store.remove_epoch(record.device, epoch)
+    if stored is not None and mark is not None and mark.payload and mark.space == stored.space:
+        store.put_statistics(StoredStatistics(record.device, epoch, mark.counter, mark.space, mark.payload))

@@ -1,0 +1,229 @@
+"""The page of a replayed recording: what was answered, beside what the frozen head and rules without a model would say.
+
+One file of plain HTML with drawings in it: no script, nothing fetched.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.commands.charts import bars, lines
+from edge_agent.commands.replay_findings import Column, losses, mean_loss
+from headway.arrays import AnyArray, Float32, Float64, Strings
+from headway.maths import Task
+from headway.samples import is_labelled
+
+PARTS = 40
+BINS = 10
+CLASSES_SHOWN = 30
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
+    "body{background:#fff}table{border-collapse:collapse;margin:1rem 0}svg{max-width:100%}.scroll{overflow-x:auto}"
+    "td,th{border-bottom:1px solid #d5dae1;padding:.25rem .7rem;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}.bad{color:#a4262c;font-weight:600}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay gave. answers: by name the predictions of all rows, first the learner's (``served``).
+
+    probability float32 (n, C), a regression's values; served_by: the head of each row; drift: rows before which an
+    alarm was raised; columns: of `leaking_columns`, None where that says nothing.
+    """
+
+    title: str
+    task: Task
+    classes: tuple[str, ...]
+    y: AnyArray
+    answers: Mapping[str, AnyArray]
+    probability: Float32
+    served_by: Strings
+    drift: tuple[int, ...]
+    columns: tuple[Column, ...] | None
+    by_class: Mapping[str, Mapping[str, object]]
+
+
+def replay_page(replayed: Replayed) -> str:
+    """The whole page."""
+    each = {name: losses(answer, replayed.y, replayed.task) for name, answer in replayed.answers.items()}
+    body = [
+        f"<h1>{html.escape(replayed.title)}</h1>",
+        f"<p>{len(replayed.y)} rows, {int(is_labelled(replayed.y).sum())} with a label. Each row was answered before "
+        "its label was learned.</p>",
+        _summary(replayed, each),
+        "<h2>Error over the recording</h2><p>Dashed red lines: a change of head, or a drift alarm. "
+        f"{_changes(replayed)}</p>{_curve(replayed, each)}",
+        _detail(replayed),
+        _per_class(replayed.by_class),
+        _columns(replayed.columns),
+    ]
+    title = html.escape(replayed.title)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _summary(replayed: Replayed, each: Mapping[str, Float64]) -> str:
+    unit = "mean absolute error" if replayed.task is Task.REGRESSION else "wrong, %"
+    factor = 1.0 if replayed.task is Task.REGRESSION else 100.0
+    last = slice(len(replayed.y) * 3 // 4, None)
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{factor * mean_loss(loss):.4g}</td>"
+        f"<td>{factor * mean_loss(loss[last]):.4g}</td></tr>"
+        for name, loss in each.items()
+    )
+    rules = {name: mean_loss(loss) for name, loss in each.items() if name.startswith("the ")}
+    best = min(rules, key=lambda name: rules[name])
+    served = mean_loss(each["served"])
+    lines = [_said("served", served, best, rules[best])]
+    if "frozen" in each:
+        lines.append(_said("served", served, "the frozen head", mean_loss(each["frozen"])))
+    told = "".join(f"<li{_marked('NOT' in line)}>{html.escape(line)}</li>" for line in lines)
+    return (
+        f"<table><tr><th>answered by</th><th>{unit}</th><th>in the last quarter</th></tr>{rows}</table><ul>{told}</ul>"
+    )
+
+
+def _said(name: str, own: float, other: str, its: float) -> str:
+    if not np.isfinite(own):
+        return "no row has a label: nothing can be said"
+    if own < its:
+        return f"{name} is better than {other} by {100 * (its - own) / max(its, 1e-30):.0f} % of its error"
+    return f"{name} is NOT better than {other}"
+
+
+def _changes(replayed: Replayed) -> str:
+    served = replayed.served_by
+    rows = np.flatnonzero(served[1:] != served[:-1]) + 1
+    told = [f"row {row}: {served[row]}" for row in rows[:12]]
+    more = f" and {len(rows) - 12} more" if len(rows) > 12 else ""
+    gate = f"The gate let serve: row 0: {served[0]}; {'; '.join(told)}{more}." if told else f"Always: {served[0]}."
+    alarms = ", ".join(map(str, replayed.drift[:12])) if replayed.drift else "none"
+    return html.escape(f"{gate} Drift alarms at row: {alarms}.")
+
+
+def _curve(replayed: Replayed, each: Mapping[str, Float64]) -> str:
+    parts = np.array_split(np.arange(len(replayed.y)), min(PARTS, len(replayed.y)))
+    series = {name: np.array([mean_loss(loss[part]) for part in parts]) for name, loss in each.items()}
+    changes = np.flatnonzero(replayed.served_by[1:] != replayed.served_by[:-1]) + 1
+    marks = [(float(row), f"row {row}: {replayed.served_by[row]} serves") for row in changes[:200]]
+    marks += [(float(row), f"drift, row {row}") for row in replayed.drift[:200]]
+    label = "row; " + ("mean absolute error" if replayed.task is Task.REGRESSION else "share that is wrong")
+    return lines(series, label, marks, (0, len(replayed.y)))
+
+
+def _detail(replayed: Replayed) -> str:
+    """A confusion matrix and how sure answers were, or residuals."""
+    if replayed.task is Task.REGRESSION:
+        return _residuals(replayed)
+    if replayed.task is Task.CLASSIFICATION:
+        return _confusion(replayed) + _calibration(replayed)
+    return _calibration(replayed)
+
+
+def _residuals(replayed: Replayed) -> str:
+    found = []
+    for index, name in enumerate(replayed.classes[:CLASSES_SHOWN]):
+        residual = replayed.answers["served"][:, index].astype(np.float64) - replayed.y[:, index]
+        residual = residual[np.isfinite(residual)]
+        if len(residual):
+            low, high = np.quantile(residual, (0.005, 0.995))
+            counts, edges = np.histogram(residual.clip(low, high), bins=31)
+            drawn = bars(counts, f"answer less truth, output {name}", (float(edges[0]), float(edges[-1])))
+            middle, wide = np.median(residual), np.quantile(np.abs(residual), 0.9)
+            told = f"mean {residual.mean():.4g}, median {middle:.4g}, 90 % within {wide:.4g}"
+            found.append(f"<p>output {html.escape(name)}: {told}</p>{drawn}")
+    return f"<h2>Residuals</h2>{''.join(found)}"
+
+
+def _confusion(replayed: Replayed) -> str:
+    count = len(replayed.classes)
+    if count > CLASSES_SHOWN:
+        return f"<h2>Confusion</h2><p>{count} classes are too many to show; at most {CLASSES_SHOWN} are.</p>"
+    known = is_labelled(replayed.y)
+    table = np.zeros((count, count), np.int64)
+    np.add.at(table, (replayed.y[known], replayed.answers["served"][known]), 1)
+    names = [html.escape(name) for name in replayed.classes]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = ""
+    for index, name in enumerate(names):
+        share = table[index] / max(int(table[index].sum()), 1)
+        cells = "".join(f'<td style="background:rgba(11,98,176,{0.6 * s:.2f})">{c}</td>'
+                        for c, s in zip(table[index], share, strict=True))  # fmt: skip
+        rows += f"<tr><td>{name}</td>{cells}</tr>"
+    return (
+        "<h2>Confusion</h2><p>Rows: the label; columns: what was answered.</p>"
+        f'<div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+    )
+
+
+def _calibration(replayed: Replayed) -> str:
+    """How often answers of each probability were right."""
+    if replayed.task is Task.CLASSIFICATION:
+        known = is_labelled(replayed.y)
+        sure = replayed.probability[known].max(axis=1)
+        right = replayed.answers["served"][known] == replayed.y[known]
+    else:
+        known = ~np.isnan(replayed.y)
+        sure, right = replayed.probability[known], replayed.y[known] > 0.5
+    if not len(sure):
+        return ""
+    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    share = np.bincount(bins, right, BINS) / np.maximum(counts, 1)
+    said = np.bincount(bins, sure, BINS) / np.maximum(counts, 1)
+    error = float((np.abs(share - said) * counts).sum() / counts.sum())
+    empty = counts == 0
+    drawn = bars(np.where(empty, np.nan, share), "probability of the answer; dots: as it says", (0, 1),
+                 np.where(empty, np.nan, said))  # fmt: skip
+    told = f"Bars: share that was right. Mean difference (ECE): {100 * error:.1f} points."
+    return f"<h2>Calibration</h2><p>{told}</p>{drawn}"
+
+
+def _per_class(by_class: Mapping[str, Mapping[str, object]]) -> str:
+    """precision, recall and the like, as `replay` prints them."""
+    if not by_class:
+        return ""
+    measures = list(next(iter(by_class.values())))
+    head = "".join(f"<th>{html.escape(measure)}</th>" for measure in measures)
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{_number(figures.get(m))}</td>' for m in measures)}</tr>"
+        for name, figures in by_class.items()
+    )
+    return f'<h2>By class</h2><div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else html.escape(str(value))
+
+
+def _columns(columns: Sequence[Column] | None) -> str:
+    if columns is None:
+        return ""
+    rows = "".join(
+        f"<tr{_marked(column.suspicious)}><td>{column.number}</td><td>{100 * column.left:.0f} %</td></tr>"
+        for column in columns
+    )
+    suspects = [str(column.number) for column in columns if column.suspicious]
+    text = (
+        f"Without column {', '.join(suspects)} nearly all the gain is gone. Is it known when the answer is needed, or "
+        "does it know the answer? Then this gain is a leak."
+        if suspects
+        else "No single column carries all the gain over the naive rule."
+    )
+    return (
+        f"<h2>Columns</h2><p{_marked(bool(suspects))}>{text}</p><p>Each column was put to its mean, and the newest "
+        "rows were replayed.</p><table><tr><th>column</th><th>of the gain is left without it</th></tr>"
+        f"{rows}</table>"
+    )
+
+
+def _marked(bad: bool) -> str:
+    return ' class="bad"' if bad else ""

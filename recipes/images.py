@@ -1,0 +1,67 @@
+"""Images that drift: digits from another scanner, and from a camera that slowly tilts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float32, Int64
+from recipes.learning import compared, follow
+from recipes.measuring import Measured, drawn, measured
+from recipes.naive import NearestMean
+from recipes.networks import Kitchen, dense
+
+TITLE = "Images: another scanner, and a camera that tilts"
+CREDIT = (
+    "Data: MNIST (LeCun and Cortes, CC-BY-SA-3.0), scaled to 8 x 8; UCI 80 (CC-BY-4.0), Alpaydin, Kaynak: Optical "
+    "Recognition of Handwritten Digits. The tilt is simulated, the pictures are real."
+)
+ONE_OF = 10
+
+
+def run(kitchen: Kitchen, seed: int) -> list[Measured]:
+    data = np.load(kitchen.file("image_digits_drift.npz"), allow_pickle=False)
+    train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
+    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
+    bundle = kitchen.bundle("images", seed, lambda: (network(), *train), expand=0)
+    # the scanner's pictures come in any order, the tilting camera's as they were taken
+    mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
+    scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)
+    tilting = scaled(data["tilt_x"]), data["tilt_y"].astype(np.int64)
+    found = []
+    for what, later, prototypes in (
+        ("Digits from another scanner", scanner, ((94.9, 95.2), (78.4, 78.4))),
+        ("A camera that tilts by 45 degrees", tilting, ((86.0, 86.8), (78.9, 78.9))),
+    ):
+        for every, prototype in zip((1, ONE_OF), prototypes, strict=True):
+            labelled = np.arange(len(later[1])) % every == 0
+            title = what if every == 1 else f"{what}, a label for one picture of {every}"
+            found.append(stream(title, bundle, train, later, seed, labelled, prototype))
+    return found
+
+
+def stream(title: str, bundle: Any, train: Any, later: tuple[Float32, Int64], seed: int, labelled: AnyArray,
+           prototype: tuple[float, float]) -> Measured:  # fmt: skip
+    answers = compared(bundle, train, later, seed, gradient=bool(labelled.all()), labelled=labelled)
+    answers["nearest mean"] = follow(NearestMean(*later, 10), np.arange(len(later[1])), labelled=labelled)
+    return measured(title, later[1], answers, naive="nearest mean", prototype=prototype,
+                    picture=drawn(lambda axes: pictures(axes, train[0], later[0]), height=1.8))  # fmt: skip
+
+
+def scaled(x: AnyArray) -> Float32:
+    """0..1, each picture as bright as the next, float32 (n, 64)."""
+    flat = x.reshape(len(x), -1).astype(np.float32)
+    return np.asarray(flat / np.maximum(flat.max(axis=1, keepdims=True), 1), np.float32)
+
+
+def pictures(axes: Any, before: Float32, after: Float32) -> None:
+    """Above what the network was trained on, below what came, from the first to the last."""
+    rows = np.linspace(0, len(after) - 1, 16).astype(int)
+    lines = [
+        np.concatenate([x[row].reshape(8, 8) for row in which], axis=1)
+        for x, which in ((before, range(16)), (after, rows))
+    ]
+    axes.imshow(np.concatenate(lines), cmap="gray_r")
+    axes.axis("off")

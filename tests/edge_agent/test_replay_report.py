@@ -1,0 +1,119 @@
+"""`edge-agent replay --report` shows a recording beside rules without a model, and names columns that leak."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.commands import Extras, replay, replay_recording
+from edge_agent.commands.replay_findings import leaking_columns, losses, naive_rules
+from edge_agent.learner_settings import LearnerSettings
+from headway.arrays import AnyArray
+from headway.errors import DataError
+from headway.maths import Task, TimeAxis
+from tests.edge_agent.variants import IdentityRuntime, variant, windows
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(replay, "open_runtime", lambda variant: IdentityRuntime())
+    path = tmp_path / "model.hwb"
+    variant().write(path)
+    return path
+
+
+def test_windows_and_labels_of_two_npy_files_give_a_page(bundle: Path, tmp_path: Path) -> None:
+    x, y = windows(300, drift=1.0, seed=1)
+    np.save(tmp_path / "data.npy", x)
+    np.save(tmp_path / "labels.npy", y)
+    np.savez(tmp_path / "peer.npz", prediction=y)
+    page = tmp_path / "page.html"
+    extras = Extras(tmp_path / "labels.npy", page, tmp_path / "peer.npz")
+    result = replay_recording(bundle, tmp_path / "data.npy", None, LearnerSettings(), extras=extras)
+    assert result["rows"] == 300
+    text = page.read_text()
+    assert not any(word in text for word in ("<script", "http"))
+    for part in ("Error over the recording", "Confusion", "Calibration", "By class", "the last label again", "peer"):
+        assert part in text
+    # as far as the peer knows everything, it is never wrong
+    assert "<td>peer</td><td>0</td><td>0</td>" in text
+
+
+def test_a_page_is_the_same_whoever_asks_for_answers_too(bundle: Path, tmp_path: Path) -> None:
+    x, y = windows(120, drift=1.0, seed=2)
+    np.savez(tmp_path / "stream.npz", x=x, y=y)
+    plain = replay_recording(bundle, tmp_path / "stream.npz", tmp_path / "a.npz", LearnerSettings())
+    extras = Extras(report=tmp_path / "page.html")
+    shown = replay_recording(bundle, tmp_path / "stream.npz", tmp_path / "b.npz", LearnerSettings(), extras=extras)
+    assert shown == plain
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(None, "give those of its rows: --labels FILE.npy"), (np.zeros(3, np.int64), "one label for each of the 40")],
+)
+def test_windows_without_their_labels_are_refused(
+    bundle: Path, tmp_path: Path, labels: AnyArray | None, message: str
+) -> None:
+    np.save(tmp_path / "data.npy", windows(40, drift=0.0, seed=0)[0])
+    if labels is not None:
+        np.save(tmp_path / "labels.npy", labels)
+    extras = Extras(None if labels is None else tmp_path / "labels.npy", tmp_path / "page.html")
+    with pytest.raises(DataError, match=message):
+        replay_recording(bundle, tmp_path / "data.npy", None, LearnerSettings(), extras=extras)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_column_that_knows_the_answer_is_found() -> None:
+    """Answers that come from column 2 alone are gone without it; where each of two will do, none is named."""
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 400)
+    x = random.normal(size=(400, 4)).astype(np.float32)
+    x[:, 2] = y
+
+    def from_column(rows: AnyArray, labels: AnyArray) -> AnyArray:
+        return (rows[:, 2] > 0.5 + 1e-9).astype(np.int64)
+
+    found = leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, from_column)
+    assert [column.number for column in found or () if column.suspicious] == [2]
+
+    x[:, 1] = y
+
+    def from_either(rows: AnyArray, labels: AnyArray) -> AnyArray:
+        return (np.maximum(rows[:, 1], rows[:, 2]) > 0.9).astype(np.int64)
+
+    found = leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, from_either)
+    assert [column.suspicious for column in found or ()] == [False] * 4
+
+
+def test_nothing_is_said_of_columns_where_nothing_is_gained() -> None:
+    y = np.random.default_rng(0).integers(0, 2, 200)
+    x = np.zeros((200, 3), np.float32)
+    guesses = np.random.default_rng(1).integers(0, 2, 200)
+    assert leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: guesses) is None
+
+
+def test_naive_rules_know_only_labels_before_the_row() -> None:
+    rules = naive_rules(np.array([2, -1, 1, 1, 1]), Task.CLASSIFICATION)
+    assert rules["the last label again"].tolist() == [0, 2, 2, 1, 1]
+    assert rules["the most frequent label so far"].tolist() == [0, 2, 2, 1, 1]
+    values = np.array([[2.0], [np.nan], [4.0], [0.0]], np.float32)
+    rules = naive_rules(values, Task.REGRESSION)
+    assert rules["the mean so far"].ravel().tolist() == [0, 2, 2, 3]
+    assert losses(rules["the last value again"], values, Task.REGRESSION)[[0, 2, 3]].tolist() == [2, 2, 4]
+
+
+def test_replay_that_writes_nothing_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_agent.cli", "replay", "a.hwb", "b.npz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert ["--out" in line and "--report" in line for line in done.stderr.splitlines()] == [True]

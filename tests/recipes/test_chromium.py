@@ -1,0 +1,59 @@
+"""The pages of recipes and of a replay in Chromium: nothing is fetched, nothing complains, nothing is cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.commands.replay_findings import Column
+from edge_agent.commands.replay_page import Replayed, replay_page
+from headway.maths import Task
+from recipes.measuring import measured, write_page
+from tests.page.conftest import chromium, chromium_address  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.browser
+
+
+def recipe_page(path: Path) -> None:
+    truth = np.random.default_rng(0).normal(size=200)
+    answers = {"frozen": truth + 3, "exact": truth * 0.9, "rule": truth + 1}
+    runs = [measured("A stream", truth, answers, naive="rule", measure="mean absolute error", picture="")] * 2
+    write_page(path, "A recipe", "Data: somebody", [runs], 2.0)
+
+
+def replayed_page(path: Path) -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 200)
+    probability = random.dirichlet([1, 1, 1], 200).astype(np.float32)
+    answers = {"served": probability.argmax(axis=1), "frozen": y, "the last label again": np.roll(y, 1)}
+    by_class = {name: {"precision": 0.5, "samples": 60} for name in ("a", "b", "a long name of a class")}
+    path.write_text(
+        replay_page(
+            Replayed("A model, replayed", Task.CLASSIFICATION, tuple(by_class), y, answers, probability,
+                     np.repeat(["frozen", "learned"], 100), (64,), (Column(1, 0.1), Column(0, 0.9)), by_class)
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [recipe_page, replayed_page])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_is_shown_as_it_is(made: Any, width: int, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
+    pytest.importorskip("matplotlib")
+    made(tmp_path / "page.html")
+    complaints: list[str] = []
+    fetched: list[str] = []
+    context = chromium.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("h1").count() == 1
+    assert page.locator("svg").count() >= 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert complaints == []
+    assert len(fetched) == 1
+    context.close()

@@ -1,0 +1,107 @@
+"""Recipes are honest: nothing is learned before it was answered, and what does not pay is said to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes.documents import BEGIN, DOCS, END
+from recipes.learning import follow
+from recipes.measuring import Measured, measured, printed, verdicts, write_page
+from recipes.naive import NearestMean, RunningMean
+from recipes.networks import Kitchen
+from tests.project.files import ROOT
+
+NAMES = ("sensors", "logistics", "flights", "recommender", "finance", "text", "speech", "images")
+
+
+class Diary:
+    """Notes what it is asked and told, in order."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def answer(self, row: int) -> int:
+        self.lines.append(f"answer {row}")
+        return row
+
+    def learn(self, row: int) -> None:
+        self.lines.append(f"learn {row}")
+
+
+def test_a_label_is_learned_after_its_answer_and_before_the_next() -> None:
+    diary = Diary()
+    assert follow(diary, np.array([5, 3])).tolist() == [5, 3]
+    assert diary.lines == ["answer 5", "learn 5", "answer 3"]
+
+
+def test_late_labels_come_when_they_are_due_and_out_of_order() -> None:
+    diary = Diary()
+    follow(diary, np.arange(4), due=np.array([3, 2, 0, 9]))
+    assert diary.lines == ["answer 0", "answer 1", "learn 1", "answer 2", "learn 0", "learn 2", "answer 3"]
+
+
+def test_rows_without_a_label_are_never_learned() -> None:
+    diary = Diary()
+    follow(diary, np.arange(4), labelled=np.array([True, False, False, True]))
+    assert [line for line in diary.lines if "learn" in line] == ["learn 0"]
+
+
+def test_naive_rules_start_from_what_is_known() -> None:
+    means = RunningMean(np.array([1, 1, 2]), np.array([4.0, 6.0, 9.0]), np.array([2]), np.array([3.0]))
+    assert follow(means, np.arange(3)).tolist() == [3, 4, 3]
+    x = np.array([[0.0], [1.0], [0.9]])
+    assert follow(NearestMean(x, np.array([0, 1, 1]), 2), np.arange(3)).tolist() == [0, 0, 1]
+
+
+def runs(exact: float, naive: float) -> list[Measured]:
+    truth = np.arange(100.0)
+    answers = {"frozen": truth + 3, "exact": truth + exact, "gradient": truth + 2, "rule": truth + naive}
+    return [measured("A <stream>", truth, answers, naive="rule", measure="mean absolute error", prototype=(1.0, 1.1))]
+
+
+def test_a_learner_that_is_not_ahead_is_told_so() -> None:
+    assert "NOT" not in "".join(verdicts(runs(0.5, 2.0)))
+    behind = verdicts(runs(1.5, 1.0))
+    assert [("NOT" in line) for line in behind] == [False, True, True]
+
+
+def test_the_page_is_one_file_without_scripts(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_page(tmp_path / "a.html", "A recipe", "Data: <somebody>", [runs(1.5, 1.0)], 3.0)
+    text = (tmp_path / "a.html").read_text()
+    assert "<script" not in text
+    assert "A &lt;stream&gt;" in text
+    assert "&lt;somebody&gt;" in text
+    assert text.count("<svg") >= 1
+    assert "1.500" in printed(runs(1.5, 1.0))
+
+
+def test_data_is_found_in_the_folder_or_one_below(tmp_path: Path) -> None:
+    (tmp_path / "fields").mkdir()
+    (tmp_path / "fields" / "x.npz").write_bytes(b"")
+    assert Kitchen(tmp_path, tmp_path).file("x.npz") == tmp_path / "fields" / "x.npz"
+    with pytest.raises(FileNotFoundError):
+        Kitchen(None, tmp_path).file("x.npz")
+
+
+def test_without_data_a_recipe_is_skipped_with_a_line(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "HEADWAY_RECIPES_DATA"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "recipes", "speech", "--seeds", "1", "--out", tmp_path / "out", "--cache", tmp_path],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "speech: skipped, speech_commands_ar.npz is not at hand: --data FOLDER" in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_is_short_and_has_a_page(name: str) -> None:
+    assert len((ROOT / "recipes" / f"{name}.py").read_text().splitlines()) <= 150
+    page = (DOCS / f"{name}.md").read_text()
+    assert page.index(BEGIN) < page.index(END) < page.index("## Source, licence, credit")
