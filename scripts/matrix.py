@@ -31,8 +31,10 @@ LIBRARIES = "import importlib.metadata as m; print(m.version('numpy'), m.version
 HEAD = """\
 # Environments in which the device's tests ran
 
-Written by `make matrix`: the same tests (`{suites}`) in each environment that a device may have, on
-{machine}. What else goes together: [combinations.md](combinations.md).
+Written by `make matrix`: the same tests
+(`{suites}`)
+in each environment that a device may have, on {machine}. What else goes together:
+[combinations.md](combinations.md).
 
 | Python | NumPy | runtime | passed | failed | skipped |
 |---|---|---|---|---|---|
