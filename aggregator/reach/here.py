@@ -151,10 +151,10 @@ class LocalFleet:
         self._do(lambda operator: operations.request_forgetting(operator, name, since_s))
 
     def is_forgotten(self, name: str) -> bool:
-        return self._do(lambda operator: not operations.forgetting(operator, name))
+        return self._look(lambda operator: not operations.forgetting(operator, name))
 
     def removals(self) -> list[RemovalRow]:
-        return self._do(operations.list_removals)
+        return self._look(operations.list_removals)
 
     def keep_bundle(self, bundle: Path, public_key: Path | None) -> DeliveryRow:
         self._look(lambda operator: None)  # a folder in which no service has run is refused before anything is copied

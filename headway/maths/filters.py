@@ -62,8 +62,10 @@ def interpolated(values: Float32, missing: AnyArray) -> Float32:
     empty = (before < 0) & (after == end)
     left = np.where(before < 0, after, before).clip(0, end - 1)
     right = np.where(after == end, before, after).clip(0, end - 1)
-    low = np.take_along_axis(values, left, axis=1).astype(np.float64)
-    high = np.take_along_axis(values, right, axis=1).astype(np.float64)
+    # a channel without any value has nothing but what is missing at its ends
+    known = np.where(missing, 0.0, values)
+    low = np.take_along_axis(known, left, axis=1).astype(np.float64)
+    high = np.take_along_axis(known, right, axis=1).astype(np.float64)
     share = (steps - left) / np.maximum(right - left, 1)
     filled = np.where(right > left, low + (high - low) * share, low)
     return np.where(missing & ~empty, filled, values).astype(np.float32)

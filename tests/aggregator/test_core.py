@@ -9,7 +9,7 @@ import pytest
 
 from aggregator.core import BOOT
 from aggregator.effects import Effect
-from aggregator.policy import Limits, Method, Policy
+from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Robust
 from aggregator.registry.derived import typed_row
 from headway.maths.metrics import ClassificationSums
 from headway.maths.statistics import Statistics
@@ -445,7 +445,9 @@ def test_an_empty_fleet_publishes_nothing() -> None:
 
 
 def test_a_round_takes_devices_and_not_updates_for_its_measure() -> None:
-    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0))
+    # as rounds were averaged before `aligned`: who turns away from the others is not left out
+    averaging = AveragingPolicy(robust=Robust.NONE, norm_factor=2.0)
+    fleet = Fleet(Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging))
     fleet.send(*[update_message("loud", number, delta(5.0), count=2**40) for number in range(1, 5)])
     assert heads(fleet.pass_time(1.0)) == [], "four updates of one device are no round"
     fleet.send(*[update_message(device, 1, delta(0.1)) for device in "abc"])

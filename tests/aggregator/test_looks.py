@@ -32,6 +32,8 @@ LOOKS: dict[str, Callable[[LocalFleet], object]] = {
     "bundle_use": lambda fleet: fleet.bundle_use(),
     "groups": lambda fleet: fleet.groups(),
     "is_removed": lambda fleet: fleet.is_removed("pump-1"),
+    "is_forgotten": lambda fleet: fleet.is_forgotten("pump-1"),
+    "removals": lambda fleet: fleet.removals(),
     "deliveries": lambda fleet: fleet.deliveries(),
     "forecast": lambda fleet: fleet.forecast("spring", default_plan()),
     "rollouts": lambda fleet: fleet.rollouts(),
@@ -58,7 +60,7 @@ ACTS = {
     "hold_head", "tag", "note", "save_group", "change_list", "forget_group", "quarantine", "readmit", "remove",
     "keep_bundle", "order", "begin_rollout", "act_on_rollout", "new_code", "revoke", "command", "command_many", "label",
     "label_many", "configure", "acknowledge", "set_alert_rule", "forget_alert_rule", "silence", "end_silence",
-    "put_user", "remove_user", "new_token", "revoke_token",
+    "put_user", "remove_user", "new_token", "revoke_token", "forget",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from aggregator.heads import FleetSum, weighed
 from aggregator.heads.weighing import UNIT, Bound, caps, counts_of, divided, step_up
 from aggregator.heads.weighing import times as weighed_tables
-from aggregator.policy import Policy, Weighing
+from aggregator.policy import OutlierPolicy, Policy, Weighing
 from headway.arrays import Int8, Int64
 from headway.maths import Head, Statistics, fleet_head, merge, predicted_class
 from headway.wire import FleetPrior
@@ -56,12 +56,14 @@ def test_claimed_samples_gain_nothing_over_honest_ones(factor: int) -> None:
     others = [honest(80, number) for number in range(9)]
     codes, labels = separable(80, 9)
     rotated = Statistics.of(codes, (labels + 1) % 3, CLASSES, SPACE)
-    modest, loud = head_of([*others, rotated]), head_of([*others, times(rotated, factor)])
+    # nobody is set aside: it is the bound that is looked at
+    bound = Policy(publish_interval_s=0.0, outliers=OutlierPolicy(devices_min=0))
+    modest, loud = head_of([*others, rotated], bound), head_of([*others, times(rotated, factor)], bound)
     # a weight is a whole number of parts, so that the wildest claims weigh less, down to nothing
     assert accuracy(loud) >= accuracy(modest) - 0.005
     if factor <= 100:
         assert np.abs(loud.kernel - modest.kernel).max() < 2e-3 * np.abs(modest.kernel).max()
-    unbound = head_of([*others, times(rotated, 100)], Policy(publish_interval_s=0.0, weighing=Weighing(devices_min=0)))
+    unbound = head_of([*others, times(rotated, 100)], replace(bound, weighing=Weighing(devices_min=0)))
     assert accuracy(unbound) < accuracy(modest) - 0.2, "it is the bound that holds"
 
 

@@ -26,7 +26,8 @@ def broken(shape: tuple[int, ...]) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("missing", Missing)
+# a trainable file refuses gaps that are filled on a line
+@pytest.mark.parametrize("missing", [missing for missing in Missing if missing is not Missing.LINEAR])
 @pytest.mark.parametrize(
     "denoise", [{}, {"denoise": Denoise.MEDIAN, "median_width": 3}, {"denoise": Denoise.MEDIAN, "median_width": 9},
                 {"denoise": Denoise.EWMA, "ewma_weight": 0.3}, {"denoise": Denoise.EWMA, "ewma_weight": 1.0}],

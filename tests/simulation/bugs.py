@@ -12,6 +12,7 @@ from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
 from aggregator.heads.staging import HeadStaging
 from aggregator.remote_commands import SENT
+from aggregator.report_intake import ReportIntake
 from aggregator.service import Service
 from aggregator.store.rows import DEVICE_COMMANDS, WantedSettingsRow
 from aggregator.twins import Twins
@@ -209,7 +210,7 @@ class PublishesUndecided(HeadStaging):
     """A head that nobody has found bad in time counts as good."""
 
     def decide(self, version: int, space: str, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
-        row = self._row() if self.open else None
+        row = self._canaries.row() if self.open else None
         passed, effects = super().decide(version, space, now)
         if row is not None and not self.open and now.wall_s - row.since_s >= self._policy.patience_s:
             return PublishedHead.decode(row.payload), effects
@@ -250,7 +251,7 @@ def teaches_the_device(config: AgentConfig, variant: Variant, store: Store, draw
     return agent
 
 
-class TakesUpdatesTwice(Aggregator):
+class TakesUpdatesTwice(ReportIntake):
     """Does not look whether it has an update already."""
 
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
@@ -259,7 +260,7 @@ class TakesUpdatesTwice(Aggregator):
         super()._on_update(device, payload, now)
 
 
-class AddsWithoutSubtracting(Aggregator):
+class AddsWithoutSubtracting(ReportIntake):
     """Takes cumulative tables for new ones."""
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -270,10 +271,10 @@ class AddsWithoutSubtracting(Aggregator):
         known = self._store.statistics(device, report.epoch)
         super()._on_statistics(device, payload, now)
         if known is not None and known.counter < report.counter:
-            self._heads.sum.replace(device, None, StatisticsReport.decode(known.payload).statistics)
+            self._spaces.default.heads.sum.replace(device, None, StatisticsReport.decode(known.payload).statistics)
 
 
-class TakesChangesForTables(Aggregator):
+class TakesChangesForTables(ReportIntake):
     """Keeps what was learned since a report in the place of that report."""
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
@@ -282,7 +283,7 @@ class TakesChangesForTables(Aggregator):
         return StatisticsReport(change.device, change.epoch, change.counter, change.change, change.history)
 
 
-class SkipsGaps(Aggregator):
+class SkipsGaps(ReportIntake):
     """Takes an update though one before it is missing."""
 
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
@@ -290,6 +291,18 @@ class SkipsGaps(Aggregator):
         if self._store.sequence(device, update.epoch) < update.sequence - 1:
             self._store.put_sequence(device, update.epoch, update.sequence - 1)
         super()._on_update(device, payload, now)
+
+
+def with_intake(kind: type[ReportIntake]) -> type[Aggregator]:
+    """An aggregator that takes in reports like this."""
+
+    class Faulty(Aggregator):
+        def __init__(self, *parts: Any, **options: Any) -> None:
+            super().__init__(*parts, **options)
+            self._intake.__class__ = kind
+            self._handlers = {**self._handlers, **self._intake.handlers}
+
+    return Faulty
 
 
 BUGS = {
@@ -303,9 +316,9 @@ BUGS = {
     "learned and queued in two transactions": Build(store=LearnsAndCountsApart),
     "counter not persisted": Build(open_agent=forgets_the_counter),
     "epoch reused after a wipe": Build(open_agent=reuses_the_epoch),
-    "update taken twice": Build(core=TakesUpdatesTwice),
-    "gap in updates accepted": Build(core=SkipsGaps),
-    "tables added without subtracting the old": Build(core=AddsWithoutSubtracting),
+    "update taken twice": Build(core=with_intake(TakesUpdatesTwice)),
+    "gap in updates accepted": Build(core=with_intake(SkipsGaps)),
+    "tables added without subtracting the old": Build(core=with_intake(AddsWithoutSubtracting)),
     "a trial saved apart from its label": Build(store=SavesTrialsLater),
     "a trial that changes what is learned": Build(open_agent=teaches_the_device),
     "a command saved apart from its result": Build(store=SavesResultsLater),
@@ -315,5 +328,5 @@ BUGS = {
     "settings of a group reach nobody": Build(core=LeavesGroupsAlone),
     "a head published without a verdict": Build(core=PublishesHeadsUndecided),
     "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
-    "changes taken for whole tables": Build(core=TakesChangesForTables),
+    "changes taken for whole tables": Build(core=with_intake(TakesChangesForTables)),
 }

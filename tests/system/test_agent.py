@@ -98,11 +98,11 @@ def test_labels_may_come_in_a_file_of_their_own(new_device: NewDevice, bundle: P
     assert device.once().returncode == 0
     device.drop("labels", id=names[::-1].copy(), y=y[::-1].copy())
     result = device.once()
-    assert "learned=12" in result.stderr
+    assert "labels learned 12" in result.stderr
     assert learned(device, bundle) == expected(bundle, x, y)
     device.drop("corrections", id=np.array(["w3", "nobody"]), y=np.array([(y[3] + 1) % 4, 0]))
     result = device.once()
-    assert "corrected=1" in result.stderr
+    assert "corrected 1" in result.stderr
     assert "1 labels are for windows this device does not remember" in result.stderr
     y[3] = (y[3] + 1) % 4
     assert learned(device, bundle) == expected(bundle, x, y)

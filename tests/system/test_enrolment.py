@@ -439,7 +439,7 @@ def test_the_commands_of_the_pages_work(site: Site, tmp_path: Path, page: str) -
     for line in re.findall(r"^ *(edge-.+)$", (ROOT / "docs" / "howto" / page).read_text(), re.MULTILINE):
         name, command, *rest = (places.get(word, code if word == "CODE" else word) for word in line.split())
         ran.append(f"{name} {command}")
-        if command in ("join-server", "remove"):  # it runs already; nobody has reported
+        if command in ("join-server", "forget"):  # it runs already; nobody has reported
             continue
         more = ["--user", "root"] if command == "broker-config" and os.geteuid() == 0 else []
         module = {"edge-fleet": "aggregator.cli", "edge-agent": "edge_agent.cli"}[name]
@@ -449,7 +449,7 @@ def test_the_commands_of_the_pages_work(site: Site, tmp_path: Path, page: str) -
             code = done.stdout.strip()
     fleet = ["edge-fleet broker-config", "edge-fleet join-server", "edge-fleet enroll", "edge-fleet enroll"]
     device = ["edge-agent join", "edge-agent renew", "edge-fleet certificates"]
-    assert ran == {"enrol.md": [*fleet, *device], "lost-device.md": ["edge-fleet revoke", "edge-fleet remove"]}[page]
+    assert ran == {"enrol.md": [*fleet, *device], "lost-device.md": ["edge-fleet revoke", "edge-fleet forget"]}[page]
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ def test_what_need_not_be_given_is_commented_out(program: Program) -> None:
 def test_the_agents_example_works_with_every_line_in_force_and_shows_the_defaults(tmp_path: Path) -> None:
     program = next(program for program in PROGRAMS if program.settings is AgentConfig)
     config = read_config(uncommented(program, tmp_path))
-    defaults = (LearnerSettings(), PolicySettings(), SyncSettings(), DeliverySettings())
+    keys = SyncSettings(head_keys=Path("/etc/headway/head-keys.pub"))
+    defaults = (LearnerSettings(), PolicySettings(), keys, DeliverySettings())
     assert (config.learner, config.policy, config.sync, config.delivery) == defaults
     assert config.sensor.label_map == {"gehen": "walk", "laufen": "run"}
     assert config.public_key == Path("/etc/headway/signing.pem.pub")
