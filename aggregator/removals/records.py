@@ -17,7 +17,9 @@ from headway.fields import Fields, JsonValue, canonical_json, parse_json
 from headway.private_keys import Signer
 
 CONTEXT = b"headway removal record\n"
-RECORD_BYTES_MAX = 1 << 20
+# a record may name every device of a fleet, each with up to 64 characters; it is never too long for the server's start
+DEVICES_MAX = 1_000_000
+RECORD_BYTES_MAX = 80 << 20
 EPOCHS_MAX = 4096
 
 
@@ -74,7 +76,7 @@ class RemovalRecord:
             fields.number("at_s"), fields.number("since_s"),
             tuple(_epoch(each) for each in fields.tables("epochs", count_max=EPOCHS_MAX)),
             _texts(fields.mapping("sums")), _texts(fields.mapping("heads")),
-            fields.strings("renewed", count_max=100_000), fields.strings("not_renewed", count_max=100_000),
+            fields.strings("renewed", count_max=DEVICES_MAX), fields.strings("not_renewed", count_max=DEVICES_MAX),
             fields.boolean("averaged"), fields.text("before_sha256"),
         )  # fmt: skip
         fields.finish()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aggregator.removals.marking import kept_before
-from aggregator.removals.records import RemovalRecord, digest
+from aggregator.removals.records import RECORD_BYTES_MAX, RemovalRecord, digest
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import REMOVALS, RemovalRow
 from headway.durable import write_durably
@@ -18,7 +18,8 @@ from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 
 REMOVALS_FOLDER = "removals"
-FILE_BYTES_MAX = 2 << 20
+# the record is a text in it, whose quotes are escaped
+FILE_BYTES_MAX = 2 * RECORD_BYTES_MAX
 
 
 def write_records(folder: Path, rows: Sequence[RemovalRow]) -> int:

@@ -22,6 +22,7 @@ from aggregator.store.rows import (
     STATISTICS_MARKS,
     SUPPORTED_COMMANDS,
     ForgetRequestRow,
+    RemovalRow,
 )
 from aggregator.store.rows import SupportedCommandsRow as Supported
 from headway.ports import Received
@@ -190,6 +191,17 @@ def test_an_older_store_that_was_put_back_does_not_bring_it_back(whole: bool, tm
     assert older.core.statistics.same_sums(fleet.core.statistics)
     older.report("a", 9, 99)
     assert older.core.statistics.same_sums(fleet.core.statistics), "nor do reports of then"
+
+
+def test_a_record_that_names_every_device_of_a_large_fleet_is_read_again(tmp_path: Path) -> None:
+    """Else the server would not start any more."""
+    fleet = Days()
+    three_days(fleet)
+    record = replace(fleet.forget("a"), renewed=tuple(f"{number:064}" for number in range(30_000)))
+    rows = [RemovalRow(1, record.encode(), "")]
+    write_records(tmp_path, rows)
+    assert records_in(tmp_path) == rows
+    assert RemovalRecord.decode(rows[0].record, "record") == record
 
 
 def test_a_new_store_takes_nothing_of_what_was_removed(tmp_path: Path) -> None:
