@@ -38,6 +38,9 @@ class Labelled:
     def __getitem__(self, chosen: slice | Int64) -> Labelled:
         return Labelled(self.codes[chosen], self.labels[chosen])
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class AttackedFleet:

@@ -23,7 +23,8 @@ from aggregator.heads import Contribution
 from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.policy import AveragingPolicy, Robust
 from benchmarks import datasets
-from benchmarks.attack_fleets import NAMES, AttackedFleet, Labelled, fleet, one_class_each
+from benchmarks.attacked_fleets import Labelled
+from benchmarks.averaging_fleets import NAMES, AveragingFleet, fleet, one_class_each
 from headway.arrays import Float32, Float64, Int8, Int64
 
 ROUNDS, STEPS, BATCH, RATE = 15, 8, 32, 0.5
@@ -151,7 +152,7 @@ def gradient(weights: Float32, x: Float32, y: Int64) -> Float32:
 class Run:
     """One fleet, one seed. malicious: the last so many devices."""
 
-    made: AttackedFleet
+    made: AveragingFleet
     seed: int
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from recipes.documents import write_figures
 from recipes.measuring import printed, write_page
-from recipes.networks import Kitchen
+from recipes.networks import Workspace
 from recipes.seeds import run_seed
 
 NAMES = ("sensors", "logistics", "flights", "recommender", "finance", "text", "speech", "images")
@@ -38,13 +38,15 @@ def main() -> int:
         if name not in NAMES:
             parser.error(f"there is no recipe {name!r}; there are {', '.join(NAMES)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    kitchen = Kitchen(options.data, options.cache, options.fresh, tuple(range(options.seeds)))
+    workspace = Workspace(options.data, options.cache, options.fresh, tuple(range(options.seeds)))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for name in options.names or NAMES:
             recipe: Any = importlib.import_module(f"recipes.{name}")
             start_s = time.monotonic()
             try:
-                seeds = list(pool.map(run_seed, *zip(*[(name, kitchen, seed) for seed in kitchen.seeds], strict=True)))
+                seeds = list(
+                    pool.map(run_seed, *zip(*[(name, workspace, seed) for seed in workspace.seeds], strict=True))
+                )
             except FileNotFoundError as error:
                 print(f"\n{name}: skipped, {error} is not at hand: --data FOLDER (docs/recipes/{name}.md says whence)")
                 continue

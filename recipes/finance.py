@@ -13,7 +13,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32
 from recipes.learning import compared
 from recipes.measuring import Measured, drawn, measured
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Financial markets: direction and size of a move"
 CREDIT = (
@@ -23,12 +23,12 @@ SPANS = (1, 5, 22, 66)  # trading days: one, a week, a month, a quarter
 TRAINED = 0.75
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    moves, markets = load(kitchen.file("finance_oil_eia.npz"))
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    moves, markets = load(workspace.file("finance_oil_eia.npz"))
     return [
-        direction(kitchen, seed, moves, markets, leak=False),
-        direction(kitchen, seed, moves, markets, leak=True),
-        size(kitchen, seed, moves),
+        direction(workspace, seed, moves, markets, leak=False),
+        direction(workspace, seed, moves, markets, leak=True),
+        size(workspace, seed, moves),
     ]
 
 
@@ -61,13 +61,13 @@ def split(x: list[Float32], y: list[AnyArray]) -> tuple[Any, Any, list[AnyArray]
     return train, later, [np.arange(after), after + np.arange(after)]
 
 
-def direction(kitchen: Kitchen, seed: int, moves: Float32, markets: list[str], leak: bool) -> Measured:
+def direction(workspace: Workspace, seed: int, moves: Float32, markets: list[str], leak: bool) -> Measured:
     """Up or not. A naive rule says what was more frequent so far."""
     x, first = rows(moves, leak)
     y = [(moves[first + 1 :, market] > 0).astype(np.int64) for market in (0, 1)]
     train, later, streams = split(x, y)
     name = "direction-leak" if leak else "direction"
-    bundle = kitchen.bundle(name, seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train), expand=0)
+    bundle = workspace.bundle(name, seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train), expand=0)
     answers = compared(bundle, train, later, seed, streams, gradient=not leak)
     answers["the more frequent"] = np.full(len(later[1]), int(train[1].mean() > 0.5))
     came = moves[first + 1 :][-len(streams[0]) :]
@@ -85,12 +85,12 @@ def direction(kitchen: Kitchen, seed: int, moves: Float32, markets: list[str], l
     return replace(made, notes=tuple(notes))
 
 
-def size(kitchen: Kitchen, seed: int, moves: Float32) -> Measured:
+def size(workspace: Workspace, seed: int, moves: Float32) -> Measured:
     """How large the move will be, the risk: logarithm of its absolute value."""
     x, first = rows(moves)
     logged = np.log(np.maximum(np.abs(moves), 0.05))
     train, later, streams = split([np.log(np.abs(each) + 0.05) for each in x], [logged[first + 1 :, m] for m in (0, 1)])
-    bundle = kitchen.bundle("size", seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train))
+    bundle = workspace.bundle("size", seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train))
     answers = compared(bundle, train, later, seed, streams, gradient=False)
     month = [np.convolve(logged[:, m], np.ones(22) / 22)[: len(logged)][first:-1][-len(streams[0]) :] for m in (0, 1)]
     answers["mean of the last month"] = np.concatenate(month)

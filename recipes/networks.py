@@ -14,7 +14,7 @@ from headway.arrays import AnyArray
 
 
 @dataclass(frozen=True, slots=True)
-class Kitchen:
+class Workspace:
     """data: folder of the data that no package brings, or None; cache: folder of converted bundles.
 
     fresh: convert again. seeds: of training, one bundle each.

@@ -12,7 +12,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, each
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import RunningMean
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Recommender: this user's ratings"
 CREDIT = (
@@ -22,13 +22,13 @@ CREDIT = (
 RATINGS_MIN, LIKED = 40, 8
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    x, rating, user = load(kitchen.file("recommender_movietweetings.npz"))
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    x, rating, user = load(workspace.file("recommender_movietweetings.npz"))
     many = np.flatnonzero(np.bincount(user) >= RATINGS_MIN)
     tested = np.random.default_rng(0).permutation(many)[::4]  # of those who rate much; all others are trained on
     known = ~np.isin(user, tested)
     train, later = (x[known], rating[known]), (x[~known], rating[~known])
-    bundle = kitchen.bundle("recommender", seed, lambda: (dense(train[0], train[1], seed, (32,), epochs=8), *train))
+    bundle = workspace.bundle("recommender", seed, lambda: (dense(train[0], train[1], seed, (32,), epochs=8), *train))
     streams = [np.flatnonzero(user[~known] == one) for one in tested]
     answers = compared(bundle, train, later, seed, streams)
     count, mean, film = len(later[1]), float(train[1].mean()), later[0][:, -4]

@@ -11,7 +11,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, each, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
-from recipes.networks import Kitchen, dense, fitted
+from recipes.networks import Workspace, dense, fitted
 
 TITLE = "Sensors: other people's wrists, and gas sensors over months"
 CREDIT = (
@@ -20,20 +20,20 @@ CREDIT = (
 )
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    found = [wrists(kitchen, seed)]
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    found = [wrists(workspace, seed)]
     try:
-        found.append(gas(kitchen, seed))
+        found.append(gas(workspace, seed))
     except FileNotFoundError:
         return found  # the watch comes with a package, the gas sensors do not
     return found
 
 
-def wrists(kitchen: Kitchen, seed: int) -> Measured:
+def wrists(workspace: Workspace, seed: int) -> Measured:
     """Ten wrists of five people, a device each; every window gets its label after it was answered."""
     training, devices, classes = watch.load()
     train = training.x, training.y
-    bundle = kitchen.bundle("watch", seed, lambda: (network(train[0], train[1], seed), *train))
+    bundle = workspace.bundle("watch", seed, lambda: (network(train[0], train[1], seed), *train))
     random = np.random.default_rng(seed)
     x, y, streams, along = [], [], [], []
     start = 0
@@ -72,17 +72,17 @@ def network(x: AnyArray, y: Int64, seed: int) -> Any:
     return fitted(body, y, x, 15)
 
 
-def gas(kitchen: Kitchen, seed: int) -> Measured:
+def gas(workspace: Workspace, seed: int) -> Measured:
     """Trained on the first batch, then the others in the order of their months."""
     from benchmarks.datasets import gas_drift
 
-    batches = gas_drift(kitchen.file("gas_drift_b1-6.npz").parent)
+    batches = gas_drift(workspace.file("gas_drift_b1-6.npz").parent)
     train = batches[1].x.astype(np.float32), batches[1].y
     later = (
         np.concatenate([batches[n].x for n in range(2, 7)]).astype(np.float32),
         np.concatenate([batches[n].y for n in range(2, 7)]),
     )
-    bundle = kitchen.bundle("gas", seed, lambda: (dense(train[0], train[1], seed, (64,), epochs=40), *train))
+    bundle = workspace.bundle("gas", seed, lambda: (dense(train[0], train[1], seed, (64,), epochs=40), *train))
     answers = compared(bundle, train, later, seed)
     answers["nearest mean"] = follow(NearestMean(*later, int(train[1].max()) + 1, train), np.arange(len(later[1])))
     return measured("Six gases, sensors that drift over months", later[1], answers, naive="nearest mean",

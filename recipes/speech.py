@@ -11,7 +11,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, each
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
-from recipes.networks import Kitchen, fitted
+from recipes.networks import Workspace, fitted
 
 TITLE = "Speech: a new speaker, and words of one's own"
 CREDIT = (
@@ -21,9 +21,9 @@ CREDIT = (
 SPEAKERS_TRAINED, OWN = 20, 6
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    x, word, speaker, words = load(kitchen.file("speech_commands_ar.npz"))
-    return [stream(kitchen, seed, x, word, speaker, words, own) for own in (0, OWN)]
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    x, word, speaker, words = load(workspace.file("speech_commands_ar.npz"))
+    return [stream(workspace, seed, x, word, speaker, words, own) for own in (0, OWN)]
 
 
 def load(path: Path) -> tuple[Float32, Int64, Int64, list[str]]:
@@ -35,14 +35,14 @@ def load(path: Path) -> tuple[Float32, Int64, Int64, list[str]]:
 
 
 def stream(
-    kitchen: Kitchen, seed: int, x: Float32, word: Int64, speaker: Int64, words: list[str], own: int
+    workspace: Workspace, seed: int, x: Float32, word: Int64, speaker: Int64, words: list[str], own: int
 ) -> Measured:
     """Ten speakers, a device each. own: words that nobody said in training, the last ones."""
     known = len(words) - own
     trained = (speaker < SPEAKERS_TRAINED) & (word < known)
     users = speaker >= SPEAKERS_TRAINED
     train, later = (x[trained], word[trained]), (x[users], word[users])
-    bundle = kitchen.bundle(f"speech-{own}", seed, lambda: (network(train[0], train[1], seed), *train))
+    bundle = workspace.bundle(f"speech-{own}", seed, lambda: (network(train[0], train[1], seed), *train))
     streams = [np.flatnonzero(speaker[users] == one) for one in np.unique(speaker[users])]
     answers = compared(bundle, train, later, seed, streams, new_classes=own > 0, gradient=own == 0)
     count = len(later[1])

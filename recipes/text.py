@@ -19,7 +19,7 @@ from headway.maths import hashed_text
 from recipes.learning import compared, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
-from recipes.networks import Kitchen, dense
+from recipes.networks import Workspace, dense
 
 TITLE = "Natural language: commands to intents, and intents of one's own"
 CREDIT = (
@@ -29,8 +29,8 @@ CREDIT = (
 KNOWN, OWN, ROUNDS, COLUMNS = 20, 10, 20, 1024
 
 
-def run(kitchen: Kitchen, seed: int) -> list[Measured]:
-    sentences = load(kitchen.file("text_intents_clinc150.csv.gz"))
+def run(workspace: Workspace, seed: int) -> list[Measured]:
+    sentences = load(workspace.file("text_intents_clinc150.csv.gz"))
     chosen = np.random.default_rng(seed).permutation(sorted(sentences))[: KNOWN + OWN].tolist()
     train = labelled([sentences[name]["train"] for name in chosen[:KNOWN]])
     later = labelled([sentences[name]["val"][:ROUNDS] for name in chosen])
@@ -38,7 +38,7 @@ def run(kitchen: Kitchen, seed: int) -> list[Measured]:
     order = np.random.default_rng(seed).permuted(np.arange(len(later[1])).reshape(-1, ROUNDS).T, axis=1).ravel()
     later = later[0][order], later[1][order]
     network = partial(dense, *train, seed, (128,), epochs=30, dropout=0.3, standardise=False)
-    bundle = kitchen.bundle("text", seed, lambda: (network(), *train), expand=0)
+    bundle = workspace.bundle("text", seed, lambda: (network(), *train), expand=0)
     answers = compared(bundle, train, later, seed, new_classes=True)
     answers["nearest mean"] = follow(NearestMean(*later, KNOWN + OWN, train), np.arange(len(later[1])))
     made = measured("One of 30 intents, 10 of them the owner's", later[1], answers, naive="nearest mean",

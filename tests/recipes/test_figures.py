@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from recipes.networks import Kitchen
+from recipes.networks import Workspace
 from recipes.seeds import run_seed
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ BOUNDS: dict[str, tuple[int, float, float]] = {
 def test_the_main_figure_keeps_its_bound(name: str, tmp_path: Path) -> None:
     stream, bound, lead = BOUNDS[name]
     try:
-        made = run_seed(name, Kitchen(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)[stream]
+        made = run_seed(name, Workspace(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)[stream]
     except FileNotFoundError as error:
         pytest.skip(f"{error} is not at hand")
     sign = 1.0 if made.rising else -1.0
@@ -45,7 +45,7 @@ def test_the_main_figure_keeps_its_bound(name: str, tmp_path: Path) -> None:
 def test_direction_is_not_learned_and_the_leak_is_on_one_market(tmp_path: Path) -> None:
     recipe: Any = importlib.import_module("recipes.finance")
     try:
-        honest, leak, _ = recipe.run(Kitchen(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)
+        honest, leak, _ = recipe.run(Workspace(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)
     except FileNotFoundError as error:
         pytest.skip(f"{error} is not at hand")
     # within three standard errors (0.72 points) of the rule that always says the same

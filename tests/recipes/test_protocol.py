@@ -14,7 +14,7 @@ from recipes.documents import BEGIN, DOCS, END
 from recipes.learning import follow
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
 from recipes.naive import NearestMean, RunningMean
-from recipes.networks import Kitchen
+from recipes.networks import Workspace
 from tests.project.files import ROOT
 
 NAMES = ("sensors", "logistics", "flights", "recommender", "finance", "text", "speech", "images")
@@ -85,9 +85,9 @@ def test_the_page_is_one_file_without_scripts(tmp_path: Path) -> None:
 def test_data_is_found_in_the_folder_or_one_below(tmp_path: Path) -> None:
     (tmp_path / "fields").mkdir()
     (tmp_path / "fields" / "x.npz").write_bytes(b"")
-    assert Kitchen(tmp_path, tmp_path).file("x.npz") == tmp_path / "fields" / "x.npz"
+    assert Workspace(tmp_path, tmp_path).file("x.npz") == tmp_path / "fields" / "x.npz"
     with pytest.raises(FileNotFoundError):
-        Kitchen(None, tmp_path).file("x.npz")
+        Workspace(None, tmp_path).file("x.npz")
 
 
 def test_without_data_a_recipe_is_skipped_with_a_line(tmp_path: Path) -> None:

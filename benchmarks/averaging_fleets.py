@@ -1,4 +1,4 @@
-"""The fleets that attacks are measured on: real data as int8 codes, split into training data, devices and a test set.
+"""The fleets that average, for attacks on them: real data as int8 codes, split into training data, devices and a test.
 
     digits   64 pixels; 60 rows were the training data, devices draw of the others
     watch    per channel mean, deviation and four quantiles of a window; five people trained, wrists of five others are
@@ -16,27 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import datasets
+from benchmarks.attacked_fleets import Labelled
 from headway.arrays import Float32, Int8, Int64
 
 NAMES = ("digits", "watch", "gas")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """codes: int8 (n, d); labels: int64 (n,)."""
-
-    codes: Int8
-    labels: Int64
-
-    def __getitem__(self, rows: Int64 | slice) -> Labelled:
-        return Labelled(self.codes[rows], self.labels[rows])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class AttackedFleet:
+class AveragingFleet:
     """One fleet. source: of the training data; devices: what each has labelled; test: nobody's."""
 
     name: str
@@ -46,7 +33,7 @@ class AttackedFleet:
     test: Labelled
 
 
-def fleet(name: str, devices: int, seed: int, data: Path | None) -> AttackedFleet:
+def fleet(name: str, devices: int, seed: int, data: Path | None) -> AveragingFleet:
     """One of `NAMES` with so many devices, drawn by `seed`. data: the folder of gas."""
     random = np.random.default_rng(seed)
     match name:
@@ -74,10 +61,10 @@ def fleet(name: str, devices: int, seed: int, data: Path | None) -> AttackedFlee
     count = int(y.max()) + 1
     whole = Labelled(codes, y)
     classes = tuple(map(str, range(count)))
-    return AttackedFleet(name, classes, whole[source], tuple(whole[part] for part in parts), whole[test])
+    return AveragingFleet(name, classes, whole[source], tuple(whole[part] for part in parts), whole[test])
 
 
-def _watch(devices: int, random: np.random.Generator) -> AttackedFleet:
+def _watch(devices: int, random: np.random.Generator) -> AveragingFleet:
     wrists, classes = datasets.watch()
     people = random.permutation(np.arange(1, 11))
     x, y, key, position = [], [], [], []
@@ -96,16 +83,16 @@ def _watch(devices: int, random: np.random.Generator) -> AttackedFleet:
     test = np.flatnonzero(~trained & (place > labels))
     source = np.flatnonzero(trained)
     whole = Labelled(_codes(x_all, source), y_all)
-    return AttackedFleet("watch", classes, whole[source], tuple(whole[np.sort(part)] for part in parts), whole[test])
+    return AveragingFleet("watch", classes, whole[source], tuple(whole[np.sort(part)] for part in parts), whole[test])
 
 
-def one_class_each(made: AttackedFleet) -> AttackedFleet:
+def one_class_each(made: AveragingFleet) -> AveragingFleet:
     """The same rows, dealt out so that each device has one class alone, as far as there are devices for it."""
     codes = np.concatenate([part.codes for part in made.devices])
     labels = np.concatenate([part.labels for part in made.devices])
     order = np.argsort(labels, kind="stable")
     parts = tuple(Labelled(codes[rows], labels[rows]) for rows in np.array_split(order, len(made.devices)))
-    return AttackedFleet(made.name, made.classes, made.source, parts, made.test)
+    return AveragingFleet(made.name, made.classes, made.source, parts, made.test)
 
 
 def _codes(x: Float32, source: Int64) -> Int8:
