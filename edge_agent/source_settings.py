@@ -67,7 +67,7 @@ class SourceSettings:
         length_max=1024,
         doc="Of mqtt: one topic (+ and # as usual) whose messages hold rows, or one for each channel, whose messages "
         "hold its value.",
-        example=("zigbee2mqtt/workspace",),
+        example=("zigbee2mqtt/kitchen",),
     )
     host: str = text("", doc="Broker of mqtt; empty: that of [mqtt], with all it says there.", example="localhost")
     port: int = integer(

@@ -34,7 +34,7 @@ class BrokerTopics:
 
     def __init__(self, settings: SourceSettings, stream: StreamFormat, clock: Clock) -> None:
         if not settings.topics:
-            raise ConfigError('source.topics is empty; name the topic of the sensor, ["zigbee2mqtt/workspace"]')
+            raise ConfigError('source.topics is empty; name the topic of the sensor, ["zigbee2mqtt/kitchen"]')
         self.channels, self.units = columns_of(settings)
         self._format, self._clock = RowFormat.of(settings, stream), clock
         self._topics, self.broker = settings.topics, broker_of(settings)

@@ -91,7 +91,7 @@ def test_rows_come_as_they_were_published(
 @pytest.mark.broker
 def test_a_topic_for_each_value_gives_a_row_with_each_message(broker: Broker) -> None:
     """As statestream of Home Assistant, and ESPHome, publish."""
-    topics = [f"homeassistant/sensor/workspace_{name}/state" for name in ("temperature", "humidity")]
+    topics = [f"homeassistant/sensor/kitchen_{name}/state" for name in ("temperature", "humidity")]
     with listening(source(broker, *topics, format="json")) as rows:
         assert_array_equal(first(broker, rows, topics[0], "21.5").values, [[21.5, np.nan]])
         while np.isnan(got := first(broker, rows, topics[1], "40").values).any():
@@ -149,7 +149,7 @@ def test_a_broker_that_goes_is_said_and_comes_back(fresh_broker: Broker) -> None
 def test_messages_of_another_kind_are_passed_over_until_there_is_nothing_else(broker: Broker) -> None:
     with listening(source(broker, "bridge/+", format="json")) as rows:
         send(broker, "bridge/state", "online")
-        assert first(broker, rows, "bridge/workspace", json.dumps(ZIGBEE)).values[0, 1] == 40.5
+        assert first(broker, rows, "bridge/kitchen", json.dumps(ZIGBEE)).values[0, 1] == 40.5
     rows = source(broker, "bridge/+", format="json").rows()
     next(rows)
     said = ""
