@@ -17,6 +17,12 @@ from tests.system.make_model import data
 pytestmark = pytest.mark.system
 
 
+def as_under_systemd() -> None:
+    """Of the agent's process: the tests themselves may run under nohup, whose children have SIGHUP ignored."""
+    die_with_parent()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def test_sighup_changes_settings_without_losing_a_label_and_refuses_a_bad_file(
     new_device: Callable[..., Device],
 ) -> None:
@@ -25,7 +31,7 @@ def test_sighup_changes_settings_without_losing_a_label_and_refuses_a_bad_file(
     with (device.folder / "log").open("w") as log:  # of no terminal, as under systemd
         command = [str(BIN / "edge-agent"), "--log-level", "warning", "run", str(device.config)]
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-        process = subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **streams)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, text=True, preexec_fn=as_under_systemd, **streams)  # type: ignore[call-overload]
     device.process = process
     device.drop("a", x=x, y=y)
     wait_until(lambda: "a" in device.answers(), "the first answer")
