@@ -16,8 +16,8 @@ import numpy as np
 from headway.arrays import AnyArray, Int64
 from headway.errors import RemoteError
 from headway.maths import Statistics, from_arrays, to_arrays
+from headway.wire.factored import SAMPLES_MAX, pack_factored, unpack_factored
 from headway.wire.factored import VERSION as FACTORED
-from headway.wire.factored import pack_factored, unpack_factored
 from headway.wire.pivot_rows import VERSION as ROWS
 from headway.wire.pivot_rows import pack_rows, unpack_rows
 from headway.wire.predicted import VERSION as PREDICTED
@@ -32,7 +32,9 @@ def to_wire(statistics: Statistics, predict: bool = False) -> dict[str, AnyArray
 
     predict: for a reader of release 0.2 or before.
     """
-    if (statistics.size + 1) * (statistics.size + 2) // 2 <= PLAIN_VALUES_MAX:
+    small = (statistics.size + 1) * (statistics.size + 2) // 2 <= PLAIN_VALUES_MAX
+    # of more samples than a packing counts planes take everything
+    if small or statistics.samples > SAMPLES_MAX:
         return to_arrays(statistics)
     return {"tables": pack_tables(statistics.gram, statistics.class_sums, predict)}
 

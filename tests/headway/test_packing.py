@@ -63,6 +63,17 @@ def test_small_tables_travel_plain_and_large_ones_packed() -> None:
         assert from_wire(to_wire(table), table.size, table.classes, "s") == table
 
 
+@pytest.mark.parametrize("predict", [True, False])
+def test_tables_of_more_samples_than_a_packing_counts_travel_plain(predict: bool) -> None:
+    random = np.random.default_rng(3)
+    codes = np.maximum(random.normal(0, 40, (300, 160)), 0).clip(0, 127).astype(np.int8)
+    one = Statistics.of(codes, random.integers(0, 3, 300), ("a", "b", "c"), "s")
+    many = Statistics(one.gram << 28, one.class_sums << 28, one.classes, "s")
+    wire = to_wire(many, predict)
+    assert set(wire) == {"gram", "class_sums"}
+    assert from_wire(wire, 160, many.classes, "s") == many
+
+
 def test_fewer_samples_than_features_cost_little() -> None:
     """The tables of n samples have rank n: n rows say everything."""
     assert packed_and_back(alike(30, 321, 200, 1), version=3) < 30_000
