@@ -386,10 +386,11 @@ class FleetOverview(TypedDict):
 
 
 class Forecasting(TypedDict):
-    """A rollout that is only thought of."""
+    """A rollout that is only thought of. release: of its bundle; devices that run it or a newer one try nothing."""
 
     name: str
     plan: NotRequired[dict[str, Any] | None]
+    release: NotRequired[int | None]
 
 
 class Forget(TypedDict):
