@@ -642,7 +642,7 @@ class RolloutDeviceView(TypedDict):
 
 
 class RolloutView(TypedDict):
-    """A rollout. stage: from 1; why: in words; times are wall clock; device_states: how many devices are in each."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
 
     rollout: str
     bundle: str
@@ -656,6 +656,7 @@ class RolloutView(TypedDict):
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
+    evidence: NotRequired[str]
 
 
 class Rule(TypedDict):

@@ -63,6 +63,8 @@ def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
         return
     print(printable(f"{name}: {view.bundle} {view.version}, release {view.release}: {view.state}, {_where(view)}"))
     print(printable(view.why))
+    if view.evidence:
+        print(printable(f"labels so far: {view.evidence}"))
     header = ("DEVICE", "STAGE", "STATE", "PROBLEM")
     rows = [(one.device, str(one.stage), one.state, one.problem) for one in devices]
     print_table(header, rows, aligned([header, *rows]), frozenset({"STAGE"}))
