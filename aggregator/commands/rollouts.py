@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from aggregator.commands.done import say, wants_json
+from aggregator.commands.moments import age
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.operations import RolloutView, described
 from aggregator.reach import Fleet
@@ -78,8 +79,8 @@ def steer_rollout(name: str, act: Act, remark: str, fleet: Fleet) -> None:
 
 def _line(view: RolloutView, clock: Clock) -> tuple[str, ...]:
     counts = ", ".join(f"{count} {state}" for state, count in view.device_states.items())
-    hours = max(clock.wall_s() - view.state_since_s, 0.0) / 3600
-    return view.rollout, str(view.release), view.state, _where(view), counts or "-", f"{hours:.1f} h"
+    lasts = age(clock.wall_s() - view.state_since_s).removesuffix(" ago")
+    return view.rollout, str(view.release), view.state, _where(view), counts or "-", lasts
 
 
 def _where(view: RolloutView) -> str:
