@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from edge_agent.completion import LOADED_BY_BASH
 from edge_agent.installing.environment import (
     LIBRARIES,
     OWN_PACKAGES,
@@ -222,6 +223,10 @@ def _write_system_files(program: Program, tree: Path, source: Source) -> None:
         pages = tree / "usr" / "share" / "man" / "man1"
         pages.mkdir(parents=True)
         (pages / f"{manual.name}.gz").write_bytes(gzip.compress(manual.read_bytes(), 9, mtime=0))
+    if program.command == "edge-agent":
+        completions = tree / "usr" / "share" / "bash-completion" / "completions"
+        completions.mkdir(parents=True)
+        (completions / program.command).write_text(LOADED_BY_BASH)
     documents = tree / "usr" / "share" / "doc" / program.name
     documents.mkdir(parents=True)
     shutil.copy(ROOT / "LICENSE", documents / "copyright")
