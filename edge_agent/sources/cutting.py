@@ -58,7 +58,8 @@ class RowCutter:
         if came or math.isnan(self._since_s):
             self.lack = ""
             self._window_came(last_s if came else first_s)
-            return
+        if self.lack:
+            return  # told once
         stream = self._stream
         gaps, late = self._windower.restarts - self._gaps, self._windower.dropped_rows - self._late
         window_s = stream.length / stream.rate_hz

@@ -140,8 +140,10 @@ def test_rows_that_never_make_a_window_are_said(apart_s: float, count: int, lack
     cutter = build_cutter(SourceSettings(), Ramp(), replace(variant(), stream=replace(STREAM, gap_s=1.0)))
     for step in range(400):
         cutter.windows(Rows(apart_s * step + 1e-6 * np.arange(count), np.zeros((count, 1))))
-    assert lack in cutter.lack
-    assert bool(lack) is bool(cutter.lack)
+    assert lack in (told := cutter.lack)
+    assert bool(lack) is bool(told)
+    cutter.windows(Rows(apart_s * 401 + 1e-6 * np.arange(count), np.zeros((count, 1))))
+    assert cutter.lack == told, "once, not with each row"
     cutter.windows(Rows(1e6 + np.arange(SIZE * 4) / 8.0, np.zeros((SIZE * 4, 1))))
     assert cutter.lack == "", "a window has come"
 
