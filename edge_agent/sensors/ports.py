@@ -27,7 +27,7 @@ class Claimed:
 
     def about(self, text: str) -> str:
         """The text with the name before it, once."""
-        return text if text.startswith(f"{self.name}: ") else f"{self.name}: {text}"
+        return text if text.startswith((f"{self.name}: ", f"{self.name} ")) else f"{self.name}: {text}"
 
 
 class MoreTime(Exception):
