@@ -82,7 +82,7 @@ def block(page: str, kind: str, holds: str, **changes: str) -> str:
     return found
 
 
-PAGES_OWN = {"port": "/dev/ttyUSB0", "card": "plughw:1,0", "kind": '"x", "y", "z"'}
+PAGES_OWN = {"port": "/dev/ttyUSB0", "card": "plughw:1,0", "names": '"x", "y", "z"'}
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def _image(folder: Path) -> SystemImage:
     for bundle in _bundles(folder):
         shutil.copy(bundle, tree / "etc" / "headway" / bundle.name)
     sources = SOURCES | {
-        "press": block("sensors.md", "toml", "/dev/ttyUSB0", port="/dev/ttyS1", kind='"accel_x", "accel_y", "accel_z"')
+        "press": block("sensors.md", "toml", "/dev/ttyUSB0", port="/dev/ttyS1", names='"accel_x", "accel_y", "accel_z"')
         .replace("rate_hz = 100.0", "rate_hz = 20.0"),
         "sound": block("microphone.md", "toml", "arecord", card="plughw:Loopback,1"),
         "camera": block("sensors.md", "toml", "/dev/video0"),
