@@ -27,7 +27,8 @@ from testbed.debian import Debian
 
 GUEST = [Path(__file__).with_name(name) for name in ("guest.py", "tables.py")]
 PACKAGES = ("busybox-static", "python3", "openssl", "ca-certificates", "libstdc++6", "libeatmydata1")
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net")
+# ext4 asks for crc32c, whoever makes it
+MODULES = ("crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_net")
 CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[a-zA-Z]|c)")
 INIT = """\
 #!/bin/busybox sh
