@@ -49,7 +49,7 @@ class SystemImage:
     def __init__(
         self, machine: Emulated, folder: Path, debian: Debian, program: Path, hardware: Sequence[str] = ()
     ) -> None:
-        """program: the Python file that is run in the machine. hardware: drivers that it may load, with modprobe."""
+        """program: the Python file that is run in the machine. hardware: drivers to load, names with "_"."""
         self.machine, self.folder, self.tree = machine, folder, folder / "tree"
         self.kernel, self.initial, self.system = folder / "kernel", folder / "initial.gz", folder / "system.img"
         kernel_tree = folder / "kernel-tree"

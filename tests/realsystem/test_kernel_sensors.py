@@ -46,7 +46,7 @@ PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "python3", "openssl", "ca-certificates", "procps", "ffmpeg",
     "alsa-utils", "i2c-tools",
 )  # fmt: skip
-HARDWARE = ("i2c-dev", "i2c-stub", "ina2xx-adc", "st_accel_i2c", "snd-aloop", "vivid")
+HARDWARE = ("i2c_dev", "i2c_stub", "ina2xx_adc", "st_accel_i2c", "snd_aloop", "vivid")
 DISK_MB = 2500
 PROOF_TIMEOUT_S = 3000.0
 LINE_S = 0.05
