@@ -109,6 +109,7 @@ powercut: $(READY) ## CUTS (30) power cuts to a virtual machine while it learns 
 	@$(RUN) -m tests.realsystem.powercut amd64 --cuts $(CUTS)
 	@$(RUN) -m tests.realsystem.powercut arm64 --cuts $(CUTS)
 	@$(RUN) -m tests.realsystem.powercut amd64 --cuts 3 --nosync --must-fail
+	@$(RUN) -m tests.realsystem.powercut arm64 --cuts 3 --nosync --must-fail
 
 .PHONY: matrix
 matrix: $(READY) ## the device's tests with each runtime: tflite-runtime, LiteRT (Python 3.11, 3.13), onnxruntime; without TensorFlow
