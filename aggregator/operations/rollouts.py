@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from aggregator.operations.operator import Operator
 from aggregator.rollouts import Act, Plan, ask, begin, stored_plan
 from aggregator.store import DeliveryRow, Store
-from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, RolloutRow
+from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, RolloutDeviceRow, RolloutRow
 from headway.errors import UnknownNameError
 from headway.fields import JsonValue
 
@@ -70,12 +69,16 @@ def rollout_view(store: Store, name: str) -> RolloutView:
 
 def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
     """Each of its devices, by name. In a transaction."""
-    rows = store.rows(ROLLOUT_DEVICES).all(name)
-    return [RolloutDeviceView(row.device, row.stage + 1, row.state, row.problem) for row in rows]
+    return [rollout_device(row) for row in store.rows(ROLLOUT_DEVICES).all(name)]
+
+
+def rollout_device(row: RolloutDeviceRow) -> RolloutDeviceView:
+    """As people see it."""
+    return RolloutDeviceView(row.device, row.stage + 1, row.state, row.problem)
 
 
 def _view(store: Store, row: RolloutRow) -> RolloutView:
-    states = Counter(one.state for one in store.rows(ROLLOUT_DEVICES).all(row.name))
+    states = {str(state): count for state, count in store.rows(ROLLOUT_DEVICES).tally("state", row.name).items()}
     return RolloutView(
         row.name, row.bundle, row.version, row.release, row.state, row.stage + 1, len(stored_plan(row.plan).stages),
         row.phase, row.why, row.created_s, row.state_since_s, dict(sorted(states.items()))

@@ -14,6 +14,7 @@ from aggregator.access import Role
 from aggregator.audit import COUNT
 from aggregator.operations import Operator, create_token
 from aggregator.web import Web
+from benchmarks.page_latency import ASKED
 from tests.api.fleet import NOW_S
 from tests.page.fleet import Browser, Page, PageFleet
 
@@ -94,6 +95,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> PageFleet:
 def test_somebody_has_said_of_every_route_who_it_is_for(watched: PageFleet) -> None:
     assert routes(watched, "POST") == set(ACTS)
     assert routes(watched, "GET") == set(PLACES)
+
+
+def test_the_benchmark_asks_for_every_place() -> None:
+    asked = {re.sub(r"parts/(?!states)\w+", "parts/{part}", path.partition("?")[0]) for path in ASKED.values()}
+    asked = {re.sub("rollouts/(?!new)\\w+", "rollouts/{name}", path) for path in asked}
+    assert set(PLACES) - asked == {"/live", "/devices/{device}/diagnostics/{command}"}
+    assert asked <= set(PLACES)
 
 
 @pytest.mark.parametrize("role", ROLES)
