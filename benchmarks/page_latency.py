@@ -169,8 +169,8 @@ def _report(
     probabilities = random.dirichlet(np.ones(len(CLASSES)), labels).astype(np.float32)
     sums = ClassificationSums.of(probabilities, truth)
     reported = Reported(
-        "pump-sounds", "1.4", space, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels, "local",
-        "", 14, "",
+        "pump-sounds", "1.4.0", space, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
+        "local", "", 14, "",
     )  # fmt: skip
     registry.on_reported(name, reported.encode(), now)
     registry.on_metrics(name, Metrics(7, counter, sums, sums).encode(), now)

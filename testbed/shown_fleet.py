@@ -137,7 +137,7 @@ def _device(
         _sums(right, labels, random) for right in (sum(d.served_right for d in past), sum(d.frozen_right for d in past))
     )
     reported = Reported(
-        "pump-sounds", "1.4", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
+        "pump-sounds", "1.4.0", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
         "local" if story.gain > 0 else "frozen", problem, 14, "",
     )  # fmt: skip
     seen_s = now_s - (story.offline_s or float(random.uniform(1, 240)))

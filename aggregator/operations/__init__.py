@@ -42,6 +42,7 @@ from aggregator.operations.commands import (
     takes_commands,
     together,
 )
+from aggregator.operations.confusion import ConfusionView, FigureView, device_confusion
 from aggregator.operations.deliveries import (
     NO_BUNDLE,
     SHELF,
@@ -77,7 +78,16 @@ from aggregator.operations.head_scores import (
     samples_kept,
     share_right,
 )
-from aggregator.operations.heads import ComparedHeads, FieldView, HeadVersion, compare_heads, fields_now, head_versions
+from aggregator.operations.heads import (
+    ComparedHeads,
+    FieldView,
+    HeadSpanView,
+    HeadVersion,
+    compare_heads,
+    fields_now,
+    head_versions,
+    heads_of,
+)
 from aggregator.operations.history import (
     HeadView,
     audit_page,
@@ -119,14 +129,18 @@ from aggregator.operations.membership import (
 )
 from aggregator.operations.operator import Operator
 from aggregator.operations.rollouts import (
+    LossView,
     RolloutDeviceView,
     RolloutView,
+    StageView,
     act_on_rollout,
     begin_rollout,
     list_rollouts,
     rollout_device,
     rollout_devices,
+    rollout_stages,
     rollout_view,
+    who_is_in,
 )
 from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
 from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
@@ -144,16 +158,20 @@ __all__ = [
     "Commanded",
     "Compared",
     "ComparedHeads",
+    "ConfusionView",
     "DayPage",
     "DayView",
     "DeliveryView",
     "DeviceDay",
     "DeviceInFull",
     "FieldView",
+    "FigureView",
     "GroupView",
     "HandedOut",
+    "HeadSpanView",
     "HeadVersion",
     "HeadView",
+    "LossView",
     "NewToken",
     "NotAsked",
     "Operator",
@@ -162,6 +180,7 @@ __all__ = [
     "Samples",
     "SilenceWanted",
     "SpaceView",
+    "StageView",
     "TokenView",
     "UserView",
     "acknowledge_alert",
@@ -186,6 +205,7 @@ __all__ = [
     "delete_bundle",
     "described",
     "detail_of",
+    "device_confusion",
     "device_in_full",
     "device_page",
     "device_settings",
@@ -196,6 +216,7 @@ __all__ = [
     "group_view",
     "handed_out",
     "head_versions",
+    "heads_of",
     "hold_head",
     "kept_bundles",
     "label_window",
@@ -237,6 +258,7 @@ __all__ = [
     "revoke_token",
     "rollout_device",
     "rollout_devices",
+    "rollout_stages",
     "rollout_view",
     "sample_of",
     "samples_kept",
@@ -255,4 +277,5 @@ __all__ = [
     "token_id",
     "unsilence_alerts",
     "user_row",
+    "who_is_in",
 ]

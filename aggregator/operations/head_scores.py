@@ -23,8 +23,11 @@ Samples = Mapping[str, EvaluationSample]
 
 @dataclass(frozen=True, slots=True)
 class ClassCompared:
-    """Of one class, the share of its rows that each head has right, 0..1; moved: how far its weights went, as a share
-    of how long the first head's are. None where a head has no such class, or there is no sample."""
+    """One class in two heads.
+
+    rows: of the sample; first, second: share of them that each head has right, 0..1; moved: how far its weights went,
+    as a share of how long the first head's are. None where a head has no such class, or there is no sample.
+    """
 
     name: str
     rows: int
@@ -35,8 +38,11 @@ class ClassCompared:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two heads on one sample. rows: of it, 0 without one. first, second: share of right answers, 0..1. only_first,
-    only_second: rows that one has right alone. gain: second less first; error: its standard error, paired."""
+    """Two heads on one sample.
+
+    rows: of it, 0 without one. first, second: share of right answers, 0..1. only_first, only_second: rows that one
+    has right alone. gain: second less first; error: its standard error, paired.
+    """
 
     rows: int
     first: float | None
@@ -49,29 +55,40 @@ class Compared:
 
 
 def samples_kept(state_dir: Path, served: Path | None = None) -> dict[str, EvaluationSample]:
-    """Of the bundles of a state folder, by feature space. served: a bundle elsewhere, which counts most.
+    """Of the bundles of a state folder, by feature space; of several of one space that of the newest release.
 
-    In no transaction: a bundle is checked when it is read.
+    served: a bundle elsewhere. In no transaction: a bundle is checked when it is read.
     """
     files = [file for folder in (SERVED, SHELF) for file in sorted((state_dir / folder).glob("*.hwb"))]
-    found = (sample_of(file) for file in [*files, *([] if served is None else [served])])
-    return {sample.space: sample for sample in found if sample is not None}
+    newest: dict[str, tuple[int, EvaluationSample]] = {}
+    for release, sample in filter(None, map(_of_file, [*files, *([] if served is None else [served])])):
+        if sample.space not in newest or newest[sample.space][0] <= release:
+            newest[sample.space] = release, sample
+    return {space: sample for space, (_, sample) in newest.items()}
 
 
 def sample_of(bundle: Path) -> EvaluationSample | None:
     """None where the file is none that can be read, or carries no sample with classes."""
+    found = _of_file(bundle)
+    return None if found is None else found[1]
+
+
+def _of_file(bundle: Path) -> tuple[int, EvaluationSample] | None:
     try:
-        return _sample(bundle, bundle.stat().st_mtime_ns)
+        return _read(bundle, bundle.stat().st_mtime_ns)
     except OSError:
         return None
 
 
 @lru_cache(maxsize=64)
-def _sample(bundle: Path, changed_ns: int) -> EvaluationSample | None:
+def _read(bundle: Path, changed_ns: int) -> tuple[int, EvaluationSample] | None:
+    """The release of a bundle and its sample: reading one checks it, which takes its time."""
     try:
-        return EvaluationSample.of(read_variant(bundle))
+        variant = read_variant(bundle)
     except HeadwayError:
         return None  # `edge-fleet serve` says why it cannot be read
+    sample = EvaluationSample.of(variant)
+    return None if sample is None else (variant.release, sample)
 
 
 def share_right(head: PublishedHead, sample: EvaluationSample | None) -> float | None:

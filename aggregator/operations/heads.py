@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aggregator.operations.head_scores import Compared, Samples, compared, share_right
+from aggregator.operations.operator import Operator
 from aggregator.operations.spaces import METHODS
 from aggregator.registry import resolved
 from aggregator.store import Store, StoredHead
-from aggregator.store.rows import HEAD_FIELD, SPACES, HeadFieldRow
+from aggregator.store.rows import HEAD_FIELD, HEAD_SPANS, SPACES, HeadFieldRow
 from headway.errors import RemoteError, UnknownNameError
 from headway.wire import PublishedHead
 
@@ -23,11 +24,14 @@ SCORED = "served_accuracy >= 0"
 
 @dataclass(frozen=True, slots=True)
 class HeadVersion:
-    """A head that is kept. devices, samples: in it; more_samples: than in the one before that is kept, None for the
-    first of them; size: of the message, bytes. accuracy: share of right answers on the bundle's sample, 0..1, None
-    without one. trial: what canaries said of it before it was published, or empty. field_labels: that devices reported
-    while it was the newest; served, frozen: shares of them that what was served, and the frozen heads, had right, None
-    without a label."""
+    """A head that is kept.
+
+    devices, samples: in it; more_samples: than in the one before that is kept, None for the first of them; size: of
+    the message, bytes. accuracy: share of right answers on the bundle's sample, 0..1, None without one. trial: what
+    canaries said of it before it was published, or empty. field_labels: that devices reported while it was the
+    newest; served, frozen: shares of them that what was served, and the frozen heads, had right, None without a
+    label.
+    """
 
     version: int
     method: str
@@ -45,9 +49,11 @@ class HeadVersion:
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """What the devices of a feature space do now. labels: that they learned; scored: those that both heads predicted;
-    served, frozen: shares of these that were right, 0..1, None without any. heads: devices by the head that their gate
-    has chosen, the most frequent first."""
+    """What the devices of a feature space do now.
+
+    labels: that they learned; scored: those that both heads predicted; served, frozen: shares of these that were
+    right, 0..1, None without any. heads: devices by the head that their gate has chosen, the most frequent first.
+    """
 
     space: str
     devices: int = 0
@@ -64,8 +70,26 @@ class FieldView:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadSpanView:
+    """A head that served on a device.
+
+    since_s: wall clock; labels: scored until the next one served; served, frozen: shares of them that were right, 0..1,
+    None without any.
+    """
+
+    head: str
+    since_s: float
+    labels: int
+    served: float | None
+    frozen: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedHeads:
-    """Two heads of a feature space beside each other. versions: that are kept, the newest first."""
+    """Two heads of a feature space beside each other.
+
+    versions: that are kept, the newest first.
+    """
 
     space: str
     bundle: str
@@ -94,6 +118,16 @@ def fields_now(store: Store) -> list[FieldView]:
             frozen / scored if scored else None, dict(heads[space].most_common()),
         ))  # fmt: skip
     return found
+
+
+def heads_of(operator: Operator, name: str) -> list[HeadSpanView]:
+    """Each time that another head began to serve on a device, as far as it is kept, the oldest first. Raises
+    UnknownNameError."""
+    device = operator.the(name)
+    return [
+        HeadSpanView(row.head, row.since_s, *_shares(row.labels, row.served_right, row.frozen_right))
+        for row in operator.store.rows(HEAD_SPANS).all(device)
+    ]
 
 
 def head_versions(store: Store, space: str, samples: Samples) -> list[HeadVersion]:
@@ -136,10 +170,12 @@ def _versions(store: Store, space: str, samples: Samples, trials: Mapping[int, s
 
 
 def _in_field(row: HeadFieldRow | None) -> tuple[int, float | None, float | None]:
+    return (0, None, None) if row is None else _shares(row.labels, row.served_right, row.frozen_right)
+
+
+def _shares(labels: int, served_right: int, frozen_right: int) -> tuple[int, float | None, float | None]:
     """Labels may be taken back until none is left."""
-    if row is None or row.labels <= 0:
-        return 0, None, None
-    return row.labels, row.served_right / row.labels, row.frozen_right / row.labels
+    return (labels, served_right / labels, frozen_right / labels) if labels > 0 else (0, None, None)
 
 
 def _stored(store: Store, space: str) -> list[tuple[StoredHead, PublishedHead]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aggregator.operations import (
+    ConfusionView,
     DeviceInFull,
     Operator,
+    device_confusion,
     device_in_full,
     device_settings,
     labels_wanted,
@@ -15,7 +17,7 @@ from aggregator.operations import (
 )
 from aggregator.page.device.asked import AskedCommand, asked_commands
 from aggregator.page.device.asking import Asking, asking_of
-from aggregator.page.device.confusion import Confusion, Figures, measured
+from aggregator.page.device.confusion import Confusion, confusion_shown
 from aggregator.page.device.history import DAYS_SHOWN, History, history_of
 from aggregator.page.device.telling import HEAD_CHANGED, Told, told
 from aggregator.page.fleet import Bar, bar_of, bar_of_heads, recent_days, recent_spans
@@ -52,7 +54,8 @@ class DeviceShown:
     bar: Bar
     heads: Bar
     history: History
-    measured: Confusion | Figures | None
+    measured: ConfusionView
+    confusion: Confusion | None
     inner: Inner | None
 
 
@@ -78,12 +81,14 @@ def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
     store, row = operator.store, full.view.row
     today = int(operator.now_s // DAY_S)
     events = store.events(EVENTS_READ, name) if inner else []
+    measured = device_confusion(operator, name)
     return DeviceShown(
         full,
         bar_of(row, recent_days(store, [name], today)[name], today),
         bar_of_heads(recent_spans(store, [name])[name]),
         history_of(row, days_of(store, row, DAYS_SHOWN), events, operator.now_s),
-        measured(store, name, row.space),
+        measured,
+        confusion_shown(measured) if measured.classes else None,
         _inner(operator, name, [told(event) for event in events]) if inner else None,
     )
 

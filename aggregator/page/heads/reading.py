@@ -124,12 +124,14 @@ def forgetting(operator: Operator, name: str) -> Forgetting:
 
 
 def _bundles(operator: Operator, kept: list[DeliveryRow]) -> tuple[BundleShown, ...]:
-    told = operator.store.registry.totals(("bundle", "release"), ())
-    running = {(name, release): count for name, release, count in told}
+    told = operator.store.registry.totals(("bundle", "bundle_version", "release"), ())
+    running = {tuple(named): count for *named, count in told}
     ordered = Counter[str]()
     for (sha256, *_), count in operator.store.ordered(NOT_DEVICES).items():
         ordered[sha256] += count
-    return tuple(BundleShown(row, running.get((row.name, row.release), 0), ordered[row.sha256]) for row in kept)
+    return tuple(
+        BundleShown(row, running.get((row.name, row.version, row.release), 0), ordered[row.sha256]) for row in kept
+    )
 
 
 def _candidate(operator: Operator) -> PublishedHead | None:

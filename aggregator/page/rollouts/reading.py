@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from aggregator.operations import Operator, RolloutDeviceView, RolloutView, list_rollouts, rollout_device, rollout_view
+from aggregator.operations import (
+    Operator,
+    RolloutDeviceView,
+    RolloutView,
+    list_rollouts,
+    rollout_device,
+    rollout_view,
+    who_is_in,
+)
 from aggregator.page.intervals import Interval
 from aggregator.page.remembering import Remembered
 from aggregator.rollouts import NOBODY, TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
@@ -113,17 +121,6 @@ def _progress(operator: Operator, row: RolloutRow) -> Progress:
         tuple(stage_evidence(operator.store, row, devices)), tuple(troubled[:TROUBLED_MAX]),
         max(0, len(troubled) - TROUBLED_MAX),
     )  # fmt: skip
-
-
-def who_is_in(plan: Plan, stage: int) -> str:
-    """Of whom a stage is made, in words."""
-    found = plan.stages[stage]
-    if found.group:
-        return f"group {found.group}"
-    if found.devices:
-        named = ", ".join(found.devices[:3])
-        return named if len(found.devices) <= 3 else f"{named} and {len(found.devices) - 3} more"
-    return "everybody" if found.share == 1.0 else f"{100 * found.share:g} % of the fleet"
 
 
 def _stage(evidence: StageEvidence, row: RolloutRow, plan: Plan) -> StageShown:
