@@ -2,8 +2,8 @@
 
 https://www.home-assistant.io/integrations/mqtt/ and its pages for sensor.mqtt, binary_sensor.mqtt, select.mqtt and
 button.mqtt, and the schemas in homeassistant/components/mqtt of its source, which refuse a key that they do not know:
-topics, the schema of a message, templates (Jinja2, sandboxed, with value, value_json and this), availability, and what is
-published when a person chooses or presses.
+topics, the schema of a message, templates (Jinja2, sandboxed, with value, value_json and this), availability, and what
+is published when a person chooses or presses.
 """
 
 from __future__ import annotations
