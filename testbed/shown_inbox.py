@@ -27,7 +27,17 @@ from headway.arrays import Float32
 from headway.wire import LabelsWanted, NearestLabel, WantedLabel
 from testbed.shown_fleet import CLASSES, SPACE
 
-COMMANDS = ("sync-now", "train-now", "ask-for-labels", "label", "undo-label", "skip-window", "restart", "diagnostics")
+COMMANDS = (
+    "sync-now",
+    "train-now",
+    "ask-for-labels",
+    "label",
+    "undo-label",
+    "skip-window",
+    "restart",
+    "diagnostics",
+    "forget-class",
+)
 SKETCH_BYTES = 256
 
 

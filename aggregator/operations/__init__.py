@@ -34,6 +34,7 @@ from aggregator.operations.commands import (
     Commanded,
     CommandSummary,
     NotAsked,
+    can_do,
     command_device,
     command_devices,
     command_summary,
@@ -120,6 +121,7 @@ from aggregator.operations.marks import (
     tag_devices,
 )
 from aggregator.operations.membership import (
+    FORGET_CLASS,
     forgetting,
     list_removals,
     quarantine_device,
@@ -146,6 +148,7 @@ from aggregator.operations.settings import configure, device_settings, plain_set
 from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
 
 __all__ = [
+    "FORGET_CLASS",
     "LABELS_MAX",
     "NO_BUNDLE",
     "SERVED",
@@ -190,6 +193,7 @@ __all__ = [
     "bundle_count",
     "bundle_use",
     "caller_of",
+    "can_do",
     "change_list",
     "channel_problems",
     "command_device",

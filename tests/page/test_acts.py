@@ -28,8 +28,9 @@ ACTS = {
     "/settings/users/remove": Role.ADMIN,
     **dict.fromkeys(
         (
-            "/devices/{device}/commands", "/devices/{device}/note", "/devices/{device}/quarantine",
-            "/devices/{device}/readmit", "/devices/{device}/remove", "/devices/{device}/settings",
+            "/devices/{device}/commands", "/devices/{device}/forget", "/devices/{device}/note",
+            "/devices/{device}/quarantine", "/devices/{device}/readmit", "/devices/{device}/remove",
+            "/devices/{device}/settings",
             "/devices/{device}/tags", "/fleet/filters", "/fleet/filters/delete", "/heads/bundles/delete",
             "/heads/bundles/order", "/heads/forget", "/heads/hold", "/heads/let-go", "/inbox/acknowledge",
             "/inbox/approve", "/inbox/label", "/rollouts/new", "/rollouts/{name}/acts",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aggregator.operations import (
+    FORGET_CLASS,
     ConfusionView,
     DeviceInFull,
     Operator,
+    can_do,
     device_confusion,
     device_in_full,
     device_settings,
+    forgetting,
     labels_wanted,
     list_commands,
     takes_commands,
@@ -62,7 +65,7 @@ class DeviceShown:
 @dataclass(frozen=True, slots=True)
 class Inner:
     """decisions: changes of the head; events: all newest ones; state: of the settings, in a word; asking: which
-    windows it wants to know."""
+    windows it wants to know; setting_back: it was asked for, and the service has still to do it."""
 
     decisions: tuple[Told, ...]
     events: tuple[Told, ...]
@@ -72,6 +75,8 @@ class Inner:
     settings_state: str
     settings_problem: str
     changeable: tuple[str, ...]
+    setting_back: bool
+    forgets_classes: bool
     asking: Asking
 
 
@@ -104,6 +109,8 @@ def _inner(operator: Operator, name: str, events: list[Told]) -> Inner:
         view.words,
         "" if view.state is None else view.state.problem,
         () if view.state is None else tuple(sorted(view.state.values)),
+        forgetting(operator, name),
+        can_do(operator, name, FORGET_CLASS),
         asking_of(labels_wanted(operator, name)),
     )
 
