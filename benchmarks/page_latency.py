@@ -251,19 +251,24 @@ class Viewers:
         connection.close()
 
     def _hear(self, number: int) -> None:
-        connection = http.client.HTTPConnection(self._host, timeout=20)
-        connection.request("GET", "/live", headers=self._headers)
-        response, last_s = connection.getresponse(), 0.0
+        """News, asked for again where the stream ends, as a browser does."""
         while time.perf_counter() < self._until:
-            line = response.readline()
+            connection = http.client.HTTPConnection(self._host, timeout=30)
+            try:
+                connection.request("GET", "/live", headers=self._headers)
+                self._follow(connection.getresponse())
+            except OSError as error:
+                self.failures.append(f"/live: {error}")
+            connection.close()
+
+    def _follow(self, response: http.client.HTTPResponse) -> None:
+        last_s = 0.0
+        while time.perf_counter() < self._until and (line := response.readline()):
             if line.startswith(b"event: pulse"):
                 now_s = time.perf_counter()
                 if last_s:
                     self.events.append(now_s - last_s)
                 last_s = now_s
-            elif not line:
-                break
-        connection.close()
 
 
 def measure(folder: Path, devices: int, viewers: int, reports: int, seconds: float) -> dict[str, Any]:
@@ -284,7 +289,7 @@ def measure(folder: Path, devices: int, viewers: int, reports: int, seconds: flo
         "devices": devices, "viewers": viewers, "reports_per_s": written["written"] / written["seconds"],
         "load": os.getloadavg()[0], "memory_mb": memory_mb, "cpu_ms": cpu_ms,
         "cpu_share": share, "failures": looking.failures[:5],
-        "between_events_s": float(np.median(looking.events)) if looking.events else None,
+        "between_events_s": float(np.median(looking.events)) if looking.events else float("nan"),
         "first_byte_ms": {"all": _percentiles(every)} | {kind: _percentiles(t) for kind, t in looking.times.items()},
     }  # fmt: skip
 
