@@ -20,6 +20,8 @@ from headway.errors import ConfigError, UnknownNameError
 from headway.wire import checked_name
 
 REASON_CHARACTERS_MAX = 200
+# the command by which a device is asked to forget labels of a class
+FORGET_CLASS = "forget-class"
 
 
 def quarantine_device(operator: Operator, name: str, reason: str) -> None:
