@@ -19,8 +19,8 @@ from aggregator.heads.review import Review
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
 from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, VOUCHED, QuarantineRow
-from headway.errors import RemoteError
-from headway.fields import canonical_json
+from headway.errors import RemoteError, StoreError
+from headway.fields import canonical_json, parse_json
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import StatisticsReport
 
@@ -267,6 +267,16 @@ def by_device(counts: Mapping[Key, Mapping[str, int]]) -> dict[str, dict[str, in
         for name, count in some.items():
             total[name] = total.get(name, 0) + count
     return totals
+
+
+def class_counts(row: StoredStatistics) -> dict[str, int]:
+    """Samples by class of a stored report, as they are noted beside it. Raises StoreError for what is no such note."""
+    if not row.counts:
+        return {}
+    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
+    if not isinstance(counts, dict):
+        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
+    return counts
 
 
 def stored_report(row: StoredStatistics) -> StatisticsReport | None:
