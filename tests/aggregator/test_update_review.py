@@ -39,7 +39,7 @@ def _noise(random: np.random.Generator) -> Float32:
     return np.asarray(random.normal(0, 0.05, (3, 7)), np.float32)
 
 
-@pytest.mark.parametrize(("times", "said"), [(-0.5, "cosine -0.9"), (30.0, "times the usual length")])
+@pytest.mark.parametrize(("times", "said"), [(-0.5, "with cosine -0."), (30.0, "times the usual length")])
 def test_it_is_set_aside_after_some_rounds_and_comes_back_after_as_many(times: float, said: str) -> None:
     fleet = Averaging(AVERAGE)
     for _ in range(ROUNDS - 1):
