@@ -69,7 +69,7 @@ class HeadPublisher:
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
         self.changed = store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.held)
+        self._rounds = Rounds(model, policy, store, lambda: contributions.aside)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -168,7 +168,7 @@ class HeadPublisher:
         self._published_at_s, self.changed = now.monotonic_s, False
         made = None
         if self._policy.method is Method.AVERAGE:
-            made, notes = self._rounds.close(version)
+            made, notes = self._rounds.close(version, now.wall_s)
             head = None if made is None else self._of_round(made, version)
         else:
             head, notes = self._solve(version, now)
