@@ -247,6 +247,21 @@ class Policy:
         key="publish.prior_device_labels_min",
         doc="Fewest new labels of one device with which its part of such sums changes; with fewer it stays as it was.",
     )
+    head_devices_min: int = integer(
+        1,
+        low=1,
+        high=1_000_000,
+        key="publish.devices_min",
+        doc='Fewest devices with new labels between two heads in a row, for method = "exact", because whoever has both '
+        "knows the difference; 1: a head follows from any report. A removed device is out at once all the same.",
+    )
+    head_labels_min: int = integer(
+        1,
+        low=1,
+        high=1_000_000,
+        key="publish.labels_min",
+        doc="Fewest new labels of all devices together between two heads in a row; 1: a head follows from any report.",
+    )
     weighing: Weighing = table(
         Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
     )

@@ -7,6 +7,7 @@ from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import GateState
+from aggregator.heads.head_news import take_out_at_once
 from aggregator.heads.influence import Influences, influences
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
@@ -33,5 +34,6 @@ __all__ = [
     "merged",
     "paired",
     "stored_report",
+    "take_out_at_once",
     "weighed",
 ]

@@ -13,6 +13,7 @@ from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
+from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
@@ -67,7 +68,8 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self.changed = store.contributor_count(model.space) > 0
+        self._news = HeadNews(store, model.space, policy)
+        self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.held)
         self._published_at_s: float | None = None
@@ -115,6 +117,7 @@ class HeadPublisher:
         row = replace(row, samples=new.samples, counts=counts_text(new))
         self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
+        self._news.stored(row.device)
         self.kept.changed(known if known is not None and known.space == row.space else None, row)
         self.told.changed(known, row, old, new)
         self._contributions.replace(row.device, row.epoch, old, new)
@@ -133,6 +136,7 @@ class HeadPublisher:
         """The device is out of the store."""
         self._contributions.left(device, tables)
         self._rounds.left(device)
+        self._news.left(device, tables.samples > 0)
         self.changed = True
 
     def check(self, update: Update) -> None:
@@ -156,7 +160,7 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
-        return self.changed if self._policy.method is Method.EXACT else self._rounds.due(now)
+        return self._has_exact_news() if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
@@ -175,6 +179,7 @@ class HeadPublisher:
         notes, self._notes = [*self._gate.notice(), *self._notes, *notes], []
         if head is None:
             return notes
+        self._news.made()
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         refusal = self._gate.refusal(head, self._newest(), now)
@@ -226,7 +231,11 @@ class HeadPublisher:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
-        return self.changed if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+        return self._has_exact_news() if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+
+    def _has_exact_news(self) -> bool:
+        """Whether the sum has changed, by enough that the difference says little of one device."""
+        return self.changed and self._news.enough
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
@@ -285,6 +294,7 @@ class HeadPublisher:
         """The store was lost, or is of an older day: it knows less than devices were told."""
         self.changed = True
         self.told.store_went_back()
+        self._news.store_went_back()
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""

@@ -38,8 +38,9 @@ class Removals:
         rows = self._stored(device)
         epochs = [_forgotten(row, None) for row in rows]
         averaged = self._averaged(device)
+        asked = self._store.rows(FORGET_REQUESTS).get(device)
         self._spaces.remove(device)
-        return self._record(device, "", 0.0, epochs, averaged, now)
+        return self._record(device, "" if asked is None else asked.who, 0.0, epochs, averaged, now)
 
     def set_back(self, device: str, since_s: float, who: str, now: Instant) -> list[Effect]:
         """What a device reported since its newest mark before `since_s`; the device stays in the fleet."""

@@ -38,12 +38,14 @@ if TYPE_CHECKING:
         HEAD_CANDIDATES,
         HEAD_FIELD,
         HEAD_GATES,
+        HEAD_NEWS,
         HEAD_SPANS,
         HEAD_TRIALS,
         AveragingRow,
         HeadCandidateRow,
         HeadFieldRow,
         HeadGateRow,
+        HeadNewsRow,
         HeadSpanRow,
         HeadTrialRow,
     )
@@ -144,6 +146,7 @@ __all__ = [
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
     "HEAD_GATES",
+    "HEAD_NEWS",
     "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
@@ -197,6 +200,7 @@ __all__ = [
     "HeadCandidateRow",
     "HeadFieldRow",
     "HeadGateRow",
+    "HeadNewsRow",
     "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
@@ -239,7 +243,7 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
-        "AVERAGING HEAD_GATES AveragingRow HeadGateRow "
+        "AVERAGING HEAD_GATES HEAD_NEWS AveragingRow HeadGateRow HeadNewsRow "
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",

@@ -17,7 +17,15 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.commands import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES
-from aggregator.store.rows.heads import AVERAGING, HEAD_CANDIDATES, HEAD_FIELD, HEAD_GATES, HEAD_SPANS, HEAD_TRIALS
+from aggregator.store.rows.heads import (
+    AVERAGING,
+    HEAD_CANDIDATES,
+    HEAD_FIELD,
+    HEAD_GATES,
+    HEAD_NEWS,
+    HEAD_SPANS,
+    HEAD_TRIALS,
+)
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
@@ -69,6 +77,7 @@ EVERY: tuple[Collection[Any], ...] = (
     HEAD_CANDIDATES,
     HEAD_FIELD,
     HEAD_GATES,
+    HEAD_NEWS,
     HEAD_SPANS,
     HEAD_TRIALS,
     JOIN_CODES,
