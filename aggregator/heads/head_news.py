@@ -10,6 +10,8 @@ changed since. A store that went back knows less than was published: each device
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aggregator.policy import Policy
 from aggregator.store import Store
 from aggregator.store.rows import HEAD_NEWS, HeadNewsRow
@@ -60,9 +62,7 @@ class HeadNews:
     @property
     def so_far(self) -> tuple[int, int]:
         """Devices with new labels since the last head, and how many labels those are."""
-        known = [(device, before) for device, before in self._before.items() if before != UNSEEN]
-        found = [abs(self._now.get(device, 0) - before) for device, before in known]
-        return sum(count > 0 for count in found), sum(found)
+        return _news(self._before, self._now)
 
     def stored(self, device: str) -> None:
         """A report of the device was stored."""
@@ -133,3 +133,14 @@ def samples_in(store: Store, space: str, device: str = "") -> dict[str, int]:
     for row in store.contributions(space, device) if device else store.contributions(space):
         found[row.device] = found.get(row.device, 0) + max(row.samples, 0)
     return found
+
+
+def news_in(store: Store, space: str) -> tuple[int, int]:
+    """As `HeadNews.so_far`, for who only looks."""
+    before = {row.device: row.samples for row in store.rows(HEAD_NEWS).all(space)}
+    return _news(before, samples_in(store, space)) if before else (0, 0)
+
+
+def _news(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[int, int]:
+    found = [abs(now.get(device, 0) - labels) for device, labels in before.items() if labels != UNSEEN]
+    return sum(count > 0 for count in found), sum(found)

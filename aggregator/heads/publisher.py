@@ -15,6 +15,7 @@ from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.private_heads import PrivateHeads
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
@@ -47,7 +48,7 @@ class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
     readers: whom the head is for, everybody or those of one feature space. Raises BundleError when this bundle's head
-    cannot be published by the chosen method.
+    cannot be published by the chosen method, ConfigError where what noise needs is not installed.
     """
 
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
@@ -68,7 +69,7 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self._news = HeadNews(store, model.space, policy)
+        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.held)
@@ -160,11 +161,11 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
-        return self._has_exact_news() if self._policy.method is Method.EXACT else self._rounds.due(now)
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
+        if self._foreign and ((self._tries and self.staging.open) or not self._has_news(now)):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         if self._held:
@@ -227,15 +228,15 @@ class HeadPublisher:
             return [Note(f"head {held} is not kept any more and cannot be held", warning=True)]
         return [*self._hand_out(head, now), Note(f"head {version} is head {held} again, held for an operator")]
 
-    def _has_news(self) -> bool:
+    def _has_news(self, now: Instant) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
-        return self._has_exact_news() if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
 
-    def _has_exact_news(self) -> bool:
+    def _has_exact_news(self, now: Instant) -> bool:
         """Whether the sum has changed, by enough that the difference says little of one device."""
-        return self.changed and self._news.enough
+        return self.changed and self._news.enough and self._private.due(self._news.at_once, now)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
@@ -296,6 +297,10 @@ class HeadPublisher:
         self.told.store_went_back()
         self._news.store_went_back()
 
+    def spend_unknown(self, known: int, version: int) -> list[Effect]:
+        """Heads up to this version were published of which the store does not know: of this space, for all we know."""
+        return self._private.spend_unknown(known, version)
+
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""
         said, self._foreign = self._foreign, True
@@ -311,6 +316,8 @@ class HeadPublisher:
         return f"; {len(over)} with more samples than they may weigh: {named}"
 
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        if self._private.wanted:
+            return self._private.head(version, self.sum, now)
         solved, notes = self._contributions.head(now.wall_s)
         self.told.set_aside(self._contributions.quarantined)
         if solved is None:

@@ -200,6 +200,8 @@ class Spaces:
         effects = (space or self.default).heads.retained(payload, own=space is not None)
         if self.default.heads.version > before:
             self._went_back(other for other in self._open.values() if other is not space)
+            known = [other.heads.spend_unknown(before, self.default.heads.version) for other in self._open.values()]
+            effects = [*effects, *(effect for some in known for effect in some)]
         return effects
 
     @property

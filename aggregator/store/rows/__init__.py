@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         LabelsWantedRow,
         WantedListRow,
     )
+    from aggregator.store.rows.privacy import PRIVACY_SPENT, PrivacySpentRow
     from aggregator.store.rows.quarantine import (
         BY_HAND,
         EVERY_EPOCH,
@@ -155,6 +156,7 @@ __all__ = [
     "MEMBERS",
     "NOTE",
     "ORDER_MODES",
+    "PRIVACY_SPENT",
     "PROPERTIES",
     "QUARANTINED",
     "REMOVALS",
@@ -209,6 +211,7 @@ __all__ = [
     "MarkRow",
     "MemberRow",
     "OrderModeRow",
+    "PrivacySpentRow",
     "PropertyRow",
     "QuarantineRow",
     "RemovalRow",
@@ -247,6 +250,7 @@ WHERE = {
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
+    "privacy": "PRIVACY_SPENT PrivacySpentRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
     "registry": (
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "
