@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from aggregator.effects import Recorded
+from aggregator.operations.membership import quarantine_device
+from aggregator.operations.operator import Operator
 from aggregator.policy import Policy
 from aggregator.removals import keep_out
 from aggregator.store.memory import MemoryStore
@@ -94,6 +96,16 @@ def test_one_label_alone_brings_no_head(store: Store) -> None:
     for name in ("a", "a", "b"):
         subject.learn(name, 30)
         assert not published(subject)
+
+
+def test_who_is_set_aside_brings_no_head_with_what_others_have_new(store: Store) -> None:
+    """A device could otherwise have a head published when it likes, by contradicting the others."""
+    subject = begun(store)
+    subject.learn("a", 1)
+    with store.transaction():
+        quarantine_device(Operator(store, "ada", subject.fleet.instant.wall_s), "e", "contradicts the others")
+    assert not heads(subject.fleet.pass_time(10.0))
+    assert subject.fleet.core.statistics.samples == 41, "it is out of the sum"
 
 
 @pytest.mark.parametrize("killed", [False, True])
