@@ -152,7 +152,7 @@ class HeadPublisher:
         """True when something changed and the last head is old enough, or an earlier one is wanted back."""
         if self._held and not self._asking and not self._foreign:
             return waits(self._store, self._model.space)
-        if self._tries and self.staging.open and not self._foreign:
+        if self._tries and self.staging.open and not self._foreign and not self._news.at_once:
             return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
@@ -171,6 +171,7 @@ class HeadPublisher:
         if self._held:
             return self._hold(version, now)
         self._published_at_s, self.changed = now.monotonic_s, False
+        at_once = self._news.at_once
         made = None
         if self._policy.method is Method.AVERAGE:
             made, notes = self._rounds.close(version)
@@ -181,6 +182,13 @@ class HeadPublisher:
         if head is None:
             return notes
         self._news.made()
+        if at_once:  # right without what was taken out, however it compares with one that has it
+            return [
+                *self.staging.drop("a device was removed", now),
+                *self._gate.forget(now),
+                *self._hand_out(head, now),
+                *notes,
+            ]
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         refusal = self._gate.refusal(head, self._newest(), now)
@@ -192,7 +200,7 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of heads that are tried, and of the last one that was published."""
-        if self._held:
+        if self._held or self._news.at_once:
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)

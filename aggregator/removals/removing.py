@@ -10,6 +10,7 @@ import numpy as np
 from aggregator.audit import local_user
 from aggregator.effects import Effect, Instant, Note, Recorded
 from aggregator.heads import Spaces, stored_report
+from aggregator.held_heads import held_version
 from aggregator.policy import Method, Policy
 from aggregator.remote_commands import Asking, ask_many
 from aggregator.removals.marking import kept_before
@@ -83,8 +84,11 @@ class Removals:
         )  # fmt: skip
         row = add_record(self._store, record, self._signer)
         samples = sum(epoch.samples - epoch.kept_samples for epoch in epochs)
+        held = [version for space in spaces if (version := held_version(self._store, space))]
+        kept = f"head {held[0] if held else 0} is held and may have been made with {device}: edge-fleet heads --let-go"
         return [
             Recorded(row),
+            *([Note(kept, warning=True)] if held else []),
             Note(f"removal {row.number}: {samples} samples subtracted of {device}; {_told(renewed, not_renewed)}"),
         ]
 

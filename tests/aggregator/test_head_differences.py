@@ -13,16 +13,16 @@ import pytest
 from aggregator.effects import Recorded
 from aggregator.operations.membership import quarantine_device
 from aggregator.operations.operator import Operator
-from aggregator.policy import Policy
+from aggregator.policy import HeadTrialPolicy, Policy
 from aggregator.removals import keep_out
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.rows import HEAD_NEWS
+from aggregator.store.rows import HEAD_CANDIDATES, HEAD_GATES, HEAD_NEWS, HeadGateRow
 from aggregator.store.sql import SqlStore
 from headway.maths.solve import fleet_head
 from headway.ports import Received
 from headway.wire.topics import ALL, Kind, topic
-from tests.aggregator.fleets import FLEET, Fleet, heads
+from tests.aggregator.fleets import FLEET, SPACE, Fleet, heads, statistics_message, tables
 from tests.aggregator.test_prior_differences import EVENLY, Growing, total
 
 POLICY = Policy(publish_interval_s=0.0, head_devices_min=3, head_labels_min=20, weighing=EVENLY)
@@ -121,6 +121,32 @@ def test_who_is_removed_is_out_of_the_head_at_once(killed: bool, store: Store) -
     assert published(subject)
     subject.learn("b", 40)
     assert not published(subject), "that was for once"
+
+
+def test_no_gate_and_no_trial_keeps_a_head_with_what_was_removed() -> None:
+    """Nor brings it back later: what was good, or is tried, was made with it."""
+    fleet = Fleet(replace(POLICY, head_devices_min=1, head_labels_min=1))
+    fleet.send(statistics_message("a", 1, 1, tables(30, 1)), statistics_message("b", 1, 1, tables(30, 2)))
+    (before,) = heads(fleet.pass_time(10.0))
+    with fleet.store.transaction():
+        row = HeadGateRow(SPACE, "withdrawn", "it was worse", before.encode(), before.encode(), 1.0, 1.0)
+        fleet.store.rows(HEAD_GATES).put(row)
+        fleet.store.request_removal("a", 0.0)
+    (after,) = heads(fleet.pass_time(10.0))
+    with fleet.store.transaction():
+        assert fleet.store.rows(HEAD_GATES).all() == [HeadGateRow(SPACE, "open", "", b"", b"", 0.0, 0.0)]
+    alone = fleet_head(fleet.build_model().training_statistics, tables(30, 2))
+    assert np.array_equal(after.head.kernel, alone.kernel)
+    fleet.policy = replace(fleet.policy, head_trial=HeadTrialPolicy(share=1.0))
+    fleet.restart()
+    fleet.send(statistics_message("c", 1, 1, tables(30, 3)))
+    assert not heads(fleet.pass_time(10.0)), "it is tried first"
+    with fleet.store.transaction():
+        fleet.store.request_removal("c", 0.0)
+    (last,) = heads(fleet.pass_time(10.0))
+    assert np.array_equal(last.head.kernel, alone.kernel)
+    with fleet.store.transaction():
+        assert fleet.store.rows(HEAD_CANDIDATES).all() == []
 
 
 def test_the_last_device_is_out_too_when_the_program_is_killed_in_between() -> None:
