@@ -1,4 +1,4 @@
-"""The commands ``edge-fleet heads``, ``influence``, ``keygen`` and ``verify``, and their options."""
+"""The commands ``edge-fleet heads``, ``influence``, ``keygen``, ``privacy`` and ``verify``, and their options."""
 
 from __future__ import annotations
 
@@ -105,4 +105,20 @@ def _keygen(file: Path) -> None:
     make_key(file)
 
 
-COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _verify)
+@click.command("privacy", cls=Command)
+@with_place
+@option("--json", "as_json", is_flag=True, help="Print JSON")
+def _privacy(config: Path | None, state_dir: str | None, as_json: bool) -> None:
+    """Show what heads wait for, and what is spent of the privacy budget.
+
+    The settings are those of --config; without it, the defaults.
+    """
+    from aggregator.commands.privacy import show_privacy
+    from aggregator.policy import Policy
+
+    place = Place(config, state_dir)
+    policy = Policy() if config is None else place.configured().policy
+    show_privacy(place.store(), policy, as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _privacy, _verify)

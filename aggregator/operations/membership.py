@@ -59,6 +59,8 @@ def request_removal(operator: Operator, name: str) -> None:
     """Ask the running service, which holds the sum, to subtract and forget a device. Raises UnknownNameError."""
     device = operator.the(name)
     operator.store.request_removal(device, operator.now_s)
+    # whose name the record carries; a moment asked for earlier is part of all
+    operator.store.rows(FORGET_REQUESTS).put(ForgetRequestRow(device, 0.0, operator.who, operator.now_s))
     operator.did("remove", device)
 
 
