@@ -118,8 +118,11 @@ class Aggregator:
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages."""
         effects: list[Effect] = []
-        for message in batch:
-            effects += self._receive_one(message, now)
+        addresses = [_address(message) for message in batch]
+        if len(batch) > 1:
+            self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
+        for message, address in zip(batch, addresses, strict=True):
+            effects += self._receive_one(message, address, now)
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
@@ -175,11 +178,12 @@ class Aggregator:
     def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
         return self._sealing.sealed(effects, self._heads.version, now)
 
-    def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
+    def _receive_one(self, message: Received, address: Address | RemoteError, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
         self._intake.begin()
         try:
-            address = parse_topic(message.topic)
+            if isinstance(address, RemoteError):
+                raise address
             # an empty payload is how MQTT clears a retained message: it carries nothing
             if not message.payload:
                 return []
@@ -217,7 +221,7 @@ class Aggregator:
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
-            if device != UNKNOWN_DEVICE and address.kind in self._intake.handlers:
+            if device != UNKNOWN_DEVICE and isinstance(address, Address) and address.kind in self._intake.handlers:
                 self._intake.refused(device, error)
             return [] if note is None else [note]
 
@@ -247,3 +251,11 @@ class Aggregator:
         self._twins.forget(device)
         self._commands.forget(device)
         self._clearings.add(device, *RETAINED)
+
+
+def _address(message: Received) -> Address | RemoteError:
+    """Where a message was published, or what is wrong with its topic."""
+    try:
+        return parse_topic(message.topic)
+    except RemoteError as error:
+        return error

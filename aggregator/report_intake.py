@@ -26,6 +26,7 @@ from headway.wire import (
     Kind,
     Parting,
     ReportPart,
+    RunPoint,
     StatisticsChange,
     StatisticsReport,
     Update,
@@ -84,6 +85,7 @@ class ReportIntake:
         for update in self._branches.take_counted():
             history = update.epoch, update.counter, update.sequence, update.run_id
             effects.append(self._acks.counted(update.device, *history))
+        self._acks.end_batch()
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -124,6 +126,7 @@ class ReportIntake:
             return
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
         self._spaces.take(report, payload, known)
+        self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
     def _whole(self, change: StatisticsChange) -> StatisticsReport | None:

@@ -155,13 +155,13 @@ class Statistics:
             return self
         return Statistics(self.gram, with_columns(self.class_sums, self.classes, names), names, self.space)
 
-    def inconsistency(self) -> str | None:
+    def inconsistency(self, real_scatter: bool = False) -> str | None:
         """Why no set of int8 samples with one label each could have made these tables; None when one could.
 
         Necessary conditions, for tables that came from outside: values within the reach of int8 codes, and a scatter
         within classes, W = G - sum_c b_c b_c^T / n_c, that is positive semidefinite, because it is a sum of squares.
         Sums of such tables have such a scatter again, so no mixture of them makes a covariance that cannot be solved.
-        Costs one Cholesky factorisation, O(d^3).
+        Costs one Cholesky factorisation, O(d^3), unless it is known that the scatter is real.
         """
         samples, bound = self.samples, CODE_MAX
         diagonal = np.diagonal(self.gram)
@@ -175,7 +175,7 @@ class Statistics:
             return "class sums hold values that int8 samples cannot reach"
         if not np.array_equal(self.class_sums.sum(axis=1), self.gram[:, -1]):
             return "class sums do not add up to the gram's constant row"
-        if not self._has_real_scatter():
+        if not real_scatter and not self._has_real_scatter():
             return "the scatter within classes is not positive semidefinite"
         return None
 
@@ -319,6 +319,8 @@ def _aligned(left: Statistics, right: Statistics) -> tuple[Statistics, Statistic
 
 def _beyond(values: Int64, bound: int | Int64) -> bool:
     """True when a value lies outside -bound..bound. Not through abs: the least int64 has no positive twin."""
+    if isinstance(bound, int):
+        return bool(values.size) and (int(values.max()) > bound or int(values.min()) < -bound)
     return bool(((values > bound) | (values < -bound)).any())
 
 
