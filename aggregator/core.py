@@ -121,6 +121,11 @@ class Aggregator:
         addresses = [_address(message) for message in batch]
         if len(batch) > 1:
             self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
+            self._intake.begin_batch(
+                (address.device, message.payload)
+                for message, address in zip(batch, addresses, strict=True)
+                if isinstance(address, Address) and address.kind is Kind.STATISTICS
+            )
         for message, address in zip(batch, addresses, strict=True):
             effects += self._receive_one(message, address, now)
         self._registry.flush(now)

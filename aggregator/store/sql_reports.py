@@ -24,6 +24,7 @@ from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredSt
 OF_EPOCH = ("its_device", "its_epoch")
 STATED = ("counter", "space", "payload", "samples", "counts")
 PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
+ASKED_BYTES_MAX = 16 << 20
 DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
 DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
 
@@ -80,27 +81,26 @@ class SqlReports(SqlTables):
         self._put_many(schema.devices, DEVICE_COLUMNS, [DEVICE_VALUES(row) for row in rows])
 
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        last = self._last
-        if last is not None and last.epoch == epoch and last.device == device:
-            return last
+        asked = self._asked.get((device, epoch))
+        if asked is not None:
+            return asked
         known = self._looked_up.rows("statistics", device)
         if known is not None and all(row[1] != epoch for row in known):
             return None
         found = self._rows(STATISTICS, OF_EPOCH, (device, epoch))
         if not found:
             return None
-        self._last = StoredStatistics(*found[0])
-        return self._last
+        return self._now_known(StoredStatistics(*found[0]))
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        self._last = None
+        self._asked.pop((row.device, row.epoch), None)
         known = self._looked_up.rows("statistics", row.device)
         values = row.counter, row.space, row.payload, row.samples, row.counts
         if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
             self._run(insert(schema.statistics), asdict(row))
             if known is not None:
                 known.append((row.device, row.epoch))
-        self._last = row
+        self._now_known(row)
 
     def epoch_count(self, device: str) -> int:
         known = self._looked_up.rows("statistics", device)
@@ -141,6 +141,15 @@ class SqlReports(SqlTables):
         if known is not None:
             return any(row[1] == epoch for row in known)
         return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
+
+    def _now_known(self, row: StoredStatistics) -> StoredStatistics:
+        """Remember it until the transaction ends: a report asks three times. Payloads are bounded together."""
+        self._asked_bytes += len(row.payload)
+        if self._asked_bytes > ASKED_BYTES_MAX:
+            self._asked.clear()
+            self._asked_bytes = len(row.payload)
+        self._asked[row.device, row.epoch] = row
+        return row
 
     def _of(self, table: Table, statement: Executable, device: str, epoch: int) -> list[tuple[Any, ...]]:
         """What a statement says of one epoch, from what was looked up where that is known."""

@@ -49,8 +49,9 @@ class SqlTables:
         self._prepared: dict[Executable, Prepared] = {}
         self._upserts: dict[Table, Executable] = {}
         self._looked_up = LookedUp()
-        # of the last epoch that was asked for: a report asks three times
-        self._last: StoredStatistics | None = None
+        # statistics that were asked for or put in this transaction, and the bytes of all of them
+        self._asked: dict[tuple[str, int], StoredStatistics] = {}
+        self._asked_bytes = 0
         try:
             self._engine = open_engine(url)
             self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
@@ -136,7 +137,8 @@ class SqlTables:
     def _forget_looked_up(self) -> None:
         """What was looked up holds no more."""
         self._looked_up.clear()
-        self._last = None
+        self._asked.clear()
+        self._asked_bytes = 0
 
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         return self._connection().execute(statement, values)
