@@ -44,6 +44,8 @@ from headway.wire import (
 )
 
 HOUSEKEEPING_INTERVAL_S = 1.0
+# messages of a batch that are worth a statement for each table of the store
+LOOKED_UP_TOGETHER_MIN = 8
 # the number under which the store counts the starts of the service
 BOOT = "boot"
 
@@ -119,8 +121,9 @@ class Aggregator:
         """Take in a batch of messages."""
         effects: list[Effect] = []
         addresses = [_address(message) for message in batch]
-        if len(batch) > 1:
+        if len(batch) >= LOOKED_UP_TOGETHER_MIN:
             self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
+        if len(batch) > 1:
             self._intake.begin_batch(
                 (address.device, message.payload)
                 for message, address in zip(batch, addresses, strict=True)
