@@ -126,7 +126,8 @@ class ReportIntake:
                 return
             self._admit(device, report.device, report.epoch, now)
         known = self._store.statistics(device, report.epoch)
-        if known is not None and self._parts(report, known):
+        stored = self._ahead.stored(known) if base is None and known is not None else base
+        if known is not None and self._parts(report, known, stored):
             return
         if known is not None and report.counter <= known.counter:
             check_same_history(report, payload, known)
@@ -134,7 +135,6 @@ class ReportIntake:
         if self._answered(report, self._branches.overlap(report, known)):
             return
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
-        stored = self._ahead.stored(known) if base is None and known is not None else base
         self._spaces.take(report, payload, known, stored)
         self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
@@ -150,9 +150,14 @@ class ReportIntake:
             raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
         return base
 
-    def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
+    def _parts(
+        self,
+        report: StatisticsReport | StatisticsChange,
+        known: StoredStatistics,
+        read: StatisticsReport | None = None,
+    ) -> bool:
         """Whether a report comes from another branch than the stored one, which it is then answered."""
-        return self._answered(report, self._branches.parting(report, known))
+        return self._answered(report, self._branches.parting(report, known, read))
 
     def _answered(self, report: StatisticsReport | StatisticsChange | Update, parting: Parting | None) -> bool:
         if parting is None:

@@ -52,6 +52,8 @@ class SqlTables:
         # statistics that were asked for or put in this transaction, and the bytes of all of them
         self._asked: dict[tuple[str, int], StoredStatistics] = {}
         self._asked_bytes = 0
+        # of this transaction, too
+        self._numbers: dict[str, int] = {}
         try:
             self._engine = open_engine(url)
             self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
@@ -94,10 +96,14 @@ class SqlTables:
         return size_bytes(self._run, self._engine.dialect.name)
 
     def number(self, name: str) -> int:
-        found = self._rows(NUMBER, ("name",), (name,))
-        return int(found[0][0]) if found else 0
+        known = self._numbers.get(name)
+        if known is None:
+            found = self._rows(NUMBER, ("name",), (name,))
+            known = self._numbers[name] = int(found[0][0]) if found else 0
+        return known
 
     def put_number(self, name: str, value: int) -> None:
+        self._numbers.pop(name, None)
         self._put(schema.numbers, {"name": name, "value": value})
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
@@ -138,6 +144,7 @@ class SqlTables:
         """What was looked up holds no more."""
         self._looked_up.clear()
         self._asked.clear()
+        self._numbers.clear()
         self._asked_bytes = 0
 
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:

@@ -167,8 +167,9 @@ class Statistics:
         diagonal = np.diagonal(self.gram)
         if not 0 <= samples <= SAMPLES_MAX:
             return f"sample count {samples} is outside 0..{SAMPLES_MAX}"
-        if ((self.counts < 0) | (self.counts > samples)).any() or int(self.counts.sum()) != samples:
-            return f"class counts {self.counts.tolist()[:16]} do not add up to {samples} samples"
+        counts = self.counts.tolist()
+        if min(counts, default=0) < 0 or max(counts, default=0) > samples or sum(counts) != samples:
+            return f"class counts {counts[:16]} do not add up to {samples} samples"
         if _beyond(self.gram[:-1, :-1], bound * bound * samples) or int(diagonal.min()) < 0:
             return f"gram holds values that {samples} int8 samples cannot reach"
         if _beyond(self.class_sums[:-1], bound * self.counts):
