@@ -95,7 +95,7 @@ class Registry:
         """Set columns of an admitted device's row."""
         self._rows[device] = row = replace(self.admit(device, now), last_seen_s=now.wall_s, **values)
         typed = self._known_typed(device) or typed_row(row)
-        told = {"last_seen_s": now.wall_s, "epoch": row.epoch, "counter": row.counter}
+        told: dict[str, Any] = {"last_seen_s": now.wall_s, "epoch": row.epoch, "counter": row.counter}
         if now.wall_s // DAY_S <= typed.day:
             # here, not in `flush`: a row of so many columns is not made anew twice for nothing
             told["day_bytes"] = typed.day_bytes + self._bytes.pop(device, 0)
