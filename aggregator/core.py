@@ -123,13 +123,10 @@ class Aggregator:
         addresses = [_address(message) for message in batch]
         if len(batch) >= LOOKED_UP_TOGETHER_MIN:
             self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
-        if len(batch) > 1:
-            self._intake.begin_batch(
-                (address.device, message.payload)
-                for message, address in zip(batch, addresses, strict=True)
-                if isinstance(address, Address) and address.kind is Kind.STATISTICS
-            )
-        for message, address in zip(batch, addresses, strict=True):
+        pairs = [*zip(batch, addresses, strict=True)]
+        told = ((found, message) for message, found in pairs if isinstance(found, Address))
+        self._intake.begin_batch([(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS])
+        for message, address in pairs:
             effects += self._receive_one(message, address, now)
         self._registry.flush(now)
         for device in self._registry.take_forgotten():

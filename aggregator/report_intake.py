@@ -6,7 +6,7 @@ answered once for the whole batch, be its report taken or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aggregator.acknowledgements import Acknowledgements
 from aggregator.assembly import Assemblies
@@ -56,6 +56,8 @@ class ReportIntake:
         self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
         self._branches = Branches(store)
         self._refusals = RefusalAnswers()
+        # of this batch; looking for bundles costs more than a message
+        self._size_max = 0
         self._ahead = ReadingAhead(store, registry.newest_epoch, workers_here())
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -65,9 +67,11 @@ class ReportIntake:
         """What takes in a message of each kind. They raise RemoteError for what is refused."""
         return {Kind.STATISTICS: self._on_statistics, Kind.UPDATE: self._on_update}
 
-    def begin_batch(self, batch: Iterable[tuple[str, bytes]]) -> None:
+    def begin_batch(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Statistics of these devices are about to come, each as device and payload."""
-        self._ahead.begin(batch, self._spaces.size_max)
+        if batch:
+            self._size_max = self._spaces.size_max
+            self._ahead.begin(batch, self._size_max)
 
     def begin(self) -> None:
         """Another message is looked at."""
@@ -96,7 +100,7 @@ class ReportIntake:
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        size_max = self._spaces.size_max
+        size_max = self._size_max
         if self._repeated(device, payload, now):
             return
         base: StatisticsReport | None = None

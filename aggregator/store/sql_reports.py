@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -24,7 +25,7 @@ from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredSt
 OF_EPOCH = ("its_device", "its_epoch")
 STATED = ("counter", "space", "payload", "samples", "counts")
 PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
-ASKED_BYTES_MAX = 16 << 20
+ASKED_BYTES_MAX, LOOKED_UP_PLACES_MIN = 16 << 20, 8
 DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
 DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
 
@@ -57,19 +58,39 @@ TOGETHER: dict[Table, Select[Any]] = {
 }
 
 
+@cache
+def asked_names(places: int) -> tuple[str, ...]:
+    """What the values of `asked_together` are called."""
+    return tuple(f"device_{place}" for place in range(places))
+
+
+@cache
+def asked_together(table: Table, places: int) -> Select[Any]:
+    """The rows of so many devices."""
+    return TOGETHER[table].where(table.c.device.in_([bindparam(name) for name in asked_names(places)]))
+
+
 class SqlReports(SqlTables):
     """Devices, statistics, parts and sequences of one epoch."""
 
     def look_up(self, devices: Sequence[str]) -> None:
         for start in range(0, len(devices), ROWS_AT_ONCE):
             some = devices[start : start + ROWS_AT_ONCE]
-            for table, query in TOGETHER.items():
-                self._looked_up.keep(table.name, some, map(tuple, self._run(query.where(table.c.device.in_(some)))))
+            # few statements, made once: the last name fills the places that are left
+            places = max(1 << (len(some) - 1).bit_length(), LOOKED_UP_PLACES_MIN)
+            names, values = asked_names(places), (*some, *[some[-1]] * (places - len(some)))
+            for table in TOGETHER:
+                rows = self._rows(asked_together(table, places), names, values)
+                if table is schema.devices:
+                    rows = [(row[0], DeviceRow(*row)) for row in rows]
+                self._looked_up.keep(table.name, some, rows)
 
     def device(self, device: str) -> DeviceRow | None:
-        found = self._looked_up.rows("devices", device)
-        if found is None:
-            found = self._rows(DEVICE, ("name",), (device,))
+        known = self._looked_up.rows("devices", device)
+        if known is not None:
+            row: DeviceRow | None = known[0][1] if known else None
+            return row
+        found = self._rows(DEVICE, ("name",), (device,))
         return DeviceRow(*found[0]) if found else None
 
     def put_device(self, row: DeviceRow) -> None:
