@@ -187,10 +187,10 @@ class Statistics:
         if not trace:
             return not gram.any() and not self.class_sums[:-1].any()
         sums = self.class_sums[:-1].astype(np.float64)
-        scatter = gram - (sums / np.maximum(counts, 1.0)) @ sums.T
-        scatter[np.diag_indices(self.size)] += SCATTER_TOLERANCE * trace
+        gram -= (sums / np.maximum(counts, 1.0)) @ sums.T
+        gram[np.diag_indices(self.size)] += SCATTER_TOLERANCE * trace
         try:
-            np.linalg.cholesky(scatter)
+            np.linalg.cholesky(gram)
         except np.linalg.LinAlgError:
             return False
         return True
