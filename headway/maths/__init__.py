@@ -24,6 +24,7 @@ from headway.maths.statistics import (
     merge,
     symmetric_places,
     to_arrays,
+    union_of_classes,
 )
 from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
 from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
@@ -110,5 +111,6 @@ __all__ = [
     "symmetric_places",
     "time_first",
     "to_arrays",
+    "union_of_classes",
     "widened",
 ]
