@@ -30,7 +30,8 @@ TEXT_COLUMNS = 1024
 class Reading:
     """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
     by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
-    width to scale images to; text: of a CSV, the column of short texts that x is made of.
+    width to scale images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows
+    of several rows. rate_hz: of sounds, 0 where it does not matter.
     """
 
     labels: tuple[str, ...] = ()
@@ -38,6 +39,8 @@ class Reading:
     text: str = ""
     window: int = 0
     image_size: tuple[int, int] | None = None
+    along_time: bool = False
+    rate_hz: float = 0.0
 
 
 def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
@@ -55,6 +58,9 @@ def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if len(rows) < 2:
         raise DataError(f"{path} holds {len(rows)} lines; it needs a line of column names and one a sample")
+    if reading.along_time and not reading.window:
+        raise DataError(f"{path} has one row a sample, and features are along time; give --window N, rows that follow "
+                        "each other")  # fmt: skip
     names = [name.strip() for name in rows[0]]
     labels = list(reading.labels) or [name for name in names if name.lower() in LABEL_COLUMNS][:1]
     if not labels:
@@ -142,10 +148,14 @@ def _sound(file: Path, reading: Reading) -> Float32:
     """float32 (samples,), or (samples, channels) of several channels."""
     try:
         with wave.open(str(file), "rb") as opened:
-            width, channels = opened.getsampwidth(), opened.getnchannels()
+            width, channels, rate = opened.getsampwidth(), opened.getnchannels(), opened.getframerate()
             raw = opened.readframes(opened.getnframes())
     except (OSError, EOFError, wave.Error) as error:
         raise DataError(f"{file} is not a WAV file of plain PCM: {error}; convert it to 16-bit PCM") from error
+    if reading.rate_hz and rate != reading.rate_hz:
+        raise DataError(
+            f"{file} has {rate} samples a second, the front end {reading.rate_hz:g}; give --rate {rate}, or resample"
+        )
     if width == 1:
         values = np.frombuffer(raw, np.uint8).astype(np.float32) - 128
     elif width == 3:
