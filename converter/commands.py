@@ -247,7 +247,7 @@ def _write(
     from converter.convert import convert
     from converter.progress import Steps
 
-    if not verbose:
+    if not verbose and options.backbone != "none":
         _mute_native_logs()
     with Steps(sys.stderr if as_json else sys.stdout, SystemClock()) as steps:
         report: Report | TrainableReport

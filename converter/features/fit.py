@@ -92,9 +92,9 @@ def fit_preprocessing(
     except LocalError as error:
         asked = f"--missing {options.missing}, --denoise {options.denoise}"
         if front_end(options) is not None:
-            asked = (
-                f"--features {','.join(options.features)}" if options.features else f"--front-end {options.front_end}"
-            )
+            asked = f"--front-end {options.front_end}"
+            if options.front_end == "none":
+                asked = f"--features {','.join(options.features)}"
         raise ConfigError(f"{asked}: {error}") from error
     kind = scaling(options)
     if kind == "none":
