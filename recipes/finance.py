@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32
-from recipes.learning import compared
+from recipes.learning import compared, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.networks import Workspace, dense
 
@@ -25,11 +25,11 @@ TRAINED = 0.75
 
 def run(workspace: Workspace, seed: int) -> list[Measured]:
     moves, markets = load(workspace.file("finance_oil_eia.npz"))
-    return [
-        direction(workspace, seed, moves, markets, leak=False),
-        direction(workspace, seed, moves, markets, leak=True),
-        size(workspace, seed, moves),
-    ]
+    return [*together({
+        "direction": lambda: direction(workspace, seed, moves, markets, leak=False),
+        "leak": lambda: direction(workspace, seed, moves, markets, leak=True),
+        "size": lambda: size(workspace, seed, moves),
+    }).values()]  # fmt: skip
 
 
 def load(path: Path) -> tuple[Float32, list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64
 from headway.maths import LogMel
-from recipes.learning import compared, each
+from recipes.learning import compared, each, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
 from recipes.networks import Workspace, fitted
@@ -29,8 +29,12 @@ FRONT_END = {"front_end": "log-mel", "rate_hz": RATE_HZ, "frame": FRAME, "hop": 
 
 def run(workspace: Workspace, seed: int) -> list[Measured]:
     x, word, speaker, words = load(workspace.file("speech_commands_ar.npz"))
-    pictures = [stream(workspace, seed, x, word, speaker, words, own) for own in (0, OWN)]
-    return [*pictures, stream(workspace, seed, sounded(x), word, speaker, words, 0, x)]
+    its = word, speaker, words
+    return [*together({
+        "known": lambda: stream(workspace, seed, x, *its, 0),
+        "own": lambda: stream(workspace, seed, x, *its, OWN),
+        "sound": lambda: stream(workspace, seed, sounded(x), *its, 0, x),
+    }).values()]  # fmt: skip
 
 
 def load(path: Path) -> tuple[Float32, Int64, Int64, list[str]]:

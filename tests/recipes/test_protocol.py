@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recipes.documents import BEGIN, DOCS, END
-from recipes.learning import follow
+from recipes.learning import follow, together
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
 from recipes.naive import NearestMean, RunningMean
 from recipes.networks import Workspace
@@ -50,6 +50,24 @@ def test_rows_without_a_label_are_never_learned() -> None:
     diary = Diary()
     follow(diary, np.arange(4), labelled=np.array([True, False, False, True]))
     assert [line for line in diary.lines if "learn" in line] == ["learn 0"]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_runs_together_is_told_by_name_also_what_fails(loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    found = together({"one": lambda: np.arange(3), "two": os.getpid})
+    assert list(found) == ["one", "two"]
+    assert np.asarray(found["one"]).tolist() == [0, 1, 2]
+    # whose threads a forked process would not have
+    assert (found["two"] == os.getpid()) == loaded
+
+    def missing() -> object:
+        raise FileNotFoundError("x.npz")
+
+    with pytest.raises(FileNotFoundError, match=r"x\.npz"):
+        together({"one": missing, "two": missing})
 
 
 def test_naive_rules_start_from_what_is_known() -> None:
