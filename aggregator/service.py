@@ -108,7 +108,8 @@ class Service:
         self._stop.request()
 
     def start(self) -> None:
-        """Begin connecting."""
+        """Begin connecting; nobody is heard until that is done."""
+        self._core.disconnected()
         self._transport.start()
 
     def finish(self) -> None:
@@ -132,6 +133,8 @@ class Service:
         effects: list[Effect] = [self._status(online=True)] if greeting else []
         cleared = self._cleared(events)
         transaction_s = None
+        if any(isinstance(event, Disconnected) for event in events):
+            self._core.disconnected()
         if received or again or cleared or self._core.due(now):
             with self._store.transaction():
                 self._core.cleared(cleared)

@@ -386,10 +386,11 @@ class FleetOverview(TypedDict):
 
 
 class Forecasting(TypedDict):
-    """A rollout that is only thought of."""
+    """A rollout that is only thought of. release: of its bundle; devices that run it or a newer one try nothing."""
 
     name: str
     plan: NotRequired[dict[str, Any] | None]
+    release: NotRequired[int | None]
 
 
 class Forget(TypedDict):
@@ -641,7 +642,7 @@ class RolloutDeviceView(TypedDict):
 
 
 class RolloutView(TypedDict):
-    """A rollout. stage: from 1; why: in words; times are wall clock; device_states: how many devices are in each."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
 
     rollout: str
     bundle: str
@@ -655,6 +656,7 @@ class RolloutView(TypedDict):
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
+    evidence: NotRequired[str]
 
 
 class Rule(TypedDict):

@@ -132,7 +132,7 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         plan = _plan(wanted.plan)
         return desk.read(
             request, caller,
-            lambda operator: forecast(operator.store, wanted.name, plan, operator.now_s),
+            lambda operator: forecast(operator.store, wanted.name, plan, operator.now_s, wanted.release),
         )  # fmt: skip
 
     @application.get("/v1/rollouts/{name}", response_model=operations.RolloutView)

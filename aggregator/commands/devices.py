@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aggregator.commands.device_list import aside_of, quality
+from aggregator.commands.done import say
 from aggregator.commands.moments import age
 from aggregator.commands.tables import aligned, print_table
 from aggregator.registry import DeviceView
@@ -45,13 +46,13 @@ def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: b
 def quarantine(name: str, reason: str, fleet: Fleet) -> None:
     """``edge-fleet quarantine``: nothing that the device reports counts; it is stored and acknowledged as before."""
     fleet.quarantine(name, reason)
-    print(f"set {name} aside: what it reports does not count until edge-fleet readmit {name}")
+    say(f"set {name} aside: what it reports does not count until edge-fleet readmit {name}", quarantined=name)
 
 
 def readmit(name: str, fleet: Fleet) -> None:
     """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
     fleet.readmit(name)
-    print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
+    say(f"readmitted {name}: what it reported counts again as soon as the aggregator runs", readmitted=name)
 
 
 def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
@@ -59,14 +60,26 @@ def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
 
     Raises ConfigError when no such device is known.
     """
+    removed = removal_done(name, fleet, clock)
+    say(words_of_removal(name, removed), device=name, removed=removed)
+
+
+def removal_done(name: str, fleet: Fleet, clock: Clock) -> bool:
+    """Ask for it, and wait whether the service does it at once."""
     fleet.remove(name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         if fleet.is_removed(name):
-            print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
-            return
+            return True
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: {name} will be removed when the aggregator runs")
+    return False
+
+
+def words_of_removal(name: str, removed: bool) -> str:
+    """What was done, or will be."""
+    if removed:
+        return f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed"
+    return f"noted: {name} will be removed when the aggregator runs"
 
 
 def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[str, str]]:

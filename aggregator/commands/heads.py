@@ -8,6 +8,8 @@ from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.operations import SpaceView
 from aggregator.reach import Fleet
 from headway.errors import ConfigError
+from headway.fields import json_line
+from headway.printable import printable
 
 HEADER = ("SPACE", "BUNDLE", "HEAD", "METHOD", "DEVICES", "SAMPLES", "REPORTED", "STATE", "HELD")
 NUMBERS = frozenset({"HEAD", "DEVICES", "SAMPLES", "REPORTED", "HELD"})
@@ -25,16 +27,19 @@ def show_heads(fleet: Fleet, in_json: bool) -> None:
         print("no bundle has been served yet")
 
 
-def hold_head(fleet: Fleet, version: int, space: str) -> None:
+def hold_head(fleet: Fleet, version: int, space: str, in_json: bool) -> None:
     """``edge-fleet heads --hold``, ``--let-go``. version: 0 lets the held head go. space: its first digits."""
     found = _the_space(fleet.spaces(), space)
     fleet.hold_head(found.space, version)
     if version:
-        print(
-            f"head {version} of {found.bundle} is published again within seconds, and held: edge-fleet heads --let-go"
-        )
+        words = f"head {version} of {found.bundle} is published again within seconds, and held"
+        words += ": edge-fleet heads --let-go"
     else:
-        print(f"head {found.held} of {found.bundle} is let go; the next head is made of all that devices have learned")
+        words = f"head {found.held} of {found.bundle} is let go; the next head is made of all that devices have learned"
+    if in_json:
+        print(json_line({"space": found.space, "bundle": found.bundle, "held": version}))
+    else:
+        print(printable(words))
 
 
 def _the_space(views: list[SpaceView], digits: str) -> SpaceView:

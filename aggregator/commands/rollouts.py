@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from aggregator.commands.done import say, wants_json
+from aggregator.commands.moments import age
 from aggregator.commands.tables import aligned, print_json_rows, print_table
-from aggregator.operations import RolloutView
+from aggregator.operations import RolloutView, described
 from aggregator.reach import Fleet
 from aggregator.rollouts import Act, StageForecast, default_plan, read_plan
 from headway.ports import Clock
@@ -20,18 +22,26 @@ WHO_SHOWN = 5
 def start_rollout(
     name: str, bundle: Path, plan_file: Path | None, public_key: Path | None, dry_run: bool, fleet: Fleet
 ) -> None:
-    """Write a rollout that the running service takes up; or, dry, say what each stage would be."""
+    """Write a rollout that the running service takes up; or, dry, say what each stage would be.
+
+    Raises ConfigError, BundleError for what would be refused when it begins; dry, too.
+    """
     plan = default_plan() if plan_file is None else read_plan(plan_file)
     if dry_run:
-        stages = fleet.forecast(name, plan)
+        stages = fleet.forecast(name, plan, described(bundle, public_key, 0.0).release)
+        if wants_json():
+            print_json_rows([{"stage": number, **asdict(stage)} for number, stage in enumerate(stages, 1)])
+            return
         rows = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
         print_table(STAGE_HEADER, rows, aligned([STAGE_HEADER, *rows]), frozenset())
         return
     row = fleet.keep_bundle(bundle, public_key)
     fleet.begin_rollout(name, plan, row)
-    print(
-        f"rollout {name} of {row.name} {row.version}, release {row.release}, begins; `edge-fleet rollout list` shows it"
-    )
+    what = f"{row.name} {row.version}, release {row.release}"
+    say(
+        f"rollout {name} of {what}, begins; `edge-fleet rollout list` shows it",
+        rollout=name, bundle=row.name, version=row.version, release=row.release, sha256=row.sha256,
+    )  # fmt: skip
 
 
 def show_rollouts(fleet: Fleet, clock: Clock, as_json: bool) -> None:
@@ -54,6 +64,8 @@ def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
         return
     print(printable(f"{name}: {view.bundle} {view.version}, release {view.release}: {view.state}, {_where(view)}"))
     print(printable(view.why))
+    if view.evidence:
+        print(printable(f"labels so far: {view.evidence}"))
     header = ("DEVICE", "STAGE", "STATE", "PROBLEM")
     rows = [(one.device, str(one.stage), one.state, one.problem) for one in devices]
     print_table(header, rows, aligned([header, *rows]), frozenset({"STAGE"}))
@@ -62,13 +74,13 @@ def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
 def steer_rollout(name: str, act: Act, remark: str, fleet: Fleet) -> None:
     """Ask the running service; it does so within its housekeeping interval."""
     fleet.act_on_rollout(name, act, remark)
-    print(f"asked to {act} rollout {name}")
+    say(f"asked to {act} rollout {name}", rollout=name, asked=str(act))
 
 
 def _line(view: RolloutView, clock: Clock) -> tuple[str, ...]:
     counts = ", ".join(f"{count} {state}" for state, count in view.device_states.items())
-    hours = max(clock.wall_s() - view.state_since_s, 0.0) / 3600
-    return view.rollout, str(view.release), view.state, _where(view), counts or "-", f"{hours:.1f} h"
+    lasts = age(clock.wall_s() - view.state_since_s).removesuffix(" ago")
+    return view.rollout, str(view.release), view.state, _where(view), counts or "-", lasts
 
 
 def _where(view: RolloutView) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
@@ -29,7 +30,7 @@ def _heads(
     if hold is not None and let_go:
         raise ConfigError("give --hold or --let-go, not both")
     if hold is not None or let_go:
-        hold_head(reached(config, state_dir), hold or 0, space)
+        hold_head(reached(config, state_dir), hold or 0, space, as_json)
     else:
         show_heads(reached(config, state_dir), as_json)
 
@@ -38,6 +39,7 @@ def _heads(
 @with_place
 @option("--removals", type=file_path(), metavar="FOLDER", help="Check records of removals in a folder instead")
 @option("--keys", type=file_path(), metavar="FILE", help="Public keys that may have signed them")
+@with_json
 def _verify(config: Path | None, state_dir: str | None, removals: Path | None, keys: Path | None) -> None:
     """Add up all stored reports and compare with the kept sums.
 
@@ -78,6 +80,7 @@ def _influence(
 
 @click.command("keygen", cls=Command)
 @click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("heads.pem"))
+@with_json
 def _keygen(file: Path) -> None:
     """Make the key with which heads and priors are sealed (Ed25519).
 

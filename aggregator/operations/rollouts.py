@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from aggregator.operations.operator import Operator
-from aggregator.rollouts import Act, Plan, ask, begin, stored_plan
+from aggregator.rollouts import OPEN, Act, Plan, State, ask, begin, stage_evidence, stored_plan
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, RolloutRow
 from headway.errors import UnknownNameError
@@ -25,7 +25,7 @@ class RolloutDeviceView:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A rollout. stage: from 1; why: in words; times are wall clock; device_states: how many devices are in each."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
 
     rollout: str
     bundle: str
@@ -39,6 +39,7 @@ class RolloutView:
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
+    evidence: str = ""
 
 
 def begin_rollout(operator: Operator, name: str, plan: Plan, bundle: DeliveryRow) -> RolloutView:
@@ -76,7 +77,8 @@ def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
 
 def _view(store: Store, row: RolloutRow) -> RolloutView:
     states = Counter(one.state for one in store.rows(ROLLOUT_DEVICES).all(row.name))
+    evidence = stage_evidence(store, row)[row.stage].why if State(row.state) in OPEN else ""
     return RolloutView(
         row.name, row.bundle, row.version, row.release, row.state, row.stage + 1, len(stored_plan(row.plan).stages),
-        row.phase, row.why, row.created_s, row.state_since_s, dict(sorted(states.items()))
+        row.phase, row.why, row.created_s, row.state_since_s, dict(sorted(states.items())), evidence
     )  # fmt: skip

@@ -181,8 +181,8 @@ class RemoteFleet:
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
         self._client.begin_rollout({"name": name, "bundle": row.sha256, "plan": plan.plain()})
 
-    def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
-        stages = self._client.forecast_rollout({"name": name, "plan": plan.plain()})
+    def forecast(self, name: str, plan: Plan, release: int) -> list[StageForecast]:
+        stages = self._client.forecast_rollout({"name": name, "plan": plan.plain(), "release": release})
         return [replace(StageForecast(**cast("Any", stage)), devices=tuple(stage["devices"])) for stage in stages]
 
     def rollouts(self) -> list[RolloutView]:

@@ -169,8 +169,8 @@ class LocalFleet:
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
         self._do(lambda operator: operations.begin_rollout(operator, name, plan, row))
 
-    def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
-        return self._look(lambda operator: forecast(operator.store, name, plan, operator.now_s))
+    def forecast(self, name: str, plan: Plan, release: int) -> list[StageForecast]:
+        return self._look(lambda operator: forecast(operator.store, name, plan, operator.now_s, release))
 
     def rollouts(self) -> list[RolloutView]:
         return self._look(lambda operator: operations.list_rollouts(operator.store))

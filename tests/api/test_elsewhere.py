@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from aggregator.access import Role
 from aggregator.backup import checked_contents
 from aggregator.backup.archive import STORE
 from aggregator.cli import main
+from aggregator.commands.program import ELSEWHERE, edge_fleet
 from aggregator.effects import Instant
 from aggregator.policy import Limits
 from aggregator.reach import RemoteFleet
@@ -219,6 +221,14 @@ def test_acts_are_those_of_the_tokens_user(
         **dict.fromkeys(("add-user", "change-user", "remove-user"), "user:ada"),
     }  # fmt: skip
     assert elsewhere("audit", "--verify").startswith("the chain holds")
+
+
+def test_every_command_asks_another_server_but_those_of_one_machine() -> None:
+    # they serve, keep keys, write files of the machine, or add up all reports
+    alone = {"api", "broker-config", "completion", "influence", "join-server", "keygen", "restore", "serve", "simulate"}
+    every = set(edge_fleet.list_commands(click.Context(edge_fleet)))
+    assert every - ELSEWHERE <= alone | {"verify"}
+    assert every > ELSEWHERE
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,7 @@ def dry_run(operator: Operator, thought: Thought, bundles: list[DeliveryRow]) ->
         if checked_name(thought.name, "rollout") in names:
             raise ConfigError(f"there is a rollout {thought.name!r} already; take another name")
         plan = thought.plan()
-        for device in (name for stage in plan.stages for name in stage.devices):
-            operator.the(device)
-        found = forecast(operator.store, thought.name, plan, operator.now_s)
+        found = forecast(operator.store, thought.name, plan, operator.now_s, bundle.release)
     except HeadwayError as error:
         return Dry(groups, names, empty.busy, problem=str(error))
     ahead = tuple(

@@ -18,7 +18,8 @@ TONES = {
 # how devices of a stage are drawn, in this order; the others are quiet
 PARTS = (
     ("there", "there", "good"), ("trying", "trying it", "trying"), ("ordered", "ordered", "ordered"),
-    ("sent", "switching", "sent"), ("failed", "failed", "bad"), ("returning", "going back", "warn"),
+    ("sent", "switching", "sent"), ("failed", "failed", "bad"), ("withdrawn", "perhaps switched", "warn"),
+    ("returning", "going back", "warn"), ("newer", "has a newer one", "quiet"),
     ("rolled-back", "went back", "quiet"), ("untried", "cannot try it", "quiet"), ("waiting", "waiting", "quiet"),
 )  # fmt: skip
 
