@@ -97,12 +97,15 @@ def list_rollouts(store: Store) -> list[RolloutView]:
     return [_view(store, row) for row in sorted(store.rows(ROLLOUTS).all(), key=lambda row: -row.number)]
 
 
-def rollout_view(store: Store, name: str) -> RolloutView:
-    """One of them, with what its labels say. In a transaction. Raises UnknownNameError."""
+def rollout_view(store: Store, name: str, with_evidence: bool = True) -> RolloutView:
+    """One of them. with_evidence: also what its labels say, for which all its devices are read.
+
+    In a transaction. Raises UnknownNameError.
+    """
     row = store.rows(ROLLOUTS).get(name)
     if row is None:
         raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
-    judged = State(row.state) in OPEN
+    judged = with_evidence and State(row.state) in OPEN
     evidence = stage_evidence(store, row, store.rows(ROLLOUT_DEVICES).all(name))[row.stage].why if judged else ""
     return _view(store, row, evidence)
 

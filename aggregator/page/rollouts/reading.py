@@ -97,7 +97,7 @@ def rollouts_shown(operator: Operator) -> list[tuple[RolloutView, str]]:
 
 def rollout_shown(operator: Operator, name: str, remembered: Remembered[Progress]) -> RolloutShown:
     """One of them. Raises UnknownNameError."""
-    view = rollout_view(operator.store, name)
+    view = rollout_view(operator.store, name, with_evidence=False)  # the stages have it
     row = operator.store.rows(ROLLOUTS).get(name)
     assert row is not None  # or there were no view
     plan, state = stored_plan(row.plan), State(row.state)
