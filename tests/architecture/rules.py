@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,6 +58,7 @@ CLOCK_FILE = "headway/clocks.py"
 TOPIC_FILE = "headway/wire/topics.py"
 
 
+@cache
 def sources() -> dict[str, str]:
     """Every module of the rooms, by path."""
     files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
@@ -144,7 +146,12 @@ def _rooms(modules: Mapping[str, str]) -> set[str]:
 
 def _targets(text: str, names: Mapping[str, str]) -> set[str]:
     """Modules of ours that a source imports."""
-    return {name for name in imported(ast.parse(text)) if name in names}
+    return {name for name in _imported_by(text) if name in names}
+
+
+@cache
+def _imported_by(text: str) -> tuple[str, ...]:
+    return tuple(imported(ast.parse(text)))
 
 
 def _cycles(graph: Mapping[str, set[str]]) -> list[str]:

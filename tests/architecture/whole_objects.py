@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 from tests.architecture.rules import ROOT, sources
 
@@ -95,6 +96,7 @@ FOREIGN: dict[str, tuple[str, frozenset[str]]] = {
 }
 
 
+@cache
 def modules() -> dict[str, str]:
     """Every module of the rooms and of the programs beside them, by path."""
     files = [path for folder in BESIDE for path in sorted((ROOT / folder).rglob("*.py"))]
