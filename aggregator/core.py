@@ -18,7 +18,7 @@ from aggregator.alerts import Alerts
 from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import Bundles, FleetModel, Spaces
+from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
 from aggregator.registry.registry import Registry
@@ -58,7 +58,7 @@ class Aggregator:
     """One fleet. Construct it, and call every method, inside a transaction of the store.
 
     model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone. signer: seals
-    heads and priors; None does not.
+    heads and priors; None does not. workers: others take in the reports, see `aggregator.workers`.
     """
 
     def __init__(
@@ -70,9 +70,11 @@ class Aggregator:
         deliveries: BundleSender | None = None,
         bundles: Bundles | None = None,
         signer: Signer | None = None,
+        workers: bool = False,
     ) -> None:
-        self._fleet, self._policy, self._store = fleet, policy, store
+        self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
         self._spaces = Spaces(fleet, model, policy, store, bundles)
+        say_what_to_hand_over(store, policy, workers)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
         self._tidied_at_s = float("-inf")
@@ -117,6 +119,7 @@ class Aggregator:
 
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages."""
+        self._take_over()
         effects: list[Effect] = []
         for message in batch:
             effects += self._receive_one(message, now)
@@ -133,6 +136,7 @@ class Aggregator:
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever time alone brings."""
+        self._take_over()
         effects: list[Effect] = []
         if now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S:
             self._tidied_at_s = now.monotonic_s
@@ -167,6 +171,11 @@ class Aggregator:
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
         self._clearings.forget(names)
+
+    def _take_over(self) -> None:
+        """First of all in a transaction: what workers stored counts."""
+        if self._workers:
+            self._spaces.take_over()
 
     def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
         return self._sealing.sealed(effects, self._heads.version, now)

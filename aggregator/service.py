@@ -51,7 +51,7 @@ class Service:
 
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
     requests to end; by default only `stop` makes one. watch: who counts what it does. keep: is given the
-    record of each removal, once that is durable.
+    record of each removal, once that is durable. reports: listen to statistics, too, which no workers take in.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Service:
         stop: StopRequest | None = None,
         watch: Watch | None = None,
         keep: Callable[[RemovalRow], object] = lambda row: None,
+        reports: bool = True,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
@@ -77,7 +78,8 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        self._transport = build_transport(self._status(online=False), aggregator_subscriptions(fleet), self._queue.put)
+        subscriptions = aggregator_subscriptions(fleet, reports=reports)
+        self._transport = build_transport(self._status(online=False), subscriptions, self._queue.put)
         self._stored = self._lost = 0
         self._last_error = ""
         self._head_unsent = False

@@ -61,7 +61,10 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         begin_channels(store, [channel.name for channel, _ in channels])
         deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
         bundles = KnownBundles(served, shelf.folder)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, bundles, signer_of(settings))
+        workers = settings.workers.enabled
+        core = Aggregator(
+            settings.fleet, model, settings.policy, store, deliveries, bundles, signer_of(settings), workers
+        )
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
@@ -75,7 +78,9 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
     with monitored(settings, clock) as watch, telling(settings, channels, clock):
-        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept)
+        service = Service(
+            settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept, not workers
+        )
         superseded = service.run()
     store.close()
     return superseded

@@ -1,4 +1,4 @@
-"""The command ``edge-fleet serve`` and its options; what it does is in serve.py."""
+"""The commands ``edge-fleet serve`` and ``worker`` and their options; what they do is in serve.py and worker.py."""
 
 from __future__ import annotations
 
@@ -45,4 +45,17 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-COMMANDS: tuple[click.Command, ...] = (_serve,)
+@click.command("worker", cls=Command)
+@with_place
+@option("--name", metavar="NAME", required=True, help="Of this worker; no other one that runs has it")
+def _worker(config: Path | None, state_dir: str | None, name: str) -> int:
+    """Take in reports beside edge-fleet serve, with others.
+
+    Needs [workers] enabled, PostgreSQL, and edge-fleet serve on the same database.
+    """
+    from aggregator.commands.worker import work
+
+    return work(Place(config, state_dir).configured(), name)
+
+
+COMMANDS: tuple[click.Command, ...] = (_serve, _worker)

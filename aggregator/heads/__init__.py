@@ -2,13 +2,17 @@
 
 from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.canaries import CANDIDATE, GOOD
+from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.handed_over import class_counts, say_what_to_hand_over
 from aggregator.heads.head_gate import GateState
 from aggregator.heads.influence import Influences, influences
+from aggregator.heads.kept_sums import counts_text
 from aggregator.heads.publisher import VERSION_FLOOR
+from aggregator.heads.space import Space, check_epochs, check_same_space, checked
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
 from aggregator.heads.told_cautions import SET_BACK
@@ -20,18 +24,26 @@ __all__ = [
     "SET_BACK",
     "VERSION_FLOOR",
     "Bundles",
+    "ClassList",
     "Contribution",
     "EvaluationSample",
     "FleetModel",
     "FleetSum",
     "GateState",
     "Influences",
+    "Space",
     "Spaces",
     "average",
+    "check_epochs",
+    "check_same_space",
     "check_sums",
+    "checked",
+    "class_counts",
+    "counts_text",
     "influences",
     "merged",
     "paired",
+    "say_what_to_hand_over",
     "stored_report",
     "weighed",
 ]

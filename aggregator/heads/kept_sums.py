@@ -18,13 +18,15 @@ from collections.abc import Iterable
 from aggregator.effects import Note
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions, stored_report
+from aggregator.heads.handed_over import HandedOver, Pending, class_counts, known_before, row_now
+from aggregator.heads.report_view import ReportView
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of
-from aggregator.store import Store, StoredStatistics
+from aggregator.store import StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
 from headway.errors import StoreError
-from headway.fields import canonical_json, parse_json
+from headway.fields import canonical_json
 from headway.maths import Statistics
 
 MARKS = 1 << 64
@@ -47,30 +49,34 @@ def counts_text(tables: Statistics) -> str:
 class KeptSums:
     """The kept sums of one feature space. Every method must run inside a transaction of the store.
 
-    told_labels_min: of the rule by which reports are told to other devices.
+    view: what `contributions` and `told` have for a store. told_labels_min: of the rule by which reports are told to
+    other devices.
     """
 
     def __init__(
         self,
         source: Statistics,
-        store: Store,
+        view: ReportView,
         classes: ClassList,
         contributions: Contributions,
         told: ToldSum,
         told_labels_min: int,
     ) -> None:
         self._space, self._bundle_classes = source.space, source.classes
-        self._store, self._classes, self._contributions, self._told = store, classes, contributions, told
+        self._store, self._classes, self._contributions, self._told = view.store, classes, contributions, told
         self._told_labels_min = told_labels_min
         self._mark = 0
         self._written: dict[str, KeptSum] = {}
+        self._handed_over = HandedOver(source.space, view, classes, contributions)
 
     def begin(self) -> list[Note]:
         """Take the kept sums up, or make them anew; what people should know of it."""
         rows = self._store.contributions(self._space)
-        self._mark = mark_of(rows)
         try:
-            self._resume(rows)
+            pending = self._handed_over.read()
+            self._resume(rows if pending is None else pending.before(rows), pending)
+            if pending is not None:
+                self.keep()
         except StoreError as problem:
             self._make_anew(rows)
             self.keep()
@@ -78,8 +84,31 @@ class KeptSums:
             return [Note(f"{problem}; the sums were made anew from {len(rows)} reports", warning=True)] if found else []
         return []
 
-    def changed(self, known: StoredStatistics | None, row: StoredStatistics) -> None:
-        """`row` has taken the place of `known`, None for nothing in this space."""
+    def replaced(
+        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
+    ) -> None:
+        """`row`, with the tables `new`, is stored in the place of `known` with `old`, None for nothing that counts."""
+        self._classes.put(row.device, row.epoch, new)
+        self._move_mark(known if known is not None and known.space == row.space else None, row)
+        self._told.changed(known, row, old, new)
+        self._contributions.replace(row.device, row.epoch, old, new)
+        if row.device in self._contributions.held:
+            self._told.set_aside(self._contributions.quarantined)
+
+    def take_over(self) -> bool:
+        """Bring the sums up to what ingest workers stored; whether that was anything. Raises StoreError, see
+        `HandedOver.read`: the next start makes the sums anew."""
+        pending = self._handed_over.read()
+        self._take_over(pending)
+        return pending is not None
+
+    def _take_over(self, pending: Pending | None) -> None:
+        if pending is not None:
+            for row, _ in pending.summed:
+                self._move_mark(known_before(row), row_now(row))
+            self._handed_over.take_over(pending, self.replaced)
+
+    def _move_mark(self, known: StoredStatistics | None, row: StoredStatistics) -> None:
         self._mark += mark_of([row]) - (0 if known is None else mark_of([known]))
 
     def about_to_remove(self, device: str) -> None:
@@ -89,6 +118,7 @@ class KeptSums:
     def keep(self) -> None:
         """Write what changed, before the transaction that changed it ends."""
         self._mark %= MARKS
+        self._handed_over.keep()
         counted = KeptSum(self._contributions.sum.sums, self._contributions.quarantined, {REPORTS: self._mark})
         self._write(COUNTED, counted)
         if self._told.wanted:
@@ -103,8 +133,9 @@ class KeptSums:
         self._written[name] = kept
         self._store.rows(SUMS).put(SumRow(self._space, name, encode(kept, self._bundle_classes)))
 
-    def _resume(self, rows: list[StoredStatistics]) -> None:
+    def _resume(self, rows: list[StoredStatistics], pending: Pending | None) -> None:
         """Raises StoreError, with nothing changed, where something kept is not that of the store."""
+        self._mark = mark_of(rows)
         counted = self._read(COUNTED)
         if counted.marks != {REPORTS: self._mark}:
             raise StoreError("the kept sum is not that of the stored reports")
@@ -120,10 +151,10 @@ class KeptSums:
             for name in (TOLD, NEXT):
                 self._store.rows(SUMS).remove(self._space, name)
         self._written[COUNTED] = counted
-        counts = {(row.device, row.epoch): _counts(row) for row in rows if row.samples >= 0}
+        counts = {(row.device, row.epoch): class_counts(row.device, row.counts) for row in rows if row.samples >= 0}
         for (device, epoch), some in counts.items():
             self._classes.put_counts(device, epoch, some)
-        self._contributions.resume(counted.sums, counted.aside, rows, counts)
+        self._contributions.resume(counted.sums, counted.aside, rows, counts, lambda: self._take_over(pending))
 
     def _read(self, name: str) -> KeptSum:
         row = self._store.rows(SUMS).get(self._space, name)
@@ -136,6 +167,7 @@ class KeptSums:
 
     def _make_anew(self, rows: list[StoredStatistics]) -> None:
         """From the reports; what they hold is noted beside them, for the next start."""
+        self._handed_over.drop()
         self._told.begin_anew()
         noted = {(row.device, row.epoch): (row.samples, row.counts) for row in rows}
         holds: dict[tuple[str, int], tuple[int, str]] = {}
@@ -159,12 +191,3 @@ class KeptSums:
 def _mark(row: StoredStatistics) -> int:
     text = f"{row.device}\0{row.epoch}\0{row.counter}\0{row.samples}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def _counts(row: StoredStatistics) -> dict[str, int]:
-    if not row.counts:
-        return {}
-    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
-    if not isinstance(counts, dict):
-        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
-    return counts

@@ -14,6 +14,7 @@ from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.report_view import ReportView
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
@@ -54,14 +55,15 @@ class HeadPublisher:
         self._model, self._policy, self._store = model, policy, store
         classes = model.training_statistics.classes
         source = model.training_statistics
-        contributions = self._contributions = Contributions(source, policy, store, model.solve)
+        view = ReportView(store)
+        contributions = self._contributions = Contributions(source, policy, view.store, model.solve)
         most = min(policy.limits.classes_max, model.classes_max())
         self.classes = ClassList(classes, policy.limits, most, lambda: contributions.quarantined)
-        self.told = ToldSum(model.training_statistics, policy, store, self.classes)
+        self.told = ToldSum(model.training_statistics, policy, view.store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
         least = policy.prior_device_labels_min
-        self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
+        self.kept = KeptSums(source, view, self.classes, self._contributions, self.told, least)
         self._notes: list[Effect] = [*self.kept.begin()]
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
@@ -113,14 +115,13 @@ class HeadPublisher:
     ) -> None:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
         row = replace(row, samples=new.samples, counts=counts_text(new))
-        self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
-        self.kept.changed(known if known is not None and known.space == row.space else None, row)
-        self.told.changed(known, row, old, new)
-        self._contributions.replace(row.device, row.epoch, old, new)
-        if row.device in self._contributions.held:
-            self.told.set_aside(self._contributions.quarantined)
+        self.kept.replaced(known, row, old, new)
         self.changed = True
+
+    def take_over(self) -> None:
+        """Count what ingest workers stored since the last time."""
+        self.changed = self.kept.take_over() or self.changed
 
     def leaving(self, device: str) -> Statistics:
         """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""

@@ -17,13 +17,13 @@ from typing import Protocol
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
-from aggregator.heads.space import Space
+from aggregator.heads.space import Space, check_same_space
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
 from aggregator.policy import Policy
 from aggregator.rates import Rates
 from aggregator.store import Store, StoredStatistics
-from aggregator.store.rows import QUARANTINED, SPACES, SUMS, SpaceRow
+from aggregator.store.rows import QUARANTINED, SPACES, SUMS, WORKER_CHANGES, SpaceRow
 from headway.errors import BundleError
 from headway.maths import Task
 from headway.ports import Outgoing
@@ -94,11 +94,8 @@ class Spaces:
 
     def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
         """Store and count a report in its space, see `Space.take`. Raises RemoteError."""
-        space = report.statistics.space
-        if known is not None and known.space != space:
-            problem = f"epoch {report.epoch} of {report.device} holds statistics of feature space {known.space[:12]}"
-            raise Refused("space", f"{problem}; what it learns in {space[:12]} needs an epoch of its own")
-        self.of(space).take(report, payload, known)
+        check_same_space(report, known)
+        self.of(report.statistics.space).take(report, payload, known)
 
     def on_prior_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """What the others learned in the space that a device names, see `Priors.on_request`. Raises RemoteError."""
@@ -107,6 +104,16 @@ class Spaces:
             raise Refused("rate", f"{device} asks for the others' sum more than {limit} times an hour")
         request = PriorRequest.decode(payload)
         return [] if self.default.heads.asking else self.of(request.space).priors.on_request(device, request)
+
+    def take_over(self) -> None:
+        """Count what ingest workers stored: first of all in each transaction, so that sums and store agree in it."""
+        rows = self._store.rows(WORKER_CHANGES)
+        for name in rows.greatest("counter", "space") if rows.count() else ():
+            opened = self._open.get(str(name))
+            if opened is not None:
+                opened.heads.take_over()
+            elif str(name) not in self._unusable and len(self._open) < self._policy.limits.spaces_max:
+                self._opened(str(name))  # which takes them over by itself
 
     def remove(self, device: str) -> int:
         """Take a device out of every space and the store; returns the samples that were counted of it."""

@@ -81,6 +81,7 @@ from headway.wire.topics import (
     parse_topic,
     space_name,
     topic,
+    worker_subscriptions,
 )
 from headway.wire.trial import TrialReport
 
@@ -187,4 +188,5 @@ __all__ = [
     "topic",
     "with_seal",
     "without_seal",
+    "worker_subscriptions",
 ]

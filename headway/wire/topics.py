@@ -11,6 +11,8 @@ from headway.errors import RemoteError
 from headway.names import NAME
 
 PREFIX = "headway/v1"
+# the group of the aggregator's workers
+SHARED = "$share/headway"
 ALL = "_all"
 AGGREGATOR = "_aggregator"
 # stands in the place of a device: everyone whose bundle has this feature space, by the first digits of its fingerprint
@@ -127,7 +129,14 @@ def device_subscriptions(fleet: str, device: str, space: str, *, labels: bool = 
     return (*own, *every, topic(fleet, space_name(space), Kind.HEAD))
 
 
-def aggregator_subscriptions(fleet: str) -> tuple[str, ...]:
+def aggregator_subscriptions(fleet: str, *, reports: bool = True) -> tuple[str, ...]:
     """What the aggregator listens to: what devices say, and its own retained heads, which after the loss of the store
-    show the last version."""
-    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in (*FROM_DEVICES, Kind.HEAD) if kind not in LOCAL)
+    show the last version. reports: statistics too, which no workers take."""
+    kinds = (*FROM_DEVICES, Kind.HEAD)
+    taken = (kind for kind in kinds if kind not in LOCAL and (reports or kind is not Kind.STATISTICS))
+    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in taken)
+
+
+def worker_subscriptions(fleet: str) -> tuple[str, ...]:
+    """What ingest workers listen to together: each report comes to one of them (MQTT 5, shared subscriptions)."""
+    return (f"{SHARED}/{PREFIX}/{fleet}/+/{Kind.STATISTICS}",)

@@ -118,6 +118,17 @@ if TYPE_CHECKING:
         SettingsStateRow,
         WantedSettingsRow,
     )
+    from aggregator.store.rows.workers import (
+        APART,
+        HANDOVER,
+        NO_REPORT,
+        WORKER_CHANGES,
+        WORKER_SUMS,
+        ApartRow,
+        Handover,
+        WorkerChangeRow,
+        WorkerSumRow,
+    )
 
 __all__ = [
     "ALERTS",
@@ -125,6 +136,7 @@ __all__ = [
     "ALERT_CHANNELS",
     "ALERT_EVENTS",
     "ALERT_RULES",
+    "APART",
     "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
@@ -141,6 +153,7 @@ __all__ = [
     "FORGET_REQUESTS",
     "GROUP",
     "GROUPS",
+    "HANDOVER",
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
     "HEAD_GATES",
@@ -151,6 +164,7 @@ __all__ = [
     "LABEL_ACTS",
     "MEMBERS",
     "NOTE",
+    "NO_REPORT",
     "ORDER_MODES",
     "PROPERTIES",
     "QUARANTINED",
@@ -179,11 +193,14 @@ __all__ = [
     "VOUCHED",
     "WANTED_LISTS",
     "WANTED_SETTINGS",
+    "WORKER_CHANGES",
+    "WORKER_SUMS",
     "AlertActRow",
     "AlertChannelRow",
     "AlertEventRow",
     "AlertRow",
     "AlertRuleRow",
+    "ApartRow",
     "AskedWithRow",
     "AuditRow",
     "AveragingRow",
@@ -194,6 +211,7 @@ __all__ = [
     "DoneActRow",
     "ForgetRequestRow",
     "GroupRow",
+    "Handover",
     "HeadCandidateRow",
     "HeadFieldRow",
     "HeadGateRow",
@@ -227,6 +245,8 @@ __all__ = [
     "VouchedRow",
     "WantedListRow",
     "WantedSettingsRow",
+    "WorkerChangeRow",
+    "WorkerSumRow",
 ]
 WHERE = {
     "access": "DONE_ACTS DoneActRow TOKENS TokenRow USERS UserRow",
@@ -262,6 +282,7 @@ WHERE = {
         "DEVICE DeviceSinceRow FLEET GROUP SENT_SETTINGS SETTINGS_PENDING SETTINGS_REFUSED SETTINGS_STATES "
         "SentSettingsRow SettingsStateRow WANTED_SETTINGS WantedSettingsRow"
     ),
+    "workers": ("APART ApartRow HANDOVER Handover NO_REPORT WORKER_CHANGES WORKER_SUMS WorkerChangeRow WorkerSumRow"),
 }
 if not TYPE_CHECKING:
     __getattr__ = loaded_later(__name__, WHERE)
