@@ -89,6 +89,7 @@ class Settings:
         WorkerSettings(), "workers", doc="Processes that take in reports beside each other."
     )
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
+    parent: MqttSettings = table(MqttSettings(), "parent", doc="How a region reaches its parent's broker.")
     webhook: WebhookSettings = table(WebhookSettings(), "webhook", doc="A web address that is told of alerts.")
     email: EmailSettings = table(EmailSettings(), "email", doc="Who is told of alerts by mail, by which relay.")
     metrics: MetricsSettings = table(MetricsSettings(), "metrics", doc="Where Prometheus scrapes.")

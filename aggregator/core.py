@@ -21,6 +21,7 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
+from aggregator.regions import Region
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
 from aggregator.removals import Marks, Removals
@@ -73,6 +74,7 @@ class Aggregator:
         workers: bool = False,
     ) -> None:
         self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
+        self._region = Region(policy.region, store) if policy.region.name else None
         self._spaces = Spaces(fleet, model, policy, store, bundles)
         say_what_to_hand_over(store, policy, workers)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
@@ -151,8 +153,23 @@ class Aggregator:
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)
+        if self._region is not None:
+            effects += self._region.tick(self._heads.sum.weighed, now)
         self._spaces.keep()
         return self._sealed(effects, now)
+
+    def of_parent(self, connected: bool, messages: Sequence[Received]) -> list[Effect]:
+        """What came of the parent server. connected: a connection to its broker has begun."""
+        region = self._region
+        if region is None:
+            return []
+        if connected:
+            region.connected()
+        notes: list[Effect] = [note for message in messages for note in region.receive(message)]
+        head = region.take_head()
+        if head is not None:
+            self._heads.given(head)
+        return notes
 
     def await_retained_head(self) -> None:
         """An aggregator without any head publishes none before it knows which one the broker retains."""

@@ -35,7 +35,14 @@ class Recorded:
     row: RemovalRow
 
 
-Effect = Outgoing | Note | Recorded
+@dataclass(frozen=True, slots=True)
+class Upward:
+    """A message to the parent server's broker."""
+
+    message: Outgoing
+
+
+Effect = Outgoing | Note | Recorded | Upward
 
 
 class Refused(RemoteError):

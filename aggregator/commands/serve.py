@@ -17,6 +17,7 @@ from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
+from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
 from aggregator.store import DATABASE
@@ -79,8 +80,33 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     check_files(settings.mqtt)
     with monitored(settings, clock) as watch, telling(settings, channels, clock):
         service = Service(
-            settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept, not workers
+            settings.fleet,
+            core,
+            store,
+            connect,
+            settings.service,
+            clock,
+            notifier,
+            stop,
+            watch,
+            kept,
+            not workers,
+            _parent_of(settings),
         )
         superseded = service.run()
     store.close()
     return superseded
+
+
+def _parent_of(settings: Settings) -> ParentLink | None:
+    """The connection of a region to its parent's broker; None where there is no parent. Raises ConfigError."""
+    region = settings.policy.region
+    if not region.name:
+        return None
+    check_files(settings.parent)
+
+    def connect(on_event: Callable[[TransportEvent], None]) -> MqttTransport:
+        client_id = f"headway-{region.fleet}-{region.name}"
+        return MqttTransport(settings.parent, client_id, region_subscriptions(region), None, on_event)
+
+    return ParentLink(connect)

@@ -51,6 +51,8 @@ class HeadPublisher:
     """
 
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+        # heads of everybody come from a parent, where there is one that gives them
+        self._of_parent = bool(policy.region.name) and policy.region.heads and readers == ALL
         self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         classes = model.training_statistics.classes
@@ -73,6 +75,8 @@ class HeadPublisher:
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.held)
         self._published_at_s: float | None = None
+        # of a region whose heads its parent makes: the newest, which waits for its turn here
+        self._given: PublishedHead | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION and model.targets is None:
@@ -119,6 +123,15 @@ class HeadPublisher:
         self.kept.replaced(known, row, old, new)
         self.changed = True
 
+    def given(self, head: PublishedHead) -> None:
+        """A parent server has made this head: it is published here, in the place of one of this fleet alone.
+
+        A head of another feature space, or one that is published already, changes nothing.
+        """
+        newest = self._newest()
+        if head.space == self._model.space and (newest is None or not newest.head.same_as(head.head)):
+            self._given = head
+
     def take_over(self) -> None:
         """Count what ingest workers stored since the last time."""
         self.changed = self.kept.take_over() or self.changed
@@ -157,6 +170,8 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
+        if self._of_parent:
+            return self._given is not None
         return self.changed if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
@@ -227,6 +242,8 @@ class HeadPublisher:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
+        if self._of_parent:
+            return self._given is not None
         return self.changed if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
@@ -302,6 +319,9 @@ class HeadPublisher:
         return f"; {len(over)} with more samples than they may weigh: {named}"
 
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        if self._of_parent:
+            given, self._given = self._given, None
+            return None if given is None else replace(given, version=version), []
         solved, notes = self._contributions.head(now.wall_s)
         self.told.set_aside(self._contributions.quarantined)
         if solved is None:
