@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aggregator.access import ApiSettings
 from aggregator.alerts import EmailSettings, WebhookSettings
+from aggregator.engine_settings import EngineSettings
 from aggregator.enrolment import EnrolmentSettings
 from aggregator.monitoring import MetricsSettings
 from aggregator.policy import Policy
@@ -85,6 +86,7 @@ class Settings:
         example="/etc/headway-server/head-keys.pub",
     )
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
+    engine: EngineSettings = table(EngineSettings(), "engine", doc="Where heavy work is done.")
     workers: WorkerSettings = table(
         WorkerSettings(), "workers", doc="Processes that take in reports beside each other."
     )

@@ -18,6 +18,7 @@ from aggregator.alerts import Alerts
 from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.engine import Engine
 from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
@@ -60,6 +61,7 @@ class Aggregator:
 
     model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone. signer: seals
     heads and priors; None does not. workers: others take in the reports, see `aggregator.workers`.
+    engine: where heavy work is done, by default here.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Aggregator:
         bundles: Bundles | None = None,
         signer: Signer | None = None,
         workers: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
         self._region = Region(policy.region, store) if policy.region.name else None
-        self._spaces = Spaces(fleet, model, policy, store, bundles)
+        self._spaces = Spaces(fleet, model, policy, store, bundles, engine)
         say_what_to_hand_over(store, policy, workers)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
@@ -16,6 +17,8 @@ from aggregator.commands.standby import stood_by
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
+from aggregator.engine import Engine, LocalEngine
+from aggregator.engine_settings import EngineKind, EngineSettings
 from aggregator.heads import FleetModel
 from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
@@ -40,12 +43,13 @@ def serve(settings: Settings) -> int:
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
         if stood_by(place, stop):
-            while _serve_one_bundle(settings, stop):
-                LOG.info("the fleet has moved to another bundle; starting again with it")
+            with engine_of(settings.engine) as engine:
+                while _serve_one_bundle(settings, stop, engine):
+                    LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
-def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
@@ -64,7 +68,15 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         bundles = KnownBundles(served, shelf.folder)
         workers = settings.workers.enabled
         core = Aggregator(
-            settings.fleet, model, settings.policy, store, deliveries, bundles, signer_of(settings), workers
+            settings.fleet,
+            model,
+            settings.policy,
+            store,
+            deliveries,
+            bundles,
+            signer_of(settings),
+            workers,
+            engine,
         )
 
     def connect(
@@ -96,6 +108,18 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         superseded = service.run()
     store.close()
     return superseded
+
+
+@contextmanager
+def engine_of(settings: EngineSettings) -> Iterator[Engine]:
+    """Where heavy work is done. Raises ConfigError where that cannot be reached."""
+    if settings.kind is EngineKind.LOCAL:
+        yield LocalEngine()
+        return
+    from aggregator.engine.on_ray import RayEngine
+
+    with RayEngine(settings) as engine:
+        yield engine
 
 
 def _parent_of(settings: Settings) -> ParentLink | None:

@@ -11,6 +11,7 @@ import click
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import with_place
 from aggregator.config import Settings
+from aggregator.engine_settings import EngineKind
 from aggregator.policy import Method
 from headway.command_line import Command, option
 from headway.settings import Kind, entries, limits
@@ -35,6 +36,8 @@ def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[
 @_overruling("mqtt.port", "--port", group="Broker", type=int, metavar="N")
 @_overruling("publish.method", "--method", group="Heads", type=click.Choice(tuple(map(str, Method))))
 @_overruling("publish.interval_s", "--publish-interval-s", "--publish-interval", group="Heads", type=float, metavar="S")
+@_overruling("engine.kind", "--engine", "kind", group="Engine", type=click.Choice(tuple(map(str, EngineKind))))
+@_overruling("engine.address", "--address", group="Engine", metavar="ADDRESS")
 def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     """Run the aggregator of one fleet.
 

@@ -57,6 +57,15 @@ class Contributions:
         elif (row.device, row.epoch) not in self._quarantined:
             self.sum.replace(row.device, None, tables)
 
+    def found_sum(self, part: PartialSum, held: Mapping[Key, Mapping[str, int]], unreadable: Sequence[Key]) -> None:
+        """Instead of `found`, of every stored report at once. part: the sum of what is not in quarantine; held: samples
+        by class of each report that can be read."""
+        self._review.stored({device for device, _ in (*held, *unreadable)})
+        self._unreadable = [*unreadable]
+        nothing: Mapping[str, int] = {}
+        counted = ((key[0], nothing, counts) for key, counts in held.items() if key not in self._quarantined)
+        self.sum.merge(part, counted)
+
     def resume(
         self,
         sums: Sums,

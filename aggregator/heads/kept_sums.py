@@ -13,9 +13,10 @@ so it follows a change without reading the others. `edge-fleet verify` compares 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aggregator.effects import Note
+from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions, stored_report
 from aggregator.heads.handed_over import HandedOver, Pending, class_counts, known_before, row_now
@@ -23,6 +24,7 @@ from aggregator.heads.report_view import ReportView
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of
+from aggregator.partial_sum import PartialSum
 from aggregator.store import StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
 from headway.errors import StoreError
@@ -42,8 +44,12 @@ def mark_of(rows: Iterable[StoredStatistics]) -> int:
 
 def counts_text(tables: Statistics) -> str:
     """Samples by class as they are stored, see `StoredStatistics`."""
-    counts = counts_of(tables)
-    return canonical_json(counts).decode() if counts else ""
+    return counts_in_words(counts_of(tables))
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """The same of the counts."""
+    return canonical_json(dict(counts)).decode() if counts else ""
 
 
 class KeptSums:
@@ -61,10 +67,11 @@ class KeptSums:
         contributions: Contributions,
         told: ToldSum,
         told_labels_min: int,
+        engine: Engine,
     ) -> None:
-        self._space, self._bundle_classes = source.space, source.classes
+        self._space, self._size, self._bundle_classes = source.space, source.size, source.classes
         self._store, self._classes, self._contributions, self._told = view.store, classes, contributions, told
-        self._told_labels_min = told_labels_min
+        self._told_labels_min, self._engine = told_labels_min, engine
         self._mark = 0
         self._written: dict[str, KeptSum] = {}
         self._handed_over = HandedOver(source.space, view, classes, contributions)
@@ -169,6 +176,10 @@ class KeptSums:
         """From the reports; what they hold is noted beside them, for the next start."""
         self._handed_over.drop()
         self._told.begin_anew()
+        if not self._told.wanted:
+            self._recount(rows)
+            return
+        # each report may be told, now or later, so each is looked at here
         noted = {(row.device, row.epoch): (row.samples, row.counts) for row in rows}
         holds: dict[tuple[str, int], tuple[int, str]] = {}
         for row in self._store.every_statistics(self._space):
@@ -185,6 +196,21 @@ class KeptSums:
         for (device, epoch), held in holds.items():
             if held != noted[device, epoch]:
                 self._store.put_contribution(device, epoch, *held)
+        self._mark = mark_of(self._store.contributions(self._space))
+
+    def _recount(self, rows: list[StoredStatistics]) -> None:
+        """The same, where nothing is told: the engine may be many machines."""
+        empty = PartialSum.create(self._size, self._bundle_classes, self._space)
+        stored = self._store.every_statistics(self._space)
+        found = self._engine.recount(stored, empty, self._contributions.quarantined)
+        self._contributions.found_sum(found.part, found.held, found.unreadable)
+        for (device, epoch), counts in found.held.items():
+            self._classes.put_counts(device, epoch, counts)
+        for row in rows:
+            known = found.held.get((row.device, row.epoch))
+            held = (-1, "") if known is None else (sum(known.values()), counts_in_words(known))
+            if held != (row.samples, row.counts):
+                self._store.put_contribution(row.device, row.epoch, *held)
         self._mark = mark_of(self._store.contributions(self._space))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aggregator.effects import Effect, Instant, Note
+from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
@@ -50,7 +51,11 @@ class HeadPublisher:
     cannot be published by the chosen method.
     """
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+    def __init__(
+        self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        engine = LocalEngine() if engine is None else engine
         # heads of everybody come from a parent, where there is one that gives them
         self._of_parent = bool(policy.region.name) and policy.region.heads and readers == ALL
         self._topic = topic(fleet, readers, Kind.HEAD)
@@ -65,7 +70,7 @@ class HeadPublisher:
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
         least = policy.prior_device_labels_min
-        self.kept = KeptSums(source, view, self.classes, self._contributions, self.told, least)
+        self.kept = KeptSums(source, view, self.classes, self._contributions, self.told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
@@ -73,7 +78,7 @@ class HeadPublisher:
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
         self.changed = store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.held)
+        self._rounds = Rounds(model, policy, store, lambda: contributions.held, engine)
         self._published_at_s: float | None = None
         # of a region whose heads its parent makes: the newest, which waits for its turn here
         self._given: PublishedHead | None = None

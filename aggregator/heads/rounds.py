@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.engine import Engine
 from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
@@ -43,8 +44,11 @@ class Rounds:
     held: the devices whose updates go on waiting, since an operator set them aside.
     """
 
-    def __init__(self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]]) -> None:
+    def __init__(
+        self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]], engine: Engine
+    ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
+        self._engine = engine
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
         self._since_s: float | None = None
@@ -107,7 +111,7 @@ class Rounds:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 if robust and len(worth.samples) >= policy.robust_devices_min:
-                    mean = robust_mean(contributions, worth, policy)
+                    mean = robust_mean(contributions, worth, policy, self._engine)
                 else:
                     mean = mean_of(contributions, worth)
                 memory, change = step(memory, mean.ravel(), policy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aggregator.effects import Refused
+from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
@@ -22,9 +23,12 @@ class Space:
     BundleError as `HeadPublisher` does.
     """
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+    def __init__(
+        self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
         self.model, self._store, self._epochs_max = model, store, policy.limits.epochs_per_device_max
-        self.heads = HeadPublisher(fleet, model, policy, store, readers)
+        self.heads = HeadPublisher(fleet, model, policy, store, readers, engine)
         self.priors = Priors(fleet, model, policy, store, self.heads)
 
     def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:

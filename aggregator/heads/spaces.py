@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.engine import Engine
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.space import Space, check_same_space
@@ -48,10 +49,14 @@ class Bundles(Protocol):
 class Spaces:
     """The spaces of one fleet. Every method must run inside a transaction of the store."""
 
-    def __init__(self, fleet: str, default: FleetModel, policy: Policy, store: Store, bundles: Bundles | None) -> None:
+    def __init__(
+        self, fleet: str, default: FleetModel, policy: Policy, store: Store, bundles: Bundles | None,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        self._engine = engine
         self._fleet, self._policy, self._store, self._bundles = fleet, policy, store, bundles
         self._rates = Rates(policy.limits.prior_requests_per_device_hour, HOUR_S)
-        self.default = Space(fleet, default, policy, store)
+        self.default = Space(fleet, default, policy, store, engine=engine)
         self._open = {default.space: self.default}
         self._note_opened(default)
         # why a space cannot be opened, found once
@@ -231,7 +236,7 @@ class Spaces:
             raise Refused("space", f"{served}; raise limits.spaces_max, or move devices off the others")
         try:
             model = self._bundles.model(name)
-            space = Space(self._fleet, model, self._policy, self._store, space_name(name))
+            space = Space(self._fleet, model, self._policy, self._store, space_name(name), self._engine)
         except BundleError as error:
             self._unusable[name] = f"feature space {name[:12]} cannot be served: {error}"
             self._notes.append(Note(self._unusable[name], warning=True))

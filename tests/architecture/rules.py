@@ -36,6 +36,7 @@ BY_PATH = {
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.serving": "loads SQLAlchemy",
+    "aggregator.engine.on_ray": "loads Ray",
     "aggregator.store.working": "loads SQLAlchemy",
     "aggregator.store.sqlite_reader": "is for commands that load little",
     "aggregator.store.sql": "loads SQLAlchemy",
