@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection as Names
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import BigInteger, bindparam, make_url, text
+from sqlalchemy import BigInteger, Text, any_, bindparam, make_url, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import FLEET_ROWS, WORKING
 from aggregator.store.refusal_row import RefusalRow
-from aggregator.store.rows import HANDOVER, WORKER_CHANGES, WORKER_SUMS, Handover
+from aggregator.store.rows import APART, HANDOVER, WORKER_CHANGES, WORKER_SUMS, Handover, WorkerChangeRow
 from aggregator.store.sql import STATED, SqlStore
+from aggregator.store.sql_tables import COLLECTIONS
 from aggregator.store.stored import EventRow, StoredStatistics
 from headway.errors import ConfigError, StoreError
 
@@ -34,6 +36,12 @@ DEVICE_LOCKS = 0x4865_0000_0000_0000
 LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(:keys) AS k").bindparams(
     bindparam("keys", type_=ARRAY(BigInteger))
 )
+_DEVICES = bindparam("devices", type_=ARRAY(Text))
+_APART, _CHANGES = COLLECTIONS[APART.name], COLLECTIONS[WORKER_CHANGES.name]
+APART_AMONG = select(_APART.c.space, _APART.c.device).where(_APART.c.device == any_(_DEVICES))
+CHANGES_AMONG = select(*(_CHANGES.c[name] for name in WORKER_CHANGES.columns())).where(
+    _CHANGES.c.device == any_(_DEVICES)
+)
 _NEW = insert(schema.statistics)
 # whoever comes second with an older report changes nothing
 PUT_NEWER = _NEW.on_conflict_do_update(
@@ -41,6 +49,16 @@ PUT_NEWER = _NEW.on_conflict_do_update(
     set_={name: _NEW.excluded[name] for name in STATED},
     where=schema.statistics.c.counter < _NEW.excluded.counter,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of the devices of a transaction. handover: see `Handover`; apart: by space and device; changes:
+    what waits for the publisher, by space, device and epoch."""
+
+    handover: int
+    apart: frozenset[tuple[str, str]]
+    changes: Mapping[tuple[str, str, int], WorkerChangeRow]
 
 
 class WorkerStore(SqlStore):
@@ -65,9 +83,9 @@ class WorkerStore(SqlStore):
         self._fleet_is_held = False
         return self._begun(self._engine.execution_options(**{WORKING: True}) if self._shares else self._engine)
 
-    def hold(self, devices: Names[str], worker: str, fleet: bool = False) -> int:
+    def hold(self, devices: Names[str], worker: str, fleet: bool = False) -> Held:
         """First of all in a transaction: nobody else stores reports of these devices before it ends, nor under the name
-        of this worker. fleet: nor anything that is of no device. Returns what is to be handed over.
+        of this worker. fleet: nor anything that is of no device.
         """
         names = {f"device/{name}" for name in devices} | {f"worker/{worker}"}
         self._run(LOCK, {"keys": sorted({_key(name) for name in names})})
@@ -79,7 +97,11 @@ class WorkerStore(SqlStore):
                 "no publisher takes over what workers store: set [workers] enabled = true for edge-fleet serve on this "
                 "database, and start it first"
             )
-        return handover
+        # the locks are taken: what is there now stays as it is
+        given = {"devices": sorted(devices)}
+        apart = frozenset((row[0], row[1]) for row in self._run(APART_AMONG, given))
+        found = (WorkerChangeRow(*row) for row in self._run(CHANGES_AMONG, given))
+        return Held(handover, apart, {(row.space, row.device, row.epoch): row for row in found})
 
     def put_statistics(self, row: StoredStatistics) -> None:
         if not self._run(PUT_NEWER, asdict(row)).rowcount:

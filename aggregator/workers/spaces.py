@@ -20,7 +20,6 @@ from aggregator.partial_sum import PartialSum
 from aggregator.policy import Policy
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import (
-    APART,
     NO_REPORT,
     WORKER_CHANGES,
     WORKER_SUMS,
@@ -28,6 +27,7 @@ from aggregator.store.rows import (
     WorkerChangeRow,
     WorkerSumRow,
 )
+from aggregator.store.working import Held
 from headway.errors import LocalError
 from headway.maths import Statistics
 from headway.wire import StatisticsReport
@@ -51,7 +51,8 @@ class WorkerSpaces:
         self._policy, self._store, self._bundles, self._worker = policy, store, bundles, worker
         self._default = default.space
         self._known = {default.space: self._met(default)}
-        self._handover = Handover.NONE
+        self._held = Held(Handover.NONE, frozenset(), {})
+        self._changes: dict[tuple[str, str, int], WorkerChangeRow] = {}
         # of the transaction that is open, by space
         self._sums: dict[str, PartialSum] = {}
 
@@ -64,13 +65,14 @@ class WorkerSpaces:
     def of(self, space: str) -> Space:
         raise LocalError("a worker takes in statistics alone; gradient updates are the publisher's")
 
-    def begin(self, handover: int) -> None:
-        """A transaction began. handover: what the publisher wants, see `Handover`."""
-        self._handover = handover
+    def begin(self, held: Held) -> None:
+        """A transaction began. held: what is known of its devices."""
+        self._held, self._changes = held, {}
         self._sums.clear()
 
     def keep(self) -> None:
-        """Write the partial sums, before the transaction that changed them ends."""
+        """Write partial sums and what changed, before the transaction ends."""
+        self._store.rows(WORKER_CHANGES).put_all([*self._changes.values()])
         rows = self._store.rows(WORKER_SUMS)
         for space, part in self._sums.items():
             kept = rows.get(space, self._worker)
@@ -95,23 +97,19 @@ class WorkerSpaces:
 
     def _noted(self, row: StoredStatistics, known: StoredStatistics | None) -> bool:
         """Note for the publisher that `row` took the place of `known`; whether it will look at both itself."""
-        rows = self._store.rows(WORKER_CHANGES)
-        before = rows.get(row.space, row.device, row.epoch)
+        key = row.space, row.device, row.epoch
+        before = self._changes.get(key) or self._held.changes.get(key)
         if before is not None:
-            rows.put(replace(before, counter=row.counter, samples=row.samples, counts=row.counts))
+            self._changes[key] = replace(before, counter=row.counter, samples=row.samples, counts=row.counts)
             return before.whole
-        whole = self._handover == Handover.REPORTS
-        whole = whole or self._store.rows(APART).get(row.space, row.device) is not None
+        whole = self._held.handover == Handover.REPORTS or (row.space, row.device) in self._held.apart
         counter, samples, counts, payload = NO_REPORT, -1, "", b""
         if known is not None:
             counter, samples, counts = known.counter, known.samples, known.counts
             payload = known.payload if whole else b""
-        rows.put(
-            WorkerChangeRow(
-                row.space, row.device, row.epoch, whole, row.counter, row.samples, row.counts, counter, samples, counts,
-                payload,
-            )
-        )  # fmt: skip
+        self._changes[key] = WorkerChangeRow(
+            *key, whole, row.counter, row.samples, row.counts, counter, samples, counts, payload
+        )
         return whole
 
     def _space_of(self, name: str) -> _Known:
