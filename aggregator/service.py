@@ -52,7 +52,7 @@ class Service:
 
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
     requests to end; by default only `stop` makes one. watch: who counts what it does. keep: is given the
-    record of each removal, once that is durable. reports: listen to statistics, too, which no workers take in.
+    record of each removal, once that is durable. workers: others listen to most of what devices say.
     parent: the connection to the parent server of a region.
     """
 
@@ -68,7 +68,7 @@ class Service:
         stop: StopRequest | None = None,
         watch: Watch | None = None,
         keep: Callable[[RemovalRow], object] = lambda row: None,
-        reports: bool = True,
+        workers: bool = False,
         parent: ParentLink | None = None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
@@ -81,7 +81,7 @@ class Service:
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        subscriptions = aggregator_subscriptions(fleet, reports=reports)
+        subscriptions = aggregator_subscriptions(fleet, workers=workers)
         self._transport = build_transport(self._status(online=False), subscriptions, self._queue.put)
         self._stored = self._lost = 0
         self._last_error = ""

@@ -102,7 +102,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
             stop,
             watch,
             kept,
-            not workers,
+            workers,
             _parent_of(settings),
         )
         superseded = service.run()

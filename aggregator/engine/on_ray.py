@@ -12,6 +12,7 @@ Imported by path: it loads Ray. The nodes need this release of headway, of one k
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -42,6 +43,7 @@ from headway.errors import ConfigError
 LOG = logging.getLogger("headway.aggregator")
 # how long a piece may take before its node is taken for lost; and how long a cluster may take to give an actor
 PIECE_S, LOOK_S, START_S = 120.0, 1.0, 30.0
+CONNECT_S = 5.0
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -57,6 +59,7 @@ class RayEngine:
         except ImportError as error:
             raise ConfigError("engine ray needs the extra ray: pip install headway[ray]") from error
         self._ray, self._settings = ray, settings
+        _check_reachable(settings.address)
         try:
             ray.init(
                 address=settings.address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.WARNING
@@ -155,6 +158,17 @@ class RayEngine:
         self._actors += [waiting[reference] for reference in ready]
         for reference in missing:
             ray.kill(waiting[reference])
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes. Raises ConfigError."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error}; start one, or leave engine out") from error
 
 
 class _Shard:

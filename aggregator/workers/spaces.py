@@ -29,7 +29,7 @@ from aggregator.store.rows import (
 )
 from aggregator.store.working import Held
 from headway.errors import LocalError
-from headway.maths import Statistics
+from headway.maths import Statistics, Task
 from headway.wire import StatisticsReport
 
 
@@ -61,6 +61,11 @@ class WorkerSpaces:
         """Codes per sample of the largest space that reports may be of."""
         sizes = (known.model.training_statistics.size for known in self._known.values())
         return max(*self._bundles.sizes().values(), *sizes, 0)
+
+    def shape_of(self, space: str) -> tuple[int, Task]:
+        """Classes and task of a space's bundle; of the default one where no bundle is here."""
+        model = self._space_of(space).model
+        return len(model.classes), model.task
 
     def of(self, space: str) -> Space:
         raise LocalError("a worker takes in statistics alone; gradient updates are the publisher's")

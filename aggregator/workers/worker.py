@@ -1,4 +1,4 @@
-"""Makes every decision of an ingest worker, without I/O: a batch of reports goes in, one ack for each device comes out.
+"""Makes every decision of an ingest worker, without I/O: a batch of messages goes in, acks of reports come out.
 
 What it decides by is in the store alone, so any worker may take any report, and one that is killed leaves nothing
 behind: what it had not committed is rolled back, was not acknowledged, and comes again from its device.
@@ -19,9 +19,8 @@ from aggregator.store import UNKNOWN_DEVICE
 from aggregator.store.working import WorkerStore
 from aggregator.workers.spaces import WorkerSpaces
 from headway.errors import RemoteError
-from headway.maths import Task
 from headway.ports import Received
-from headway.wire import Address, Kind, is_part, parse_topic
+from headway.wire import TO_WORKERS, Address, Kind, is_part, parse_topic
 
 
 class Worker:
@@ -35,16 +34,17 @@ class Worker:
     ) -> None:
         self._fleet, self._name, self._store, limits = fleet, name, store, policy.limits
         self._spaces = WorkerSpaces(model, policy, store, bundles, name)
-        # what devices measure does not come here
-        self._registry = Registry(store, limits, lambda space: (len(model.classes), Task.CLASSIFICATION))
+        self._registry = Registry(store, limits, self._spaces.shape_of)
         self._clearings = Clearings(fleet, store)
         marks = Marks(store, limits.marks_per_epoch)
         self._intake = ReportIntake(
             fleet, store, self._spaces, self._registry, self._clearings, marks, limits, policy.pace_s
         )
+        handlers = {**self._registry.handlers, **self._intake.handlers}
+        self._handlers = {kind: handlers[kind] for kind in TO_WORKERS}
 
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
-        """Take in a batch of reports, first of all in a transaction. Raises StoreError, see `WorkerStore.hold`."""
+        """Take in a batch of messages, first of all in a transaction. Raises StoreError, see `WorkerStore.hold`."""
         devices = {device for message in batch if (device := self._device_of(message))}
         parts = any(is_part(message.payload) for message in batch)
         self._spaces.begin(self._store.hold(devices, self._name, fleet=parts))
@@ -62,20 +62,22 @@ class Worker:
             address = parse_topic(message.topic)
             if not message.payload:
                 return []
-            if not self._is_report(address):
-                raise Refused("address", f"topic {message.topic!r} is not one that a device of this fleet reports on")
+            if not self._is_ours(address):
+                raise Refused(
+                    "address", f"topic {message.topic!r} is none that a device of this fleet tells workers on"
+                )
             device = address.device
             self._registry.received(device, len(message.topic) + len(message.payload))
-            self._intake.handlers[Kind.STATISTICS](device, message.payload, now)
+            self._handlers[address.kind](device, message.payload, now)
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
-            if device != UNKNOWN_DEVICE:
+            if device != UNKNOWN_DEVICE and address.kind is Kind.STATISTICS:
                 self._intake.refused(device, error)
             return [] if note is None else [note]
 
-    def _is_report(self, address: Address) -> bool:
-        return address.fleet == self._fleet and not address.device.startswith("_") and address.kind is Kind.STATISTICS
+    def _is_ours(self, address: Address) -> bool:
+        return address.fleet == self._fleet and not address.device.startswith("_") and address.kind in self._handlers
 
     def _device_of(self, message: Received) -> str:
         """Of which device a message may change rows; '' for none."""
@@ -83,4 +85,4 @@ class Worker:
             address = parse_topic(message.topic)
         except RemoteError:
             return ""
-        return address.device if self._is_report(address) else ""
+        return address.device if self._is_ours(address) else ""

@@ -14,14 +14,14 @@ from aggregator.effects import Effect
 from aggregator.heads import check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
 from aggregator.store import MemoryStore
-from aggregator.store.rows import APART, EVERY_EPOCH, QUARANTINED, WORKER_CHANGES, WORKER_SUMS, QuarantineRow
+from aggregator.store.rows import APART, EVERY_EPOCH, QUARANTINED, TALLIES, WORKER_CHANGES, WORKER_SUMS, QuarantineRow
 from aggregator.store.sql import SqlStore
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker
 from headway.errors import ConfigError, StoreError
 from headway.maths import Statistics
 from headway.ports import Received
-from headway.wire import History, Kind, StatisticsReport, change_between, topic
+from headway.wire import Event, History, Kind, StatisticsReport, change_between, topic
 from tests.aggregator.fleets import CLASSES, FLEET, SIZE, SPACE, Fleet, Shelf, acks, model, statistics_message, tables
 
 OTHER = "6" * 64
@@ -180,6 +180,27 @@ def test_a_change_and_a_clone_are_told_apart_as_by_one_process(worked: WorkedFle
         assert told == expected
     assert worked.refusals == alone.refusals
     assert state(worked) == state(alone)
+
+
+def test_metrics_and_events_of_a_device_are_what_one_process_makes_of_them(worked: WorkedFleet) -> None:
+    alone = Fleet(worked.policy, MemoryStore(), bundles=SHELF)
+    event = Event("drift", {"by": "error"}).encode()
+    batches = [
+        [statistics_message("d1", 1, 1, tables(5, 1)), Received(topic(FLEET, "d1", Kind.EVENT), event)],
+        [Received(topic(FLEET, "d2", Kind.EVENT), event), Received(topic(FLEET, "d1", Kind.HEALTH), b"{}")],
+    ]
+    for number, batch in enumerate(batches):
+        worked.hand(number, *batch)
+        alone.send(*batch)
+    for fleet in (worked, alone):
+        fleet.pass_time(2.0)
+    with worked.store.transaction(), alone.store.transaction():
+        for name in ("d1", "d2"):
+            assert worked.store.device(name) == alone.store.device(name)
+            assert worked.store.registry.get(name) == alone.store.registry.get(name)
+        assert worked.store.events() == alone.store.events()
+        assert worked.store.rows(TALLIES).all() == alone.store.rows(TALLIES).all()
+    assert worked.refusals == alone.refusals
 
 
 def test_who_is_one_too_many_is_refused_by_workers_too(url: str) -> None:
