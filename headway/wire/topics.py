@@ -80,8 +80,8 @@ TO_DEVICES = (
 )
 # between a device and programs around it, which the aggregator has no part in
 LOCAL = (Kind.ANSWERS, Kind.SUMMARY, Kind.LABELS)
-# most of what devices say, and of one device each; none of it is retained but statistics
-TO_WORKERS = (Kind.STATISTICS, Kind.METRICS, Kind.EVENT, Kind.HEALTH)
+# most of what devices say, about themselves alone
+TO_WORKERS = (Kind.STATISTICS, Kind.REPORTED, Kind.METRICS, Kind.EVENT, Kind.HEALTH)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
