@@ -181,12 +181,16 @@ class Aggregator:
     def connected(self, now: Instant) -> list[Effect]:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
-        self._alerts.connected()
+        self._alerts.connected(now)
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()
         self._commands.again()
         return self._sealed([*self._clearings.again(), *self._spaces.again()], now)
+
+    def disconnected(self) -> None:
+        """The broker is gone, and no device can be heard."""
+        self._alerts.disconnected()
 
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""

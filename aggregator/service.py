@@ -113,7 +113,8 @@ class Service:
         self._stop.request()
 
     def start(self) -> None:
-        """Begin connecting."""
+        """Begin connecting; nobody is heard until that is done."""
+        self._core.disconnected()
         self._transport.start()
         if self._parent is not None:
             self._parent.start()
@@ -142,6 +143,8 @@ class Service:
         cleared = self._cleared(events)
         transaction_s = None
         begun, of_parent = (False, list[Received]()) if self._parent is None else self._parent.take()
+        if any(isinstance(event, Disconnected) for event in events):
+            self._core.disconnected()
         if received or again or cleared or begun or of_parent or self._core.due(now):
             with self._store.transaction():
                 self._core.cleared(cleared)
