@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.engine import Engine
+from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
@@ -48,7 +48,7 @@ class Rounds:
         self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]], engine: Engine
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
-        self._engine = engine
+        self._engine = LocalEngine() if engine is None else engine
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
         self._since_s: float | None = None
