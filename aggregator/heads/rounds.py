@@ -45,7 +45,12 @@ class Rounds:
     """
 
     def __init__(
-        self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]], engine: Engine
+        self,
+        model: FleetModel,
+        policy: Policy,
+        store: Store,
+        held: Callable[[], frozenset[str]],
+        engine: Engine | None = None,
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
         self._engine = LocalEngine() if engine is None else engine
