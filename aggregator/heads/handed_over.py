@@ -15,6 +15,7 @@ start.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,27 +35,25 @@ from aggregator.store.rows import (
     Handover,
     WorkerChangeRow,
 )
-from headway.errors import StoreError
+from headway.errors import LocalError, StoreError
 from headway.fields import parse_json
 from headway.maths import Statistics
-from headway.wire import StatisticsReport
 
 # (known, row, old, new): `row` with the tables `new` has taken the place of `known` with `old`
 Replaced = Callable[[StoredStatistics | None, StoredStatistics, Statistics | None, Statistics], None]
-# known before, stored now, and what that holds
-Report = tuple[StoredStatistics | None, StoredStatistics, StatisticsReport]
 Counts = Mapping[str, int]
+# rows that are read together: each may hold a report
+ROWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What workers stored. part: all their partial sums; summed: what is in it, with samples by class before and after;
-    reports: what is in none."""
+    """What workers stored. changes: earlier reports left out; part: all their partial sums; summed: what is in it, with
+    samples by class before and after."""
 
     changes: Sequence[WorkerChangeRow]
     part: PartialSum | None
     summed: Sequence[tuple[WorkerChangeRow, tuple[Counts, Counts]]] = ()
-    reports: Sequence[Report] = ()
 
     def before(self, rows: Sequence[StoredStatistics]) -> list[StoredStatistics]:
         """The reports as the sums have them. rows: as they are stored, payloads left out."""
@@ -80,14 +79,20 @@ class HandedOver:
         if not self._apart.isdisjoint(row.device for row in summed):
             raise StoreError("workers added up reports of devices that stand apart")
         counts = [(class_counts(row.device, row.old_counts), class_counts(row.device, row.counts)) for row in summed]
-        reports = [self._report(row) for row in pending.changes if row.whole]
-        return replace(pending, summed=[*zip(summed, counts, strict=True)], reports=reports)
+        return replace(pending, summed=[*zip(summed, counts, strict=True)])
 
     @staticmethod
     def waiting(space: str, store: Store) -> Pending:
-        """What waits, without the reports. Raises StoreError for a partial sum that is damaged."""
+        """What waits, `summed` left out. Raises StoreError for a partial sum that is damaged."""
         parts = (PartialSum.decode(row.payload) for row in store.rows(WORKER_SUMS).all(space))
-        return Pending(store.rows(WORKER_CHANGES).all(space), merged(parts))
+        part, rows, changes = merged(parts), store.rows(WORKER_CHANGES), list[WorkerChangeRow]()
+        # the reports of a whole fleet are never in memory together
+        some = rows.all(space, count_max=ROWS_AT_ONCE)
+        while some:
+            changes += (replace(row, old_payload=b"") for row in some)
+            last = some[-1]
+            some = rows.all(space, after=(space, last.device, last.epoch), count_max=ROWS_AT_ONCE)
+        return Pending(changes, part)
 
     def take_over(self, pending: Pending, replaced: Replaced) -> None:
         """Bring the sums up to what is stored."""
@@ -96,19 +101,22 @@ class HandedOver:
             self._contributions.merge(pending.part, counts)
             for (device, epoch), _, after in counts:
                 self._classes.put_counts(device, epoch, after)
-        self._view.hide({(stored.device, stored.epoch): known for known, stored, _ in pending.reports})
-        for known, stored, report in pending.reports:
-            self._view.show((stored.device, stored.epoch))
-            before = None if known is None else stored_report(known)
-            replaced(known, stored, None if before is None else before.statistics, report.statistics)
+        whole = [row for row in pending.changes if row.whole]
+        epochs = Counter(row.device for row in whole)
+        self._view.hide({(row.device, row.epoch): self._before(row) for row in whole if epochs[row.device] > 1})
+        for row in whole:
+            self._view.show((row.device, row.epoch))
+            known, stored = self._before(row), self._store.statistics(row.device, row.epoch)
+            report = None if stored is None else stored_report(stored)
+            if stored is None or report is None:
+                raise LocalError(f"the report of {row.device} that a worker stored is not there")
+            old = None if known is None else stored_report(known)
+            replaced(known, stored, None if old is None else old.statistics, report.statistics)
         self.drop()
 
-    def _report(self, change: WorkerChangeRow) -> Report:
-        stored = self._store.statistics(change.device, change.epoch)
-        report = None if stored is None else stored_report(stored)
-        if stored is None or report is None:
-            raise StoreError(f"the report of {change.device} that workers stored is not there")
-        return known_before(change), stored, report
+    def _before(self, change: WorkerChangeRow) -> StoredStatistics | None:
+        """The report that the publisher knows; None for none."""
+        return whole_before(self._store, change)
 
     def drop(self) -> None:
         """The sums are those of what is stored."""
@@ -136,13 +144,19 @@ def say_what_to_hand_over(store: Store, policy: Policy, workers: bool) -> None:
 
 
 def known_before(change: WorkerChangeRow) -> StoredStatistics | None:
-    """The report that the publisher knows; None for none."""
+    """The report that the publisher knows, as far as it is in the row; None for none."""
     if change.old_counter == NO_REPORT:
         return None
     return StoredStatistics(
         change.device, change.epoch, change.old_counter, change.space, change.old_payload, change.old_samples,
         change.old_counts,
     )  # fmt: skip
+
+
+def whole_before(store: Store, change: WorkerChangeRow) -> StoredStatistics | None:
+    """The same with its payload, which was left out when the changes were read."""
+    row = store.rows(WORKER_CHANGES).get(change.space, change.device, change.epoch)
+    return None if row is None else known_before(row)
 
 
 def row_now(change: WorkerChangeRow) -> StoredStatistics:

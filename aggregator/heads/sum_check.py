@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_sum import Sums
-from aggregator.heads.handed_over import HandedOver, known_before
+from aggregator.heads.handed_over import HandedOver, whole_before
 from aggregator.heads.kept_sums import COUNTED, NEXT, REPORTS, TOLD, mark_of
 from aggregator.heads.sum_bytes import KeptSum, decode
 from aggregator.heads.weighing import times
@@ -84,13 +84,14 @@ def _check_space(store: Store, space: str) -> Checked:
     pending = HandedOver.waiting(space, store)
     if pending.part is not None and COUNTED in kept:
         kept[COUNTED] = _with(kept[COUNTED], pending.part)
-    apart = {(row.device, row.epoch): known_before(row) for row in pending.changes if row.whole}
+    apart = {(row.device, row.epoch): row for row in pending.changes if row.whole}
     recounts = {name: _Recount(one) for name, one in kept.items()}
     told = {(row.device, row.epoch): row.counter for row in store.told() if row.counter >= 0}
     ripe = {(row.device, row.epoch) for row in store.rows(RIPE).all()}
     reports = 0
     for newest in store.every_statistics(space):
-        stored = apart.get((newest.device, newest.epoch), newest)
+        change = apart.get((newest.device, newest.epoch))
+        stored = newest if change is None else whole_before(store, change)
         if stored is None:
             continue
         reports += 1

@@ -39,7 +39,7 @@ WAIT_S = 1.0
 EVENTS_MAX = 1000
 
 
-class HandedOver(Transport, Protocol):
+class ConfirmingTransport(Transport, Protocol):
     """A connection whose messages are confirmed when they are durable."""
 
     def confirm(self, message: Received) -> None:
@@ -56,7 +56,7 @@ class WorkerService:
         fleet: str,
         worker: Worker,
         store: Store,
-        build_transport: Callable[[tuple[str, ...], Callable[[TransportEvent], None]], HandedOver],
+        build_transport: Callable[[tuple[str, ...], Callable[[TransportEvent], None]], ConfirmingTransport],
         reports_max: int,
         bytes_max: int,
         clock: Clock,

@@ -31,17 +31,18 @@ from tests.system.conftest import BIN, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.broker]
 FLEET, CLASSES, SIZE = "plant", ("idle", "run"), 6
-DEVICES, ROUNDS, KILLS = 20, 12, 5
+DEVICES, ROUNDS, KILLS = 20, 8, 4
 # a device of the real fleet waits longer
 RETRY_S = 1.0
+TAKE_OVER_S = 10.0
 
 
 class Program:
     """A process of edge-fleet and its log."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self._command = [str(BIN / "edge-fleet"), *arguments, "--config", str(folder / "aggregator.toml")]
-        self.log = folder / f"{'-'.join(arguments).replace('--', '')}.log"
+    def __init__(self, folder: Path, *arguments: str, config: str = "aggregator.toml") -> None:
+        self._command = [str(BIN / "edge-fleet"), *arguments, "--config", str(folder / config)]
+        self.log = folder / f"{'-'.join(arguments).replace('--', '')}-{config}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, word: str) -> None:
@@ -49,6 +50,10 @@ class Program:
         seen = self.log.read_text().count(word) if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        self.wait_for(word, seen)
+
+    def wait_for(self, word: str, seen: int = 0) -> None:
+        """Returns when its log says `word` more often than `seen`."""
         wait_until(lambda: self.log.read_text().count(word) > seen, f"{word!r} in {self.log}")
 
     def kill(self) -> None:
@@ -123,13 +128,16 @@ def folder(tmp_path: Path, fresh_broker: Broker, postgresql: Postgresql) -> Path
         f"[workers]\nenabled = true\n[outliers]\ndevices_min = 0\n"
         f'[mqtt]\nhost = "{fresh_broker.host}"\nport = {fresh_broker.port}\nreconnect_max_s = 0.5\n'
     )
+    same = (tmp_path / "aggregator.toml").read_text()
+    (tmp_path / "standby.toml").write_text(same.replace('"state"', '"state-2"'))
     return tmp_path
 
 
 @pytest.fixture
 def programs(folder: Path) -> Iterator[list[Program]]:
-    """The publisher, and two workers."""
-    made = [Program(folder, "serve"), *(Program(folder, "worker", "--name", name) for name in ("w1", "w2"))]
+    """The publisher, the one that stands by, and two workers."""
+    servers = [Program(folder, "serve"), Program(folder, "serve", config="standby.toml")]
+    made = [*servers, *(Program(folder, "worker", "--name", name) for name in ("w1", "w2"))]
     yield made
     for program in made:
         program.kill()
@@ -138,8 +146,9 @@ def programs(folder: Path) -> Iterator[list[Program]]:
 def test_workers_killed_at_random_lose_nothing_and_count_nothing_twice(
     folder: Path, programs: list[Program], fresh_broker: Broker
 ) -> None:
-    publisher, *workers = programs
+    publisher, standby, *workers = programs
     publisher.start(" serving, boot 1")
+    standby.start("standing by")
     for worker in workers:
         worker.start("connected to the broker")
     random, kills = np.random.default_rng(1), 0
@@ -149,12 +158,17 @@ def test_workers_killed_at_random_lose_nothing_and_count_nothing_twice(
             devices.learn()
             devices.turn()
             if step % 2 == 0 and kills < KILLS:
-                # reports are in its window, in its transaction, or answered; the publisher is one of them now and then
+                # reports are in its window, in its transaction, or answered; at last it is the publisher
                 victim = publisher if kills == KILLS - 1 else workers[int(random.integers(0, 2))]
                 time.sleep(float(random.random() * 0.05))
                 victim.kill()
                 kills += 1
-                victim.start("connected to the broker")
+                if victim is publisher:
+                    killed_s = time.monotonic()
+                    standby.wait_for(" serving, boot 2")
+                    assert time.monotonic() - killed_s < TAKE_OVER_S
+                else:
+                    victim.start("connected to the broker")
         wait_until(devices.turn, "every report acknowledged")
         samples = 3 * DEVICES * ROUNDS
         wait_until(lambda: devices.turn() and devices.head_samples == samples, f"a head of {samples} samples")
