@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aggregator.commands.deliver import serving, shelf_of
-from aggregator.commands.known_bundles import SERVED, KnownBundles
+from aggregator.commands.known_bundles import KnownBundles
 from aggregator.config import Settings
 from aggregator.heads import FleetModel
+from aggregator.operations import SERVED
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker, WorkerService
 from headway.bundle import read_variant

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import Contributions, stored_report
+from aggregator.heads.contributions import Contributions, class_counts, stored_report
 from aggregator.heads.report_view import ReportView
 from aggregator.partial_sum import PartialSum, merged
 from aggregator.policy import Method, Policy
@@ -36,7 +36,6 @@ from aggregator.store.rows import (
     WorkerChangeRow,
 )
 from headway.errors import LocalError, StoreError
-from headway.fields import parse_json
 from headway.maths import Statistics
 
 # (known, row, old, new): `row` with the tables `new` has taken the place of `known` with `old`
@@ -78,7 +77,9 @@ class HandedOver:
         summed = [row for row in pending.changes if not row.whole]
         if not self._apart.isdisjoint(row.device for row in summed):
             raise StoreError("workers added up reports of devices that stand apart")
-        counts = [(class_counts(row.device, row.old_counts), class_counts(row.device, row.counts)) for row in summed]
+        known = [known_before(row) for row in summed]
+        before: list[Counts] = [{} if row is None else class_counts(row) for row in known]
+        counts = [(old, class_counts(row_now(row))) for old, row in zip(before, summed, strict=True)]
         return replace(pending, summed=[*zip(summed, counts, strict=True)])
 
     @staticmethod
@@ -164,13 +165,3 @@ def row_now(change: WorkerChangeRow) -> StoredStatistics:
     return StoredStatistics(
         change.device, change.epoch, change.counter, change.space, b"", change.samples, change.counts
     )
-
-
-def class_counts(device: str, counts: str) -> Mapping[str, int]:
-    """Samples by class as they are stored. Raises StoreError."""
-    if not counts:
-        return {}
-    found = parse_json(counts.encode(), f"class counts of {device}", StoreError, len(counts.encode()))
-    if not isinstance(found, dict):
-        raise StoreError(f"class counts of {device} are {counts[:80]!r}; they must be counts by name")
-    return found

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from aggregator.effects import Note
 from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import Contributions, stored_report
-from aggregator.heads.handed_over import HandedOver, Pending, class_counts, known_before, row_now
+from aggregator.heads.contributions import Contributions, class_counts, stored_report
+from aggregator.heads.handed_over import HandedOver, Pending, known_before, row_now
 from aggregator.heads.report_view import ReportView
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
@@ -102,12 +102,12 @@ class KeptSums:
         if row.device in self._contributions.held:
             self._told.set_aside(self._contributions.quarantined)
 
-    def take_over(self) -> bool:
-        """Bring the sums up to what ingest workers stored; whether that was anything. Raises StoreError, see
+    def take_over(self) -> list[str]:
+        """Bring the sums up to what ingest workers stored; of which devices that was. Raises StoreError, see
         `HandedOver.read`: the next start makes the sums anew."""
         pending = self._handed_over.read()
         self._take_over(pending)
-        return pending is not None
+        return [] if pending is None else sorted({row.device for row in pending.changes})
 
     def _take_over(self, pending: Pending | None) -> None:
         if pending is not None:
@@ -130,8 +130,9 @@ class KeptSums:
         self._write(COUNTED, counted)
         if self._told.wanted:
             marks = {LABELS_MIN: self._told_labels_min}
-            for name, sums in zip((TOLD, NEXT), self._told.sums, strict=True):
-                self._write(name, KeptSum(sums, self._told.aside, marks))
+            told, coming = self._told.sums
+            self._write(TOLD, KeptSum(told, self._told.aside, marks, self._told.counts))
+            self._write(NEXT, KeptSum(coming, self._told.aside, marks))
 
     def _write(self, name: str, kept: KeptSum) -> None:
         before = self._written.get(name)
@@ -143,6 +144,7 @@ class KeptSums:
     def _resume(self, rows: list[StoredStatistics], pending: Pending | None) -> None:
         """Raises StoreError, with nothing changed, where something kept is not that of the store."""
         self._mark = mark_of(rows)
+        counts = {(row.device, row.epoch): class_counts(row) for row in rows if row.samples >= 0}
         counted = self._read(COUNTED)
         if counted.marks != {REPORTS: self._mark}:
             raise StoreError("the kept sum is not that of the stored reports")
@@ -150,7 +152,7 @@ class KeptSums:
             told, coming = self._read(TOLD), self._read(NEXT)
             if coming.marks != {LABELS_MIN: self._told_labels_min}:
                 raise StoreError("prior_device_labels_min has another value than when the sum was kept")
-            if not self._told.resume(told.sums, coming.sums, coming.aside, rows):
+            if not self._told.resume((told.sums, coming.sums), coming.aside, rows, counts, told.counts):
                 raise StoreError("the kept sum of what devices are told is not that of the store")
             self._written |= {TOLD: told, NEXT: coming}
         else:
@@ -158,7 +160,6 @@ class KeptSums:
             for name in (TOLD, NEXT):
                 self._store.rows(SUMS).remove(self._space, name)
         self._written[COUNTED] = counted
-        counts = {(row.device, row.epoch): class_counts(row.device, row.counts) for row in rows if row.samples >= 0}
         for (device, epoch), some in counts.items():
             self._classes.put_counts(device, epoch, some)
         self._contributions.resume(counted.sums, counted.aside, rows, counts, lambda: self._take_over(pending))

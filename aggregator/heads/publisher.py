@@ -13,8 +13,11 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.given_head import GivenHead, over_in_words
 from aggregator.heads.head_gate import HeadGate
+from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.private_heads import PrivateHeads
 from aggregator.heads.report_view import ReportView
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
@@ -38,8 +41,6 @@ from headway.wire import (
 )
 
 VERSION_FLOOR = "version_floor"
-# devices that a line of the log names
-NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
@@ -48,7 +49,7 @@ class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
     readers: whom the head is for, everybody or those of one feature space. Raises BundleError when this bundle's head
-    cannot be published by the chosen method.
+    cannot be published by the chosen method, ConfigError where what noise needs is not installed.
     """
 
     def __init__(
@@ -56,32 +57,28 @@ class HeadPublisher:
         engine: Engine | None = None,
     ) -> None:  # fmt: skip
         engine = LocalEngine() if engine is None else engine
-        # heads of everybody come from a parent, where there is one that gives them
-        self._of_parent = bool(policy.region.name) and policy.region.heads and readers == ALL
+        self._given = GivenHead(model.space, policy, readers)
         self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
-        classes = model.training_statistics.classes
-        source = model.training_statistics
-        view = ReportView(store)
+        source, view = model.training_statistics, ReportView(store)
         contributions = self._contributions = Contributions(source, policy, view.store, model.solve)
         most = min(policy.limits.classes_max, model.classes_max())
-        self.classes = ClassList(classes, policy.limits, most, lambda: contributions.quarantined)
-        self.told = ToldSum(model.training_statistics, policy, view.store, self.classes)
+        self.classes = ClassList(source.classes, policy.limits, most, lambda: contributions.quarantined)
+        self.told = ToldSum(source, policy, view.store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
-        least = policy.prior_device_labels_min
-        self.kept = KeptSums(source, view, self.classes, self._contributions, self.told, least, engine)
+        least, told = policy.prior_device_labels_min, self.told
+        self.kept = KeptSums(source, view, self.classes, contributions, told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self.changed = store.contributor_count(model.space) > 0
+        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
+        self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.held, engine)
+        self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)
         self._published_at_s: float | None = None
-        # of a region whose heads its parent makes: the newest, which waits for its turn here
-        self._given: PublishedHead | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
         if policy.method is Method.EXACT and model.task is not Task.CLASSIFICATION and model.targets is None:
@@ -125,21 +122,19 @@ class HeadPublisher:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
         row = replace(row, samples=new.samples, counts=counts_text(new))
         self._store.put_statistics(row)
+        self._news.stored(row.device)
         self.kept.replaced(known, row, old, new)
         self.changed = True
 
     def given(self, head: PublishedHead) -> None:
-        """A parent server has made this head: it is published here, in the place of one of this fleet alone.
-
-        A head of another feature space, or one that is published already, changes nothing.
-        """
-        newest = self._newest()
-        if head.space == self._model.space and (newest is None or not newest.head.same_as(head.head)):
-            self._given = head
+        """A parent server has made this head: it is published here, in the place of one of this fleet alone."""
+        self._given.give(head, self._newest())
 
     def take_over(self) -> None:
         """Count what ingest workers stored since the last time."""
-        self.changed = self.kept.take_over() or self.changed
+        for device in self.kept.take_over():
+            self._news.stored(device)
+            self.changed = True
 
     def leaving(self, device: str) -> Statistics:
         """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
@@ -152,6 +147,7 @@ class HeadPublisher:
         """The device is out of the store."""
         self._contributions.left(device, tables)
         self._rounds.left(device)
+        self._news.left(device, tables.samples > 0)
         self.changed = True
 
     def check(self, update: Update) -> None:
@@ -166,7 +162,7 @@ class HeadPublisher:
         """True when something changed and the last head is old enough, or an earlier one is wanted back."""
         if self._held and not self._asking and not self._foreign:
             return waits(self._store, self._model.space)
-        if self._tries and self.staging.open and not self._foreign:
+        if self._tries and self.staging.open and not self._foreign and not self._news.at_once:
             return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
@@ -175,27 +171,36 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
-        if self._of_parent:
-            return self._given is not None
-        return self.changed if self._policy.method is Method.EXACT else self._rounds.due(now)
+        if self._given.wanted:
+            return self._given.waits
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
+        if self._foreign and ((self._tries and self.staging.open) or not self._has_news(now)):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         if self._held:
             return self._hold(version, now)
         self._published_at_s, self.changed = now.monotonic_s, False
+        at_once = self._news.at_once
         made = None
         if self._policy.method is Method.AVERAGE:
-            made, notes = self._rounds.close(version)
+            made, notes = self._rounds.close(version, now.wall_s)
             head = None if made is None else self._of_round(made, version)
         else:
             head, notes = self._solve(version, now)
         notes, self._notes = [*self._gate.notice(), *self._notes, *notes], []
         if head is None:
             return notes
+        self._news.made()
+        if at_once:  # right without what was taken out, however it compares with one that has it
+            return [
+                *self.staging.drop("a device was removed", now),
+                *self._gate.forget(now),
+                *self._hand_out(head, now),
+                *notes,
+            ]
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         refusal = self._gate.refusal(head, self._newest(), now)
@@ -207,7 +212,7 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of heads that are tried, and of the last one that was published."""
-        if self._held:
+        if self._held or self._news.at_once:
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
@@ -233,7 +238,8 @@ class HeadPublisher:
         payload = head.encode()
         row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        made_of = f"{head.devices} devices, {head.samples} samples{self._over()}"
+        over = over_in_words(self.sum) if self._policy.method is Method.EXACT else ""
+        made_of = f"{head.devices} devices, {head.samples} samples{over}"
         return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
     def _hold(self, version: int, now: Instant) -> list[Effect]:
@@ -243,13 +249,17 @@ class HeadPublisher:
             return [Note(f"head {held} is not kept any more and cannot be held", warning=True)]
         return [*self._hand_out(head, now), Note(f"head {version} is head {held} again, held for an operator")]
 
-    def _has_news(self) -> bool:
+    def _has_news(self, now: Instant) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
-        if self._of_parent:
-            return self._given is not None
-        return self.changed if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+        if self._given.wanted:
+            return self._given.waits
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+
+    def _has_exact_news(self, now: Instant) -> bool:
+        """Whether the sum has changed, by enough that the difference says little of one device."""
+        return self.changed and self._news.enough and self._private.due(self._news.at_once, now)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
@@ -308,6 +318,11 @@ class HeadPublisher:
         """The store was lost, or is of an older day: it knows less than devices were told."""
         self.changed = True
         self.told.store_went_back()
+        self._news.store_went_back()
+
+    def spend_unknown(self, known: int, version: int) -> list[Effect]:
+        """Heads up to this version were published of which the store does not know: of this space, for all we know."""
+        return self._private.spend_unknown(known, version)
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""
@@ -315,18 +330,11 @@ class HeadPublisher:
         text = f"the head on {self._topic} {problem}; it is replaced. Let nobody but the aggregator write there"
         return [] if said else [Note(text, warning=True)]
 
-    def _over(self) -> str:
-        """Who weighs less than what it claims, in words for the log."""
-        over = self.sum.devices_over if self._policy.method is Method.EXACT else []
-        if not over:
-            return ""
-        named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
-        return f"; {len(over)} with more samples than they may weigh: {named}"
-
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
-        if self._of_parent:
-            given, self._given = self._given, None
-            return None if given is None else replace(given, version=version), []
+        if self._given.wanted:
+            return self._given.take(version), []
+        if self._private.wanted:
+            return self._private.head(version, self.sum, now)
         solved, notes = self._contributions.head(now.wall_s)
         self.told.set_aside(self._contributions.quarantined)
         if solved is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from aggregator.effects import Refused
 from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.priors import Priors
@@ -31,21 +30,31 @@ class Space:
         self.heads = HeadPublisher(fleet, model, policy, store, readers, engine)
         self.priors = Priors(fleet, model, policy, store, self.heads)
 
-    def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
-        """Store and count a report that is newer than what is stored of its epoch, `known`. Raises RemoteError."""
-        old = checked(report, known, self.model, self.heads.sum, self.heads.classes)
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None:
+        """Store and count a report that is newer than what is stored of its epoch, `known`; `stored`: that one, read,
+        None where it cannot be. Raises RemoteError."""
+        old = checked(report, stored, self.model, self.heads.sum, self.heads.classes)
         check_epochs(self._store, report.device, known, self._epochs_max)
         row = StoredStatistics(report.device, report.epoch, report.counter, self.model.space, payload)
         self.heads.put(known, row, old, report.statistics)
 
 
 def checked(
-    report: StatisticsReport, known: StoredStatistics | None, model: FleetModel, fleet_sum: FleetSum, classes: ClassList
+    report: StatisticsReport,
+    stored: StatisticsReport | None,
+    model: FleetModel,
+    fleet_sum: FleetSum,
+    classes: ClassList,
 ) -> Statistics | None:
-    """What counts of `known`, in whose place a report comes; None for nothing. Raises RemoteError for a report that can
-    have no part in the space. classes: knows at least what else is stored of the device."""
+    """What counts of `stored`, in whose place a report comes; None for nothing. Raises RemoteError for a report that
+    can have no part in the space. classes: knows at least what else is stored of the device."""
     statistics, space = report.statistics, model.space
-    stored = None if known is None else stored_report(known)
     problem = fleet_sum.problem_with(statistics)
     problem = problem or classes.problem_with(report.device, report.epoch, statistics)
     if problem is not None:

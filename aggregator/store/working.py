@@ -26,7 +26,8 @@ from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import FLEET_ROWS, WORKING
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import APART, HANDOVER, WORKER_CHANGES, WORKER_SUMS, Handover, WorkerChangeRow
-from aggregator.store.sql import STATED, SqlStore
+from aggregator.store.sql import SqlStore
+from aggregator.store.sql_reports import STATED
 from aggregator.store.sql_tables import COLLECTIONS
 from aggregator.store.stored import EventRow, StoredStatistics
 from headway.errors import ConfigError, StoreError
@@ -106,6 +107,9 @@ class WorkerStore(SqlStore):
     def put_statistics(self, row: StoredStatistics) -> None:
         if not self._run(PUT_NEWER, asdict(row)).rowcount:
             raise StoreError(f"a newer report of {row.device} was stored by somebody who holds no lock for it")
+        # what was looked up of the device is known no more
+        self._asked.pop((row.device, row.epoch), None)
+        self._looked_up.forget("statistics", row.device)
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         if not collection.of_devices and collection.name not in (WORKER_SUMS.name, WORKER_CHANGES.name):

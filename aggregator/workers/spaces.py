@@ -85,11 +85,18 @@ class WorkerSpaces:
             rows.put(WorkerSumRow(space, self._worker, whole.encode()))
         self._sums.clear()
 
-    def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
-        """Store a report that is newer than what is stored of its epoch, `known`. Raises RemoteError."""
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None:
+        """Store a report that is newer than what is stored of its epoch, `known`; `stored`: that one, read. Raises
+        RemoteError."""
         check_same_space(report, known)
         space = self._space_of(report.statistics.space)
-        old = checked(report, known, space.model, space.empty, self._classes_of(space.model, report))
+        old = checked(report, stored, space.model, space.empty, self._classes_of(space.model, report))
         check_epochs(self._store, report.device, known, self._policy.limits.epochs_per_device_max)
         new, name = report.statistics, space.model.space
         row = StoredStatistics(
@@ -135,5 +142,5 @@ class WorkerSpaces:
         listed = ClassList(model.training_statistics.classes, limits, limits.classes_max)
         if listed.added_in(report.statistics):
             for row in self._store.contributions(model.space, report.device):
-                listed.put_counts(row.device, row.epoch, class_counts(row.device, row.counts))
+                listed.put_counts(row.device, row.epoch, class_counts(row))
         return listed

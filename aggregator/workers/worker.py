@@ -45,9 +45,13 @@ class Worker:
 
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages, first of all in a transaction. Raises StoreError, see `WorkerStore.hold`."""
-        devices = {device for message in batch if (device := self._device_of(message))}
+        devices = {address.device for message in batch if (address := self._address(message)) is not None}
         parts = any(is_part(message.payload) for message in batch)
         self._spaces.begin(self._store.hold(devices, self._name, fleet=parts))
+        # no sooner: what is looked up must stay as it is
+        self._store.look_up(sorted(devices))
+        told = ((self._address(message), message.payload) for message in batch)
+        self._intake.begin_batch([(at.device, said) for at, said in told if at and at.kind is Kind.STATISTICS])
         effects: list[Effect] = []
         for message in batch:
             effects += self._receive_one(message, now)
@@ -79,10 +83,10 @@ class Worker:
     def _is_ours(self, address: Address) -> bool:
         return address.fleet == self._fleet and not address.device.startswith("_") and address.kind in self._handlers
 
-    def _device_of(self, message: Received) -> str:
-        """Of which device a message may change rows; '' for none."""
+    def _address(self, message: Received) -> Address | None:
+        """Of which device, and what; None for what is refused anyway."""
         try:
             address = parse_topic(message.topic)
         except RemoteError:
-            return ""
-        return address.device if self._is_ours(address) else ""
+            return None
+        return address if self._is_ours(address) else None

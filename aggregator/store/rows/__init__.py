@@ -38,12 +38,14 @@ if TYPE_CHECKING:
         HEAD_CANDIDATES,
         HEAD_FIELD,
         HEAD_GATES,
+        HEAD_NEWS,
         HEAD_SPANS,
         HEAD_TRIALS,
         AveragingRow,
         HeadCandidateRow,
         HeadFieldRow,
         HeadGateRow,
+        HeadNewsRow,
         HeadSpanRow,
         HeadTrialRow,
     )
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         LabelsWantedRow,
         WantedListRow,
     )
+    from aggregator.store.rows.privacy import PRIVACY_SPENT, PrivacySpentRow
     from aggregator.store.rows.quarantine import (
         BY_HAND,
         EVERY_EPOCH,
@@ -157,6 +160,7 @@ __all__ = [
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
     "HEAD_GATES",
+    "HEAD_NEWS",
     "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
@@ -166,6 +170,7 @@ __all__ = [
     "NOTE",
     "NO_REPORT",
     "ORDER_MODES",
+    "PRIVACY_SPENT",
     "PROPERTIES",
     "QUARANTINED",
     "REMOVALS",
@@ -215,6 +220,7 @@ __all__ = [
     "HeadCandidateRow",
     "HeadFieldRow",
     "HeadGateRow",
+    "HeadNewsRow",
     "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
@@ -223,6 +229,7 @@ __all__ = [
     "MarkRow",
     "MemberRow",
     "OrderModeRow",
+    "PrivacySpentRow",
     "PropertyRow",
     "QuarantineRow",
     "RemovalRow",
@@ -259,10 +266,11 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
-        "AVERAGING HEAD_GATES AveragingRow HeadGateRow "
+        "AVERAGING HEAD_GATES HEAD_NEWS AveragingRow HeadGateRow HeadNewsRow "
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
+    "privacy": "PRIVACY_SPENT PrivacySpentRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
     "registry": (
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "
