@@ -116,10 +116,15 @@ matrix: $(READY) ## the device's tests with each runtime: tflite-runtime, LiteRT
 	@WORKERS="$(WORKERS)" $(RUN) -m scripts.matrix
 
 slow: $(READY) ## the slow tests that make test leaves out (those of make network and make system-test excepted)
-	@$(RUN) -m pytest -m slow --ignore tests/network --ignore tests/realsystem
+	@$(RUN) -m pytest -m slow --ignore tests/network --ignore tests/realsystem --ignore tests/cluster
+
+.PHONY: ray
+ray: $(READY) ## the engine on a real Ray cluster of two nodes on this machine, one of which is killed; installs the extra ray
+	@$(RUN) -m pip install -q ".[ray]"
+	@$(RUN) -m pytest -m slow tests/cluster
 
 nightly: ## what is too long for every push, one after the other
-	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy slow system-test powercut matrix
+	@$(MAKE) --no-print-directory --keep-going simulate crash network fuzz test-sqlalchemy ray slow system-test powercut matrix
 
 .PHONY: deb combinations
 combinations: $(READY) ## docs/reference/combinations.md: which Python, runtime and system go together

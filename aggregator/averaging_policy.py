@@ -19,7 +19,7 @@ class Strategy(StrEnum):
 
 
 class Robust(StrEnum):
-    """What the mean of a round is, see `aggregator.heads.robust`."""
+    """What the mean of a round is, see `aggregator.engine.robust`."""
 
     NONE = "none"
     ALIGNED = "aligned"

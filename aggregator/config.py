@@ -10,10 +10,12 @@ from pathlib import Path
 
 from aggregator.access import ApiSettings
 from aggregator.alerts import EmailSettings, WebhookSettings
+from aggregator.engine_settings import EngineSettings
 from aggregator.enrolment import EnrolmentSettings
 from aggregator.monitoring import MetricsSettings
 from aggregator.policy import Policy
 from aggregator.store import sqlite_url
+from aggregator.worker_settings import WorkerSettings
 from headway.errors import ConfigError
 from headway.fields import Fields
 from headway.mqtt import MqttSettings
@@ -84,7 +86,12 @@ class Settings:
         example="/etc/headway-server/head-keys.pub",
     )
     service: ServiceLimits = table(ServiceLimits(), "service", doc="What the service may hold in memory.")
+    engine: EngineSettings = table(EngineSettings(), "engine", doc="Where heavy work is done.")
+    workers: WorkerSettings = table(
+        WorkerSettings(), "workers", doc="Processes that take in reports beside each other."
+    )
     mqtt: MqttSettings = table(MQTT_DEFAULT, "mqtt", doc="How to reach the broker.")
+    parent: MqttSettings = table(MqttSettings(), "parent", doc="How a region reaches its parent's broker.")
     webhook: WebhookSettings = table(WebhookSettings(), "webhook", doc="A web address that is told of alerts.")
     email: EmailSettings = table(EmailSettings(), "email", doc="Who is told of alerts by mail, by which relay.")
     metrics: MetricsSettings = table(MetricsSettings(), "metrics", doc="Where Prometheus scrapes.")
@@ -95,6 +102,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         checked_name(self.fleet, "fleet")
+        if self.workers.enabled and not self.database_url.startswith("postgres"):
+            raise ConfigError(
+                "[workers] enabled needs a PostgreSQL database: give its URL as [storage] database_url, or leave it out"
+            )
 
     @property
     def database(self) -> str:

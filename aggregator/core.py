@@ -18,9 +18,11 @@ from aggregator.alerts import Alerts
 from aggregator.bundle_sender import BundleSender
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Note, Refused
-from aggregator.heads import Bundles, FleetModel, Spaces
+from aggregator.engine import Engine
+from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
+from aggregator.regions import Region
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
 from aggregator.removals import Marks, Removals
@@ -60,7 +62,8 @@ class Aggregator:
     """One fleet. Construct it, and call every method, inside a transaction of the store.
 
     model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone. signer: seals
-    heads and priors; None does not.
+    heads and priors; None does not. workers: others take in the reports, see `aggregator.workers`.
+    engine: where heavy work is done, by default here.
     """
 
     def __init__(
@@ -72,10 +75,14 @@ class Aggregator:
         deliveries: BundleSender | None = None,
         bundles: Bundles | None = None,
         signer: Signer | None = None,
+        workers: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         policy = policy.in_effect
-        self._fleet, self._policy, self._store = fleet, policy, store
-        self._spaces = Spaces(fleet, model, policy, store, bundles)
+        self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
+        self._region = Region(policy.region, store) if policy.region.name else None
+        self._spaces = Spaces(fleet, model, policy, store, bundles, engine)
+        say_what_to_hand_over(store, policy, workers)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
         self._tidied_at_s = float("-inf")
@@ -120,6 +127,7 @@ class Aggregator:
 
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages."""
+        self._take_over()
         effects: list[Effect] = []
         addresses = [_address(message) for message in batch]
         if len(batch) >= LOOKED_UP_TOGETHER_MIN:
@@ -142,6 +150,7 @@ class Aggregator:
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever time alone brings."""
+        self._take_over()
         effects: list[Effect] = []
         if now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S:
             self._tidied_at_s = now.monotonic_s
@@ -156,8 +165,23 @@ class Aggregator:
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)
+        if self._region is not None:
+            effects += self._region.tick(self._heads.sum.weighed, now)
         self._spaces.keep()
         return self._sealed(effects, now)
+
+    def of_parent(self, connected: bool, messages: Sequence[Received]) -> list[Effect]:
+        """What came of the parent server. connected: a connection to its broker has begun."""
+        region = self._region
+        if region is None:
+            return []
+        if connected:
+            region.connected()
+        notes: list[Effect] = [note for message in messages for note in region.receive(message)]
+        head = region.take_head()
+        if head is not None:
+            self._heads.given(head)
+        return notes
 
     def await_retained_head(self) -> None:
         """An aggregator without any head publishes none before it knows which one the broker retains."""
@@ -180,6 +204,11 @@ class Aggregator:
     def cleared(self, names: Iterable[str]) -> None:
         """The broker has confirmed that it retains nothing there any more."""
         self._clearings.forget(names)
+
+    def _take_over(self) -> None:
+        """First of all in a transaction: what workers stored counts."""
+        if self._workers:
+            self._spaces.take_over()
 
     def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
         return self._sealing.sealed(effects, self._heads.version, now)

@@ -36,6 +36,13 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Upward:
+    """A message to the parent server's broker."""
+
+    message: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """A head with noise was made; that it is spent, which is in the store, is to be kept beside that before the head
     leaves."""
@@ -43,7 +50,7 @@ class Spent:
     row: PrivacySpentRow
 
 
-Effect = Outgoing | Note | Recorded | Spent
+Effect = Outgoing | Note | Recorded | Spent | Upward
 
 
 class Refused(RemoteError):

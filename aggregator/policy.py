@@ -10,6 +10,8 @@ from aggregator.averaging_policy import Robust as Robust
 from aggregator.averaging_policy import Strategy as Strategy
 from aggregator.privacy_policy import PrivacyPolicy as PrivacyPolicy
 from aggregator.privacy_policy import Unit
+from aggregator.region_settings import RegionSettings
+from headway.errors import ConfigError
 from headway.settings import boolean, choice, integer, number, table
 
 # samples that one device may be granted at most
@@ -90,7 +92,10 @@ class Weighing:
     """How much one device may weigh in the exact method's head, all its epochs together; more is stored, too."""
 
     samples_max: int = integer(
-        100_000, low=1, high=SAMPLES_MAX, doc="Most samples that one device may weigh, whatever the fleet."
+        100_000,
+        low=1,
+        high=100_000_000,
+        doc="Most samples that one device may weigh, whatever the fleet; for a parent those of a region.",
     )
     devices_min: int = integer(
         4,
@@ -287,7 +292,14 @@ class Policy:
     )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
     alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")
+    region: RegionSettings = table(
+        RegionSettings(), "region", doc="The parent server that this one reports its sum to, as one of its devices."
+    )
     limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")
+
+    def __post_init__(self) -> None:
+        if self.region.name and self.method is not Method.EXACT:
+            raise ConfigError('region needs [publish] method = "exact": rounds of averages have no sum to report')
 
     @property
     def in_effect(self) -> Policy:

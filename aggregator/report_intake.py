@@ -7,13 +7,14 @@ answered once for the whole batch, be its report taken or refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from aggregator.acknowledgements import Acknowledgements
 from aggregator.assembly import Assemblies
 from aggregator.branches import Branches, check_same_history
 from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
-from aggregator.heads import Spaces, stored_report
+from aggregator.heads import Space, stored_report
 from aggregator.policy import Limits
 from aggregator.reading_ahead import ReadingAhead, workers_here
 from aggregator.refusal_answers import RefusalAnswers
@@ -36,6 +37,23 @@ from headway.wire import (
 )
 
 
+class ReportSpaces(Protocol):
+    """Where reports are stored and counted, by feature space: `aggregator.heads.Spaces`, or a worker's."""
+
+    @property
+    def size_max(self) -> int: ...
+
+    def of(self, space: str) -> Space: ...
+
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None: ...
+
+
 class ReportIntake:
     """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices."""
 
@@ -43,7 +61,7 @@ class ReportIntake:
         self,
         fleet: str,
         store: Store,
-        spaces: Spaces,
+        spaces: ReportSpaces,
         registry: Registry,
         clearings: Clearings,
         marks: Marks,

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
-from aggregator.effects import Effect, Instant, Recorded, Spent
+from aggregator.effects import Effect, Instant, Recorded, Spent, Upward
 from aggregator.message_queue import MessageQueue
 from aggregator.monitoring import NotWatched, Watch
+from aggregator.regions import ParentLink
 from aggregator.store import Store
 from aggregator.store.rows import PrivacySpentRow, RemovalRow
 from headway.errors import TransportError
@@ -52,6 +53,7 @@ class Service:
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
     requests to end; by default only `stop` makes one. watch: who counts what it does. keep: is given the
     record of each removal, once that is durable. keep_spent: of each head with noise, before anything leaves.
+    workers: others listen to most of what devices say. parent: the connection to the parent server of a region.
     """
 
     def __init__(
@@ -67,19 +69,22 @@ class Service:
         watch: Watch | None = None,
         keep: Callable[[RemovalRow], object] = lambda row: None,
         keep_spent: Callable[[PrivacySpentRow], object] = lambda row: None,
+        workers: bool = False,
+        parent: ParentLink | None = None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
         self._queue = MessageQueue(limits.queue_messages_max, limits.queue_bytes_max)
         self._stop = StopRequest() if stop is None else stop
-        self._watch, self._keep = NotWatched() if watch is None else watch, keep
+        self._watch, self._keep, self._parent = NotWatched() if watch is None else watch, keep, parent
         self._keep_spent = keep_spent
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
         with store.transaction():
             self._boot = store.number(BOOT) + 1
             store.put_number(BOOT, self._boot)
             core.await_retained_head()
-        self._transport = build_transport(self._status(online=False), aggregator_subscriptions(fleet), self._queue.put)
+        subscriptions = aggregator_subscriptions(fleet, workers=workers)
+        self._transport = build_transport(self._status(online=False), subscriptions, self._queue.put)
         self._stored = self._lost = 0
         self._last_error = ""
         self._head_unsent = False
@@ -113,6 +118,8 @@ class Service:
         """Begin connecting; nobody is heard until that is done."""
         self._core.disconnected()
         self._transport.start()
+        if self._parent is not None:
+            self._parent.start()
 
     def finish(self) -> None:
         """Say goodbye and disconnect; what arrives from now on is not taken."""
@@ -120,6 +127,8 @@ class Service:
         self._transport.publish(self._status(online=False))
         self._queue.close()
         self._transport.stop()
+        if self._parent is not None:
+            self._parent.stop()
         LOG.info("stopped after %d messages; %d could not be sent for want of a connection", self._stored, self._lost)
 
     def turn(self, wait_s: float) -> None:
@@ -135,14 +144,16 @@ class Service:
         effects: list[Effect] = [self._status(online=True)] if greeting else []
         cleared = self._cleared(events)
         transaction_s = None
+        begun, of_parent = (False, list[Received]()) if self._parent is None else self._parent.take()
         if any(isinstance(event, Disconnected) for event in events):
             self._core.disconnected()
-        if received or again or cleared or self._core.due(now):
+        if received or again or cleared or begun or of_parent or self._core.due(now):
             with self._store.transaction():
                 self._core.cleared(cleared)
                 if again:
                     effects += self._core.connected(now)
                 effects += self._core.receive(received, now)
+                effects += self._core.of_parent(begun, of_parent)
                 effects += self._core.tick(now)
             transaction_s = self._clock.monotonic_s() - now.monotonic_s
         self._watch.turned(events, transaction_s, self._queue.waited_s)
@@ -175,6 +186,10 @@ class Service:
             return
         if isinstance(effect, Recorded):
             self._keep(effect.row)
+            return
+        if isinstance(effect, Upward):
+            if self._parent is not None:
+                self._parent.send(effect.message)
             return
         if isinstance(effect, Spent):
             return

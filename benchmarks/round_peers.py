@@ -173,7 +173,7 @@ def robust(peer: str, count: int) -> dict[str, float]:
     malicious = int(MALICIOUS * count)
     rules: dict[str, Callable[[], object]]
     if peer == "ours":
-        from aggregator.heads.robust import krum, median, trimmed_mean
+        from aggregator.engine.robust import krum, median, trimmed_mean
 
         rules = {
             "median": lambda: median(rows),

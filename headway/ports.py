@@ -61,12 +61,16 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message arrived. Not yet validated: the payload is whatever the peer sent."""
+    """A message arrived. Not yet validated: the payload is whatever the peer sent.
+
+    token: with which it is confirmed, where that is not done as it comes.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
     properties: Mapping[str, str] = field(default_factory=dict)
+    token: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from headway_simulation.model import Model
 from headway_simulation.network import Link
 from headway_simulation.sensor import Sensor
 from headway_simulation.server import SimulatedServer
+from headway_simulation.sizing import SIZES, Costs, sized, table
 from headway_simulation.trace import Trace
 
 BOOT_SPREAD_S = 600.0
@@ -87,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demand = Demand(**values | {"method": Method(options.method)})
     _check(demand)
     load = plan(demand)
+    if options.sizes:
+        costs = Costs()
+        sizes = [asdict(sized(load, demand.devices, demand.hours, wanted, costs)) for wanted in SIZES]
+        made = {"demand": asdict(demand), "costs": asdict(costs), "sizes": sizes}
+        print(json.dumps(made, indent=2) if options.json else table(load, demand.devices, demand.hours, costs))
+        return 0
     print(json.dumps({"demand": asdict(demand), "load": asdict(load)}, indent=2) if options.json else load.text())
     return 0
 
@@ -179,5 +186,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--delay-s", type=float, default=default.delay_s, help="mean, one way")
     parser.add_argument("--partition-hours", type=float, default=0.0, help="nobody reaches the broker for so long")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sizes", action="store_true", help="what 10,000 to 10 million such devices need")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

@@ -29,9 +29,11 @@ def folder_of_programs() -> Path:
 
 
 class Postgresql:
-    """A server while the context is open. Without durability: what the tests ask of it is the language it speaks."""
+    """A server while the context is open. durable: what is committed is on the disk; tests ask of it only the language
+    it speaks."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        self._durable = durable
         self._programs = folder_of_programs()
         # a socket's path has to be short
         self._folder = Path(tempfile.mkdtemp(prefix="hw-pg-", dir="/tmp"))
@@ -45,7 +47,8 @@ class Postgresql:
         data = str(self._folder / "data")
         # sorts by code point, so a query that leaves the order to the database does not show here
         self._run("initdb", "-D", data, "-U", "headway", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
-        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off -c full_page_writes=off"
+        options = f"-k {self._folder} -c listen_addresses=''"
+        options += "" if self._durable else " -c fsync=off -c full_page_writes=off"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", data, "-w", "-t", str(int(START_TIMEOUT_S)), "-l", log, "-o", options, "start")
         return self
@@ -55,6 +58,11 @@ class Postgresql:
     ) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
         shutil.rmtree(self._folder)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server, whose children serve its sessions."""
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def new_database(self) -> str:
         """The URL of an empty database."""

@@ -31,6 +31,8 @@ class Place:
         port: int | None,
         method: str | None,
         publish_interval_s: float | None,
+        kind: str | None = None,
+        address: str | None = None,
     ) -> Settings:
         """The configuration file, or options alone; an option that is given wins over the file. Raises ConfigError."""
         if self.config is None and (bundle is None or fleet is None):
@@ -43,6 +45,8 @@ class Place:
             ("mqtt", "port"): port,
             ("publish", "method"): method,
             ("publish", "interval_s"): publish_interval_s,
+            ("engine", "kind"): kind,
+            ("engine", "address"): address,
         }
         return _read(self.config, {place: value for place, value in given.items() if value is not None})
 

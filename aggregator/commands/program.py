@@ -47,7 +47,7 @@ WHERE = {
         "tag",
     ),
     "aggregator.commands.rollout_program": ("rollout",),
-    "aggregator.commands.serve_program": ("serve",),
+    "aggregator.commands.serve_program": ("serve", "worker"),
     "aggregator.commands.settings_program": ("configuration", "configure"),
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
@@ -16,8 +17,11 @@ from aggregator.commands.standby import stood_by
 from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
+from aggregator.engine import Engine, LocalEngine
+from aggregator.engine_settings import EngineKind, EngineSettings
 from aggregator.heads import FleetModel
 from aggregator.privacy_ledger import LEDGER_FOLDER, carry_spent, spent_beside, write_spent
+from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
 from aggregator.store import DATABASE
@@ -41,12 +45,13 @@ def serve(settings: Settings) -> int:
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
         if stood_by(place, stop):
-            while _serve_one_bundle(settings, stop):
-                LOG.info("the fleet has moved to another bundle; starting again with it")
+            with engine_of(settings.engine) as engine:
+                while _serve_one_bundle(settings, stop, engine):
+                    LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
-def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
@@ -67,7 +72,18 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
         begin_channels(store, [channel.name for channel, _ in channels])
         deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
         bundles = KnownBundles(served, shelf.folder)
-        core = Aggregator(settings.fleet, model, settings.policy, store, deliveries, bundles, signer_of(settings))
+        workers = settings.workers.enabled
+        core = Aggregator(
+            settings.fleet,
+            model,
+            settings.policy,
+            store,
+            deliveries,
+            bundles,
+            signer_of(settings),
+            workers,
+            engine,
+        )
 
     def connect(
         will: Outgoing, subscriptions: tuple[str, ...], on_event: Callable[[TransportEvent], None]
@@ -85,8 +101,46 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     check_files(settings.mqtt)
     with monitored(settings, clock) as watch, telling(settings, channels, clock):
         service = Service(
-            settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept, spent_on
+            settings.fleet,
+            core,
+            store,
+            connect,
+            settings.service,
+            clock,
+            notifier,
+            stop,
+            watch,
+            kept,
+            spent_on,
+            workers,
+            _parent_of(settings),
         )
         superseded = service.run()
     store.close()
     return superseded
+
+
+@contextmanager
+def engine_of(settings: EngineSettings) -> Iterator[Engine]:
+    """Where heavy work is done. Raises ConfigError where that cannot be reached."""
+    if settings.kind is EngineKind.LOCAL:
+        yield LocalEngine()
+        return
+    from aggregator.engine.on_ray import RayEngine
+
+    with RayEngine(settings) as engine:
+        yield engine
+
+
+def _parent_of(settings: Settings) -> ParentLink | None:
+    """The connection of a region to its parent's broker; None where there is no parent. Raises ConfigError."""
+    region = settings.policy.region
+    if not region.name:
+        return None
+    check_files(settings.parent)
+
+    def connect(on_event: Callable[[TransportEvent], None]) -> MqttTransport:
+        client_id = f"headway-{region.fleet}-{region.name}"
+        return MqttTransport(settings.parent, client_id, region_subscriptions(region), None, on_event)
+
+    return ParentLink(connect)

@@ -1,4 +1,4 @@
-"""The command ``edge-fleet serve`` and its options; what it does is in serve.py."""
+"""The commands ``edge-fleet serve`` and ``worker`` and their options; what they do is in serve.py and worker.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import with_place
 from aggregator.config import Settings
+from aggregator.engine_settings import EngineKind
 from aggregator.policy import Method
 from headway.command_line import Command, option
 from headway.settings import Kind, entries, limits
@@ -35,6 +36,8 @@ def _overruling(place: str, *names: str, group: str, **given: Any) -> Callable[[
 @_overruling("mqtt.port", "--port", group="Broker", type=int, metavar="N")
 @_overruling("publish.method", "--method", group="Heads", type=click.Choice(tuple(map(str, Method))))
 @_overruling("publish.interval_s", "--publish-interval-s", "--publish-interval", group="Heads", type=float, metavar="S")
+@_overruling("engine.kind", "--engine", "kind", group="Engine", type=click.Choice(tuple(map(str, EngineKind))))
+@_overruling("engine.address", "--address", group="Engine", metavar="ADDRESS")
 def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     """Run the aggregator of one fleet.
 
@@ -45,4 +48,17 @@ def _serve(config: Path | None, state_dir: str | None, **given: Any) -> int:
     return serve(Place(config, state_dir).settings(**given))
 
 
-COMMANDS: tuple[click.Command, ...] = (_serve,)
+@click.command("worker", cls=Command)
+@with_place
+@option("--name", metavar="NAME", required=True, help="Of this worker; no other one that runs has it")
+def _worker(config: Path | None, state_dir: str | None, name: str) -> int:
+    """Take in reports beside edge-fleet serve, with others.
+
+    Needs [workers] enabled, PostgreSQL, and edge-fleet serve on the same database.
+    """
+    from aggregator.commands.worker import work
+
+    return work(Place(config, state_dir).configured(), name)
+
+
+COMMANDS: tuple[click.Command, ...] = (_serve, _worker)

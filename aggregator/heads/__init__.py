@@ -2,15 +2,19 @@
 
 from aggregator.heads.averaging import Contribution, average, merged
 from aggregator.heads.canaries import CANDIDATE, GOOD
-from aggregator.heads.contributions import stored_report
+from aggregator.heads.class_list import ClassList
+from aggregator.heads.contributions import class_counts, stored_report
 from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.handed_over import say_what_to_hand_over
 from aggregator.heads.head_gate import GateState
 from aggregator.heads.head_news import news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
+from aggregator.heads.kept_sums import counts_text
 from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
 from aggregator.heads.publisher import VERSION_FLOOR
+from aggregator.heads.space import Space, check_epochs, check_same_space, checked
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
 from aggregator.heads.told_cautions import SET_BACK
@@ -22,21 +26,29 @@ __all__ = [
     "SET_BACK",
     "VERSION_FLOOR",
     "Bundles",
+    "ClassList",
     "Contribution",
     "EvaluationSample",
     "FleetModel",
     "FleetSum",
     "GateState",
     "Influences",
+    "Space",
     "Spaces",
     "average",
+    "check_epochs",
+    "check_same_space",
     "check_sums",
+    "checked",
+    "class_counts",
+    "counts_text",
     "heads_left",
     "influences",
     "merged",
     "multiplier",
     "news_in",
     "paired",
+    "say_what_to_hand_over",
     "spent_epsilon",
     "spent_in",
     "stored_report",

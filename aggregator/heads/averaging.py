@@ -8,7 +8,7 @@ What one device sent for a round is one contribution: the mean of its updates, e
 Its weight n_i are its samples, but no more than those of the device at the upper quartile of the round; c is the
 configured longest update, but at most `norm_factor` times the length at the upper quartile. Both hold in rounds of
 four devices or more; with fewer nobody is the measure of the others. What stands for the mean, and how it moves the
-head, may be another: `aggregator.heads.robust`, `aggregator.heads.server_optimizers`.
+head, may be another: `aggregator.engine.robust`, `aggregator.heads.server_optimizers`.
 
 Sources: FedAvg (McMahan et al., AISTATS 2017) for the weighted mean; FedBuff (Nguyen et al., AISTATS 2022) for
 buffered rounds and the staleness weight, which scales the step instead of being normalised away; clipping by norm
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aggregator.heads.robust import krum, median, trimmed_mean
+from aggregator.engine import Engine, LocalEngine, krum
 from aggregator.heads.weighing import upper_quartile
 from aggregator.policy import AveragingPolicy, Robust
 from headway.arrays import Float32, Float64
@@ -146,7 +146,9 @@ def aligned_mean(contributions: Iterable[Contribution], worth: Weights) -> Float
     return mean_of(contributions, replace(worth, samples=kept))
 
 
-def robust_mean(contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy) -> Float64:
+def robust_mean(
+    contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy, engine: Engine | None = None
+) -> Float64:
     """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once."""
     if policy.robust is Robust.ALIGNED:
         return aligned_mean(contributions, worth).ravel()
@@ -158,14 +160,16 @@ def robust_mean(contributions: Iterable[Contribution], worth: Weights, policy: A
     if rows is None:
         raise LocalError("an average needs at least one contribution")
     malicious = int(policy.malicious_share * len(rows))
+    engine = LocalEngine() if engine is None else engine
     match policy.robust:
         case Robust.MEDIAN:
-            return median(rows)
+            return engine.median(rows)
         case Robust.TRIMMED_MEAN:
-            return trimmed_mean(rows, policy.malicious_share)
+            return engine.trimmed_mean(rows, policy.malicious_share)
         case Robust.KRUM:
-            return krum(rows, worth.samples, malicious, 1)[0]
+            return krum(rows, worth.samples, malicious, 1, engine.krum_scores(rows, malicious))[0]
         case Robust.MULTI_KRUM:
-            return krum(rows, worth.samples, malicious, max(1, len(rows) - malicious))[0]
+            kept = max(1, len(rows) - malicious)
+            return krum(rows, worth.samples, malicious, kept, engine.krum_scores(rows, malicious))[0]
         case _:
             raise LocalError(f"{policy.robust} is no rule over all contributions at once")

@@ -9,7 +9,7 @@ of a device that contradicts all others (`aggregator.heads.review`), until it no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.asides import PROBLEM_CHARACTERS_MAX, count_again, put_aside
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.heads.review import Review
+from aggregator.partial_sum import PartialSum
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
 from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, QuarantineRow
@@ -56,19 +57,31 @@ class Contributions:
         elif (row.device, row.epoch) not in self._quarantined:
             self.sum.replace(row.device, None, tables)
 
+    def found_sum(self, part: PartialSum, held: Mapping[Key, Mapping[str, int]], unreadable: Sequence[Key]) -> None:
+        """Instead of `found`, of every stored report at once. part: the sum of what is not in quarantine; held: samples
+        by class of each report that can be read."""
+        self._review.stored({device for device, _ in (*held, *unreadable)})
+        self._unreadable = [*unreadable]
+        nothing: Mapping[str, int] = {}
+        counted = ((key[0], nothing, counts) for key, counts in held.items() if key not in self._quarantined)
+        self.sum.merge(part, counted)
+
     def resume(
         self,
         sums: Sums,
         aside: frozenset[Key],
         rows: Sequence[StoredStatistics],
         counts: Mapping[Key, Mapping[str, int]],
+        take_over: Callable[[], None],
     ) -> None:
-        """Instead of `found`: a sum that was kept, in which the parts `aside` are not. rows: of all stored reports,
-        payloads left out; counts: what those that can be read hold of each class."""
+        """Instead of `found`: a sum that was kept, in which the parts `aside` are not. rows: of all reports that were
+        stored then, payloads left out; counts: what those that can be read hold of each class. take_over: brings in
+        what was stored since, which comes before what operators have changed."""
         self._unreadable = [(row.device, row.epoch) for row in rows if row.samples < 0]
         self._review.stored(row.device for row in rows)
         self.sum.resume(sums, by_device({key: some for key, some in counts.items() if key not in aside}))
         now, self._quarantined = self._quarantined, set(aside)
+        take_over()
         # an operator may have readmitted some since
         self._put_back(sorted(aside - now))
         self._take_out(sorted(now - aside))
@@ -99,6 +112,19 @@ class Contributions:
             old = None
         self.sum.replace(device, old, new)
         self._unproven[device, epoch] = None
+
+    def merge(self, part: PartialSum, counts: Iterable[tuple[Key, Mapping[str, int], Mapping[str, int]]]) -> None:
+        """Reports of devices that do not stand `apart` were stored elsewhere. counts: of each, before and after."""
+        every = [*counts]
+        self.sum.merge(part, [(device, before, after) for (device, _), before, after in every])
+        for key, _, _ in every:
+            self._review.changed(key[0])
+            self._unproven[key] = None
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Devices whose reports have to come one by one, through `replace`."""
+        return self.sum.apart | self._held.keys() | {device for device, _ in self._quarantined}
 
     def left(self, device: str, tables: Statistics) -> None:
         """A device is out of the store. tables: what counted of it until then, see `counted`."""

@@ -8,12 +8,13 @@ than what they claim (`aggregator.heads.weighing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from aggregator.heads.weighing import UNIT, caps, combined, counts_of, in_order, times
+from aggregator.partial_sum import PartialSum
 from aggregator.policy import Weighing
 from headway.arrays import Float64
 from headway.errors import LocalError
@@ -149,6 +150,26 @@ class FleetSum:
             self._counts[device] = counts
         self._settled, self._weighed = False, None
 
+    def merge(self, part: PartialSum, counts: Iterable[tuple[str, Mapping[str, int], Mapping[str, int]]]) -> None:
+        """Take in what was added up elsewhere. counts: of each device that is in it, samples by class before and after.
+
+        None of them may be among `apart`.
+        """
+        first = self._source.classes
+        self._total = in_order(self._total + part.tables, first)
+        self._within = in_order(self._within + part.tables, first)
+        for device, before, after in counts:
+            gained = {name: after.get(name, 0) - before.get(name, 0) for name in {*before, *after}}
+            now = _added(self._counts.pop(device, {}), self._as_bounded(gained), 1)
+            if now:
+                self._counts[device] = now
+        self._settled, self._weighed = False, None
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Devices whose tables are not in the sum as they are, so that their changes have to be known one by one."""
+        return frozenset(self._over)
+
     @property
     def sums(self) -> Sums:
         """The tables, to be kept; `resume` takes them up again."""
@@ -160,9 +181,8 @@ class FleetSum:
         classes have no bound of their own."""
         self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, dict(sums.over)
         self._change = _Change(self._source)
-        if not self._weighing.class_samples_min:
-            counts = {device: {"": sum(some.values())} for device, some in counts.items()}
-        self._counts = {device: dict(some) for device, some in counts.items() if any(some.values())}
+        bounded = {device: self._as_bounded(some) for device, some in counts.items()}
+        self._counts = {device: dict(some) for device, some in bounded.items() if any(some.values())}
         self._settled, self._weighed = False, None
 
     def take_over(self, other: FleetSum) -> None:
@@ -181,6 +201,10 @@ class FleetSum:
                 return self._solve(self._source, counted, self._shrinkage)
         except LocalError as error:  # weights that are not finite make no head
             raise np.linalg.LinAlgError(str(error)) from error
+
+    def _as_bounded(self, counts: Mapping[str, int]) -> Mapping[str, int]:
+        """Where classes have no bound of their own, all samples count as of one."""
+        return counts if self._weighing.class_samples_min else {"": sum(counts.values())}
 
     def _take_in(self) -> None:
         """Add what came since."""

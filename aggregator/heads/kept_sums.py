@@ -13,15 +13,19 @@ so it follows a change without reading the others. `edge-fleet verify` compares 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aggregator.effects import Note
+from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions, class_counts, stored_report
+from aggregator.heads.handed_over import HandedOver, Pending, known_before, row_now
+from aggregator.heads.report_view import ReportView
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of
-from aggregator.store import Store, StoredStatistics
+from aggregator.partial_sum import PartialSum
+from aggregator.store import StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
 from headway.errors import StoreError
 from headway.fields import canonical_json
@@ -40,37 +44,46 @@ def mark_of(rows: Iterable[StoredStatistics]) -> int:
 
 def counts_text(tables: Statistics) -> str:
     """Samples by class as they are stored, see `StoredStatistics`."""
-    counts = counts_of(tables)
-    return canonical_json(counts).decode() if counts else ""
+    return counts_in_words(counts_of(tables))
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """The same of the counts."""
+    return canonical_json(dict(counts)).decode() if counts else ""
 
 
 class KeptSums:
     """The kept sums of one feature space. Every method must run inside a transaction of the store.
 
-    told_labels_min: of the rule by which reports are told to other devices.
+    view: what `contributions` and `told` have for a store. told_labels_min: of the rule by which reports are told to
+    other devices.
     """
 
     def __init__(
         self,
         source: Statistics,
-        store: Store,
+        view: ReportView,
         classes: ClassList,
         contributions: Contributions,
         told: ToldSum,
         told_labels_min: int,
+        engine: Engine,
     ) -> None:
-        self._space, self._bundle_classes = source.space, source.classes
-        self._store, self._classes, self._contributions, self._told = store, classes, contributions, told
-        self._told_labels_min = told_labels_min
+        self._space, self._size, self._bundle_classes = source.space, source.size, source.classes
+        self._store, self._classes, self._contributions, self._told = view.store, classes, contributions, told
+        self._told_labels_min, self._engine = told_labels_min, engine
         self._mark = 0
         self._written: dict[str, KeptSum] = {}
+        self._handed_over = HandedOver(source.space, view, classes, contributions)
 
     def begin(self) -> list[Note]:
         """Take the kept sums up, or make them anew; what people should know of it."""
         rows = self._store.contributions(self._space)
-        self._mark = mark_of(rows)
         try:
-            self._resume(rows)
+            pending = self._handed_over.read()
+            self._resume(rows if pending is None else pending.before(rows), pending)
+            if pending is not None:
+                self.keep()
         except StoreError as problem:
             self._make_anew(rows)
             self.keep()
@@ -78,8 +91,31 @@ class KeptSums:
             return [Note(f"{problem}; the sums were made anew from {len(rows)} reports", warning=True)] if found else []
         return []
 
-    def changed(self, known: StoredStatistics | None, row: StoredStatistics) -> None:
-        """`row` has taken the place of `known`, None for nothing in this space."""
+    def replaced(
+        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
+    ) -> None:
+        """`row`, with the tables `new`, is stored in the place of `known` with `old`, None for nothing that counts."""
+        self._classes.put(row.device, row.epoch, new)
+        self._move_mark(known if known is not None and known.space == row.space else None, row)
+        self._told.changed(known, row, old, new)
+        self._contributions.replace(row.device, row.epoch, old, new)
+        if row.device in self._contributions.held:
+            self._told.set_aside(self._contributions.quarantined)
+
+    def take_over(self) -> list[str]:
+        """Bring the sums up to what ingest workers stored; of which devices that was. Raises StoreError, see
+        `HandedOver.read`: the next start makes the sums anew."""
+        pending = self._handed_over.read()
+        self._take_over(pending)
+        return [] if pending is None else sorted({row.device for row in pending.changes})
+
+    def _take_over(self, pending: Pending | None) -> None:
+        if pending is not None:
+            for row, _ in pending.summed:
+                self._move_mark(known_before(row), row_now(row))
+            self._handed_over.take_over(pending, self.replaced)
+
+    def _move_mark(self, known: StoredStatistics | None, row: StoredStatistics) -> None:
         self._mark += mark_of([row]) - (0 if known is None else mark_of([known]))
 
     def about_to_remove(self, device: str) -> None:
@@ -89,6 +125,7 @@ class KeptSums:
     def keep(self) -> None:
         """Write what changed, before the transaction that changed it ends."""
         self._mark %= MARKS
+        self._handed_over.keep()
         counted = KeptSum(self._contributions.sum.sums, self._contributions.quarantined, {REPORTS: self._mark})
         self._write(COUNTED, counted)
         if self._told.wanted:
@@ -104,8 +141,9 @@ class KeptSums:
         self._written[name] = kept
         self._store.rows(SUMS).put(SumRow(self._space, name, encode(kept, self._bundle_classes)))
 
-    def _resume(self, rows: list[StoredStatistics]) -> None:
+    def _resume(self, rows: list[StoredStatistics], pending: Pending | None) -> None:
         """Raises StoreError, with nothing changed, where something kept is not that of the store."""
+        self._mark = mark_of(rows)
         counts = {(row.device, row.epoch): class_counts(row) for row in rows if row.samples >= 0}
         counted = self._read(COUNTED)
         if counted.marks != {REPORTS: self._mark}:
@@ -124,7 +162,7 @@ class KeptSums:
         self._written[COUNTED] = counted
         for (device, epoch), some in counts.items():
             self._classes.put_counts(device, epoch, some)
-        self._contributions.resume(counted.sums, counted.aside, rows, counts)
+        self._contributions.resume(counted.sums, counted.aside, rows, counts, lambda: self._take_over(pending))
 
     def _read(self, name: str) -> KeptSum:
         row = self._store.rows(SUMS).get(self._space, name)
@@ -137,7 +175,12 @@ class KeptSums:
 
     def _make_anew(self, rows: list[StoredStatistics]) -> None:
         """From the reports; what they hold is noted beside them, for the next start."""
+        self._handed_over.drop()
         self._told.begin_anew()
+        if not self._told.wanted:
+            self._recount(rows)
+            return
+        # each report may be told, now or later, so each is looked at here
         noted = {(row.device, row.epoch): (row.samples, row.counts) for row in rows}
         holds: dict[tuple[str, int], tuple[int, str]] = {}
         for row in self._store.every_statistics(self._space):
@@ -154,6 +197,21 @@ class KeptSums:
         for (device, epoch), held in holds.items():
             if held != noted[device, epoch]:
                 self._store.put_contribution(device, epoch, *held)
+        self._mark = mark_of(self._store.contributions(self._space))
+
+    def _recount(self, rows: list[StoredStatistics]) -> None:
+        """The same, where nothing is told: the engine may be many machines."""
+        empty = PartialSum.create(self._size, self._bundle_classes, self._space)
+        stored = self._store.every_statistics(self._space)
+        found = self._engine.recount(stored, empty, self._contributions.quarantined)
+        self._contributions.found_sum(found.part, found.held, found.unreadable)
+        for (device, epoch), counts in found.held.items():
+            self._classes.put_counts(device, epoch, counts)
+        for row in rows:
+            known = found.held.get((row.device, row.epoch))
+            held = (-1, "") if known is None else (sum(known.values()), counts_in_words(known))
+            if held != (row.samples, row.counts):
+                self._store.put_contribution(row.device, row.epoch, *held)
         self._mark = mark_of(self._store.contributions(self._space))
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aggregator.effects import Effect, Instant, Note
+from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.given_head import GivenHead, over_in_words
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
 from aggregator.heads.private_heads import PrivateHeads
+from aggregator.heads.report_view import ReportView
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
@@ -38,8 +41,6 @@ from headway.wire import (
 )
 
 VERSION_FLOOR = "version_floor"
-# devices that a line of the log names
-NAMED_MAX = 5
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 
@@ -51,19 +52,23 @@ class HeadPublisher:
     cannot be published by the chosen method, ConfigError where what noise needs is not installed.
     """
 
-    def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
+    def __init__(
+        self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        engine = LocalEngine() if engine is None else engine
+        self._given = GivenHead(model.space, policy, readers)
         self._topic = topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
-        classes = model.training_statistics.classes
-        source = model.training_statistics
-        contributions = self._contributions = Contributions(source, policy, store, model.solve)
+        source, view = model.training_statistics, ReportView(store)
+        contributions = self._contributions = Contributions(source, policy, view.store, model.solve)
         most = min(policy.limits.classes_max, model.classes_max())
-        self.classes = ClassList(classes, policy.limits, most, lambda: contributions.quarantined)
-        self.told = ToldSum(model.training_statistics, policy, store, self.classes)
+        self.classes = ClassList(source.classes, policy.limits, most, lambda: contributions.quarantined)
+        self.told = ToldSum(source, policy, view.store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
-        least = policy.prior_device_labels_min
-        self.kept = KeptSums(source, store, self.classes, self._contributions, self.told, least)
+        least, told = policy.prior_device_labels_min, self.told
+        self.kept = KeptSums(source, view, self.classes, contributions, told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
@@ -72,7 +77,7 @@ class HeadPublisher:
         self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.aside)
+        self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -116,15 +121,20 @@ class HeadPublisher:
     ) -> None:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
         row = replace(row, samples=new.samples, counts=counts_text(new))
-        self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
         self._news.stored(row.device)
-        self.kept.changed(known if known is not None and known.space == row.space else None, row)
-        self.told.changed(known, row, old, new)
-        self._contributions.replace(row.device, row.epoch, old, new)
-        if row.device in self._contributions.held:
-            self.told.set_aside(self._contributions.quarantined)
+        self.kept.replaced(known, row, old, new)
         self.changed = True
+
+    def given(self, head: PublishedHead) -> None:
+        """A parent server has made this head: it is published here, in the place of one of this fleet alone."""
+        self._given.give(head, self._newest())
+
+    def take_over(self) -> None:
+        """Count what ingest workers stored since the last time."""
+        for device in self.kept.take_over():
+            self._news.stored(device)
+            self.changed = True
 
     def leaving(self, device: str) -> Statistics:
         """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
@@ -161,6 +171,8 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
+        if self._given.wanted:
+            return self._given.waits
         return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
@@ -226,7 +238,8 @@ class HeadPublisher:
         payload = head.encode()
         row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        made_of = f"{head.devices} devices, {head.samples} samples{self._over()}"
+        over = over_in_words(self.sum) if self._policy.method is Method.EXACT else ""
+        made_of = f"{head.devices} devices, {head.samples} samples{over}"
         return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
     def _hold(self, version: int, now: Instant) -> list[Effect]:
@@ -240,6 +253,8 @@ class HeadPublisher:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
+        if self._given.wanted:
+            return self._given.waits
         return self._has_exact_news(now) if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
 
     def _has_exact_news(self, now: Instant) -> bool:
@@ -315,15 +330,9 @@ class HeadPublisher:
         text = f"the head on {self._topic} {problem}; it is replaced. Let nobody but the aggregator write there"
         return [] if said else [Note(text, warning=True)]
 
-    def _over(self) -> str:
-        """Who weighs less than what it claims, in words for the log."""
-        over = self.sum.devices_over if self._policy.method is Method.EXACT else []
-        if not over:
-            return ""
-        named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
-        return f"; {len(over)} with more samples than they may weigh: {named}"
-
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        if self._given.wanted:
+            return self._given.take(version), []
         if self._private.wanted:
             return self._private.head(version, self.sum, now)
         solved, notes = self._contributions.head(now.wall_s)

@@ -35,6 +35,8 @@ class Review:
         # by device, the one that reported last at the end; then by epoch
         self._portraits: OrderedDict[str, dict[int, Portrait]] = OrderedDict()
         self._pending: dict[str, None] = {}
+        # whose portraits are of an earlier report, because another process took the newest: read when there is time
+        self._stale: OrderedDict[str, None] = OrderedDict()
         self._changed = False
         self._looked_at_s = float("-inf")
         # targets are no classes, and one class tells nothing of labels
@@ -59,16 +61,26 @@ class Review:
         while len(self._portraits) > self._policy.devices_max:
             self._portraits.popitem(last=False)
 
+    def changed(self, device: str) -> None:
+        """Another process has stored a report of the device."""
+        if not self._enabled:
+            return
+        self._changed = True
+        self._stale[device] = None
+        self._stale.move_to_end(device)
+        while len(self._stale) > self._policy.devices_max:
+            self._stale.popitem(last=False)
+
     def left(self, device: str) -> None:
         """The device is out of the store."""
         self._pending.pop(device, None)
+        self._stale.pop(device, None)
         if self._portraits.pop(device, None) is not None:
             self._changed = True
 
     def look(self, now: Instant, counted: FleetSum) -> Mapping[str, Finding]:
         """What is found of every device, when it is time to look and something changed; else nothing."""
-        if self._pending:
-            self._read_some()
+        self._read_some()
         waited_s = now.monotonic_s - self._looked_at_s
         if not self._changed or self._pending or waited_s < self._policy.interval_s:
             return {}
@@ -84,8 +96,9 @@ class Review:
             return {}
 
     def _read_some(self) -> None:
-        for device in [*self._pending][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:
-            del self._pending[device]
+        for device in [*self._pending, *self._stale][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:
+            self._pending.pop(device, None)
+            self._stale.pop(device, None)
             for row in self._store.every_statistics(self._nothing.space, device):
                 tables = _readable(row.payload)
                 if tables is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
@@ -45,8 +46,16 @@ class Rounds:
     with theirs and taken in nowhere; of those that an operator set aside they go on waiting.
     """
 
-    def __init__(self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], Mapping[str, bool]]) -> None:
+    def __init__(
+        self,
+        model: FleetModel,
+        policy: Policy,
+        store: Store,
+        held: Callable[[], Mapping[str, bool]],
+        engine: Engine | None = None,
+    ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
+        self._engine = LocalEngine() if engine is None else engine
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
         self._since_s: float | None = None
@@ -112,7 +121,7 @@ class Rounds:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 if robust and len(worth.samples) >= policy.robust_devices_min:
-                    mean = robust_mean(contributions, worth, policy)
+                    mean = robust_mean(contributions, worth, policy, self._engine)
                     if self._policy.outliers.devices_min:
                         suspects = frozenset(device for device, contradicts in aside.items() if contradicts)
                         theirs = WaitingUpdates(

@@ -15,16 +15,17 @@ from dataclasses import replace
 from typing import Protocol
 
 from aggregator.effects import Effect, Instant, Note, Refused
+from aggregator.engine import Engine
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.head_news import mark_unseen, take_out_at_once, wanted_by
-from aggregator.heads.space import Space
+from aggregator.heads.space import Space, check_same_space
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
 from aggregator.policy import Policy
 from aggregator.rates import Rates
 from aggregator.store import Store, StoredStatistics
-from aggregator.store.rows import QUARANTINED, SPACES, SUMS, SpaceRow
+from aggregator.store.rows import QUARANTINED, SPACES, SUMS, WORKER_CHANGES, SpaceRow
 from headway.errors import BundleError
 from headway.maths import Task
 from headway.ports import Outgoing
@@ -49,10 +50,14 @@ class Bundles(Protocol):
 class Spaces:
     """The spaces of one fleet. Every method must run inside a transaction of the store."""
 
-    def __init__(self, fleet: str, default: FleetModel, policy: Policy, store: Store, bundles: Bundles | None) -> None:
+    def __init__(
+        self, fleet: str, default: FleetModel, policy: Policy, store: Store, bundles: Bundles | None,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        self._engine = engine
         self._fleet, self._policy, self._store, self._bundles = fleet, policy, store, bundles
         self._rates = Rates(policy.limits.prior_requests_per_device_hour, HOUR_S)
-        self.default = Space(fleet, default, policy, store)
+        self.default = Space(fleet, default, policy, store, engine=engine)
         self._open = {default.space: self.default}
         self._note_opened(default)
         # why a space cannot be opened, found once
@@ -101,11 +106,8 @@ class Spaces:
         stored: StatisticsReport | None,
     ) -> None:
         """Store and count a report in its space, see `Space.take`. Raises RemoteError."""
-        space = report.statistics.space
-        if known is not None and known.space != space:
-            problem = f"epoch {report.epoch} of {report.device} holds statistics of feature space {known.space[:12]}"
-            raise Refused("space", f"{problem}; what it learns in {space[:12]} needs an epoch of its own")
-        self.of(space).take(report, payload, known, stored)
+        check_same_space(report, known)
+        self.of(report.statistics.space).take(report, payload, known, stored)
 
     def on_prior_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """What the others learned in the space that a device names, see `Priors.on_request`. Raises RemoteError."""
@@ -114,6 +116,16 @@ class Spaces:
             raise Refused("rate", f"{device} asks for the others' sum more than {limit} times an hour")
         request = PriorRequest.decode(payload)
         return [] if self.default.heads.asking else self.of(request.space).priors.on_request(device, request)
+
+    def take_over(self) -> None:
+        """Count what ingest workers stored: first of all in each transaction, so that sums and store agree in it."""
+        rows = self._store.rows(WORKER_CHANGES)
+        for name in rows.greatest("counter", "space") if rows.count() else ():
+            opened = self._open.get(str(name))
+            if opened is not None:
+                opened.heads.take_over()
+            elif str(name) not in self._unusable and len(self._open) < self._policy.limits.spaces_max:
+                self._opened(str(name))  # which takes them over by itself
 
     def remove(self, device: str) -> int:
         """Take a device out of every space and the store; returns the samples that were counted of it."""
@@ -237,7 +249,7 @@ class Spaces:
             raise Refused("space", f"{served}; raise limits.spaces_max, or move devices off the others")
         try:
             model = self._bundles.model(name)
-            space = Space(self._fleet, model, self._policy, self._store, space_name(name))
+            space = Space(self._fleet, model, self._policy, self._store, space_name(name), self._engine)
         except BundleError as error:
             self._unusable[name] = f"feature space {name[:12]} cannot be served: {error}"
             self._notes.append(Note(self._unusable[name], warning=True))

@@ -5,13 +5,15 @@ Needs the store alone: a kept sum names its classes, what is aside and the weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_sum import Sums
+from aggregator.heads.handed_over import HandedOver, whole_before
 from aggregator.heads.kept_sums import COUNTED, NEXT, REPORTS, TOLD, mark_of
 from aggregator.heads.sum_bytes import KeptSum, decode
 from aggregator.heads.weighing import times
+from aggregator.partial_sum import PartialSum
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import RIPE, SUMS
 from headway.errors import StoreError
@@ -78,11 +80,20 @@ def _check_space(store: Store, space: str) -> Checked:
             kept[row.name] = decode(row.payload, space)[0]
         except StoreError as error:
             problems.append(f"what is {row.name}: {error}")
+    # what workers stored and the publisher has not taken over yet
+    pending = HandedOver.waiting(space, store)
+    if pending.part is not None and COUNTED in kept:
+        kept[COUNTED] = _with(kept[COUNTED], pending.part)
+    apart = {(row.device, row.epoch): row for row in pending.changes if row.whole}
     recounts = {name: _Recount(one) for name, one in kept.items()}
     told = {(row.device, row.epoch): row.counter for row in store.told() if row.counter >= 0}
     ripe = {(row.device, row.epoch) for row in store.rows(RIPE).all()}
     reports = 0
-    for stored in store.every_statistics(space):
+    for newest in store.every_statistics(space):
+        change = apart.get((newest.device, newest.epoch))
+        stored = newest if change is None else whole_before(store, change)
+        if stored is None:
+            continue
         reports += 1
         part, now = (stored.device, stored.epoch), _tables(stored)
         if now is not None and now.samples != stored.samples:
@@ -95,9 +106,16 @@ def _check_space(store: Store, space: str) -> Checked:
             if tables is not None and name in kept and not (name == COUNTED and part in kept[name].aside):
                 recounts[name].add(stored.device, tables)
     problems += [problem for name, recount in recounts.items() if (problem := recount.problem(name)) is not None]
-    if COUNTED in kept and kept[COUNTED].marks[REPORTS] != mark_of(store.contributions(space)):
+    if COUNTED in kept and kept[COUNTED].marks[REPORTS] != mark_of(pending.before(store.contributions(space))):
         problems.append("the kept sum is of other reports than those that are stored")
     return Checked(reports, len(rows), tuple(problems))
+
+
+def _with(kept: KeptSum, part: PartialSum) -> KeptSum:
+    """The kept sum and what workers have added up since. Nothing of it is of devices over a bound."""
+    sums = kept.sums
+    summed = replace(sums, total=sums.total + part.tables, within=sums.within + part.tables)
+    return replace(kept, sums=summed)
 
 
 def _tables(row: StoredStatistics) -> Statistics | None:

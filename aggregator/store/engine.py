@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from aggregator.store.location import BUSY_TIMEOUT_MS
 from headway.ports import Clock, SystemClock
 
-# advisory locks of PostgreSQL, by number: who writes, and who serves
-TRANSACTIONS, SERVING = 0x4865_6164_0001, 0x4865_6164_0002
+# advisory locks of PostgreSQL, by number: who writes, who serves, and which worker writes what is of no device
+TRANSACTIONS, SERVING, FLEET_ROWS = 0x4865_6164_0001, 0x4865_6164_0002, 0x4865_6164_0003
 
 # execution option of a transaction that only reads
 READING = "headway_reading"
+# of one in which other workers write, too, see `aggregator.store.working`
+WORKING = "headway_working"
 # of SQLite, without what says more
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCKED_PAUSE_S = 0.02
@@ -92,6 +94,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(READING):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    if connection.get_execution_options().get(WORKING):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({TRANSACTIONS})")
         return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")

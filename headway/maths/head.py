@@ -52,6 +52,14 @@ class Head:
         if not (np.isfinite(self.kernel).all() and np.isfinite(self.bias).all()):
             raise LocalError("head weights must be finite; solve again with more regularisation")
 
+    def same_as(self, other: Head) -> bool:
+        """Whether it is the same to the bit."""
+        return (
+            (self.classes, self.kind, self.input) == (other.classes, other.kind, other.input)
+            and self.kernel.tobytes() == other.kernel.tobytes()
+            and self.bias.tobytes() == other.bias.tobytes()
+        )
+
     def logits(self, features: Float32) -> Float32:
         """features: float32 (n, d) -> float32 (n, C)."""
         logits: Float32 = features @ self.kernel + self.bias

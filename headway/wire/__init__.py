@@ -73,6 +73,7 @@ from headway.wire.topics import (
     PREFIX,
     TO_DEVICES,
     TO_EVERY_DEVICE,
+    TO_WORKERS,
     Address,
     Kind,
     aggregator_subscriptions,
@@ -81,6 +82,7 @@ from headway.wire.topics import (
     parse_topic,
     space_name,
     topic,
+    worker_subscriptions,
 )
 from headway.wire.trial import TrialReport
 
@@ -116,6 +118,7 @@ __all__ = [
     "TENSORS_TYPE",
     "TO_DEVICES",
     "TO_EVERY_DEVICE",
+    "TO_WORKERS",
     "TRIAL",
     "VERSION_MAX",
     "VERSION_STEP_MAX",
@@ -187,4 +190,5 @@ __all__ = [
     "topic",
     "with_seal",
     "without_seal",
+    "worker_subscriptions",
 ]

@@ -11,6 +11,8 @@ from headway.errors import RemoteError
 from headway.names import NAME
 
 PREFIX = "headway/v1"
+# the group of the aggregator's workers
+SHARED = "$share/headway"
 ALL = "_all"
 AGGREGATOR = "_aggregator"
 # stands in the place of a device: everyone whose bundle has this feature space, by the first digits of its fingerprint
@@ -79,6 +81,8 @@ TO_DEVICES = (
 )
 # between a device and programs around it, which the aggregator has no part in
 LOCAL = (Kind.ANSWERS, Kind.SUMMARY, Kind.LABELS)
+# most of what devices say, about themselves alone
+TO_WORKERS = (Kind.STATISTICS, Kind.REPORTED, Kind.METRICS, Kind.EVENT, Kind.HEALTH)
 TO_EVERY_DEVICE = (Kind.HEAD, Kind.DESIRED)
 
 
@@ -129,7 +133,14 @@ def device_subscriptions(fleet: str, device: str, space: str, *, labels: bool = 
     return (*own, *every, topic(fleet, space_name(space), Kind.HEAD))
 
 
-def aggregator_subscriptions(fleet: str) -> tuple[str, ...]:
+def aggregator_subscriptions(fleet: str, *, workers: bool = False) -> tuple[str, ...]:
     """What the aggregator listens to: what devices say, and its own retained heads, which after the loss of the store
-    show the last version."""
-    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in (*FROM_DEVICES, Kind.HEAD) if kind not in LOCAL)
+    show the last version. workers: but for what they take."""
+    kinds = (*FROM_DEVICES, Kind.HEAD)
+    taken = (kind for kind in kinds if kind not in LOCAL and not (workers and kind in TO_WORKERS))
+    return tuple(f"{PREFIX}/{fleet}/+/{kind}" for kind in taken)
+
+
+def worker_subscriptions(fleet: str) -> tuple[str, ...]:
+    """What ingest workers listen to together: each message comes to one of them (MQTT 5, shared subscriptions)."""
+    return tuple(f"{SHARED}/{PREFIX}/{fleet}/+/{kind}" for kind in TO_WORKERS)

@@ -13,6 +13,7 @@ import pytest
 from aggregator.commands import serve
 from aggregator.config import ServiceLimits, Settings
 from aggregator.core import Aggregator
+from aggregator.engine import Engine
 from aggregator.policy import Policy
 from aggregator.privacy_policy import PrivacyPolicy
 from aggregator.service import Service
@@ -127,10 +128,10 @@ def test_a_sigterm_between_two_bundles_ends_the_server(tmp_path: Path, monkeypat
     settings = Settings(fleet=FLEET, bundle=tmp_path / "a.hwb", state_dir=tmp_path / "state")
     serve_one, served = serve._serve_one_bundle, []
 
-    def switch(settings: Settings, stop: StopRequest) -> bool:
+    def switch(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
         served.append(stop)
         if len(served) > 1:
-            return serve_one(settings, stop)
+            return serve_one(settings, stop, engine)
         os.kill(os.getpid(), signal.SIGTERM)
         return True
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from aggregator.effects import Note
+from aggregator.engine.robust import krum_scores, median, trimmed_mean
 from aggregator.heads import EvaluationSample, FleetModel
 from aggregator.heads.averaging import Contribution, mean_of, moved, robust_mean, weights_of
-from aggregator.heads.robust import krum_scores, median, trimmed_mean
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.held_heads import hold
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy

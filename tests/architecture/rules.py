@@ -16,6 +16,7 @@ LINES_MAX = 350
 # modules that the face of their room leaves out, with the reason: they are imported by path
 BY_PATH = {
     "headway.mqtt.transport": "loads paho and ssl",
+    "headway.mqtt.handed": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
     "headway.mqtt.failures": "loads ssl",
     "aggregator.alerts.channels": "is of the threads that tell, not of the core",
@@ -36,6 +37,8 @@ BY_PATH = {
     "aggregator.api.application": "loads FastAPI",
     "aggregator.operations.enrolment": "loads cryptography",
     "aggregator.store.serving": "loads SQLAlchemy",
+    "aggregator.engine.on_ray": "loads Ray",
+    "aggregator.store.working": "loads SQLAlchemy",
     "aggregator.store.sqlite_reader": "is for commands that load little",
     "aggregator.store.sql": "loads SQLAlchemy",
     "aggregator.store.schema": "loads SQLAlchemy",

@@ -32,12 +32,12 @@ StartAggregator = Callable[[Broker], "subprocess.Popen[bytes]"]
 
 
 @contextmanager
-def heads_of(broker: Broker, readers: str = ALL) -> Iterator[Callable[[], PublishedHead | None]]:
+def heads_of(broker: Broker, readers: str = ALL, fleet: str = "test") -> Iterator[Callable[[], PublishedHead | None]]:
     """Follow the published head like any client of the broker; readers: of everybody, or of one feature space."""
     events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
     settings = MqttSettings(host=broker.host, port=broker.port, reconnect_max_s=0.5, session_expiry_s=0)
-    name = topic("test", readers, Kind.HEAD)
-    transport = MqttTransport(settings, f"watcher{readers}", (name,), Outgoing("watcher/gone", b""), events.put)
+    name = topic(fleet, readers, Kind.HEAD)
+    transport = MqttTransport(settings, f"watcher-{fleet}{readers}", (name,), Outgoing("watcher/gone", b""), events.put)
     newest: list[PublishedHead] = []
 
     def look() -> PublishedHead | None:

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parents[2] / "systemd"
 UNITS = ("edge-agent.service", "headway-aggregator.service")
 JOINS = "headway-join-server.service"
 API = "headway-api.service"
+WORKER = "headway-worker@.service"
 RENEWAL = ("edge-agent-renew.service", "edge-agent-renew.timer")
 EXPOSURE_MAX = 2.0
 # it runs as root for a second a day
@@ -40,14 +41,14 @@ def installed(tmp_path: Path) -> Path:
     for name in ("edge-agent", "edge-fleet"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
-    for unit in (*UNITS, API, JOINS, *RENEWAL):
+    for unit in (*UNITS, API, JOINS, WORKER, *RENEWAL):
         text = (FOLDER / unit).read_text().replace("/opt/headway", str(tmp_path / "opt"))
         (tmp_path / unit).write_text(text)
     return tmp_path
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, *RENEWAL])
+@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, WORKER, *RENEWAL])
 def test_systemd_knows_every_key(installed: Path, unit: str) -> None:
     result = analyze("verify", "--recursive-errors=no", "--man=no", str(installed / unit))
     assert result.returncode == 0, result.stderr
@@ -64,7 +65,8 @@ def test_a_misspelt_key_would_be_found(installed: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize(
-    ("unit", "most"), [*((unit, EXPOSURE_MAX) for unit in (*UNITS, API, JOINS)), (RENEWAL[0], RENEWAL_EXPOSURE_MAX)]
+    ("unit", "most"),
+    [*((unit, EXPOSURE_MAX) for unit in (*UNITS, API, JOINS, WORKER)), (RENEWAL[0], RENEWAL_EXPOSURE_MAX)],
 )
 def test_exposure_is_low(unit: str, most: float) -> None:
     result = analyze("security", "--offline=true", "--no-pager", str(FOLDER / unit))
@@ -106,7 +108,7 @@ def test_the_api_is_the_aggregators_user_on_its_folder() -> None:
     assert set(shared) <= set(text.splitlines())
 
 
-@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, *RENEWAL])
+@pytest.mark.parametrize("unit", [*UNITS, API, JOINS, WORKER, *RENEWAL])
 def test_no_unit_waits_for_a_network(unit: str) -> None:
     assert "network-online" not in (FOLDER / unit).read_text()
 

@@ -121,6 +121,17 @@ if TYPE_CHECKING:
         SettingsStateRow,
         WantedSettingsRow,
     )
+    from aggregator.store.rows.workers import (
+        APART,
+        HANDOVER,
+        NO_REPORT,
+        WORKER_CHANGES,
+        WORKER_SUMS,
+        ApartRow,
+        Handover,
+        WorkerChangeRow,
+        WorkerSumRow,
+    )
 
 __all__ = [
     "ALERTS",
@@ -128,6 +139,7 @@ __all__ = [
     "ALERT_CHANNELS",
     "ALERT_EVENTS",
     "ALERT_RULES",
+    "APART",
     "ASKED_WITH",
     "ATTRIBUTE",
     "AUDIT",
@@ -144,6 +156,7 @@ __all__ = [
     "FORGET_REQUESTS",
     "GROUP",
     "GROUPS",
+    "HANDOVER",
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
     "HEAD_GATES",
@@ -155,6 +168,7 @@ __all__ = [
     "LABEL_ACTS",
     "MEMBERS",
     "NOTE",
+    "NO_REPORT",
     "ORDER_MODES",
     "PRIVACY_SPENT",
     "PROPERTIES",
@@ -184,11 +198,14 @@ __all__ = [
     "VOUCHED",
     "WANTED_LISTS",
     "WANTED_SETTINGS",
+    "WORKER_CHANGES",
+    "WORKER_SUMS",
     "AlertActRow",
     "AlertChannelRow",
     "AlertEventRow",
     "AlertRow",
     "AlertRuleRow",
+    "ApartRow",
     "AskedWithRow",
     "AuditRow",
     "AveragingRow",
@@ -199,6 +216,7 @@ __all__ = [
     "DoneActRow",
     "ForgetRequestRow",
     "GroupRow",
+    "Handover",
     "HeadCandidateRow",
     "HeadFieldRow",
     "HeadGateRow",
@@ -234,6 +252,8 @@ __all__ = [
     "VouchedRow",
     "WantedListRow",
     "WantedSettingsRow",
+    "WorkerChangeRow",
+    "WorkerSumRow",
 ]
 WHERE = {
     "access": "DONE_ACTS DoneActRow TOKENS TokenRow USERS UserRow",
@@ -270,6 +290,7 @@ WHERE = {
         "DEVICE DeviceSinceRow FLEET GROUP SENT_SETTINGS SETTINGS_PENDING SETTINGS_REFUSED SETTINGS_STATES "
         "SentSettingsRow SettingsStateRow WANTED_SETTINGS WantedSettingsRow"
     ),
+    "workers": ("APART ApartRow HANDOVER Handover NO_REPORT WORKER_CHANGES WORKER_SUMS WorkerChangeRow WorkerSumRow"),
 }
 if not TYPE_CHECKING:
     __getattr__ = loaded_later(__name__, WHERE)

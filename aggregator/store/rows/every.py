@@ -58,6 +58,7 @@ from aggregator.store.rows.twins import (
     SETTINGS_STATES,
     WANTED_SETTINGS,
 )
+from aggregator.store.rows.workers import APART, WORKER_CHANGES, WORKER_SUMS
 
 # a collection is stored because it is named here; the conformance suite of the stores goes over it
 EVERY: tuple[Collection[Any], ...] = (
@@ -66,6 +67,7 @@ EVERY: tuple[Collection[Any], ...] = (
     ALERT_CHANNELS,
     ALERT_EVENTS,
     ALERT_RULES,
+    APART,
     ASKED_WITH,
     AUDIT,
     AVERAGING,
@@ -112,4 +114,6 @@ EVERY: tuple[Collection[Any], ...] = (
     VOUCHED,
     WANTED_LISTS,
     WANTED_SETTINGS,
+    WORKER_CHANGES,
+    WORKER_SUMS,
 )

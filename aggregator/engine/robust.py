@@ -19,6 +19,8 @@ from headway.arrays import Float32, Float64, Int64
 
 # coordinates at a time: n * COLUMNS float32 fit a cache of a few MB
 COLUMNS = 512
+# coordinates whose products are made at once
+PRODUCT_COLUMNS = 2048
 
 
 def median(rows: Float32) -> Float64:
@@ -52,12 +54,34 @@ def trimmed_mean(rows: Float32, share: float) -> Float64:
 
 def krum_scores(rows: Float32, malicious: int) -> Float64:
     """Sum of squared distances of each row to its n - f - 2 nearest, at least one; float64 (n,). malicious: f."""
-    count = len(rows)
-    # centred, so that the distances do not vanish beside the lengths
-    centred = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    products = (centred @ centred.T).astype(np.float64)
-    squares = np.diagonal(products)
-    distances = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
+    centred = centre(rows)
+    total = np.zeros((len(rows), len(rows)))
+    for start in product_starts(rows.shape[1]):
+        total += products(centred[:, start : start + PRODUCT_COLUMNS])
+    return scores_of(total, malicious)
+
+
+def centre(rows: Float32) -> Float32:
+    """Rows without their mean, so that distances do not vanish beside the lengths; float32 (n, D)."""
+    centred: Float32 = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return centred
+
+
+def product_starts(size: int) -> range:
+    """Where blocks of coordinates begin whose products are added up, in this order wherever they are made."""
+    return range(0, size, PRODUCT_COLUMNS)
+
+
+def products(block: Float32) -> Float64:
+    """Of every two rows of some coordinates; float32 (n, columns) -> float64 (n, n)."""
+    block = np.ascontiguousarray(block)
+    return (block @ block.T).astype(np.float64)
+
+
+def scores_of(total: Float64, malicious: int) -> Float64:
+    """What `krum_scores` says, of the products of all coordinates, float64 (n, n)."""
+    count, squares = len(total), np.diagonal(total)
+    distances = np.maximum(squares[:, None] + squares[None, :] - 2.0 * total, 0.0)
     np.fill_diagonal(distances, np.inf)
     nearest = min(max(1, count - malicious - 2), count - 1)
     if nearest < 1:
@@ -66,12 +90,17 @@ def krum_scores(rows: Float32, malicious: int) -> Float64:
     return scores
 
 
-def krum(rows: Float32, samples: Sequence[int], malicious: int, kept: int) -> tuple[Float64, Int64]:
+def krum(
+    rows: Float32, samples: Sequence[int], malicious: int, kept: int, scores: Float64 | None = None
+) -> tuple[Float64, Int64]:
     """The mean of the `kept` rows of the least scores, weighted by samples, and which rows these are, int64 (kept,).
+
+    scores: `krum_scores` of the rows, where they are known.
 
     kept = 1 is Krum, more of them multi-Krum.
     """
-    chosen = np.sort(np.argsort(krum_scores(rows, malicious), kind="stable")[:kept])
+    scores = krum_scores(rows, malicious) if scores is None else scores
+    chosen = np.sort(np.argsort(scores, kind="stable")[:kept])
     weights = np.asarray(samples, np.float64)[chosen]
     return weights @ rows[chosen].astype(np.float64) / weights.sum(), chosen.astype(np.int64)
 
