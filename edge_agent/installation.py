@@ -18,6 +18,9 @@ def add_installation_commands(commands: argparse._SubParsersAction[argparse.Argu
     install.add_argument("--dry-run", action="store_true", help="only say what would be done")
     install.add_argument("--root", type=Path, default=Path("/"), help="root of an image that is being made (/)")
     install.add_argument("--with", action="append", default=[], dest="further", metavar="NAME", help="this package too")
+    install.add_argument(
+        "--without-runtime", action="store_true", help="only for bundles without a network: NumPy alone"
+    )
     install.set_defaults(run=_install)
 
     uninstall = commands.add_parser("uninstall", help="as root: take away what install made; state and settings stay")
@@ -46,7 +49,9 @@ def add_installation_commands(commands: argparse._SubParsersAction[argparse.Argu
 def _install(options: argparse.Namespace) -> int:
     from edge_agent.installing import Machine, carry_out, install_steps
 
-    for words in carry_out(install_steps(Machine(options.root), tuple(options.further)), dry_run=options.dry_run):
+    further, with_runtime = tuple(options.further), not options.without_runtime
+    steps = install_steps(Machine(options.root), further, with_runtime=with_runtime)
+    for words in carry_out(steps, dry_run=options.dry_run):
         print(words)
     print("next: sudo edge-agent init, then sudo systemctl enable --now edge-agent")
     return 0

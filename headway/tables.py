@@ -34,6 +34,25 @@ def read_table(path: Path, wanted: Columns) -> tuple[AnyArray, AnyArray]:
 
     The first line names the columns. Empty cells are missing values. Raises DataError with file, line and fix.
     """
+    rows, names, labels, columns = _opened(path, wanted)
+    if wanted.text:
+        x = hashed_text([row[names.index(wanted.text)] for row in rows[1:]], TEXT_COLUMNS)
+    else:
+        x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
+    if len(labels) > 1:
+        return x, np.stack([_numbers(path, rows, names.index(name), name) for name in labels], axis=1)
+    y = _labels([row[names.index(labels[0])].strip() for row in rows[1:]])
+    return (x, y) if not wanted.window else _windows(path, x, y, wanted.window)
+
+
+def names_of_x(path: Path, wanted: Columns) -> tuple[str, ...]:
+    """The columns that x is made of, in their order; none of hashed texts. Raises DataError as `read_table`."""
+    _, _, _, columns = _opened(path, wanted)
+    return () if wanted.text else tuple(columns)
+
+
+def _opened(path: Path, wanted: Columns) -> tuple[list[list[str]], list[str], list[str], list[str]]:
+    """All rows, the first with the names; the names; those of y; those of x."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             sample = file.read(4096)
@@ -55,14 +74,7 @@ def read_table(path: Path, wanted: Columns) -> tuple[AnyArray, AnyArray]:
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")
-    if wanted.text:
-        x = hashed_text([row[names.index(wanted.text)] for row in rows[1:]], TEXT_COLUMNS)
-    else:
-        x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
-    if len(labels) > 1:
-        return x, np.stack([_numbers(path, rows, names.index(name), name) for name in labels], axis=1)
-    y = _labels([row[names.index(labels[0])].strip() for row in rows[1:]])
-    return (x, y) if not wanted.window else _windows(path, x, y, wanted.window)
+    return rows, names, labels, columns
 
 
 def _numbers(path: Path, rows: Sequence[Sequence[str]], index: int, name: str) -> AnyArray:

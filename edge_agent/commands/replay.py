@@ -30,7 +30,7 @@ from headway.errors import DataError
 from headway.maths import Task, link, predicted
 from headway.npz import SingleArray, open_file
 from headway.samples import ANY_BYTES, Samples, labels_of, read_arrays, read_samples, targets_of
-from headway.tables import Columns, read_table
+from headway.tables import Columns, names_of_x, read_table
 from headway.wire import Event
 
 
@@ -94,7 +94,8 @@ def replay_recording(
         write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
     if extras.report is not None:
         drift = tuple(row for row, event in happened if event.name == DRIFT)
-        page = _page(variant, samples, settings, pipeline, features, answer, drift, extras, agent.learner)
+        names = names_of_x(stream, extras.columns or Columns()) if stream.suffix == ".csv" else ()
+        page = _page(variant, samples, settings, pipeline, features, answer, drift, extras, agent.learner, names)
         write_durably(extras.report, page.encode())
     learner, events = agent.learner, Counter(event.name for _, event in happened)
     return {
@@ -166,6 +167,7 @@ def _page(
     drift: tuple[int, ...],
     extras: Extras,
     learner: HeadLearner,
+    names: tuple[str, ...],
 ) -> str:
     """The page; replays once more without each column."""
     y, task = samples.y, variant.task
@@ -184,7 +186,7 @@ def _page(
     by_class = learner.served_sums.by_class(learner.classes)
     title = f"{variant.name} {variant.version}, replayed"
     return replay_page(Replayed(title, task, learner.classes, y, answers, answer.probability, answer.served_by, drift,
-                                columns, by_class))  # fmt: skip
+                                columns, by_class, names))  # fmt: skip
 
 
 def _peer(path: Path, like: AnyArray) -> AnyArray:

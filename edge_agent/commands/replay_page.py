@@ -20,6 +20,7 @@ from headway.samples import is_labelled
 PARTS = 40
 BINS = 10
 CLASSES_SHOWN = 30
+COLUMNS_SHOWN = 10  # those without which least is left
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
     "body{background:#fff}table{border-collapse:collapse;margin:1rem 0}svg{max-width:100%}.scroll{overflow-x:auto}"
@@ -33,7 +34,7 @@ class Replayed:
     """What a replay gave. answers: by name the predictions of all rows, first the learner's (``served``).
 
     probability float32 (n, C), a regression's values; served_by: the head of each row; drift: rows before which an
-    alarm was raised; columns: of `leaking_columns`, None where that says nothing.
+    alarm was raised; columns: of `leaking_columns`, None where that says nothing; names: of the columns, where known.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Replayed:
     drift: tuple[int, ...]
     columns: tuple[Column, ...] | None
     by_class: Mapping[str, Mapping[str, object]]
+    names: tuple[str, ...] = ()
 
 
 def replay_page(replayed: Replayed) -> str:
@@ -60,7 +62,7 @@ def replay_page(replayed: Replayed) -> str:
         f"{_changes(replayed)}</p>{_curve(replayed, each)}",
         _detail(replayed),
         _per_class(replayed.by_class),
-        _columns(replayed.columns),
+        _columns(replayed.columns, replayed.names),
     ]
     title = html.escape(replayed.title)
     return (
@@ -204,14 +206,18 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else html.escape(str(value))
 
 
-def _columns(columns: Sequence[Column] | None) -> str:
+def _columns(columns: Sequence[Column] | None, names: Sequence[str]) -> str:
     if columns is None:
         return ""
+    called = {column.number: names[column.number] if names else str(column.number) for column in columns}
     rows = "".join(
-        f"<tr{_marked(column.suspicious)}><td>{column.number}</td><td>{100 * column.left:.0f} %</td></tr>"
-        for column in columns
+        f"<tr{_marked(column.suspicious)}><td>{html.escape(called[column.number])}</td>"
+        f"<td>{100 * column.left:.0f} %</td></tr>"
+        for column in columns[:COLUMNS_SHOWN]
     )
-    suspects = [str(column.number) for column in columns if column.suspicious]
+    if len(columns) > COLUMNS_SHOWN:
+        rows += f"<tr><td>{len(columns) - COLUMNS_SHOWN} more</td><td>as much or more</td></tr>"
+    suspects = [html.escape(called[column.number]) for column in columns if column.suspicious]
     text = (
         f"Without column {', '.join(suspects)} nearly all the gain is gone. Is it known when the answer is needed, or "
         "does it know the answer? Then this gain is a leak."

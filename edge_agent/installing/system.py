@@ -75,21 +75,24 @@ class Machine:
         return self.root == Path("/") and Path("/run/systemd/system").is_dir()
 
 
-def install_steps(machine: Machine, further: tuple[str, ...] = ()) -> list[Step]:
+def install_steps(machine: Machine, further: tuple[str, ...] = (), *, with_runtime: bool = True) -> list[Step]:
     """What `edge-agent install` does. further: distributions besides the agent's own, such as sources of sensors.
+
+    with_runtime: False for a device whose bundles have no backbone, where NumPy is enough.
 
     Raises ConfigError, RuntimeUnavailableError before anything is done.
     """
     if machine.at(PACKAGE).exists():
         raise ConfigError("the Debian package headway-agent is installed here; upgrade it with apt")
-    runtime = fitting_runtime(installed_runtimes())
-    libraries = needed_distributions(runtime, *further)
+    runtime = (fitting_runtime(installed_runtimes()),) if with_runtime else ()
+    libraries = needed_distributions(*runtime, *further)
     steps = []
     if Path(sys.prefix).resolve() == machine.at(PREFIX).resolve():
         steps.append(Step(f"keep {PREFIX}, which runs this command", lambda: None))
     else:
         python = _interpreter()
-        steps.append(Step(f"write {PREFIX} with {runtime}", partial(replace_environment, machine, python, libraries)))
+        named = f"write {PREFIX} with {runtime[0]}" if runtime else f"write {PREFIX} without an inference runtime"
+        steps.append(Step(named, partial(replace_environment, machine, python, libraries)))
     for name, place in PLACES.items():
         steps.append(Step(f"write {place}", partial(_write, machine.at(place), _data(name))))
     if not machine.at(CONFIG).exists():

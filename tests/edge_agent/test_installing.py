@@ -99,6 +99,14 @@ def test_a_dry_run_says_every_step_and_does_none(machine: Machine) -> None:
     assert everything(machine.root) == before
 
 
+def test_bundles_without_a_network_need_no_runtime(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "installed_runtimes", dict)
+    with pytest.raises(RuntimeUnavailableError, match="no inference runtime"):
+        install_steps(machine)
+    said = carry_out(install_steps(machine, with_runtime=False), dry_run=True)
+    assert any("without an inference runtime" in words for words in said)
+
+
 @pytest.mark.slow
 @needs_root
 def test_installed_twice_and_purged(machine: Machine) -> None:

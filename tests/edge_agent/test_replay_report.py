@@ -86,7 +86,9 @@ def test_a_later_table_is_replayed_as_the_first_was_converted(bundle: Path, tmp_
     np.savez(tmp_path / "stream.npz", x=x, y=y)
     plain = replay_recording(bundle, tmp_path / "stream.npz", tmp_path / "a.npz", LearnerSettings())
     assert shown == plain
-    assert "Confusion" in (tmp_path / "page.html").read_text()
+    text = (tmp_path / "page.html").read_text()
+    assert "Confusion" in text
+    assert "<td>a</td>" in text  # columns by the names of the table
 
 
 @pytest.mark.parametrize(
