@@ -140,8 +140,10 @@ from aggregator.operations.rollouts import (
     list_rollouts,
     rollout_device,
     rollout_devices,
+    rollout_now,
     rollout_stages,
     rollout_view,
+    the_rollout,
     who_is_in,
 )
 from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
@@ -262,6 +264,7 @@ __all__ = [
     "revoke_token",
     "rollout_device",
     "rollout_devices",
+    "rollout_now",
     "rollout_stages",
     "rollout_view",
     "sample_of",
@@ -277,6 +280,7 @@ __all__ = [
     "silence_alerts",
     "tag_devices",
     "takes_commands",
+    "the_rollout",
     "together",
     "token_id",
     "unsilence_alerts",

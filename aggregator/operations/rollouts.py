@@ -99,12 +99,23 @@ def list_rollouts(store: Store) -> list[RolloutView]:
 
 def rollout_view(store: Store, name: str) -> RolloutView:
     """One of them, with what its labels say. In a transaction. Raises UnknownNameError."""
-    row = store.rows(ROLLOUTS).get(name)
-    if row is None:
-        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
+    row = the_rollout(store, name)
     judged = State(row.state) in OPEN
     evidence = stage_evidence(store, row, store.rows(ROLLOUT_DEVICES).all(name))[row.stage].why if judged else ""
     return _view(store, row, evidence)
+
+
+def rollout_now(store: Store, row: RolloutRow) -> RolloutView:
+    """The same without what its labels say, for which every device is read."""
+    return _view(store, row)
+
+
+def the_rollout(store: Store, name: str) -> RolloutRow:
+    """Raises UnknownNameError."""
+    row = store.rows(ROLLOUTS).get(name)
+    if row is None:
+        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
+    return row
 
 
 def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
@@ -114,9 +125,7 @@ def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
 
 def rollout_stages(store: Store, name: str) -> list[StageView]:
     """Every stage of its plan, by which the service decides. In a transaction. Raises UnknownNameError."""
-    row = store.rows(ROLLOUTS).get(name)
-    if row is None:
-        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
+    row = the_rollout(store, name)
     plan = stored_plan(row.plan)
     return [
         StageView(
