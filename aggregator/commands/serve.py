@@ -23,6 +23,7 @@ from aggregator.service import Service
 from aggregator.store import DATABASE
 from aggregator.store.rows import PRIVACY_SPENT, PrivacySpentRow, RemovalRow
 from aggregator.store.serving import ServingPlace, ServingStore
+from headway.arrays import keep_freed_memory
 from headway.bundle import read_variant
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
@@ -49,6 +50,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
+    keep_freed_memory()
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     channels = channels_of(settings, clock)
     store = ServingStore(settings.database)

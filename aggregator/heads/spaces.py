@@ -93,13 +93,19 @@ class Spaces:
             model = self.default.model
         return len(model.classes), model.task
 
-    def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None:
         """Store and count a report in its space, see `Space.take`. Raises RemoteError."""
         space = report.statistics.space
         if known is not None and known.space != space:
             problem = f"epoch {report.epoch} of {report.device} holds statistics of feature space {known.space[:12]}"
             raise Refused("space", f"{problem}; what it learns in {space[:12]} needs an epoch of its own")
-        self.of(space).take(report, payload, known)
+        self.of(space).take(report, payload, known, stored)
 
     def on_prior_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """What the others learned in the space that a device names, see `Priors.on_request`. Raises RemoteError."""

@@ -140,10 +140,8 @@ from aggregator.operations.rollouts import (
     list_rollouts,
     rollout_device,
     rollout_devices,
-    rollout_now,
     rollout_stages,
     rollout_view,
-    the_rollout,
     who_is_in,
 )
 from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
@@ -264,7 +262,6 @@ __all__ = [
     "revoke_token",
     "rollout_device",
     "rollout_devices",
-    "rollout_now",
     "rollout_stages",
     "rollout_view",
     "sample_of",
@@ -280,7 +277,6 @@ __all__ = [
     "silence_alerts",
     "tag_devices",
     "takes_commands",
-    "the_rollout",
     "together",
     "token_id",
     "unsilence_alerts",

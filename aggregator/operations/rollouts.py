@@ -97,25 +97,17 @@ def list_rollouts(store: Store) -> list[RolloutView]:
     return [_view(store, row) for row in sorted(store.rows(ROLLOUTS).all(), key=lambda row: -row.number)]
 
 
-def rollout_view(store: Store, name: str) -> RolloutView:
-    """One of them, with what its labels say. In a transaction. Raises UnknownNameError."""
-    row = the_rollout(store, name)
-    judged = State(row.state) in OPEN
-    evidence = stage_evidence(store, row, store.rows(ROLLOUT_DEVICES).all(name))[row.stage].why if judged else ""
-    return _view(store, row, evidence)
+def rollout_view(store: Store, name: str, with_evidence: bool = True) -> RolloutView:
+    """One of them. with_evidence: also what its labels say, for which all its devices are read.
 
-
-def rollout_now(store: Store, row: RolloutRow) -> RolloutView:
-    """The same without what its labels say, for which every device is read."""
-    return _view(store, row)
-
-
-def the_rollout(store: Store, name: str) -> RolloutRow:
-    """Raises UnknownNameError."""
+    In a transaction. Raises UnknownNameError.
+    """
     row = store.rows(ROLLOUTS).get(name)
     if row is None:
         raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
-    return row
+    judged = with_evidence and State(row.state) in OPEN
+    evidence = stage_evidence(store, row, store.rows(ROLLOUT_DEVICES).all(name))[row.stage].why if judged else ""
+    return _view(store, row, evidence)
 
 
 def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
@@ -125,7 +117,9 @@ def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
 
 def rollout_stages(store: Store, name: str) -> list[StageView]:
     """Every stage of its plan, by which the service decides. In a transaction. Raises UnknownNameError."""
-    row = the_rollout(store, name)
+    row = store.rows(ROLLOUTS).get(name)
+    if row is None:
+        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
     plan = stored_plan(row.plan)
     return [
         StageView(

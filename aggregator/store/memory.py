@@ -93,6 +93,9 @@ class MemoryStore:
     def put_number(self, name: str, value: int) -> None:
         self._rows.numbers[name] = value
 
+    def look_up(self, devices: Sequence[str]) -> None:
+        pass  # it is here already
+
     def device(self, device: str) -> DeviceRow | None:
         return self._rows.devices.get(device)
 

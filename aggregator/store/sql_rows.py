@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -24,6 +25,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
 from sqlalchemy.types import TypeEngine
 
 from aggregator.store.collection import Collection, Row, Value
@@ -70,6 +73,15 @@ def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         there = key[0].in_([name for (name,) in some]) if len(key) == 1 else tuple_(*key).in_(some)
         run(delete(table).where(there))
         run(insert(table), [newest[name] for name in some])
+
+
+def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
+    """The statement that inserts a row, or replaces the one of the same primary key. names: of all its values."""
+    # both kinds of database write it alike, SQLAlchemy has a function for each
+    kind = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    insertion = kind.values({name: bindparam(name) for name in names})
+    rest = {name: insertion.excluded[name] for name in names if not table.c[name].primary_key}
+    return insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
 
 
 class SqlRows(Generic[Row]):

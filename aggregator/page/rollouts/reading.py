@@ -11,14 +11,13 @@ from aggregator.operations import (
     RolloutView,
     list_rollouts,
     rollout_device,
-    rollout_now,
-    the_rollout,
+    rollout_view,
     who_is_in,
 )
 from aggregator.page.intervals import Interval
 from aggregator.page.remembering import Remembered
 from aggregator.rollouts import NOBODY, TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
-from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUT_DEVICES, RolloutDeviceRow, RolloutRow
+from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, RolloutDeviceRow, RolloutRow
 
 EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX, TROUBLED_MAX = 200, 12, 200, 20
 TONES = {
@@ -98,8 +97,9 @@ def rollouts_shown(operator: Operator) -> list[tuple[RolloutView, str]]:
 
 def rollout_shown(operator: Operator, name: str, remembered: Remembered[Progress]) -> RolloutShown:
     """One of them. Raises UnknownNameError."""
-    row = the_rollout(operator.store, name)
-    view = rollout_now(operator.store, row)
+    view = rollout_view(operator.store, name, with_evidence=False)  # the stages have it
+    row = operator.store.rows(ROLLOUTS).get(name)
+    assert row is not None  # or there were no view
     plan, state = stored_plan(row.plan), State(row.state)
     # a rollout over 10,000 devices is read through for all that look at it together
     progress = remembered.get((row, *view.device_states.items()), lambda: _progress(operator, row))
