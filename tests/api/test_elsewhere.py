@@ -239,7 +239,10 @@ def test_acts_are_those_of_the_tokens_user(
 
 def test_every_command_asks_another_server_but_those_of_one_machine() -> None:
     # they serve, keep keys, write files of the machine, or add up all reports
-    alone = {"api", "broker-config", "completion", "influence", "join-server", "keygen", "restore", "serve", "simulate"}
+    alone = {
+        "api", "broker-config", "completion", "influence", "join-server", "keygen", "privacy", "restore", "serve",
+        "simulate",
+    }  # fmt: skip
     every = set(edge_fleet.list_commands(click.Context(edge_fleet)))
     assert every - ELSEWHERE <= alone | {"verify"}
     assert every > ELSEWHERE
