@@ -73,6 +73,7 @@ class Aggregator:
         bundles: Bundles | None = None,
         signer: Signer | None = None,
     ) -> None:
+        policy = policy.in_effect
         self._fleet, self._policy, self._store = fleet, policy, store
         self._spaces = Spaces(fleet, model, policy, store, bundles)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
@@ -80,7 +81,7 @@ class Aggregator:
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
         self._marks = Marks(store, policy.limits.marks_per_epoch)
-        self._removals = Removals(fleet, store, self._spaces, policy.method, signer)
+        self._removals = Removals(fleet, store, self._spaces, policy, signer)
         self._intake = ReportIntake(
             fleet, store, self._spaces, self._registry, self._clearings, self._marks, policy.limits, policy.pace_s
         )

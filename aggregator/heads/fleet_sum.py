@@ -15,6 +15,7 @@ import numpy as np
 
 from aggregator.heads.weighing import UNIT, caps, combined, counts_of, in_order, times
 from aggregator.policy import Weighing
+from headway.arrays import Float64
 from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head, union_of_classes
 
@@ -86,6 +87,14 @@ class FleetSum:
             self._settle()
             self._weighed = self._combined(self._within, self._units)
         return self._weighed
+
+    @property
+    def class_sums(self) -> Float64:
+        """Class sums of what counts, not rounded, of the source's classes alone: float64 (d + 1, C)."""
+        self._settle()
+        some = len(self._source.classes)
+        units: Float64 = self._units.class_sums[:, :some] / UNIT
+        return self._within.class_sums[:, :some] + units
 
     @property
     def devices_over(self) -> list[str]:

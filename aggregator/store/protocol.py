@@ -18,6 +18,7 @@ from aggregator.store.stored import (
     DeviceRow,
     EventQuery,
     EventRow,
+    Ordered,
     PartIndices,
     StoredHead,
     StoredPart,
@@ -236,6 +237,10 @@ class Store(ReadableStore, Protocol):
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""
+        ...
+
+    def ordered(self, but_of: Sequence[str]) -> dict[Ordered, int]:
+        """How many orders, but those of `but_of`, name each bundle; withdrawn ones name none."""
         ...
 
     def put_delivery(self, row: DeliveryRow) -> None:

@@ -85,6 +85,15 @@ class SqlRegistry:
         statement = Statement(self._dialect, now_s)
         return int(self._ask(statement, statement.count(condition)).scalar())
 
+    def totals(
+        self, by: Sequence[str], of: Sequence[str], condition: Condition | None = None, now_s: float = 0.0
+    ) -> list[Values]:
+        statement = Statement(self._dialect, now_s)
+        begins = len(by)
+        # PostgreSQL's sum of large integers is a decimal number
+        found = self._ask(statement, statement.totals(by, of, condition))
+        return [(*row[:begins], *map(int, row[begins:])) for row in found]
+
     def runs_space(self, space: str) -> bool:
         return self._run(select(self._table.c.device).where(self._table.c.space == space).limit(1)).first() is not None
 

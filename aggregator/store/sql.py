@@ -28,6 +28,7 @@ from aggregator.store.stored import (
     DeviceRow,
     EventQuery,
     EventRow,
+    Ordered,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -199,8 +200,15 @@ class SqlStore(SqlReports):
         return [RefusalRow(**row) for row in rows]
 
     def deliveries(self) -> list[DeliveryRow]:
-        rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
-        return [DeliveryRow(**row) for row in rows]
+        column = schema.deliveries.c
+        wanted = select(*(column[name] for name in DeliveryRow.__dataclass_fields__)).order_by(column.device)
+        return [DeliveryRow(*row) for row in self._run(wanted)]
+
+    def ordered(self, but_of: Sequence[str]) -> dict[Ordered, int]:
+        column = schema.deliveries.c
+        named = column.sha256, column.name, column.version, column.release
+        counted = select(*named, func.count()).where(column.sha256 != "", column.device.not_in(but_of))
+        return {(row[0], row[1], row[2], int(row[3])): int(row[4]) for row in self._run(counted.group_by(*named))}
 
     def put_delivery(self, row: DeliveryRow) -> None:
         self._put(schema.deliveries, asdict(row))
