@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import resource
 import ssl
@@ -257,7 +258,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Result:
 def minute_of(counter: int, fleet: Fleet) -> Minute:
     waits = np.array([wait for found, wait in fleet.waits_s if found == counter])
     if not len(waits):
-        raise RuntimeError(f"no report of round {counter} was acknowledged")
+        return Minute(counter, 0, math.nan, math.nan, math.nan)
     p50, p99 = np.quantile(waits, [0.5, 0.99]).tolist()
     return Minute(counter, len(waits), p50, p99, float(waits.max()))
 
