@@ -150,6 +150,11 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
         return desk.read(request, caller, asked)
 
+    @application.get("/v1/rollouts/{name}/stages", response_model=list[operations.StageView])
+    def list_rollout_stages(request: Request, name: RolloutName, caller: Caller = look) -> Response:
+        """What each stage of a rollout shows so far, by which the service decides."""
+        return desk.read(request, caller, lambda operator: operations.rollout_stages(operator.store, name))
+
     @application.post("/v1/rollouts/{name}/acts", status_code=202, response_model=Asked)
     def act_on_rollout(request: Request, name: RolloutName, wanted: Steering, caller: Caller = act) -> Response:
         """Pause, resume, approve, halt or roll back; the running service does so within its housekeeping interval."""

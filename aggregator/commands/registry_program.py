@@ -38,12 +38,24 @@ def _devices(
 @option(
     "--days", type=click.IntRange(0, 400), default=7, show_default=True, metavar="N", help="Days to show, the last ones"
 )
+@option("--confusion", is_flag=True, help="What it takes for what, served and frozen, instead")
+@option("--heads", is_flag=True, help="The heads that served, and how often each was right, instead")
 @option("--json", "as_json", is_flag=True, help="Print JSON")
-def _device(config: Path | None, state_dir: str | None, name: str, days: int, as_json: bool) -> None:
+def _device(
+    config: Path | None, state_dir: str | None, name: str, days: int, confusion: bool, heads: bool, as_json: bool
+) -> None:  # fmt: skip
     """Show everything about one device."""
-    from aggregator.commands.devices import show_device
+    from aggregator.commands.devices import show_confusion, show_device, show_heads_of
 
-    show_device(name, reached(config, state_dir), SystemClock(), days, as_json)
+    if confusion and heads:
+        raise ConfigError("give --confusion or --heads, not both")
+    fleet = reached(config, state_dir)
+    if confusion:
+        show_confusion(name, fleet, as_json)
+    elif heads:
+        show_heads_of(name, fleet, as_json)
+    else:
+        show_device(name, fleet, SystemClock(), days, as_json)
 
 
 @click.command("tag", cls=Command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ from aggregator.commands.devices import REMOVAL_POLL_S, REMOVAL_TIMEOUT_S, remov
 from aggregator.commands.done import say, wants_json
 from aggregator.commands.moments import moment
 from aggregator.commands.tables import print_json_rows
+from aggregator.durations import moment_s
+from aggregator.operations import FORGET_CLASS
 from aggregator.removals import RemovalRecord, record_problems, records_in, write_records
 from aggregator.store.rows import RemovalRow
 from headway.bundle import read_public_keys
@@ -31,14 +32,14 @@ def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, c
     if since and class_name:
         raise ConfigError("give --since or --class, not both")
     if class_name:
-        row = fleet.command(name, "forget-class", {"class": class_name}, expires)
+        row = fleet.command(name, FORGET_CLASS, {"class": class_name}, expires)
         say(
             f"asked {name} to forget {class_name} (command {row['number']}): edge-fleet commands {name}\n"
             "its answer says how many labels it has taken out, and how many it cannot take out any more",
             device=name, command=row["number"],
         )  # fmt: skip
     elif since:
-        _forget_since(name, moment_of(since), fleet, clock)
+        _forget_since(name, moment_s(since), fleet, clock)
     else:
         before = len(fleet.removals())
         words = words_of_removal(name, removal_done(name, fleet, clock))
@@ -82,15 +83,6 @@ def verify_records(folder: Path, keys: Path | None) -> None:
         raise StoreError(f"{found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}; compare with a copy")
     signed = "signatures were not looked at: give --keys" if keys is None else f"signed by a key in {keys}"
     say(f"{len(rows)} records are whole and follow each other; {signed}", records=len(rows), signed=keys is not None)
-
-
-def moment_of(text: str) -> float:
-    """Wall clock of ``2026-11-28``, ``2026-11-28T10:00`` or with an offset; UTC without one. Raises ConfigError."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"--since {text!r} is no time; write 2026-11-28 or 2026-11-28T10:00, in UTC") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _tell(rows: Sequence[RemovalRow]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aggregator.commands.done import say, wants_json
 from aggregator.commands.moments import age
@@ -11,11 +12,16 @@ from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.operations import RolloutView, described
 from aggregator.reach import Fleet
 from aggregator.rollouts import Act, StageForecast, default_plan, read_plan
+from headway.fields import JsonValue
 from headway.ports import Clock
 from headway.printable import printable
 
+if TYPE_CHECKING:
+    from headway_client import models
+
 HEADER, NUMBERS = ("ROLLOUT", "RELEASE", "STATE", "STAGE", "DEVICES", "FOR"), frozenset({"RELEASE", "FOR"})
 STAGE_HEADER = ("STAGE", "DEVICES", "CAN TRY IT", "WITH LABELS", "LABELS/H", "ENOUGH AFTER", "WHO")
+SHOWN_HEADER = ("STAGE", "WHO", "DEVICES", "STATES", "FROZEN HEADS", "SERVED", "MAY BE", "LABELS SAY")
 WHO_SHOWN = 5
 
 
@@ -57,15 +63,21 @@ def show_rollouts(fleet: Fleet, clock: Clock, as_json: bool) -> None:
 
 
 def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
-    """One of them, and each of its devices."""
+    """One of them, what each stage shows, and each of its devices."""
     view, devices = fleet.rollout(name)
+    stages = fleet.figures.stages(name)
     if as_json:
-        print_json_rows([{**asdict(view), "devices": [asdict(one) for one in devices]}])
+        told: list[JsonValue] = list(stages)  # type: ignore[arg-type]
+        print_json_rows([{**asdict(view), "stages": told, "devices": [asdict(one) for one in devices]}])
         return
     print(printable(f"{name}: {view.bundle} {view.version}, release {view.release}: {view.state}, {_where(view)}"))
     print(printable(view.why))
     if view.evidence:
         print(printable(f"labels so far: {view.evidence}"))
+    shown = [_shown(stage) for stage in stages]
+    print()
+    print_table(SHOWN_HEADER, shown, aligned([SHOWN_HEADER, *shown]), frozenset({"STAGE", "DEVICES"}))
+    print()
     header = ("DEVICE", "STAGE", "STATE", "PROBLEM")
     rows = [(one.device, str(one.stage), one.state, one.problem) for one in devices]
     print_table(header, rows, aligned([header, *rows]), frozenset({"STAGE"}))
@@ -75,6 +87,22 @@ def steer_rollout(name: str, act: Act, remark: str, fleet: Fleet) -> None:
     """Ask the running service; it does so within its housekeeping interval."""
     fleet.act_on_rollout(name, act, remark)
     say(f"asked to {act} rollout {name}", rollout=name, asked=str(act))
+
+
+def _shown(stage: models.StageView) -> tuple[str, ...]:
+    states = ", ".join(f"{count} {state}" for state, count in stage["device_states"].items())
+    return (
+        str(stage["stage"]), stage["who"], str(stage["devices"]), states or "-", _loss(stage["frozen"], stage),
+        _loss(stage["served"], stage), f"{stage['margin']:g}", stage["outcome"] if stage["devices"] else "-",
+    )  # fmt: skip
+
+
+def _loss(told: models.LossView, stage: models.StageView) -> str:
+    """With the interval that the plan asks for."""
+    if told["mean"] is None:
+        return "-"
+    slack = "?" if told["error"] is None else f"{stage['errors'] * told['error']:.4f}"
+    return f"{told['mean']:+.4f} +- {slack} of {told['windows']}"
 
 
 def _line(view: RolloutView, clock: Clock) -> tuple[str, ...]:

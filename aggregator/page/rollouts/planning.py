@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from aggregator.durations import duration_s
-from aggregator.operations import Operator, list_groups, list_rollouts
-from aggregator.page.rollouts.reading import who_is_in
+from aggregator.operations import Operator, list_groups, list_rollouts, who_is_in
 from aggregator.rollouts import OPEN, Plan, StageForecast, State, forecast, plan_of
 from aggregator.store import DeliveryRow
 from headway.errors import ConfigError, HeadwayError, UnknownNameError
