@@ -62,7 +62,7 @@ def test_a_rollout_is_begun_shown_and_acted_on(state_dir: Path, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "seen on the bench" in shown
     assert "labels so far: undecided: no labelled window yet" in shown
-    assert shown.count("sent\n") == 3
+    assert shown.count(" sent\n") == 3
     assert fleet(state_dir, "halt", "spring") == 0
     tick(state_dir)
     capsys.readouterr()
@@ -85,7 +85,7 @@ def test_a_stage_that_is_approved_before_anybody_looked_still_has_its_devices(
     tick(state_dir)
     capsys.readouterr()
     assert fleet(state_dir, "show", "spring") == 0
-    assert capsys.readouterr().out.count("sent\n") == 3
+    assert capsys.readouterr().out.count(" sent\n") == 3
 
 
 def test_a_dry_run_says_who_and_when_and_writes_nothing(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

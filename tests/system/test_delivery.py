@@ -219,21 +219,28 @@ def test_a_bundle_that_fails_on_trial_goes_by_itself(
     assert learned(device, bundle) == expected(bundle, x, y)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["in another space", "killed in the same space"])
 def test_a_command_takes_a_device_back_to_the_bundle_and_the_space_before(
     new_device: NewDevice,
     aggregator: StartAggregator,
     fresh_broker: Broker,
     bundle: Path,
     fleet: Callable[..., str],
+    killed: bool,
 ) -> None:
-    """The result is told from the store of the other space, which never heard of the command."""
+    """The result is told from the store of the other space, which never heard of the command. In the same space a start
+    after the trial notes the release, and from then on refuses every older bundle but the one it is told to go back to.
+    """
     aggregator(fresh_broker)
     device = start(new_device, fresh_broker)
     x, y = data(32, seed=25)
     device.drop("a", x=x[:16], y=y[:16])
     wait_until(lambda: "pump" in fleet("devices"), "the device to be known")
-    fleet("deliver", str(release(bundle, 2, in_another_space)), "--all")
+    fleet("deliver", str(release(bundle, 2) if killed else release(bundle, 2, in_another_space)), "--all")
     wait_until(lambda: state_of(fleet, "pump")["state"] == "there", "release 2 to be confirmed")
+    if killed:
+        device.kill()
+        device.start()
     said = fleet("command", "pump", "roll-back", "release=2", "--wait-s", "60")
     assert said == "roll-back: done: release 2\n"
     wait_until(lambda: "was rolled back by command" in state_of(fleet, "pump")["state"], "the roll-back to be reported")
