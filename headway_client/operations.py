@@ -371,6 +371,10 @@ class Client(Connection):
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))
 
+    def show_influence(self) -> models.InfluenceView:
+        """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
+        return cast("models.InfluenceView", self.ask(method="GET", path="/v1/influence"))
+
     def list_refusals(self) -> list[models.RefusalRow]:
         """How often messages of each device were refused, and why; device '' are senders that are not in the fleet."""
         return cast("list[models.RefusalRow]", self.ask(method="GET", path="/v1/refusals"))

@@ -67,6 +67,15 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
         return desk.read(request, caller, asked)
 
+    @application.get("/v1/influence", response_model=operations.InfluenceView)
+    def show_influence(request: Request, caller: Caller = view) -> Response:
+        """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
+
+        def asked(operator: Operator) -> operations.InfluenceView:
+            return operations.influence_view(operator.store, desk.settings.bundle, desk.settings.policy)
+
+        return desk.read(request, caller, asked)
+
     @application.get("/v1/refusals", response_model=list[RefusalRow])
     def list_refusals(request: Request, caller: Caller = view) -> Response:
         """How often messages of each device were refused, and why; device '' are senders that are not in the fleet."""

@@ -8,6 +8,7 @@ from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import GateState
 from aggregator.heads.influence import Influences, influences
+from aggregator.heads.kept_sums import mark_of
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
@@ -30,6 +31,7 @@ __all__ = [
     "average",
     "check_sums",
     "influences",
+    "mark_of",
     "merged",
     "paired",
     "stored_report",

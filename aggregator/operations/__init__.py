@@ -77,6 +77,7 @@ from aggregator.operations.history import (
     plain_overview,
     published_head,
 )
+from aggregator.operations.influence import InfluenceView, influence_view
 from aggregator.operations.labels import (
     LABELS_MAX,
     label_window,
@@ -136,6 +137,7 @@ __all__ = [
     "GroupView",
     "HandedOut",
     "HeadView",
+    "InfluenceView",
     "NewToken",
     "NotAsked",
     "Operator",
@@ -174,6 +176,7 @@ __all__ = [
     "group_view",
     "handed_out",
     "hold_head",
+    "influence_view",
     "kept_bundles",
     "label_window",
     "label_windows",
