@@ -114,7 +114,7 @@ def test_what_each_device_brings_is_shown_worst_first(looked_at: PageFleet, monk
     view = InfluenceView("walk 1.1", 240, 0.9, 0.2, devices, ())
     monkeypatch.setattr("aggregator.page.heads.routes.influence_view", lambda *_: view)
     text = browser.page("/heads/influence").text
-    X
+    assert re.search(r"liar 60 50.* -0.3000 pump 40 100.* \+1.0 \+0.1250", text)
     alone = browser.page("/heads/influence?device=pump").text
     assert "+0.1250" in alone
     assert "-0.3000" not in alone
