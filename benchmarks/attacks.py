@@ -4,7 +4,8 @@ Every report goes through the aggregator as it ships (`Aggregator.receive`, defa
 the head that it publishes is scored on windows that nobody learned (`benchmarks.attacked_fleets`). Cost: points of
 accuracy below the head of the same fleet when all are honest and nothing is held against anybody. Each attack has knobs
 that are all tried; the table shows the knob that costs most in the mean over the seeds. Absent: what the fleet costs in
-which the attackers of that knob send nothing; their persons and batches are tested. Attackers have valid credentials, their own labelled windows, and know the training data's class means.
+which the attackers of that knob send nothing; their persons and batches are tested. Attackers have valid
+credentials, their own labelled windows, and know the training data's class means.
 
 A share of 0 is one device alone: the one with most labels for every other knob, else one that is drawn.
 """
@@ -47,8 +48,8 @@ Attack = Callable[[AttackedFleet, Labelled, np.random.Generator], Statistics]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """cost: points; absent: what the fleet without the attackers costs; caught: share of attackers set aside; accused:
-    honest devices set aside; prior: points that the head of the sum told to a new device is below the honest fleet's."""
+    """cost: points; absent: those of the fleet without the attackers; caught: share of attackers set aside; accused:
+    honest devices set aside; prior: points that the head of the sum told to a new device is below the honest one."""
 
     cost: float
     caught: float
@@ -216,8 +217,8 @@ def main() -> int:
                     found.append(row)
                     told = f"{worst.cost:6.2f} points (absent {worst.absent:5.2f}), prior {worst.prior:6.2f}"
                     print(
-                        f"  {name:15} {'one' if not share else '20 %':5} {told}, {100 * worst.caught:3.0f} % set aside, "
-                        f"{count} honest ones in all",
+                        f"  {name:15} {'one' if not share else '20 %':5} {told}, "
+                        f"{100 * worst.caught:3.0f} % set aside, {count} honest ones in all",
                         flush=True,
                     )
     if options.json:

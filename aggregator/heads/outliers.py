@@ -1,9 +1,10 @@
 """Tells which devices' statistics contradict those of all others, from sums alone.
 
 Each device is compared with the exact sum of the source and of the others (`aggregator.heads.comparing`): nothing of it
-is in the means, nor in the covariance, that judge it. It contradicts the others where its agreement is too small for
-chance beside 0.6 of what is usual here; or beside three quarters, and its error is above 1 - 1/C: their head is worse
-at its labels than no head at all.
+is in the means, nor in the covariance, that judge it. It contradicts the others where both are so:
+
+    error > 1 - 1/C        their head is worse at its labels than no head at all: this needs no threshold
+    agreement too small    for chance beside three quarters of what is usual here, half-way between the usual and a toss
 
 Devices that differ honestly (other people, drifted sensors) have a large error where their windows lie far from those
 of the others, or a small agreement where they lie between classes; lies have both. Usual is the median of the fleet.
@@ -27,11 +28,11 @@ from aggregator.heads.portraits import Finding, Portrait
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
 
-CHANCE = 0.0005  # that a device that has this part of the usual agreement shows so little
-AGREEMENT_PART, AGREEMENT_WORSE, AGREEMENT_BACK = 0.6, 0.75, 0.75
+CHANCE = 0.002  # that a device that has three quarters of the usual agreement shows so little
+AGREEMENT_PART, AGREEMENT_BACK = 0.75, 0.75
 USUAL_MIN = 0.6
 # who is taken out at first, in the metric of the training data
-FIRST_SHIFT, FIRST_SPREAD, FIRST_TIMES = 0.4, 3.0, 5.0
+FIRST_AGREEMENT, FIRST_SHIFT, FIRST_SPREAD, FIRST_TIMES = 0.6, 0.4, 3.0, 5.0
 # of those that contradict the others so many are taken out at a time
 PART_AT_ONCE = 0.25
 # devices with more of all samples are compared without their own part of the covariance
@@ -134,7 +135,7 @@ class Outliers:
         wide = fleet.spread > max(FIRST_SPREAD, FIRST_TIMES * float(np.median(fleet.spread)))
         out: Bools = (found.shift > limit) | (wide & (found.agreement < usual))
         if usual >= USUAL_MIN:
-            out |= _chance(found.agreement, fleet.counts.sum(axis=1), AGREEMENT_PART * usual) < CHANCE
+            out |= _chance(found.agreement, fleet.counts.sum(axis=1), FIRST_AGREEMENT * usual) < CHANCE
         return out if out.sum() * 3 <= len(out) else np.zeros(len(out), bool)
 
     def _compared(self, fleet: _Fleet, out: Bools) -> tuple[Compared, Bools]:
@@ -170,11 +171,8 @@ class Outliers:
 
     def _named(self, fleet: _Fleet, found: Compared, out: Bools) -> Bools:
         worse: Bools = found.error > self._nothing
-        usual, labels = float(np.median(found.agreement[~out])), fleet.counts.sum(axis=1)
-        much, some = (
-            _chance(found.agreement, labels, part * usual) < CHANCE for part in (AGREEMENT_PART, AGREEMENT_WORSE)
-        )
-        return np.asarray(much | (worse & some), bool)
+        usual = float(np.median(found.agreement[~out]))
+        return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), AGREEMENT_PART * usual) < CHANCE)
 
     def _findings(self, fleet: _Fleet, found: Compared, named: Bools, out: Bools) -> dict[str, Finding]:
         usual, usual_shift = float(np.median(found.agreement[~out])), float(np.median(found.shift[~out]))
