@@ -69,12 +69,17 @@ class AttackedFleet:
         return 100.0 * float(np.mean([some.mean() for some in right]))
 
 
-def digits(devices: int, seed: int) -> AttackedFleet:
-    """Every device has the same share of the same writers' digits."""
+def digits_rows(seed: int) -> Labelled:
+    """Every digit, in an order drawn by the seed: first those that are known beforehand, then the devices'."""
     rows = datasets.digits()
     order = np.random.default_rng(seed).permutation(len(rows.y))
     pixels = rows.x.reshape(len(rows.x), -1)[order]
-    every = Labelled(np.clip(np.rint((pixels - 4.9) * 127 / 11.2), -127, 127).astype(np.int8), rows.y[order])
+    return Labelled(np.clip(np.rint((pixels - 4.9) * 127 / 11.2), -127, 127).astype(np.int8), rows.y[order])
+
+
+def digits(devices: int, seed: int) -> AttackedFleet:
+    """Every device has the same share of the same writers' digits."""
+    every = digits_rows(seed)
     names = tuple(map(str, range(10)))
     source = Statistics.of(every.codes[:DIGITS_KNOWN], every.labels[:DIGITS_KNOWN], names, "digits")
     share = DIGITS_TAUGHT // devices

@@ -16,11 +16,15 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS
 os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import ctypes
 import itertools
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,6 +185,72 @@ def trainable_tflite(size: int, path: str) -> Steps:
     return one_by_one(step)
 
 
+def extended_data(size: int) -> tuple[Float32, Int64]:
+    """The same rows with a one at the end of each."""
+    x, y = data(size)
+    return np.ascontiguousarray(np.concatenate([x, np.ones((ROWS, 1), np.float32)], axis=1)), y
+
+
+def native(size: int) -> Steps:
+    """A limit: the step in C, for this processor, called through ctypes."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = f"{folder}/step.so"
+        source = str(Path(__file__).with_name("native_step.c"))
+        flags = ["-O3", "-march=native", "-ffast-math", "-funroll-loops", f"-DCLASSES={CLASSES}", f"-DBATCH={BATCH}"]
+        subprocess.run(["cc", *flags, "-shared", "-fPIC", source, "-lm", "-o", library], check=True)
+        loaded = ctypes.CDLL(library)
+    x, y = extended_data(size)
+    weights = np.zeros((CLASSES, size + 1), np.float32)
+    wide, rate = ctypes.c_int(size + 1), ctypes.c_float(RATE)
+    to, pointer = weights.ctypes.data_as(ctypes.c_void_p), ctypes.c_void_p
+    places = [
+        (x[some].ctypes.data_as(pointer), y[some].ctypes.data_as(pointer), some)
+        for some in itertools.islice(batch_slices(), BATCHES)
+    ]
+    batches = itertools.cycle(places)
+
+    def step() -> None:
+        rows, labels, _ = next(batches)
+        loaded.step(to, rows, labels, wide, rate)
+
+    first = weights.copy()
+    step()
+    if not np.abs(weights - first).max() > 0:
+        raise RuntimeError("the C step changed nothing")
+    return one_by_one(step)
+
+
+def numba(size: int) -> Steps:
+    """A limit: the step in NumPy's words, compiled by Numba."""
+    from numba import njit
+
+    x, y = extended_data(size)
+    one_hot = np.eye(CLASSES, dtype=np.float32)[y]
+    weights = np.zeros((CLASSES, size + 1), np.float32)
+
+    def step(w: Float32, rows: Float32, labels: Float32, rate: np.float32) -> None:
+        scores = rows @ w.T
+        for b in range(rows.shape[0]):
+            most = scores[b].max()
+            total = np.float32(0)
+            for c in range(scores.shape[1]):
+                scores[b, c] = np.exp(scores[b, c] - most)
+                total += scores[b, c]
+            for c in range(scores.shape[1]):
+                scores[b, c] = rate * (scores[b, c] / total - labels[b, c])
+        w -= scores.T @ rows
+
+    compiled = njit(fastmath=True)(step)
+    rate = np.float32(RATE / BATCH)
+    batches = batch_slices()
+
+    def run() -> None:
+        some = next(batches)
+        compiled(weights, x[some], one_hot[some], rate)
+
+    return one_by_one(run)
+
+
 PEERS: dict[str, Callable[[int, str], Steps]] = {
     "ours, SGD": lambda size, _: ours(size, "sgd"),
     "ours, momentum": lambda size, _: ours(size, "momentum"),
@@ -194,6 +264,8 @@ PEERS: dict[str, Callable[[int, str], Steps]] = {
     "Keras, Adam": lambda size, _: keras(size, "adam"),
     "scikit-learn, SGD": lambda size, _: scikit_learn(size),
     "river, SGD": lambda size, _: river(size),
+    "a limit: C, SGD": lambda size, _: native(size),
+    "a limit: Numba, SGD": lambda size, _: numba(size),
 }
 
 
@@ -204,7 +276,7 @@ def main() -> int:
     try:
         steps = PEERS[peer](size, path)
         steps(5)
-    except ImportError as error:
+    except (ImportError, FileNotFoundError) as error:  # a compiler may be missing, too
         answers.write(f"missing {error}\n")
         return 0
     answers.write("ready\n")

@@ -210,7 +210,8 @@ def measure(folder: Path, devices: int, size: int, given_url: str, anew: bool) -
     url = given_url or sqlite_url(folder)
     report_ms = fill(url, variant, devices)
     row: dict[str, object] = {"devices": devices, "features": size, "report_ms": report_ms}
-    with Broker(autosave=1_000_000) as broker:
+    # the watcher is slower than the service, and no ack may be lost on the way to it
+    with Broker(autosave=1_000_000, extra="max_queued_messages 0\n") as broker:
         retain(broker, variant, devices)
         config = folder / "aggregator.toml"
         config.write_text(

@@ -21,6 +21,8 @@ _edge_agent() {{
 complete -o filenames -F _edge_agent edge-agent
 """
 ZSH = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n"
+# what bash-completion loads at the first tab; the program itself knows its words
+LOADED_BY_BASH = 'eval "$(edge-agent completion bash)"\n'
 SHELLS_OF_COMPLETION = "bash zsh fish"
 
 

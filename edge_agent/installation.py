@@ -72,7 +72,7 @@ def _leave_home_assistant(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from edge_agent.installing import FirstValues, write_first_configuration
+    from edge_agent.installing import FirstValues, belongs_to_system, write_first_configuration
 
     if (options.join is None) != (options.code is None):
         raise ConfigError("--join and --code belong together")
@@ -88,7 +88,8 @@ def _init(options: argparse.Namespace) -> int:
     values = FirstValues(bundle, device, options.fleet, broker or "", join)
     for line in write_first_configuration(options.config, values, replace=options.replace):
         print(printable_lines(line))
-    print(f"next: sudo systemctl enable --now edge-agent, or edge-agent run {options.config}")
+    service = "sudo systemctl enable --now edge-agent, or " if belongs_to_system(options.config) else ""
+    print(printable_lines(f"next: {service}edge-agent run {options.config}"))
     return 0
 
 

@@ -347,4 +347,4 @@ class Intake:
             return
         self._agent.consumed(file.sequence)
         self._store.commit(self._agent.changes(), self._now_s)
-        self._note("input-rejected", f"{file.name}: {reason}")
+        self._note("input-rejected", file.about(reason))

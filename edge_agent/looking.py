@@ -45,7 +45,9 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     try_out.add_argument("--data", type=Path, metavar="FILE", help=data)
     sensor = "command that prints rows, - for stdin, or a file of windows (.npz)"
     try_out.add_argument("--sensor", required=True, metavar="COMMAND", help=sensor)
-    try_out.add_argument("--format", default="csv", help="csv, json, int16 or float32 (csv)")
+    formats = ("csv", "json", "int16", "float32")
+    try_out.add_argument("--format", default="csv", choices=formats, help="how rows are written (csv)")
+    try_out.add_argument("--rate", type=float, default=0.0, metavar="HZ", help="rows per second (as they come)")
     try_out.add_argument("--channels", default="", metavar="A,B", help="as they come; none: as the bundle has them")
     try_out.add_argument("--time", default="", metavar="NAME", help="the channel that holds the time in seconds")
     try_out.add_argument("--count", type=int, default=10, metavar="N", help="end after N windows (10)")
@@ -95,9 +97,13 @@ def _watch(options: argparse.Namespace) -> int:
 
 def _try(options: argparse.Namespace) -> int:
     from edge_agent.commands import settings_of, trial_lines
+    from headway.errors import ConfigError
 
     channels = tuple(name for name in options.channels.split(",") if name)
-    settings = settings_of(options.sensor, format=options.format, channels=channels, time=options.time)
+    if not 0 <= options.rate <= 1e6:
+        raise ConfigError(f"--rate is {options.rate:g}; give rows per second, 0 for as they come")
+    how = {"format": options.format, "channels": channels, "time": options.time, "rate_hz": options.rate}
+    settings = settings_of(options.sensor, **how)
     count, data = max(1, options.count), options.data
     for line in trial_lines(options.model, options.sensor, settings, SystemClock(), count, data):
         print(printable_lines(line), flush=True)

@@ -18,7 +18,8 @@ LATENCIES_MAX = 512
 class Pace:
     """Of one run of the agent. labels: learned by earlier runs.
 
-    Times from drop to answer are of files alone: what a stream brings has no such moment.
+    Times to an answer begin when a file is dropped, and of a source's windows when the last row of the oldest one of
+    those that are answered together comes.
     """
 
     def __init__(self, clock: Clock, labels: int) -> None:

@@ -58,10 +58,11 @@ class SourceSettings:
     )
     units: tuple[str, ...] = texts((), doc="Units of the channels as they come; none: the bundle's.")
     time: str = text(
-        "", doc="The one of the channels that holds the time in seconds; empty: lines have the time at which they "
-        "come, raw numbers come at rate_hz."
+        "", doc="The one of the channels that holds the time in seconds; empty: raw numbers come at rate_hz, lines too "
+        "if it is given, and else each line has the time at which it comes."
     )  # fmt: skip
-    rate_hz: float = number(0.0, low=0, high=1e6, doc="Rows per second of raw numbers; 0: the bundle's.")
+    rate_hz: float = number(0.0, low=0, high=1e6, doc="Rows per second, of lines and raw numbers; 0: raw numbers "
+                            "come at the bundle's, lines when they come.")  # fmt: skip
     topics: tuple[str, ...] = texts(
         (),
         length_max=1024,

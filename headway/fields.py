@@ -52,7 +52,8 @@ class Fields:
     def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
         value = self._get(key, default)
         if not isinstance(value, str) or value not in known:
-            raise self._refused(key, value, f"one of {', '.join(known)}{nearest(str(value), tuple(map(str, known)))}")
+            near = nearest(str(value), known)
+            raise self._refused(key, value, f"one of {', '.join(known)}{near if '?' in near else ''}")
         return value
 
     def integer(self, key: str, default: int | None = None, *, low: int = 0, high: int = 2**53) -> int:

@@ -41,7 +41,10 @@ def log_to_stderr(level: str, line: str, *, structured: bool = False) -> None:
 
 
 def print_error(message: str) -> None:
-    """The one line with which a program leaves."""
+    """The one line with which a program leaves, in the form in which it logs."""
+    if any(isinstance(_written_by(handler), JsonFormatter) for handler in logging.getLogger().handlers):
+        log.error("%s", message)
+        return
     priority = "<3>" if is_journal(sys.stderr, os.environ) else ""
     print(f"{priority}error: {printable(message)}", file=sys.stderr)
 
@@ -67,6 +70,11 @@ def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False  # no file behind it, as in tests
     return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _written_by(handler: logging.Handler) -> logging.Formatter | None:
+    formatter = handler.formatter
+    return formatter.inner if isinstance(formatter, JournalFormatter) else formatter
 
 
 class PrintableFormatter(logging.Formatter):
@@ -98,11 +106,11 @@ class JournalFormatter(logging.Formatter):
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
-        self._inner = inner
+        self.inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next(found for level, found in PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
+        return "\n".join(f"<{priority}>{line}" for line in self.inner.format(record).split("\n"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from edge_agent.completion import LOADED_BY_BASH
 from edge_agent.installing.environment import (
     LIBRARIES,
     OWN_PACKAGES,
@@ -34,6 +35,8 @@ from edge_agent.installing.environment import (
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "deb"
 MAINTAINER = "Headway <https://github.com/headway-edge/headway>"
+# what today's scripts call, and a tree of earlier has not
+COMPILING = "edge_agent/installing/compiling.py"
 # an agent of armv7 has no LiteRT, and tflite-runtime no wheel for its system's Python 3.13
 RUNTIME = "ai-edge-litert"
 
@@ -222,6 +225,10 @@ def _write_system_files(program: Program, tree: Path, source: Source) -> None:
         pages = tree / "usr" / "share" / "man" / "man1"
         pages.mkdir(parents=True)
         (pages / f"{manual.name}.gz").write_bytes(gzip.compress(manual.read_bytes(), 9, mtime=0))
+    if program.command == "edge-agent":
+        completions = tree / "usr" / "share" / "bash-completion" / "completions"
+        completions.mkdir(parents=True)
+        (completions / program.command).write_text(LOADED_BY_BASH)
     documents = tree / "usr" / "share" / "doc" / program.name
     documents.mkdir(parents=True)
     shutil.copy(ROOT / "LICENSE", documents / "copyright")
@@ -240,7 +247,10 @@ def _write_control(program: Program, system: System, machine: str, tree: Path, s
         f"Description: Headway, {program.summary}\n Neural networks that keep learning on small Linux devices.\n"
     )
     for script in sorted((ROOT / "packaging" / program.name).iterdir()):
-        shutil.copy(script, folder / script.name)
+        text = script.read_text()
+        if not (source.root / COMPILING).exists():
+            text = re.sub(r"(/opt/\S+/bin/python3) -I -c .*", r"\1 -I -m compileall -q /opt/headway/lib", text)
+        (folder / script.name).write_text(text)
         (folder / script.name).chmod(0o755)
 
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,8 @@ from testbed.debian import Debian
 
 GUEST = [Path(__file__).with_name(name) for name in ("guest.py", "tables.py")]
 PACKAGES = ("busybox-static", "python3", "openssl", "ca-certificates", "libstdc++6", "libeatmydata1")
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net")
+# ext4 asks for crc32c, whoever makes it
+MODULES = ("crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_net")
 CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[a-zA-Z]|c)")
 INIT = """\
 #!/bin/busybox sh
@@ -112,9 +113,12 @@ class Image:
         shutil.rmtree(tree)
 
 
-def unpack_kernel(machine: Emulated, tree: Path) -> None:
-    """Debian's kernel, and what the machines of these tests run on it, unpacked and never run here."""
-    Debian("bookworm", (f"linux-image-cloud-{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
+def unpack_kernel(machine: Emulated, tree: Path, kind: str = "cloud-") -> None:
+    """Debian's kernel, and what the machines of these tests run on it, unpacked and never run here.
+
+    kind: "cloud-" knows the hardware of virtual machines alone, "" all.
+    """
+    Debian("bookworm", (f"linux-image-{kind}{machine.name}", *PACKAGES), machine.name, "extract").unpack(tree)
 
 
 def write_kernel(tree: Path, kernel: Path, initial: Path, script: str) -> None:
@@ -230,7 +234,7 @@ def _initial(tree: Path, release: str, script: str) -> Iterator[bytes]:
     entries += [(name, 0o040755, b"") for name in ("dev", "proc", "sys")]
     (busybox,) = [path for path in (tree / "bin/busybox", tree / "usr/bin/busybox") if path.exists()][:1]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, script.encode())]
-    for number, module in enumerate(_modules(tree, release)):
+    for number, module in enumerate(drivers(tree, release, MODULES)):
         entries.append((f"modules/{number:02}-{module.name}", 0o100644, module.read_bytes()))
     entries.append(("TRAILER!!!", 0, b""))
     for number, (name, mode, content) in enumerate(entries, 1):
@@ -240,8 +244,8 @@ def _initial(tree: Path, release: str, script: str) -> Iterator[bytes]:
         yield head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
 
 
-def _modules(tree: Path, release: str) -> list[Path]:
-    """The drivers that are no part of the kernel, each after those that it needs; their files name them."""
+def drivers(tree: Path, release: str, names: Sequence[str]) -> list[Path]:
+    """Those that are no part of the kernel, each after those that it needs; their files name them."""
     found = {path.stem.replace("-", "_"): path for path in (tree / "lib/modules" / release).rglob("*.ko")}
     ordered: list[Path] = []
 
@@ -254,7 +258,7 @@ def _modules(tree: Path, release: str) -> list[Path]:
                 add(needed.replace("-", "_"))
         ordered.append(path)
 
-    for name in MODULES:
+    for name in names:
         add(name)
     return ordered
 

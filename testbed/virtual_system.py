@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.booted import CLEAN
 from testbed.debian import Debian
-from testbed.virtual import Emulated, VirtualFailed, make_disk, unpack_kernel, write_kernel
+from testbed.virtual import Emulated, VirtualFailed, drivers, make_disk, unpack_kernel, write_kernel
 
 DISK_MB = 1200
 RUN_TIMEOUT_S = 600.0
@@ -45,14 +46,19 @@ class SystemImage:
 
     writable = True
 
-    def __init__(self, machine: Emulated, folder: Path, debian: Debian, program: Path) -> None:
-        """program: the Python file that is run in the machine."""
+    def __init__(
+        self, machine: Emulated, folder: Path, debian: Debian, program: Path, hardware: Sequence[str] = ()
+    ) -> None:
+        """program: the Python file that is run in the machine. hardware: drivers to load, names with "_"."""
         self.machine, self.folder, self.tree = machine, folder, folder / "tree"
         self.kernel, self.initial, self.system = folder / "kernel", folder / "initial.gz", folder / "system.img"
-        unpack_kernel(machine, folder / "kernel-tree")
-        write_kernel(folder / "kernel-tree", self.kernel, self.initial, INIT)
-        shutil.rmtree(folder / "kernel-tree")
+        kernel_tree = folder / "kernel-tree"
+        unpack_kernel(machine, kernel_tree, "" if hardware else "cloud-")
+        write_kernel(kernel_tree, self.kernel, self.initial, INIT)
         debian.unpack(self.tree)
+        if hardware:
+            self._bring_drivers(kernel_tree, hardware)
+        shutil.rmtree(kernel_tree)
         shutil.copy(program, self.tree / "program.py")
         unit = self.tree / "etc" / "systemd" / "system" / "program.service"
         unit.write_text(PROGRAM_UNIT.format(console=machine.console))
@@ -69,7 +75,17 @@ class SystemImage:
             raise VirtualFailed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def seal(self) -> None:
+    def _bring_drivers(self, kernel_tree: Path, names: Sequence[str]) -> None:
+        (modules,) = (kernel_tree / "lib" / "modules").iterdir()
+        there = self.tree / "usr" / "lib" / "modules" / modules.name
+        listed = [modules / "modules.builtin", modules / "modules.builtin.modinfo", modules / "modules.order"]
+        for path in (*listed, *drivers(kernel_tree, modules.name, names)):
+            target = there / path.relative_to(modules)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        self.run("depmod", modules.name)
+
+    def seal(self, size_mb: int = DISK_MB) -> None:
         """Make the disk; the tree is gone afterwards."""
-        make_disk(self.system, DISK_MB, self.tree)
+        make_disk(self.system, size_mb, self.tree)
         shutil.rmtree(self.tree)

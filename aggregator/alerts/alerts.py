@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 
+from aggregator.alerts.hearing import Hearing, newest_heard_s
 from aggregator.alerts.rules import RULE_ITSELF, Summaries, found_by, known_rules
 from aggregator.alerts.silences import Silenced, end_old
 from aggregator.alerts.summaries import shortened
@@ -89,6 +90,7 @@ class Alerts:
     def __init__(self, fleet: str, store: Store, policy: AlertPolicy, clearings: Clearings) -> None:
         self._fleet, self._store, self._policy, self._clearings = fleet, store, policy, clearings
         self._due_at_s = float("-inf")
+        self._hearing = Hearing()
         # by rule, then by subject: what is pending or open
         self._standing: dict[str, dict[str, AlertRow]] = {}
         for state in (State.PENDING, State.OPEN):
@@ -133,8 +135,13 @@ class Alerts:
             notes[NOTES_MAX:] = [Note(f"{len(notes) - NOTES_MAX} more changes of alerts; see edge-fleet alerts", True)]
         return [*notes, *self._retain()]
 
-    def connected(self) -> None:
+    def disconnected(self) -> None:
+        """Nobody can be heard until `connected`."""
+        self._hearing.lost()
+
+    def connected(self, now: Instant) -> None:
         """The broker may have lost what it retained."""
+        self._hearing.found(newest_heard_s(self._store, now.wall_s), now.wall_s)
         self._retained = deque((a.rule, a.subject) for a in self._open() if a.told and self._policy.mqtt)
 
     @property
@@ -143,7 +150,8 @@ class Alerts:
 
     def _compare(self, rule: AlertRuleRow, silenced: Silenced, now: Instant) -> None:
         standing = self._standing.setdefault(rule.name, {})
-        found = found_by(self._store, rule, standing, now.wall_s)
+        believes = self._hearing.believes_silence(now.wall_s)
+        found = found_by(self._store, rule, standing, believes, now.wall_s)
         summaries = Summaries(self._store, rule, now.wall_s)
         for subject in sorted(found.keys() - standing.keys()):
             if self._full:

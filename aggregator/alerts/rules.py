@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from aggregator.alerts.summaries import device_summary
 from aggregator.durations import duration_s
-from aggregator.filters import Condition
+from aggregator.filters import Condition, fields_in
 from aggregator.heads import GateState
 from aggregator.registry import resolved
 from aggregator.rollouts import State as RolloutState
@@ -115,17 +115,22 @@ def known_rule(store: Store, name: str) -> AlertRuleRow:
     return rules[name]
 
 
-def found_by(store: Store, rule: AlertRuleRow, standing: Iterable[str], now_s: float) -> dict[str, str]:
+def found_by(
+    store: Store, rule: AlertRuleRow, standing: Collection[str], believes_silence: bool, now_s: float
+) -> dict[str, str]:
     """Subjects for which a rule's condition holds, with a summary, or '' where `Summaries` has it.
 
     standing: the subjects that it has alerts of; they stay as they are while the rule cannot be used, which is an alert
-    of its own. In a transaction. now_s: wall clock.
+    of its own. believes_silence: False finds nobody new by ``silent_for``. In a transaction. now_s: wall clock.
     """
     try:
         match rule.watches:
             case Watches.DEVICES:
                 condition = resolved(store, rule.condition)
-                return {row[0]: "" for row in store.registry.columns(("device",), condition, now_s)}
+                found = {row[0]: "" for row in store.registry.columns(("device",), condition, now_s)}
+                if believes_silence or not any(field.name == "silent_for" for field in fields_in(condition)):
+                    return found
+                return {device: "" for device in found if device in standing}
             case Watches.CERTIFICATES:
                 return _expiring(store, now_s + duration_s(rule.condition))
             case Watches.HEADS:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aggregator.commands.known_bundles import SERVED
 from aggregator.commands.tables import aligned, print_table
-from aggregator.operations import InfluenceView, influence_view
+from aggregator.operations import SERVED, InfluenceView, influence_view
 from aggregator.policy import Policy
 from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError

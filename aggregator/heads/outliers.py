@@ -201,10 +201,8 @@ class Outliers:
     def _known(self, tables: Statistics) -> tuple[Float64, Float64]:
         """Counts (C,) and means (d, C) of the bundle's classes."""
         column = {name: place for place, name in enumerate(tables.classes)}
-        sums = np.zeros((tables.size + 1, len(self._classes)))
-        for place, name in enumerate(self._classes):
-            if name in column:
-                sums[:, place] = tables.class_sums[:, column[name]]
+        places = np.array([column.get(name, -1) for name in self._classes])
+        sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
         return sums[-1], sums[:-1] / np.maximum(sums[-1], 1.0)
 
     def _source_measure(self) -> Measure:

@@ -20,14 +20,13 @@ from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import open_runtime
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources import source_factory
+from edge_agent.sources import build_cutter, open_source
 from headway.arrays import Float32
 from headway.bundle import Variant, read_variant
 from headway.errors import ConfigError, DataError, ModelError
 from headway.maths import Task
 from headway.ports import Clock
 from headway.samples import read_samples
-from headway.windower import Windower, shaped
 
 STDIN = "-"
 BAR_CHARACTERS = 20
@@ -57,7 +56,8 @@ def trial_lines(
             outputs = learner.predict(pipeline.features(window[None])).probability[0]
             yield f"{given:>3}  {_answer(variant, outputs)}  {(clock.monotonic_s() - begin_s) * 1e3:6.1f} ms"
     if not given:
-        raise DataError(f"{sensor!r} gave no window; is it the sensor, and does --format say how it writes?")
+        raise DataError(f"{sensor!r} gave no window; is it the sensor, does --format say how it writes, and --rate how "
+                        "often, where several rows come at once?")  # fmt: skip
     if given < count:
         yield f"{sensor} has ended"
 
@@ -91,15 +91,15 @@ def _windows(variant: Variant, sensor: str, settings: SourceSettings, clock: Clo
             raise DataError(f"{sensor} has no windows; it needs x")
         yield from np.asarray(samples.x, np.float32)
         return
-    stream = variant.stream
-    if stream is None:
+    if variant.stream is None:
         raise ConfigError(f"bundle {variant.name} does not say how windows are cut; convert it with --stream, or give "
                           "--sensor a file of windows (.npz)")  # fmt: skip
-    source = source_factory(settings.kind)(settings, stream, clock)
-    arrangement, windower = stream.arrangement(source.channels, source.units), Windower(stream)
+    source, settings = open_source(settings, variant, clock)
+    cutter = build_cutter(settings, source, variant)
     for rows in source.rows():
-        found = windower.push(rows.times_s, arrangement.apply(rows.values))
-        yield from shaped(found.values, variant.input_shape, variant.preprocessing.time_axis)
+        yield from cutter.windows(rows).values
+        if cutter.lack:
+            raise DataError(f"{sensor!r}: {cutter.lack.replace('source.rate_hz', '--rate HZ')}")
 
 
 def settings_of(sensor: str, **given: object) -> SourceSettings:

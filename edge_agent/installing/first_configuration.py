@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tomllib
 from dataclasses import dataclass
@@ -13,9 +14,15 @@ from edge_agent.example import example, is_untouched, with_values, without_table
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_variant
 from headway.durable import write_durably
-from headway.errors import ConfigError
+from headway.errors import ConfigError, StoreError
 
 CONNECT_TIMEOUT_S = 5.0
+ADVICE = "run this with sudo, or give --config a file of your own"
+BESIDE_THE_FILE: dict[str, object] = {
+    "storage.state_dir": "state",
+    "sensor.spool_dir": "spool",
+    "sensor.predictions_dir": "predictions",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +39,23 @@ class FirstValues:
 def write_first_configuration(config: Path, values: FirstValues, *, replace: bool) -> list[str]:
     """Write agent.toml and check what it names; what was found, in words. An edited file stays unless `replace`.
 
-    Raises ConfigError, BundleError, RuntimeUnavailableError before anything is written; with `join` also what joining
-    raises.
+    A file outside /etc has state and spool beside it, so that its owner can run the agent.
+    Raises ConfigError, StoreError, BundleError, RuntimeUnavailableError before anything is written; with `join` also
+    what joining raises.
     """
     if config.exists() and not replace and not is_untouched(config):
         raise ConfigError(f"{config} was edited before and stays; --replace writes it anew")
+    _check_folder(config)
     variant = read_variant(values.bundle)
     runtime = open_runtime(variant)
     said = [f"bundle {variant.name} {variant.version} runs on {runtime.name}"]
     settings: dict[str, object] = {
         "device.id": values.device,
         "device.fleet": values.fleet,
-        "bundle.path": str(values.bundle.absolute()),
+        "bundle.path": os.path.abspath(values.bundle),
     }
+    if not belongs_to_system(config):
+        settings |= BESIDE_THE_FILE
     if values.join is not None:
         said += join_fleet(*values.join, values.device, config, replace=replace).splitlines()[:1]
         settings |= _joined_settings(config)
@@ -67,14 +78,30 @@ def _joined_settings(config: Path) -> dict[str, object]:
     return {f"{table}.{key}": value for table in ("device", "mqtt") for key, value in found[table].items()}
 
 
+def belongs_to_system(config: Path) -> bool:
+    """Whether it is a service's, whose folders are the system's; anybody's own configuration has them beside it."""
+    return config.absolute().is_relative_to("/etc")
+
+
+def _check_folder(config: Path) -> None:
+    """Make it; raises StoreError before a code is spent where nothing can be written there."""
+    try:
+        config.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {config.parent}: {error.strerror}; {ADVICE}") from error
+    if not os.access(config.parent, os.W_OK):
+        raise StoreError(f"you may not write to {config.parent}; {ADVICE}")
+
+
 def _write_checked(config: Path, text: str) -> None:
     """Written beside the old file and read as the agent reads it, before it takes its place."""
     draft = config.with_name(f".{config.name}.new")
-    config.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_durably(draft, text.encode(), 0o644)
         read_config(draft)
         draft.rename(config)
+    except OSError as error:
+        raise StoreError(f"cannot write {config}: {error.strerror}; {ADVICE}") from error
     finally:
         draft.unlink(missing_ok=True)
 

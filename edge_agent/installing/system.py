@@ -18,6 +18,7 @@ from pathlib import Path
 
 import edge_agent
 from edge_agent.combinations import fitting_runtime, installed_runtimes
+from edge_agent.completion import LOADED_BY_BASH
 from edge_agent.installing.compiling import compile_environment
 from edge_agent.installing.environment import (
     LIBRARIES,
@@ -41,6 +42,7 @@ PLACES = {
 }
 CONFIG = Path("/etc/headway/agent.toml")
 COMMAND, MANUAL = Path("/usr/local/bin/edge-agent"), Path("/usr/local/share/man/man1/edge-agent.1")
+COMPLETION = Path("/usr/local/share/bash-completion/completions/edge-agent")
 STATE = ("/var/lib/edge-agent", "/var/lib/private/edge-agent", "/var/spool/headway", "/run/headway")
 # a server on the same machine keeps its configuration here, and its group
 SERVERS_CONFIG = Path("/etc/headway/aggregator.toml")
@@ -94,6 +96,7 @@ def install_steps(machine: Machine, further: tuple[str, ...] = ()) -> list[Step]
         steps.append(Step(f"write {CONFIG}", partial(_write, machine.at(CONFIG), _data("agent.toml"))))
     manual = (files("edge_agent") / "man" / MANUAL.name).read_text(encoding="utf-8")
     steps.append(Step(f"write {MANUAL}", partial(_write, machine.at(MANUAL), manual)))
+    steps.append(Step(f"write {COMPLETION}", partial(_write, machine.at(COMPLETION), LOADED_BY_BASH)))
     steps.append(Step(f"link {COMMAND}", partial(_link, machine.at(COMMAND), PREFIX / "bin" / "edge-agent")))
     root = f"--root={machine.root}"
     steps.append(_command("systemd-sysusers", root, *_words(machine, "headway.sysusers")))
@@ -112,7 +115,7 @@ def uninstall_steps(machine: Machine, *, purge: bool) -> list[Step]:
         steps.append(_command("systemctl", "disable", "--now", *STARTED))
     if any(machine.at(f"{folder}/{ANNOUNCED}").exists() for folder in STATE) and machine.root == Path("/"):
         steps.append(Step("take this device out of Home Assistant", _leave_home_assistant))
-    gone = [*(PLACES[unit] for unit in UNITS), COMMAND, MANUAL, PREFIX]
+    gone = [*(PLACES[unit] for unit in UNITS), COMMAND, MANUAL, COMPLETION, PREFIX]
     if purge:
         gone += [Path(path) for path in STATE]
         gone += [PLACES["headway.sysusers"], PLACES["headway.tmpfiles"]]

@@ -17,13 +17,17 @@ class Claimed:
     """A batch that is ours now. `sequence` grows with each claim; `name` is the writer's own, in printable letters.
 
     The sequence is never reused once its effects are committed. path: where it lies; anybody may take it away. came_s:
-    when it was put there, seconds since 1970; None where nobody knows.
+    when it was put there, or the oldest window of a source came, seconds since 1970; None where nobody knows.
     """
 
     sequence: int
     name: str
     path: Path
     came_s: float | None = field(default=None, compare=False)
+
+    def about(self, text: str) -> str:
+        """The text with the name before it, once."""
+        return text if text.startswith((f"{self.name}: ", f"{self.name} ")) else f"{self.name}: {text}"
 
 
 class MoreTime(Exception):

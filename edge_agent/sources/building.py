@@ -56,7 +56,7 @@ def build_sensor(config: AgentConfig, variant: Variant, clock: Clock, ready: Cal
     for given in config.sources:
         try:
             source, settings = open_source(completed(given, config), variant, clock)
-            streams.append(StreamSensor(settings, source, variant, ready))
+            streams.append(StreamSensor(settings, source, variant, clock, ready))
         except (ConfigError, DataError) as error:
             raise ConfigError(f"source {given.name}: {error}") from error
     return JoinedSensor(spool, streams)

@@ -38,7 +38,8 @@ PICTURES = "ppm"
 class RowFormat:
     """How rows are written. names: of the columns; width: their number, or that of a whole window's numbers.
 
-    paths: where the columns stand in JSON; time: the column of the time; gap_s: of the stream.
+    paths: where the columns stand in JSON; time: the column of the time; gap_s: of the stream. paced: rows come at
+    rate_hz, whenever their lines do.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class RowFormat:
     time: int | None
     rate_hz: float
     gap_s: float
+    paced: bool
 
     @classmethod
     def of(cls, settings: SourceSettings, stream: StreamFormat) -> RowFormat:
@@ -69,7 +71,8 @@ class RowFormat:
         time = names.index(settings.time) if settings.time else None
         rate_hz = settings.rate_hz or stream.rate_hz
         width = math.prod(settings.shape) if whole else len(names)
-        return cls(settings.format, names, settings.paths or names, width, whole, time, rate_hz, stream.gap_s)
+        paths, paced = settings.paths or names, settings.rate_hz > 0 and not whole
+        return cls(settings.format, names, paths, width, whole, time, rate_hz, stream.gap_s, paced)
 
     @property
     def is_raw(self) -> bool:
@@ -129,6 +132,7 @@ class LineDecoder:
 
     def __init__(self, rows: RowFormat, clock: Clock) -> None:
         self._format, self._clock = rows, clock
+        self._rate_times = RateTimes(rows.rate_hz, rows.gap_s, clock, follows=True) if rows.paced else None
         self._rest = b""
         self._last_s = -math.inf
         self._strange = 0
@@ -157,7 +161,9 @@ class LineDecoder:
         return _with_times(self._format, values) or Rows(self._arrivals(len(values)), values)
 
     def _arrivals(self, count: int) -> Float64:
-        """Lines that come together keep their order."""
+        """At the rate, where one is given: pipes and USB ports give several at once. Else as they come, in order."""
+        if self._rate_times is not None and count:
+            return self._rate_times.of(count)
         now_s = self._clock.wall_s()
         first_s = max(now_s, math.nextafter(self._last_s, math.inf)) if self._last_s - now_s < 1.0 else now_s
         times_s: Float64 = first_s + 1e-6 * np.arange(count, dtype=np.float64)

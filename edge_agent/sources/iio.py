@@ -1,11 +1,13 @@
 """Raw rows from a sensor of Linux IIO (accelerometers, barometers, converters ...), read from sysfs or from its buffer.
 
 Source: Documentation/ABI/testing/sysfs-bus-iio of the kernel. A value is (raw + offset) * scale, or ``input`` as it is;
-scale and offset are the channel's own, or those of all channels of its kind.
+scale and offset are the channel's own, or those of all channels of its kind; a difference of two has its own kind
+("voltage0-voltage1": ``in_voltage-voltage_scale``). A buffer holds raw values alone.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import select
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources.iio_buffer import Buffer
+from edge_agent.sources.iio_buffer import Buffer, kind_of
 from edge_agent.sources.ports import Rows
 from edge_agent.sources.rate_times import RateTimes
 from edge_agent.sources.wake import Wake
@@ -39,6 +41,8 @@ KINDS: dict[str, tuple[str, float]] = {
 }
 # rows that are given at once
 ROWS_S = 0.1
+# without any value, one after the other
+EMPTY_ROWS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class _Channel:
             return self.gain * (float(self.file.read_text(encoding="ascii")) + self.offset)
         except (OSError, ValueError):
             return math.nan
+
+    def problem(self) -> str:
+        """Why it has none, in words."""
+        try:
+            return f"{self.file} holds {self.file.read_text(encoding='ascii', errors='replace')[:40]!r}"
+        except OSError as error:
+            advice = "; its buffer is enabled: set source.buffer" if error.errno == errno.EBUSY else ""
+            return f"cannot read {self.file}: {error.strerror}{advice}"
 
 
 class IndustrialIO:
@@ -77,15 +89,15 @@ class IndustrialIO:
         """Its folder, where all channels are. Raises DataError."""
         folder = _folder(self._path)
         for name in self.channels:
-            _open(folder, name)
+            _open(folder, name, buffered=self._buffered)
         return folder
 
     def rows(self) -> Iterator[Rows]:
         folder = _folder(self._path)
-        channels = [_open(folder, name) for name in self.channels]
+        channels = [_open(folder, name, buffered=self._buffered) for name in self.channels]
         if self._buffered:
             gains, offsets = (np.array(each) for each in zip(*((it.gain, it.offset) for it in channels), strict=True))
-            times = RateTimes(self._rate_hz, self._gap_s, self._clock)
+            times = RateTimes(self._rate_hz, self._gap_s, self._clock, follows=True)
             buffer = Buffer(folder, self.channels, gains, offsets, times, self._clock)
             yield from buffer.rows(self._rate_hz, self._trigger, self._wake.fileno())
             return
@@ -94,11 +106,16 @@ class IndustrialIO:
         # the clock that never jumps counts; the other one only says where it began
         begin_s, wall_s = self._clock.monotonic_s(), self._clock.wall_s()
         next_s = told_s = begin_s
+        empty = 0
         while not self._waited(next_s):
             now_s = self._clock.monotonic_s()
             row = [channel.read() for channel in channels]
             if not folder.is_dir():
                 raise DataError(f"IIO device {self._path} went away")
+            empty = empty + 1 if all(map(math.isnan, row)) else 0
+            if empty > EMPTY_ROWS_MAX:
+                raise DataError(f"IIO device {self._path} gave no value {EMPTY_ROWS_MAX} times one after the other: "
+                                f"{channels[0].problem()}")  # fmt: skip
             times_s.append(wall_s + now_s - begin_s)
             values.append(row)
             next_s = max(next_s + self._period_s, now_s)
@@ -131,22 +148,23 @@ def _folder(path: str) -> Path:
     return names[path]
 
 
-def _open(folder: Path, name: str) -> _Channel:
-    unit_gain = _kind(name)[1]
-    if (folder / f"in_{name}_input").exists():
+def _open(folder: Path, name: str, *, buffered: bool) -> _Channel:
+    unit_gain, raw = _kind(name)[1], folder / f"in_{name}_raw"
+    if (folder / f"in_{name}_input").exists() and not buffered:
         return _Channel(folder / f"in_{name}_input", unit_gain, 0.0)
-    if not (folder / f"in_{name}_raw").exists():
+    in_buffer = buffered and (folder / "scan_elements" / f"in_{name}_en").exists()
+    if not raw.exists() and not in_buffer:
         known = {match[1] for file in folder.iterdir() if (match := CHANNEL.fullmatch(file.name))}
         names = ", ".join(sorted(known)) or "none"
         raise DataError(f"the IIO device has no channel {name!r}; it has {names}")
     scale, offset = (_number(folder, name, what, default) for what, default in (("scale", 1.0), ("offset", 0.0)))
-    return _Channel(folder / f"in_{name}_raw", unit_gain * scale, offset)
+    return _Channel(raw, unit_gain * scale, offset)
 
 
 def _number(folder: Path, name: str, what: str, default: float) -> float:
-    """The channel's own, or that of all channels of its kind."""
-    shared = re.match(r"[a-z]+", name)
-    for file in (folder / f"in_{name}_{what}", folder / f"in_{shared[0] if shared else name}_{what}"):
+    """The channel's own, or that of all channels of its kind, or of all."""
+    places = (f"in_{name}_{what}", f"in_{kind_of(name)}_{what}", f"in_{what}", what)
+    for file in (folder / place for place in places):
         if file.exists():
             try:
                 return float(_text(file))
@@ -163,5 +181,4 @@ def _text(file: Path) -> str:
 
 
 def _kind(name: str) -> tuple[str, float]:
-    kind = re.match(r"[a-z]+", name)
-    return KINDS.get(kind[0] if kind else "", ("", 1.0))
+    return KINDS.get(kind_of(name).partition("-")[0], ("", 1.0))

@@ -2,8 +2,8 @@
 
 Source: Documentation/driver-api/iio/buffers.rst and Documentation/ABI/testing/sysfs-bus-iio of the kernel. A scan holds
 the enabled channels in the order of their indices, each at a multiple of its own size. A type reads
-``[be|le]:[s|u]BITS/STORAGE[Xrepeat][>>SHIFT]``. The buffer is set up here, unless somebody has enabled it already, as a
-service must that may not write to /sys.
+``[be|le]:[f|s|u]BITS/STORAGE[Xrepeat][>>SHIFT]``; a channel of several numbers (repeat) takes their room, and is not
+read. The buffer is set up here, unless somebody has enabled it already, as a service must that may not write to /sys.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from headway.errors import DataError
 from headway.ports import Clock
 
 DEVICE_NODES = Path("/dev")
-TYPE = re.compile(r"(be|le):([su])(\d+)/(\d+)(?:X(\d+))?(?:>>(\d+))?")
+TYPE = re.compile(r"(be|le):([fsu])(\d+)/(\d+)(?:X(\d+))?(?:>>(\d+))?")
 TIMESTAMP = "timestamp"
+RATE = "sampling_frequency"
 SCANS_A_READ = 256
 # seconds of samples that the kernel keeps
 KEPT_S = 2.0
@@ -35,24 +36,26 @@ KEPT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One channel of a scan: bits of a number of so many bytes at `offset`, shifted."""
+    """One channel of a scan: bits of a number of so many bytes at `offset`, shifted. kind: f, s or u."""
 
     name: str
     offset: int
-    dtype: np.dtype[np.integer]
-    signed: bool
+    dtype: np.dtype[np.generic]
+    kind: str
     bits: int
     shift: int
 
     def values(self, scans: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray:
-        """scans: uint8 (n, bytes of a scan) -> int64 (n,)."""
+        """scans: uint8 (n, bytes of a scan) -> int64 or float64 (n,)."""
         size = self.dtype.itemsize
         stored = np.ascontiguousarray(scans[:, self.offset : self.offset + size]).view(self.dtype).ravel()
+        if self.kind == "f":
+            return stored.astype(np.float64)
         found = stored.astype(np.uint64) >> np.uint64(self.shift)
         if self.bits < 64:
             found &= np.uint64((1 << self.bits) - 1)
         whole = found.astype(np.int64)
-        if self.signed and self.bits < 64:
+        if self.kind == "s" and self.bits < 64:
             sign = np.int64(1) << np.int64(self.bits - 1)
             whole = (whole ^ sign) - sign
         return whole
@@ -60,7 +63,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Of a scan. elements: by the names of the channels."""
+    """Of a scan. elements: by the names of the channels; of those of several numbers it has none."""
 
     elements: dict[str, Element]
     scan_bytes: int
@@ -77,15 +80,18 @@ class Layout:
         for _, name in sorted(found):
             text = _text(folder / "scan_elements" / f"in_{name}_type")
             match = TYPE.fullmatch(text)
-            if match is None or int(match[4]) not in (8, 16, 32, 64) or int(match[5] or 1) != 1:
+            if match is None or int(match[4]) not in (8, 16, 32, 64):
                 raise DataError(f"channel {name} has type {text!r}; numbers of 8, 16, 32 or 64 bits are read")
-            size, bits, shift = int(match[4]) // 8, int(match[3]), int(match[6] or 0)
-            if not 0 < bits <= 8 * size - shift:
+            kind, size, bits, shift = match[2], int(match[4]) // 8, int(match[3]), int(match[6] or 0)
+            whole = (bits, shift) == (8 * size, 0) and size > 1
+            if not 0 < bits <= 8 * size - shift or (kind == "f" and not whole):
                 raise DataError(f"channel {name} has type {text!r}: {bits} bits do not fit")
-            offset += -offset % size
-            dtype = np.dtype(f"{'>' if match[1] == 'be' else '<'}u{size}")
-            elements[name] = Element(name, offset, dtype, match[2] == "s", bits, shift)
-            offset, largest = offset + size, max(largest, size)
+            repeat = max(1, int(match[5] or 1))
+            offset += -offset % (size * repeat)
+            if repeat == 1:
+                dtype = np.dtype(f"{'>' if match[1] == 'be' else '<'}{'f' if kind == 'f' else 'u'}{size}")
+                elements[name] = Element(name, offset, dtype, kind, bits, shift)
+            offset, largest = offset + size * repeat, max(largest, size * repeat)
         return cls(elements, offset + -offset % largest)
 
 
@@ -169,21 +175,36 @@ class Buffer:
         for file in elements.glob("in_*_en"):
             name = file.name.removeprefix("in_").removesuffix("_en")
             _write(file, "1" if name in (*self._names, TIMESTAMP) else "0")
-        if (self._folder / "sampling_frequency").exists():
-            _write(self._folder / "sampling_frequency", f"{rate_hz:g}")
+        self._set_rate(rate_hz)
         _write(self._folder / "buffer" / "length", str(max(2, math.ceil(KEPT_S * rate_hz))))
         _write(self._folder / "buffer" / "enable", "1")
 
+    def _set_rate(self, rate_hz: float) -> None:
+        """Of all channels, or of their kind; where the device has no such file its trigger has the rate."""
+        for name in (RATE, *sorted({f"in_{kind_of(name)}_{RATE}" for name in self._names})):
+            if (self._folder / name).exists():
+                known = _text(self._folder / f"{name}_available")
+                text = np.format_float_positional(rate_hz, trim="-")
+                _write(self._folder / name, text, f"it takes {known}" if known else "give source.rate_hz another")
 
-def _write(file: Path, text: str) -> None:
+
+def kind_of(name: str) -> str:
+    """What its scale may be shared by: "accel" of "accel_x", "voltage-voltage" of "voltage0-voltage1"."""
+    kinds = [match[0] for part in name.split("-")[:2] if (match := re.match(r"[a-z]+", part))]
+    return "-".join(kinds) or name
+
+
+def _write(file: Path, text: str, invalid: str = "name its trigger in source.trigger") -> None:
+    """invalid: what to do where the driver takes no such value."""
     try:
         file.write_text(text, encoding="ascii")
     except OSError as error:
+        before = "enable the buffer before the agent starts (docs/howto/vibration.md)"
         advice = {
-            errno.EINVAL: "name its trigger in source.trigger",
+            errno.EINVAL: invalid,
             errno.EBUSY: "another program uses its buffer",
-            errno.EROFS: "enable the buffer before the agent starts (docs/howto/vibration.md)",
-            errno.EACCES: "enable the buffer before the agent starts (docs/howto/vibration.md)",
+            errno.EROFS: before,
+            errno.EACCES: before,
         }.get(error.errno or 0, "does its driver have it?")
         raise DataError(f"cannot write {text!r} to {file}: {error.strerror}; {advice}") from error
 

@@ -72,7 +72,7 @@ class Command(Pipe):
                 yield from self.rows_of(output.fileno())
             finally:
                 ended = _ended(process)
-        raise DataError(f"{command[0]!r} ended with status {ended}; it is started again")
+        raise DataError(f"{command[0]!r} ended with status {ended}; run it by hand to see why")
 
 
 class Stdin(Pipe):

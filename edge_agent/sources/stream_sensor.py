@@ -23,6 +23,7 @@ from edge_agent.sources.ports import Source
 from headway.arrays import Float32
 from headway.bundle import Variant
 from headway.errors import HeadwayError
+from headway.ports import Clock
 from headway.samples import Ids, Samples
 
 log = logging.getLogger("edge-agent")
@@ -32,23 +33,31 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Waiting(NamedTuple):
-    """values: float32 (*input_shape); end_s: seconds since 1970."""
+    """values: float32 (*input_shape); end_s, by the times of its rows, and came_s: seconds since 1970."""
 
     id: str
     end_s: float
+    came_s: float
     values: Float32
 
 
 class StreamSensor:
     """Windows of one source. Its windows' ids are its name and the time of their first step, each given once.
 
-    ready: called from the sensor's thread when a window begins to wait.
+    clock: for what is told of how fast windows are answered. ready: called from the sensor's thread when a window
+    begins to wait.
     """
 
     def __init__(
-        self, settings: SourceSettings, source: Source, variant: Variant, ready: Callable[[], object] = lambda: None
+        self,
+        settings: SourceSettings,
+        source: Source,
+        variant: Variant,
+        clock: Clock,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings, self._source, self._variant, self._ready = settings, source, variant, ready
+        self._clock = clock
         build_cutter(settings, source, variant)
         cut = None if settings.each == "window" else variant.stream
         self._window_s = 0.0 if cut is None else cut.length / cut.rate_hz
@@ -92,7 +101,7 @@ class StreamSensor:
                 return
             self._claimed[next_sequence] = batch
             file = f"{name}-{next_sequence:012d}.npz"
-            yield Claimed(next_sequence, file, Path(f"{next_sequence:012d}-{file}"))
+            yield Claimed(next_sequence, file, Path(f"{next_sequence:012d}-{file}"), batch[0].came_s)
             next_sequence += 1
 
     def holds(self, file: Claimed) -> bool:
@@ -143,7 +152,7 @@ class StreamSensor:
         cutter = build_cutter(self._settings, self._source, self._variant)
         for rows in self._source.rows():
             windows = cutter.windows(rows)
-            self._set_problem("")
+            self._set_problem(cutter.lack)
             for start_s, window in zip(windows.starts_s.tolist(), windows.values, strict=True):
                 self._put(start_s, window)
             yield
@@ -159,7 +168,8 @@ class StreamSensor:
             if full:
                 self._waiting.popleft()
             name = f"{self._settings.name}-{_stamp(self._last_us)}"
-            self._waiting.append(_Waiting(name, self._last_us / 1e6 + self._window_s, window))
+            end_s = self._last_us / 1e6 + self._window_s
+            self._waiting.append(_Waiting(name, end_s, self._clock.wall_s(), window))
         self._ready()
 
     def _set_problem(self, problem: str) -> None:

@@ -9,7 +9,7 @@ from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire.codec import MESSAGE_BYTES_MAX, SCHEMA, finished, read_classes, tensor_fields
-from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.precision import Precision, dequantise, precision_of, quantise
 from headway.wire.statistics_report import History
 
 NAMES = ("device", "epoch", "sequence", "base_version", "samples", "space", "acked")
@@ -84,7 +84,7 @@ class Update:
             read_classes(fields),
             delta,
             history.run_id,
-            Precision(arrays["delta"].dtype.name),
+            precision_of(arrays),
             fields.integer("acked"),
             fields.integer("since") if placed else 0,
             fields.integer("counter", low=1) if placed else 0,

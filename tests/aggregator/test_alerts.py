@@ -197,6 +197,44 @@ def test_what_a_built_in_rule_finds_and_says(rule: str, columns: dict[str, objec
     assert watched.alert().summary.isprintable()
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_after_an_outage_of_ours_nobody_is_called_silent_before_they_had_time_to_speak(
+    watched: Watched, restarted: bool
+) -> None:
+    for name in ("speaks-again", "stays-silent"):
+        watched.device(name)
+    if restarted:  # the machine was off for two days
+        watched.now_s += 2 * DAY_S
+        watched.restart()
+    watched.alerts.disconnected()
+    watched.wait(2 * DAY_S, steps_s=3600.0)
+    assert watched.open() == []
+    with watched.store.transaction():
+        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
+    watched.wait(3600.0, steps_s=1800.0)
+    watched.device("speaks-again")
+    watched.wait(3590.0, steps_s=3590.0)
+    assert watched.open() == []
+    watched.wait()
+    assert watched.open() == [("device-silent", "stays-silent")]
+
+
+def test_a_short_outage_delays_nothing_and_a_clock_set_back_does_not_either(watched: Watched) -> None:
+    watched.device("silent")
+    watched.wait(7100.0, steps_s=3550.0)
+    watched.device("speaks")
+    watched.now_s += 10
+    with watched.store.transaction():
+        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
+    watched.wait(100.0)
+    assert watched.open() == [("device-silent", "silent")]
+    watched.device("another")
+    with watched.store.transaction():
+        watched.alerts.connected(Instant(watched.now_s, watched.wall_s + 30 * DAY_S))
+    watched.wait(7300.0, steps_s=3650.0)
+    assert ("device-silent", "another") in watched.open()
+
+
 def test_silent_devices_quarantine_certificates_and_rollouts_have_alerts(watched: Watched) -> None:
     watched.device("silent")
     watched.wait(7300.0, steps_s=3650.0)
@@ -349,7 +387,7 @@ def test_open_alerts_are_retained_on_the_broker_and_cleared_when_they_close(watc
     assert (sent.topic, sent.retain) == (name, True)
     assert json.loads(sent.payload)["summary"] == "labels 60"
     with watched.store.transaction():
-        watched.alerts.connected()
+        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
     watched.effects.clear()
     watched.wait()
     assert watched.effects == [sent]

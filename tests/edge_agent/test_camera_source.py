@@ -46,7 +46,7 @@ def windows_of(settings: SourceSettings, count: int) -> tuple[Float32, StreamSen
     """The first windows that come, and the sensor, closed."""
     opened, settings = open_source(settings, camera(), SystemClock())
     woken = threading.Semaphore(0)
-    sensor = StreamSensor(settings, opened, camera(), woken.release)
+    sensor = StreamSensor(settings, opened, camera(), SystemClock(), woken.release)
     sensor.start()
     for _ in range(count):
         assert woken.acquire(timeout=20)

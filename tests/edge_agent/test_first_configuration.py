@@ -41,6 +41,7 @@ def test_the_file_holds_the_values_and_every_comment_of_the_example(tmp_path: Pa
     config = read_config(tmp_path / "agent.toml")
     assert (config.device, config.fleet) == ("pump-7", "plant-1")
     assert config.mqtt is not None
+    assert (config.state_dir, config.sensor.spool_dir) == (tmp_path / "state", tmp_path / "spool"), "no service's"
     assert config.sources == (), "an empty table is in force too, and most bundles take no rows"
     assert (config.mqtt.host, config.mqtt.port) == ("127.0.0.1", port)
     comments = [line for line in example().splitlines() if line.startswith("#")]
@@ -110,3 +111,13 @@ def test_values_are_set_where_they_stand_and_nowhere_else() -> None:
     idle = text.replace("[b]", "#[b]")
     assert tomllib.loads(with_values(idle, {"a.port": 5})) == {"a": {"host": "x", "port": 5}}
     assert tomllib.loads(with_values(idle, {"b.port": 5})) == {"a": {"host": "x"}, "b": {"port": 5}}
+
+
+def test_a_place_that_cannot_be_written_is_said_before_a_code_is_spent(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    words = ["--join", "https://localhost:1", "--code", "hw1-x", "--device", "pump-7"]
+    assert main(["init", "--config", str(tmp_path / "file" / "agent.toml"), "--bundle", str(bundle), *words]) == 7
+    assert "cannot make" in (said := capsys.readouterr().err)
+    assert said.endswith("; run this with sudo, or give --config a file of your own\n")

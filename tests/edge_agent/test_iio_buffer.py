@@ -121,6 +121,7 @@ def test_a_buffer_that_somebody_has_enabled_is_only_read(chip: Chip) -> None:
         ("le:s24/32>>0", struct.pack("<I", 0x00FFFFFF), -1),
         ("le:s64/64>>0", struct.pack("<q", -(1 << 62)), -(1 << 62)),
         ("le:u8/8X1>>0", b"\xff", 255),
+        ("be:f32/32", struct.pack(">f", -0.25), -0.25),
     ],
     ids=lambda value: value.partition(">")[0] if isinstance(value, str) else "",
 )
@@ -133,7 +134,43 @@ def test_every_type_of_the_kernel_is_read(chip: Chip, text: str, stored: bytes, 
     assert_array_equal(layout.elements["accel_x"].values(scans), [expected])
 
 
-@pytest.mark.parametrize("text", ["", "le:f32/32", "le:s16/16X2>>0", "le:s17/16>>0", "le:s12/16>>8", "me:s8/8>>0"])
+def test_a_channel_of_several_numbers_takes_its_room_and_is_not_read(chip: Chip) -> None:
+    """Documentation/ABI/testing/sysfs-bus-iio: a quaternion is repeated four times, and aligned as a whole."""
+    (chip.folder / "scan_elements" / "in_accel_y_type").write_text("le:s16/16X4>>0")
+    layout = Layout.read(chip.folder)
+    assert {name: element.offset for name, element in layout.elements.items()} == {
+        "accel_x": 0, "accel_z": 16, "timestamp": 24,
+    }  # fmt: skip
+    assert layout.scan_bytes == 32
+
+
+def test_the_buffer_holds_raw_values_and_a_difference_has_a_scale_of_its_own(chip: Chip) -> None:
+    (chip.folder / "in_accel_x_input").write_text("7")  # for single values alone
+    for name in ("in_accel_z_raw", "in_accel_y_raw"):
+        (chip.folder / name).unlink()  # some channels are in the buffer alone
+    (chip.folder / "sampling_frequency").rename(chip.folder / "in_accel_sampling_frequency")
+    rows = source().rows()
+    chip.give(scan(4, 4, SECOND_NS))
+    assert_allclose(next(rows).values, [[2.0, 2.0]])
+    assert chip.text("in_accel_sampling_frequency") == "400"
+    for name, content in {"raw": "10", "scale": "0.5"}.items():
+        (chip.folder / f"in_voltage0-voltage1_{name}").write_text(content)
+    (chip.folder / "in_voltage0-voltage1_scale").rename(chip.folder / "in_voltage-voltage_scale")
+    settings = SourceSettings(kind="iio", path="lis3dh", channels=("voltage0-voltage1",))
+    single = IndustrialIO(settings, STREAM, SystemClock())
+    assert single.units == ("mV",)
+    assert_allclose(next(single.rows()).values[0], [5.0])
+
+
+def test_a_sensor_that_never_has_a_value_is_said(chip: Chip) -> None:
+    for name in ("in_accel_x_raw", "in_accel_z_raw"):
+        (chip.folder / name).write_text("")
+    settings = SourceSettings(kind="iio", path="lis3dh", rate_hz=1e5)
+    with pytest.raises(DataError, match=r"gave no value 100 times one after the other: .*in_accel_x_raw holds ''"):
+        list(IndustrialIO(settings, STREAM, SystemClock()).rows())
+
+
+@pytest.mark.parametrize("text", ["", "le:f16/32", "le:s17/16>>0", "le:s12/16>>8", "me:s8/8>>0"])
 def test_a_type_that_is_not_read_is_said(chip: Chip, text: str) -> None:
     (chip.folder / "scan_elements" / "in_accel_x_type").write_text(text)
     with pytest.raises(DataError, match="channel accel_x has type"):

@@ -93,7 +93,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="systemd-tmpfiles give
 def test_a_dry_run_says_every_step_and_does_none(machine: Machine) -> None:
     before = everything(machine.root)
     said = list(carry_out(install_steps(machine), dry_run=True))
-    written = (PREFIX, *PLACES.values(), system.CONFIG, system.COMMAND, system.MANUAL)
+    written = (PREFIX, *PLACES.values(), system.CONFIG, system.COMMAND, system.MANUAL, system.COMPLETION)
     for place in (*written, "systemd-sysusers", "systemd-tmpfiles"):
         assert [line for line in said if str(place) in line], place
     assert everything(machine.root) == before
@@ -111,6 +111,8 @@ def test_installed_twice_and_purged(machine: Machine) -> None:
     assert not any((site / name).exists() for name in ("converter", "aggregator", "headway_simulation", "pip"))
     assert list((site / "edge_agent").glob("__pycache__/cli.*.pyc"))
     assert (root / "usr/local/bin/edge-agent").readlink() == PREFIX / "bin/edge-agent"
+    completion = root / "usr/local/share/bash-completion/completions/edge-agent"
+    assert completion.read_text() == 'eval "$(edge-agent completion bash)"\n'
     assert (root / "usr/local/share/man/man1/edge-agent.1").read_text().startswith(".\\")
     assert "headway:" in (root / "etc/group").read_text()
     assert (root / "var/spool/headway/in").stat().st_mode & 0o7777 == 0o2770

@@ -121,7 +121,7 @@ def test_a_broker_that_goes_is_said_and_comes_back(fresh_broker: Broker) -> None
     )
     opened, settings = open_source(settings, its, SystemClock())
     woken = threading.Semaphore(0)
-    sensor = StreamSensor(settings, opened, its, woken.release)
+    sensor = StreamSensor(settings, opened, its, SystemClock(), woken.release)
     window = np.arange(SIZE, dtype="<f4")
 
     def arrive() -> None:
@@ -226,7 +226,7 @@ def test_windows_that_wait_are_bounded_in_bytes() -> None:
         def close(self) -> None:
             pass
 
-    sensor = StreamSensor(SourceSettings(each="window", bytes_max=1024), Full(), variant())
+    sensor = StreamSensor(SourceSettings(each="window", bytes_max=1024), Full(), variant(), SystemClock())
     sensor.start()
     while sensor.unsettled:
         threading.Event().wait(0.01)

@@ -17,10 +17,13 @@ from edge_agent.config import SensorSettings
 from edge_agent.sensors import Spool
 from edge_agent.source_settings import SourceSettings
 from edge_agent.sources import JoinedSensor, Rows, StreamSensor, source_factory
+from edge_agent.sources.cutting import build_cutter
 from edge_agent.sources.decoding import build_decoder
 from headway.errors import ConfigError, DataError
 from headway.ports import SystemClock
 from headway.stream import Channel, StreamFormat
+from headway.windower import Windower
+from tests.device import ManualClock
 from tests.edge_agent.variants import SIZE, variant
 
 STREAM = StreamFormat((Channel("level"),), rate_hz=8.0, length=SIZE, hop=SIZE)
@@ -49,7 +52,8 @@ class Ramp:
 
 
 def stream_sensor(source: Ramp, **changes: object) -> StreamSensor:
-    made = StreamSensor(SourceSettings(name="tank", **changes), source, replace(variant(), stream=STREAM))  # type: ignore[arg-type]
+    settings = SourceSettings(name="tank", **changes)  # type: ignore[arg-type]
+    made = StreamSensor(settings, source, replace(variant(), stream=STREAM), SystemClock())
     made.start()
     assert source.given.wait(10)
     return made
@@ -59,6 +63,7 @@ def stream_sensor(source: Ramp, **changes: object) -> StreamSensor:
 def test_what_does_not_fit_the_queue_is_dropped_and_counted(drop: str, kept: list[int]) -> None:
     sensor = stream_sensor(Ramp(), windows_max=2, drop=drop)
     (file,) = sensor.claim(7)
+    assert abs(SystemClock().wall_s() - (file.came_s or 0.0)) < 60, "from then on its answer is late"
     assert_array_equal(sensor.read(file).windows(0, 2)[:, 0], np.array(kept) * SIZE)
     assert sensor.dropped == WINDOWS - 2
     assert sensor.take_notices() == [
@@ -74,7 +79,7 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted(drop: str, kept: lis
 def test_each_window_that_waits_wakes_the_agent() -> None:
     woken = threading.Semaphore(0)
     source, its = Ramp(), replace(variant(), stream=STREAM)
-    sensor = StreamSensor(SourceSettings(name="tank"), source, its, woken.release)
+    sensor = StreamSensor(SourceSettings(name="tank"), source, its, SystemClock(), woken.release)
     sensor.start()
     for _ in range(WINDOWS):
         assert woken.acquire(timeout=10)
@@ -93,7 +98,7 @@ def test_files_and_windows_are_numbered_in_one_sequence(tmp_path: Path) -> None:
     for name in "ab":
         np.savez(tmp_path / "spool" / f"{name}.npz", x=np.zeros((1, SIZE), np.float32))
     source = Ramp()
-    made = StreamSensor(SourceSettings(name="tank"), source, replace(variant(), stream=STREAM))
+    made = StreamSensor(SourceSettings(name="tank"), source, replace(variant(), stream=STREAM), SystemClock())
     sensor = JoinedSensor(spool, [made])
     assert sensor.recover(4) == []
     assert source.given.wait(10)
@@ -109,6 +114,38 @@ def test_lines_are_taken_and_a_header_is_not() -> None:
     rows = decoder.feed(b'start\n{"a": {"b": 1.5}, "on": "ON"}\n{"a": {"b": "unav').values
     assert_array_equal(rows, [[1.5, 1.0]])
     assert_array_equal(decoder.feed(b'ailable"}, "on": false}\n').values, [[np.nan, 0.0]])
+
+
+@pytest.mark.parametrize(("lines", "rate_hz"), [(1, 8.0), (24, 8.0), (1, 7.6), (16, 8.4)])
+def test_lines_that_come_several_at_once_have_the_times_of_their_rate(lines: int, rate_hz: float) -> None:
+    """A USB port gives a few at once, a pipe some thousand bytes; and no sensor's oscillator is the clock's."""
+    clock = ManualClock(wall=1000.0)
+    decoder = build_decoder(SourceSettings(rate_hz=8.0, channels=("level",)), replace(STREAM, gap_s=0.25), clock)
+    windower, cut = Windower(replace(STREAM, gap_s=0.25)), 0
+    for _ in range(960 // lines):
+        clock.wall += lines / rate_hz
+        rows = decoder.feed(b"1\n" * lines)
+        cut += len(windower.push(rows.times_s, rows.values).starts_s)
+    assert windower.restarts == windower.dropped_rows == 0
+    assert rows.times_s[-1] == pytest.approx(clock.wall, abs=0.2)
+    assert cut == pytest.approx(960 / rate_hz * STREAM.rate_hz / SIZE, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "count", "lack"),
+    [(0.1, 1, ""), (5.0, 1, "gaps of more than 1 s (gap_s of the bundle); give source.rate_hz"), (9.0, 3, "gaps"),
+     (0.0, 1, "rows are no later than the one before them")],
+)  # fmt: skip
+def test_rows_that_never_make_a_window_are_said(apart_s: float, count: int, lack: str) -> None:
+    cutter = build_cutter(SourceSettings(), Ramp(), replace(variant(), stream=replace(STREAM, gap_s=1.0)))
+    for step in range(400):
+        cutter.windows(Rows(apart_s * step + 1e-6 * np.arange(count), np.zeros((count, 1))))
+    assert lack in (told := cutter.lack)
+    assert bool(lack) is bool(told)
+    cutter.windows(Rows(apart_s * 401 + 1e-6 * np.arange(count), np.zeros((count, 1))))
+    assert cutter.lack == told, "once, not with each row"
+    cutter.windows(Rows(1e6 + np.arange(SIZE * 4) / 8.0, np.zeros((SIZE * 4, 1))))
+    assert cutter.lack == "", "a window has come"
 
 
 def test_raw_numbers_may_be_cut_anywhere() -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from headway.logs import JournalFormatter, JsonFormatter, PrintableFormatter, RateLimitedHandler, is_journal
+from headway.logs import (
+    JournalFormatter,
+    JsonFormatter,
+    PrintableFormatter,
+    RateLimitedHandler,
+    is_journal,
+    print_error,
+)
 from tests.device import ManualClock
 
 LOGS = """
@@ -71,6 +78,20 @@ def test_a_structured_line_is_one_object_whatever_the_message_holds() -> None:
     assert (told["level"], told["logger"], told["message"]) == ("warning", "edge-agent", "x is\n\x1b[2J\u2028")
     assert "ValueError: broken" in told["traceback"]
     assert JournalFormatter(JsonFormatter()).format(record) == f"<4>{line}"
+
+
+def test_the_line_with_which_a_program_leaves_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(stream := io.StringIO())
+    handler.setFormatter(JournalFormatter(JsonFormatter()))
+    logging.getLogger().addHandler(handler)
+    try:
+        print_error("no bundle")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    line = stream.getvalue()
+    assert json.loads(line.removeprefix("<3>"))["message"] == "no bundle"
+    assert line.startswith("<3>")
+    assert "error: no bundle" not in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 
 from headway.errors import RemoteError
-from headway.wire.precision import Precision, dequantise, quantise
+from headway.wire.precision import PACKED_MAX, Precision, dequantise, precision_of, quantise
 from tests.arrays import assert_close
 
 # of one delta, relative in L2: half a unit in the last place of float16; an int8 row of normal values, 127 levels
-ERROR_MAX = {Precision.FLOAT32: 0.0, Precision.FLOAT16: 3e-4, Precision.INT8: 1.5e-2}
-BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
+ERROR_MAX = {Precision.FLOAT32: 0.0, Precision.FLOAT16: 3e-4, Precision.INT8: 1.5e-2, Precision.PACKED: 1.5e-2}
+# a delta of normal values, less its scale
+BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1, Precision.PACKED: 1}
 
 
 def deltas(count: int, seed: int = 0) -> np.ndarray:
@@ -25,7 +28,8 @@ def test_one_delta_is_off_by_little_and_takes_fewer_bytes(precision: Precision) 
         tensors = quantise(delta, precision)
         error = np.linalg.norm(dequantise(tensors) - delta) / np.linalg.norm(delta)
         assert error <= ERROR_MAX[precision]
-        assert tensors["delta"].nbytes == delta.size * BYTES[precision]
+        tensors.pop("scale", None)
+        assert sum(tensor.nbytes for tensor in tensors.values()) <= delta.size * BYTES[precision]
 
 
 @pytest.mark.parametrize("precision", list(Precision))
@@ -48,6 +52,27 @@ def test_zeros_and_giants_survive(precision: Precision) -> None:
         assert_close(arrived, delta, rtol=1e-2, atol=1e-7)
 
 
+def deflated(rows: bytes) -> np.ndarray:
+    """A stream as other programs write it."""
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return np.frombuffer(deflate.compress(rows) + deflate.flush(), np.uint8)
+
+
+def test_a_packed_delta_is_the_int8_one_bit_for_bit_whoever_deflated_it() -> None:
+    delta = np.concatenate(deltas(20), axis=1)
+    plain, packed = (quantise(delta, precision) for precision in (Precision.INT8, Precision.PACKED))
+    assert packed["packed"].nbytes < 0.87 * plain["delta"].nbytes
+    assert precision_of(packed) is Precision.PACKED
+    theirs = {"packed": deflated(plain["delta"].tobytes()), "scale": plain["scale"]}
+    for tensors in (packed, theirs):
+        assert dequantise(tensors).tobytes() == dequantise(plain).tobytes()
+
+
+def test_a_delta_that_no_packed_message_can_hold_travels_plain() -> None:
+    tensors = quantise(np.ones((2, PACKED_MAX), np.float32), Precision.PACKED)
+    assert precision_of(tensors) is Precision.INT8
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
@@ -64,6 +89,16 @@ def test_zeros_and_giants_survive(precision: Precision) -> None:
         {"delta": np.zeros((2, 3), np.float32), "scale": np.ones(2, np.float32)},
         {"delta": np.zeros((2, 3), np.float64)},
         {"delta": np.zeros(3, np.float32)},
+        {"packed": deflated(bytes(6))},
+        {"packed": deflated(bytes(6)), "scale": np.ones(2, np.float32), "delta": np.zeros((2, 3), np.int8)},
+        {"packed": deflated(bytes(6)), "scale": np.ones(4, np.float32)},
+        {"packed": deflated(b""), "scale": np.ones(2, np.float32)},
+        {"packed": deflated(bytes(6))[:-1], "scale": np.ones(2, np.float32)},
+        {"packed": np.append(deflated(bytes(6)), np.uint8(0)), "scale": np.ones(2, np.float32)},
+        {"packed": np.full(9, 7, np.uint8), "scale": np.ones(2, np.float32)},
+        {"packed": deflated(bytes(6)).astype(np.int8), "scale": np.ones(2, np.float32)},
+        {"packed": deflated(bytes(PACKED_MAX + 2)), "scale": np.ones(2, np.float32)},
+        {"packed": deflated(bytes(6)), "scale": np.ones((), np.float32)},
     ],
 )
 def test_what_nobody_quantised_is_refused(tensors: dict[str, np.ndarray]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from aggregator.store import RegistryRow
 from aggregator.store.location import sqlite_url
-from aggregator.store.rows import ALERT_CHANNELS, ALERT_EVENTS
+from aggregator.store.rows import ALERT_CHANNELS, ALERT_EVENTS, QUARANTINED, QuarantineRow
 from aggregator.store.sql import SqlStore
 from headway.mqtt import MqttSettings
 from headway.mqtt.transport import MqttTransport
@@ -40,7 +40,8 @@ def test_open_alerts_are_retained_on_the_broker_and_cleared(tmp_path: Path, brok
     store = SqlStore(sqlite_url(tmp_path))
     now_s = SystemClock().wall_s()
     with store.transaction():
-        store.registry.put([RegistryRow("pump-1", now_s - 1e5, now_s - 1e4)])
+        # the other one was heard just now, so it is not the server that was away
+        store.registry.put([RegistryRow("pump-1", now_s - 1e5, now_s - 1e4), RegistryRow("pump-2", now_s, now_s)])
     events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
     name = alert_topic("watched", "device-silent", "pump-1")
     settings = MqttSettings(host=broker.host, port=broker.port, session_expiry_s=0)
@@ -98,10 +99,12 @@ def test_alerts_survive_kills_and_are_told_once_by_their_ids(tmp_path: Path) -> 
             with (tmp_path / "log").open("ab") as log:
                 return subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
-        def silent(*names: str) -> None:
+        def set_aside(*names: str) -> None:
             now_s = SystemClock().wall_s()
             with store.transaction():
-                store.registry.put([RegistryRow(name, now_s - 1e5, now_s - 1e4) for name in names])
+                store.registry.put([RegistryRow(name, now_s, now_s) for name in names])
+                for name in names:
+                    store.rows(QUARANTINED).put(QuarantineRow(name, 7, "its sums cannot be", now_s))
 
         def heard() -> set[str]:
             """Names of messages that were answered with 2xx."""
@@ -125,19 +128,19 @@ def test_alerts_survive_kills_and_are_told_once_by_their_ids(tmp_path: Path) -> 
 
             receiver.script.put(answer)
 
-        silent("pump-1")
+        set_aside("pump-1")
         for round_ in range(2):
             running = serve()
             try:
                 before = len(receiver.posted)
                 take_and(None if round_ == 0 else threading.Event(), running)
-                silent(f"valve-{round_}")
+                set_aside(f"valve-{round_}")
                 wait_until(lambda: running.poll() is not None, "the kill")  # noqa: B023
                 assert len(receiver.posted) > before
             finally:
                 running.kill()
                 running.wait()
-        silent("pump-2", "pump-3")
+        set_aside("pump-2", "pump-3")
         for _ in range(20):
             take_and(threading.Event(), None)
         running = serve()

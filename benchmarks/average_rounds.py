@@ -1,0 +1,114 @@
+"""One round over N updates of 12,810 weights, time and memory, and the robust step alone: ours beside Flower's.
+
+    python -m benchmarks.average_rounds [--updates 100 1000 10000] [--flower PYTHON] [--repeats 3] [--json FILE]
+
+Ours is the aggregator's round as it ships, from the rows of its SQLite store to the new head: `fedavg` without a robust
+rule, which is what Flower's FedAvg does, and `aligned`, the default, which goes through the updates three times.
+Flower's is `FedAvg` of both its strategy trees (`flwr.server.strategy`, `flwr.serverapp.strategy`), from the serialised
+results that its server holds to the new parameters. Every measurement is a process of its own; they take turns. Time is
+of the processor; memory is by how much the process grew at its peak, its updates included. `make flower-vectors` makes
+the environment with Flower in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_FLOWER = ROOT / ".cache" / "flower" / "bin" / "python"
+ROBUST_UPDATES = 1000
+
+Figures = dict[str, float]
+
+
+def child(python: str, *arguments: str) -> Figures:
+    """What `benchmarks.round_peers` prints; its words are in the error if it fails."""
+    command = [python, "-m", "benchmarks.round_peers", *arguments]
+    ran = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {ran.stderr[-2000:]}")
+    found: Figures = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def rounds(updates: int, flower: str, repeats: int, folder: Path) -> dict[str, Figures]:
+    """Medians of each kind of round, by its name."""
+    size: Figures = {}
+    for precision in ("float32", "int8"):
+        (folder / precision).mkdir(parents=True)
+        size[precision] = child(sys.executable, "fill", str(folder / precision), str(updates), precision)["bytes"]
+    kinds: dict[str, tuple[str, ...]] = {
+        "ours, fedavg": (sys.executable, "close", str(folder / "float32"), "fedavg", "none"),
+        "ours, fedavg, int8": (sys.executable, "close", str(folder / "int8"), "fedavg", "none"),
+        "ours, aligned": (sys.executable, "close", str(folder / "float32"), "fedavg", "aligned"),
+    }
+    if flower:
+        kinds["Flower, server tree"] = (flower, "flower", str(updates), "server")
+        kinds["Flower, serverapp tree"] = (flower, "flower", str(updates), "app")
+    measured: dict[str, list[Figures]] = {name: [] for name in kinds}
+    for _ in range(repeats):
+        for name, (python, *arguments) in kinds.items():
+            measured[name].append(child(python, *arguments))
+    found = {name: median_of(each) for name, each in measured.items()}
+    found["ours, fedavg"]["bytes"], found["ours, fedavg, int8"]["bytes"] = size["float32"], size["int8"]
+    return found
+
+
+def median_of(figures: Sequence[Figures]) -> Figures:
+    """Of each name."""
+    return {name: statistics.median(each[name] for each in figures) for name in figures[0]}
+
+
+def table(found: Mapping[str, Figures]) -> list[str]:
+    """Rows of Markdown."""
+    lines = ["| round | processor, s | seconds | grown, MB | bytes an update |", "| --- | --- | --- | --- | --- |"]
+    for name, each in found.items():
+        size = f"{each['bytes']:,.0f}" if "bytes" in each else ""
+        lines.append(
+            f"| {name} | {each['processor_s']:.3f} | {each['seconds']:.3f} | {each['grown_mb']:.1f} | {size} |"
+        )
+    return lines
+
+
+def robust_steps(flower: str) -> dict[str, Figures]:
+    """Processor seconds of each rule, by peer."""
+    found = {peer: child(sys.executable, "robust", peer, str(ROBUST_UPDATES)) for peer in ("ours", "numpy")}
+    if flower:
+        found["flower"] = child(flower, "robust", "flower", str(ROBUST_UPDATES))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--flower", default=str(DEFAULT_FLOWER) if DEFAULT_FLOWER.exists() else "")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    everything: dict[str, object] = {"load": os.getloadavg()[0]}
+    for updates in given.updates:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = rounds(updates, given.flower, given.repeats, Path(scratch))
+        everything[str(updates)] = found
+        print(f"\n{updates:,} updates, load {os.getloadavg()[0]:.1f}\n", *table(found), sep="\n", flush=True)
+    steps = robust_steps(given.flower)
+    everything["robust"] = steps
+    print(f"\nrobust step, {ROBUST_UPDATES:,} updates of 12,810 weights, processor seconds\n")
+    for peer, each in steps.items():
+        print(f"{peer:8}", *(f"{name} {seconds:.3f}" for name, seconds in each.items()), sep="  ")
+    if given.flower == "":
+        print("Flower is missing: make flower-vectors")
+    if given.json is not None:
+        given.json.write_text(json.dumps(everything, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

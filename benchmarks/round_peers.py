@@ -1,0 +1,215 @@
+"""One round of averaging by one library, in a process of its own: what `average_rounds` measures. Run by it.
+
+    python -m benchmarks.round_peers fill FOLDER COUNT PRECISION        a store that holds COUNT updates
+    python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST       our aggregator's round over that store
+    python -m benchmarks.round_peers flower COUNT TREE                  Flower's FedAvg over as many results
+    python -m benchmarks.round_peers robust PEER COUNT                  the robust step alone, rows in memory
+
+Each prints one JSON object: ``seconds`` and ``processor_s`` of the round alone, and ``grown_mb``: by how much the
+process was larger at its peak than before the updates were there (`VmHWM` less `VmRSS` of /proc/PID/status, MB of 10^6
+bytes).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+# Flower tells its makers of every run unless it is told not to
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CLASSES, FEATURES = 10, 1280
+SHAPE = (CLASSES, FEATURES + 1)
+SAMPLES = 50
+MALICIOUS = 0.2
+
+
+class Again(Exception):
+    """Takes a round back, so that the next one finds the same updates."""
+
+
+def memory_kb(field: str) -> int:
+    """A field of /proc/self/status in kB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def resident_kb() -> int:
+    """What the process holds now; `VmHWM` counts anew from here (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory_kb("VmRSS")
+
+
+def timed(run: Callable[[], object], before_kb: int) -> dict[str, float]:
+    """Run it once."""
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    return {
+        "seconds": time.perf_counter() - wall,
+        "processor_s": time.process_time() - processor,
+        "grown_mb": 1.024e-3 * (memory_kb("VmHWM") - before_kb),
+    }
+
+
+def delta(random: np.random.Generator) -> Any:
+    """What a device sends: float32, of `SHAPE`."""
+    return random.normal(0.01, 0.05, SHAPE).astype(np.float32)
+
+
+def fill(folder: Path, count: int, precision: str) -> dict[str, float]:
+    """Updates as devices encode them, in the store of an aggregator."""
+    from aggregator.store import StoredUpdate, sqlite_url
+    from aggregator.store.sql import SqlStore
+    from headway.wire import Update
+    from headway.wire.precision import Precision
+
+    variant = our_model().variant
+    random = np.random.default_rng(1)
+    store = SqlStore(sqlite_url(folder))
+    size = 0
+    with store.transaction():
+        for number in range(count):
+            device = f"device-{number:05d}"
+            sent = Update(
+                device, 1, 1, 0, SAMPLES, variant.space, variant.head.classes, delta(random), 7, Precision(precision),
+            )  # fmt: skip
+            payload = sent.encode()
+            size += len(payload)
+            store.put_update(StoredUpdate(device, 1, 1, variant.space, payload, 1.8e9))
+    store.close()
+    return {"bytes": size / count}
+
+
+def our_model() -> Any:
+    """A bundle of as many features."""
+    from headway_simulation.model import Model
+
+    return Model(FEATURES, tuple(f"class-{index}" for index in range(CLASSES)))
+
+
+def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
+    """The round of `aggregator.heads.Rounds`, from the rows of the store to the new head."""
+    from aggregator.heads import FleetModel
+    from aggregator.heads.rounds import Rounds
+    from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy
+    from aggregator.store import sqlite_url
+    from aggregator.store.sql import SqlStore
+
+    model = FleetModel.of(our_model().variant)
+    averaging = AveragingPolicy(strategy=Strategy(strategy), robust=Robust(robust))
+    store = SqlStore(sqlite_url(folder))
+    found: dict[str, float] = {}
+    before_kb = resident_kb()
+
+    def run() -> None:
+        made, notes = rounds.close(1, 1.8e9)
+        if made is None:
+            raise RuntimeError(f"no head: {notes}")
+
+    with contextlib.suppress(Again), store.transaction():
+        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
+        found = timed(run, before_kb)
+        raise Again
+    store.close()
+    return found
+
+
+def flower(count: int, tree: str) -> dict[str, float]:
+    """Flower's FedAvg, from the serialised results that its server holds to the new parameters."""
+    logging.disable(logging.CRITICAL)
+    random = np.random.default_rng(1)
+    if tree == "server":
+        from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
+        from flwr.server.strategy import FedAvg
+
+        before_kb = resident_kb()
+        results: Any = [
+            (None, FitRes(Status(Code.OK, ""), ndarrays_to_parameters([delta(random)]), SAMPLES, {}))
+            for _ in range(count)
+        ]
+        strategy: Any = FedAvg()
+        size = len(results[0][1].parameters.tensors[0])
+        return timed(lambda: strategy.aggregate_fit(1, results, []), before_kb) | {"bytes": size}
+    from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+    from flwr.serverapp.strategy import FedAvg as AppFedAvg
+    from flwr.supercore.task_identity import TaskIdentity
+
+    # as its server sets them for a running app
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+    before_kb = resident_kb()
+    messages = []
+    for _ in range(count):
+        content = RecordDict(
+            {"arrays": ArrayRecord([delta(random)]), "metrics": MetricRecord({"num-examples": SAMPLES})}
+        )
+        asked = Message(RecordDict(), dst_node_id=1, message_type="train")
+        reply = Message(content, reply_to=asked)
+        messages.append(reply)
+    app: Any = AppFedAvg()
+    made: list[Any] = []
+    found = timed(lambda: made.append(app.aggregate_train(1, messages)), before_kb)
+    if made[0][0] is None:
+        raise RuntimeError("Flower made no parameters of these replies")
+    return found
+
+
+def robust(peer: str, count: int) -> dict[str, float]:
+    """The step alone: float32 rows in memory in, one row out. Peers: ours, numpy, flower; of each its rules."""
+    random = np.random.default_rng(1)
+    rows = np.stack([delta(random).ravel() for _ in range(count)])
+    malicious = int(MALICIOUS * count)
+    rules: dict[str, Callable[[], object]]
+    if peer == "ours":
+        from aggregator.heads.robust import krum, median, trimmed_mean
+
+        rules = {
+            "median": lambda: median(rows),
+            "trimmed-mean": lambda: trimmed_mean(rows, MALICIOUS),
+            "krum": lambda: krum(rows, [SAMPLES] * count, malicious, 1),
+        }
+    elif peer == "numpy":
+        rules = {"median": lambda: np.median(rows, axis=0)}
+    else:
+        logging.disable(logging.CRITICAL)
+        from flwr.server.strategy.aggregate import aggregate_krum, aggregate_median, aggregate_trimmed_avg
+
+        results = [([row], SAMPLES) for row in rows]
+        rules = {
+            "median": lambda: aggregate_median(results),
+            "trimmed-mean": lambda: aggregate_trimmed_avg(results, MALICIOUS),
+            "krum": lambda: aggregate_krum(results, malicious, 0),
+        }
+    return {name: min(timed(rule, 0)["processor_s"] for _ in range(3)) for name, rule in rules.items()}
+
+
+def main(arguments: list[str]) -> None:
+    kind, *rest = arguments
+    match kind, rest:
+        case "fill", [folder, count, precision]:
+            found = fill(Path(folder), int(count), precision)
+        case "close", [folder, strategy, rule]:
+            found = close(Path(folder), strategy, rule)
+        case "flower", [count, tree]:
+            found = flower(int(count), tree)
+        case "robust", [peer, count]:
+            found = robust(peer, int(count))
+        case _:
+            raise SystemExit(__doc__)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
