@@ -3,7 +3,8 @@
 Every report goes through the aggregator as it ships (`Aggregator.receive`, default settings, a store in memory), and
 the head that it publishes is scored on windows that nobody learned (`benchmarks.attacked_fleets`). Cost: points of
 accuracy below the head of the same fleet when all are honest and nothing is held against anybody. Each attack has knobs
-that are all tried; the table shows the knob that costs most in the mean over the seeds. Attackers have valid
+that are all tried; the table shows the knob that costs most in the mean over the seeds. Absent: what the fleet costs in
+which the attackers of that knob send nothing; their persons and batches are tested. Attackers have valid
 credentials, their own labelled windows, and know the training data's class means.
 
 A share of 0 is one device alone: the one with most labels for every other knob, else one that is drawn.
@@ -47,13 +48,14 @@ Attack = Callable[[AttackedFleet, Labelled, np.random.Generator], Statistics]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """cost: points; caught: share of attackers set aside; accused: honest devices set aside; prior: points that the
-    head of the sum told to a new device is below the honest fleet's."""
+    """cost: points; absent: those of the fleet without the attackers; caught: share of attackers set aside; accused:
+    honest devices set aside; prior: points that the head of the sum told to a new device is below the honest one."""
 
     cost: float
     caught: float
     accused: int
     prior: float
+    absent: float
 
 
 class Service:
@@ -213,9 +215,10 @@ def main() -> int:
                     worst, count = searched(name, share, fleets, honest)
                     row = {"task": task, "devices": size, "attack": name, "share": share, **asdict(worst)}
                     found.append(row)
-                    told = f"{worst.cost:6.2f} points, prior {worst.prior:6.2f}, {100 * worst.caught:3.0f} % set aside"
+                    told = f"{worst.cost:6.2f} points (absent {worst.absent:5.2f}), prior {worst.prior:6.2f}"
                     print(
-                        f"  {name:15} {'one' if not share else '20 %':5} {told}, {count} honest ones in all",
+                        f"  {name:15} {'one' if not share else '20 %':5} {told}, "
+                        f"{100 * worst.caught:3.0f} % set aside, {count} honest ones in all",
                         flush=True,
                     )
     if options.json:
@@ -240,8 +243,9 @@ def searched(name: str, share: float, fleets: Sequence[AttackedFleet], honest: S
             for seed, (fleet, best) in enumerate(zip(fleets, honest, strict=True))
         ]
         accused += sum(outcome.accused for outcome in outcomes)
-        cost, caught, prior = np.mean([(some.cost, some.caught, some.prior) for some in outcomes], axis=0).tolist()
-        means.append(Outcome(cost, caught, sum(outcome.accused for outcome in outcomes), prior))
+        each = [(some.cost, some.caught, some.prior, some.absent) for some in outcomes]
+        cost, caught, prior, absent = np.mean(each, axis=0).tolist()
+        means.append(Outcome(cost, caught, sum(outcome.accused for outcome in outcomes), prior, absent))
     return max(means, key=lambda some: some.cost), accused
 
 
@@ -274,7 +278,9 @@ def attacked(
     cost = honest - fleet.accuracy(service.head)
     prior = service.prior()
     told = honest if prior is None else fleet.accuracy(fleet.model.solve(fleet.source, prior, SHIPPED.shrinkage))
-    return Outcome(cost, len(aside & names) / max(len(names), 1), len(aside - names), honest - told)
+    rest = [{name: tables for name, tables in some.items() if name not in names} for some in honest_rounds(fleet)]
+    absent = honest - fleet.accuracy(published(fleet, rest, PLAIN).head)
+    return Outcome(cost, len(aside & names) / max(len(names), 1), len(aside - names), honest - told, absent)
 
 
 def chosen(fleet: AttackedFleet, share: float, knob: int, random: np.random.Generator) -> list[int]:

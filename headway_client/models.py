@@ -379,6 +379,16 @@ class DeviceInFull(TypedDict):
     days: list[DayView]
 
 
+class DeviceInfluence(TypedDict):
+    """What the head gains by a device; below zero it harms."""
+
+    device: str
+    labels: int
+    weight: float
+    accuracy_gain: float
+    loss_gain: float
+
+
 class DevicePage(TypedDict):
     """Devices in order. next: for `after`, empty behind the last."""
 
@@ -574,6 +584,17 @@ class InboxPage(TypedDict):
     counts: dict[str, int]
     windows: int
     next: str
+
+
+class InfluenceView(TypedDict):
+    """What each device brings the head, the worst first."""
+
+    bundle: str
+    rows: int
+    accuracy: float
+    loss: float
+    devices: list[DeviceInfluence]
+    without_a_head: list[str]
 
 
 LabelAct = Literal["label", "none", "skip", "undo"]

@@ -383,6 +383,10 @@ class Client(Connection):
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))
 
+    def show_influence(self) -> models.InfluenceView:
+        """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
+        return cast("models.InfluenceView", self.ask(method="GET", path="/v1/influence"))
+
     def list_fields(self) -> list[models.FieldView]:
         """How often devices are right with what they serve, and with their frozen heads, of each feature space."""
         return cast("list[models.FieldView]", self.ask(method="GET", path="/v1/heads/field"))

@@ -73,6 +73,15 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
         return desk.read(request, caller, asked)
 
+    @application.get("/v1/influence", response_model=operations.InfluenceView)
+    def show_influence(request: Request, caller: Caller = view) -> Response:
+        """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
+
+        def asked(operator: Operator) -> operations.InfluenceView:
+            return operations.influence_view(operator.store, desk.settings.bundle, desk.settings.policy)
+
+        return desk.read(request, caller, asked)
+
     @application.get("/v1/heads/field", response_model=list[operations.FieldView])
     def list_fields(request: Request, caller: Caller = look) -> Response:
         """How often devices are right with what they serve, and with their frozen heads, of each feature space."""

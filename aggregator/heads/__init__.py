@@ -11,7 +11,7 @@ from aggregator.heads.handed_over import say_what_to_hand_over
 from aggregator.heads.head_gate import GateState
 from aggregator.heads.head_news import news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
-from aggregator.heads.kept_sums import counts_text
+from aggregator.heads.kept_sums import counts_text, mark_of
 from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.space import Space, check_epochs, check_same_space, checked
@@ -44,6 +44,7 @@ __all__ = [
     "counts_text",
     "heads_left",
     "influences",
+    "mark_of",
     "merged",
     "multiplier",
     "news_in",

@@ -99,6 +99,7 @@ from aggregator.operations.history import (
     plain_overview,
     published_head,
 )
+from aggregator.operations.influence import InfluenceView, influence_view
 from aggregator.operations.labels import (
     LABELS_MAX,
     label_window,
@@ -174,6 +175,7 @@ __all__ = [
     "HeadSpanView",
     "HeadVersion",
     "HeadView",
+    "InfluenceView",
     "LossView",
     "NewToken",
     "NotAsked",
@@ -222,6 +224,7 @@ __all__ = [
     "head_versions",
     "heads_of",
     "hold_head",
+    "influence_view",
     "kept_bundles",
     "label_window",
     "label_windows",

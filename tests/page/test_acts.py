@@ -51,9 +51,9 @@ PLACES = {
     ),
     **dict.fromkeys(
         (
-            "/devices/{device}/diagnostics/{command}", "/devices/{device}/parts/{part}", "/heads/forget", "/inbox",
-            "/inbox/items", "/inbox/window", "/rollouts/new", "/settings", "/settings/alerts", "/settings/alerts/open",
-            "/settings/audit", "/settings/join",
+            "/devices/{device}/diagnostics/{command}", "/devices/{device}/parts/{part}", "/heads/forget",
+            "/heads/influence", "/inbox", "/inbox/items", "/inbox/window", "/rollouts/new", "/settings",
+            "/settings/alerts", "/settings/alerts/open", "/settings/audit", "/settings/join",
         ),
         Role.VIEWER,
     ),

@@ -14,7 +14,8 @@ from aggregator.access import Role
 from aggregator.audit import entries
 from aggregator.cli import main
 from aggregator.heads import EvaluationSample
-from aggregator.operations import compared, kept_bundles, sample_of, share_right
+from aggregator.operations import InfluenceView, compared, kept_bundles, sample_of, share_right
+from aggregator.operations.influence import DeviceInfluence
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
 from tests.edge_agent.variants import CLASSES, windows
@@ -126,6 +127,20 @@ def test_the_comparison_has_an_address_and_names_what_is_not_kept(looked_at: Pag
     assert gone.status_code == 404
     assert "head 99 is not kept any more" in gone.text
     assert browser.get("/heads/compare?space=none&a=1&b=2").status_code == 404
+
+
+def test_what_each_device_brings_is_shown_worst_first(looked_at: PageFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = looked_at.browser(Role.VIEWER)
+    assert "No report counts yet" in browser.page("/heads/influence").text, "what reports of this fleet hold is made up"
+    devices = (DeviceInfluence("liar", 60, 0.5, -0.021, -0.3), DeviceInfluence("pump", 40, 1.0, 0.01, 0.125))
+    view = InfluenceView("walk 1.1", 240, 0.9, 0.2, devices, ())
+    monkeypatch.setattr("aggregator.page.heads.routes.influence_view", lambda *_: view)
+    text = browser.page("/heads/influence").text
+    assert re.search(r"liar 60 50.* -0.3000 pump 40 100.* \+1.0 \+0.1250", text)
+    alone = browser.page("/heads/influence?device=pump").text
+    assert "+0.1250" in alone
+    assert "-0.3000" not in alone
+    assert "Nothing of nobody counts" in browser.page("/heads/influence?device=nobody").text
 
 
 def test_a_bundle_is_ordered_for_all_taken_back_and_kept_while_somebody_is_to_run_it(acted_on: PageFleet) -> None:

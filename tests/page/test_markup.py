@@ -37,6 +37,7 @@ PATHS = (
     "/heads/list",
     f"/heads/compare?space={quote(ATTACK[:60])}&a=1&b=2",
     f"/heads/forget?device={quote(NAME)}",
+    f"/heads/influence?device={quote(ATTACK[:60])}",
     "/rollouts",
     "/rollouts/spring",
     "/rollouts/spring/now",

@@ -10,10 +10,12 @@ from aggregator.access import Role
 from aggregator.api import Refusal
 from aggregator.operations import (
     NO_BUNDLE,
+    InfluenceView,
     Operator,
     Samples,
     delete_bundle,
     hold_head,
+    influence_view,
     kept_bundles,
     let_go,
     order_bundle,
@@ -26,7 +28,7 @@ from aggregator.page.frame import Frame
 from aggregator.page.heads.reading import forgetting, heads_shown, pair_shown
 from aggregator.page.visitors import Visitor
 from aggregator.store import DeliveryRow
-from headway.errors import BundleError
+from headway.errors import BundleError, ConfigError, DataError
 
 PLACE, VERSION_DIGITS_MAX = "heads", 16
 Version = Annotated[int, Query(ge=0, le=2**53)]
@@ -67,6 +69,20 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
         scored = samples()
         pair = frame.read(visitor, lambda operator: pair_shown(operator, space, (a, b), scored))
         return frame.show(request, visitor, "heads_compared.html.j2", place=PLACE, pair=pair)
+
+    @application.get("/heads/influence")
+    def show_influence(request: Request, visitor: Visitor = view, device: Text = "") -> Response:
+        def asked(operator: Operator) -> InfluenceView:
+            return influence_view(operator.store, desk.settings.bundle, desk.settings.policy)
+
+        found, problem = None, ""
+        try:
+            found = frame.read(visitor, asked)
+        except (BundleError, ConfigError, DataError) as error:
+            problem = str(error)
+        return frame.show(
+            request, visitor, "heads_influence.html.j2", place=PLACE, found=found, problem=problem, device=device
+        )
 
     @application.post("/heads/hold")
     def hold(request: Request, form: Form = act) -> Response:
