@@ -183,9 +183,7 @@ def test_a_row_that_takes_too_long_is_said() -> None:
 
     settings = SourceSettings(kind="iio", path="lis3dh", rate_hz=20.0)
     rows = IndustrialIO(settings, replace(STREAM, gap_s=0.5), Slow()).rows()
-    with pytest.raises(
-        DataError, match=r"a row of lis3dh takes 2 s to read, .* let the sensor sample faster \("
-    ):
+    with pytest.raises(DataError, match=r"a row of lis3dh takes 2 s to read, .* let the sensor sample faster \("):
         next(rows)
 
 
