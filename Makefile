@@ -71,6 +71,10 @@ fuzz: $(READY) ## mutated bundles, messages, spool files and saved state for FUZ
 tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for proofs and benchmarks on it
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
+.PHONY: benchmarks
+benchmarks: $(READY) ## docs/benchmarks.md: ours beside its peers, half an hour with nothing else running; PEERS=PYTHON with torch, river, numba
+	@PEERS="$(PEERS)" $(RUN) -m scripts.run_benchmarks
+
 .PHONY: flower-vectors
 flower-vectors: ## tests/golden/strategies/flower.json anew, by Flower 1.42.0 in an environment of its own
 	python3 -m venv .cache/flower && .cache/flower/bin/pip install -q flwr==1.42.0

@@ -27,9 +27,12 @@ class Branches:
         self._others: dict[tuple[str, int, int], None] = {}
         self._counted: dict[tuple[str, int, int], Update] = {}
 
-    def parting(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> Parting | None:
-        """Where the report's branch and the stored one part; None where one is part of the other."""
-        stored = StatisticsReport.read_history(known.payload)
+    def parting(
+        self, report: StatisticsReport | StatisticsChange, known: StoredStatistics, read: StatisticsReport | None = None
+    ) -> Parting | None:
+        """Where the report's branch and the stored one part; None where one is part of the other. read: the stored
+        report, where somebody has read it."""
+        stored = StatisticsReport.read_history(known.payload) if read is None else read.history
         later = report.counter >= known.counter and report.history.includes(stored.run_id, known.counter)
         earlier = report.counter <= known.counter and stored.includes(report.history.run_id, report.counter)
         if later or earlier:

@@ -17,7 +17,7 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.policy import DeliveryPolicy
 from aggregator.rates import Rates
 from aggregator.store import DeliveryRow, Store
-from aggregator.store.rows import ORDER_MODES
+from aggregator.store.rows import ORDER_MODES, OrderModeRow
 from headway.errors import RemoteError, StoreError
 from headway.ports import Outgoing
 from headway.wire import AGGREGATOR, SWITCH, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
@@ -195,14 +195,26 @@ class BundleSender:
 
 
 def order(
-    store: Store, row: DeliveryRow, devices: list[str], *, everybody: bool, known: Callable[[], list[str]]
+    store: Store,
+    row: DeliveryRow,
+    devices: list[str],
+    *,
+    everybody: bool,
+    known: Callable[[], list[str]],
+    mode: str = SWITCH,
 ) -> list[str]:
     """Write an order for the named devices, or for all, into the store; returns whom it is for.
 
-    row: what is ordered; its device does not count. known: every device of the fleet.
+    row: what is ordered; its device does not count. known: every device of the fleet. mode: how it is meant
+    (`headway.wire.Desired`), in place of how the order before was.
     """
     targets = known() if everybody else devices
+    modes = store.rows(ORDER_MODES)
     for device in [*targets, *([EVERYBODY] if everybody else [])]:
         store.put_delivery(replace(row, device=device, done=False))
+        if mode == SWITCH:
+            modes.remove(device)
+        else:
+            modes.put(OrderModeRow(device, mode))
     store.put_number(SERIAL, store.number(SERIAL) + 1)
     return targets

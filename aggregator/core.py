@@ -44,6 +44,8 @@ from headway.wire import (
 )
 
 HOUSEKEEPING_INTERVAL_S = 1.0
+# messages of a batch that are worth a statement for each table of the store
+LOOKED_UP_TOGETHER_MIN = 8
 # the number under which the store counts the starts of the service
 BOOT = "boot"
 
@@ -71,6 +73,7 @@ class Aggregator:
         bundles: Bundles | None = None,
         signer: Signer | None = None,
     ) -> None:
+        policy = policy.in_effect
         self._fleet, self._policy, self._store = fleet, policy, store
         self._spaces = Spaces(fleet, model, policy, store, bundles)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
@@ -78,7 +81,7 @@ class Aggregator:
         self._tidied_at_s = float("-inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
         self._marks = Marks(store, policy.limits.marks_per_epoch)
-        self._removals = Removals(fleet, store, self._spaces, policy.method, signer)
+        self._removals = Removals(fleet, store, self._spaces, policy, signer)
         self._intake = ReportIntake(
             fleet, store, self._spaces, self._registry, self._clearings, self._marks, policy.limits, policy.pace_s
         )
@@ -118,8 +121,14 @@ class Aggregator:
     def receive(self, batch: Sequence[Received], now: Instant) -> list[Effect]:
         """Take in a batch of messages."""
         effects: list[Effect] = []
-        for message in batch:
-            effects += self._receive_one(message, now)
+        addresses = [_address(message) for message in batch]
+        if len(batch) >= LOOKED_UP_TOGETHER_MIN:
+            self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
+        pairs = [*zip(batch, addresses, strict=True)]
+        told = ((found, message) for message, found in pairs if isinstance(found, Address))
+        self._intake.begin_batch([(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS])
+        for message, address in pairs:
+            effects += self._receive_one(message, address, now)
         self._registry.flush(now)
         for device in self._registry.take_forgotten():
             self._let_go(device)
@@ -175,11 +184,12 @@ class Aggregator:
     def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
         return self._sealing.sealed(effects, self._heads.version, now)
 
-    def _receive_one(self, message: Received, now: Instant) -> list[Effect]:
+    def _receive_one(self, message: Received, address: Address | RemoteError, now: Instant) -> list[Effect]:
         device = UNKNOWN_DEVICE
         self._intake.begin()
         try:
-            address = parse_topic(message.topic)
+            if isinstance(address, RemoteError):
+                raise address
             # an empty payload is how MQTT clears a retained message: it carries nothing
             if not message.payload:
                 return []
@@ -217,7 +227,7 @@ class Aggregator:
             return []
         except RemoteError as error:
             note = self._registry.refuse(device, error, now)
-            if device != UNKNOWN_DEVICE and address.kind in self._intake.handlers:
+            if device != UNKNOWN_DEVICE and isinstance(address, Address) and address.kind in self._intake.handlers:
                 self._intake.refused(device, error)
             return [] if note is None else [note]
 
@@ -247,3 +257,11 @@ class Aggregator:
         self._twins.forget(device)
         self._commands.forget(device)
         self._clearings.add(device, *RETAINED)
+
+
+def _address(message: Received) -> Address | RemoteError:
+    """Where a message was published, or what is wrong with its topic."""
+    try:
+        return parse_topic(message.topic)
+    except RemoteError as error:
+        return error

@@ -1,8 +1,9 @@
-"""How long something lasts, as people write it."""
+"""How long something lasts, and when it was, as people write it."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from headway.errors import ConfigError
 
@@ -16,3 +17,12 @@ def duration_s(text: str) -> float:
     if match is None or match[2] not in UNITS_S or not float(match[1]):
         raise ConfigError(f"{text!r} is no duration; write a number and one of {', '.join(UNITS_S)}: 90s, 30m or 7d")
     return float(match[1]) * UNITS_S[match[2]]
+
+
+def moment_s(text: str) -> float:
+    """Wall clock of ``2026-11-28``, ``2026-11-28T10:00`` or with an offset; UTC without one. Raises ConfigError."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text[:40]!r} is no time; write 2026-11-28 or 2026-11-28T10:00, in UTC") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

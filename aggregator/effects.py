@@ -9,7 +9,7 @@ from headway.errors import RemoteError
 from headway.ports import Outgoing
 
 if TYPE_CHECKING:
-    from aggregator.store.rows import RemovalRow
+    from aggregator.store.rows import PrivacySpentRow, RemovalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,15 @@ class Recorded:
     row: RemovalRow
 
 
-Effect = Outgoing | Note | Recorded
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A head with noise was made; that it is spent, which is in the store, is to be kept beside that before the head
+    leaves."""
+
+    row: PrivacySpentRow
+
+
+Effect = Outgoing | Note | Recorded | Spent
 
 
 class Refused(RemoteError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aggregator.averaging_policy import AveragingPolicy as AveragingPolicy
 from aggregator.averaging_policy import Robust as Robust
 from aggregator.averaging_policy import Strategy as Strategy
+from aggregator.privacy_policy import PrivacyPolicy as PrivacyPolicy
+from aggregator.privacy_policy import Unit
 from headway.settings import boolean, choice, integer, number, table
+
+# samples that one device may be granted at most
+SAMPLES_MAX = 10_000_000
 
 
 class Method(StrEnum):
@@ -85,7 +90,7 @@ class Weighing:
     """How much one device may weigh in the exact method's head, all its epochs together; more is stored, too."""
 
     samples_max: int = integer(
-        100_000, low=1, high=10_000_000, doc="Most samples that one device may weigh, whatever the fleet."
+        100_000, low=1, high=SAMPLES_MAX, doc="Most samples that one device may weigh, whatever the fleet."
     )
     devices_min: int = integer(
         4,
@@ -247,6 +252,21 @@ class Policy:
         key="publish.prior_device_labels_min",
         doc="Fewest new labels of one device with which its part of such sums changes; with fewer it stays as it was.",
     )
+    head_devices_min: int = integer(
+        1,
+        low=1,
+        high=1_000_000,
+        key="publish.devices_min",
+        doc='Fewest devices with new labels between two heads in a row, for method = "exact", because whoever has both '
+        "knows the difference; 1: a head follows from any report. A removed device is out at once all the same.",
+    )
+    head_labels_min: int = integer(
+        1,
+        low=1,
+        high=1_000_000,
+        key="publish.labels_min",
+        doc="Fewest new labels of all devices together between two heads in a row; 1: a head follows from any report.",
+    )
     weighing: Weighing = table(
         Weighing(), "weighing", doc='How much one device may weigh in the head, for method = "exact".'
     )
@@ -262,6 +282,27 @@ class Policy:
     head_gate: HeadGatePolicy = table(
         HeadGatePolicy(), "head_gate", doc="A worse head is not published, or withdrawn again."
     )
+    privacy: PrivacyPolicy = table(
+        PrivacyPolicy(), "privacy", doc="Noise on heads, and the budget that it is accounted against."
+    )
     delivery: DeliveryPolicy = table(DeliveryPolicy(), "delivery", doc="How fast bundles leave.")
     alerts: AlertPolicy = table(AlertPolicy(), "alerts", doc="What is told to operators, see edge-fleet alert-rules.")
     limits: Limits = table(Limits(), "limits", doc="What a fleet can make the aggregator store or do.")
+
+    @property
+    def in_effect(self) -> Policy:
+        """The same without what noise cannot hide: with it nothing that is told may follow from exact sums.
+
+        No sum is told as a prior, no class of devices is published, nobody is set aside by comparison, and what a
+        device weighs depends on no other.
+        """
+        if not self.privacy.wanted:
+            return self
+        most = self.privacy.device_labels_max if self.privacy.unit is Unit.DEVICE else SAMPLES_MAX
+        return replace(
+            self,
+            prior_devices_min=0,
+            weighing=replace(self.weighing, samples_max=most, devices_min=0),
+            outliers=replace(self.outliers, devices_min=0),
+            limits=replace(self.limits, classes_per_device_max=0),
+        )

@@ -6,7 +6,7 @@ answered once for the whole batch, be its report taken or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aggregator.acknowledgements import Acknowledgements
 from aggregator.assembly import Assemblies
@@ -15,6 +15,7 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
 from aggregator.heads import Spaces, stored_report
 from aggregator.policy import Limits
+from aggregator.reading_ahead import ReadingAhead, workers_here
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
@@ -26,6 +27,7 @@ from headway.wire import (
     Kind,
     Parting,
     ReportPart,
+    RunPoint,
     StatisticsChange,
     StatisticsReport,
     Update,
@@ -54,6 +56,9 @@ class ReportIntake:
         self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
         self._branches = Branches(store)
         self._refusals = RefusalAnswers()
+        # of this batch; looking for bundles costs more than a message
+        self._size_max = 0
+        self._ahead = ReadingAhead(store, registry.newest_epoch, workers_here())
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
 
@@ -61,6 +66,12 @@ class ReportIntake:
     def handlers(self) -> Mapping[Kind, Callable[[str, bytes, Instant], None]]:
         """What takes in a message of each kind. They raise RemoteError for what is refused."""
         return {Kind.STATISTICS: self._on_statistics, Kind.UPDATE: self._on_update}
+
+    def begin_batch(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Statistics of these devices are about to come, each as device and payload."""
+        if batch:
+            self._size_max = self._spaces.size_max
+            self._ahead.begin(batch, self._size_max)
 
     def begin(self) -> None:
         """Another message is looked at."""
@@ -84,19 +95,23 @@ class ReportIntake:
         for update in self._branches.take_counted():
             history = update.epoch, update.counter, update.sequence, update.run_id
             effects.append(self._acks.counted(update.device, *history))
+        self._acks.end_batch()
+        self._ahead.end()
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
-        size_max = self._spaces.size_max
+        size_max = self._size_max
         if self._repeated(device, payload, now):
             return
+        base: StatisticsReport | None = None
         if is_change(payload):
             change = StatisticsChange.decode(payload, size_max)
             self._admit(device, change.device, change.epoch, now)
-            whole = self._whole(change)
-            if whole is None:
+            base = self._base(change)
+            if base is None:
                 return
-            report, payload = whole, whole.encode(packed=False)
+            report = change.applied(base)
+            payload = report.encode(packed=False)
         elif is_part(payload):
             part = ReportPart.decode(payload)
             self._admit(device, part.device, part.epoch, now)
@@ -108,14 +123,15 @@ class ReportIntake:
                 raise RemoteError("parts hold the report of another device, epoch or counter")
             payload = joined
         else:
-            report = StatisticsReport.decode(payload, size_max)
+            report = self._ahead.report(payload, size_max)
             if not report.statistics.samples and self._store.is_removed(device, report.epoch):
                 # the device knows it, and says so in case it was forgotten here
                 self._touched.setdefault((device, report.epoch), None)
                 return
             self._admit(device, report.device, report.epoch, now)
         known = self._store.statistics(device, report.epoch)
-        if known is not None and self._parts(report, known):
+        stored = self._ahead.stored(known) if base is None and known is not None else base
+        if known is not None and self._parts(report, known, stored):
             return
         if known is not None and report.counter <= known.counter:
             check_same_history(report, payload, known)
@@ -123,11 +139,12 @@ class ReportIntake:
         if self._answered(report, self._branches.overlap(report, known)):
             return
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
-        self._spaces.take(report, payload, known)
+        self._spaces.take(report, payload, known, stored)
+        self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))
         self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
 
-    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
-        """The report that a change makes of the stored one; None when a later one is stored."""
+    def _base(self, change: StatisticsChange) -> StatisticsReport | None:
+        """The stored report that a change is to be added to; None when a later one is stored."""
         known = self._store.statistics(change.device, change.epoch)
         if known is not None and (self._parts(change, known) or change.counter <= known.counter):
             return None
@@ -135,11 +152,16 @@ class ReportIntake:
         if base is None:
             stored = 0 if known is None else known.counter
             raise Refused("base", f"a change to counter {change.base} came, {stored} is stored; send whole statistics")
-        return change.applied(base)
+        return base
 
-    def _parts(self, report: StatisticsReport | StatisticsChange, known: StoredStatistics) -> bool:
+    def _parts(
+        self,
+        report: StatisticsReport | StatisticsChange,
+        known: StoredStatistics,
+        read: StatisticsReport | None = None,
+    ) -> bool:
         """Whether a report comes from another branch than the stored one, which it is then answered."""
-        return self._answered(report, self._branches.parting(report, known))
+        return self._answered(report, self._branches.parting(report, known, read))
 
     def _answered(self, report: StatisticsReport | StatisticsChange | Update, parting: Parting | None) -> bool:
         if parting is None:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 
 from aggregator.config import ServiceLimits
 from aggregator.core import BOOT, HOUSEKEEPING_INTERVAL_S, Aggregator
-from aggregator.effects import Effect, Instant, Recorded
+from aggregator.effects import Effect, Instant, Recorded, Spent
 from aggregator.message_queue import MessageQueue
 from aggregator.monitoring import NotWatched, Watch
 from aggregator.store import Store
-from aggregator.store.rows import RemovalRow
+from aggregator.store.rows import PrivacySpentRow, RemovalRow
 from headway.errors import TransportError
 from headway.ports import (
     Clock,
@@ -51,7 +51,7 @@ class Service:
 
     build_transport: makes the connection, given the last will, the subscriptions and where events go. stop: hears
     requests to end; by default only `stop` makes one. watch: who counts what it does. keep: is given the
-    record of each removal, once that is durable.
+    record of each removal, once that is durable. keep_spent: of each head with noise, before anything leaves.
     """
 
     def __init__(
@@ -66,12 +66,14 @@ class Service:
         stop: StopRequest | None = None,
         watch: Watch | None = None,
         keep: Callable[[RemovalRow], object] = lambda row: None,
+        keep_spent: Callable[[PrivacySpentRow], object] = lambda row: None,
     ) -> None:
         self._core, self._store, self._limits = core, store, limits
         self._clock, self._notifier = clock, notifier
         self._queue = MessageQueue(limits.queue_messages_max, limits.queue_bytes_max)
         self._stop = StopRequest() if stop is None else stop
         self._watch, self._keep = NotWatched() if watch is None else watch, keep
+        self._keep_spent = keep_spent
         self._status_topic = topic(fleet, AGGREGATOR, Kind.STATUS)
         with store.transaction():
             self._boot = store.number(BOOT) + 1
@@ -148,6 +150,9 @@ class Service:
         for event in events:
             self._log_connection(event)
         for effect in effects:
+            if isinstance(effect, Spent):
+                self._keep_spent(effect.row)
+        for effect in effects:
             self._apply(effect)
         for event in events:
             if isinstance(event, Disconnected) and event.response is Response.PERSON:
@@ -170,6 +175,8 @@ class Service:
             return
         if isinstance(effect, Recorded):
             self._keep(effect.row)
+            return
+        if isinstance(effect, Spent):
             return
         LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
         if not effect.warning:

@@ -30,7 +30,7 @@ def check(variant: Variant, windows: Float32) -> dict[str, AnyArray]:
                 continue
             name = f"{backbone.member}@{engine.distribution}"
             try:
-                embedding = engine.open(engine.module, backbone, variant.input_shape).embed(inputs)
+                embedding = engine.open(engine.module, backbone, variant.preprocessing.output_shape).embed(inputs)
             except (RuntimeError, ValueError, SystemError, HeadwayError) as error:
                 found[f"{name}/error"] = np.array(str(error)[:200])
                 continue

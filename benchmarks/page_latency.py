@@ -1,12 +1,13 @@
 """How long the page's first byte takes with a large fleet, viewers who look, and reports that come in.
 
-    python -m benchmarks.page_latency [--devices 10000] [--viewers 20] [--reports 200] [--seconds 30] [--json FILE]
+    python -m benchmarks.page_latency [--devices 10000] [--viewers 20] [--reports 200] [--seconds 120] [--json FILE]
 
-`edge-fleet api` runs as a process of its own on a fleet of `testbed.shown_fleet`. Another process writes reports into
-the same database as the service does: through its registry, the reports of a turn in one durable transaction. Each
-viewer follows the news and asks for a page every few seconds, drawn from the first page, filters, other orders, lists
-as open pages refresh them, devices, heads, the inbox of 2,000 devices that ask, and rollouts. Measured is the time from
-asking to the first byte of the answer.
+`edge-fleet api` runs as a process of its own on a fleet of `testbed.shown_fleet`: 2,000 devices ask for labels, a
+rollout has reached every device, a bundle is ordered for all, and the audit log has 5,000 entries. First every place is
+asked for alone, for the processor time that it takes. Then another process writes reports into the same database as the
+service does: through its registry, the reports of a turn in one durable transaction. Meanwhile each viewer follows the
+news and asks every few seconds for one of all places of the page, drawn alike. Measured is the time from asking to the
+first byte of the answer. --store FOLDER keeps the fleet, whose writing takes a minute, for the next run.
 """
 
 from __future__ import annotations
@@ -21,23 +22,26 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from aggregator.access import Role
+from aggregator.audit import record
 from aggregator.effects import Instant
-from aggregator.operations import Operator, create_token, put_user
+from aggregator.operations import Operator, create_token, kept_bundles, order_bundle, put_user
 from aggregator.policy import Limits
 from aggregator.registry.registry import Registry
 from aggregator.store import StoredStatistics, sqlite_url
-from aggregator.store.rows import SPACES
+from aggregator.store.rows import ROLLOUT_DEVICES, SPACES, TRIALS, RolloutDeviceRow, TrialRow
 from aggregator.store.sql import SqlStore
 from benchmarks.api import resident_mb, running
 from headway.maths import ClassificationSums, Task
 from headway.ports import SystemClock
-from headway.wire import Metrics, Reported
+from headway.wire import Metrics, Reported, TrialReport
 from testbed.broker import free_port
 from testbed.shown_fleet import CLASSES, fill
 from testbed.shown_inbox import fill_inbox
@@ -49,6 +53,7 @@ REPORT_BYTES = 4096
 # how often a viewer asks for something; open pages refresh their list every five seconds
 ASKS_EVERY_S = 2.5
 FLEET = "plant"
+# every place of the page, as `tests/page/test_acts.py` knows them; {device}, {space}: filled in
 ASKED = {
     "first page": "/",
     "a filter": "/?filter=" + quote('accuracy_gain < 0 and tag.site == "north"'),
@@ -57,22 +62,43 @@ ASKED = {
     "the list alone": "/fleet/devices",
     "bars by head": "/?cells=heads",
     "a device": "/devices/{device}",
+    "its states": "/devices/{device}/parts/states",
+    "its windows": "/devices/{device}/parts/windows",
+    "its commands": "/devices/{device}/parts/commands",
+    "its events": "/devices/{device}/parts/events",
     "heads": "/heads",
+    "heads alone": "/heads/list",
+    "two compared": "/heads/compare?a=43&b=49&space={space}",
+    "to forget": "/heads/forget?device={device}",
     "the inbox": "/inbox",
     "its list alone": "/inbox/items",
+    "its window": "/inbox/window",
     "rollouts": "/rollouts",
     "a rollout": "/rollouts/autumn",
+    "its progress": "/rollouts/autumn/now",
+    "a new rollout": "/rollouts/new",
+    "users, tokens": "/settings",
+    "alerts": "/settings/alerts",
+    "open alerts": "/settings/alerts/open",
+    "join codes": "/settings/join",
+    "groups": "/settings/groups",
+    "audit": "/settings/audit",
+    "audit checked": "/settings/audit?check=true",
 }
+ALONE_TIMES = 20
+AUDIT_ENTRIES = 5000
 
 
-def prepared(folder: Path, devices: int) -> tuple[Path, str, list[str]]:
-    """A configuration, the cookie of a viewer, and the devices."""
+def prepared(folder: Path, devices: int) -> tuple[Path, str, dict[str, list[str]]]:
+    """A configuration, the cookie of a viewer, and what fills in paths of `ASKED`."""
     store = SqlStore(sqlite_url(folder))
-    now_s = SystemClock().wall_s()
-    names = fill(store, devices, now_s)
-    fill_inbox(store, names, now_s)
-    fill_steering(store, folder, folder / "model.hwb", names, now_s)
+    with store.reading():
+        known = store.device_count()
+    if not known:
+        fill_everything(store, folder, devices)
     with store.transaction():
+        names = [row.device for row in store.devices()]
+        spaces = [row.space for row in store.rows(SPACES).all()]
         operator = Operator.local(store, SystemClock())
         put_user(operator, "bench", Role.VIEWER, None)
         token = create_token(operator, "bench", "page", None, 86_400.0).token
@@ -82,7 +108,34 @@ def prepared(folder: Path, devices: int) -> tuple[Path, str, list[str]]:
         f'fleet.name = "{FLEET}"\nbundle.path = "model.hwb"\nstorage.state_dir = "."\nmqtt.host = "localhost"\n'
         f"[api]\nport = {free_port()}\nrequests_per_minute = 1000000\nrequests_per_address_minute = 1000000\n"
     )
-    return config, f"headway-{FLEET}-session={token}", names
+    return config, f"headway-{FLEET}-session={token}", {"device": names, "space": spaces[:1]}
+
+
+def fill_everything(store: SqlStore, folder: Path, devices: int) -> None:
+    now_s = SystemClock().wall_s()
+    names = fill(store, devices, now_s)
+    fill_inbox(store, names, now_s)
+    fill_steering(store, folder, folder / "model.hwb", names, now_s)
+    newest = kept_bundles(folder, now_s)[0]
+    with store.transaction():
+        order_bundle(Operator.local(store, SystemClock()), newest, [], everybody=True)
+        trial = store.rows(TRIALS).get(names[len(names) // 8])
+        assert trial is not None
+        there = {row.device for row in store.rows(ROLLOUT_DEVICES).all("autumn")}
+        rest = [name for name in names if name not in there]
+        store.rows(ROLLOUT_DEVICES).put_all(
+            [RolloutDeviceRow("autumn", name, 2, "trying", "", now_s - 60) for name in rest]
+        )
+        store.rows(TRIALS).put_all([_trial(name, trial.payload, at) for at, name in enumerate(rest)])
+        for number in range(AUDIT_ENTRIES):
+            record(store, "user:olga", "tag", names[number % len(names)], now_s, site="north")
+
+
+def _trial(name: str, payload: bytes, number: int) -> TrialRow:
+    """Every device tells other sums."""
+    report = TrialReport.decode(payload)
+    sums = replace(report.frozen, total=report.frozen.total - number % 1000)
+    return TrialRow(name, replace(report, counter=4 + number, frozen=sums).encode(), 0.0)
 
 
 def write_reports(folder: Path, per_second: int, seconds: float) -> None:
@@ -116,8 +169,8 @@ def _report(
     probabilities = random.dirichlet(np.ones(len(CLASSES)), labels).astype(np.float32)
     sums = ClassificationSums.of(probabilities, truth)
     reported = Reported(
-        "pump-sounds", "1.4", space, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels, "local",
-        "", 14, "",
+        "pump-sounds", "1.4.0", space, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
+        "local", "", 14, "",
     )  # fmt: skip
     registry.on_reported(name, reported.encode(), now)
     registry.on_metrics(name, Metrics(7, counter, sums, sums).encode(), now)
@@ -125,13 +178,44 @@ def _report(
     registry.received(name, REPORT_BYTES)
 
 
+def filled(path: str, fills: dict[str, list[str]], random: np.random.Generator) -> str:
+    """A path of `ASKED` with a device and a feature space in it."""
+    for name, values in fills.items():
+        path = path.replace(f"{{{name}}}", str(random.choice(values)))
+    return path
+
+
+def alone(address: str, cookie: str, fills: dict[str, list[str]], pid: int) -> dict[str, float]:
+    """Milliseconds of the processor for each place, asked for with nothing else to do."""
+    random, found = np.random.default_rng(3), {}
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    for kind, path in ASKED.items():
+        began_s = 0.0
+        for number in range(ALONE_TIMES + 1):
+            if number == 1:
+                began_s = cpu_s(pid)  # the first time reads what is then remembered
+            connection.request("GET", filled(path, fills, random), headers={"Cookie": cookie})
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 200, path
+        found[kind] = 1e3 * (cpu_s(pid) - began_s) / ALONE_TIMES
+    connection.close()
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, in steps of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Viewers:
     """Threads, each a browser: one connection for news, one for pages."""
 
-    def __init__(self, address: str, cookie: str, names: list[str], count: int, seconds: float) -> None:
+    def __init__(self, address: str, cookie: str, fills: dict[str, list[str]], count: int, seconds: float) -> None:
         self._host = address.removeprefix("http://")
         self._headers = {"Cookie": cookie}
-        self._names, self._until = names, time.perf_counter() + seconds
+        self._fills, self._until = fills, time.perf_counter() + seconds
         self.times: dict[str, list[float]] = defaultdict(list)
         self.events: list[float] = []
         self.failures: list[str] = []
@@ -153,7 +237,7 @@ class Viewers:
         time.sleep(float(random.uniform(0, ASKS_EVERY_S)))
         while time.perf_counter() < self._until:
             kind = str(random.choice(list(ASKED)))
-            path = ASKED[kind].replace("{device}", str(random.choice(self._names)))
+            path = filled(ASKED[kind], self._fills, random)
             began_s = time.perf_counter()
             connection.request("GET", path, headers=self._headers)
             response = connection.getresponse()
@@ -167,36 +251,45 @@ class Viewers:
         connection.close()
 
     def _hear(self, number: int) -> None:
-        connection = http.client.HTTPConnection(self._host, timeout=20)
-        connection.request("GET", "/live", headers=self._headers)
-        response, last_s = connection.getresponse(), 0.0
+        """News, asked for again where the stream ends, as a browser does."""
         while time.perf_counter() < self._until:
-            line = response.readline()
+            connection = http.client.HTTPConnection(self._host, timeout=30)
+            try:
+                connection.request("GET", "/live", headers=self._headers)
+                self._follow(connection.getresponse())
+            except OSError as error:
+                self.failures.append(f"/live: {error}")
+            connection.close()
+
+    def _follow(self, response: http.client.HTTPResponse) -> None:
+        last_s = 0.0
+        while time.perf_counter() < self._until and (line := response.readline()):
             if line.startswith(b"event: pulse"):
                 now_s = time.perf_counter()
                 if last_s:
                     self.events.append(now_s - last_s)
                 last_s = now_s
-            elif not line:
-                break
-        connection.close()
 
 
-def measure(folder: Path, devices: int, viewers: int, reports: int, seconds: float) -> dict[str, object]:
-    config, cookie, names = prepared(folder, devices)
+def measure(folder: Path, devices: int, viewers: int, reports: int, seconds: float) -> dict[str, Any]:
+    config, cookie, fills = prepared(folder, devices)
     with running(config) as (address, _, pid):
+        cpu_ms = alone(address, cookie, fills, pid)
         words = [sys.executable, "-m", "benchmarks.page_latency", "--write", str(folder), "--reports", str(reports)]
         writer = subprocess.Popen([*words, "--seconds", str(seconds + 3)], stdout=subprocess.PIPE, text=True)
         time.sleep(3)
-        looking = Viewers(address, cookie, names, viewers, seconds)
+        looking = Viewers(address, cookie, fills, viewers, seconds)
+        began_cpu_s, began_s = cpu_s(pid), time.perf_counter()
         looking.run()
+        share = (cpu_s(pid) - began_cpu_s) / (time.perf_counter() - began_s)
         written = json.loads(writer.communicate()[0])
         memory_mb = resident_mb(pid)
     every = [took for times in looking.times.values() for took in times]
     return {
         "devices": devices, "viewers": viewers, "reports_per_s": written["written"] / written["seconds"],
-        "load": os.getloadavg()[0], "memory_mb": memory_mb, "failures": looking.failures[:5],
-        "between_events_s": float(np.median(looking.events)) if looking.events else None,
+        "load": os.getloadavg()[0], "memory_mb": memory_mb, "cpu_ms": cpu_ms,
+        "cpu_share": share, "failures": looking.failures[:5],
+        "between_events_s": float(np.median(looking.events)) if looking.events else float("nan"),
         "first_byte_ms": {"all": _percentiles(every)} | {kind: _percentiles(t) for kind, t in looking.times.items()},
     }  # fmt: skip
 
@@ -211,25 +304,29 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--reports", type=int, default=200, help="a second")
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep the fleet there, or take the one that is")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.write:
         write_reports(given.write, given.reports, given.seconds)
         return
-    with tempfile.TemporaryDirectory(prefix="headway-page-") as folder:
-        found = measure(Path(folder), given.devices, given.viewers, given.reports, given.seconds)
+    with tempfile.TemporaryDirectory(prefix="headway-page-") as temporary:
+        folder = given.store or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = measure(folder, given.devices, given.viewers, given.reports, given.seconds)
     print(
         f"{found['devices']:,} devices, {found['viewers']} viewers, {found['reports_per_s']:.0f} reports/s, load "
-        f"{found['load']:.1f}; the API's process has {found['memory_mb']:.0f} MB; news every "
-        f"{found['between_events_s']} s; failures: {found['failures'] or 'none'}"
+        f"{found['load']:.1f}; the API's process has {found['memory_mb']:.0f} MB and took {found['cpu_share']:.0%} of "
+        f"a processor; news every {found['between_events_s']:.2f} s; failures: {found['failures'] or 'none'}"
     )
-    for kind, times in found["first_byte_ms"].items():  # type: ignore[attr-defined]
+    print(f"{'':16} asked   p50, ms   p95   longest   alone, ms of the processor")
+    for kind, times in found["first_byte_ms"].items():
         over = "  OVER" if times["p95"] > GOAL_MS else ""
+        cpu = f"{found['cpu_ms'][kind]:8.1f}" if kind in found["cpu_ms"] else ""
         print(
-            f"{kind:16} {times['count']:5} asked, p50 {times['p50']:6.0f} ms, p95 {times['p95']:6.0f} ms, longest "
-            f"{times['longest']:6.0f} ms{over}"
+            f"{kind:16} {times['count']:5} {times['p50']:9.0f} {times['p95']:5.0f} {times['longest']:9.0f} {cpu}{over}"
         )
     if given.json:
         given.json.write_text(json.dumps(found, indent=2))

@@ -115,12 +115,12 @@ def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
     before_kb = resident_kb()
 
     def run() -> None:
-        made, notes = rounds.close(1)
+        made, notes = rounds.close(1, 1.8e9)
         if made is None:
             raise RuntimeError(f"no head: {notes}")
 
     with contextlib.suppress(Again), store.transaction():
-        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, frozenset)
+        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
         found = timed(run, before_kb)
         raise Again
     store.close()

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.config import SyncSettings
-from headway.arrays import Float32, Int8, Int64
+from headway.arrays import Float32, Int8, Int64, keep_freed_memory
 from headway.maths import FeatureMap, Statistics, calibrate_scale
 from headway.wire import StatisticsChange, StatisticsReport, change_between
 
@@ -39,6 +39,8 @@ def main() -> None:
     )
     parser.add_argument("--bundle", type=Path, help="a bundle converted from the demo's model")
     options = parser.parse_args()
+    # as the aggregator has it, which is who reads
+    keep_freed_memory()
     columns = f"{'data':<8}{'d':>6}{'samples':>9}{'int64':>9}"
     for packing in ("now", "0.2", "plain", "+10", "+50"):
         columns += f"{packing:>10}{'write':>8}{'read':>6}"

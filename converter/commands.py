@@ -33,9 +33,12 @@ GROUPS = {
     ),
     "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
     "The bundle": ("name", "version", "release", "licence", "provenance", "stream", "key", "html"),
-    "Backbones": ("formats", "quantize", "allow_flex", "tflite_python"),
+    "Backbones": ("backbone", "formats", "quantize", "allow_flex", "tflite_python"),
     "What a backbone must keep": ("drop_points_max", "agreement_percent_min", "difference_max"),
     "Preprocessing": ("missing", "clip", "denoise", "median_width", "ewma_weight", "cutoff", "scale", "standardise"),
+    "A front end": (
+        "front_end", "rate_hz", "frame", "hop", "fft", "bands", "low_hz", "high_hz", "coefficients", "features",
+    ),
     "Features": ("pca", "select", "select_by", "expand", "expand_input"),
     "Training data to carry": ("buffer_per_class", "evaluation_rows", "seed"),
 }
@@ -45,7 +48,8 @@ METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
     "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
     "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...", "image_size": "H,W",
-    "input_shape": "N,N,...", "modules": "MODULE", "stream": "TOML",
+    "input_shape": "N,N,...", "modules": "MODULE", "stream": "TOML", "features": "LIST", "rate_hz": "HZ",
+    "low_hz": "HZ", "high_hz": "HZ",
 }  # fmt: skip
 VERSION_ASKED = "asked"
 THE_CONVERSION = ""  # the name of the command that needs none
@@ -212,14 +216,16 @@ def _convert(
     """Turn a trained model into a bundle a device can learn with.
 
     MODEL is a .keras, .h5 or .onnx file or a SavedModel folder. Nothing is written unless the backbone is proven equal
-    to it. Who has no model gives a table: --from-csv.
+    to it. Who has no model gives a table, --from-csv, or data and no network at all, --backbone none.
     """
     onnx = model is not None and model.suffix == ".onnx"
     formats = given.pop("formats") or (("onnx",) if onnx and not trainable else ("tflite",))
     options = Options(formats=formats, **given)
     if from_csv is not None and (model is not None or data is not None):
         raise click.UsageError(f"--from-csv {from_csv} trains a network of its own; leave out MODEL and --data")
-    if from_csv is None and (model is None or data is None):
+    if options.backbone == "none" and (model is not None or trainable):
+        raise click.UsageError("--backbone none is made of data alone; leave out MODEL and --trainable")
+    if from_csv is None and (data is None or (model is None and options.backbone != "none")):
         raise click.UsageError("give MODEL and --data DATA, or a table alone: --from-csv DATA.csv")
     try:
         _write(model, data or from_csv, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
@@ -241,21 +247,32 @@ def _write(
     from converter.convert import convert
     from converter.progress import Steps
 
-    if not verbose:
+    if not verbose and options.backbone != "none":
         _mute_native_logs()
     with Steps(sys.stderr if as_json else sys.stdout, SystemClock()) as steps:
         report: Report | TrainableReport
-        if model is None:
-            from converter.small_network import small_network
+        if options.backbone == "none":
+            from converter.without_backbone import convert_data
 
-            model, data, options = small_network(Path(data), options, steps)
-        if trainable:
+            report = convert_data(data, options, out=out, progress=steps)
+        elif trainable:
             from converter.trainable import write_trainable
 
+            model, data, options = _with_model(model, data, options, steps)
             report = write_trainable(model, data, out, options, steps, log=verbose)
         else:
+            model, data, options = _with_model(model, data, options, steps)
             report = convert(model, data, options, out=out, progress=steps, log=verbose)
     print(readable_json(report.as_json()) if as_json else "\n".join(report.lines()))
+
+
+def _with_model(model: Any, data: Any, options: Options, steps: Any) -> tuple[Any, Any, Options]:
+    """As given, or a small network that is trained on the table."""
+    if model is not None:
+        return model, data, options
+    from converter.small_network import small_network
+
+    return small_network(data, options, steps)
 
 
 @click.group(cls=_ModelOrCommand)

@@ -11,24 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from converter.assembling import assembled
 from converter.export import Exporter, ExportQueue, open_remotely
 from converter.features import (
-    PROBES,
     Data,
-    Reading,
     TrainingData,
     as_training_data,
-    evaluation_slice,
     fit_features,
     fit_preprocessing,
     fits_embedding,
-    raw_windows,
+    reading,
     settled,
     spread_rows,
 )
 from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
 from converter.keys import read_signer
-from converter.options import AUTO, Options, chosen, scaling
+from converter.options import AUTO, Options, chosen, front_end, scaling
 from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
@@ -47,7 +45,7 @@ from converter.recipe import read_stream
 from converter.report import Report
 from converter.sources import Opening, Source, open_source
 from headway.arrays import AnyArray, Float32, Int64, describe
-from headway.bundle import Backbone, Variant
+from headway.bundle import Backbone
 from headway.errors import ConfigError, DataError, ModelError
 from headway.maths import Head, HeadInput, Preprocessing, Statistics, TimeAxis, fleet_head, link
 
@@ -83,7 +81,7 @@ def convert(
         data = as_training_data(data, options.classes, reading(options))
         progress("loading and cutting the model")
         source = opened(model, options, exporter)
-        data, labels = settled(with_channel(data, source), source.weights, options.task)
+        data, labels = settled(with_channel(data, source, options), source.weights, options.task)
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
@@ -131,26 +129,8 @@ def convert(
         chosen=chosen(options),
         confusion=confusion(reference.outputs, data, rows),
     )
-    probes = spread_rows(data, PROBES)
-    variant = Variant(
-        name=options.name or source.name,
-        version=options.version,
-        release=options.release,
-        backbones=written.backbones,
-        head=head,
-        features=fitted.features,
-        preprocessing=preprocessing,
-        training_statistics=fitted.statistics,
-        targets=fitted.targets,
-        probe_inputs=raw_windows(data.x[probes], preprocessing),
-        probe_embedding=embedding[probes],
-        report=report.figures(),
-        buffer=fitted.buffer,
-        evaluation=evaluation_slice(data, preprocessing, options),
-        licence=options.licence,
-        provenance=options.provenance,
-        stream=stream,
-    )
+    variant = assembled(options, data, head, preprocessing, fitted, embedding, report, stream,
+                        name=options.name or source.name, backbones=written.backbones)  # fmt: skip
     variant.write(out, sign)
     report = replace(report, bundle_bytes=out.stat().st_size)
     if options.html is not None:
@@ -160,8 +140,10 @@ def convert(
     return report
 
 
-def with_channel(data: TrainingData, source: Source) -> TrainingData:
+def with_channel(data: TrainingData, source: Source, options: Options) -> TrainingData:
     """One channel more or less, where that is all that x (n, ...) and the model differ in."""
+    if front_end(options) is not None:  # x is what the front end takes, the model what it makes
+        return data
     own, shape = data.x.shape[1:], source.input_shape
     if (*own, 1) == shape or own == (*shape, 1):
         return replace(data, x=data.x.reshape(len(data.x), *shape))
@@ -171,6 +153,9 @@ def with_channel(data: TrainingData, source: Source) -> TrainingData:
 def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -> Preprocessing:
     """Preprocessing of the data as the model takes it. Raises DataError for windows of another shape."""
     shape = source.input_shape
+    if front_end(options) is not None:
+        first = time_axis(source, options) or TimeAxis.FIRST
+        return fit_preprocessing(data, data.x.shape[1:], options, first, shape)
     if data.x.shape[1:] != shape:
         raise DataError(f"x is {describe(data.x)}; the model takes (n, {', '.join(map(str, shape))})")
     axis = time_axis(source, options)
@@ -191,12 +176,6 @@ def fitted_preprocessing(source: Source, data: TrainingData, options: Options) -
     return fit_preprocessing(data, shape, options, axis if axis is not None and matters else TimeAxis.FIRST)
 
 
-def reading(options: Options) -> Reading:
-    """How data that does not say everything itself is read."""
-    height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
-    return Reading(options.label_columns, options.columns, options.text_column, options.window, height_width)
-
-
 def frameworks(model: Any, log: bool) -> Exporter:
     """Their process, begun."""
     return Exporter(tensorflow=not (isinstance(model, (str, Path)) and Path(model).suffix == ".onnx"), log=log)
@@ -214,7 +193,12 @@ def opened(model: Any, options: Options, exporter: Exporter) -> Source:
 
 
 def time_axis(source: Source, options: Options) -> TimeAxis | None:
-    """Where time lies in a window, as given or as the model's first layers show; None where they do not."""
+    """Where time lies in a window, as given or as the model's first layers show; None where they do not.
+
+    Before a front end the model's layers show nothing of it: there it is first, or as given.
+    """
+    if options.time_axis == AUTO and front_end(options) is not None:
+        return TimeAxis.FIRST
     return source.time_axis if options.time_axis == AUTO else TimeAxis(options.time_axis)
 
 
@@ -264,7 +248,7 @@ def _gap_lines(source: Source, head: Head, data: TrainingData, reference: Refere
     along = {"last": "the last value before", "linear": "the line between its neighbours"}
     how = along.get(options.missing, f"the channel's {options.missing}")
     lines = filled_lines(missing, how)
-    if lines and options.denoise == "none" and scaling(options) == "none":
+    if lines and options.denoise == "none" and scaling(options) == "none" and front_end(options) is None:
         rows = missing[reference.rows].reshape(len(reference.rows), -1).any(axis=1)
         raw = np.asarray(data.x[reference.rows[rows]], np.float32)
         lines += own_gaps_line(raw, reference.outputs[rows], answers_of(source, head))

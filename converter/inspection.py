@@ -34,6 +34,10 @@ def inspect_lines(path: Path) -> list[str]:
         "from": variant.provenance or "none given",
     }
     lines = [f"{name:<10}{text}" for name, text in facts.items()]
+    if pre.front_end is not None:
+        lines.append(f"{'front end':<10}{pre.front_end}, as {pre.output_shape}")
+    if variant.without_backbone:
+        lines.append(f"{'backbone':<10}none: a device needs NumPy alone")
     for backbone in variant.backbones:
         runs = ", ".join(f"{name} >= {oldest}" for name, oldest in sorted(backbone.runtimes.items())) or "not proven"
         lines.append(f"{'backbone':<10}{backbone.engine} {backbone.precision}, {len(backbone.payload)} bytes, {runs}")

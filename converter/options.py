@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headway.errors import ConfigError
-from headway.maths import MEDIAN_WIDTH_MAX, PASSES, Denoise, Task, TimeAxis
+from headway.errors import ConfigError, LocalError
+from headway.maths import (
+    MEDIAN_WIDTH_MAX,
+    PASSES,
+    WINDOW_FEATURES,
+    Denoise,
+    FrontEnd,
+    LogMel,
+    Task,
+    TimeAxis,
+    WindowFeatures,
+)
 from headway.settings import (
     INTEGER_MAX,
     boolean,
@@ -25,6 +35,8 @@ from headway.settings import (
 FORMATS = ("tflite", "onnx")
 PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 MISSING = ("mean", "median", "last", "linear")
+FRONT_ENDS = ("none", "log-mel", "mfcc")
+NONE, ALL = "none", "all"  # of the features by name
 SCALES = ("none", "standard", "robust", "min-max")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
@@ -162,6 +174,37 @@ class Options:
         "unit distance of the quartiles (robust), or 0 to 1 (min-max).",
     )
     standardise: bool = boolean(False, key="--standardise", doc="The same as --scale standard.")
+    front_end: str = choice(
+        "none",
+        FRONT_ENDS,
+        key="--front-end",
+        doc="Turn sound into log-mel pictures or cepstral coefficients (mfcc), here and on the device.",
+    )
+    rate_hz: float = number(
+        16_000.0, key="--rate", low=1, high=1e9, unit="Hz", doc="Of the front end: samples a second."
+    )
+    frame: int = integer(640, key="--frame", low=2, high=1 << 15, doc="Of the front end: samples in a frame.")
+    hop: int = integer(320, key="--hop", low=1, high=1 << 15, doc="Of the front end: samples from frame to frame.")
+    fft: int = integer(0, key="--fft", high=1 << 15, doc="Of the front end: length of the Fourier transform; 0: the "
+                       "power of two that holds a frame.")  # fmt: skip
+    bands: int = integer(40, key="--bands", low=1, high=256, doc="Of the front end: bands of the mel scale.")
+    low_hz: float = number(20.0, key="--low-hz", low=0, high=1e9, unit="Hz", doc="Where the lowest band begins.")
+    high_hz: float = number(
+        7_600.0, key="--high-hz", low=0, high=1e9, unit="Hz", doc="Where the highest band ends, at most half of --rate."
+    )
+    coefficients: int = integer(13, key="--coefficients", low=1, high=256, doc="Of mfcc: how many are kept.")
+    features: tuple[str, ...] = texts(
+        (NONE,),
+        key="--features",
+        choices=(NONE, ALL, *WINDOW_FEATURES),
+        doc="Features of each channel of a window along time that take the window's place, here and on the device.",
+    )
+    backbone: str = choice(
+        "network",
+        ("network", "none"),
+        key="--backbone",
+        doc="none: write a bundle without a network, from data alone; a device then needs no inference runtime.",
+    )
     pca: int = integer(
         REDUCED,
         key="--pca",
@@ -216,10 +259,42 @@ class Options:
                 f"--denoise {self.denoise} with --cutoff {self.cutoff:g}: a low or high pass needs a cutoff above 0, "
                 "and nothing else takes one"
             )
+        asked = ",".join(self.features)
+        if len(self.features) > 1 and {NONE, ALL} & set(self.features):
+            raise ConfigError(f"--features {asked}: give {NONE} or {ALL} alone, or names")
+        if self.features != (NONE,) and (self.front_end != "none" or self.text_column):
+            other = "--text" if self.text_column else f"--front-end {self.front_end}"
+            raise ConfigError(f"--features {asked} with {other}: both make x; give one of them")
+        if self.front_end == "none" and (given := _of_front_end(self)):
+            raise ConfigError(f"{', '.join(given)} belong to a front end; give --front-end log-mel or mfcc")
+        front_end(self)
         if self.text_column and (self.columns or self.window):
             raise ConfigError("--text makes x of one column; leave out --columns and --window")
         if self.pca > 0 and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
+
+
+def front_end(options: Options) -> FrontEnd | None:
+    """What was asked for. Raises ConfigError."""
+    try:
+        if options.features != (NONE,):
+            return WindowFeatures() if ALL in options.features else WindowFeatures(options.features)
+        if options.front_end == "none":
+            return None
+        fft = options.fft or 1 << (options.frame - 1).bit_length()
+        count = options.coefficients if options.front_end == "mfcc" else 0
+        return LogMel(options.rate_hz, options.frame, options.hop, fft, options.bands, options.low_hz,
+                      options.high_hz, count)  # fmt: skip
+    except LocalError as error:
+        raise ConfigError(
+            f"--front-end {options.front_end}, --features {','.join(options.features)}: {error}"
+        ) from error
+
+
+def _of_front_end(options: Options) -> list[str]:
+    """Options given that only a front end has a use for."""
+    names = ("rate_hz", "frame", "hop", "fft", "bands", "low_hz", "high_hz", "coefficients")
+    return [each.key for each in entries(Options) if each.name in names and getattr(options, each.name) != each.default]
 
 
 def scaling(options: Options) -> str:

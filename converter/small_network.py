@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import reading
-from converter.features import TrainingData, as_training_data, fit_preprocessing
+from converter.features import TrainingData, as_training_data, fit_preprocessing, reading
 from converter.options import Options, scaling
 from headway.arrays import AnyArray, Float32
 from headway.errors import DataError

@@ -116,11 +116,14 @@ def _replay(options: argparse.Namespace) -> int:
     from edge_agent.commands import Extras, replay_recording
     from edge_agent.config import read_learner_settings
     from edge_agent.learner_settings import LearnerSettings
+    from headway.tables import Columns
 
     settings = read_learner_settings(options.config) if options.config else LearnerSettings()
     if options.out is None and options.report is None:
         raise ConfigError("replay writes answers to --out, a page to --report, or both; give one")
-    extras = Extras(options.labels, options.report, options.peer)
+    label, columns = ([*filter(None, given.split(","))] for given in (options.label, options.columns))
+    table = Columns(tuple(label), tuple(columns), options.text)
+    extras = Extras(options.labels, table, options.report, options.peer)
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases, extras)
     print(readable_json(result))
     return 0
@@ -223,8 +226,13 @@ def parser() -> argparse.ArgumentParser:
 
     again = commands.add_parser("replay", help="drive the same loop over a recorded stream, with no network")
     again.add_argument("bundle", type=Path, help="the on-device variant, .hwb")
-    again.add_argument("stream", type=Path, help=".npz with x and y (-1: none), rows in time order; or x as .npy")
+    again.add_argument(
+        "stream", type=Path, help=".npz with x and y (-1: none), rows in time order; x as .npy; or a .csv"
+    )
     again.add_argument("--labels", type=Path, metavar="FILE", help="y of the same rows, where the stream is an .npy")
+    again.add_argument("--label", default="", metavar="COLUMN", help="of a .csv: the columns of y, as for edge-convert")
+    again.add_argument("--columns", default="", metavar="A,B", help="of a .csv: the columns of x (all others)")
+    again.add_argument("--text", default="", metavar="COLUMN", help="of a .csv: the column of texts that were hashed")
     again.add_argument("--out", type=Path, help="where prediction, probability, source go (.npz)")
     again.add_argument("--report", type=Path, metavar="FILE", help="where a page with curves and tables goes (.html)")
     again.add_argument("--peer", type=Path, metavar="FILE", help=".npz with another program's prediction, shown beside")

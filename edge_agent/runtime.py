@@ -1,4 +1,4 @@
-"""Runs the frozen backbone: LiteRT, tflite-runtime or ONNX Runtime behind one protocol, imported lazily.
+"""Runs the frozen backbone: LiteRT, tflite-runtime or ONNX Runtime behind one protocol, imported lazily; or nothing.
 
 Windows go through one at a time. On these devices a batch gains little, and one fixed shape gives the same bits
 for a window whatever it arrives with.
@@ -36,7 +36,7 @@ class Runtime(Protocol):
         ...
 
     def embed(self, inputs: Float32) -> Float32:
-        """Preprocessed windows -> embeddings. inputs: float32 (n, *input_shape) -> float32 (n, e)."""
+        """Preprocessed windows -> embeddings. inputs: float32 (n, *output_shape) -> float32 (n, e)."""
         ...
 
 
@@ -80,6 +80,15 @@ class OnnxRuntime:
         return np.stack(rows).astype(np.float32, copy=False)
 
 
+class NoRuntime:
+    """For a bundle without a backbone: the embedding is the preprocessed window, and NumPy is all that is needed."""
+
+    name = "no backbone, NumPy alone"
+
+    def embed(self, inputs: Float32) -> Float32:
+        return inputs.reshape(len(inputs), -1)
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """An inference runtime that may be installed: its distribution, its module, and how it opens a backbone."""
@@ -118,13 +127,15 @@ def open_runtime(variant: Variant, clock: Clock | None = None) -> Runtime:
     benchmarks/README.md), so only the device itself can tell.
     Raises RuntimeUnavailableError that lists what was tried and why each failed.
     """
+    if variant.without_backbone:
+        return _without_backbone(variant)
     proven, untried, failures = _candidates(variant.backbones)
     for candidates in (proven, untried):
         passed: list[Runtime] = []
         for engine, backbone in candidates:
             try:
-                runtime = engine.open(engine.module, backbone, variant.input_shape)
-                problem = _probe(runtime, variant, backbone)
+                runtime = engine.open(engine.module, backbone, variant.preprocessing.output_shape)
+                problem = _probe(runtime, variant, backbone.precision)
             except (RuntimeError, ValueError, TypeError, OSError, SystemError, ImportError, BundleError) as error:
                 words = (str(error).strip() or type(error).__name__).splitlines()[0]
                 failures.append(f"{engine.distribution} cannot run {backbone.member}: {words[:120]}")
@@ -142,6 +153,17 @@ def open_runtime(variant: Variant, clock: Clock | None = None) -> Runtime:
         f"no runtime here can run bundle {variant.name} {variant.version}: {'; '.join(dict.fromkeys(failures))}; "
         f"install {_advice(variant.backbones)}, or convert the model for what is here"
     )
+
+
+def _without_backbone(variant: Variant) -> Runtime:
+    runtime = NoRuntime()
+    problem = _probe(runtime, variant, "float32")
+    if problem is not None:
+        raise RuntimeUnavailableError(
+            f"the features of bundle {variant.name} {variant.version}, as this device computes them: {problem}; "
+            "install another NumPy, or convert the data again"
+        )
+    return runtime
 
 
 def _candidates(
@@ -166,7 +188,7 @@ def _candidates(
     return proven, untried, failures
 
 
-def _probe(runtime: Runtime, variant: Variant, backbone: Backbone) -> str | None:
+def _probe(runtime: Runtime, variant: Variant, precision: str) -> str | None:
     """Why the runtime's output is not the one the converter saw; None when it agrees."""
     inputs, _ = variant.preprocessing.apply(variant.probe_inputs)
     embedding = runtime.embed(inputs)
@@ -175,7 +197,7 @@ def _probe(runtime: Runtime, variant: Variant, backbone: Backbone) -> str | None
         return f"gives {describe(embedding)}, the bundle says {describe(expected)}"
     scale = max(float(np.abs(expected).max(initial=0.0)), 1e-6)
     difference = float(np.abs(embedding - expected).max(initial=0.0)) / scale
-    tolerance = PROBE_TOLERANCE[backbone.precision]
+    tolerance = PROBE_TOLERANCE[precision]
     if not difference <= tolerance:
         return f"differs from the converter's output by {difference:.2g} of its scale (at most {tolerance:g})"
     return None

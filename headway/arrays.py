@@ -21,7 +21,9 @@ AnyArray = NDArray[Any]
 LARGE_ROWS = 512
 # as the allocator of glibc begins; the numbers are those of its malloc.h
 FREED_KEPT_BYTES = 128 << 10
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+# of a server, and the largest block that glibc takes from its heap
+SERVER_KEPT_BYTES, SERVER_GROWS_BYTES, HEAP_BLOCK_BYTES_MAX = 64 << 20, 8 << 20, 32 << 20
 
 
 def describe(array: AnyArray) -> str:
@@ -53,6 +55,19 @@ def return_freed_memory_early() -> None:
     if change is not None:
         change(M_TRIM_THRESHOLD, FREED_KEPT_BYTES)
         change(M_MMAP_THRESHOLD, FREED_KEPT_BYTES)
+
+
+def keep_freed_memory() -> None:
+    """From now on the allocator keeps up to `SERVER_KEPT_BYTES` of freed memory, and grows in large steps (glibc).
+
+    For a server, which makes arrays of about a megabyte for each message: memory that comes from the operating system
+    anew is filled with zeros page by page, which takes longer than the arithmetic on it.
+    """
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    if change is not None:
+        change(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES_MAX)
+        change(M_TRIM_THRESHOLD, SERVER_KEPT_BYTES)
+        change(M_TOP_PAD, SERVER_GROWS_BYTES)
 
 
 def large_zeros(rows: int, columns: int) -> Float64:

@@ -5,7 +5,9 @@ safetensors keeps a string map of metadata whose order is not fixed; a single ke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -15,6 +17,15 @@ from headway.errors import HeadwayError, listed
 from headway.fields import canonical_json, parse_json
 
 METADATA_KEY = "headway"
+FILE_METADATA, ENTRY_KEYS = "__metadata__", {"dtype", "shape", "data_offsets"}
+OFFSET_MAX, DIMENSIONS_MAX = 1 << 53, 32
+DTYPES = {
+    name: np.dtype(kind)
+    for name, kind in {
+        "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
+        "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+    }.items()
+}  # fmt: skip
 HEADER_BYTES_MAX = 1 << 16
 
 
@@ -32,19 +43,75 @@ def decode_tensors(
 
     Raises `error` on anything that is not a well-formed file of at most `bytes_max` bytes.
     """
+    header, start = _header(payload, where, error, bytes_max)
+    return _views(payload, start, header, where, error), _metadata(header, where, error)
+
+
+def decode_metadata(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int) -> object:
+    """The metadata value alone; of the arrays nothing is looked at."""
+    header, _ = _header(payload, where, error, bytes_max)
+    return _metadata(header, where, error)
+
+
+def _header(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int) -> tuple[dict[str, object], int]:
+    """The header, and where the arrays begin."""
     if len(payload) > bytes_max:
         raise error(f"{where} has {len(payload)} bytes; at most {bytes_max} are accepted")
     if len(payload) < 8 or not 2 <= (length := int.from_bytes(payload[:8], "little")) <= HEADER_BYTES_MAX:
         raise error(f"{where} is not a safetensors file: header length out of range")
     header = parse_json(payload[8 : 8 + length], f"{where} header", error, HEADER_BYTES_MAX)
-    try:
-        arrays = safetensors.numpy.load(payload)
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as problem:
-        raise error(f"{where} is not a safetensors file: {problem}") from problem
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(header, dict) or payload[8:9] != b"{":
+        raise error(f"{where} is not a safetensors file: its header is no table")
+    return header, 8 + length
+
+
+def _metadata(header: dict[str, object], where: str, error: type[HeadwayError]) -> object:
+    metadata = header.get(FILE_METADATA)
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    value = parse_json(text.encode(), f"{where} metadata", error) if isinstance(text, str) else None
-    return dict(arrays), value
+    return parse_json(text.encode(), f"{where} metadata", error) if isinstance(text, str) else None
+
+
+def _views(
+    payload: bytes, start: int, header: dict[str, object], where: str, error: type[HeadwayError]
+) -> dict[str, AnyArray]:
+    """Each array where it lies in the payload, not copied and not to be written to.
+
+    As the library reads them, which copies each twice: every byte belongs to exactly one array.
+    """
+    arrays, spans = {}, []
+    for name, entry in header.items():
+        if name == FILE_METADATA:
+            if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+                raise error(f"{where} is not a safetensors file: its metadata are no texts")
+            continue
+        dtype, shape, (begin, end) = _entry(name, entry, where, error)
+        count = math.prod(shape)
+        if end - begin != count * dtype.itemsize or start + end > len(payload):
+            raise error(f"{where} is not a safetensors file: tensor {name[:80]} does not have the bytes of its shape")
+        arrays[name] = np.frombuffer(payload, dtype, count, start + begin if count else 0).reshape(shape)
+        spans.append((begin, end))
+    reached = 0
+    for begin, end in sorted(spans):
+        if begin != reached:
+            raise error(f"{where} is not a safetensors file: tensors overlap, or leave a hole")
+        reached = end
+    if start + reached != len(payload):
+        raise error(f"{where} is not a safetensors file: {len(payload) - start - reached} bytes are left over")
+    return arrays
+
+
+def _entry(
+    name: str, entry: object, where: str, error: type[HeadwayError]
+) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, int]]:
+    """What the header says of one tensor: its type, its shape, where it begins and ends."""
+    if isinstance(entry, dict) and entry.keys() == ENTRY_KEYS:
+        kind, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if isinstance(kind, str) and kind in DTYPES and isinstance(shape, list) and isinstance(span, list):
+            numbers = [*shape, *span]
+            whole = all(type(number) is int and 0 <= number <= OFFSET_MAX for number in numbers)
+            if whole and len(span) == 2 and len(shape) <= DIMENSIONS_MAX:
+                return DTYPES[kind], tuple(shape), (span[0], span[1])
+    raise error(f"{where} is not a safetensors file: tensor {name[:80]} is described by {repr(entry)[:80]}")
 
 
 class TensorTable:

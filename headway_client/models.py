@@ -114,6 +114,16 @@ class CertificateView(TypedDict):
     state: str
 
 
+class ClassCompared(TypedDict):
+    """One class in two heads."""
+
+    name: str
+    rows: int
+    first: float | None
+    second: float | None
+    moved: float | None
+
+
 class CodeWanted(TypedDict):
     """A code for one device, or a reusable one. expires: 30m, 24h or 7d from now."""
 
@@ -170,6 +180,41 @@ class CommandsWanted(TypedDict):
     expires: NotRequired[str]
     filter: NotRequired[str]
     group: NotRequired[str]
+
+
+class Compared(TypedDict):
+    """Two heads on one sample."""
+
+    rows: int
+    first: float | None
+    second: float | None
+    only_first: int
+    only_second: int
+    gain: float | None
+    error: float | None
+    classes: list[ClassCompared]
+
+
+class ComparedHeads(TypedDict):
+    """Two heads of a feature space beside each other."""
+
+    space: str
+    bundle: str
+    versions: list[int]
+    first: HeadVersion
+    second: HeadVersion
+    result: Compared
+
+
+class ConfusionView(TypedDict):
+    """What a device takes for what."""
+
+    device: str
+    labels: int
+    classes: list[str]
+    served: list[list[int]]
+    frozen: list[list[int]]
+    figures: list[FigureView]
 
 
 class DayPage(TypedDict):
@@ -365,6 +410,26 @@ class Event(TypedDict):
     received_s: float
 
 
+class FieldView(TypedDict):
+    """What the devices of a feature space do now."""
+
+    space: str
+    devices: NotRequired[int]
+    labels: NotRequired[int]
+    scored: NotRequired[int]
+    served: NotRequired[float | None]
+    frozen: NotRequired[float | None]
+    heads: NotRequired[dict[str, int]]
+
+
+class FigureView(TypedDict):
+    """A figure of another task than classification, of both heads; None where it is not known."""
+
+    name: str
+    served: float | None
+    frozen: float | None
+
+
 class FilterGroup(TypedDict):
     """A group that is a filter."""
 
@@ -386,10 +451,11 @@ class FleetOverview(TypedDict):
 
 
 class Forecasting(TypedDict):
-    """A rollout that is only thought of."""
+    """A rollout that is only thought of. release: of its bundle; devices that run it or a newer one try nothing."""
 
     name: str
     plan: NotRequired[dict[str, Any] | None]
+    release: NotRequired[int | None]
 
 
 class Forget(TypedDict):
@@ -436,6 +502,33 @@ class GroupView(TypedDict):
     kind: str
     devices: int
     filter: str
+
+
+class HeadSpanView(TypedDict):
+    """A head that served on a device."""
+
+    head: str
+    since_s: float
+    labels: int
+    served: float | None
+    frozen: float | None
+
+
+class HeadVersion(TypedDict):
+    """A head that is kept."""
+
+    version: int
+    method: str
+    published_s: float
+    devices: int
+    samples: int
+    size: int
+    more_samples: int | None
+    accuracy: float | None
+    trial: str
+    field_labels: int
+    served: float | None
+    frozen: float | None
 
 
 class HeadView(TypedDict):
@@ -505,6 +598,15 @@ class ListChange(TypedDict):
 
     add: NotRequired[list[str]]
     remove: NotRequired[list[str]]
+
+
+class LossView(TypedDict):
+    """Paired losses of one kind, new bundle less old one."""
+
+    devices: int
+    windows: int
+    mean: float | None
+    error: float | None
 
 
 class Me(TypedDict):
@@ -641,7 +743,7 @@ class RolloutDeviceView(TypedDict):
 
 
 class RolloutView(TypedDict):
-    """A rollout. stage: from 1; why: in words; times are wall clock; device_states: how many devices are in each."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
 
     rollout: str
     bundle: str
@@ -655,6 +757,7 @@ class RolloutView(TypedDict):
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
+    evidence: NotRequired[str]
 
 
 class Rule(TypedDict):
@@ -737,6 +840,23 @@ class StageForecast(TypedDict):
     tries: int
     labels_per_hour: float
     hours: float | None
+
+
+class StageView(TypedDict):
+    """What a stage of a rollout shows so far."""
+
+    stage: int
+    who: str
+    devices: int
+    device_states: dict[str, int]
+    approve: bool
+    windows_min: int
+    devices_min: int
+    margin: float
+    errors: float
+    frozen: LossView
+    served: LossView
+    outcome: str
 
 
 class Steering(TypedDict):

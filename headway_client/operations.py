@@ -85,6 +85,14 @@ class Client(Connection):
             ),
         )
 
+    def show_confusion(self, device: str) -> models.ConfusionView:
+        """What a device takes for what: counts of the served and of the frozen head on the same labels."""
+        return cast("models.ConfusionView", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/confusion"))
+
+    def list_heads_of_device(self, device: str) -> list[models.HeadSpanView]:
+        """Each time that another head began to serve on a device, and how often it was right, the oldest first."""
+        return cast("list[models.HeadSpanView]", self.ask(method="GET", path=f"/v1/devices/{segment(device)}/heads"))
+
     def quarantine_device(self, device: str, body: models.Quarantine, *, key: str = "") -> models.Asked:
         """Count nothing that a device reported or will report, until it is readmitted."""
         return cast(
@@ -256,6 +264,10 @@ class Client(Connection):
             "list[models.RolloutDeviceView]", self.ask(method="GET", path=f"/v1/rollouts/{segment(name)}/devices")
         )
 
+    def list_rollout_stages(self, name: str) -> list[models.StageView]:
+        """What each stage of a rollout shows so far, by which the service decides."""
+        return cast("list[models.StageView]", self.ask(method="GET", path=f"/v1/rollouts/{segment(name)}/stages"))
+
     def act_on_rollout(self, name: str, body: models.Steering, *, key: str = "") -> models.Asked:
         """Pause, resume, approve, halt or roll back; the running service does so within its housekeeping interval."""
         return cast(
@@ -370,6 +382,25 @@ class Client(Connection):
     def list_heads(self) -> list[models.HeadView]:
         """The head that the fleet was told last; none before the first."""
         return cast("list[models.HeadView]", self.ask(method="GET", path="/v1/heads"))
+
+    def list_fields(self) -> list[models.FieldView]:
+        """How often devices are right with what they serve, and with their frozen heads, of each feature space."""
+        return cast("list[models.FieldView]", self.ask(method="GET", path="/v1/heads/field"))
+
+    def list_head_versions(self, space: str) -> list[models.HeadVersion]:
+        """Every head of a feature space that is kept, the newest first: what it learned, and what it is worth."""
+        return cast("list[models.HeadVersion]", self.ask(method="GET", path=f"/v1/spaces/{segment(space)}/heads"))
+
+    def compare_heads(self, space: str, *, first: int | None = None, second: int | None = None) -> models.ComparedHeads:
+        """Two heads of a feature space beside each other, on the bundle's own sample and in the field."""
+        return cast(
+            "models.ComparedHeads",
+            self.ask(
+                method="GET",
+                path=f"/v1/spaces/{segment(space)}/heads/compared",
+                query={"first": first, "second": second},
+            ),
+        )
 
     def list_refusals(self) -> list[models.RefusalRow]:
         """How often messages of each device were refused, and why; device '' are senders that are not in the fleet."""

@@ -31,7 +31,8 @@ def main() -> int:
         "--cache", type=Path, default=Path(".cache/recipes"), metavar="FOLDER", help="converted bundles"
     )
     parser.add_argument("--fresh", action="store_true", help="train and convert again")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="networks, each trained from its own seed")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N",
+                        help="networks, each from a seed of its own (docs/recipes: 3)")  # fmt: skip
     parser.add_argument("--docs", action="store_true", help="put the figures into docs/recipes/NAME.md, too")
     options = parser.parse_args()
     for name in options.names:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32
-from recipes.learning import compared
+from recipes.learning import compared, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.networks import Workspace, dense
 
@@ -25,11 +25,11 @@ TRAINED = 0.75
 
 def run(workspace: Workspace, seed: int) -> list[Measured]:
     moves, markets = load(workspace.file("finance_oil_eia.npz"))
-    return [
-        direction(workspace, seed, moves, markets, leak=False),
-        direction(workspace, seed, moves, markets, leak=True),
-        size(workspace, seed, moves),
-    ]
+    return [*together({
+        "direction": lambda: direction(workspace, seed, moves, markets, leak=False),
+        "leak": lambda: direction(workspace, seed, moves, markets, leak=True),
+        "size": lambda: size(workspace, seed, moves),
+    }).values()]  # fmt: skip
 
 
 def load(path: Path) -> tuple[Float32, list[str]]:
@@ -96,7 +96,7 @@ def size(workspace: Workspace, seed: int, moves: Float32) -> Measured:
     answers["mean of the last month"] = np.concatenate(month)
     answers["last value"] = np.concatenate([logged[first:-1, m][-len(streams[0]) :] for m in (0, 1)])
     made = measured("Size of tomorrow's move (risk)", later[1], answers, naive="mean of the last month",
-                    measure="root mean squared error of log |move|",
+                    measure="root mean squared error of the log",
                     along=np.tile(np.arange(len(streams[0])), 2))  # fmt: skip
     best, naive = made.figures["exact"], made.figures["mean of the last month"]
     return replace(made, notes=(f"{100 * (1 - best**2 / naive**2):.1f} % of the naive rule's squared error is gained",))

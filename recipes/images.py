@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64
-from recipes.learning import compared, follow
+from recipes.learning import compared, follow, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
 from recipes.networks import Workspace, dense
@@ -30,7 +30,7 @@ def run(workspace: Workspace, seed: int) -> list[Measured]:
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
     scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)
     tilting = scaled(data["tilt_x"]), data["tilt_y"].astype(np.int64)
-    found = []
+    calls = {}
     for what, later, prototypes in (
         ("Digits from another scanner", scanner, ((94.9, 95.2), (78.4, 78.4))),
         ("A camera that tilts by 45 degrees", tilting, ((86.0, 86.8), (78.9, 78.9))),
@@ -38,8 +38,8 @@ def run(workspace: Workspace, seed: int) -> list[Measured]:
         for every, prototype in zip((1, ONE_OF), prototypes, strict=True):
             labelled = np.arange(len(later[1])) % every == 0
             title = what if every == 1 else f"{what}, a label for one picture of {every}"
-            found.append(stream(title, bundle, train, later, seed, labelled, prototype))
-    return found
+            calls[title] = partial(stream, title, bundle, train, later, seed, labelled, prototype)
+    return [*together(calls).values()]
 
 
 def stream(title: str, bundle: Any, train: Any, later: tuple[Float32, Int64], seed: int, labelled: AnyArray,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from headway.bundle import Variant, read_variant
 from headway.maths import Task
 
 Data = tuple[AnyArray, AnyArray]
+Answer = TypeVar("Answer")
 
 
 class Follower(Protocol):
@@ -61,13 +65,51 @@ def compared(bundle: Path, train: Data, later: Data, seed: int, streams: Sequenc
     of `follow`, for one stream.
     """
     streams = [np.arange(len(later[0]))] if streams is None else streams
-    peer = Peer(bundle, *train, seed).over(*later, new_classes)
-    begun: dict[str, Callable[[], Follower]] = {"exact": lambda: Ours(bundle, *later, new_classes=new_classes)}
+    count = len(later[0])
+    calls: dict[str, Callable[[], AnyArray]] = {
+        "exact": lambda: each(lambda: Ours(bundle, *later, new_classes=new_classes), streams, count, **coming)
+    }
     if gradient:
-        begun["gradient"] = lambda: Ours(bundle, *later, kind="gradient", new_classes=new_classes)
-    begun["scikit-learn SGD"] = peer.anew
-    answers = {"frozen": frozen(bundle, later[0])}
-    return answers | {name: each(begin, streams, len(later[0]), **coming) for name, begin in begun.items()}
+        calls["gradient"] = lambda: each(
+            lambda: Ours(bundle, *later, kind="gradient", new_classes=new_classes), streams, count, **coming
+        )
+    calls["scikit-learn SGD"] = lambda: each(
+        Peer(bundle, *train, seed).over(*later, new_classes).anew, streams, count, **coming
+    )
+    answers = together(calls)  # before this process opens a runtime, too
+    return {"frozen": frozen(bundle, later[0]), **answers}
+
+
+def together(calls: Mapping[str, Callable[[], Answer]]) -> dict[str, Answer]:
+    """What each of them gives, by name. Each runs in a process of its own, so that all cores work.
+
+    One after the other where TensorFlow is loaded, whose threads a forked process does not have, or where there is one.
+    """
+    if "tensorflow" in sys.modules or len(calls) == 1:
+        return {name: call() for name, call in calls.items()}
+    context = get_context("fork")
+    waiting = {}
+    for name, call in calls.items():
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_told, args=(theirs, call))
+        process.start()
+        theirs.close()
+        waiting[name] = ours, process
+    found = {}
+    for name, (ours, process) in waiting.items():
+        told = ours.recv()
+        process.join()
+        if isinstance(told, Exception):
+            raise told
+        found[name] = told
+    return found
+
+
+def _told(pipe: Connection, call: Callable[[], Any]) -> None:
+    try:
+        pipe.send(call())
+    except Exception as error:  # noqa: BLE001 - raised again by who waits
+        pipe.send(error)
 
 
 def each(begin: Callable[[], Follower], streams: Sequence[AnyArray], count: int, **coming: AnyArray | None) -> AnyArray:

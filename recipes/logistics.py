@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64
-from recipes.learning import compared
+from recipes.learning import compared, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.networks import Workspace, dense
 
@@ -28,22 +28,25 @@ LAGS_H = (1, 2, 24, 168)
 def run(workspace: Workspace, seed: int) -> list[Measured]:
     """Frozen after the first year; and after the first ninety days, which were winter only."""
     hour, x, rentals, same = load_bikes(workspace.file("logistics_bikes.npz"))
-    streams = []
+    calls = {}
     for name, known, after, prototype in (
         ("bikes", hour < YEAR_H, hour >= YEAR_H, (28.2, 28.7)),
         ("bikes-winter", hour < WINTER_H, (hour >= WINTER_H) & (hour < YEAR_H), None),
     ):
         train, later = (x[known], rentals[known]), (x[after], rentals[after])
-        bundle = workspace.bundle(name, seed, partial(trained, train, seed))
-        answers = compared(bundle, train, later, seed, gradient=name == "bikes")
-        answers["same hour last such day"] = same[after]
-        what = "the first year" if name == "bikes" else "ninety days of winter"
-        streams.append(
-            measured(f"Rentals of the next hour, frozen after {what}", later[1], answers, prototype=prototype,
-                     naive="same hour last such day", measure="mean absolute error, rentals",
-                     picture=drawn(partial(week, truth=later[1], answers=answers)))
-        )  # fmt: skip
-    return streams
+        calls[name] = partial(stream, workspace, seed, name, train, later, same[after], prototype)
+    return [*together(calls).values()]
+
+
+def stream(workspace: Workspace, seed: int, name: str, train: Any, later: Any, same: Float32,
+           prototype: tuple[float, float] | None) -> Measured:  # fmt: skip
+    bundle = workspace.bundle(name, seed, partial(trained, train, seed))
+    answers = compared(bundle, train, later, seed, gradient=name == "bikes")
+    answers["same hour last such day"] = same
+    what = "the first year" if name == "bikes" else "ninety days of winter"
+    return measured(f"Rentals of the next hour, frozen after {what}", later[1], answers, prototype=prototype,
+                    naive="same hour last such day", measure="mean absolute error, rentals",
+                    picture=drawn(partial(week, truth=later[1], answers=answers)))  # fmt: skip
 
 
 def trained(train: tuple[Float32, Float32], seed: int) -> tuple[Any, AnyArray, AnyArray]:

@@ -99,6 +99,13 @@ def verdicts(runs: Sequence[Measured]) -> list[str]:
         return f"exact is {word} {name}: {shown(best)} against {shown(other)} ({first.measure})"
 
     lines = [against("the frozen head", mean["frozen"]), against(f"the naive rule ({first.naive})", mean[first.naive])]
+    naive = mean[first.naive]
+    behind = [
+        f"{name} {shown(its)}"
+        for name, its in mean.items()
+        if name not in ("exact", first.naive) and (its < naive if first.rising else its > naive)
+    ]
+    lines += [f"behind the naive rule: {', '.join(behind)}"] if behind else []
     if first.prototype is not None:
         low, high = first.prototype
         lines.append(against("a plain prototype's best seed", high if first.rising else low))

@@ -17,20 +17,25 @@ from aggregator.store import DeviceRow, EventRow, RegistryRow, Store, StoredHead
 from aggregator.store.rows import (
     BY_HAND,
     DAYS,
+    DEVICE,
     DEVICE_COMMANDS,
     EVERY_EPOCH,
     NOTE,
     PROPERTIES,
     QUARANTINED,
+    SENT_SETTINGS,
     SETTINGS_STATES,
     SUPPORTED_COMMANDS,
     TAG,
+    WANTED_SETTINGS,
     CommandRow,
     DayRow,
     PropertyRow,
     QuarantineRow,
+    SentSettingsRow,
     SettingsStateRow,
     SupportedCommandsRow,
+    WantedSettingsRow,
 )
 from headway.maths import ClassificationSums, Head, HeadInput, HeadKind
 from headway.wire import ConfigurationState, Metrics, PublishedHead, Reported, SettingValue
@@ -45,7 +50,9 @@ EVENTS_MAX = 2000
 EVENTS_OF = 100
 # those of the commands below, so that the next one has a number of its own
 COMMANDS_COUNTED = 100
-COMMANDS = ("sync-now", "train-now", "ask-for-labels", "label", "restart", "diagnostics")
+# what operators want of some devices
+WANTED = '{"sync.interval_s":300}'
+COMMANDS = ("sync-now", "train-now", "ask-for-labels", "label", "restart", "diagnostics", "forget-class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ def _write(store: Store, names: list[str], now_s: float, random: np.random.Gener
     store.rows(SUPPORTED_COMMANDS).put_all([SupportedCommandsRow(name, json.dumps(COMMANDS)) for name in names])
     for number, name in enumerate(names[:20], 1):
         store.rows(DEVICE_COMMANDS).put_all([*_commands(name, number, now_s)])
+        store.rows(SENT_SETTINGS).put(SentSettingsRow(name, 2, WANTED, now_s - 700))
+        store.rows(WANTED_SETTINGS).put(WantedSettingsRow(DEVICE, name, WANTED, 0, number, now_s - 700))
         store.rows(SETTINGS_STATES).put(SettingsStateRow(name, _settings(), now_s - 600))
 
 
@@ -137,7 +146,7 @@ def _device(
         _sums(right, labels, random) for right in (sum(d.served_right for d in past), sum(d.frozen_right for d in past))
     )
     reported = Reported(
-        "pump-sounds", "1.4", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
+        "pump-sounds", "1.4.0", SPACE, "exact", "ai-edge-litert 2.3.0", "0.2.0", "aarch64, Python 3.11", labels,
         "local" if story.gain > 0 else "frozen", problem, 14, "",
     )  # fmt: skip
     seen_s = now_s - (story.offline_s or float(random.uniform(1, 240)))

@@ -27,7 +27,17 @@ from headway.arrays import Float32
 from headway.wire import LabelsWanted, NearestLabel, WantedLabel
 from testbed.shown_fleet import CLASSES, SPACE
 
-COMMANDS = ("sync-now", "train-now", "ask-for-labels", "label", "undo-label", "skip-window", "restart", "diagnostics")
+COMMANDS = (
+    "sync-now",
+    "train-now",
+    "ask-for-labels",
+    "label",
+    "undo-label",
+    "skip-window",
+    "restart",
+    "diagnostics",
+    "forget-class",
+)
 SKETCH_BYTES = 256
 
 
@@ -59,11 +69,11 @@ def fill_inbox(store: Store, names: list[str], now_s: float, seed: int = 1) -> N
 
 
 ALERTED = (
-    ("disk", Severity.CRITICAL, "disk_free is 210 MB"),
+    ("disk", Severity.CRITICAL, "disk_free 210 MB"),
     ("certificate-expires", Severity.WARNING, "its certificate expires on 2026-12-11 08:00 UTC"),
     ("quarantined", Severity.WARNING, "what it reported does not count: 41,000 samples claimed in a day"),
-    ("drift", Severity.INFO, "since_drift is 8 min"),
-    ("below-frozen", Severity.WARNING, "accuracy_gain is -0.031, scored is 212"),
+    ("drift", Severity.INFO, "since_drift 8 min"),
+    ("below-frozen", Severity.WARNING, "accuracy_gain -3.1 %; scored 212"),
 )
 
 

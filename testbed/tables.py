@@ -32,7 +32,7 @@ def made_here(bundle: Path, windows: Path, codes_file: Path) -> dict[str, str]:
     head = fleet_head(variant.training_statistics, tables)
     own = {}
     for backbone in variant.backbones:
-        runtime = TFLiteRuntime("ai_edge_litert", backbone, variant.input_shape)
+        runtime = TFLiteRuntime("ai_edge_litert", backbone, variant.preprocessing.output_shape)
         own[backbone.precision] = Pipeline(variant, runtime).features(x).codes
     np.savez(codes_file, **own)  # type: ignore[arg-type]
     return {

@@ -1,8 +1,9 @@
 """Home Assistant in small: what it does with MQTT discovery, as its documentation says, on a real broker.
 
 https://www.home-assistant.io/integrations/mqtt/ and its pages for sensor.mqtt, binary_sensor.mqtt, select.mqtt and
-button.mqtt: topics, the schema of a message, templates (Jinja2, sandboxed, with value, value_json and this),
-availability, and what is published when a person chooses or presses.
+button.mqtt, and the schemas in homeassistant/components/mqtt of its source, which refuse a key that they do not know:
+topics, the schema of a message, templates (Jinja2, sandboxed, with value, value_json and this), availability, and what
+is published when a person chooses or presses.
 """
 
 from __future__ import annotations
@@ -149,7 +150,17 @@ SCHEMA = {
         "encoding": {"type": "string"},
     },
 }  # fmt: skip
+# what of a message its components get, unless they say otherwise; qos and encoding are taken, and not given on
+SHARED = frozenset({
+    "availability", "availability_mode", "availability_template", "availability_topic", "command_topic",
+    "payload_available", "payload_not_available", "state_topic",
+})  # fmt: skip
 CHECK = jsonschema_rs.validator_for(SCHEMA)
+
+
+def whole(announced: dict[str, Any], entity: dict[str, Any]) -> dict[str, Any]:
+    """An entity with what it shares."""
+    return {key: value for key, value in announced.items() if key in SHARED} | entity
 
 
 class SmallHomeAssistant:
@@ -187,7 +198,7 @@ class SmallHomeAssistant:
     def attributes(self, device: str, key: str) -> dict[str, Any]:
         with self._lock:
             announced = self.devices[device]
-            return self._attributes({**announced, **announced["components"][key]})
+            return self._attributes(whole(announced, announced["components"][key]))
 
     def choose(self, device: str, key: str, option: str) -> None:
         """A person chooses an option of a select; Home Assistant offers no others."""
@@ -206,7 +217,7 @@ class SmallHomeAssistant:
         assert self._transport.publish(Outgoing(entity["command_topic"], payload.encode())) is not None
 
     def _state(self, announced: dict[str, Any], entity: dict[str, Any]) -> str:
-        both = {**announced, **entity}
+        both = whole(announced, entity)
         available = [self._is_available(each) for each in both.get("availability", [])]
         if not (all(available) if both.get("availability_mode") == "all" else any(available)):
             return "unavailable"

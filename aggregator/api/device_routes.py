@@ -60,6 +60,16 @@ def device_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """Everything about one device."""
         return desk.read(request, caller, lambda operator: operations.device_in_full(operator, device, days).plain())
 
+    @application.get("/v1/devices/{device}/confusion", response_model=operations.ConfusionView)
+    def show_confusion(request: Request, device: DeviceName, caller: Caller = look) -> Response:
+        """What a device takes for what: counts of the served and of the frozen head on the same labels."""
+        return desk.read(request, caller, lambda operator: operations.device_confusion(operator, device))
+
+    @application.get("/v1/devices/{device}/heads", response_model=list[operations.HeadSpanView])
+    def list_heads_of_device(request: Request, device: DeviceName, caller: Caller = look) -> Response:
+        """Each time that another head began to serve on a device, and how often it was right, the oldest first."""
+        return desk.read(request, caller, lambda operator: operations.heads_of(operator, device))
+
     @application.delete("/v1/devices/{device}", status_code=202, response_model=Asked)
     def remove_device(request: Request, device: DeviceName, caller: Caller = act) -> Response:
         """Subtract what a device contributed and forget the device."""

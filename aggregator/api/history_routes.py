@@ -22,6 +22,8 @@ PAGE_MAX = 1000
 # a device has up to 401 days
 DAYS_DEVICES_MAX = 100
 Number = Annotated[int | None, Query(ge=0, le=2**53)]
+Space = Annotated[str, Path(pattern=SHA256_PATTERN)]
+Version = Annotated[int, Query(ge=1, le=2**53)]
 PageSize = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
@@ -29,6 +31,10 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
     """/v1/overview, /v1/spaces, /v1/heads, /v1/refusals, /v1/events, /v1/days and everything under /v1/audit."""
     look, view = Depends(door.needs(Role.SHARE)), Depends(door.needs(Role.VIEWER))
     act = Depends(door.needs(Role.OPERATOR))
+
+    def samples() -> operations.Samples:
+        """In no transaction: bundles are read."""
+        return operations.samples_kept(desk.settings.state_dir, desk.settings.bundle)
 
     @application.get("/v1/overview", response_model=FleetOverview)
     def show_overview(request: Request, caller: Caller = view) -> Response:
@@ -44,8 +50,8 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
     @application.post("/v1/spaces/{space}/held-head", status_code=202, response_model=Asked)
     def hold_head(
-        request: Request, space: Annotated[str, Path(pattern=SHA256_PATTERN)], wanted: HeadWanted, caller: Caller = act
-    ) -> Response:
+        request: Request, space: Space, wanted: HeadWanted, caller: Caller = act
+    ) -> Response:  # fmt: skip
         """Go back to an earlier head: the running service publishes it again, and no newer one until it is let go."""
 
         def do(operator: Operator) -> Asked:
@@ -66,6 +72,27 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             return [] if head is None else [head]
 
         return desk.read(request, caller, asked)
+
+    @application.get("/v1/heads/field", response_model=list[operations.FieldView])
+    def list_fields(request: Request, caller: Caller = look) -> Response:
+        """How often devices are right with what they serve, and with their frozen heads, of each feature space."""
+        return desk.read(request, caller, lambda operator: operations.fields_now(operator.store))
+
+    @application.get("/v1/spaces/{space}/heads", response_model=list[operations.HeadVersion])
+    def list_head_versions(request: Request, space: Space, caller: Caller = look) -> Response:
+        """Every head of a feature space that is kept, the newest first: what it learned, and what it is worth."""
+        found = samples()
+        return desk.read(request, caller, lambda operator: operations.head_versions(operator.store, space, found))
+
+    @application.get("/v1/spaces/{space}/heads/compared", response_model=operations.ComparedHeads)
+    def compare_heads(
+        request: Request, space: Space, first: Version, second: Version, caller: Caller = look
+    ) -> Response:  # fmt: skip
+        """Two heads of a feature space beside each other, on the bundle's own sample and in the field."""
+        found = samples()
+        return desk.read(
+            request, caller, lambda operator: operations.compare_heads(operator.store, space, first, second, found)
+        )  # fmt: skip
 
     @application.get("/v1/refusals", response_model=list[RefusalRow])
     def list_refusals(request: Request, caller: Caller = view) -> Response:

@@ -90,10 +90,11 @@ class Beginning(Body):
 
 
 class Forecasting(Body):
-    """A rollout that is only thought of."""
+    """A rollout that is only thought of. release: of its bundle; devices that run it or a newer one try nothing."""
 
     name: Name
     plan: dict[str, Any] | None = None
+    release: Annotated[int, Field(ge=0, le=2**53)] | None = None
 
 
 class Steering(Body):

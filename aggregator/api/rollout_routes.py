@@ -132,7 +132,7 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         plan = _plan(wanted.plan)
         return desk.read(
             request, caller,
-            lambda operator: forecast(operator.store, wanted.name, plan, operator.now_s),
+            lambda operator: forecast(operator.store, wanted.name, plan, operator.now_s, wanted.release),
         )  # fmt: skip
 
     @application.get("/v1/rollouts/{name}", response_model=operations.RolloutView)
@@ -149,6 +149,11 @@ def rollout_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
             return operations.rollout_devices(operator.store, name)
 
         return desk.read(request, caller, asked)
+
+    @application.get("/v1/rollouts/{name}/stages", response_model=list[operations.StageView])
+    def list_rollout_stages(request: Request, name: RolloutName, caller: Caller = look) -> Response:
+        """What each stage of a rollout shows so far, by which the service decides."""
+        return desk.read(request, caller, lambda operator: operations.rollout_stages(operator.store, name))
 
     @application.post("/v1/rollouts/{name}/acts", status_code=202, response_model=Asked)
     def act_on_rollout(request: Request, name: RolloutName, wanted: Steering, caller: Caller = act) -> Response:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from aggregator.access import Role
+from aggregator.commands.done import say
 from aggregator.commands.tables import aligned, print_table
 from aggregator.reach import Fleet
 from headway.errors import ConfigError
@@ -22,25 +23,25 @@ TOKEN_HEADER = ("ID", "USER", "ROLE", "UNTIL", "LABEL")
 def add_user(fleet: Fleet, name: str, role: Role, with_password: bool) -> None:
     """``edge-fleet users add``. Raises ConflictError for one that is there."""
     fleet.put_user(name, role, _password() if with_password else None, True)
-    print(f"added {name}, {role}; a token for them: edge-fleet tokens create {name}")
+    say(f"added {name}, {role}; a token for them: edge-fleet tokens create {name}", user=name, role=str(role))
 
 
 def change_role(fleet: Fleet, name: str, role: Role) -> None:
     """``edge-fleet users role``: at once, for every token of theirs, too."""
     fleet.put_user(name, role, None, False)
-    print(f"{name} is {role} now")
+    say(f"{name} is {role} now", user=name, role=str(role))
 
 
 def change_password(fleet: Fleet, name: str) -> None:
     """``edge-fleet users password``: tokens stay good."""
     fleet.put_user(name, None, _password(), False)
-    print(f"{name} has a new password")
+    say(f"{name} has a new password", user=name)
 
 
 def forget_user(fleet: Fleet, name: str) -> None:
     """``edge-fleet users remove``."""
     fleet.remove_user(name)
-    print(f"removed {name} and every token of theirs")
+    say(f"removed {name} and every token of theirs", removed=name)
 
 
 def show_users(fleet: Fleet, in_json: bool) -> None:
@@ -57,13 +58,14 @@ def show_users(fleet: Fleet, in_json: bool) -> None:
 
 def new_token(fleet: Fleet, user: str, label: str, role: Role | None, expires: str) -> None:
     """``edge-fleet tokens create``: print the token, and nothing else, on stdout."""
-    print(fleet.new_token(user, label, role, expires))
+    token = fleet.new_token(user, label, role, expires)
+    say(token, token=token)
 
 
 def end_token(fleet: Fleet, id: str) -> None:
     """``edge-fleet tokens revoke``."""
     fleet.revoke_token(id)
-    print(f"revoked {id}")
+    say(f"revoked {id}", revoked=id)
 
 
 def show_tokens(fleet: Fleet, in_json: bool) -> None:

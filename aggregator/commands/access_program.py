@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from aggregator.access import Role
+from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
@@ -35,6 +36,7 @@ def users() -> None:
 @click.argument("name", metavar="NAME")
 @option("--role", type=USER_ROLES, default=str(Role.VIEWER), show_default=True, help="What they may")
 @option("--password", "with_password", is_flag=True, help="Ask for a password, or read one line of the input")
+@with_json
 def _add(config: Path | None, state_dir: str | None, name: str, role: str, with_password: bool) -> None:
     """Add a user."""
     from aggregator.commands.access import add_user
@@ -56,6 +58,7 @@ def _list_users(config: Path | None, state_dir: str | None, as_json: bool) -> No
 @with_place
 @click.argument("name", metavar="NAME")
 @click.argument("role", type=USER_ROLES, metavar="ROLE")
+@with_json
 def _role(config: Path | None, state_dir: str | None, name: str, role: str) -> None:
     """Change what a user may: viewer, operator or admin."""
     from aggregator.commands.access import change_role
@@ -66,6 +69,7 @@ def _role(config: Path | None, state_dir: str | None, name: str, role: str) -> N
 @users.command("password", cls=Command)
 @with_place
 @click.argument("name", metavar="NAME")
+@with_json
 def _password(config: Path | None, state_dir: str | None, name: str) -> None:
     """Ask for a new password of a user, or read one line of the input."""
     from aggregator.commands.access import change_password
@@ -76,6 +80,7 @@ def _password(config: Path | None, state_dir: str | None, name: str) -> None:
 @users.command("remove", cls=Command)
 @with_place
 @click.argument("name", metavar="NAME")
+@with_json
 def _remove(config: Path | None, state_dir: str | None, name: str) -> None:
     """Remove a user and every token of theirs."""
     from aggregator.commands.access import forget_user
@@ -94,6 +99,7 @@ def tokens() -> None:
 @option("--label", default="", metavar="TEXT", help="What it is for")
 @option("--role", type=click.Choice([str(role) for role in Role]), help="Less than the user may; share: for a link")
 @option("--expires", default="30d", show_default=True, metavar="TIME", help="When it ends: 30m, 24h or 7d from now")
+@with_json
 def _create(config: Path | None, state_dir: str | None, user: str, label: str, role: str | None, expires: str) -> None:
     """Print a token of a user; nobody can see it again."""
     from aggregator.commands.access import new_token
@@ -115,6 +121,7 @@ def _list_tokens(config: Path | None, state_dir: str | None, as_json: bool) -> N
 @tokens.command("revoke", cls=Command)
 @with_place
 @click.argument("id", metavar="ID")
+@with_json
 def _revoke(config: Path | None, state_dir: str | None, id: str) -> None:
     """Revoke a token, by the ID of the list."""
     from aggregator.commands.access import end_token

@@ -12,6 +12,7 @@ from aggregator.alerts import (
     State,
     span,
 )
+from aggregator.commands.done import say
 from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.operations import SilenceWanted, plain_alert
 from aggregator.reach import Fleet
@@ -43,7 +44,8 @@ def list_alerts(fleet: Fleet, clock: Clock, closed_too: bool, as_json: bool) -> 
 
 def acknowledge_alert(fleet: Fleet, number: int, remark: str) -> None:
     """Ask the running service; it does so within its interval."""
-    print(printable(f"alert {number} of {fleet.acknowledge(number, remark)} is acknowledged"))
+    subject = fleet.acknowledge(number, remark)
+    say(f"alert {number} of {subject} is acknowledged", alert=number, subject=subject)
 
 
 def list_rules(fleet: Fleet, as_json: bool) -> None:
@@ -70,25 +72,25 @@ def set_rule(
 ) -> None:
     """Make a rule, or change what is given. looks_at: condition by what it watches, one at most."""
     is_on = fleet.set_alert_rule(name, looks_at, severity, for_s, enabled)
-    print(f"rule {name} is {'on' if is_on else 'off'}")
+    say(f"rule {name} is {'on' if is_on else 'off'}", rule=name, enabled=is_on)
 
 
 def forget_rule(fleet: Fleet, name: str) -> None:
     """Of a built-in rule, the changes."""
     built_in = fleet.forget_alert_rule(name)
-    print(f"rule {name} is as built in" if built_in else f"rule {name} is forgotten")
+    say(f"rule {name} is as built in" if built_in else f"rule {name} is forgotten", rule=name, built_in=built_in)
 
 
 def silence_alerts(fleet: Fleet, which: tuple[str, str, str], duration: str, remark: str) -> None:
     """which: rule, device and filter; empty: any."""
     row = fleet.silence(SilenceWanted(*which, duration, remark))
-    print(f"silence {row.number} holds until {_moment(row.until_s)}")
+    say(f"silence {row.number} holds until {_moment(row.until_s)}", silence=row.number, until_s=row.until_s)
 
 
 def unsilence_alerts(fleet: Fleet, number: int) -> None:
     """End a silence."""
     fleet.end_silence(number)
-    print(f"silence {number} is over")
+    say(f"silence {number} is over", silence=number, over=True)
 
 
 def list_silences(fleet: Fleet, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, option
 from headway.ports import SystemClock
@@ -26,6 +27,7 @@ def _alerts(config: Path | None, state_dir: str | None, closed_too: bool, as_jso
 @with_place
 @click.argument("number", type=click.IntRange(1), metavar="ALERT")
 @option("--remark", default="", metavar="TEXT", help="What is done about it; kept and told with it")
+@with_json
 def _acknowledge(config: Path | None, state_dir: str | None, number: int, remark: str) -> None:
     """Say that somebody looks after an alert, so that others need not."""
     from aggregator.commands.alerts import acknowledge_alert
@@ -57,6 +59,7 @@ def _list_rules(config: Path | None, state_dir: str | None, as_json: bool) -> No
 @option("--severity", type=click.Choice(("info", "warning", "critical")), help="How soon somebody should look")
 @option("--for-s", type=float, metavar="S", help="Open after so many seconds of it, close after so many without")
 @option("--on/--off", "enabled", default=None, help="Switch the rule on or off")
+@with_json
 def _set_rule(
     config: Path | None, state_dir: str | None, name: str, devices: str | None, certificates_within: str | None,
     rollouts: str | None, severity: str | None, for_s: float | None, enabled: bool | None,
@@ -72,6 +75,7 @@ def _set_rule(
 @_rules.command("remove", cls=Command)
 @with_place
 @click.argument("name", metavar="RULE")
+@with_json
 def _remove_rule(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a rule; of a built-in one, forget the changes."""
     from aggregator.commands.alerts import forget_rule
@@ -91,6 +95,7 @@ def _silence() -> None:
 @option("--filter", "wanted", group="Which", default="", metavar="FILTER", help="Of devices like that")
 @option("--for", "duration", required=True, metavar="TIME", help="How long, as 8h or 2d")
 @option("--remark", default="", metavar="TEXT", help="Why; kept with it")
+@with_json
 def _add_silence(
     config: Path | None, state_dir: str | None, rule: str, device: str, wanted: str, duration: str, remark: str
 ) -> None:
@@ -113,6 +118,7 @@ def _list_silences(config: Path | None, state_dir: str | None, as_json: bool) ->
 @_silence.command("end", cls=Command)
 @with_place
 @click.argument("number", type=click.IntRange(1), metavar="NUMBER")
+@with_json
 def _end_silence(config: Path | None, state_dir: str | None, number: int) -> None:
     """End a silence before its time; what is still open is told."""
     from aggregator.commands.alerts import unsilence_alerts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from aggregator.audit import local_user, record
 from aggregator.backup import Contents, checked_contents, make_backup, restore
 from aggregator.commands.alone import alone
+from aggregator.commands.done import say
 from aggregator.commands.place import Place
 from aggregator.reach import RemoteFleet
 from aggregator.store import schema
@@ -37,7 +39,7 @@ def back_up(file: Path, with_keys: bool, place: Place, clock: Clock) -> None:
         with store.transaction():
             record(store, local_user(), "backup", file.name, now_s, with_keys=with_keys)
         store.close()
-    print(_made(file, contents))
+    _say_made(file, contents)
 
 
 def download_backup(fleet: RemoteFleet, file: Path, with_keys: bool) -> None:
@@ -56,7 +58,7 @@ def download_backup(fleet: RemoteFleet, file: Path, with_keys: bool) -> None:
         sync_folder(file.absolute().parent)
     except OSError as error:
         raise StoreError(f"cannot write {file}: {error.strerror or error}") from error
-    print(_made(file, contents))
+    _say_made(file, contents)
 
 
 def _received(fleet: RemoteFleet, stream: BinaryIO) -> None:
@@ -68,25 +70,29 @@ def restore_backup(file: Path, place: Place, clock: Clock) -> None:
     database, folder = place.database_file(), place.folder()
     with alone(folder):
         done = restore(file, folder, database, place.fleet, local_user(), clock.wall_s())
-    print(printable(f"restored {database} as it was on {_moment(done.contents.created_s)}: {done.devices} devices"))
-    if done.kept is not None:
-        print(printable(f"the store before is kept as {done.kept}"))
     undone = [row for row in done.undone if row.act not in OF_NO_EFFECT]
-    if undone:
-        print("what was done to the fleet since then, and may have to be done again:")
-    for row in undone[:UNDONE_SHOWN_MAX]:
-        print(printable(f"  {_moment(row.at_s)}  {row.who}  {row.act} {row.subject}"))
+    lines = [f"restored {database} as it was on {_moment(done.contents.created_s)}: {done.devices} devices"]
+    lines += [f"the store before is kept as {done.kept}"] if done.kept is not None else []
+    lines += ["what was done to the fleet since then, and may have to be done again:"] if undone else []
+    lines += [f"  {_moment(row.at_s)}  {row.who}  {row.act} {row.subject}" for row in undone[:UNDONE_SHOWN_MAX]]
     if len(undone) > UNDONE_SHOWN_MAX:
-        print(f"  and {len(undone) - UNDONE_SHOWN_MAX} more; edge-fleet audit shows them")
-    for remark in done.remarks:
-        print(printable(remark))
-    print("start the service: devices report again what the backup does not know")
+        lines.append(f"  and {len(undone) - UNDONE_SHOWN_MAX} more; edge-fleet audit shows them")
+    lines += [*done.remarks, "start the service: devices report again what the backup does not know"]
+    say(
+        "\n".join(map(printable, lines)),
+        restored=str(database), created_s=done.contents.created_s, devices=done.devices,
+        kept=None if done.kept is None else str(done.kept), undone=[asdict(row) for row in undone],
+        remarks=[*done.remarks],
+    )  # fmt: skip
 
 
-def _made(file: Path, contents: Contents) -> str:
-    size = f"{sum(entry.size for entry in contents.files) / 1e6:.1f} MB"
+def _say_made(file: Path, contents: Contents) -> None:
+    size = sum(entry.size for entry in contents.files)
     keys = "with the keys of the fleet's authority" if contents.has_keys else "without keys"
-    return printable(f"{file}: {size}, {keys}; edge-fleet restore puts it back")
+    say(
+        f"{file}: {size / 1e6:.1f} MB, {keys}; edge-fleet restore puts it back",
+        file=str(file), bytes=size, with_keys=contents.has_keys, created_s=contents.created_s,
+    )  # fmt: skip
 
 
 def _moment(at_s: float) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import server_elsewhere, with_place
 from headway.command_line import Command, file_path, option
@@ -16,6 +17,7 @@ from headway.ports import SystemClock
 @with_place
 @click.argument("file", type=file_path(), metavar="FILE")
 @option("--with-keys", is_flag=True, help="Also the fleet's authority, which lets devices in; keep FILE secret")
+@with_json
 def _backup(config: Path | None, state_dir: str | None, file: Path, with_keys: bool) -> None:
     """Copy the store into FILE, also while the service runs."""
     from aggregator.commands.backup import back_up, download_backup
@@ -30,6 +32,7 @@ def _backup(config: Path | None, state_dir: str | None, file: Path, with_keys: b
 @click.command("restore", cls=Command)
 @with_place
 @click.argument("file", type=file_path(), metavar="FILE")
+@with_json
 def _restore(config: Path | None, state_dir: str | None, file: Path) -> None:
     """Put a backup in the place of the store.
 

@@ -32,8 +32,9 @@ def _command(
 ) -> int:  # fmt: skip
     """Tell a device, or many, to do something, once.
 
-    COMMAND is sync-now, train-now, ask-for-labels [count=N], label window=ID class=NAME, restart, roll-back [release=N]
-    or diagnostics. Leaves with 1 when --wait-s has passed and it is not done.
+    COMMAND is sync-now, train-now, ask-for-labels [count=N], label window=ID class=NAME, undo-label window=ID,
+    skip-window window=ID, restart, roll-back [release=N], renew-prior, forget-class class=NAME or diagnostics.
+    Leaves with 1 when --wait-s has passed and it is not done.
     """
     from aggregator.commands.remote_commands import command_device, command_many
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aggregator.bundle_sender import FileShelf
 from aggregator.commands.count import Count
+from aggregator.commands.done import say, wants_json
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.operations import NO_BUNDLE, THERE, counted, shelf_in
@@ -17,7 +18,7 @@ from aggregator.reach import Fleet
 from aggregator.store import Store
 from headway.bundle import read_container
 from headway.errors import BundleError, ConfigError
-from headway.fields import readable_json
+from headway.fields import JsonValue, readable_json
 from headway.ports import Clock
 from headway.wire import AGGREGATOR, checked_name
 
@@ -73,13 +74,21 @@ def deliver_bundle(wanted: Order, fleet: Fleet, clock: Clock, wait_s: float = 0.
     count = fleet.order(row, wanted.devices, wanted.everybody)
     later = " and every device that joins" if wanted.everybody else ""
     what = f"{row.name} {row.version}, release {row.release}" if row.sha256 else "no bundle"
-    print(f"ordered {what} for {counted(count)}{later}", flush=True)
-    if not wait_s or not row.sha256:
-        return 0
-    if _arrived(fleet, None if wanted.everybody else frozenset(wanted.devices), clock, wait_s):
-        return 0
-    print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
-    return 1
+    if not wants_json():
+        print(f"ordered {what} for {counted(count)}{later}", flush=True)
+    waits = wait_s > 0 and bool(row.sha256)
+    there = waits and _arrived(fleet, None if wanted.everybody else frozenset(wanted.devices), clock, wait_s)
+    if wants_json():
+        bundle: dict[str, JsonValue] = {
+            "bundle": row.name,
+            "version": row.version,
+            "release": row.release,
+            "sha256": row.sha256,
+        }
+        say("", **bundle, devices=count, there=there)
+    elif waits and not there:
+        print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
+    return int(waits and not there)
 
 
 def show_deliveries(fleet: Fleet, in_json: bool) -> None:
@@ -103,7 +112,7 @@ def _arrived(fleet: Fleet, devices: Collection[str] | None, clock: Clock, wait_s
     """
     deadline_s = clock.monotonic_s() + wait_s
     named = {view.device for view in fleet.deliveries()} if devices is None else devices
-    with Count(sys.stdout, clock, len(named), "devices run it") as count:
+    with Count(sys.stderr if wants_json() else sys.stdout, clock, len(named), "devices run it") as count:
         while True:
             states = [view.state for view in fleet.deliveries() if view.device in named]
             count(states.count(THERE))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
 from headway.ports import SystemClock
@@ -37,6 +38,7 @@ class _Deliver(Command):
     "--wait-s", group="Order", type=float, default=0.0, metavar="S", default_elsewhere="0", limits="0 to 86,400",
     help="Show for so many seconds how many devices run it",
 )  # fmt: skip
+@with_json
 def _deliver(config: Path | None, state_dir: str | None, wait_s: float, **given: Any) -> int:
     """Order a bundle for devices, or withdraw the order.
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aggregator.commands.device_list import aside_of, quality
-from aggregator.commands.moments import age
-from aggregator.commands.tables import aligned, print_table
+from aggregator.commands.done import say
+from aggregator.commands.moments import age, moment
+from aggregator.commands.tables import aligned, print_json_rows, print_table
 from aggregator.registry import DeviceView
 from aggregator.store import UNKNOWN
 from headway.fields import readable_json
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from aggregator.reach import Fleet
 
 DAY_HEADER = ("DAY", "LABELS", "SERVED", "FROZEN", "BYTES")
+HEADS_HEADER = ("HEAD", "SINCE", "LABELS", "SERVED", "FROZEN")
+FIGURE_HEADER = ("FIGURE", "SERVED", "FROZEN")
 DAY_NUMBERS = frozenset({"LABELS", "SERVED", "FROZEN", "BYTES"})
 REMOVAL_TIMEOUT_S = 10.0
 REMOVAL_POLL_S = 0.2
@@ -42,16 +45,58 @@ def show_device(name: str, fleet: Fleet, clock: Clock, days_max: int, in_json: b
         print(printable(aside_of(name, found.view.quarantined)), file=sys.stderr)
 
 
+def show_confusion(name: str, fleet: Fleet, in_json: bool) -> None:
+    """``edge-fleet device --confusion``. Raises ConfigError when no such device is known."""
+    found = fleet.figures.confusion(name)
+    if in_json:
+        print(readable_json(found))
+        return
+    if not found["labels"]:
+        print(f"no label of {name} was scored yet")
+        return
+    if found["figures"]:
+        shown = [(each["name"], _figure(each["served"]), _figure(each["frozen"])) for each in found["figures"]]
+        print_table(FIGURE_HEADER, shown, aligned([FIGURE_HEADER, *shown]), frozenset(FIGURE_HEADER[1:]))
+        return
+    print(f"{found['labels']} labels, by true class; columns: what was answered, in the same order")
+    for head, counts in (("served", found["served"]), ("frozen", found["frozen"])):
+        right, total = sum(row[at] for at, row in enumerate(counts)), sum(map(sum, counts))
+        print(f"\n{head}, {quality(right / max(total, 1), None)} right")
+        header = ("CLASS", *(str(at + 1) for at in range(len(counts))), "FOUND")
+        shares = (row[at] / sum(row) if any(row) else None for at, row in enumerate(counts))
+        lines = [
+            (f"{at} {called}", *map(str, row), quality(share, None))
+            for at, (called, row, share) in enumerate(zip(found["classes"], counts, shares, strict=True), 1)
+        ]
+        print_table(header, lines, aligned([header, *lines]), frozenset(header[1:]))
+
+
+def show_heads_of(name: str, fleet: Fleet, in_json: bool) -> None:
+    """``edge-fleet device --heads``: a line each time that another head began to serve."""
+    found = fleet.figures.heads_of(name)
+    if in_json:
+        print_json_rows(list(found))  # type: ignore[arg-type]
+        return
+    lines = [
+        (
+            each["head"], moment(each["since_s"]), str(each["labels"]), quality(each["served"], None),
+            quality(each["frozen"], None),
+        )
+        for each in found
+    ]  # fmt: skip
+    print_table(HEADS_HEADER, lines, aligned([HEADS_HEADER, *lines]), frozenset(HEADS_HEADER[2:]))
+
+
 def quarantine(name: str, reason: str, fleet: Fleet) -> None:
     """``edge-fleet quarantine``: nothing that the device reports counts; it is stored and acknowledged as before."""
     fleet.quarantine(name, reason)
-    print(f"set {name} aside: what it reports does not count until edge-fleet readmit {name}")
+    say(f"set {name} aside: what it reports does not count until edge-fleet readmit {name}", quarantined=name)
 
 
 def readmit(name: str, fleet: Fleet) -> None:
     """``edge-fleet readmit``: what was set aside counts again; if there is no head with it, it is set aside again."""
     fleet.readmit(name)
-    print(f"readmitted {name}: what it reported counts again as soon as the aggregator runs")
+    say(f"readmitted {name}: what it reported counts again as soon as the aggregator runs", readmitted=name)
 
 
 def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
@@ -59,14 +104,26 @@ def remove_device(name: str, fleet: Fleet, clock: Clock) -> None:
 
     Raises ConfigError when no such device is known.
     """
+    removed = removal_done(name, fleet, clock)
+    say(words_of_removal(name, removed), device=name, removed=removed)
+
+
+def removal_done(name: str, fleet: Fleet, clock: Clock) -> bool:
+    """Ask for it, and wait whether the service does it at once."""
     fleet.remove(name)
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         if fleet.is_removed(name):
-            print(f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed")
-            return
+            return True
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: {name} will be removed when the aggregator runs")
+    return False
+
+
+def words_of_removal(name: str, removed: bool) -> str:
+    """What was done, or will be."""
+    if removed:
+        return f"removed {name}; its statistics are subtracted, earlier averaged heads are not changed"
+    return f"noted: {name} will be removed when the aggregator runs"
 
 
 def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[str, str]]:
@@ -120,6 +177,10 @@ def _about(view: DeviceView, groups: Sequence[str], now_s: float) -> list[tuple[
 def _count(count: int, what: str, last_s: float | None, now_s: float) -> str:
     said = f"{count} {what}" if count == 1 else f"{count} {what}s"
     return said if last_s is None else f"{said}, last {age(now_s - last_s)}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _named(texts: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aggregator.commands.done import say
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
@@ -28,16 +29,18 @@ HEADER = ("DEVICE", "STATE", "UNTIL", "SERIAL")
 def enroll(fleet: Fleet, device: str | None, groups: str, reusable: bool, count_max: int, expires: str) -> None:
     """``edge-fleet enroll``: print a code, and nothing else, on stdout."""
     named = [group for group in groups.split(",") if group]
-    print(fleet.new_code(device or "", named, reusable, count_max, expires))
+    code = fleet.new_code(device or "", named, reusable, count_max, expires)
+    say(code, code=code)
 
 
 def revoke_device(device: str, fleet: Fleet) -> None:
     """``edge-fleet revoke``: once this has returned, the device is out. Repeated, it finishes what was interrupted."""
     count = fleet.revoke(device)
-    print(
+    say(
         f"{device} is shut out ({count} certificates revoked now); what it taught stays until "
-        f"edge-fleet remove {device}"
-    )
+        f"edge-fleet remove {device}",
+        revoked=device, certificates=count,
+    )  # fmt: skip
 
 
 def show_certificates(fleet: Fleet, in_json: bool) -> None:
@@ -65,15 +68,16 @@ def write_broker_config(
     key, issued = authority.issue_with_key(AGGREGATOR_NAME, Role.CLIENT, clock.wall_s(), SERVER_DAYS)
     write_private(identity, key + issued.pem)
     where = folder.absolute()
-    print(
+    say(
         f"{where}/{CONFIGURATION} is ready for {', '.join(named)}; try it: mosquitto -c {where}/{CONFIGURATION}\n"
         f"As a service: copy {where}/mosquitto.service.conf to\n"
         f"/etc/systemd/system/mosquitto.service.d/headway.conf, then\n"
         f"systemctl daemon-reload; systemctl restart mosquitto\n"
         f'In aggregator.toml:\n[mqtt]\nhost = "{settings.mqtt.host}"\nport = {place.port}\ntls = true\n'
         f'ca_file = "{where}/ca.pem"\ncert_file = "{identity}"\nkey_file = "{identity}"\n'
-        f'[enrolment]\nbroker_dir = "{where}"'
-    )
+        f'[enrolment]\nbroker_dir = "{where}"',
+        broker_dir=str(where), hosts=[*named], port=place.port, identity=str(identity),
+    )  # fmt: skip
 
 
 def _day(wall_s: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
@@ -27,6 +28,7 @@ from headway.ports import SystemClock
     metavar="TIME",
     help="When it ends: 30m, 24h or 7d from now",
 )
+@with_json
 def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
     """Print a code with which a device joins.
 
@@ -40,6 +42,7 @@ def _enroll(config: Path | None, state_dir: str | None, **given: Any) -> None:
 @click.command("revoke", cls=Command)
 @with_place
 @click.argument("device", metavar="NAME")
+@with_json
 def _revoke(config: Path | None, state_dir: str | None, device: str) -> None:
     """Shut a lost device out, now and for good."""
     from aggregator.commands.enrolment import revoke_device
@@ -75,6 +78,7 @@ def _join_server(config: Path | None, state_dir: str | None) -> int:
     "--persistence", group="Broker", type=file_path(), default="/var/lib/mosquitto", show_default=True, metavar="DIR",
     help="Where it keeps its messages",
 )  # fmt: skip
+@with_json
 def _broker_config(config: Path | None, state_dir: str | None, **given: Any) -> None:
     """Write a configuration of mosquitto for this fleet into DIR."""
     from aggregator.commands.enrolment import write_broker_config

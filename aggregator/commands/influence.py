@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.commands.known_bundles import SERVED
 from aggregator.commands.tables import aligned, print_table
 from aggregator.heads import FleetModel, Influences, influences
+from aggregator.operations import SERVED
 from aggregator.policy import Method, Policy
 from aggregator.store.sql import SqlStore
 from headway.bundle import read_variant

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aggregator.heads import FleetModel
+from aggregator.operations import SERVED
 from headway.bundle import Variant, read_variant
 from headway.durable import write_durably
 from headway.errors import BundleError, StoreError
 
-SERVED = "served"
 LOG = logging.getLogger("headway.aggregator")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from aggregator.commands.done import say
 from aggregator.commands.tables import aligned, print_table
 from aggregator.operations import counted
 from aggregator.reach import Fleet
@@ -22,13 +23,14 @@ def tag(fleet: Fleet, devices: Sequence[str], wanted: str, given: Mapping[str, s
         raise ConfigError("give either names of devices or --filter")
     if not given and not unset:
         raise ConfigError("give --set NAME=VALUE or --unset NAME")
-    print(f"tagged {counted(fleet.tag(devices, wanted, given, unset))}")
+    count = fleet.tag(devices, wanted, given, unset)
+    say(f"tagged {counted(count)}", devices=count)
 
 
 def note(fleet: Fleet, name: str, text: str) -> None:
     """``edge-fleet note``. Raises ConfigError for a device that is not known."""
     fleet.note(name, text)
-    print(f"noted on {name}" if text else f"{name} has no note now")
+    say(f"noted on {name}" if text else f"{name} has no note now", device=name, note=text)
 
 
 def show_groups(fleet: Fleet, in_json: bool) -> None:
@@ -47,16 +49,16 @@ def show_groups(fleet: Fleet, in_json: bool) -> None:
 def save(fleet: Fleet, name: str, wanted: str) -> None:
     """``edge-fleet groups save``. Raises ConfigError for a filter that is none."""
     group = fleet.save_group(name, wanted)
-    print(f"saved group {name}; {counted(group.devices)} like that now")
+    say(f"saved group {name}; {counted(group.devices)} like that now", **asdict(group))
 
 
 def change(fleet: Fleet, name: str, add: Sequence[str], remove: Sequence[str]) -> None:
     """``edge-fleet groups list``. Raises ConfigError for a device that is not known."""
     group = fleet.change_list(name, add, remove)
-    print(f"group {name} lists {counted(group.devices)}")
+    say(f"group {name} lists {counted(group.devices)}", **asdict(group))
 
 
 def forget(fleet: Fleet, name: str) -> None:
     """``edge-fleet groups delete``. Raises ConfigError where there is none, or another group speaks of it."""
     fleet.forget_group(name)
-    print(f"deleted group {name}")
+    say(f"deleted group {name}", deleted=name)

@@ -27,7 +27,7 @@ WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),
     "aggregator.commands.alerts_program": ("acknowledge", "alert-rules", "alerts", "silence"),
     "aggregator.commands.audit_program": ("audit",),
-    "aggregator.commands.spaces_program": ("heads", "influence", "keygen", "verify"),
+    "aggregator.commands.spaces_program": ("heads", "influence", "keygen", "privacy", "verify"),
     "aggregator.commands.commands_program": ("command", "commands"),
     "aggregator.commands.backup_program": ("backup", "restore"),
     "aggregator.commands.deliver_program": ("deliver", "deliveries"),

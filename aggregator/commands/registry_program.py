@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place_options import looked_at, reached, with_place
 from headway.clocks import SystemClock
 from headway.command_line import Command, Group, file_path, option
@@ -37,12 +38,24 @@ def _devices(
 @option(
     "--days", type=click.IntRange(0, 400), default=7, show_default=True, metavar="N", help="Days to show, the last ones"
 )
+@option("--confusion", is_flag=True, help="What it takes for what, served and frozen, instead")
+@option("--heads", is_flag=True, help="The heads that served, and how often each was right, instead")
 @option("--json", "as_json", is_flag=True, help="Print JSON")
-def _device(config: Path | None, state_dir: str | None, name: str, days: int, as_json: bool) -> None:
+def _device(
+    config: Path | None, state_dir: str | None, name: str, days: int, confusion: bool, heads: bool, as_json: bool
+) -> None:  # fmt: skip
     """Show everything about one device."""
-    from aggregator.commands.devices import show_device
+    from aggregator.commands.devices import show_confusion, show_device, show_heads_of
 
-    show_device(name, reached(config, state_dir), SystemClock(), days, as_json)
+    if confusion and heads:
+        raise ConfigError("give --confusion or --heads, not both")
+    fleet = reached(config, state_dir)
+    if confusion:
+        show_confusion(name, fleet, as_json)
+    elif heads:
+        show_heads_of(name, fleet, as_json)
+    else:
+        show_device(name, fleet, SystemClock(), days, as_json)
 
 
 @click.command("tag", cls=Command)
@@ -53,6 +66,7 @@ def _device(config: Path | None, state_dir: str | None, name: str, days: int, as
     "--set", "given", group="Tags", multiple=True, metavar="NAME=VALUE", help="Set a tag; NAME alone: without a value"
 )
 @option("--unset", group="Tags", multiple=True, metavar="NAME", help="Take a tag away")
+@with_json
 def _tag(
     config: Path | None,
     state_dir: str | None,
@@ -72,6 +86,7 @@ def _tag(
 @with_place
 @click.argument("name", metavar="DEVICE")
 @click.argument("text", metavar="TEXT")
+@with_json
 def _note(config: Path | None, state_dir: str | None, name: str, text: str) -> None:
     """Put a note on a device in place of the one before; an empty TEXT takes it away."""
     from aggregator.commands.marks import note
@@ -95,6 +110,7 @@ def _groups(context: click.Context, config: Path | None, state_dir: str | None, 
 @with_place
 @click.argument("name", metavar="GROUP")
 @click.argument("wanted", metavar="FILTER")
+@with_json
 def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) -> None:
     """Save a filter under a name: a device belongs to the group while it is like that."""
     from aggregator.commands.marks import save
@@ -107,6 +123,7 @@ def _save(config: Path | None, state_dir: str | None, name: str, wanted: str) ->
 @click.argument("name", metavar="GROUP")
 @option("--add", group="Devices", multiple=True, metavar="DEVICE", help="Put a device on the list")
 @option("--remove", group="Devices", multiple=True, metavar="DEVICE", help="Take a device off the list")
+@with_json
 def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
     """Make a group that is a list of devices, or change one."""
     from aggregator.commands.marks import change
@@ -117,6 +134,7 @@ def _list(config: Path | None, state_dir: str | None, name: str, add: tuple[str,
 @_groups.command("delete")
 @with_place
 @click.argument("name", metavar="GROUP")
+@with_json
 def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
     """Forget a group; its devices stay."""
     from aggregator.commands.marks import forget
@@ -127,6 +145,7 @@ def _delete(config: Path | None, state_dir: str | None, name: str) -> None:
 @click.command("remove", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
+@with_json
 def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
     """Subtract what a device contributed and forget the device."""
     from aggregator.commands.devices import remove_device
@@ -140,6 +159,7 @@ def _remove(config: Path | None, state_dir: str | None, device: str) -> None:
 @option("--since", default="", metavar="TIME", help="Only what came since the newest daily mark before TIME (UTC)")
 @option("--class", "class_name", default="", metavar="NAME", help="Ask the device for its labels of a class")
 @option("--expires", default="7d", show_default=True, metavar="DURATION", help="With --class: when to give up")
+@with_json
 def _forget(config: Path | None, state_dir: str | None, device: str, since: str, class_name: str, expires: str) -> None:
     """Take out of the fleet what a device contributed, to the bit, and leave a signed record.
 
@@ -153,6 +173,7 @@ def _forget(config: Path | None, state_dir: str | None, device: str, since: str,
 @click.command("removals", cls=Command)
 @with_place
 @option("--export", "folder", type=file_path(), metavar="FOLDER", help="Write each record to a file instead")
+@with_json
 def _removals(config: Path | None, state_dir: str | None, folder: Path | None) -> None:
     """List what was taken out of the fleet on request."""
     from aggregator.commands.removals import show_removals
@@ -164,6 +185,7 @@ def _removals(config: Path | None, state_dir: str | None, folder: Path | None) -
 @with_place
 @click.argument("device", metavar="DEVICE")
 @option("--reason", default="", metavar="TEXT", help="Why, for those who look at the device")
+@with_json
 def _quarantine(config: Path | None, state_dir: str | None, device: str, reason: str) -> None:
     """Count nothing that a device reports; readmit ends it."""
     from aggregator.commands.devices import quarantine
@@ -174,6 +196,7 @@ def _quarantine(config: Path | None, state_dir: str | None, device: str, reason:
 @click.command("readmit", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
+@with_json
 def _readmit(config: Path | None, state_dir: str | None, device: str) -> None:
     """Count again what was set aside of a device."""
     from aggregator.commands.devices import readmit

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-from aggregator.commands.moments import moment
+from aggregator.commands.moments import age, moment
 from aggregator.commands.tables import aligned, print_table
 from aggregator.operations import CommandSummary, NotAsked
 from aggregator.reach import Fleet
@@ -163,7 +163,7 @@ def _argument(name: str, text: str) -> tuple[str, JsonValue]:
 
 def _line(command: DeviceCommand, now_s: float) -> tuple[str, ...]:
     words = " ".join([command["name"], *(f"{key}={value}" for key, value in command["arguments"].items())])
-    asked = f"{max(now_s - command['created_s'], 0.0) / 3600:.1f} h ago"
+    asked = age(now_s - command["created_s"])
     who = printable(command["who"])
     return str(command["number"]), printable(words), command["state"], asked, who, _result(command)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aggregator.commands.devices import REMOVAL_POLL_S, REMOVAL_TIMEOUT_S, remove_device
+from aggregator.commands.devices import REMOVAL_POLL_S, REMOVAL_TIMEOUT_S, removal_done, words_of_removal
+from aggregator.commands.done import say, wants_json
 from aggregator.commands.moments import moment
+from aggregator.commands.tables import print_json_rows
+from aggregator.durations import moment_s
+from aggregator.operations import FORGET_CLASS
 from aggregator.removals import RemovalRecord, record_problems, records_in, write_records
 from aggregator.store.rows import RemovalRow
 from headway.bundle import read_public_keys
 from headway.errors import ConfigError, StoreError
 from headway.ports import Clock
-from headway.printable import printable
 
 if TYPE_CHECKING:
     from aggregator.reach import Fleet
@@ -29,14 +32,19 @@ def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, c
     if since and class_name:
         raise ConfigError("give --since or --class, not both")
     if class_name:
-        row = fleet.command(name, "forget-class", {"class": class_name}, expires)
-        print(f"asked {name} to forget {printable(class_name)} (command {row['number']}): edge-fleet commands {name}")
-        print("its answer says how many labels it has taken out, and how many it cannot take out any more")
+        row = fleet.command(name, FORGET_CLASS, {"class": class_name}, expires)
+        say(
+            f"asked {name} to forget {class_name} (command {row['number']}): edge-fleet commands {name}\n"
+            "its answer says how many labels it has taken out, and how many it cannot take out any more",
+            device=name, command=row["number"],
+        )  # fmt: skip
     elif since:
-        _forget_since(name, moment_of(since), fleet, clock)
+        _forget_since(name, moment_s(since), fleet, clock)
     else:
         before = len(fleet.removals())
-        remove_device(name, fleet, clock)
+        words = words_of_removal(name, removal_done(name, fleet, clock))
+        if not wants_json():
+            print(words)
         _tell(fleet.removals()[before:])
 
 
@@ -49,15 +57,17 @@ def _forget_since(name: str, since_s: float, fleet: Fleet, clock: Clock) -> None
             _tell(fleet.removals()[before:])
             return
         time.sleep(REMOVAL_POLL_S)
-    print(f"noted: what {name} reported since {moment(since_s)} is forgotten when the aggregator runs")
+    words = f"noted: what {name} reported since {moment(since_s)} is forgotten when the aggregator runs"
+    say(words, device=name, since_s=since_s, forgotten=False)
 
 
 def show_removals(fleet: Fleet, folder: Path | None) -> None:
     """``edge-fleet removals``: every record, or all of them as files."""
     rows = fleet.removals()
     if folder is not None:
-        print(f"{write_records(folder, rows)} records written to {folder}; {len(rows)} in all")
-    elif rows:
+        written = write_records(folder, rows)
+        say(f"{written} records written to {folder}; {len(rows)} in all", written=written, records=len(rows))
+    elif rows or wants_json():
         _tell(rows)
     else:
         print("nothing was taken out of this fleet on request")
@@ -72,19 +82,14 @@ def verify_records(folder: Path, keys: Path | None) -> None:
     if found:
         raise StoreError(f"{found[0]}{f', and {len(found) - 1} more' if len(found) > 1 else ''}; compare with a copy")
     signed = "signatures were not looked at: give --keys" if keys is None else f"signed by a key in {keys}"
-    print(f"{len(rows)} records are whole and follow each other; {signed}")
-
-
-def moment_of(text: str) -> float:
-    """Wall clock of ``2026-11-28``, ``2026-11-28T10:00`` or with an offset; UTC without one. Raises ConfigError."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"--since {text!r} is no time; write 2026-11-28 or 2026-11-28T10:00, in UTC") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    say(f"{len(rows)} records are whole and follow each other; {signed}", records=len(rows), signed=keys is not None)
 
 
 def _tell(rows: Sequence[RemovalRow]) -> None:
+    if wants_json():
+        told = [asdict(RemovalRecord.decode(row.record, f"removal {row.number}")) for row in rows]
+        print_json_rows([{**record, "signed": bool(row.signature)} for record, row in zip(told, rows, strict=True)])
+        return
     for row in rows:
         record = RemovalRecord.decode(row.record, f"removal {row.number}")
         signed = "signed" if row.signature else "not signed: set publish.signing_key"

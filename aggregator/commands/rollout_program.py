@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, Group, file_path, option
 from headway.ports import SystemClock
@@ -32,6 +33,7 @@ def rollout() -> None:
 @option("--plan", type=file_path(), metavar="FILE", help="Stages and criteria (TOML); else 5 %, 25 %, all, a day each")
 @option("--public-key", type=file_path(), metavar="FILE", help="Refuse what is not signed with this key")
 @option("--dry-run", is_flag=True, help="Only say who would be in each stage, and how long labels would take")
+@with_json
 def _start(
     config: Path | None, state_dir: str | None, name: str, bundle: Path, plan: Path | None, public_key: Path | None,
     dry_run: bool,
@@ -76,6 +78,6 @@ def _act(act: str) -> Callable[..., None]:
 for _name, _help in ACTS.items():
     _with_remark = option("--remark", default="", metavar="TEXT", help="Why; kept with the act")(_act(_name))
     _with_name = click.argument("name", metavar="NAME")(_with_remark)
-    rollout.command(_name, cls=Command, help=_help)(with_place(_with_name))
+    rollout.command(_name, cls=Command, help=_help)(with_place(with_json(_with_name)))
 
 COMMANDS: tuple[click.Command, ...] = (rollout,)

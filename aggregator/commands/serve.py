@@ -17,11 +17,13 @@ from aggregator.commands.telling import channels_of, telling
 from aggregator.config import Settings
 from aggregator.core import Aggregator
 from aggregator.heads import FleetModel
+from aggregator.privacy_ledger import LEDGER_FOLDER, carry_spent, spent_beside, write_spent
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
 from aggregator.store import DATABASE
-from aggregator.store.rows import RemovalRow
+from aggregator.store.rows import PRIVACY_SPENT, PrivacySpentRow, RemovalRow
 from aggregator.store.serving import ServingPlace, ServingStore
+from headway.arrays import keep_freed_memory
 from headway.bundle import read_variant
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
@@ -48,16 +50,20 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
+    keep_freed_memory()
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     channels = channels_of(settings, clock)
     store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
-    records = settings.state_dir / REMOVALS_FOLDER
+    records, ledger = settings.state_dir / REMOVALS_FOLDER, settings.state_dir / LEDGER_FOLDER
     with store.transaction():
         keep_out(store, records_in(records), settings.fleet)
         write_records(records, records_of(store))
+        carry_spent(store, spent_beside(ledger))
+        if spent := store.rows(PRIVACY_SPENT).all():
+            write_spent(ledger, spent)
         begin_channels(store, [channel.name for channel, _ in channels])
         deliveries = BundleSender(settings.fleet, store, shelf, settings.policy.delivery, (sha256, model.space))
         bundles = KnownBundles(served, shelf.folder)
@@ -72,10 +78,15 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest) -> bool:
     def kept(row: RemovalRow) -> None:
         write_records(records, [row])
 
+    def spent_on(row: PrivacySpentRow) -> None:
+        write_spent(ledger, [row])
+
     # a device works on without the network and tries again; a server without it has nothing to do
     check_files(settings.mqtt)
     with monitored(settings, clock) as watch, telling(settings, channels, clock):
-        service = Service(settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept)
+        service = Service(
+            settings.fleet, core, store, connect, settings.service, clock, notifier, stop, watch, kept, spent_on
+        )
         superseded = service.run()
     store.close()
     return superseded

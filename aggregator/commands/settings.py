@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aggregator.commands.done import say
 from aggregator.commands.tables import aligned, print_table
 from aggregator.operations import setting_value
 from aggregator.reach import Fleet
@@ -21,7 +22,8 @@ def configure(
 ) -> None:
     """``edge-fleet configure``. Raises ConfigError for what no device can take."""
     after = fleet.configure(scope, name, dict(setting_value(text) for text in given), unset, priority)
-    print(f"{_whose(scope, name)}: {_listed(after) or 'nothing is set from afar'}")
+    words = f"{_whose(scope, name)}: {_listed(after) or 'nothing is set from afar'}"
+    say(words, scope=scope, name=name, settings={**after})
 
 
 def list_wanted(fleet: Fleet, in_json: bool) -> None:

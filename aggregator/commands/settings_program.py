@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, option
 from headway.errors import ConfigError
@@ -19,6 +20,7 @@ from headway.errors import ConfigError
 @option("--everybody", group="Whose", is_flag=True, help="The whole fleet")
 @option("--priority", type=int, metavar="N", help="Of a group: where a device is in several, the highest wins")
 @option("--unset", multiple=True, metavar="TABLE.KEY", help="Give the device's own file its say again")
+@with_json
 def _configure(
     config: Path | None,
     state_dir: str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from aggregator.commands.done import say
 from aggregator.config import Settings
 from headway.errors import ConfigError
 from headway.private_keys import Signer, generate_key, read_signer
@@ -15,8 +16,11 @@ MAKE_WITH = "edge-fleet keygen heads.pem"
 def make_key(file: Path) -> None:
     """Raises ConfigError where there is a key already."""
     public = generate_key(file)
-    print(f"{file}: private, for publish.signing_key; only the server may read it")
-    print(f"{public}: public, for [sync] head_keys of devices; edge-agent join brings it to new ones")
+    say(
+        f"{file}: private, for publish.signing_key; only the server may read it\n"
+        f"{public}: public, for [sync] head_keys of devices; edge-agent join brings it to new ones",
+        private=str(file), public=str(public),
+    )  # fmt: skip
 
 
 def signer_of(settings: Settings) -> Signer | None:

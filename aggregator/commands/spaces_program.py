@@ -1,4 +1,4 @@
-"""The commands ``edge-fleet heads``, ``influence``, ``keygen`` and ``verify``, and their options."""
+"""The commands ``edge-fleet heads``, ``influence``, ``keygen``, ``privacy`` and ``verify``, and their options."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
 from aggregator.commands.place_options import reached, with_place
 from headway.command_line import Command, file_path, option
@@ -14,6 +15,9 @@ from headway.errors import ConfigError
 
 @click.command("heads", cls=Command)
 @with_place
+@option("--field", is_flag=True, help="What devices serve now, and how often it is right")
+@option("--versions", is_flag=True, help="Every head that is kept, and what it is worth")
+@option("--compare", type=click.IntRange(1, 2**53), nargs=2, metavar="A B", help="Two heads beside each other")
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
 @option("--hold", type=click.IntRange(1, 2**53), metavar="N", help="Publish head N again, and no newer one")
 @option("--let-go", is_flag=True, help="Publish new heads again")
@@ -21,15 +25,26 @@ from headway.errors import ConfigError
     "--space", default="", metavar="DIGITS", help="Of this feature space, by its first digits, where there are several"
 )
 def _heads(
-    config: Path | None, state_dir: str | None, as_json: bool, hold: int | None, let_go: bool, space: str
-) -> None:
-    """Show the feature spaces that are served side by side, and the newest head of each, or go back to an old one."""
-    from aggregator.commands.heads import hold_head, show_heads
+    config: Path | None, state_dir: str | None, field: bool, versions: bool, compare: tuple[int, int] | None,
+    as_json: bool, hold: int | None, let_go: bool, space: str,
+) -> None:  # fmt: skip
+    """Show the feature spaces that are served side by side, and the newest head of each, or go back to an old one.
 
-    if hold is not None and let_go:
-        raise ConfigError("give --hold or --let-go, not both")
-    if hold is not None or let_go:
-        hold_head(reached(config, state_dir), hold or 0, space)
+    --field, --versions and --compare print the figures that the page's place of heads shows.
+    """
+    from aggregator.commands.heads import compare as compare_two
+    from aggregator.commands.heads import hold_head, show_fields, show_heads, show_versions
+
+    if sum((field, versions, compare is not None, hold is not None, let_go)) > 1:
+        raise ConfigError("give one of --field, --versions, --compare, --hold and --let-go")
+    if field:
+        show_fields(reached(config, state_dir), as_json)
+    elif versions:
+        show_versions(reached(config, state_dir), space, as_json)
+    elif compare is not None:
+        compare_two(reached(config, state_dir), compare, space, as_json)
+    elif hold is not None or let_go:
+        hold_head(reached(config, state_dir), hold or 0, space, as_json)
     else:
         show_heads(reached(config, state_dir), as_json)
 
@@ -38,6 +53,7 @@ def _heads(
 @with_place
 @option("--removals", type=file_path(), metavar="FOLDER", help="Check records of removals in a folder instead")
 @option("--keys", type=file_path(), metavar="FILE", help="Public keys that may have signed them")
+@with_json
 def _verify(config: Path | None, state_dir: str | None, removals: Path | None, keys: Path | None) -> None:
     """Add up all stored reports and compare with the kept sums.
 
@@ -78,6 +94,7 @@ def _influence(
 
 @click.command("keygen", cls=Command)
 @click.argument("file", type=file_path(), required=False, metavar="[FILE]", default=Path("heads.pem"))
+@with_json
 def _keygen(file: Path) -> None:
     """Make the key with which heads and priors are sealed (Ed25519).
 
@@ -88,4 +105,20 @@ def _keygen(file: Path) -> None:
     make_key(file)
 
 
-COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _verify)
+@click.command("privacy", cls=Command)
+@with_place
+@option("--json", "as_json", is_flag=True, help="Print JSON")
+def _privacy(config: Path | None, state_dir: str | None, as_json: bool) -> None:
+    """Show what heads wait for, and what is spent of the privacy budget.
+
+    The settings are those of --config; without it, the defaults.
+    """
+    from aggregator.commands.privacy import show_privacy
+    from aggregator.policy import Policy
+
+    place = Place(config, state_dir)
+    policy = Policy() if config is None else place.configured().policy
+    show_privacy(place.store(), policy, as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _privacy, _verify)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aggregator.commands.done import say
 from aggregator.heads import check_sums
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
@@ -18,4 +19,5 @@ def verify_sums(store: SqlStore) -> None:
         )
     if not checked.sums:
         raise StoreError("no sum is kept yet; start the service, which makes it from the reports")
-    print(f"{checked.sums} kept sums are those of {checked.reports} stored reports, to the bit")
+    words = f"{checked.sums} kept sums are those of {checked.reports} stored reports, to the bit"
+    say(words, sums=checked.sums, reports=checked.reports)

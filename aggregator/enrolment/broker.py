@@ -41,8 +41,10 @@ acl_file {folder}/{access_list}
 
 persistence true
 persistence_location {persistence}/
-autosave_on_changes true
-autosave_interval 1
+# every five minutes; after every change a fleet of thousands would wait for its broker, which writes all that it keeps
+# each time. What it forgets when it is killed, devices and aggregator send again
+autosave_on_changes false
+autosave_interval 300
 
 max_inflight_messages 100
 max_queued_messages 10000

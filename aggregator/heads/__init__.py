@@ -7,7 +7,9 @@ from aggregator.heads.evaluation import EvaluationSample, paired
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import GateState
+from aggregator.heads.head_news import news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
+from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
 from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
@@ -29,9 +31,15 @@ __all__ = [
     "Spaces",
     "average",
     "check_sums",
+    "heads_left",
     "influences",
     "merged",
+    "multiplier",
+    "news_in",
     "paired",
+    "spent_epsilon",
+    "spent_in",
     "stored_report",
+    "take_out_at_once",
     "weighed",
 ]

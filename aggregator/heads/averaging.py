@@ -17,6 +17,7 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -50,17 +51,23 @@ def merged(
 
     elsewhere: versions of heads that are not of this feature space, and so made no update of it stale.
     """
-    total: Float64 | None = None
-    samples = 0
-    for update in updates:
+    found = list(updates)
+    if not found:
+        raise LocalError("a contribution needs at least one update")
+
+    def freshness(update: Update) -> float:
         others = sum(update.base_version < other < version for other in elsewhere)
         staleness = max(0, version - 1 - update.base_version - others)
-        weight = update.samples * (1.0 + staleness) ** -policy.staleness_exponent
-        part = weight * update.delta.astype(np.float64)
-        total = part if total is None else total + part
-        samples += update.samples
-    if total is None:
-        raise LocalError("a contribution needs at least one update")
+        return float((1.0 + staleness) ** -policy.staleness_exponent)
+
+    if len(found) == 1:
+        # as most rounds have it: no mean to make, and nothing to scale of a fresh one
+        factor = np.float32(freshness(found[0]))
+        return Contribution(found[0].delta if factor == 1 else factor * found[0].delta, found[0].samples)
+    samples = sum(update.samples for update in found)
+    total = np.zeros(found[0].delta.shape)
+    for update in found:
+        total += update.samples * freshness(update) * update.delta.astype(np.float64)
     return Contribution((total / samples).astype(np.float32), samples)
 
 
@@ -83,7 +90,8 @@ def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -
     staleness: list[float] = []
     for contribution in contributions:
         claimed.append(contribution.samples)
-        norms.append(float(np.linalg.norm(contribution.delta.astype(np.float64))))
+        delta = contribution.delta.ravel().astype(np.float64)
+        norms.append(math.sqrt(float(delta @ delta)))
         staleness.append((1.0 + contribution.staleness) ** -policy.staleness_exponent)
     samples_max, norm_max = policy.samples_max, policy.clip_norm
     if len(claimed) >= DEVICES_MIN:
@@ -114,8 +122,10 @@ def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     """The weighted mean, float64 (C, d + 1), in memory for one of them. Raises LocalError without contributions."""
     total: Float64 | None = None
     for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
-        part = samples * scale * contribution.delta.astype(np.float64)
-        total = part if total is None else total + part
+        if total is None:
+            total, part = np.zeros(contribution.delta.shape), np.empty(contribution.delta.shape)
+        np.multiply(contribution.delta, samples * scale, out=part)
+        total += part
     if total is None:
         raise LocalError("an average needs at least one contribution")
     return total / sum(worth.samples)

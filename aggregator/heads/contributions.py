@@ -14,19 +14,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note
+from aggregator.heads.asides import PROBLEM_CHARACTERS_MAX, count_again, put_aside
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.heads.review import Review
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
-from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, VOUCHED, QuarantineRow
-from headway.errors import RemoteError
-from headway.fields import canonical_json
+from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, QuarantineRow
+from headway.errors import RemoteError, StoreError
+from headway.fields import canonical_json, parse_json
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import StatisticsReport
 
 # (device, epoch)
 Key = tuple[str, int]
-PROBLEM_CHARACTERS_MAX = 400
 
 
 class Contributions:
@@ -83,6 +83,11 @@ class Contributions:
         """Devices that an operator set aside."""
         return frozenset(self._held)
 
+    @property
+    def aside(self) -> dict[str, bool]:
+        """Devices that are set aside as a whole; True where it is for contradicting the others."""
+        return {device: row.problem.startswith(SUSPICIOUS) for device, row in self._held.items()}
+
     def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
         """`new` is stored in the place of `old`, None for nothing that could be read."""
         self._review.put(device, epoch, new)
@@ -108,13 +113,13 @@ class Contributions:
         anything changed."""
         for device, finding in self._review.look(now, self.sum).items():
             held = self._held.get(device)
-            if held is None and finding.named and self._store.rows(VOUCHED).get(device) is None:
-                problem = f"{SUSPICIOUS}: {finding.words()}"[:PROBLEM_CHARACTERS_MAX]
-                self._store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, problem, now.wall_s))
-                self._tell(device, "quarantined", problem, now.wall_s)
+            note: Note | None = None
+            if held is None and finding.named:
+                note = put_aside(self._store, device, finding.words(), now.wall_s, self._events_max)
             elif held is not None and finding.back and held.problem.startswith(SUSPICIOUS):
-                self._store.rows(QUARANTINED).remove(device)
-                self._tell(device, "counts-again", finding.words(), now.wall_s)
+                note = count_again(self._store, device, finding.words(), now.wall_s, self._events_max)
+            if note is not None:
+                self._notes.append(note)
         return self.follow_operators()
 
     def follow_operators(self) -> bool:
@@ -216,15 +221,6 @@ class Contributions:
             warning=True,
         )
 
-    def _tell(self, device: str, name: str, problem: str, wall_s: float) -> None:
-        detail = canonical_json({"problem": problem}).decode()
-        self._store.add_event(EventRow(device, name, detail, wall_s), self._events_max)
-        if name == "quarantined":
-            ways = f"To count it all the same: edge-fleet readmit {device}; to forget it: edge-fleet remove {device}"
-            self._notes.append(Note(f"{device} is set aside: {problem}. {ways}", warning=True))
-        else:
-            self._notes.append(Note(f"{device} no longer contradicts the others and counts again: {problem}"))
-
     def _release(self, key: Key) -> None:
         self._quarantined.discard(key)
         self._store.rows(QUARANTINED).remove(*key)
@@ -267,6 +263,16 @@ def by_device(counts: Mapping[Key, Mapping[str, int]]) -> dict[str, dict[str, in
         for name, count in some.items():
             total[name] = total.get(name, 0) + count
     return totals
+
+
+def class_counts(row: StoredStatistics) -> dict[str, int]:
+    """Samples by class of a stored report, as they are noted beside it. Raises StoreError for what is no such note."""
+    if not row.counts:
+        return {}
+    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
+    if not isinstance(counts, dict):
+        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
+    return counts
 
 
 def stored_report(row: StoredStatistics) -> StatisticsReport | None:

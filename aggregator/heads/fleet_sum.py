@@ -15,8 +15,9 @@ import numpy as np
 
 from aggregator.heads.weighing import UNIT, caps, combined, counts_of, in_order, times
 from aggregator.policy import Weighing
+from headway.arrays import Float64
 from headway.errors import LocalError
-from headway.maths import Head, Statistics, fleet_head
+from headway.maths import Head, Statistics, fleet_head, union_of_classes
 
 Solve = Callable[[Statistics, Statistics, float], Head]
 
@@ -65,6 +66,8 @@ class FleetSum:
         self._solve = solve
         # of everybody; of devices within the bounds; weight times tables, of those over them
         self._total = self._within = self._units = Statistics.zeros(source.size, source.classes, source.space)
+        # what came since, added to the first two when somebody asks
+        self._change = _Change(source)
         # of each device, samples by class
         self._counts: dict[str, Mapping[str, int]] = {}
         self._over: dict[str, int] = {}
@@ -74,6 +77,7 @@ class FleetSum:
     @property
     def total(self) -> Statistics:
         """What the devices told, the source's samples not counted, classes in canonical order."""
+        self._take_in()
         return in_order(self._total, self._source.classes)
 
     @property
@@ -83,6 +87,14 @@ class FleetSum:
             self._settle()
             self._weighed = self._combined(self._within, self._units)
         return self._weighed
+
+    @property
+    def class_sums(self) -> Float64:
+        """Class sums of what counts, not rounded, of the source's classes alone: float64 (d + 1, C)."""
+        self._settle()
+        some = len(self._source.classes)
+        units: Float64 = self._units.class_sums[:, :some] / UNIT
+        return self._within.class_sums[:, :some] + units
 
     @property
     def devices_over(self) -> list[str]:
@@ -122,20 +134,17 @@ class FleetSum:
 
     def replace(self, device: str, old: Statistics | None, new: Statistics | None) -> None:
         """Take `old` out of what a device contributed and put `new` in; None stands for nothing."""
-        change = Statistics.zeros(self._source.size, self._source.classes, self._source.space)
-        change = change if new is None else change + new
-        change = change if old is None else change - old
-        self._total = in_order(self._total + change, self._source.classes)
+        for tables, sign in ((new, 1), (old, -1)):
+            if tables is not None:
+                self._change.add(tables, sign)
         if device in self._over:
-            now = self._stored(device)
-            self._units = self._units - times(now - change, self._over.pop(device))
-            self._within = self._within + now
-        else:
-            self._within = self._within + change
-        self._within = in_order(self._within, self._source.classes)
-        # where classes have no bound of their own, all samples count as of one
-        gained = counts_of(change) if self._weighing.class_samples_min else {"": change.samples}
-        counts = _added(self._counts.pop(device, {}), gained)
+            self._bring_within(device, old, new)
+        counts = self._counts.pop(device, {})
+        for tables, sign in ((new, 1), (old, -1)):
+            if tables is not None:
+                # where classes have no bound of their own, all samples count as of one
+                gained = counts_of(tables) if self._weighing.class_samples_min else {"": tables.samples}
+                counts = _added(counts, gained, sign)
         if counts:
             self._counts[device] = counts
         self._settled, self._weighed = False, None
@@ -143,12 +152,14 @@ class FleetSum:
     @property
     def sums(self) -> Sums:
         """The tables, to be kept; `resume` takes them up again."""
+        self._take_in()
         return Sums(self._total, self._within, self._units, dict(self._over))
 
     def resume(self, sums: Sums, counts: Mapping[str, Mapping[str, int]]) -> None:
         """Become a sum that was kept. counts: samples by class of each device that is in it; under any names where
         classes have no bound of their own."""
         self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, dict(sums.over)
+        self._change = _Change(self._source)
         if not self._weighing.class_samples_min:
             counts = {device: {"": sum(some.values())} for device, some in counts.items()}
         self._counts = {device: dict(some) for device, some in counts.items() if any(some.values())}
@@ -156,6 +167,8 @@ class FleetSum:
 
     def take_over(self, other: FleetSum) -> None:
         """Become the same sum as `other`, whose changes leave this one as it is."""
+        other._take_in()
+        self._change = _Change(self._source)
         self._total, self._within, self._units = other._total, other._within, other._units
         self._counts, self._over, self._settled = dict(other._counts), dict(other._over), other._settled
         self._weighed = None
@@ -169,11 +182,27 @@ class FleetSum:
         except LocalError as error:  # weights that are not finite make no head
             raise np.linalg.LinAlgError(str(error)) from error
 
+    def _take_in(self) -> None:
+        """Add what came since."""
+        change = self._change.take()
+        if change is not None:
+            first = self._source.classes
+            self._total, self._within = in_order(self._total + change, first), in_order(self._within + change, first)
+
+    def _bring_within(self, device: str, old: Statistics | None, new: Statistics | None) -> None:
+        """Of a device over the bounds, whose change counts as of one within them: all that was stored before, too."""
+        before = self._stored(device)
+        before = before if new is None else before - new
+        before = before if old is None else before + old
+        self._units = self._units - times(before, self._over.pop(device))
+        self._within = in_order(self._within + before, self._source.classes)
+
     def _combined(self, within: Statistics, units: Statistics) -> Statistics:
         return combined(within, units, self._source.classes)
 
     def _settle(self) -> None:
         """Give every device the weight that follows from all of them."""
+        self._take_in()
         if self._settled:
             return
         bounds = caps(self._counts.values(), self._weighing)
@@ -193,9 +222,36 @@ class FleetSum:
         self._within, self._units = in_order(self._within, first), in_order(self._units, first)
 
 
-def _added(counts: Mapping[str, int], gained: Mapping[str, int]) -> dict[str, int]:
+class _Change:
+    """What is added to a sum and taken from it, in place: tables of a batch of reports become one step of the sum."""
+
+    def __init__(self, source: Statistics) -> None:
+        self._source = source
+        self._tables: Statistics | None = None
+
+    def add(self, tables: Statistics, sign: int) -> None:
+        """sign: 1, or -1 to take them away."""
+        if self._tables is None:
+            source = self._source
+            self._tables = Statistics.zeros(source.size, source.classes, source.space)
+        self._tables.require_same_space(tables)
+        known = self._tables.classes
+        if tables.classes != known:
+            classes = union_of_classes(known, tables.classes)
+            self._tables, tables = self._tables.with_classes(classes), tables.with_classes(classes)
+        change = np.add if sign > 0 else np.subtract
+        for mine, its in ((self._tables.gram, tables.gram), (self._tables.class_sums, tables.class_sums)):
+            change(mine, its, out=mine)
+
+    def take(self) -> Statistics | None:
+        """All of it since the last call; None for nothing."""
+        tables, self._tables = self._tables, None
+        return tables
+
+
+def _added(counts: Mapping[str, int], gained: Mapping[str, int], sign: int) -> dict[str, int]:
     """Samples by class after a change; those of classes that have none are left out."""
     after = dict(counts)
     for name, count in gained.items():
-        after[name] = after.get(name, 0) + count
+        after[name] = after.get(name, 0) + sign * count
     return {name: count for name, count in after.items() if count}

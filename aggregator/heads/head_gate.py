@@ -104,7 +104,7 @@ class HeadGate:
         version: the newest; newest: reads the head that is published.
         """
         if not self._tries:
-            return None, self._stopped(now)
+            return None, self._ended("the gate is switched off", now)
         if self._doubted.open:
             passed, effects = self._doubted.decide(version, self._model.space, now)
             if passed is not None:
@@ -120,6 +120,12 @@ class HeadGate:
         row = self._row()
         if row.state != GateState.OPEN:
             self._put(replace(row, state=str(GateState.OPEN), why="", good=b"", since_s=0.0))
+
+    def forget(self, now: Instant) -> list[Effect]:
+        """Something was taken out: no head that was made with it is tried, or published again."""
+        if self._store.rows(HEAD_GATES).get(self._model.space) is not None:
+            self._put(HeadGateRow(self._model.space, str(GateState.OPEN), "", b"", b"", 0.0, 0.0))
+        return self._ended("a device was removed", now)
 
     def notice(self) -> list[Effect]:
         """That this bundle has nothing to score heads on, once."""
@@ -199,10 +205,10 @@ class HeadGate:
         self._tell(head.version, "passed", why, now)
         return Note(f"head {head.version} is published after all: {why}")
 
-    def _stopped(self, now: Instant) -> list[Effect]:
-        """Whatever was tried before the gate was switched off."""
+    def _ended(self, why: str, now: Instant) -> list[Effect]:
+        """Nothing is tried any more."""
         return [
-            *(self._doubted.drop("the gate is switched off", now) if self._doubted.open else []),
+            *(self._doubted.drop(why, now) if self._doubted.open else []),
             *(self._good.end() if self._good.open else []),
         ]
 

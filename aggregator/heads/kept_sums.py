@@ -17,14 +17,14 @@ from collections.abc import Iterable
 
 from aggregator.effects import Note
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import Contributions, stored_report
+from aggregator.heads.contributions import Contributions, class_counts, stored_report
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
 from headway.errors import StoreError
-from headway.fields import canonical_json, parse_json
+from headway.fields import canonical_json
 from headway.maths import Statistics
 
 MARKS = 1 << 64
@@ -93,8 +93,9 @@ class KeptSums:
         self._write(COUNTED, counted)
         if self._told.wanted:
             marks = {LABELS_MIN: self._told_labels_min}
-            for name, sums in zip((TOLD, NEXT), self._told.sums, strict=True):
-                self._write(name, KeptSum(sums, self._told.aside, marks))
+            told, coming = self._told.sums
+            self._write(TOLD, KeptSum(told, self._told.aside, marks, self._told.counts))
+            self._write(NEXT, KeptSum(coming, self._told.aside, marks))
 
     def _write(self, name: str, kept: KeptSum) -> None:
         before = self._written.get(name)
@@ -105,6 +106,7 @@ class KeptSums:
 
     def _resume(self, rows: list[StoredStatistics]) -> None:
         """Raises StoreError, with nothing changed, where something kept is not that of the store."""
+        counts = {(row.device, row.epoch): class_counts(row) for row in rows if row.samples >= 0}
         counted = self._read(COUNTED)
         if counted.marks != {REPORTS: self._mark}:
             raise StoreError("the kept sum is not that of the stored reports")
@@ -112,7 +114,7 @@ class KeptSums:
             told, coming = self._read(TOLD), self._read(NEXT)
             if coming.marks != {LABELS_MIN: self._told_labels_min}:
                 raise StoreError("prior_device_labels_min has another value than when the sum was kept")
-            if not self._told.resume(told.sums, coming.sums, coming.aside, rows):
+            if not self._told.resume((told.sums, coming.sums), coming.aside, rows, counts, told.counts):
                 raise StoreError("the kept sum of what devices are told is not that of the store")
             self._written |= {TOLD: told, NEXT: coming}
         else:
@@ -120,7 +122,6 @@ class KeptSums:
             for name in (TOLD, NEXT):
                 self._store.rows(SUMS).remove(self._space, name)
         self._written[COUNTED] = counted
-        counts = {(row.device, row.epoch): _counts(row) for row in rows if row.samples >= 0}
         for (device, epoch), some in counts.items():
             self._classes.put_counts(device, epoch, some)
         self._contributions.resume(counted.sums, counted.aside, rows, counts)
@@ -159,12 +160,3 @@ class KeptSums:
 def _mark(row: StoredStatistics) -> int:
     text = f"{row.device}\0{row.epoch}\0{row.counter}\0{row.samples}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def _counts(row: StoredStatistics) -> dict[str, int]:
-    if not row.counts:
-        return {}
-    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
-    if not isinstance(counts, dict):
-        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
-    return counts

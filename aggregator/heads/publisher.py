@@ -13,7 +13,9 @@ from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
+from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.private_heads import PrivateHeads
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
@@ -46,7 +48,7 @@ class HeadPublisher:
     """Holds the running sum and the buffered round. Every method must run inside a transaction of the store.
 
     readers: whom the head is for, everybody or those of one feature space. Raises BundleError when this bundle's head
-    cannot be published by the chosen method.
+    cannot be published by the chosen method, ConfigError where what noise needs is not installed.
     """
 
     def __init__(self, fleet: str, model: FleetModel, policy: Policy, store: Store, readers: str = ALL) -> None:
@@ -67,9 +69,10 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self.changed = store.contributor_count(model.space) > 0
+        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
+        self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.held)
+        self._rounds = Rounds(model, policy, store, lambda: contributions.aside)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -115,6 +118,7 @@ class HeadPublisher:
         row = replace(row, samples=new.samples, counts=counts_text(new))
         self.classes.put(row.device, row.epoch, new)
         self._store.put_statistics(row)
+        self._news.stored(row.device)
         self.kept.changed(known if known is not None and known.space == row.space else None, row)
         self.told.changed(known, row, old, new)
         self._contributions.replace(row.device, row.epoch, old, new)
@@ -133,6 +137,7 @@ class HeadPublisher:
         """The device is out of the store."""
         self._contributions.left(device, tables)
         self._rounds.left(device)
+        self._news.left(device, tables.samples > 0)
         self.changed = True
 
     def check(self, update: Update) -> None:
@@ -147,7 +152,7 @@ class HeadPublisher:
         """True when something changed and the last head is old enough, or an earlier one is wanted back."""
         if self._held and not self._asking and not self._foreign:
             return waits(self._store, self._model.space)
-        if self._tries and self.staging.open and not self._foreign:
+        if self._tries and self.staging.open and not self._foreign and not self._news.at_once:
             return False
         if self._asking and (self._asked_at_s is None or now.monotonic_s - self._asked_at_s < RETAINED_WAIT_S):
             return False
@@ -156,25 +161,34 @@ class HeadPublisher:
             return False
         if self._foreign:
             return True
-        return self.changed if self._policy.method is Method.EXACT else self._rounds.due(now)
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.due(now)
 
     def publish(self, now: Instant) -> list[Effect]:
         """Make, store and hand out the next head."""
-        if self._foreign and ((self._tries and self.staging.open) or not self._has_news()):
+        if self._foreign and ((self._tries and self.staging.open) or not self._has_news(now)):
             return self._replace_foreign(now)
         self._foreign, version = False, self.version + 1
         if self._held:
             return self._hold(version, now)
         self._published_at_s, self.changed = now.monotonic_s, False
+        at_once = self._news.at_once
         made = None
         if self._policy.method is Method.AVERAGE:
-            made, notes = self._rounds.close(version)
+            made, notes = self._rounds.close(version, now.wall_s)
             head = None if made is None else self._of_round(made, version)
         else:
             head, notes = self._solve(version, now)
         notes, self._notes = [*self._gate.notice(), *self._notes, *notes], []
         if head is None:
             return notes
+        self._news.made()
+        if at_once:  # right without what was taken out, however it compares with one that has it
+            return [
+                *self.staging.drop("a device was removed", now),
+                *self._gate.forget(now),
+                *self._hand_out(head, now),
+                *notes,
+            ]
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         refusal = self._gate.refusal(head, self._newest(), now)
@@ -186,7 +200,7 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of heads that are tried, and of the last one that was published."""
-        if self._held:
+        if self._held or self._news.at_once:
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
@@ -222,11 +236,15 @@ class HeadPublisher:
             return [Note(f"head {held} is not kept any more and cannot be held", warning=True)]
         return [*self._hand_out(head, now), Note(f"head {version} is head {held} again, held for an operator")]
 
-    def _has_news(self) -> bool:
+    def _has_news(self, now: Instant) -> bool:
         """Whether there is a new head to make, so that nothing old need be repeated."""
         if self._held:
             return waits(self._store, self._model.space)
-        return self.changed if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+
+    def _has_exact_news(self, now: Instant) -> bool:
+        """Whether the sum has changed, by enough that the difference says little of one device."""
+        return self.changed and self._news.enough and self._private.due(self._news.at_once, now)
 
     def _replace_foreign(self, now: Instant) -> list[Effect]:
         """Put this fleet's newest head, or nothing before the first, in the place of one that is not of this fleet."""
@@ -285,6 +303,11 @@ class HeadPublisher:
         """The store was lost, or is of an older day: it knows less than devices were told."""
         self.changed = True
         self.told.store_went_back()
+        self._news.store_went_back()
+
+    def spend_unknown(self, known: int, version: int) -> list[Effect]:
+        """Heads up to this version were published of which the store does not know: of this space, for all we know."""
+        return self._private.spend_unknown(known, version)
 
     def _found_foreign(self, problem: str) -> list[Effect]:
         """Have a head that is not of this fleet replaced, at the pace at which heads are published; say so once."""
@@ -301,6 +324,8 @@ class HeadPublisher:
         return f"; {len(over)} with more samples than they may weigh: {named}"
 
     def _solve(self, version: int, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
+        if self._private.wanted:
+            return self._private.head(version, self.sum, now)
         solved, notes = self._contributions.head(now.wall_s)
         self.told.set_aside(self._contributions.quarantined)
         if solved is None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from aggregator.effects import Instant
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.outliers import Finding, Outliers, Portrait, joined_portrait
+from aggregator.heads.outliers import Outliers
+from aggregator.heads.portraits import Finding, Portrait, joined_portrait
 from aggregator.policy import Policy
 from aggregator.store import Store
 from headway.errors import RemoteError

@@ -6,7 +6,7 @@ Updates wait in the store, so a round may end long after the devices that it beg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
+from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
 from aggregator.policy import Method, Policy, Robust, Strategy
 from aggregator.store import Store
@@ -40,14 +41,16 @@ class Round:
 class Rounds:
     """The buffered rounds of one feature space. Every method must run inside a transaction of the store.
 
-    held: the devices whose updates go on waiting, since an operator set them aside.
+    held: the devices that are set aside, each with whether it contradicted the others: then its updates are compared
+    with theirs and taken in nowhere; of those that an operator set aside they go on waiting.
     """
 
-    def __init__(self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], frozenset[str]]) -> None:
+    def __init__(self, model: FleetModel, policy: Policy, store: Store, held: Callable[[], Mapping[str, bool]]) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
         self._waiting = {row.device for row in store.updates(model.space)}
         self._devices = store.device_count()
         self._since_s: float | None = None
+        self._review = UpdateReview(store, policy.limits.events_max)
 
     def check(self, update: Update, version: int) -> None:
         """Raises Refused for an update that no round can take in. version: the newest head's."""
@@ -70,11 +73,12 @@ class Rounds:
     def left(self, device: str) -> None:
         """The device is out of the store."""
         self._waiting.discard(device)
+        self._review.left(device)
 
     @property
     def waiting(self) -> set[str]:
         """Devices with updates that the next round takes in."""
-        return self._waiting - self._held()
+        return self._waiting - self._held().keys()
 
     def due(self, now: Instant) -> bool:
         """Whether a round is complete, or has waited for long enough."""
@@ -87,10 +91,11 @@ class Rounds:
         enough = min(policy.updates_min, max(2, self._devices))
         return len(waiting) >= enough or (bool(waiting) and overdue)
 
-    def close(self, version: int) -> tuple[Round | None, list[Effect]]:
+    def close(self, version: int, wall_s: float) -> tuple[Round | None, list[Effect]]:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
         base, based_on, notes = self._last_average()
-        policy, held = self._policy.averaging, self._held()
+        policy, aside = self._policy.averaging, self._held()
+        held = frozenset(aside)
         robust = policy.robust is not Robust.NONE
         contributions = WaitingUpdates(
             self._store, self._model.start, self._model.space, version, policy, held,
@@ -108,6 +113,13 @@ class Rounds:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 if robust and len(worth.samples) >= policy.robust_devices_min:
                     mean = robust_mean(contributions, worth, policy)
+                    if self._policy.outliers.devices_min:
+                        suspects = frozenset(device for device, contradicts in aside.items() if contradicts)
+                        theirs = WaitingUpdates(
+                            self._store, self._model.start, self._model.space, version, policy, only=suspects
+                        )
+                        notes += self._review.look(contributions, worth, theirs, wall_s)
+                        held -= suspects
                 else:
                     mean = mean_of(contributions, worth)
                 memory, change = step(memory, mean.ravel(), policy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aggregator.effects import Refused
-from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.priors import Priors
 from aggregator.heads.publisher import HeadPublisher
@@ -24,10 +23,16 @@ class Space:
         self.heads = HeadPublisher(fleet, model, policy, store, readers)
         self.priors = Priors(fleet, model, policy, store, self.heads)
 
-    def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
-        """Store and count a report that is newer than what is stored of its epoch, `known`. Raises RemoteError."""
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None:
+        """Store and count a report that is newer than what is stored of its epoch, `known`; `stored`: that one, read,
+        None where it cannot be. Raises RemoteError."""
         device, epoch, statistics, space = report.device, report.epoch, report.statistics, self.model.space
-        stored = None if known is None else stored_report(known)
         old = None if stored is None or stored.statistics.space != space else stored.statistics
         problem = self.heads.sum.problem_with(statistics)
         problem = problem or self.heads.classes.problem_with(device, epoch, statistics)

@@ -17,6 +17,7 @@ from typing import Protocol
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
+from aggregator.heads.head_news import mark_unseen, take_out_at_once, wanted_by
 from aggregator.heads.space import Space
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
@@ -92,13 +93,19 @@ class Spaces:
             model = self.default.model
         return len(model.classes), model.task
 
-    def take(self, report: StatisticsReport, payload: bytes, known: StoredStatistics | None) -> None:
+    def take(
+        self,
+        report: StatisticsReport,
+        payload: bytes,
+        known: StoredStatistics | None,
+        stored: StatisticsReport | None,
+    ) -> None:
         """Store and count a report in its space, see `Space.take`. Raises RemoteError."""
         space = report.statistics.space
         if known is not None and known.space != space:
             problem = f"epoch {report.epoch} of {report.device} holds statistics of feature space {known.space[:12]}"
             raise Refused("space", f"{problem}; what it learns in {space[:12]} needs an epoch of its own")
-        self.of(space).take(report, payload, known)
+        self.of(space).take(report, payload, known, stored)
 
     def on_prior_request(self, device: str, payload: bytes, now: Instant) -> list[Effect]:
         """What the others learned in the space that a device names, see `Priors.on_request`. Raises RemoteError."""
@@ -115,6 +122,7 @@ class Spaces:
             if self._store.contributions(name, device):
                 self._store.rows(SUMS).remove(name)
                 Cautions(self._store, name).withhold()
+                take_out_at_once(self._store, name)
         self._store.remove_told(device)
         self._store.remove_device(device)
         for space, tables in counted:
@@ -129,6 +137,7 @@ class Spaces:
             if self._store.contributions(name, device):
                 self._store.rows(SUMS).remove(name)
                 Cautions(self._store, name).withhold()
+                take_out_at_once(self._store, name)
         self._store.remove_told(device)
         for epoch in epochs:
             self._store.remove_epoch(device, epoch)
@@ -197,6 +206,8 @@ class Spaces:
         effects = (space or self.default).heads.retained(payload, own=space is not None)
         if self.default.heads.version > before:
             self._went_back(other for other in self._open.values() if other is not space)
+            known = [other.heads.spend_unknown(before, self.default.heads.version) for other in self._open.values()]
+            effects = [*effects, *(effect for some in known for effect in some)]
         return effects
 
     @property
@@ -209,6 +220,8 @@ class Spaces:
         for space in served:
             space.heads.store_went_back()
         set_back_unopened(self._store, self._unopened())
+        for name in self._unopened() if wanted_by(self._policy) else ():
+            mark_unseen(self._store, name)
 
     def _unopened(self) -> list[str]:
         return [name for name in self._store.spaces() if name not in self._open]

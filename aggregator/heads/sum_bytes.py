@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from headway.fields import canonical_json, parse_json
 from headway.maths import Statistics
 
 # what was written by other rules is not taken up
-FORMAT = 2
+FORMAT = 3
 DIGEST_BYTES, LENGTH_BYTES = 32, 8
 HEADER_BYTES_MAX = 1 << 28
 NOTHING, SAME = "nothing", "same"
@@ -34,15 +34,18 @@ Part = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class KeptSum:
-    """What is kept of a sum. aside: parts in quarantine, which are not in it; marks: numbers that it is known by."""
+    """What is kept of a sum. aside: parts in quarantine, which are not in it; marks: numbers that it is known by;
+    counts: of what is told, samples by class of each part, which the store's rows do not say."""
 
     sums: Sums
     aside: frozenset[Part]
     marks: Mapping[str, int]
+    counts: Mapping[Part, Mapping[str, int]] = field(default_factory=dict)
 
     def same_as(self, other: KeptSum) -> bool:
         """Whether nothing changed since `other` was kept."""
-        return self.sums.unchanged_since(other.sums) and (self.aside, self.marks) == (other.aside, other.marks)
+        same = self.sums.unchanged_since(other.sums) and (self.aside, self.marks) == (other.aside, other.marks)
+        return same and self.counts == other.counts
 
 
 def encode(kept: KeptSum, classes: tuple[str, ...]) -> bytes:
@@ -69,6 +72,7 @@ def encode(kept: KeptSum, classes: tuple[str, ...]) -> bytes:
             "tables": named,
             "over": sums.over,
             "aside": sorted(kept.aside),
+            "counts": [[*part, kept.counts[part]] for part in sorted(kept.counts)],
             # they do not fit the whole numbers of JSON
             "marks": {name: str(mark) for name, mark in kept.marks.items()},
         }
@@ -104,7 +108,8 @@ def decode(payload: bytes, space: str) -> tuple[KeptSum, tuple[str, ...]]:
     total, within, units = read
     aside = frozenset((device, epoch) for device, epoch in header["aside"])
     marks = {name: int(mark) for name, mark in header["marks"].items()}
-    return KeptSum(Sums(total, within, units, dict(header["over"])), aside, marks), classes
+    counts = {(device, epoch): some for device, epoch, some in header["counts"]}
+    return KeptSum(Sums(total, within, units, dict(header["over"])), aside, marks, counts), classes
 
 
 @cache

@@ -15,38 +15,18 @@ was told: `store_went_back`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import by_device, parts_in, quarantined_in
+from aggregator.heads.contributions import by_device, class_counts, parts_in, quarantined_in
 from aggregator.heads.fleet_sum import FleetSum, Sums
-from aggregator.heads.told_cautions import NONE, UNSEEN, Cautions, ripe_in
+from aggregator.heads.told_cautions import UNSEEN, Cautions, ripe_in
+from aggregator.heads.told_parts import NOTHING, Entry, Part, counts_in, current_tables, kept_tables, sum_of
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics, ToldStatistics
 from aggregator.store.rows import RIPE, RipeRow
-from headway.errors import RemoteError
-from headway.maths import Statistics, merge
-from headway.wire import StatisticsReport
-
-Part = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What of a part is in the told sum. counter: of the report, or NONE, or UNSEEN. kept: its payload lies in the
-    store's `told`."""
-
-    counter: int = NONE
-    samples: int = 0
-    kept: bool = False
-
-    @property
-    def told(self) -> bool:
-        return self.counter >= 0
-
-
-NOTHING = _Entry()
+from headway.maths import Statistics
 
 
 class ToldSum:
@@ -63,7 +43,7 @@ class ToldSum:
         # the parts of this space: those of others have sums of their own
         parts = parts_in(store, source.space) if self._wanted else frozenset()
         told = [row for row in store.told() if (row.device, row.epoch) in parts]
-        self._entries = {(row.device, row.epoch): _Entry(row.counter, row.samples) for row in told}
+        self._entries = {(row.device, row.epoch): Entry(row.counter, row.samples) for row in told}
         self._samples: dict[Part, int] = {}
         # as in the store
         self._ripe: set[Part] = set()
@@ -95,26 +75,43 @@ class ToldSum:
         self._ripe = ripe_in(self._store, self._source.space)
         self._unripe_all()
 
-    def resume(self, told: Sums, coming: Sums, aside: frozenset[Part], rows: Sequence[StoredStatistics]) -> bool:
-        """Instead of `found`: sums that were kept; False, and nothing, where they are not those of the store.
+    @property
+    def counts(self) -> dict[Part, Mapping[str, int]]:
+        """Samples by class of each part that is told, to be kept."""
+        return {part: entry.counts for part, entry in self._entries.items() if entry.told}
 
-        rows: of all stored reports, payloads left out.
+    def resume(
+        self,
+        sums: tuple[Sums, Sums],
+        aside: frozenset[Part],
+        rows: Sequence[StoredStatistics],
+        current: Mapping[Part, Mapping[str, int]],
+        told: Mapping[Part, Mapping[str, int]],
+    ) -> bool:
+        """Instead of `found`: sums that were kept, of what is told and of what is next; False, and nothing, where they
+        are not those of the store.
+
+        rows: of all stored reports, payloads left out; current, told: samples by class of those, and of what is told.
         """
-        samples = {(row.device, row.epoch): row.samples for row in rows if row.samples >= 0}
+        samples = {part: sum(counts.values()) for part, counts in current.items()}
         ripe = ripe_in(self._store, self._source.space)
         in_told = {part: entry.samples for part, entry in self._entries.items() if entry.told}
         if not samples.keys() >= {*ripe, *in_told}:
             return False
         in_next = in_told | {part: samples[part] for part in ripe}
-        if (sum(in_told.values()), sum(in_next.values())) != (told.total.samples, coming.total.samples):
+        if (sum(in_told.values()), sum(in_next.values())) != tuple(one.total.samples for one in sums):
+            return False
+        if in_told != {part: sum(counts.values()) for part, counts in told.items()}:
             return False
         self._samples, self._ripe, self._aside = samples, ripe, aside
         for row in rows:
             entry = self._entries.get((row.device, row.epoch), NOTHING)
             if entry.told:
-                self._entries[row.device, row.epoch] = replace(entry, kept=entry.counter != row.counter)
-        self._told.resume(told, by_device({part: {"": count} for part, count in in_told.items()}))
-        self._next.resume(coming, by_device({part: {"": count} for part, count in in_next.items()}))
+                counts = told[row.device, row.epoch]
+                kept = entry.counter != row.counter
+                self._entries[row.device, row.epoch] = replace(entry, kept=kept, counts=counts)
+        self._told.resume(sums[0], by_device(told))
+        self._next.resume(sums[1], by_device({**told, **{part: current[part] for part in ripe}}))
         return True
 
     def found(self, row: StoredStatistics, statistics: Statistics) -> None:
@@ -127,8 +124,8 @@ class ToldSum:
         told: Statistics | None = None
         if entry.told:
             kept = entry.counter != row.counter
-            self._entries[part] = replace(entry, kept=kept)
             told = self._kept(part) if kept else statistics
+            self._entries[part] = replace(entry, kept=kept, counts=counts_in(told))
         if told is not None:
             self._told.replace(part[0], None, told)
             self._next.replace(part[0], None, told)
@@ -160,7 +157,7 @@ class ToldSum:
         entry = self._entries.get(part, NOTHING)
         self._samples[part] = new.samples
         if entry.counter == UNSEEN or (part not in self._entries and self._cautions.wary):
-            entry = self._enter(part, _Entry(samples=new.samples))
+            entry = self._enter(part, Entry(samples=new.samples))
         if entry.told and not entry.kept and known is not None:
             entry = self._enter(part, replace(entry, kept=True), known.payload)
         if part not in self._ripe:
@@ -210,7 +207,7 @@ class ToldSum:
             return
         self._told, self._next = self._empty()
         self._unripe_all()
-        self._entries = {part: _Entry(UNSEEN, samples) for part, samples in self._samples.items()}
+        self._entries = {part: Entry(UNSEEN, samples) for part, samples in self._samples.items()}
         self._write(list(self._entries))
         self._cautions.be_wary()
         self._new_generation()
@@ -225,9 +222,9 @@ class ToldSum:
         if not first and sum(labels for labels in fresh.values() if labels > 0) < policy.prior_labels_min:
             return
         rows = self._store.contributions(self._source.space)
-        counters = {(row.device, row.epoch): row.counter for row in rows}
+        now = {(row.device, row.epoch): row for row in rows}
         for part in fresh:
-            self._entries[part] = _Entry(counters[part], self._samples[part])
+            self._entries[part] = Entry(now[part].counter, self._samples[part], counts=class_counts(now[part]))
         self._write(sorted(fresh))
         self._unripe_all()
         self._parts = None
@@ -289,7 +286,7 @@ class ToldSum:
 
     def _lose(self, part: Part) -> None:
         """What was told of a part cannot be read any more, so it cannot be told again, either."""
-        self._enter(part, _Entry(samples=self._entries[part].samples))
+        self._enter(part, Entry(samples=self._entries[part].samples))
         self._cautions.withhold()
         self._new_generation()
 
@@ -297,7 +294,7 @@ class ToldSum:
         self.generation += 1
         self._parts = None
 
-    def _enter(self, part: Part, entry: _Entry, payload: bytes = b"") -> _Entry:
+    def _enter(self, part: Part, entry: Entry, payload: bytes = b"") -> Entry:
         self._entries[part] = entry
         self._store.put_told([ToldStatistics(*part, entry.counter, entry.samples, payload)])
         return entry
@@ -316,35 +313,20 @@ class ToldSum:
         return self._current(part) if part in self._ripe else self._tables_in_told(part)
 
     def _told_of(self, device: str) -> Statistics:
-        return self._sum(self._tables_in_told(part) for part in self._parts_by_device().get(device, []))
+        return sum_of(self._source, (self._tables_in_told(part) for part in self._parts_by_device().get(device, [])))
 
     def _next_of(self, device: str) -> Statistics:
         parts = {*self._parts_by_device().get(device, []), *(part for part in self._ripe if part[0] == device)}
-        return self._sum(self._tables_in_next(part) for part in sorted(parts))
-
-    def _sum(self, tables: Iterable[Statistics | None]) -> Statistics:
-        source = self._source
-        nothing = Statistics.zeros(source.size, source.classes, source.space)
-        return merge([nothing, *(part for part in tables if part is not None)])
+        return sum_of(self._source, (self._tables_in_next(part) for part in sorted(parts)))
 
     def _kept(self, part: Part) -> Statistics | None:
-        return _tables(self._store.told_payload(*part))
+        return kept_tables(self._store, part)
 
     def _current(self, part: Part) -> Statistics | None:
-        row = self._store.statistics(*part)
-        return None if row is None else _tables(row.payload)
+        return current_tables(self._store, part)
 
     def _empty(self) -> tuple[FleetSum, FleetSum]:
         """The sum that is told, and the next one, of nothing."""
-        # what was told of a device is known by its samples alone
-        shrinkage, weighing = self._policy.shrinkage, replace(self._policy.weighing, class_samples_min=0)
+        shrinkage, weighing = self._policy.shrinkage, self._policy.weighing
         told = FleetSum(self._source, shrinkage, weighing, self._told_of)
         return told, FleetSum(self._source, shrinkage, weighing, self._next_of)
-
-
-def _tables(payload: bytes) -> Statistics | None:
-    """Of a stored report; None for one that earlier releases took and this one refuses."""
-    try:
-        return StatisticsReport.decode_stored(payload).statistics
-    except RemoteError:
-        return None

@@ -18,16 +18,17 @@ from headway.wire import Update
 class WaitingUpdates:
     """The contributions of a round, one of each device, by its name; read from the store each time.
 
-    start: the bundle's head. held: devices whose updates go on waiting; devices_max: after so many, all others', too,
-    and `rest` are these. unusable: updates that were left out of the last pass, and why: they cannot be read, or are of
-    a bundle before this one, in the same feature space with other classes.
+    start: the bundle's head. only: of these devices, None for all. held: devices whose updates go on waiting;
+    devices_max: after so many, all others', too, and `rest` are these. unusable: updates that were left out of the last
+    pass, and why: they cannot be read, or are of a bundle before this one, in the same space with other classes.
     """
 
     def __init__(
         self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy,
         held: frozenset[str] = frozenset(), devices_max: int | None = None,
+        only: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
-        self._devices_max = devices_max
+        self._devices_max, self._only = devices_max, only
         self._store, self._start, self._space = store, start, space
         self._version, self._policy, self._held = version, policy, held
         others = (row.space for row in store.rows(SPACES).all() if row.space != space)
@@ -39,7 +40,7 @@ class WaitingUpdates:
         self.unusable = []
         taken, rest = 0, set()
         for device, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
-            if device in self._held:
+            if device in self._held or (self._only is not None and device not in self._only):
                 continue
             if taken == self._devices_max:
                 rest.add(device)

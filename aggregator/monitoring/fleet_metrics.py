@@ -20,6 +20,7 @@ from aggregator.store.rows import (
     ALERTS,
     CERTIFICATES,
     HEAD_GATES,
+    PRIVACY_SPENT,
     QUARANTINED,
     ROLLOUT_DEVICES,
     ROLLOUTS,
@@ -118,6 +119,11 @@ def _deliveries(store: Store, _: float) -> Iterator[Metric]:
     )
     gates = [row.state for row in store.rows(HEAD_GATES).all()]
     known = tuple(map(str, GateState))
+    yield _gauge(
+        "headway_private_heads",
+        "Heads with noise that were made, which spend the privacy budget.",
+        sum(row.heads for row in store.rows(PRIVACY_SPENT).all()),
+    )
     yield _counted("headway_head_gates", "Gates of heads, one of each feature space.", "state", gates, known)
     expiries = [float(at) for at in store.rows(CERTIFICATES).greatest("expires_s", "device", revoked_s=0.0).values()]
     family = GaugeMetricFamily(

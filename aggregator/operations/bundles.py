@@ -54,10 +54,11 @@ def handed_out(state_dir: Path) -> list[HandedOut]:
 def bundle_use(store: Store, files: list[HandedOut]) -> list[BundleUse]:
     """By name, the highest release first; files that cannot be read behind them. In a transaction."""
     backfill(store)
-    told = store.registry.columns(("bundle", "bundle_version", "release"))
-    running = Counter((str(name), str(version), int(release or 0)) for name, version, release in told if name)
-    orders = [row for row in store.deliveries() if row.device not in NOT_DEVICES and row.sha256]
-    ordered = Counter((row.name, row.version, row.release) for row in orders)
+    told = store.registry.totals(("bundle", "bundle_version", "release"), ())
+    running = Counter({(name, version, release): count for name, version, release, count in told if name})
+    ordered = Counter[Named]()
+    for (_, name, version, release), count in store.ordered(NOT_DEVICES).items():
+        ordered[name, version, release] += count
     rollouts = sorted(store.rows(ROLLOUTS).all(), key=lambda row: row.number)
     of_rollout: dict[Named, str] = {(row.bundle, row.version, row.release): row.name for row in rollouts}
     shelved = {file.named: file.sha256 for file in files if not file.problem}

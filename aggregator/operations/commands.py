@@ -127,6 +127,11 @@ def takes_commands(operator: Operator, device: str) -> bool:
     return supported_by(operator.store, operator.the(device)) is not None
 
 
+def can_do(operator: Operator, device: str, name: str) -> bool:
+    """Whether a device has said that it does this command. Raises UnknownNameError."""
+    return name in (supported_by(operator.store, operator.the(device)) or ())
+
+
 def list_commands(operator: Operator, device: str) -> list[CommandRow]:
     """What was asked of a device, the oldest first. Raises UnknownNameError."""
     return commands_of(operator.store, operator.the(device))

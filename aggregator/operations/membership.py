@@ -20,6 +20,8 @@ from headway.errors import ConfigError, UnknownNameError
 from headway.wire import checked_name
 
 REASON_CHARACTERS_MAX = 200
+# the command by which a device is asked to forget labels of a class
+FORGET_CLASS = "forget-class"
 
 
 def quarantine_device(operator: Operator, name: str, reason: str) -> None:
@@ -57,6 +59,8 @@ def request_removal(operator: Operator, name: str) -> None:
     """Ask the running service, which holds the sum, to subtract and forget a device. Raises UnknownNameError."""
     device = operator.the(name)
     operator.store.request_removal(device, operator.now_s)
+    # whose name the record carries; a moment asked for earlier is part of all
+    operator.store.rows(FORGET_REQUESTS).put(ForgetRequestRow(device, 0.0, operator.who, operator.now_s))
     operator.did("remove", device)
 
 

@@ -53,6 +53,8 @@ SAID: dict[str, str] = {
     "held": "Asked. The running service publishes that head again within seconds, and no newer one until it is let go.",
     "let-go": "Let go. The next head is made of all that devices have learned.",
     "forgetting": "Asked. The running service subtracts and forgets the device within a second or two.",
+    "set-back": "Asked. The running service sets the device back within a second or two, and keeps a record.",
+    "class-asked": "Asked. The device answers how many labels it has taken out; the table of commands shows it.",
     "user": "The user is kept.",
     "removed": "Removed.",
     "revoked": "Revoked. It is refused from now on.",

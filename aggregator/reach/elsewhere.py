@@ -28,8 +28,9 @@ from aggregator.operations import (
     UserView,
     described,
 )
+from aggregator.reach.figures_elsewhere import RemoteFigures
 from aggregator.reach.repeating import RepeatingClient
-from aggregator.reach.told import check_user, device_of, event_of, group_of
+from aggregator.reach.told import check_own, check_user, device_of, event_of, group_of
 from aggregator.registry import DeviceTable, DeviceView, Overview, Page, Request, as_plain, table_of
 from aggregator.rollouts import Act, Plan, StageForecast
 from aggregator.store import DeliveryRow, EventRow, RefusalRow
@@ -55,6 +56,7 @@ class RemoteFleet:
             raise ConfigError(f"--server: {error}") from error
         except OSError as error:
             raise ConfigError(f"--ca-file {ca_file}: {error.strerror or error}") from error
+        self.figures = RemoteFigures(self._client)
 
     def device_page(self, request: Request) -> Page:
         found: list[DeviceView] = []
@@ -181,8 +183,8 @@ class RemoteFleet:
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
         self._client.begin_rollout({"name": name, "bundle": row.sha256, "plan": plan.plain()})
 
-    def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
-        stages = self._client.forecast_rollout({"name": name, "plan": plan.plain()})
+    def forecast(self, name: str, plan: Plan, release: int) -> list[StageForecast]:
+        stages = self._client.forecast_rollout({"name": name, "plan": plan.plain(), "release": release})
         return [replace(StageForecast(**cast("Any", stage)), devices=tuple(stage["devices"])) for stage in stages]
 
     def rollouts(self) -> list[RolloutView]:
@@ -340,9 +342,7 @@ class RemoteFleet:
         return [TokenView(**token) for token in self._client.list_tokens()]
 
     def new_token(self, user: str, label: str, role: Role | None, expires: str) -> str:
-        me = self._client.show_me()["user"]
-        if user != me:
-            raise ConfigError(f"through the API everybody makes their own tokens: {me!r} cannot make one for {user!r}")
+        check_own(self._client.show_me()["user"], user)
         wanted = {"label": label, "role": None if role is None else str(role), "expires": expires}
         return self._client.create_token(cast("models.TokenWanted", wanted))["token"]
 

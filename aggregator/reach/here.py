@@ -28,6 +28,7 @@ from aggregator.operations import (
     TokenView,
     UserView,
 )
+from aggregator.reach.figures_here import LocalFigures
 from aggregator.registry import Overview, Page, Request, backfill, lacks_rows, overview
 from aggregator.rollouts import Act, Plan, StageForecast, forecast
 from aggregator.store import DeliveryRow, EventQuery, EventRow, RefusalRow, Store
@@ -81,6 +82,10 @@ class LocalFleet:
             with self._store.transaction():
                 backfill(self._store)
         return self._store
+
+    @property
+    def figures(self) -> LocalFigures:
+        return LocalFigures(self._look, self._folder)
 
     def device_page(self, request: Request) -> Page:
         return self._look(lambda operator: operations.device_page(operator, request))
@@ -169,8 +174,8 @@ class LocalFleet:
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None:
         self._do(lambda operator: operations.begin_rollout(operator, name, plan, row))
 
-    def forecast(self, name: str, plan: Plan) -> list[StageForecast]:
-        return self._look(lambda operator: forecast(operator.store, name, plan, operator.now_s))
+    def forecast(self, name: str, plan: Plan, release: int) -> list[StageForecast]:
+        return self._look(lambda operator: forecast(operator.store, name, plan, operator.now_s, release))
 
     def rollouts(self) -> list[RolloutView]:
         return self._look(lambda operator: operations.list_rollouts(operator.store))

@@ -35,8 +35,33 @@ if TYPE_CHECKING:
     from headway_client import models
 
 
+class Figures(Protocol):
+    """What the page draws, to look up. space: a feature space."""
+
+    def fields(self) -> list[models.FieldView]:
+        """What devices do now, of each feature space."""
+        ...
+
+    def head_versions(self, space: str) -> list[models.HeadVersion]:
+        """The newest first."""
+        ...
+
+    def compare_heads(self, space: str, first: int, second: int) -> models.ComparedHeads: ...
+
+    def heads_of(self, device: str) -> list[models.HeadSpanView]:
+        """Each time that another head began to serve on a device, the oldest first."""
+        ...
+
+    def confusion(self, device: str) -> models.ConfusionView: ...
+
+    def stages(self, rollout: str) -> list[models.StageView]: ...
+
+
 class Fleet(Protocol):
     """Each method is one request, or one transaction. Raises ConfigError, StoreError, TransportError."""
+
+    @property
+    def figures(self) -> Figures: ...
 
     def device_page(self, request: Request) -> Page: ...
 
@@ -114,7 +139,7 @@ class Fleet(Protocol):
 
     def begin_rollout(self, name: str, plan: Plan, row: DeliveryRow) -> None: ...
 
-    def forecast(self, name: str, plan: Plan) -> list[StageForecast]: ...
+    def forecast(self, name: str, plan: Plan, release: int) -> list[StageForecast]: ...
 
     def rollouts(self) -> list[RolloutView]: ...
 

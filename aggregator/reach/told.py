@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aggregator.operations import GroupView
 from aggregator.registry import DeviceView
 from aggregator.store import EventRow, RegistryRow
-from headway.errors import ConflictError, RemoteError, UnknownNameError
+from headway.errors import ConfigError, ConflictError, RemoteError, UnknownNameError
 from headway.fields import canonical_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ def check_user(name: str, known: bool, new: bool) -> None:
         raise ConflictError(f"there is a user {name!r} already; edge-fleet users role changes what they may")
     if not new and not known:
         raise UnknownNameError(f"no user {name!r}; `edge-fleet users list` lists them")
+
+
+def check_own(me: str, user: str) -> None:
+    """Raises ConfigError for a token of somebody else."""
+    if user != me:
+        raise ConfigError(f"through the API everybody makes their own tokens: {me!r} cannot make one for {user!r}")
 
 
 def group_of(told: models.Group) -> GroupView:

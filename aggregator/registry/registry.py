@@ -15,6 +15,7 @@ from aggregator.policy import Limits
 from aggregator.rates import Rates
 from aggregator.registry.backfilling import backfill
 from aggregator.registry.derived import (
+    DAY_S,
     on_day,
     typed_row,
     with_bytes,
@@ -93,7 +94,12 @@ class Registry:
     def change(self, device: str, now: Instant, **values: Any) -> None:
         """Set columns of an admitted device's row."""
         self._rows[device] = row = replace(self.admit(device, now), last_seen_s=now.wall_s, **values)
-        self._derive(device, last_seen_s=now.wall_s, epoch=row.epoch, counter=row.counter)
+        typed = self._known_typed(device) or typed_row(row)
+        told: dict[str, Any] = {"last_seen_s": now.wall_s, "epoch": row.epoch, "counter": row.counter}
+        if now.wall_s // DAY_S <= typed.day:
+            # here, not in `flush`: a row of so many columns is not made anew twice for nothing
+            told["day_bytes"] = typed.day_bytes + self._bytes.pop(device, 0)
+        self._typed[device] = replace(typed, **told)
 
     def received(self, device: str, count_bytes: int) -> None:
         """A message of a device has so many bytes, topic included; of strangers nothing is kept."""

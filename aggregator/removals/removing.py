@@ -10,7 +10,8 @@ import numpy as np
 from aggregator.audit import local_user
 from aggregator.effects import Effect, Instant, Note, Recorded
 from aggregator.heads import Spaces, stored_report
-from aggregator.policy import Method
+from aggregator.held_heads import held_version
+from aggregator.policy import Method, Policy
 from aggregator.remote_commands import Asking, ask_many
 from aggregator.removals.marking import kept_before
 from aggregator.removals.records import ForgottenEpoch, RemovalRecord, add_record
@@ -26,8 +27,8 @@ RENEW, RENEW_WITHIN_S = "renew-prior", 30 * 86_400.0
 class Removals:
     """Of one fleet. Every method must run inside a transaction of the store. signer: signs records; None does not."""
 
-    def __init__(self, fleet: str, store: Store, spaces: Spaces, method: Method, signer: Signer | None) -> None:
-        self._fleet, self._store, self._spaces, self._method, self._signer = fleet, store, spaces, method, signer
+    def __init__(self, fleet: str, store: Store, spaces: Spaces, policy: Policy, signer: Signer | None) -> None:
+        self._fleet, self._store, self._spaces, self._policy, self._signer = fleet, store, spaces, policy, signer
 
     def told(self, device: str, space: str, now: Instant) -> None:
         """A device is told what the others have learned."""
@@ -38,8 +39,9 @@ class Removals:
         rows = self._stored(device)
         epochs = [_forgotten(row, None) for row in rows]
         averaged = self._averaged(device)
+        asked = self._store.rows(FORGET_REQUESTS).get(device)
         self._spaces.remove(device)
-        return self._record(device, "", 0.0, epochs, averaged, now)
+        return self._record(device, "" if asked is None else asked.who, 0.0, epochs, averaged, now)
 
     def set_back(self, device: str, since_s: float, who: str, now: Instant) -> list[Effect]:
         """What a device reported since its newest mark before `since_s`; the device stays in the fleet."""
@@ -68,7 +70,7 @@ class Removals:
     def _averaged(self, device: str) -> bool:
         """Whether updates of a device may be in averaged heads."""
         known = self._store.device(device)
-        return self._method is Method.AVERAGE and known is not None and known.sequence > 0
+        return self._policy.method is Method.AVERAGE and known is not None and known.sequence > 0
 
     def _record(
         self, device: str, who: str, since_s: float, epochs: Sequence[ForgottenEpoch], averaged: bool, now: Instant
@@ -82,8 +84,11 @@ class Removals:
         )  # fmt: skip
         row = add_record(self._store, record, self._signer)
         samples = sum(epoch.samples - epoch.kept_samples for epoch in epochs)
+        held = [version for space in spaces if (version := held_version(self._store, space))]
+        kept = f"head {held[0] if held else 0} is held and may have been made with {device}: edge-fleet heads --let-go"
         return [
             Recorded(row),
+            *([Note(kept, warning=True)] if held else []),
             Note(f"removal {row.number}: {samples} samples subtracted of {device}; {_told(renewed, not_renewed)}"),
         ]
 
@@ -103,7 +108,8 @@ class Removals:
         return tuple(row.device for row in asked), tuple(sorted(problems))
 
     def _heads(self, spaces: Sequence[str]) -> dict[str, str]:
-        if self._method is not Method.EXACT:
+        # with noise nobody can tell beforehand which head follows
+        if self._policy.method is not Method.EXACT or self._policy.privacy.wanted:
             return {}
         found = {}
         for space in spaces:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from aggregator.heads import take_out_at_once
 from aggregator.removals.marking import kept_before
 from aggregator.removals.records import RECORD_BYTES_MAX, RemovalRecord, digest
 from aggregator.store import Store, StoredStatistics
@@ -69,6 +70,7 @@ def keep_out(store: Store, rows: Sequence[RemovalRow], fleet: str) -> int:
         for epoch in record.epochs:
             if not store.is_removed(record.device, epoch.epoch):
                 _keep_out(store, record, epoch.epoch)
+                take_out_at_once(store, epoch.space)
         free = store.rows(REMOVALS).get(row.number) is None
         number = row.number if free else store.rows(REMOVALS).count() + 1
         store.rows(REMOVALS).put(RemovalRow(number, row.record, row.signature))

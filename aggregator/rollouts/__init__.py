@@ -3,7 +3,8 @@
 from aggregator.rollouts.beginning import StageForecast, ask, begin, forecast
 from aggregator.rollouts.evidence import StageEvidence, stage_evidence
 from aggregator.rollouts.plan import Plan, default_plan, plan_of, read_plan, stored_plan
-from aggregator.rollouts.rollouts import NOBODY, OPEN, TAKES, Act, Phase, Rollouts, State
+from aggregator.rollouts.rollouts import NOBODY, Rollouts
+from aggregator.rollouts.states import OPEN, TAKES, Act, Phase, State
 from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, Verdict, compared, judged
 
 __all__ = [

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aggregator.rollouts.plan import Stage, stored_plan
 from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
 from aggregator.store import ReadableStore
-from aggregator.store.rows import ROLLOUT_DEVICES, TRIALS, RolloutDeviceRow, RolloutRow
+from aggregator.store.rows import TRIALS, RolloutDeviceRow, RolloutRow
 from headway.errors import RemoteError
+from headway.maths import PairedLoss
 from headway.wire import TrialReport
+
+# reports of devices whose sums are remembered, about a kilobyte each
+TOLD_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,22 @@ class StageEvidence:
         outcomes = {judged(each, self.criteria).outcome for each in (self.frozen, self.served)}
         return next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
 
+    @property
+    def why(self) -> str:
+        """The same in words, for people."""
+        if not self.frozen.windows:
+            return f"{self.outcome}: no labelled window yet"
+        frozen, served = judged(self.frozen, self.criteria).why, judged(self.served, self.criteria).why
+        if frozen == served:
+            return f"{self.outcome}: frozen and served heads: {frozen}"
+        return f"{self.outcome}: frozen heads: {frozen}; served heads: {served}"
 
-def stage_evidence(store: ReadableStore, rollout: RolloutRow) -> list[StageEvidence]:
-    """Of every stage of the plan, in turn. In a picture of the store."""
+
+def stage_evidence(
+    store: ReadableStore, rollout: RolloutRow, rows: Sequence[RolloutDeviceRow]
+) -> list[StageEvidence]:  # fmt: skip
+    """Of every stage of the plan, in turn. rows: all of the rollout's. In a picture of the store."""
     plan = stored_plan(rollout.plan)
-    rows = store.rows(ROLLOUT_DEVICES).all(rollout.name)
     trials = _trials(store, rollout.sha256)
     found = []
     for number, stage in enumerate(plan.stages):
@@ -57,18 +74,30 @@ def stage_evidence(store: ReadableStore, rollout: RolloutRow) -> list[StageEvide
     return found
 
 
-def _trials(store: ReadableStore, sha256: str) -> dict[str, TrialReport]:
+def _trials(store: ReadableStore, sha256: str) -> dict[str, Losses]:
     """What devices told of this bundle."""
-    found = {}
-    for row in store.rows(TRIALS).all():
-        try:
-            report = TrialReport.decode(row.payload)
-        except RemoteError:
-            continue  # stored by a version that wrote it otherwise
-        if report.sha256 == sha256:
-            found[row.device] = report
-    return found
+    told = ((row.device, _losses(row.payload)) for row in store.rows(TRIALS).all())
+    return {device: losses for device, losses in told if losses is not None and losses.sha256 == sha256}
 
 
-def _of(rows: list[RolloutDeviceRow], trials: dict[str, TrialReport]) -> list[TrialReport]:
+def _of(rows: Sequence[RolloutDeviceRow], trials: Mapping[str, Losses]) -> list[Losses]:
     return [trials[row.device] for row in rows if row.device in trials]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a device told of a bundle."""
+
+    sha256: str
+    frozen: PairedLoss
+    served: PairedLoss
+
+
+@lru_cache(maxsize=TOLD_KEPT)
+def _losses(payload: bytes) -> Losses | None:
+    """Most devices have told nothing new since somebody looked last, and reading is what costs."""
+    try:
+        report = TrialReport.decode(payload)
+    except RemoteError:
+        return None  # stored by a version that wrote it otherwise
+    return Losses(report.sha256, report.frozen, report.served)

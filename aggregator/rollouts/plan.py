@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from aggregator.rollouts.verdict import Criteria
@@ -21,8 +21,9 @@ class Stage:
     """One stage. devices: named ones; or share: of the fleet (0 to 1), those of the stages before included; or group:
     whoever belongs to it.
 
-    soak_s: how long its trial, and then its devices with the new bundle, are watched at least. approve: wait for an
-    operator before anything of it switches.
+    soak_s: how long its trial, and then its devices with the new bundle, are watched at least. windows_min,
+    devices_min: fewest labelled windows, and devices that have some, that decide. approve: wait for an operator before
+    anything of it switches. The last four stand for those of the plan in this stage; None: the plan's.
     """
 
     devices: tuple[str, ...]
@@ -32,6 +33,10 @@ class Stage:
     devices_min: int
     approve: bool
     group: str = ""
+    margin: float | None = None
+    errors: float | None = None
+    failures_share_max: float | None = None
+    latency_ratio_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,13 @@ class Plan:
 
     def criteria(self, stage: int) -> Criteria:
         """What the labels of a stage must show."""
-        return Criteria(self.margin, self.errors, self.stages[stage].windows_min, self.stages[stage].devices_min)
+        meant = self.in_stage(stage)
+        return Criteria(meant.margin, meant.errors, self.stages[stage].windows_min, self.stages[stage].devices_min)
+
+    def in_stage(self, stage: int) -> Plan:
+        """The same with the bounds that a stage has of its own. stage: from 0."""
+        own = {name: getattr(self.stages[stage], name) for name in BOUNDS}
+        return replace(self, **{name: value for name, value in own.items() if value is not None})
 
     def encode(self) -> str:
         """As JSON text."""
@@ -64,13 +75,17 @@ class Plan:
         table: dict[str, JsonValue] = {n: getattr(self, n) for n in self.__dataclass_fields__ if n not in LISTS}
         table["hours"] = list(self.hours)
         table["stages"] = [
-            {**{n: getattr(stage, n) for n in stage.__dataclass_fields__}, "devices": list(stage.devices)}
+            {n: list(value) if n == "devices" else value for n, value in asdict(stage).items() if value is not None}
             for stage in self.stages
         ]
         return table
 
 
 LISTS = ("stages", "hours")
+# of the plan, and of a stage that has its own: the least and the most that each may be
+BOUNDS = {
+    "margin": (0.0, 2.0), "errors": (0.0, 10.0), "failures_share_max": (0.0, 1.0), "latency_ratio_max": (0.0, 1000.0),
+}  # fmt: skip
 
 
 def read_plan(file: Path) -> Plan:
@@ -98,12 +113,12 @@ def _plan(fields: Fields) -> Plan:
     stages = tuple(_stage(table, fields.error) for table in fields.tables("stages", count_max=STAGES_MAX))
     plan = Plan(
         stages,
-        fields.number("margin", 0.05, low=0.0, high=2.0),
-        fields.number("errors", 2.0, low=0.0, high=10.0),
+        _bound(fields, "margin", 0.05),
+        _bound(fields, "errors", 2.0),
         fields.integer("max_at_once", 50, low=1, high=100_000),
         fields.number("patience_s", 7 * DAY_S, low=1.0, high=400 * DAY_S),
-        fields.number("failures_share_max", 0.1, low=0.0, high=1.0),
-        fields.number("latency_ratio_max", 2.0, low=0.0, high=1000.0),
+        _bound(fields, "failures_share_max", 0.1),
+        _bound(fields, "latency_ratio_max", 2.0),
         fields.number("start_within_s", 0.0, low=0.0, high=DAY_S),
         fields.integers("hours", low=0, high=23, count_max=24, default=()),
     )
@@ -134,6 +149,12 @@ def _stage(table: Fields, error: type[HeadwayError]) -> Stage:
         table.integer("devices_min", 3, low=2),
         table.boolean("approve", False),
         group,
+        **{name: _bound(table, name, 0.0) for name in BOUNDS if table.has(name)},
     )
     table.finish()
     return stage
+
+
+def _bound(fields: Fields, name: str, default: float) -> float:
+    low, high = BOUNDS[name]
+    return fields.number(name, default, low=low, high=high)

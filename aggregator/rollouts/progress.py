@@ -12,7 +12,10 @@ from headway.wire import Reported, TrialReport
 
 
 class DeviceState(StrEnum):
-    """Of one device in a rollout. Each but WAITING, ORDERED, SENT and RETURNING is what the device said."""
+    """Of one device in a rollout. Each but WAITING, ORDERED, SENT, WITHDRAWN and RETURNING is what the device said.
+
+    NEWER: it runs a newer release. WITHDRAWN: it was to switch when the rollout was halted, and may have done so.
+    """
 
     WAITING = "waiting"
     ORDERED = "ordered"
@@ -21,6 +24,8 @@ class DeviceState(StrEnum):
     SENT = "sent"
     THERE = "there"
     FAILED = "failed"
+    NEWER = "newer"
+    WITHDRAWN = "withdrawn"
     RETURNING = "returning"
     ROLLED_BACK = "rolled-back"
 
@@ -29,18 +34,23 @@ class DeviceState(StrEnum):
 BUSY = frozenset({DeviceState.ORDERED, DeviceState.SENT})
 # those that have not begun, or cannot try a bundle
 NOT_BEGUN = frozenset({DeviceState.WAITING, DeviceState.UNTRIED})
+# those that were told to switch, and have not said what came of it
+MAY_SWITCH = frozenset({DeviceState.SENT, DeviceState.WITHDRAWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a device says. runs: release of the bundle that it runs, 0 for unknown; there: it runs the rollout's, and no
-    trial of the process is left; refused: why it did not take it, or empty; returned: that it went back by itself,
-    and why, or empty; trial: of this bundle; tries: whether the device can try bundles at all."""
+    """What a device says. has: it runs the rollout's bundle; there: it does, and no trial of the process is left;
+    newer: it runs a newer release; refused: why it did not take the bundle, or empty; returned: that it went back by
+    itself, and why, or empty; stays: why it cannot go back, or empty; trial: of this bundle; tries: whether the device
+    can try bundles at all."""
 
-    runs: int
+    has: bool
     there: bool
+    newer: bool
     refused: str
     returned: str
+    stays: str
     trial: TrialReport | None
     tries: bool
 
@@ -50,21 +60,32 @@ class Said:
         told = None if row is None else TrialReport.decode(row.payload)
         trial = told if told is not None and told.sha256 == rollout.sha256 else None
         refused = "" if trial is None or trial.state != "failed" else trial.problem or "the trial failed"
-        reported = _reported(device)
+        reported = reported_of(device)
         if reported is None:
-            return cls(0, False, refused, "", trial, told is not None)
-        there = reported.release == rollout.release and reported.bundle == rollout.bundle and not reported.delivery
-        if reported.delivery.startswith(f"release {rollout.release} failed here"):
-            refused = refused or reported.delivery
-        returned = reported.delivery if reported.delivery.startswith("rolled back to release") else ""
-        return cls(reported.release, there, refused, returned, trial, told is not None)
+            return cls(False, False, False, refused, "", "", trial, told is not None)
+        delivery, release = reported.delivery, f"release {rollout.release} "
+        stays = delivery if delivery.startswith(f"{release}cannot be rolled back") else ""
+        runs = reported.bundle, reported.bundle_version, reported.space, reported.release
+        has = runs == (rollout.bundle, rollout.version, rollout.space, rollout.release)
+        newer = reported.release > rollout.release
+        if delivery.startswith((f"{release}failed here", f"{release}is not newer", "bundle has ")) and not newer:
+            refused = refused or delivery
+        returned = delivery if delivery.startswith("rolled back to release") else ""
+        there = has and (not delivery or bool(stays))
+        return cls(has, there, newer, refused, returned, stays, trial, told is not None)
 
     def moved(self, state: DeviceState) -> tuple[DeviceState, str]:
         """The state after this, and the problem if there is one."""
         if state is DeviceState.RETURNING:
-            return (state if self.there else DeviceState.ROLLED_BACK), ""
+            if self.stays:
+                return DeviceState.FAILED, self.stays
+            return (state if self.has else DeviceState.ROLLED_BACK), ""
+        if self.stays and state is DeviceState.FAILED:
+            return state, self.stays
         if self.there:
             return DeviceState.THERE, ""
+        if self.newer and (state in BUSY or state in NOT_BEGUN or state is DeviceState.TRYING):
+            return DeviceState.NEWER, ""
         if self.refused and state is not DeviceState.WAITING:
             return DeviceState.FAILED, self.refused
         if self.returned and state in (DeviceState.SENT, DeviceState.THERE):
@@ -74,7 +95,8 @@ class Said:
         return state, ""
 
 
-def _reported(device: DeviceRow) -> Reported | None:
+def reported_of(device: DeviceRow) -> Reported | None:
+    """What it reported last; None for nothing that can be read."""
     try:
         return Reported.decode(device.reported) if device.reported else None
     except RemoteError:

@@ -27,15 +27,16 @@ class RolloutDevices:
     @property
     def silent_count(self) -> int:
         """Devices of which nothing is known, because they are silent."""
-        decided = (DeviceState.THERE, DeviceState.FAILED)
+        decided = (DeviceState.THERE, DeviceState.FAILED, DeviceState.NEWER)
         return sum(row.device in self.silent and row.state not in decided for row in self.rows)
 
     def free(self, plan: Plan) -> int:
         """How many more may load or switch. Who was told to and has been gone for long holds nobody up; what became of
         it stays unknown, and it counts again when it comes back."""
-        return plan.max_at_once - sum(row.state in BUSY and not self._is_gone(row) for row in self.rows)
+        return plan.max_at_once - sum(row.state in BUSY and not self.is_gone(row) for row in self.rows)
 
-    def _is_gone(self, row: RolloutDeviceRow) -> bool:
+    def is_gone(self, row: RolloutDeviceRow) -> bool:
+        """Whether it has said nothing for long, and was told what it has not confirmed long ago."""
         return row.device in self.gone and row.since_s < self.gone_since_s
 
     def verdict(self, stage: int, criteria: Criteria) -> Verdict:
@@ -55,7 +56,7 @@ class RolloutDevices:
     def problem(self, plan: Plan) -> str:
         """What ends a rollout whatever labels say: devices on which the bundle failed, windows that take too long."""
         failed = [row for row in self.rows if row.state == DeviceState.FAILED]
-        begun = sum(row.state not in NOT_BEGUN for row in self.rows)
+        begun = sum(row.state not in NOT_BEGUN and row.state != DeviceState.NEWER for row in self.rows)
         if len(failed) > plan.failures_share_max * begun:
             return f"it failed on {len(failed)} of {begun} devices, on {failed[0].device}: {failed[0].problem}"
         trials = [one.trial for one in self.said.values() if one.trial is not None]

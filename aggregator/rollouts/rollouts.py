@@ -14,23 +14,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
-from aggregator.bundle_sender import order
+from aggregator.bundle_sender import EVERYBODY, order
 from aggregator.effects import Effect, Instant, Note
 from aggregator.rollouts.members import members
 from aggregator.rollouts.plan import Plan, stored_plan
-from aggregator.rollouts.progress import BUSY, NOT_BEGUN, DeviceState, Said
+from aggregator.rollouts.progress import MAY_SWITCH, NOT_BEGUN, DeviceState, Said
 from aggregator.rollouts.rollout_devices import RolloutDevices
+from aggregator.rollouts.states import LATE, OPEN, TAKES, UNDER_WAY, Act, Phase, State
 from aggregator.rollouts.verdict import Outcome
 from aggregator.store import DeliveryRow, EventRow, Store
 from aggregator.store.rows import (
-    ORDER_MODES,
     ROLLOUT_ACTS,
     ROLLOUT_DEVICES,
     ROLLOUTS,
     TRIALS,
-    OrderModeRow,
     RolloutActRow,
     RolloutDeviceRow,
     RolloutRow,
@@ -49,48 +47,6 @@ DEVICES_PER_S = 1000
 SILENT_S, ANSWERED_SHARE_MIN = 3600.0, 0.8
 NOBODY = "_rollouts"
 FOLLOW_INTERVAL_S = 10.0
-
-
-class State(StrEnum):
-    """Of a rollout."""
-
-    RUNNING = "running"
-    WAITS = "waits-for-approval"
-    PAUSED = "paused"
-    HALTED = "halted"
-    ROLLING_BACK = "rolling-back"
-    ROLLED_BACK = "rolled-back"
-    DONE = "done"
-
-
-class Phase(StrEnum):
-    """Of a stage."""
-
-    TRIAL = "trial"
-    SWITCH = "switch"
-
-
-class Act(StrEnum):
-    """What an operator may want."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    APPROVE = "approve"
-    HALT = "halt"
-    ROLL_BACK = "roll-back"
-
-
-OPEN = (State.RUNNING, State.WAITS, State.PAUSED, State.ROLLING_BACK)
-# which acts a state takes
-TAKES: dict[State, tuple[Act, ...]] = {
-    State.RUNNING: (Act.PAUSE, Act.APPROVE, Act.HALT, Act.ROLL_BACK),
-    State.WAITS: (Act.APPROVE, Act.PAUSE, Act.HALT, Act.ROLL_BACK),
-    State.PAUSED: (Act.RESUME, Act.APPROVE, Act.HALT, Act.ROLL_BACK),
-    State.HALTED: (Act.ROLL_BACK,),
-    State.DONE: (Act.ROLL_BACK,),
-    State.ROLLING_BACK: (),
-    State.ROLLED_BACK: (),
-}
 
 
 class Rollouts:
@@ -174,7 +130,7 @@ class Rollouts:
         if rollout.state == State.ROLLING_BACK:
             self._return(rollout, fleet, now)
             return
-        problem = fleet.problem(plan)
+        problem = fleet.problem(plan.in_stage(rollout.stage))
         if problem:
             self._halt(rollout, State.HALTED, problem, now)
         elif rollout.state == State.WAITS:
@@ -238,12 +194,13 @@ class Rollouts:
             for row in due[: max(fleet.free(plan), 0)]:
                 self._deliver(rollout, row, SWITCH, DeviceState.SENT, now)
         states = Counter(row.state for row in fleet.rows)
-        there, failed = states[DeviceState.THERE], states[DeviceState.FAILED]
+        there, failed, newer = (states[one] for one in (DeviceState.THERE, DeviceState.FAILED, DeviceState.NEWER))
         waited_s, soak_s = now.wall_s - rollout.phase_since_s, plan.stages[rollout.stage].soak_s
-        answered, unknown = there + failed, fleet.silent_count
+        answered, unknown = there + failed + newer, fleet.silent_count
         enough = answered + unknown == len(fleet.rows) and answered >= ANSWERED_SHARE_MIN * len(fleet.rows)
         if there and enough and waited_s >= soak_s:
-            of_others = f", {unknown} are silent and unknown" if unknown else ""
+            of_others = f", {newer} have a newer one" if newer else ""
+            of_others += f", {unknown} are silent and unknown" if unknown else ""
             told = f"stage {rollout.stage + 1}: {there} devices run it, {failed} failed{of_others}"
             self._go_on(rollout, told, now)
         elif waited_s >= max(plan.patience_s, soak_s):
@@ -267,42 +224,58 @@ class Rollouts:
             self._set(after, State.DONE, why, now)
 
     def _follow_late_ones(self, now: Instant) -> None:
-        """What devices confirm that were still to switch when their rollout was done."""
+        """What devices confirm that were still to switch, or to go back, when their rollout was over."""
         if now.monotonic_s < self._followed_at_s + FOLLOW_INTERVAL_S:
             return
         self._followed_at_s = now.monotonic_s
-        for row in self._store.rows(ROLLOUT_DEVICES).where(state=str(DeviceState.SENT)):
-            rollout, device = self._store.rows(ROLLOUTS).get(row.rollout), self._store.device(row.device)
-            if rollout is not None and rollout.state == State.DONE and device is not None:
-                said = Said.of(device, self._store.rows(TRIALS).get(row.device), rollout)
-                self._put(row, *said.moved(DeviceState.SENT), now)
+        for state, over in LATE.items():
+            for row in self._store.rows(ROLLOUT_DEVICES).where(state=str(state)):
+                rollout = self._store.rows(ROLLOUTS).get(row.rollout)
+                if rollout is not None and rollout.state == over:
+                    self._heard(rollout, row, now)
+
+    def _heard(self, rollout: RolloutRow, row: RolloutDeviceRow, now: Instant) -> RolloutDeviceRow:
+        device = self._store.device(row.device)
+        if device is None:
+            return row
+        said = Said.of(device, self._store.rows(TRIALS).get(row.device), rollout)
+        return self._put(row, *said.moved(DeviceState(row.state)), now)
 
     def _halt(self, rollout: RolloutRow, state: State, why: str, now: Instant) -> None:
-        """Who has not switched drops the bundle; who has keeps it until an operator rolls it back."""
-        for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name):
-            if row.state == DeviceState.TRYING or row.state in BUSY:
-                self._store.rows(ORDER_MODES).remove(row.device)
-                nothing = DeliveryRow(row.device, "", 0, "", "", 0, "", now.wall_s)
-                order(self._store, nothing, [row.device], everybody=False, known=list)
-                self._put(row, DeviceState.WAITING, "", now)
+        """Who has not switched drops the bundle; who has keeps it, unless all that may have it are to go back."""
+        for each in self._store.rows(ROLLOUT_DEVICES).all(rollout.name):
+            row = self._heard(rollout, each, now)
+            if state is State.ROLLING_BACK and row.state in MAY_SWITCH:
+                self._deliver(rollout, row, ROLL_BACK, DeviceState.RETURNING, now)
+            elif row.state in UNDER_WAY:
+                self._order_nothing(row.device, now)
+                self._put(row, *UNDER_WAY[DeviceState(row.state)], now)
+        if state is State.ROLLING_BACK:
+            standing = {row.device: row.sha256 for row in self._store.deliveries()}
+            if standing.get(EVERYBODY) == rollout.sha256:  # no device that joins gets it any more
+                self._order_nothing(EVERYBODY, now)
         self._set(rollout, state, why, now)
+
+    def _order_nothing(self, device: str, now: Instant) -> None:
+        order(self._store, DeliveryRow("", "", 0, "", "", 0, "", now.wall_s), [device], everybody=False, known=list)
 
     def _return(self, rollout: RolloutRow, fleet: RolloutDevices, now: Instant) -> None:
         """Everybody goes back to the bundle before, those too that switched while the halt was on its way."""
-        back = [row for row in fleet.rows if fleet.said[row.device].there]
-        for row in back:
-            if row.state != DeviceState.RETURNING:
+        for row in fleet.rows:
+            said = fleet.said[row.device]
+            if said.has and not said.stays and row.state != DeviceState.RETURNING:
                 self._deliver(rollout, row, ROLL_BACK, DeviceState.RETURNING, now)
-        if not back:
-            count = sum(row.state == DeviceState.ROLLED_BACK for row in fleet.rows)
-            self._set(rollout, State.ROLLED_BACK, f"{count} devices went back", now)
+        rows = [row for row in self._store.rows(ROLLOUT_DEVICES).all(rollout.name) if row.device in fleet.said]
+        returning = [row for row in rows if row.state == DeviceState.RETURNING]
+        if all(fleet.is_gone(row) for row in returning):
+            told = [f"{sum(row.state == DeviceState.ROLLED_BACK for row in rows)} devices went back"]
+            stay = [row.device for row in rows if fleet.said[row.device].stays]
+            told += [f"{len(stay)} cannot: {stay[0]}: {fleet.said[stay[0]].stays}"] if stay else []
+            told += [f"{len(returning)} are away and go back when they return"] if returning else []
+            self._set(rollout, State.ROLLED_BACK, "; ".join(told), now)
 
     def _deliver(self, rollout: RolloutRow, row: RolloutDeviceRow, mode: str, state: DeviceState, now: Instant) -> None:
-        if mode == SWITCH:
-            self._store.rows(ORDER_MODES).remove(row.device)
-        else:
-            self._store.rows(ORDER_MODES).put(OrderModeRow(row.device, mode))
-        order(self._store, _delivery(rollout, now), [row.device], everybody=False, known=list)
+        order(self._store, _delivery(rollout, now), [row.device], everybody=False, known=list, mode=mode)
         self._put(row, state, "", now)
 
     def _put(self, row: RolloutDeviceRow, state: DeviceState, problem: str, now: Instant) -> RolloutDeviceRow:

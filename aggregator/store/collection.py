@@ -89,6 +89,10 @@ class Rows(ReadableRows[Row], Protocol[Row]):
         values `equal`."""
         ...
 
+    def tally(self, per: str, *leading: Value) -> dict[Value, int]:
+        """How many rows whose keys begin so have each value of the field `per`."""
+        ...
+
     def count(self, *leading: Value) -> int:
         """How many rows have keys that begin so."""
         ...

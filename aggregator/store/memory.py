@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from aggregator.store.stored import (
     DeviceRow,
     EventQuery,
     EventRow,
+    Ordered,
     PartIndices,
     StoredHead,
     StoredPart,
@@ -90,6 +92,9 @@ class MemoryStore:
 
     def put_number(self, name: str, value: int) -> None:
         self._rows.numbers[name] = value
+
+    def look_up(self, devices: Sequence[str]) -> None:
+        pass  # it is here already
 
     def device(self, device: str) -> DeviceRow | None:
         return self._rows.devices.get(device)
@@ -254,6 +259,10 @@ class MemoryStore:
 
     def deliveries(self) -> list[DeliveryRow]:
         return [self._rows.deliveries[name] for name in sorted(self._rows.deliveries)]
+
+    def ordered(self, but_of: Sequence[str]) -> dict[Ordered, int]:
+        rows = (row for row in self.deliveries() if row.sha256 and row.device not in but_of)
+        return dict(Counter((row.sha256, row.name, row.version, row.release) for row in rows))
 
     def put_delivery(self, row: DeliveryRow) -> None:
         self._rows.deliveries[row.device] = row

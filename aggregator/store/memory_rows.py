@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Generic
 
@@ -63,6 +64,9 @@ class MemoryRows(Generic[Row]):
             name, value = getattr(row, per), getattr(row, field)
             found[name] = max(found.get(name, value), value)
         return found
+
+    def tally(self, per: str, *leading: Value) -> dict[Value, int]:
+        return dict(Counter(getattr(row, per) for row in self.all(*leading)))
 
     def count(self, *leading: Value) -> int:
         return sum(key[: len(leading)] == leading for key in self._rows)

@@ -43,6 +43,19 @@ class Prepared:
             cursor.execute(self._sql, tuple(values[index] for index in self._order))
         return cursor
 
+    def run_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Once for each row of values, in one call of the driver. Raises the driver's errors."""
+        cursor = connection.connection.cursor()
+        try:
+            if self._order is None:
+                cursor.executemany(self._sql, [dict(zip(self._names, row, strict=True)) for row in rows])
+            elif self._order == [*range(len(self._names))]:
+                cursor.executemany(self._sql, rows)
+            else:
+                cursor.executemany(self._sql, [tuple(row[index] for index in self._order) for row in rows])
+        finally:
+            cursor.close()
+
     def rows(self, connection: Connection, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """What the statement selects."""
         cursor = self.run(connection, values)

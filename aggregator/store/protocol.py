@@ -18,6 +18,7 @@ from aggregator.store.stored import (
     DeviceRow,
     EventQuery,
     EventRow,
+    Ordered,
     PartIndices,
     StoredHead,
     StoredPart,
@@ -71,6 +72,10 @@ class Store(ReadableStore, Protocol):
         ...
 
     def put_number(self, name: str, value: int) -> None: ...
+
+    def look_up(self, devices: Sequence[str]) -> None:
+        """Messages of these devices are about to be taken in: what they ask for may be looked up together."""
+        ...
 
     def device(self, device: str) -> DeviceRow | None: ...
 
@@ -232,6 +237,10 @@ class Store(ReadableStore, Protocol):
 
     def deliveries(self) -> list[DeliveryRow]:
         """Every order, by device."""
+        ...
+
+    def ordered(self, but_of: Sequence[str]) -> dict[Ordered, int]:
+        """How many orders, but those of `but_of`, name each bundle; withdrawn ones name none."""
         ...
 
     def put_delivery(self, row: DeliveryRow) -> None:

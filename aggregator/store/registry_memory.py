@@ -80,6 +80,16 @@ class MemoryRegistry:
     def count(self, condition: Condition | None, now_s: float) -> int:
         return len(self._meeting(condition, now_s))
 
+    def totals(
+        self, by: Sequence[str], of: Sequence[str], condition: Condition | None = None, now_s: float = 0.0
+    ) -> list[Values]:
+        found: dict[Values, list[int]] = {}
+        for row in self._meeting(condition, now_s):
+            sums = found.setdefault(tuple(getattr(row, name) for name in by), [0] * (1 + len(of)))
+            for place, count in enumerate((1, *(getattr(row, name) for name in of))):
+                sums[place] += count
+        return [(*values, *sums) for values, sums in found.items()]
+
     def runs_space(self, space: str) -> bool:
         return any(row.space == space for row in self._rows.values())
 

@@ -141,6 +141,13 @@ class RegistryTable(ReadableRegistry, Protocol):
         """Insert, or replace the rows of the same devices."""
         ...
 
+    def totals(
+        self, by: Sequence[str], of: Sequence[str], condition: Condition | None = None, now_s: float = 0.0
+    ) -> list[Values]:
+        """Of the devices that meet the condition, for each combination of values of the columns `by`: these, how many
+        devices have them, and the sums over those of the columns `of`, which are whole numbers; in no order."""
+        ...
+
     def runs_space(self, space: str) -> bool:
         """Whether a device says that its bundle has this feature space."""
         ...

@@ -49,6 +49,12 @@ class Statement:
         wanted = [] if condition is None else [self.clause(condition)]
         return f"SELECT count(*) FROM {TABLE}{_where(wanted)}"  # noqa: S608 every value is bound
 
+    def totals(self, by: Sequence[str], of: Sequence[str], condition: Condition | None) -> str:
+        """For each combination of values of the columns `by`: these, the devices, and the sums of the columns `of`."""
+        wanted = [] if condition is None else [self.clause(condition)]
+        sums = [*by, "count(*)", *(f"sum({name})" for name in of)]
+        return f"{self.select(sums)}{_where(wanted)} GROUP BY {', '.join(by)}"
+
     def get(self, device: str) -> str:
         """The row of one device."""
         return f"{self.select(COLUMNS)} WHERE device = {self.bound(device)}"

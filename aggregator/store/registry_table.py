@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select, text
 from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import Condition
+from aggregator.store.looked_up import LookedUp
 from aggregator.store.registry_json import objects_of
 from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
 from aggregator.store.registry_sql import COLUMNS, TABLE, Statement
-from aggregator.store.sql_rows import CODE_POINTS, Run, put_all
+from aggregator.store.sql_rows import CODE_POINTS, Run
 
 TYPES: Mapping[str, TypeEngine[Any]] = {
     "str": CODE_POINTS, "int": BigInteger(), "float": Double(), "float | None": Double(),
     "int | None": BigInteger(),
 }  # fmt: skip
+
+
+VALUES = attrgetter(*COLUMNS)
 
 
 def registry_table(metadata: MetaData) -> Table:
@@ -39,21 +44,26 @@ def registry_table(metadata: MetaData) -> Table:
 class SqlRegistry:
     """Implements `aggregator.store.registry_row.RegistryTable`.
 
-    run: executes a statement in the open transaction; rows: what one that is made once selects. dialect: SQLAlchemy's
-    name of the kind of database.
+    run: executes a statement in the open transaction; rows: what one that is made once selects; put_many: inserts or
+    replaces. dialect: SQLAlchemy's name of the kind of database.
     """
 
-    def __init__(self, run: Run, rows: Run, table: Table, dialect: str) -> None:
-        self._run, self._rows, self._table, self._dialect = run, rows, table, dialect
+    def __init__(self, run: Run, rows: Run, put_many: Run, looked_up: LookedUp, table: Table, dialect: str) -> None:
+        self._run, self._rows, self._put_many, self._looked_up = run, rows, put_many, looked_up
+        self._table, self._dialect = table, dialect
         # made once: a statement costs more to make than to run
         self._get = select(*(table.c[name] for name in COLUMNS)).where(table.c.device == bindparam("name"))
 
     def get(self, device: str) -> RegistryRow | None:
-        found = self._rows(self._get, ("name",), (device,))
+        found = self._looked_up.rows(TABLE, device)
+        if found is None:
+            found = self._rows(self._get, ("name",), (device,))
         return RegistryRow(*found[0]) if found else None
 
     def put(self, rows: Sequence[RegistryRow]) -> None:
-        put_all(self._run, self._table, [{name: getattr(row, name) for name in COLUMNS} for row in rows])
+        for row in rows:
+            self._looked_up.forget(TABLE, row.device)
+        self._put_many(self._table, COLUMNS, [VALUES(row) for row in rows])
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         statement = Statement(self._dialect, now_s)
@@ -74,6 +84,15 @@ class SqlRegistry:
     def count(self, condition: Condition | None, now_s: float) -> int:
         statement = Statement(self._dialect, now_s)
         return int(self._ask(statement, statement.count(condition)).scalar())
+
+    def totals(
+        self, by: Sequence[str], of: Sequence[str], condition: Condition | None = None, now_s: float = 0.0
+    ) -> list[Values]:
+        statement = Statement(self._dialect, now_s)
+        begins = len(by)
+        # PostgreSQL's sum of large integers is a decimal number
+        found = self._ask(statement, statement.totals(by, of, condition))
+        return [(*row[:begins], *map(int, row[begins:])) for row in found]
 
     def runs_space(self, space: str) -> bool:
         return self._run(select(self._table.c.device).where(self._table.c.space == space).limit(1)).first() is not None

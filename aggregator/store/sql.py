@@ -21,14 +21,14 @@ from sqlalchemy import (
 from aggregator.store import schema
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import put_all
-from aggregator.store.sql_tables import REGISTRY, SqlTables, of, of_epoch
+from aggregator.store.sql_reports import SqlReports
+from aggregator.store.sql_tables import REGISTRY, of
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
     EventQuery,
     EventRow,
-    PartIndices,
+    Ordered,
     StoredHead,
     StoredPart,
     StoredStatistics,
@@ -36,41 +36,9 @@ from aggregator.store.stored import (
     ToldStatistics,
 )
 
-# what every report asks for, made once: values are given by the names that follow
-OF_EPOCH = ("its_device", "its_epoch")
-STATED = ("counter", "space", "payload", "samples", "counts")
-PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
-DEVICE = select(*(schema.devices.c[name] for name in DeviceRow.__dataclass_fields__)).where(
-    schema.devices.c.device == bindparam("name")
-)
-STATISTICS = select(*(schema.statistics.c[name] for name in StoredStatistics.__dataclass_fields__)).where(
-    of_epoch(schema.statistics)
-)
-PUT_STATISTICS = (
-    update(schema.statistics)
-    .where(of_epoch(schema.statistics))
-    .values({name: bindparam(f"new_{name}") for name in STATED})
-)
-EPOCH_COUNT = select(func.count()).where(schema.statistics.c.device == bindparam("name"))
-PART_INDICES = select(schema.parts.c.counter, schema.parts.c.sha256, schema.parts.c.part).where(of_epoch(schema.parts))
-SEQUENCE = select(schema.sequences.c.sequence, schema.sequences.c.life, schema.sequences.c.history).where(
-    of_epoch(schema.sequences)
-)
-REMOVED = select(schema.removed_epochs.c.epoch).where(of_epoch(schema.removed_epochs))
 
-
-class SqlStore(SqlTables):
-    """Implements `aggregator.store.protocol.Store`, see `SqlTables`."""
-
-    def device(self, device: str) -> DeviceRow | None:
-        found = self._rows(DEVICE, ("name",), (device,))
-        return DeviceRow(*found[0]) if found else None
-
-    def put_device(self, row: DeviceRow) -> None:
-        self._put(schema.devices, asdict(row))
-
-    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
-        put_all(self._run, schema.devices, [asdict(row) for row in rows])
+class SqlStore(SqlReports):
+    """Implements `aggregator.store.protocol.Store`, see `SqlTables` and `SqlReports`."""
 
     def devices(self) -> list[DeviceRow]:
         rows = self._run(select(schema.devices).order_by(schema.devices.c.device)).mappings()
@@ -86,15 +54,6 @@ class SqlStore(SqlTables):
             strangers = strangers.where(~exists().where(its == column.device))
         found = self._value(strangers.order_by(column.last_seen_s, column.device).limit(1))
         return None if found is None else str(found)
-
-    def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        found = self._rows(STATISTICS, OF_EPOCH, (device, epoch))
-        return StoredStatistics(*found[0]) if found else None
-
-    def put_statistics(self, row: StoredStatistics) -> None:
-        values = row.counter, row.space, row.payload, row.samples, row.counts
-        if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
-            self._run(insert(schema.statistics), asdict(row))
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
         query = select(schema.statistics).where(schema.statistics.c.space == space)
@@ -114,6 +73,7 @@ class SqlStore(SqlTables):
     def put_contribution(self, device: str, epoch: int, samples: int, counts: str) -> None:
         query = update(schema.statistics).where(of(schema.statistics, device, epoch))
         self._run(query.values(samples=samples, counts=counts))
+        self._forget_looked_up()
 
     def told(self) -> list[ToldStatistics]:
         column = schema.told.c
@@ -136,9 +96,6 @@ class SqlStore(SqlTables):
     def remove_told(self, device: str) -> None:
         self._run(delete(schema.told).where(schema.told.c.device == device))
 
-    def epoch_count(self, device: str) -> int:
-        return int(self._rows(EPOCH_COUNT, ("name",), (device,))[0][0])
-
     def spaces(self) -> list[str]:
         found = (self._run(select(table.c.space).distinct()) for table in (schema.statistics, schema.updates))
         return sorted({space for rows in found for (space,) in rows})
@@ -148,20 +105,10 @@ class SqlStore(SqlTables):
         query = select(func.count(column.device.distinct())).where(column.space == space)
         return int(self._value(query))
 
-    def put_part(self, row: StoredPart) -> None:
-        self._run(insert(schema.parts), asdict(row))
-
-    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
-        rows = self._rows(PART_INDICES, OF_EPOCH, (device, epoch))
-        return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
-
     def parts(self, device: str, epoch: int) -> list[StoredPart]:
         query = select(*(schema.parts.c[name] for name in StoredPart.__dataclass_fields__))
         query = query.where(of(schema.parts, device, epoch)).order_by(schema.parts.c.part)
         return [StoredPart(**row) for row in self._run(query).mappings()]
-
-    def remove_parts(self, device: str, epoch: int) -> None:
-        self._run(delete(schema.parts).where(of(schema.parts, device, epoch)))
 
     def unfinished_epochs(self, device: str) -> list[int]:
         column = schema.parts.c
@@ -175,23 +122,6 @@ class SqlStore(SqlTables):
         column = schema.parts.c
         row = self._run(select(column.device, column.epoch).order_by(column.id).limit(1)).one()
         return str(row[0]), int(row[1])
-
-    def sequence(self, device: str, epoch: int) -> int:
-        return self._sequence(device, epoch)[0]
-
-    def sequence_run_id(self, device: str, epoch: int) -> int:
-        return self._sequence(device, epoch)[1]
-
-    def sequence_history(self, device: str, epoch: int) -> str:
-        return self._sequence(device, epoch)[2]
-
-    def _sequence(self, device: str, epoch: int) -> tuple[int, int, str]:
-        found = self._rows(SEQUENCE, OF_EPOCH, (device, epoch))
-        return (int(found[0][0]), int(found[0][1]), str(found[0][2])) if found else (0, 0, "")
-
-    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
-        row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
-        self._put(schema.sequences, row)
 
     def put_update(self, row: StoredUpdate) -> None:
         self._put(schema.updates, asdict(row))
@@ -270,8 +200,15 @@ class SqlStore(SqlTables):
         return [RefusalRow(**row) for row in rows]
 
     def deliveries(self) -> list[DeliveryRow]:
-        rows = self._run(select(schema.deliveries).order_by(schema.deliveries.c.device)).mappings()
-        return [DeliveryRow(**row) for row in rows]
+        column = schema.deliveries.c
+        wanted = select(*(column[name] for name in DeliveryRow.__dataclass_fields__)).order_by(column.device)
+        return [DeliveryRow(*row) for row in self._run(wanted)]
+
+    def ordered(self, but_of: Sequence[str]) -> dict[Ordered, int]:
+        column = schema.deliveries.c
+        named = column.sha256, column.name, column.version, column.release
+        counted = select(*named, func.count()).where(column.sha256 != "", column.device.not_in(but_of))
+        return {(row[0], row[1], row[2], int(row[3])): int(row[4]) for row in self._run(counted.group_by(*named))}
 
     def put_delivery(self, row: DeliveryRow) -> None:
         self._put(schema.deliveries, asdict(row))
@@ -293,15 +230,14 @@ class SqlStore(SqlTables):
     def remove_clearing(self, topic: str) -> None:
         self._run(delete(schema.clearings).where(schema.clearings.c.topic == topic))
 
-    def is_removed(self, device: str, epoch: int) -> bool:
-        return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
-
     def remove_epoch(self, device: str, epoch: int) -> None:
+        self._forget_looked_up()
         self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
         for table in (schema.statistics, schema.sequences, schema.updates, schema.parts, schema.told):
             self._run(delete(table).where(of(table, device, epoch)))
 
     def remove_device(self, device: str) -> None:
+        self._forget_looked_up()
         for table in (schema.statistics, schema.sequences):
             for (epoch,) in self._run(select(table.c.epoch).where(table.c.device == device)).all():
                 self._put(schema.removed_epochs, {"device": device, "epoch": epoch})

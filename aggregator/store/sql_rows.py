@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -24,6 +25,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
 from sqlalchemy.types import TypeEngine
 
 from aggregator.store.collection import Collection, Row, Value
@@ -72,6 +75,15 @@ def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         run(insert(table), [newest[name] for name in some])
 
 
+def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
+    """The statement that inserts a row, or replaces the one of the same primary key. names: of all its values."""
+    # both kinds of database write it alike, SQLAlchemy has a function for each
+    kind = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    insertion = kind.values({name: bindparam(name) for name in names})
+    rest = {name: insertion.excluded[name] for name in names if not table.c[name].primary_key}
+    return insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
+
+
 class SqlRows(Generic[Row]):
     """Implements `aggregator.store.collection.Rows`. run: executes a statement in the open transaction."""
 
@@ -96,7 +108,7 @@ class SqlRows(Generic[Row]):
         query = select(self._table).where(self._begins(leading)).order_by(*self._key).limit(count_max)
         if after:
             query = query.where(tuple_(*self._key) > tuple_(*after))
-        return [self._collection.row(*row) for row in self._run(query)]
+        return [self._collection.row(*row) for row in self._run(query).all()]
 
     def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
         found: list[Row] = []
@@ -105,17 +117,22 @@ class SqlRows(Generic[Row]):
             query = select(self._table).where(self._key[0].in_(some)).order_by(*self._key)
             if least is not None:
                 query = query.where(self._key[1] >= least)
-            found += [self._collection.row(*row) for row in self._run(query)]
+            found += [self._collection.row(*row) for row in self._run(query).all()]
         return found if len(first) <= ROWS_AT_ONCE else sorted(found, key=self._collection.key_of)
 
     def where(self, **equal: Value) -> list[Row]:
         query = select(self._table).where(self._equal(equal)).order_by(*self._key)
-        return [self._collection.row(*row) for row in self._run(query)]
+        return [self._collection.row(*row) for row in self._run(query).all()]
 
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         name = self._table.c[per]
         query = select(name, func.max(self._table.c[field])).where(self._equal(equal)).group_by(name)
         return {row[0]: row[1] for row in self._run(query)}
+
+    def tally(self, per: str, *leading: Value) -> dict[Value, int]:
+        name = self._table.c[per]
+        query = select(name, func.count()).where(self._begins(leading)).group_by(name)
+        return {row[0]: int(row[1]) for row in self._run(query)}
 
     def count(self, *leading: Value) -> int:
         return int(self._run(select(func.count()).select_from(self._table).where(self._begins(leading))).scalar())

@@ -22,11 +22,13 @@ from sqlalchemy.sql.expression import Executable
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
+from aggregator.store.looked_up import LookedUp
 from aggregator.store.migrations import open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, table_of
+from aggregator.store.sql_rows import SqlRows, put, table_of, upsert_of
+from aggregator.store.stored import StoredStatistics
 from headway.errors import LocalError, StoreError
 
 # tables of the collections, by name
@@ -45,10 +47,19 @@ class SqlTables:
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         self._prepared: dict[Executable, Prepared] = {}
+        self._upserts: dict[Table, Executable] = {}
+        self._looked_up = LookedUp()
+        # statistics that were asked for or put in this transaction, and the bytes of all of them
+        self._asked: dict[tuple[str, int], StoredStatistics] = {}
+        self._asked_bytes = 0
+        # of this transaction, too
+        self._numbers: dict[str, int] = {}
         try:
             self._engine = open_engine(url)
             self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-            self.registry = SqlRegistry(self._run, self._rows, REGISTRY, self._engine.dialect.name)
+            self.registry = SqlRegistry(
+                self._run, self._rows, self._put_many, self._looked_up, REGISTRY, self._engine.dialect.name
+            )
             with self.transaction():
                 open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
@@ -76,6 +87,7 @@ class SqlTables:
             raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
+            self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         return SqlRows(self._run, COLLECTIONS[collection.name], collection)
@@ -84,10 +96,14 @@ class SqlTables:
         return size_bytes(self._run, self._engine.dialect.name)
 
     def number(self, name: str) -> int:
-        found = self._rows(NUMBER, ("name",), (name,))
-        return int(found[0][0]) if found else 0
+        known = self._numbers.get(name)
+        if known is None:
+            found = self._rows(NUMBER, ("name",), (name,))
+            known = self._numbers[name] = int(found[0][0]) if found else 0
+        return known
 
     def put_number(self, name: str, value: int) -> None:
+        self._numbers.pop(name, None)
         self._put(schema.numbers, {"name": name, "value": value})
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
@@ -113,6 +129,23 @@ class SqlTables:
         if known is None:
             known = self._prepared[statement] = Prepared(statement, names, self._engine.dialect)
         return known
+
+    def _put_many(self, table: Table, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+        """Insert, or replace by primary key; of each key the last row counts. rows: values in the order of `names`, as
+        the driver has them."""
+        if not rows:
+            return
+        upsert = self._upserts.get(table)
+        if upsert is None:
+            upsert = self._upserts[table] = upsert_of(table, names, self._engine.dialect.name)
+        self._ready(upsert, names).run_many(self._connection(), rows)
+
+    def _forget_looked_up(self) -> None:
+        """What was looked up holds no more."""
+        self._looked_up.clear()
+        self._asked.clear()
+        self._numbers.clear()
+        self._asked_bytes = 0
 
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         return self._connection().execute(statement, values)

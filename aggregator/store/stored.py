@@ -127,6 +127,10 @@ class EventQuery:
     count_max: int = 100
 
 
+# of a bundle: sha256 of its file, name, version, release
+Ordered = tuple[str, str, str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
     """The bundle that a device should run; device '' stands for everybody, '_aggregator' is what is served here.

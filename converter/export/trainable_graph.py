@@ -41,7 +41,7 @@ def write_plan(
         words |= {"missing": str(fitted.missing), "denoise": str(fitted.denoise)}
         words |= {"median_width": fitted.median_width, "ewma_weight": fitted.ewma_weight}
         words |= {"time_axis": str(fitted.time_axis)}
-        given = {"fill": fitted.fill, "offset": fitted.offset, "gain": fitted.gain}
+        given = {name: getattr(fitted, name) for name in ("fill", "offset", "gain", "low", "high")}
         arrays |= {name: array for name, array in given.items() if array is not None}
     np.savez(path, allow_pickle=False, words=np.array(json.dumps(words)), **arrays)
 
@@ -50,9 +50,7 @@ def convert_trainable(saved: str, plan: Path) -> bytes:
     """The .tflite of a backbone that was saved with a free batch. Raises what TensorFlow raises."""
     import tensorflow as tf
 
-    with np.load(plan, allow_pickle=False) as loaded:
-        arrays = dict(loaded)
-    words = json.loads(str(arrays["words"]))
+    words, arrays = _read_plan(plan)
     backbone = tf.saved_model.load(saved)  # kept in a variable: it owns the function
     module = _module(backbone.signatures["serving_default"], words, arrays)
     signatures = {name: getattr(module, name).get_concrete_function() for name in SIGNATURES}
@@ -66,6 +64,18 @@ def convert_trainable(saved: str, plan: Path) -> bytes:
         return bytes(converter.convert())
 
 
+def read_preprocessing(plan: Path) -> Preprocessing:
+    """What `write_plan` wrote of it."""
+    return _fitted(*_read_plan(plan))
+
+
+def _read_plan(plan: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Words and arrays."""
+    with np.load(plan, allow_pickle=False) as loaded:
+        arrays = dict(loaded)
+    return json.loads(str(arrays["words"])), arrays
+
+
 def _fitted(words: dict[str, Any], arrays: dict[str, Any]) -> Preprocessing:
     return Preprocessing(
         tuple(words["input_shape"]),
@@ -77,6 +87,8 @@ def _fitted(words: dict[str, Any], arrays: dict[str, Any]) -> Preprocessing:
         words["median_width"],
         words["ewma_weight"],
         TimeAxis(words["time_axis"]),
+        arrays.get("low"),
+        arrays.get("high"),
     )
 
 

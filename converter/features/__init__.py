@@ -1,14 +1,16 @@
 """Fits the feature map on the training data: scaling, selection, random expansion."""
 
-from converter.features.data import Data, TrainingData, as_training_data, read_training_data, training_data
+from converter.features.data import Data, TrainingData, as_training_data, read_training_data, reading, training_data
 from converter.features.fit import (
     PROBES,
+    Fitted,
     evaluation_slice,
     fit_features,
     fit_preprocessing,
     fits_embedding,
     raw_windows,
     spread_rows,
+    target_codes,
 )
 from converter.features.meaning import settled
 from converter.features.readers import Reading
@@ -16,6 +18,7 @@ from converter.features.readers import Reading
 __all__ = [
     "PROBES",
     "Data",
+    "Fitted",
     "Reading",
     "TrainingData",
     "as_training_data",
@@ -25,7 +28,9 @@ __all__ = [
     "fits_embedding",
     "raw_windows",
     "read_training_data",
+    "reading",
     "settled",
     "spread_rows",
+    "target_codes",
     "training_data",
 ]

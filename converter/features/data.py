@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from converter.features.readers import Reading, read_csv, read_folder
-from converter.options import CLASSES_MAX
+from converter.options import CLASSES_MAX, NONE, Options
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.samples import UNLABELLED, labels_of, read_arrays
@@ -52,6 +52,14 @@ def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading |
     if made.named:
         raise DataError(f"the data names its classes {listed(made.classes)}; leave --classes out, or give the same")
     return training_data(made.x, made.y if made.given is None else made.given, classes)
+
+
+def reading(options: Options) -> Reading:
+    """How data that does not say everything itself is read."""
+    height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
+    rate_hz = 0.0 if options.front_end == "none" else options.rate_hz
+    return Reading(options.label_columns, options.columns, options.text_column, options.window, height_width,
+                   options.features != (NONE,), rate_hz)  # fmt: skip
 
 
 def _made(data: Data, reading: Reading) -> TrainingData:

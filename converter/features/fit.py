@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from converter.features.data import TrainingData
 from converter.features.expand import Choice, Embed, choose_expansion, random_expansion
 from converter.features.reduction import Reduction, choose_reduction
 from converter.features.selection import principal_components, selected_components
-from converter.options import BY_MODEL, COMPARED, REDUCED, Options, scaling
+from converter.options import BY_MODEL, COMPARED, REDUCED, Options, front_end, scaling
 from headway.arrays import AnyArray, Float32, Float64, Int8, Int64
 from headway.bundle import FEATURES_MAX, TrainingRows
 from headway.errors import ConfigError, LocalError
@@ -56,9 +56,17 @@ class Fitted:
 
 
 def fit_preprocessing(
-    data: TrainingData, input_shape: tuple[int, ...], options: Options, axis: TimeAxis = TimeAxis.FIRST
+    data: TrainingData,
+    input_shape: tuple[int, ...],
+    options: Options,
+    axis: TimeAxis = TimeAxis.FIRST,
+    output_shape: tuple[int, ...] = (),
 ) -> Preprocessing:
-    """Constants per channel over the finite training values. Raises ConfigError where the input has no time axis."""
+    """Constants per channel over the finite training values; scaling over what the front end makes of them.
+
+    output_shape: how the backbone takes what the front end makes; as it makes it when left out. Raises ConfigError
+    where the input has no time axis, or cannot be taken by the front end.
+    """
     ordered = time_first(data.x, axis)
     flat = ordered.reshape(-1, ordered.shape[-1]).astype(np.float64)
     flat[~np.isfinite(flat)] = np.nan
@@ -78,15 +86,25 @@ def fit_preprocessing(
             low=None if not options.clip else _quantile(flat, options.clip / 100),
             high=None if not options.clip else _quantile(flat, 1 - options.clip / 100),
             cutoff=options.cutoff or None,
+            front_end=front_end(options),
+            output_shape=output_shape,
         )
     except LocalError as error:
-        raise ConfigError(f"--missing {options.missing}, --denoise {options.denoise}: {error}") from error
+        asked = f"--missing {options.missing}, --denoise {options.denoise}"
+        if front_end(options) is not None:
+            asked = f"--front-end {options.front_end}"
+            if options.front_end == "none":
+                asked = f"--features {','.join(options.features)}"
+        raise ConfigError(f"{asked}: {error}") from error
     kind = scaling(options)
     if kind == "none":
         return made
     applied, _ = made.apply(data.x)
-    values = time_first(applied, axis)
-    rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    if made.front_end is not None:
+        rows = applied.reshape(-1, made.scaled_channels).astype(np.float64)
+    else:
+        values = time_first(applied, axis)
+        rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
     offset, width = _scale(rows, kind)
     gain = 1.0 / np.where(width > 1e-9, width, 1.0)
     return replace(made, offset=offset.astype(np.float32), gain=gain.astype(np.float32))
@@ -143,7 +161,7 @@ def fit_features(
     if data.targets is None:
         statistics = Statistics.of(codes, data.y, data.classes, space)
     else:
-        targets = _target_codes(data.targets, features.size, link)
+        targets = target_codes(data.targets, features.size, link)
         if targets is None:
             statistics = Statistics.zeros(features.size, data.classes, space)
         else:
@@ -153,7 +171,7 @@ def fit_features(
     return Fitted(features, codes, statistics, buffer, choice.reason, reduction.reason, targets)
 
 
-def _target_codes(targets: Float32, features: int, link: HeadKind) -> TargetCodes | None:
+def target_codes(targets: Float32, features: int, link: HeadKind) -> TargetCodes | None:
     """How targets are coded in the statistics; None where so many would make these too large to travel."""
     task = Task.MULTI_LABEL if link is HeadKind.SIGMOID else Task.REGRESSION
     codes = TargetCodes.fit(targets, task)
@@ -171,8 +189,9 @@ def evaluation_slice(data: TrainingData, preprocessing: Preprocessing, options: 
 def raw_windows(x: AnyArray, preprocessing: Preprocessing) -> Float32:
     """Windows as a sensor gives them, float32 (n, *input_shape), only the missing values filled in."""
     filled, _ = replace(
-        preprocessing, denoise=Denoise.NONE, offset=None, gain=None, low=None, high=None, cutoff=None
-    ).apply(x)
+        preprocessing, denoise=Denoise.NONE, offset=None, gain=None, low=None, high=None, cutoff=None, front_end=None,
+        output_shape=(),
+    ).apply(x)  # fmt: skip
     return np.ascontiguousarray(filled)
 
 
@@ -239,6 +258,9 @@ def _input_sha256(preprocessing: Preprocessing, backbone_sha256: str) -> str:
     last += [] if preprocessing.cutoff is None else [preprocessing.cutoff]
     digest.update(canonical_json([str(preprocessing.missing), str(preprocessing.denoise), preprocessing.median_width,
                                   preprocessing.ewma_weight, *last]))  # fmt: skip
+    if preprocessing.front_end is not None:
+        shape: list[JsonValue] = list(preprocessing.output_shape)
+        digest.update(canonical_json([type(preprocessing.front_end).__name__, asdict(preprocessing.front_end), shape]))
     for array in (preprocessing.fill, preprocessing.offset, preprocessing.gain):
         digest.update(b"-" if array is None else array.tobytes())
     if preprocessing.low is not None and preprocessing.high is not None:

@@ -5,9 +5,8 @@ Values come as the usual loaders give them: images 0..255, sounds -1..1, both fl
 
 from __future__ import annotations
 
-import csv
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,21 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32
-from headway.errors import DataError, listed
-from headway.maths import hashed_text
+from headway.errors import DataError
+from headway.tables import Columns, read_table
 
-LABEL_COLUMNS = ("label", "class", "target", "y", "activity")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 SOUNDS = (".wav",)
 SCALES = {1: 128.0, 2: 32768.0, 3: 8388608.0, 4: 2147483648.0}  # by bytes a sample
 VALUES_MAX = 1 << 32
-TEXT_COLUMNS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
     by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
-    width to scale images to; text: of a CSV, the column of short texts that x is made of.
+    width to scale images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows
+    of several rows. rate_hz: of sounds, 0 where it does not matter.
     """
 
     labels: tuple[str, ...] = ()
@@ -38,42 +36,20 @@ class Reading:
     text: str = ""
     window: int = 0
     image_size: tuple[int, int] | None = None
+    along_time: bool = False
+    rate_hz: float = 0.0
 
 
 def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
     """x float32 (n, columns), or (n, window, columns) of rows that follow each other under one label; and y.
 
-    The first line names the columns. Empty cells are missing values. Raises DataError with file, line and fix.
+    Columns as `headway.tables.read_table` finds them. Raises DataError with file, line and fix.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            sample = file.read(4096)
-            file.seek(0)
-            delimiter = max(",;\t", key=sample.splitlines()[0].count) if sample.strip() else ","
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(rows) < 2:
-        raise DataError(f"{path} holds {len(rows)} lines; it needs a line of column names and one a sample")
-    names = [name.strip() for name in rows[0]]
-    labels = list(reading.labels) or [name for name in names if name.lower() in LABEL_COLUMNS][:1]
-    if not labels:
-        raise DataError(f"{path} has columns {listed(names)}, none called label; name the one with y: --label COLUMN")
-    columns = list(reading.columns) or [name for name in names if name not in labels]
-    for name in (*labels, *([reading.text] if reading.text else columns)):
-        if name not in names:
-            raise DataError(f"{path} has no column {name!r}; it has {listed(names)}")
-    for line, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")
-    if reading.text:
-        x = hashed_text([row[names.index(reading.text)] for row in rows[1:]], TEXT_COLUMNS)
-    else:
-        x = np.stack([_numbers(path, rows, names.index(name), name) for name in columns], axis=1).astype(np.float32)
-    if len(labels) > 1:
-        return x, np.stack([_numbers(path, rows, names.index(name), name) for name in labels], axis=1)
-    y = _labels([row[names.index(labels[0])].strip() for row in rows[1:]])
-    return (x, y) if not reading.window else _windows(path, x, y, reading.window)
+    if reading.along_time and not reading.window:
+        raise DataError(
+            f"{path} has one row a sample, and features are along time; give --window N, rows that follow each other"
+        )
+    return read_table(path, Columns(reading.labels, reading.columns, reading.text, reading.window))
 
 
 def read_folder(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
@@ -103,49 +79,18 @@ def read_folder(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
     return np.stack(parts), np.array([name for _, name in files])
 
 
-def _numbers(path: Path, rows: Sequence[Sequence[str]], index: int, name: str) -> AnyArray:
-    values = np.empty(len(rows) - 1, np.float64)
-    for line, row in enumerate(rows[1:], start=2):
-        text = row[index].strip()
-        try:
-            values[line - 2] = float(text) if text else np.nan
-        except ValueError:
-            raise DataError(
-                f"{path} line {line}: {text[:40]!r} in column {name!r} is no number; name those of x: --columns A,B"
-            ) from None
-    return values
-
-
-def _labels(texts: list[str]) -> AnyArray:
-    """Numbers where all are numbers."""
-    try:
-        values = np.array([float(text) for text in texts])
-    except ValueError:
-        return np.array(texts)
-    return values.astype(np.int64) if (values == np.floor(values)).all() else values
-
-
-def _windows(path: Path, x: Float32, y: AnyArray, length: int) -> tuple[AnyArray, AnyArray]:
-    """Windows of rows under one label, one after the other; rows left over at a change of label belong to none."""
-    changes = np.flatnonzero(y[1:] != y[:-1]) + 1
-    starts = [
-        start
-        for first, end in zip([0, *changes], [*changes, len(y)], strict=True)
-        for start in range(first, end - length + 1, length)
-    ]
-    if not starts:
-        raise DataError(f"{path} holds no {length} rows in a row under one label; give a smaller --window")
-    return np.stack([x[start : start + length] for start in starts]), y[starts]
-
-
 def _sound(file: Path, reading: Reading) -> Float32:
     """float32 (samples,), or (samples, channels) of several channels."""
     try:
         with wave.open(str(file), "rb") as opened:
-            width, channels = opened.getsampwidth(), opened.getnchannels()
+            width, channels, rate = opened.getsampwidth(), opened.getnchannels(), opened.getframerate()
             raw = opened.readframes(opened.getnframes())
     except (OSError, EOFError, wave.Error) as error:
         raise DataError(f"{file} is not a WAV file of plain PCM: {error}; convert it to 16-bit PCM") from error
+    if reading.rate_hz and rate != reading.rate_hz:
+        raise DataError(
+            f"{file} has {rate} samples a second, the front end {reading.rate_hz:g}; give --rate {rate}, or resample"
+        )
     if width == 1:
         values = np.frombuffer(raw, np.uint8).astype(np.float32) - 128
     elif width == 3:

@@ -19,6 +19,7 @@ class Report:
     samples: rows of the data; proof_rows: those of them that every backbone was compared on, on every runtime.
     input_shape: of a window; chosen: options that are not the default, in words; confusion: counts of the proof rows,
     a row for each class of the data, a column for each answer of the source, empty without one label a window.
+    head_layer: of the model; empty where there is none and the head was solved from the data.
     labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
     """
 
@@ -49,6 +50,8 @@ class Report:
         passed = [f"{p.engine} {p.precision} on {p.runtime}" for p in self.proofs if not p.refused]
         warnings = sum(note.startswith("warning") for note in self.notes)
         told = f"the device answers as the model does: {', '.join(passed)}"
+        if not self.head_layer:
+            told = "no network: the device makes the same codes, to the bit, and needs no inference runtime"
         if self.left_out:
             told += f"; left out: {len(self.left_out)} of what was asked for"
         if warnings:
@@ -82,10 +85,10 @@ class Report:
         classes = f"{len(self.classes)} class{'es' if len(self.classes) > 1 else ''}"
         summary = {
             "bundle": f"{self.bundle} ({self.bundle_bytes:,} bytes)",
-            "head": f"layer {self.head_layer!r}, {classes}, {self.embedding_size}-d embedding, "
-            f"{self.feature_count} features",
+            "head": (f"layer {self.head_layer!r}" if self.head_layer else "solved from the data, no network")
+            + f", {classes}, {self.embedding_size}-d embedding, {self.feature_count} features",
             "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
-            "accuracy": f"{self.source_accuracy:.3f} as trained"
+            "accuracy": f"{self.source_accuracy:.3f} as {'trained' if self.head_layer else 'solved'}"
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
             + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }

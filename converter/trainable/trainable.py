@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import fitted_preprocessing, frameworks, opened, reading, time_axis, with_channel
+from converter.convert import fitted_preprocessing, frameworks, opened, time_axis, with_channel
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
-from converter.features import Data, TrainingData, as_training_data, settled, spread_rows
+from converter.features import Data, TrainingData, as_training_data, reading, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
 from converter.options import Options
 from converter.overwriting import check_targets, read_by
@@ -108,7 +108,7 @@ def write_trainable(
         source = opened(model, options, exporter)
         if "tflite" not in source.formats:
             raise ModelError("a trainable .tflite is made from Keras models and SavedModels, not from ONNX")
-        data, labels = settled(with_channel(data, source), source.weights, options.task)
+        data, labels = settled(with_channel(data, source, options), source.weights, options.task)
         head = source.weights.head(data.classes)
         preprocessing = fitted_preprocessing(source, data, options)
         notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +30,18 @@ from headway.errors import DataError
 from headway.maths import Task, link, predicted
 from headway.npz import SingleArray, open_file
 from headway.samples import ANY_BYTES, Samples, labels_of, read_arrays, read_samples, targets_of
+from headway.tables import Columns, read_table
 from headway.wire import Event
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """labels: file of y, .npy, where the stream is the .npy of x. report: where a page goes; peer: .npz of another
-    program, whose ``prediction`` (n,) or (n, C) is shown beside.
+    """labels: file of y, .npy, where the stream is the .npy of x. columns: of a .csv. report: where a page goes; peer:
+    .npz of another program, whose ``prediction`` (n,) or (n, C) is shown beside.
     """
 
     labels: Path | None = None
+    columns: Columns | None = None
     report: Path | None = None
     peer: Path | None = None
 
@@ -56,6 +58,7 @@ def replay_recording(
 
     stream: ``.npz`` with x (n, *input_shape) and y, in time order: (n,), -1 for a row that never gets a label; or,
     for several labels or values per window, (n, C), NaN for what never gets known; id (n,) where self-training is on.
+    Or ``.npy`` or ``.csv``, see `Extras`.
     Policies do not count: each label is learned when it comes.
     out: ``.npz`` with prediction (n,), or (n, C) likewise, probability (n, C), source (n,).
     phases: 2 or more, of a classifier: also what was forgotten (edge_agent/commands/phases.py), in `out` as
@@ -63,7 +66,7 @@ def replay_recording(
     """
     extras = extras or Extras()
     variant = read_variant(bundle)
-    samples = _samples(stream, extras.labels, variant)
+    samples = _samples(stream, extras, variant)
     if not samples.has_windows or samples.y is None:
         raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     if phases and (variant.task is not Task.CLASSIFICATION or phases < 2):
@@ -114,17 +117,34 @@ def replay_recording(
     }
 
 
-def _samples(stream: Path, labels: Path | None, variant: Variant) -> Samples:
-    """Of an .npz, or of x and y in an .npy each. Raises DataError."""
+def _samples(stream: Path, extras: Extras, variant: Variant) -> Samples:
+    """Of an .npz, of a .csv, or of x and y in an .npy each. Raises DataError."""
+    labels = extras.labels
+    if stream.suffix == ".csv":
+        return _of_table(stream, extras.columns, variant)
     if stream.suffix != ".npy":
         if labels is not None:
             raise DataError(f"--labels {labels} goes with windows in an .npy; {stream} brings its own y")
         return read_samples(stream, variant.classes, task=variant.task)
     if labels is None:
         raise DataError(f"{stream} holds windows without labels; give those of its rows: --labels FILE.npy")
-    x, y = _array(stream), _array(labels)
+    x = _array(stream)
     if x.ndim < 2 or x.dtype.kind not in "fiub" or not len(x):
         raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...)")
+    return _labelled(x, _array(labels), variant)
+
+
+def _of_table(stream: Path, columns: Columns | None, variant: Variant) -> Samples:
+    """Rows, or windows of as many rows as the bundle takes."""
+    shape = variant.input_shape
+    x, y = read_table(stream, replace(columns or Columns(), window=shape[0] if len(shape) > 1 else 0))
+    if x.shape[1:] != shape:
+        raise DataError(f"{stream} gives {describe(x)}, the bundle takes (n, {', '.join(map(str, shape))}); name the "
+                        "columns of x: --columns A,B")  # fmt: skip
+    return _labelled(x, y, variant)
+
+
+def _labelled(x: AnyArray, y: AnyArray, variant: Variant) -> Samples:
     if variant.task is Task.CLASSIFICATION:
         return Samples(x, labels_of(y, len(x), variant.classes))
     return Samples(x, targets_of(y, len(x), len(variant.classes), variant.task))

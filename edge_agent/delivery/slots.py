@@ -2,6 +2,7 @@
 
     slots/pointer.json              which slot is active: the one durable write that switches
     slots/a/, slots/b/              desired.json, bundle.part while it comes, bundle.hwb once it is whole
+    slots/gone-back                 sha256 of the older bundle to which a request led back: it alone may run again
 
 A slot that has just become active is on trial. Every start in the trial is counted before the bundle is touched, so
 that a bundle which takes the process down with it comes to an end too.
@@ -25,6 +26,7 @@ from headway.wire import Desired
 FACTORY = "factory"
 SLOTS = ("a", "b")
 REFUSED_MAX = 16
+GONE_BACK = "gone-back"
 BY_COMMAND = " was rolled back by command "
 HASH_BLOCK_BYTES = 1 << 20
 
@@ -103,6 +105,12 @@ class Slots:
         if space is None or space == spaces.get(FACTORY):
             return self._state_dir
         return self._state_dir / f"space-{space[:16]}"
+
+    def may_be_older(self) -> bool:
+        """Whether the bundle to run is the very file to which a request led back, older than what ran before."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._folder / GONE_BACK).read_bytes() == file_sha256(self.bundle).encode()
+        return False
 
     @property
     def idle(self) -> Path:
@@ -241,6 +249,7 @@ class Slots:
         """The trial is over."""
         floor = max(self.pointer.floor, release)
         self._write(replace(self.pointer, confirmed=True, starts=0, healthy_s=0.0, floor=floor))
+        (self._folder / GONE_BACK).unlink(missing_ok=True)
         used = {f"space-{self.pointer.spaces.get(slot, '')[:16]}" for slot in (FACTORY, *SLOTS)}
         for folder in self._state_dir.glob("space-*"):
             if folder.name not in used:
@@ -263,6 +272,8 @@ class Slots:
         before = self._path(pointer.previous)
         if pointer.previous == pointer.active or not before.exists():
             return "the bundle before it is no longer here"
+        # first: the next start refuses what is older than it has run, and this must not end there
+        write_durably(self._folder / GONE_BACK, file_sha256(before).encode())
         self._write(replace(pointer, boot=boot, consumed=consumed))
         self.roll_back(reason)
         return ""

@@ -54,7 +54,8 @@ def discovery_payload(described: Described) -> bytes:
     entities = _sensors(described)
     if described.teachable and described.task is Task.CLASSIFICATION:
         entities |= _labelling(described)
-    components: Table = {key: {**entity, "unique_id": f"{name}/{key}"} for key, entity in entities.items()}
+    # of what stands beside the components they get topics and availability alone, no quality of service
+    components: Table = {key: {**entity, "unique_id": f"{name}/{key}", "qos": 1} for key, entity in entities.items()}
     announced: Table = {
         "device": {
             "identifiers": [name],
@@ -67,7 +68,6 @@ def discovery_payload(described: Described) -> bytes:
         "origin": {"name": "Headway", "sw_version": described.agent_version, "support_url": SUPPORT_URL},
         "availability": [_is_online(fleet, device)],
         "state_topic": topic(fleet, device, Kind.SUMMARY),
-        "qos": 1,
         "components": components,
     }
     return canonical_json(announced)

@@ -117,7 +117,7 @@ def _open_with(
     store: SQLiteStore | StandbyStore,
     backup: Backup,
 ) -> Opened:
-    variant = accepted_variant(replace(config, bundle=slots.bundle), store)
+    variant = accepted_variant(replace(config, bundle=slots.bundle), store, slots.may_be_older())
     runtime = open_runtime(variant, clock if config.prefer == "fast" else None)
     counted = (slots.pointer.boot, slots.pointer.consumed)
     recovered = store.load().get(RECOVERED, b"").decode()

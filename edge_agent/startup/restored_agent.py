@@ -77,8 +77,11 @@ def open_agent(
     return agent
 
 
-def accepted_variant(config: AgentConfig, store: Store) -> Variant:
-    """The configured bundle, signed as demanded and no older than any this device has run. Raises BundleError."""
+def accepted_variant(config: AgentConfig, store: Store, may_be_older: bool = False) -> Variant:
+    """The configured bundle, signed as demanded and no older than any this device has run. Raises BundleError.
+
+    may_be_older: the device was told to go back to it.
+    """
     public_key = None if config.public_key is None else read_public_key(config.public_key)
-    newest = int(store.load().get(RELEASE, b"0"))
+    newest = 0 if may_be_older else int(store.load().get(RELEASE, b"0"))
     return read_variant(config.bundle, public_key=public_key, release_min=newest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from headway.maths import (
     Denoise,
     Expansion,
     FeatureMap,
+    FrontEnd,
+    LogMel,
     Missing,
     Preprocessing,
     Statistics,
     TargetCodes,
     TimeAxis,
+    WindowFeatures,
     from_arrays,
 )
 from headway.tensors import TensorTable
@@ -86,6 +89,7 @@ def read_backbone(item: Fields, container: Container) -> Backbone:
 def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[int, ...]) -> Preprocessing:
     """The table ``preprocessing`` and its tensors."""
     axis = TimeAxis(fields.choice("time_axis", tuple(TimeAxis), TimeAxis.FIRST))
+    front_end, shape = _read_front_end(fields.table("front_end")) if fields.has("front_end") else (None, ())
     channels = input_shape[-1] if axis is TimeAxis.FIRST else input_shape[0]
     made = Preprocessing(
         input_shape,
@@ -100,9 +104,47 @@ def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[
         tensors.optional("preprocessing.low"),
         tensors.optional("preprocessing.high"),
         fields.number("cutoff") if fields.has("cutoff") else None,
+        front_end,
+        shape,
     )
     fields.finish()
     return made
+
+
+def _read_front_end(fields: Fields) -> tuple[FrontEnd, tuple[int, ...]]:
+    """The table ``front_end``, and the shape in which the backbone takes what it makes."""
+    made: FrontEnd
+    if fields.choice("kind", ("log-mel", "features")) == "features":
+        made = WindowFeatures(fields.strings("names", count_max=64))
+    else:
+        frame, hop, fft, bands = (
+            fields.integer(name, low=1, high=1 << 24) for name in ("frame", "hop", "fft", "bands")
+        )
+        rate_hz, coefficients = fields.number("rate_hz", low=1e-3, high=1e9), fields.integer("coefficients", 0)
+        made = LogMel(rate_hz, frame, hop, fft, bands, fields.number("low_hz"), fields.number("high_hz"), coefficients)
+    shape = fields.integers("shape", low=1, high=1 << 24, count_max=6)
+    fields.finish()
+    return made, shape
+
+
+def written_preprocessing(made: Preprocessing) -> dict[str, object]:
+    """As `read_preprocessing` takes it; what is not used is left out, as ever."""
+    table: dict[str, object] = {
+        "missing": str(made.missing),
+        "denoise": str(made.denoise),
+        "median_width": made.median_width,
+        "ewma_weight": made.ewma_weight,
+    }
+    if made.time_axis is TimeAxis.LAST:
+        table["time_axis"] = str(TimeAxis.LAST)
+    if made.cutoff is not None:
+        table["cutoff"] = made.cutoff
+    if isinstance(made.front_end, LogMel):
+        table["front_end"] = {"kind": "log-mel", **asdict(made.front_end), "shape": list(made.output_shape)}
+    elif made.front_end is not None:
+        names = list(made.front_end.names)
+        table["front_end"] = {"kind": "features", "names": names, "shape": list(made.output_shape)}
+    return table
 
 
 def read_rows(

@@ -24,6 +24,7 @@ from headway.bundle.parts import (
     read_rows,
     read_source,
     read_targets,
+    written_preprocessing,
 )
 from headway.bundle.signing import verify_signature
 from headway.durable import write_durably
@@ -64,6 +65,7 @@ class Variant:
     are wider than the features by `targets.width` then.
     buffer: int8 codes of a class-balanced draw of the training data; evaluation: raw windows to score heads on.
     stream: how windows are cut from raw rows; None where only whole windows are taken.
+    without_backbone: the embedding is the preprocessed window itself, flattened; there is nothing to run.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Variant:
     licence: str = ""
     provenance: str = ""
     stream: StreamFormat | None = None
+    without_backbone: bool = False
 
     def __post_init__(self) -> None:
         width = 0 if self.targets is None else self.targets.width
@@ -100,9 +103,14 @@ class Variant:
             self._check_stream(self.stream)
         if self.features.size > FEATURES_MAX:
             raise LocalError(f"{self.features.size} features; a device holds at most {FEATURES_MAX}")
-        expansion, values = self.features.expansion, math.prod(self.input_shape)
+        expansion, values = self.features.expansion, math.prod(self.preprocessing.output_shape)
         if expansion is not None and expansion.of_input and len(expansion.weights) != values:
             raise LocalError(f"the expansion takes {len(expansion.weights)} values, the input has {values}")
+        if self.without_backbone and (self.backbones or self.features.embedding_size != values):
+            raise LocalError(
+                f"without a backbone the embedding is the preprocessed window of {values} values; the bundle says "
+                f"{self.features.embedding_size}, and brings {len(self.backbones)} backbones"
+            )
         if len(self.probe_inputs) != len(self.probe_embedding) or not 1 <= len(self.probe_inputs) <= PROBES_MAX:
             raise LocalError(
                 f"{len(self.probe_inputs)} probe inputs and {len(self.probe_embedding)} probe embeddings; a device "
@@ -176,10 +184,6 @@ class Variant:
 
     def _manifest(self) -> dict[str, object]:
         expansion = self.features.expansion
-        last = self.preprocessing.time_axis is TimeAxis.LAST
-        # what is not used is left out, as ever
-        used: dict[str, object] = {"time_axis": str(TimeAxis.LAST)} if last else {}
-        used |= {} if self.preprocessing.cutoff is None else {"cutoff": self.preprocessing.cutoff}
         return {
             "kind": "headway-variant",
             "name": self.name,
@@ -201,17 +205,12 @@ class Variant:
                 }
                 for b in self.backbones
             ],
-            "preprocessing": {
-                "missing": str(self.preprocessing.missing),
-                "denoise": str(self.preprocessing.denoise),
-                "median_width": self.preprocessing.median_width,
-                "ewma_weight": self.preprocessing.ewma_weight,
-                **used,
-            },
+            "preprocessing": written_preprocessing(self.preprocessing),
             "licence": self.licence,
             "provenance": self.provenance,
             "report": dict(self.report),
             **({} if self.stream is None else {"stream": self.stream.written()}),
+            **({"embedding": "input"} if self.without_backbone else {}),
         }
 
     def _members(self) -> dict[str, bytes]:
@@ -288,7 +287,8 @@ def _decoded(container: Container) -> Variant:
     expansion_of = fields.choice("expansion", ("none", "input", "embedding"))
     space = fields.text("space", length_max=64)
     backbones = tuple(read_backbone(item, container) for item in fields.tables("backbones", count_max=16))
-    if not input_shape or not classes or not backbones:
+    none = fields.has("embedding") and fields.choice("embedding", ("input",)) == "input"
+    if not input_shape or not classes or not (backbones or none):
         raise BundleError("manifest names no input shape, no class or no backbone")
     if len(set(classes)) != len(classes) or not all(classes):
         raise BundleError(f"classes must be different, non-empty names, got {list(classes[:10])}")
@@ -332,6 +332,7 @@ def _decoded(container: Container) -> Variant:
         licence=fields.text("licence", "", length_max=4096),
         provenance=fields.text("provenance", "", length_max=4096),
         stream=StreamFormat.read(fields.table("stream")) if fields.has("stream") else None,
+        without_backbone=none,
     )
     fields.finish()
     tensors.finish()

@@ -3,6 +3,7 @@
 from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
+from headway.maths.front_end import FrontEnd
 from headway.maths.head import Head, HeadInput, HeadKind, link, log_softmax, predicted_class, softmax
 from headway.maths.inverse import FewRows
 from headway.maths.log_mel import LogMel
@@ -24,6 +25,7 @@ from headway.maths.statistics import (
     merge,
     symmetric_places,
     to_arrays,
+    union_of_classes,
 )
 from headway.maths.sums import HalfSums, RowSums, SumOf, Sums, joined, pack_upper
 from headway.maths.target_codes import WINDOWS, TargetCodes, TargetMoments
@@ -32,6 +34,7 @@ from headway.maths.target_posterior import TargetPosterior, TargetPrior, fleet_t
 from headway.maths.task import LABEL_THRESHOLD, Task, predicted
 from headway.maths.text_features import hashed_text
 from headway.maths.training_prior import TrainingPrior
+from headway.maths.window_features import WINDOW_FEATURES, WindowFeatures
 
 __all__ = [
     "ABSENT",
@@ -46,6 +49,7 @@ __all__ = [
     "SUMS",
     "TEMPERATURES",
     "WINDOWS",
+    "WINDOW_FEATURES",
     "AnySums",
     "ClassificationSums",
     "Denoise",
@@ -54,6 +58,7 @@ __all__ = [
     "Expansion",
     "FeatureMap",
     "FewRows",
+    "FrontEnd",
     "HalfSums",
     "Head",
     "HeadInput",
@@ -82,6 +87,7 @@ __all__ = [
     "TimeAxis",
     "TrainingPrior",
     "ValueSums",
+    "WindowFeatures",
     "backward_transfer",
     "blend",
     "calibrate_scale",
@@ -110,5 +116,6 @@ __all__ = [
     "symmetric_places",
     "time_first",
     "to_arrays",
+    "union_of_classes",
     "widened",
 ]

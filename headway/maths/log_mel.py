@@ -15,6 +15,7 @@ from headway.arrays import AnyArray, Float32, Float64, describe
 from headway.errors import DataError, LocalError
 
 FLOOR = 1e-6
+FFT_MAX, BANDS_MAX = 1 << 15, 256  # so that a bundle cannot ask for memory without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class LogMel:
     def __post_init__(self) -> None:
         if not self.hop > 0 or not 0 < self.frame <= self.fft:
             raise LocalError(f"frame {self.frame}, hop {self.hop}: both above 0, and a frame at most fft {self.fft}")
+        if not (self.fft <= FFT_MAX and 0 < self.bands <= BANDS_MAX):
+            raise LocalError(
+                f"fft {self.fft}, bands {self.bands}: at most {FFT_MAX} values and 1 to {BANDS_MAX} bands are computed"
+            )
         if not 0 <= self.low_hz < self.high_hz <= self.rate_hz / 2:
             raise LocalError(f"bands from {self.low_hz:g} to {self.high_hz:g} Hz must rise, below {self.rate_hz / 2:g}")
         if not 0 <= self.coefficients <= self.bands:

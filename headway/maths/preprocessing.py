@@ -5,6 +5,7 @@ The converter fits it and the device applies it, so that both see the same numbe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32, describe
 from headway.errors import DataError, LocalError
 from headway.maths.filters import butterworth, ewma, interpolated, median_filter
+from headway.maths.front_end import FrontEnd, front_apply, front_shape
 
 MEDIAN_WIDTH_MAX = 63
 
@@ -49,16 +51,19 @@ PASSES = (Denoise.LOW_PASS, Denoise.HIGH_PASS)
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Impute, clip, denoise, then standardise, per channel along time.
+    """Impute, clip, denoise, per channel along time; then the front end, if there is one; then standardise.
 
     time_axis: FIRST, the input is (time, ..., channels); or LAST, (channels, ..., time), as PyTorch's Conv1d takes it.
 
     fill: float32 (channels,), training mean or median, put where a value is missing (NaN or infinite) and, with
         Missing.LAST or LINEAR, where no earlier, or no other value of the channel in the window exists.
     low, high: float32 (channels,), bounds to which values are clipped; None leaves them.
-    offset, gain: float32 (channels,), x -> (x - offset) * gain; None leaves x as it is.
+    offset, gain: float32 (channels,), x -> (x - offset) * gain; None leaves x as it is. With a front end: of what it
+        makes, (bands,) or (features,).
     median_width: odd number of time steps; ewma_weight: 0..1, the weight of the newest value. cutoff: of a low or high
         pass, in cycles per time step, above 0 and below 0.5.
+    front_end: what a window becomes before the backbone; output_shape: how the backbone takes that, by default as the
+        front end makes it, or `input_shape` without one.
     """
 
     input_shape: tuple[int, ...]
@@ -73,13 +78,20 @@ class Preprocessing:
     low: Float32 | None = None
     high: Float32 | None = None
     cutoff: float | None = None
+    front_end: FrontEnd | None = None
+    output_shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        channels = (self.channels,)
+        made = self._made
+        if not self.output_shape:
+            object.__setattr__(self, "output_shape", made)
+        if math.prod(self.output_shape) != math.prod(made) or (self.front_end is None and self.output_shape != made):
+            raise LocalError(f"preprocessing makes {made} of a window; that does not fit a shape {self.output_shape}")
+        scaled = (self.scaled_channels,)
         for name in ("fill", "offset", "gain", "low", "high"):
-            array = getattr(self, name)
-            if array is not None and (array.shape != channels or not np.isfinite(array).all()):
-                raise LocalError(f"preprocessing {name} must be finite, shape {channels}, got {describe(array)}")
+            array, shape = getattr(self, name), scaled if name in ("offset", "gain") else (self.channels,)
+            if array is not None and (array.shape != shape or not np.isfinite(array).all()):
+                raise LocalError(f"preprocessing {name} must be finite, shape {shape}, got {describe(array)}")
         if (self.offset is None) != (self.gain is None):
             raise LocalError("standardising needs both an offset and a gain")
         if (self.low is None) != (self.high is None):
@@ -103,8 +115,22 @@ class Preprocessing:
         """How many there are."""
         return self.input_shape[-1] if self.time_axis is TimeAxis.FIRST else self.input_shape[0]
 
+    @property
+    def scaled_channels(self) -> int:
+        """How many are scaled: those of the window, or of what the front end makes."""
+        return self.channels if self.front_end is None else self._made[-1]
+
+    @property
+    def _made(self) -> tuple[int, ...]:
+        """Shape of a window after the front end."""
+        if self.front_end is None:
+            return self.input_shape
+        last = self.time_axis is TimeAxis.LAST and len(self.input_shape) > 1
+        first, *inner, end = self.input_shape if len(self.input_shape) > 1 else (*self.input_shape, 1)
+        return front_shape(self.front_end, (end, *inner, first) if last else (first, *inner, end))
+
     def apply(self, x: AnyArray) -> tuple[Float32, int]:
-        """x: any numeric dtype (n, *input_shape) -> float32 of the same shape, and how many values were missing.
+        """x: any numeric dtype (n, *input_shape) -> float32 (n, *output_shape), and how many values were missing.
 
         Raises DataError when the shape is another one, or when every value of a window is missing.
         """
@@ -133,9 +159,18 @@ class Preprocessing:
             values = ewma(values, self.ewma_weight)
         elif self.cutoff is not None:
             values = butterworth(values, self.cutoff, high=self.denoise is Denoise.HIGH_PASS)
+        if self.front_end is not None:
+            return self._fronted(self.front_end, values), missing_count
         if self.offset is not None and self.gain is not None:
             values = (values - self.offset) * self.gain
         return np.ascontiguousarray(time_first(values, self.time_axis)), missing_count
+
+    def _fronted(self, front_end: FrontEnd, values: Float32) -> Float32:
+        """values: float32, time first (n, t, ..., channels) -> (n, *output_shape)."""
+        made = front_apply(front_end, values)
+        if self.offset is not None and self.gain is not None:
+            made = (made - self.offset) * self.gain
+        return np.ascontiguousarray(made.reshape(len(made), *self.output_shape))
 
     def _impute(self, values: Float32, missing: AnyArray) -> Float32:
         if self.missing is Missing.LAST:

@@ -155,27 +155,28 @@ class Statistics:
             return self
         return Statistics(self.gram, with_columns(self.class_sums, self.classes, names), names, self.space)
 
-    def inconsistency(self) -> str | None:
+    def inconsistency(self, real_scatter: bool = False) -> str | None:
         """Why no set of int8 samples with one label each could have made these tables; None when one could.
 
         Necessary conditions, for tables that came from outside: values within the reach of int8 codes, and a scatter
         within classes, W = G - sum_c b_c b_c^T / n_c, that is positive semidefinite, because it is a sum of squares.
         Sums of such tables have such a scatter again, so no mixture of them makes a covariance that cannot be solved.
-        Costs one Cholesky factorisation, O(d^3).
+        Costs one Cholesky factorisation, O(d^3), unless it is known that the scatter is real.
         """
         samples, bound = self.samples, CODE_MAX
         diagonal = np.diagonal(self.gram)
         if not 0 <= samples <= SAMPLES_MAX:
             return f"sample count {samples} is outside 0..{SAMPLES_MAX}"
-        if ((self.counts < 0) | (self.counts > samples)).any() or int(self.counts.sum()) != samples:
-            return f"class counts {self.counts.tolist()[:16]} do not add up to {samples} samples"
+        counts = self.counts.tolist()
+        if min(counts, default=0) < 0 or max(counts, default=0) > samples or sum(counts) != samples:
+            return f"class counts {counts[:16]} do not add up to {samples} samples"
         if _beyond(self.gram[:-1, :-1], bound * bound * samples) or int(diagonal.min()) < 0:
             return f"gram holds values that {samples} int8 samples cannot reach"
         if _beyond(self.class_sums[:-1], bound * self.counts):
             return "class sums hold values that int8 samples cannot reach"
         if not np.array_equal(self.class_sums.sum(axis=1), self.gram[:, -1]):
             return "class sums do not add up to the gram's constant row"
-        if not self._has_real_scatter():
+        if not real_scatter and not self._has_real_scatter():
             return "the scatter within classes is not positive semidefinite"
         return None
 
@@ -186,10 +187,10 @@ class Statistics:
         if not trace:
             return not gram.any() and not self.class_sums[:-1].any()
         sums = self.class_sums[:-1].astype(np.float64)
-        scatter = gram - (sums / np.maximum(counts, 1.0)) @ sums.T
-        scatter[np.diag_indices(self.size)] += SCATTER_TOLERANCE * trace
+        gram -= (sums / np.maximum(counts, 1.0)) @ sums.T
+        gram[np.diag_indices(self.size)] += SCATTER_TOLERANCE * trace
         try:
-            np.linalg.cholesky(scatter)
+            np.linalg.cholesky(gram)
         except np.linalg.LinAlgError:
             return False
         return True
@@ -319,6 +320,8 @@ def _aligned(left: Statistics, right: Statistics) -> tuple[Statistics, Statistic
 
 def _beyond(values: Int64, bound: int | Int64) -> bool:
     """True when a value lies outside -bound..bound. Not through abs: the least int64 has no positive twin."""
+    if isinstance(bound, int):
+        return bool(values.size) and (int(values.max()) > bound or int(values.min()) < -bound)
     return bool(((values > bound) | (values < -bound)).any())
 
 

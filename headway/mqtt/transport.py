@@ -8,12 +8,12 @@ every connection begins with a new, empty client, and what must not be lost wait
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -27,6 +27,7 @@ from headway.mqtt.backoff import FullJitter
 from headway.mqtt.failures import UNANSWERED, connection_failure
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
+from headway.mqtt.sockets import leave_writing_to_the_loop, send_at_once
 from headway.mqtt.takeover import SilentClosings
 from headway.mqtt.tls import tls_context
 from headway.ports import (
@@ -116,7 +117,9 @@ class MqttTransport:
             self._on_event(Delivered(0, reason, True, message.topic))
             return None
         retain = message.retain and limits.retain
-        info = self._client.publish(message.topic, message.payload, message.qos, retain, _properties(message))
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, retain, _properties(message.content_type)
+        )
         if info.rc != paho.MQTT_ERR_SUCCESS:
             return None
         self._topics[info.mid] = message.topic
@@ -188,7 +191,9 @@ class MqttTransport:
         client.max_inflight_messages_set(self._limits.receive_max)
         client.max_queued_messages_set(4 * settings.receive_max)
         if will is not None:
-            client.will_set(will.topic, will.payload, will.qos, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
+            client.will_set(
+                will.topic, will.payload, will.qos, will.retain, _properties(will.content_type, PacketTypes.WILLMESSAGE)
+            )
         if settings.username:
             client.username_pw_set(settings.username, password)
         if tls is not None:
@@ -200,10 +205,8 @@ class MqttTransport:
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        # Without this paho writes to the socket from whichever thread publishes, unlocked beside its own loop: two
-        # packets can interleave. With a callback set it leaves writing to the loop, which it wakes by itself.
-        client.on_socket_register_write = _leave_writing_to_the_loop
-        client.on_socket_open = _send_at_once
+        client.on_socket_register_write = leave_writing_to_the_loop
+        client.on_socket_open = send_at_once
         return client
 
     def _connect_properties(self) -> Properties:
@@ -332,19 +335,10 @@ def check_files(settings: MqttSettings) -> None:
     tls_context(settings)
 
 
-def _properties(message: Outgoing, packet: int = PacketTypes.PUBLISH) -> Properties:
+@lru_cache(16)
+def _properties(content_type: str, packet: int = PacketTypes.PUBLISH) -> Properties:
+    """Made once for each: paho only reads them."""
     properties = Properties(packet)  # type: ignore[no-untyped-call]
-    properties.ContentType = message.content_type
+    properties.ContentType = content_type
     properties.UserProperty = SCHEMA_PROPERTY
     return properties
-
-
-def _leave_writing_to_the_loop(client: paho.Client, _: Any, connection: Any) -> None:
-    pass
-
-
-def _send_at_once(client: paho.Client, _: Any, connection: Any) -> None:
-    """Small packets wait 40 ms for each other otherwise (Nagle's algorithm against delayed acknowledgements)."""
-    # a WebSocket of paho's is no socket; options belong to the connection, which a duplicate shares
-    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

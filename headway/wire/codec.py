@@ -11,7 +11,7 @@ from headway.arrays import AnyArray, Float32
 from headway.errors import RemoteError
 from headway.fields import Fields, parse_json
 from headway.printable import is_printable
-from headway.tensors import decode_tensors
+from headway.tensors import decode_metadata, decode_tensors
 
 SCHEMA = 1
 MESSAGE_BYTES_MAX = 128 * 1024
@@ -36,9 +36,18 @@ def json_fields(payload: bytes, kind: str) -> Fields:
 def tensor_fields(payload: bytes, kind: str, bytes_max: int = MESSAGE_BYTES_MAX) -> tuple[dict[str, AnyArray], Fields]:
     """A tensor message of this schema and kind: its arrays, and its metadata. Raises RemoteError."""
     arrays, metadata = decode_tensors(payload, kind, RemoteError, bytes_max)
+    return arrays, _of_kind(metadata, kind)
+
+
+def metadata_fields(payload: bytes, kind: str, bytes_max: int = MESSAGE_BYTES_MAX) -> Fields:
+    """The metadata of such a message alone; its arrays are not looked at. Raises RemoteError."""
+    return _of_kind(decode_metadata(payload, kind, RemoteError, bytes_max), kind)
+
+
+def _of_kind(metadata: object, kind: str) -> Fields:
     fields = checked_schema(Fields(metadata, f"{kind} metadata", RemoteError))
     fields.choice("kind", (kind,))
-    return arrays, fields
+    return fields
 
 
 def checked_schema(fields: Fields) -> Fields:

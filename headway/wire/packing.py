@@ -48,8 +48,9 @@ def from_wire(
     """
     if set(arrays) != {"tables"}:
         return from_arrays(arrays, size, classes, space, accepted)
-    statistics = Statistics(*unpack_tables(arrays["tables"], size, len(classes)), tuple(classes), space)
-    problem = None if accepted else statistics.inconsistency()
+    gram, class_sums, proved = read_tables(arrays["tables"], size, len(classes), prove=not accepted)
+    statistics = Statistics(gram, class_sums, tuple(classes), space)
+    problem = None if accepted else statistics.inconsistency(proved)
     if problem is not None:
         raise RemoteError(f"statistics refused: {problem}")
     return statistics
@@ -70,19 +71,26 @@ def unpack_tables(packed: AnyArray, size: int, classes: int) -> tuple[Int64, Int
     Whether samples can have made such tables is for the caller to ask (`Statistics.inconsistency`).
     Raises RemoteError on bytes that `pack_tables` cannot have made.
     """
+    return read_tables(packed, size, classes)[:2]
+
+
+def read_tables(packed: AnyArray, size: int, classes: int, prove: bool = False) -> tuple[Int64, Int64, bool]:
+    """The same, and whether their scatter was proved on the way to be that of samples, as far as `prove` asks for it
+    (`Statistics.inconsistency`)."""
     if packed.dtype != np.uint8 or packed.ndim != 1 or not packed.size:
         raise RemoteError(f"packed tables are uint8 (m,), got {packed.dtype} {packed.shape}")
     version = int(packed[0])
     if version == PREDICTED:
-        return unpack_predicted(packed, size, classes)
+        return *unpack_predicted(packed, size, classes), False
+    proved = False
     if version == FACTORED:
         inner, class_sums = unpack_factored(packed.tobytes(), size, classes)
     elif version == ROWS:
-        inner, class_sums = unpack_rows(packed.tobytes(), size, classes)
+        inner, class_sums, proved = unpack_rows(packed.tobytes(), size, classes, prove)
     else:
         raise RemoteError(f"packed tables are of version {version}; this program reads 1, 2 and 3")
     gram = np.empty((size + 1, size + 1), np.int64)
     gram[:-1, :-1] = inner
     gram[-1] = class_sums.sum(axis=1)
     gram[:, -1] = gram[-1]
-    return gram, class_sums
+    return gram, class_sums, proved

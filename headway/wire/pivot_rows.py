@@ -21,6 +21,7 @@ import numpy as np
 from headway.arrays import Float64, Int64
 from headway.errors import RemoteError
 from headway.wire.planes import ValueReader, write_values
+from headway.wire.rows_proof import proves_scatter
 
 VERSION = 3
 HEADER = struct.Struct("<BH")
@@ -30,6 +31,7 @@ RANK_SHARE, RANK_MAX = 2, 256
 NOTHING_LEFT = 0.25
 WRITTEN_WITHIN, READ_WITHIN = 2.0**-10, 0.125
 VALUE_MAX = 2.0**52
+INVERTED_AT_ONCE = 48
 
 
 def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
@@ -53,8 +55,9 @@ def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
     return head + write_values(class_sums.reshape(-1)) + write_values(rows[_said(pivots, size)])
 
 
-def unpack_rows(raw: bytes, size: int, classes: int) -> tuple[Int64, Int64]:
-    """Inverse of `pack_rows` for d = `size` and C = `classes`: G without constant (d, d), class_sums (d + 1, C).
+def unpack_rows(raw: bytes, size: int, classes: int, prove: bool = False) -> tuple[Int64, Int64, bool]:
+    """Inverse of `pack_rows` for d = `size` and C = `classes`: G without constant (d, d), class_sums (d + 1, C), and
+    whether their scatter within classes was proved to be positive semidefinite, which `prove` asks for.
 
     Raises RemoteError on bytes that `pack_rows` cannot have made.
     """
@@ -73,21 +76,67 @@ def unpack_rows(raw: bytes, size: int, classes: int) -> tuple[Int64, Int64]:
     rows[said] = reader.take(int(said.sum()))
     reader.finish()
     if not rank:
-        return np.zeros((size, size), np.int64), class_sums
+        return np.zeros((size, size), np.int64), class_sums, False
     corner = np.triu(rows[:, pivots])
     rows[:, pivots] = corner + np.triu(corner, 1).T
+    factored = _factored(rows, pivots)
+    if factored is not None:
+        factor, inverse = factored
+        gram, missed = _whole(factor.T @ factor)
+        if missed <= READ_WITHIN and np.array_equal(gram[pivots], rows):
+            return gram, class_sums, prove and proves_scatter(factor, inverse, pivots, missed, class_sums)
+    return _by_elimination(rows, pivots), class_sums, False
+
+
+def _by_elimination(rows: Int64, pivots: Int64) -> Int64:
+    """G as the writer made sure that it follows from its rows, which costs twice as much as by their factor."""
     found = _explained(rows, pivots)
     if found is None:
         raise RemoteError("packed tables hold rows that depend on each other, or are out of range")
-    whole = np.rint(found)
-    if not float(np.abs(found - whole).max()) <= READ_WITHIN:
+    gram, missed = _whole(found)
+    if not missed <= READ_WITHIN:
         raise RemoteError("packed tables hold rows from which no whole numbers follow")
-    gram: Int64 = whole.astype(np.int64)
     gram[pivots] = rows
     gram[:, pivots] = rows.T
     if not np.array_equal(gram, gram.T):
         raise RemoteError("packed tables hold rows from which no Gram matrix follows")
-    return gram, class_sums
+    return gram
+
+
+def _whole(found: Float64) -> tuple[Int64, float]:
+    """The nearest whole numbers, and how far the farthest is. found: is used up."""
+    whole = np.rint(found)
+    np.subtract(found, whole, out=found)
+    return whole.astype(np.int64), max(float(found.max()), -float(found.min()))
+
+
+def _factored(rows: Int64, pivots: Int64) -> tuple[Float64, Float64] | None:
+    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), and the inverse of the factor of A (r, r); None where A has none, or
+    values are not those of whole numbers."""
+    values = rows.astype(np.float64)
+    if not float(np.abs(values).max()) < VALUE_MAX:
+        return None
+    try:
+        inverse = _inverted(np.asarray(np.linalg.cholesky(values[:, pivots]), np.float64))
+    except np.linalg.LinAlgError:
+        return None
+    with np.errstate(all="ignore"):
+        factor: Float64 = inverse @ values
+        largest = float(np.einsum("ij,ij->j", factor, factor).max())
+    return (factor, inverse) if largest < VALUE_MAX else None
+
+
+def _inverted(lower: Float64) -> Float64:
+    """Inverse of a lower triangular matrix, by halves: products are many times as quick as a solver for any matrix."""
+    size = len(lower)
+    if size <= INVERTED_AT_ONCE:
+        return np.asarray(np.linalg.inv(lower), np.float64)
+    half = size // 2
+    inverse = np.zeros_like(lower)
+    first, second = _inverted(lower[:half, :half]), _inverted(lower[half:, half:])
+    inverse[:half, :half], inverse[half:, half:] = first, second
+    inverse[half:, :half] = -(second @ (lower[half:, :half] @ first))
+    return inverse
 
 
 def _pivots(inner: Float64, rank_max: int) -> Int64 | None:

@@ -55,15 +55,17 @@ class ValueReader:
         if planes > PLANES_MAX:
             raise RemoteError(f"packed tables hold values of {planes} bytes; at most {PLANES_MAX}")
         width = next(width for width in (1, 2, 4, 8) if planes <= width)
-        folded = np.zeros(count, f"u{width}")
+        # bytes of the values, the lowest first
+        folded = np.zeros(count, f"<u{width}")
+        content = folded.view(np.uint8).reshape(count, width)
         for index in range(planes):
-            plane = self._plane(count).astype(folded.dtype)
-            folded |= plane << folded.dtype.type(8 * index)
+            content[:, index] = self._plane(count)
         one = folded.dtype.type(1)
-        values: Int64 = (folded >> one).astype(np.int64)
         # the sign is the lowest bit
-        np.negative(folded & one, out=folded)
-        return np.asarray(values ^ folded.view(f"i{width}").astype(np.int64), np.int64)
+        signs = np.negative(folded & one)
+        folded >>= one
+        folded ^= signs
+        return folded.view(f"i{width}").astype(np.int64)
 
     def finish(self) -> None:
         """Nothing may be left."""

@@ -18,7 +18,7 @@ from headway.errors import LocalError, RemoteError, listed
 from headway.maths import Statistics
 from headway.tensors import encode_tensors
 from headway.wire.codec import CODES_MAX, SCHEMA, finished, read_classes, tensor_fields
-from headway.wire.packing import pack_tables, unpack_tables
+from headway.wire.packing import pack_tables, read_tables
 from headway.wire.statistics_report import History, StatisticsReport
 
 KIND = "statistics-change"
@@ -65,9 +65,9 @@ class StatisticsChange:
             raise RemoteError(f"a change holds tensors {listed(arrays)}; expected change")
         size = fields.integer("size", low=1, high=size_max)
         classes = read_classes(fields)
-        tables = unpack_tables(_inflated(arrays["change"]), size, len(classes))
-        change = Statistics(*tables, classes, fields.text("space", length_max=64))
-        problem = change.inconsistency()
+        gram, class_sums, proved = read_tables(_inflated(arrays["change"]), size, len(classes), prove=True)
+        change = Statistics(gram, class_sums, classes, fields.text("space", length_max=64))
+        problem = change.inconsistency(proved)
         if problem is not None:
             raise RemoteError(f"change of statistics refused: {problem}")
         sha256 = fields.text("sha256", length_max=64)

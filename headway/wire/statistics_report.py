@@ -21,6 +21,7 @@ from headway.wire.codec import (
     RUNS_MAX,
     SCHEMA,
     finished,
+    metadata_fields,
     read_classes,
     tensor_fields,
 )
@@ -155,7 +156,7 @@ class StatisticsReport:
     @classmethod
     def read_history(cls, payload: bytes) -> History:
         """The history alone, without unpacking the tables of a report that was decoded before."""
-        return History.read(tensor_fields(payload, "statistics", REPORT_BYTES_MAX)[1])
+        return History.read(metadata_fields(payload, "statistics", REPORT_BYTES_MAX))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Kind(StrEnum):
     CANDIDATE = "candidate"
 
 
+KINDS = {str(kind): kind for kind in Kind}
 FROM_DEVICES = (
     Kind.STATUS,
     Kind.REPORTED,
@@ -110,9 +111,10 @@ def parse_topic(text: str) -> Address:
     reserved = device in (ALL, AGGREGATOR) or SPACE.fullmatch(device)
     if not NAME.fullmatch(fleet) or not (reserved or NAME.fullmatch(device)):
         raise RemoteError(f"topic {text[:120]!r} holds a malformed fleet or device name")
-    if kind not in Kind.__members__.values():
+    known = KINDS.get(kind)
+    if known is None:
         raise RemoteError(f"topic {text[:120]!r} ends in an unknown kind")
-    return Address(fleet, device, Kind(kind))
+    return Address(fleet, device, known)
 
 
 def space_name(space: str) -> str:

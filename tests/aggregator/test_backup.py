@@ -35,6 +35,7 @@ from aggregator.store.rows import (
 )
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
+from headway.private_keys import generate_key
 from tests.aggregator.fleets import Fleet, heads, statistics_message, tables
 from tests.aggregator.test_migrations import earlier
 from tests.aggregator.test_prior_differences import started
@@ -116,6 +117,12 @@ def test_keys_are_in_it_only_on_request(state_dir: Path, tmp_path: Path, capsys:
     assert "without keys" in capsys.readouterr().out
     secret = (state_dir / "authority" / "ca.key").read_bytes()
     assert secret not in target.read_bytes()
+    # the key that seals heads is in none, also where somebody keeps it in the state folder
+    generate_key(state_dir / "heads.pem")
+    assert run("backup", str(tmp_path / "all.backup"), "--state-dir", str(state_dir), "--with-keys") == 0
+    assert secret in (tmp_path / "all.backup").read_bytes()
+    assert (state_dir / "heads.pem").read_bytes() not in (tmp_path / "all.backup").read_bytes()
+    capsys.readouterr()
     assert run("restore", str(target), "--state-dir", str(tmp_path / "other")) == 0
     assert "the backup has no keys" in capsys.readouterr().out
     assert not (tmp_path / "other" / "authority").exists()

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from aggregator.store import Collection, MemoryStore, Store
+from aggregator.registry import resolved
+from aggregator.store import Collection, DeliveryRow, MemoryStore, RegistryRow, Store
 from aggregator.store.collection import TYPES
-from aggregator.store.rows import DAYS, EVERY, DayRow
+from aggregator.store.rows import DAYS, EVERY, ROLLOUT_DEVICES, DayRow, RolloutDeviceRow
 from aggregator.store.sql import SqlStore
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
@@ -87,6 +88,40 @@ def test_the_greatest_of_a_field_is_found_for_each_value_of_another(store: Store
             assert store.rows(collection).greatest(field, per=per) == {
                 getattr(first, per): max(getattr(row, field) for row in kept)
             }
+
+
+def test_rows_are_counted_by_a_field(store: Store) -> None:
+    rows = [RolloutDeviceRow("spring", f"d{at}", at, state, "", 0.0) for at, state in enumerate(("there", "sent"))]
+    with store.transaction():
+        devices = store.rows(ROLLOUT_DEVICES)
+        assert devices.tally("state") == {}
+        devices.put_all([*rows, replace(rows[0], device="d9"), replace(rows[0], rollout="summer")])
+        assert devices.tally("state") == {"there": 3, "sent": 1}
+        assert devices.tally("state", "spring") == {"there": 2, "sent": 1}
+        assert devices.tally("stage", "summer") == {0: 1}
+
+
+def test_devices_are_counted_and_summed_by_their_values(store: Store) -> None:
+    known = [("a", "s1", "lda", 5, 0.5), ("b", "s1", "lda", 7, None), ("c", "s1", "fleet", 2**52, 0.0)]
+    with store.transaction():
+        assert store.registry.totals(("space",), ("labels",)) == []
+        store.registry.put([
+            RegistryRow(name, 1.0, 2.0, space=space, head=head, labels=labels, served_accuracy=accuracy)
+            for name, space, head, labels, accuracy in known
+        ])  # fmt: skip
+        by_head = store.registry.totals(("space", "head"), ("labels", "scored"))
+        assert sorted(by_head) == [("s1", "fleet", 1, 2**52, 0), ("s1", "lda", 2, 12, 0)]
+        judged = resolved(store, "served_accuracy >= 0")
+        assert store.registry.totals(("space",), ("labels",), judged) == [("s1", 2, 5 + 2**52)]
+
+
+def test_orders_are_counted_by_their_bundle(store: Store) -> None:
+    order = DeliveryRow("d1", "a" * 64, 10, "pump", "1.2", 3, "s1", 0.0)
+    others = replace(order, device="d2"), replace(order, device=""), replace(order, device="d3", sha256="")
+    with store.transaction():
+        for row in (order, *others):
+            store.put_delivery(row)
+        assert store.ordered(("", "_aggregator")) == {("a" * 64, "pump", "1.2", 3): 2}
 
 
 @COLLECTIONS

@@ -67,3 +67,13 @@ def test_the_pages_commands_run(
 def test_the_pages_limits_are_the_limits() -> None:
     assert f"for the last {Limits().marks_per_epoch} days with reports" in PAGE.replace("\n", " ")
     assert f"the {Limits().heads_kept_max} that the server keeps" in PAGE.replace("\n", " ")
+
+
+def test_the_page_for_data_protection_is_one_page_and_its_limits_are_the_limits() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "data-protection.md").read_text()
+    assert len(page.split()) <= 650
+    text = page.replace("\n", " ")
+    assert f"up to {Limits().marks_per_epoch} earlier days of them" in text
+    assert f"{Limits().heads_kept_max} heads" in text
+    assert Policy().prior_devices_min == 3
+    assert "the sum of at least three devices" in text

@@ -11,6 +11,8 @@ import pytest
 from aggregator.backup.carrying import WorldFacts
 from aggregator.core import Aggregator
 from aggregator.effects import Recorded
+from aggregator.operations.membership import request_forgetting, request_removal
+from aggregator.operations.operator import Operator
 from aggregator.policy import Policy
 from aggregator.removals import RemovalRecord, keep_out, record_problems, records_in, write_records
 from aggregator.store.memory import MemoryStore
@@ -132,6 +134,22 @@ def test_the_device_stays_and_is_told_that_its_epoch_is_over() -> None:
     assert acks(fleet.effects)["a"][-1].removed, "nothing more of that epoch is taken"
     fleet.report("a", 1, 12, epoch=2)
     assert fleet.core.statistics.samples == 30 + 45 + 12
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_record_names_who_asked_and_not_the_services_user(whole: bool) -> None:
+    fleet = Days()
+    _, third = three_days(fleet)
+    with fleet.store.transaction():
+        operator = Operator(fleet.store, "ada", fleet.wall_s + 60.0)
+        if whole:
+            request_removal(operator, "a")
+        else:
+            request_forgetting(operator, "a", third + 5.0)
+    (recorded,) = [effect.row for effect in fleet.pass_time(10.0) if isinstance(effect, Recorded)]
+    assert RemovalRecord.decode(recorded.record, "record").who == "ada"
+    with fleet.store.transaction():
+        assert fleet.store.rows(FORGET_REQUESTS).all() == []
 
 
 def test_a_restart_changes_nothing_of_it() -> None:

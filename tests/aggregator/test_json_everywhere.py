@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -26,18 +27,20 @@ HOSTILE = "pump\x1b[2J\u202e\u2028\nNaN \ud7ff"
 NAME = "pump-1"
 
 
-def commands(group: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def commands(
+    group: click.Command, wanted: Callable[[click.Command], bool], *path: str
+) -> dict[tuple[str, ...], click.Command]:
     context = click.Context(group)
-    if any(parameter.name == "as_json" for parameter in group.params):
-        yield path, group
+    found = {path: group} if wanted(group) else {}
     if isinstance(group, click.Group):
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             assert command is not None
-            yield from commands(command, *path, name)
+            found |= commands(command, wanted, *path, name)
+    return found
 
 
-WITH_JSON = dict(commands(edge_fleet))
+WITH_JSON = commands(edge_fleet, lambda command: any(parameter.name == "as_json" for parameter in command.params))
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +72,26 @@ def strict(text: str) -> object:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_there_are_many() -> None:
-    assert len(WITH_JSON) >= 10
+# services, and what prints a script or JSON lines anyway
+WITHOUT = {("api",), ("completion",), ("export",), ("join-server",), ("serve",), ("simulate",)}
+
+
+def test_every_command_has_it_but_those_that_serve_or_print_something_else() -> None:
+    assert set(commands(edge_fleet, lambda command: not isinstance(command, click.Group))) - set(WITH_JSON) == WITHOUT
 
 
 @pytest.mark.parametrize("path", WITH_JSON, ids=" ".join)
 def test_it_is_json_or_one_line_that_says_why_not(
-    path: tuple[str, ...], state_dir: Path, capsys: pytest.CaptureFixture[str]
+    path: tuple[str, ...],
+    state_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    # nobody answers: no service runs
+    monkeypatch.setattr("aggregator.commands.devices.REMOVAL_TIMEOUT_S", 0.0)
     needed = [NAME for parameter in WITH_JSON[path].params if isinstance(parameter, click.Argument)]
     code = main([*path, *needed, "--json", "--state-dir", str(state_dir)])
     captured = capsys.readouterr()
@@ -87,6 +102,38 @@ def test_it_is_json_or_one_line_that_says_why_not(
     else:
         strict(captured.out)
         assert captured.out.isascii(), "what a terminal acts on is written out"
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (("tag", NAME, "--set", "site=north"), {"devices": 1}),
+        (("groups", "list", "canary", "--add", NAME), {"group": "canary", "kind": "list", "devices": 1, "filter": ""}),
+        (("note", NAME, "im Käller"), {"device": NAME, "note": "im Käller"}),
+        (("users", "add", "ada", "--role", "admin"), {"user": "ada", "role": "admin"}),
+        (("configure", "--everybody", "sync.interval_s=9"),
+         {"scope": "fleet", "name": "", "settings": {"sync.interval_s": 9}}),
+        (("quarantine", NAME), {"quarantined": NAME}),
+        (("remove", NAME), {"device": NAME, "removed": False}),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)  # fmt: skip
+def test_an_act_says_in_json_what_it_did(
+    words: tuple[str, ...],
+    facts: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aggregator.commands.devices.REMOVAL_TIMEOUT_S", 0.0)
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        registry = Registry(store, Limits(), 3)
+        registry.on_status(NAME, Status(True, 1).encode(), Instant(1.0, 1.8e9))
+        registry.flush(Instant(1.0, 1.8e9))
+    store.close()
+    assert main([*words, "--state-dir", str(tmp_path), "--json"]) == 0
+    assert strict(capsys.readouterr().out) == facts
 
 
 @pytest.mark.parametrize("what", ["devices", "days", "events", "refusals", "audit"])

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
-from aggregator.heads.outliers import Outliers, Portrait, joined_portrait
+from aggregator.heads.comparing import Measure
+from aggregator.heads.outliers import Outliers
+from aggregator.heads.portraits import Finding, joined_portrait
 from aggregator.policy import OutlierPolicy, Policy
 from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED, VOUCHED
 from aggregator.store.sql import SqlStore
 from headway.arrays import Int8, Int64
-from headway.maths import Statistics, merge
+from headway.maths import Statistics, blend, merge
 from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, heads, model, statistics_message
 from tests.aggregator.fleets import warnings as warned
 
@@ -62,7 +64,9 @@ def test_a_device_with_rotated_labels_is_set_aside_before_it_ever_counts() -> No
     assert head.samples == 6 * 60
     assert fleet.core.statistics == merge([told(60, number) for number in range(6)])
     problem = aside(fleet)["liar"]
-    assert "it contradicts the others: the others' head would give 3 of its 60 labels, usual here are 92%" in problem
+    assert (
+        "it contradicts the others: the others' head would give about 2 of its 60 labels, usual here are 90%" in problem
+    )
     assert "what it calls 'idle' lies where they have" in problem
     alert, note = [text for text in warned(fleet.effects) if "liar" in text]
     assert "warning quarantined: liar" in alert
@@ -204,16 +208,34 @@ def test_a_portrait_of_several_epochs_is_that_of_their_sum() -> None:
     assert found.spread == pytest.approx(expected.spread, abs=0.2)
 
 
-def test_agreement_is_the_share_of_labels_that_the_others_head_gives() -> None:
-    """Beside windows one by one: the sums tell nearly the same."""
-    outliers, portraits = Outliers(told(90, 99), 0.02), dict[str, Portrait]()
+def test_what_is_said_of_a_device_is_what_its_windows_say() -> None:
+    """Beside windows one by one. The error follows from sums exactly, the agreement nearly."""
     tables = {f"d{number}": told(600, number) for number in range(5)}
     codes, labels = windows(600, 7)
     wrong = np.random.default_rng(3).random(600) < 0.3
-    tables["d5"] = Statistics.of(codes, np.where(wrong, (labels + 1) % 3, labels), CLASSES, SPACE)
-    for name, part in tables.items():
-        portraits[name] = outliers.portrait(part)
-    found = outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), tables.__getitem__)
-    assert found["d5"].agreement == pytest.approx(0.7, abs=0.12)
+    labels = np.where(wrong, (labels + 1) % 3, labels)
+    tables["d5"] = Statistics.of(codes, labels, CLASSES, SPACE)
+    found = judged(tables)
+    rest = blend([(1.0, told(90, 99)), *((1.0, part) for name, part in tables.items() if name != "d5")])
+    measure = Measure.of(rest, [0, 1, 2], 0.02)
+    centred = measure.means - measure.means.mean(axis=1, keepdims=True)
+    slopes = np.linalg.solve(np.linalg.inv(measure.inverse) + centred @ centred.T / 3, centred / 3)
+    answers = 1 / 3 + (codes - measure.means.mean(axis=1)) @ slopes
+    error = ((np.eye(3)[labels] - answers) ** 2).sum(axis=1).mean()
+    assert found["d5"].skill == pytest.approx(1 - error / (2 / 3), abs=0.01)
+    assert 0.4 < found["d5"].agreement < 0.75
     assert found["d0"].agreement == pytest.approx(0.89, abs=0.02)
     assert found["d5"].spread > 1.7 > found["d0"].spread
+
+
+def test_a_flood_of_one_class_is_named_though_its_mean_lies_nowhere_in_particular() -> None:
+    tables = {f"d{number}": told(60, number) for number in range(7)}
+    codes, labels = windows(60, 7)
+    tables["flood"] = Statistics.of(codes, np.zeros_like(labels), CLASSES, SPACE)
+    assert {name for name, one in judged(tables).items() if one.named} == {"flood"}
+
+
+def judged(tables: dict[str, Statistics]) -> dict[str, Finding]:
+    outliers = Outliers(told(90, 99), 0.02)
+    portraits = {name: outliers.portrait(part) for name, part in tables.items()}
+    return outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), tables.__getitem__)

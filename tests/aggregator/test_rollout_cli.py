@@ -61,6 +61,7 @@ def test_a_rollout_is_begun_shown_and_acted_on(state_dir: Path, capsys: pytest.C
     assert fleet(state_dir, "show", "spring") == 0
     shown = capsys.readouterr().out
     assert "seen on the bench" in shown
+    assert "labels so far: undecided: no labelled window yet" in shown
     assert shown.count("sent") == 3
     assert fleet(state_dir, "halt", "spring") == 0
     tick(state_dir)
@@ -92,6 +93,11 @@ def test_a_dry_run_says_who_and_when_and_writes_nothing(state_dir: Path, capsys:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["1", "3"], ["2", "7"], ["3", "30"]]
     assert "never" in lines[1]
+    assert fleet(state_dir, "start", "spring", str(state_dir / "two.hwb"), "--dry-run", "--json") == 0
+    stages = json.loads(capsys.readouterr().out)
+    assert [(stage["stage"], len(stage["devices"]), stage["hours"]) for stage in stages] == [
+        (1, 3, None), (2, 7, None), (3, 30, None)
+    ]  # fmt: skip
     assert fleet(state_dir, "list") == 0
     assert "there is no rollout" in capsys.readouterr().out
     assert not (state_dir / "bundles").exists()
@@ -104,6 +110,8 @@ def test_a_dry_run_says_who_and_when_and_writes_nothing(state_dir: Path, capsys:
         (("show", "nothing"), "no rollout 'nothing'"),
         (("start", "two words", "two.hwb"), "not a valid name"),
         (("start", "spring", "two.hwb", "--plan", "plan.toml"), "no device 'nobody'"),
+        (("start", "spring", "two.hwb", "--plan", "plan.toml", "--dry-run"), "no device 'nobody'"),
+        (("start", "spring", "three.hwb", "--dry-run"), "cannot read bundle three.hwb"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

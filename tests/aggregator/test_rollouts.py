@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.bundle_sender import BundleSender
+from aggregator.bundle_sender import BundleSender, order
 from aggregator.effects import Instant, Note
 from aggregator.policy import DeliveryPolicy
 from aggregator.registry import delete_group, put_list_group
@@ -39,7 +39,7 @@ class Shelf:
 @dataclass
 class Device:
     """What a device does with orders. worse: loss of the new bundle on its labels more than the old one's; labels: an
-    hour; fails: says that the bundle does not work here; tries: it can try bundles."""
+    hour; fails: says that the bundle does not work here; stays: why it cannot go back; tries: it can try bundles."""
 
     name: str
     worse: float = 0.0
@@ -48,6 +48,7 @@ class Device:
     tries: bool = True
     slow: float = 1.0
     online: bool = True
+    stays: str = ""
     release: int = 1
     delivery: str = ""
     order: Desired | None = None
@@ -66,13 +67,17 @@ class Device:
             self.sums += PairedLoss.of(old + self.worse + 0.3 * self.random.normal(size=self.labels), old)
             self.counter += 1
         elif order.mode == "roll-back":
-            self.release, self.delivery = 1, "rolled back to release 1: asked to"
-        else:
+            if self.release == order.release and self.stays:
+                self.delivery = f"release {order.release} cannot be rolled back: {self.stays}"
+            elif self.release == order.release:
+                self.release, self.delivery = 1, "rolled back to release 1: asked to"
+        elif order.release > self.release:
             self.release, self.delivery = order.release, ""
 
     @property
     def reported(self) -> bytes:
-        return Reported("watch", "1", "1" * 64, "exact", "r", "0", "m", 100, "frozen", "", self.release,
+        version, space = ("2.0.0", "2" * 64) if self.release == 2 else (str(self.release), "1" * 64)
+        return Reported("watch", version, space, "exact", "r", "0", "m", 100, "frozen", "", self.release,
                         self.delivery).encode()  # fmt: skip
 
     @property
@@ -173,6 +178,10 @@ class Fleet:
         with self.store.transaction():
             return Counter(row.state for row in self.store.rows(ROLLOUT_DEVICES).all("two"))
 
+    def rows(self) -> list[RolloutDeviceRow]:
+        with self.store.transaction():
+            return self.store.rows(ROLLOUT_DEVICES).all("two")
+
     @property
     def switched(self) -> list[str]:
         return [device.name for device in self.devices.values() if device.release == 2]
@@ -249,10 +258,104 @@ def test_a_bundle_that_fails_later_on_stops_where_it_is_and_goes_back_everywhere
     for _ in range(5):
         later.hour()
     assert later.switched == [away.name]
-    assert later.state == State.ROLLING_BACK
+    # the fleet does not wait for it: another rollout may begin
+    assert later.state == State.ROLLED_BACK
+    assert "1 are away and go back when they return" in later.why
+    assert later.states()["returning"] == 1
     away.online = True
-    later.until(State.ROLLED_BACK)
+    for _ in range(2):
+        later.hour()
     assert later.switched == []
+    assert later.states()["returning"] == 0
+
+
+def test_a_device_that_cannot_go_back_is_shown_as_it_is_and_holds_up_nobody() -> None:
+    some = fleet(20, worse=-0.1)
+    some.begin(PLAN)
+    some.until(State.DONE)
+    some.devices["d3"].stays = "the bundle before it is no longer here"
+    some.ask(Act.ROLL_BACK)
+    some.until(State.ROLLED_BACK)
+    assert some.switched == ["d3"]
+    assert "1 cannot: d3: release 2 cannot be rolled back: the bundle before it is no longer here" in some.why
+    assert some.states() == {"rolled-back": 19, "failed": 1}
+
+
+def test_whoever_was_told_to_switch_when_it_was_halted_goes_back_too() -> None:
+    some = fleet(20, worse=-0.1)
+    some.begin(PLAN)
+    while not some.states()["trying"]:
+        some.hour()
+    device = some.devices[next(row.device for row in some.rows() if row.state == "trying")]
+    # it switches, and nobody hears of it before the halt
+    device.online = False
+    while not some.states()["there"]:
+        some.hour()
+    device.release = 2
+    some.ask(Act.HALT)
+    some.hour()
+    assert some.state == State.HALTED
+    assert next(row.state for row in some.rows() if row.device == device.name) == "withdrawn"
+    some.ask(Act.ROLL_BACK)
+    for _ in range(3):
+        some.hour()
+    device.online = True
+    for _ in range(3):
+        some.hour()
+    assert some.switched == []
+    assert not {"withdrawn", "sent", "returning"} & set(some.states())
+
+
+def test_after_a_roll_back_nobody_who_joins_gets_the_bundle_and_a_roll_back_can_be_halted() -> None:
+    some = fleet(20, worse=-0.1)
+    some.begin(PLAN)
+    some.until(State.DONE)
+    some.devices["d3"].online = False
+    some.ask(Act.ROLL_BACK)
+    some.hour()
+    assert some.state == State.ROLLING_BACK
+    some.ask(Act.HALT)
+    some.hour()
+    assert some.state == State.HALTED
+    assert some.states() == {"rolled-back": 19, "there": 1}
+    with some.store.transaction():
+        standing = {row.device: row.sha256 for row in some.store.deliveries()}
+    assert standing[""] == standing["d3"] == ""
+
+
+def test_what_is_delivered_after_a_roll_back_is_meant_to_be_switched_to() -> None:
+    some = fleet(20, worse=-0.1)
+    some.begin(PLAN)
+    some.until(State.DONE)
+    some.ask(Act.ROLL_BACK)
+    some.until(State.ROLLED_BACK)
+    assert some.devices["d3"].order is not None
+    assert some.devices["d3"].order.mode == "roll-back"
+    better = replace(BUNDLE, sha256=hashlib.sha256(b"better").hexdigest(), release=3)
+    with some.store.transaction():
+        order(some.store, better, ["d3"], everybody=False, known=list)
+    for _ in range(2):
+        some.hour()
+    assert some.devices["d3"].release == 3
+
+
+def test_a_device_with_a_newer_bundle_keeps_it_and_another_bundle_of_the_same_release_is_no_success() -> None:
+    mixed = fleet(40, worse=-0.05)
+    for name in ("d1", "d2", "d3", "d4", "d5", "d6", "d7"):
+        mixed.devices[name].release = 3
+    mixed.begin(PLAN)
+    mixed.until(State.DONE)
+    assert mixed.states() == {"there": 33, "newer": 7}
+    same = fleet(40)
+    for device in same.devices.values():
+        device.delivery, device.tries = "release 2 is not newer than 2; convert with a higher --release", False
+    same.begin(PLAN)
+    with same.store.transaction():
+        for row in same.store.devices():
+            other = Reported("watch", "1.9", "1" * 64, "exact", "r", "0", "m", 100, "frozen", "", 2, "")
+            same.store.put_device(replace(row, reported=other.encode()))
+        same.rollouts.tick(same.instant)
+    assert same.states()["there"] == 0
 
 
 def test_a_stage_may_be_a_group_and_a_group_that_goes_pauses_it() -> None:
@@ -467,6 +570,38 @@ def test_an_older_trial_report_does_not_replace_a_newer_one() -> None:
         kept = one.store.rows(TRIALS).get("d0")
     assert kept is not None
     assert TrialReport.decode(kept.payload).counter == 7
+
+
+def test_a_rollout_that_is_no_news_to_any_device_is_refused_before_anything_is_written() -> None:
+    some = fleet(10, release=2)
+    with some.store.transaction():
+        with pytest.raises(ConfigError, match=r"release 2 is no news: every device runs release 2 .* --release 3"):
+            begin(some.store, "two", PLAN, BUNDLE, 0.0)
+        with pytest.raises(ConfigError, match="no news"):
+            forecast(some.store, "two", PLAN, some.instant.wall_s, BUNDLE.release)
+        with pytest.raises(ConfigError, match="no device 'nobody'"):
+            forecast(some.store, "two", default_plan(["nobody"]), some.instant.wall_s)
+    some.devices["d1"].release = 1
+    some.hear()
+    with some.store.transaction():
+        stages = forecast(some.store, "two", PLAN, some.instant.wall_s, BUNDLE.release)
+    assert sum(stage.tries for stage in stages) == 1
+
+
+def test_a_stage_has_bounds_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(
+        "margin = 0.1\n[[stages]]\nshare = 0.1\nmargin = 0.5\nerrors = 1\nfailures_share_max = 0.0\n"
+        "[[stages]]\nshare = 1.0\nlatency_ratio_max = 3"
+    )
+    plan = read_plan(tmp_path / "plan.toml")
+    assert stored_plan(plan.encode()) == plan
+    assert [(plan.criteria(at).margin, plan.criteria(at).errors) for at in (0, 1)] == [(0.5, 1.0), (0.1, 2.0)]
+    bounds = [(plan.in_stage(at).failures_share_max, plan.in_stage(at).latency_ratio_max) for at in (0, 1)]
+    assert bounds == [(0.0, 2.0), (0.1, 3.0)]
+    worse = fleet(60, worse=0.3, labels=50)
+    worse.begin(replace(plan, stages=tuple(replace(stage, soak_s=HOUR_S) for stage in plan.stages)))
+    worse.until(State.HALTED)
+    assert "stage 2" in worse.why, "the first stage takes what is worse by up to 0.5"
 
 
 def test_a_forecast_names_devices_labels_and_time() -> None:

@@ -14,8 +14,10 @@ from aggregator.commands import serve
 from aggregator.config import ServiceLimits, Settings
 from aggregator.core import Aggregator
 from aggregator.policy import Policy
+from aggregator.privacy_policy import PrivacyPolicy
 from aggregator.service import Service
 from aggregator.store.memory import MemoryStore
+from aggregator.store.rows import PrivacySpentRow
 from headway.errors import TransportError
 from headway.ports import (
     Connected,
@@ -23,14 +25,16 @@ from headway.ports import (
     Disconnected,
     NotSubscribed,
     Outgoing,
+    Received,
     Response,
     SystemClock,
     TransportEvent,
 )
 from headway.sd_notify import SystemdNotifier
 from headway.stopping import STOP_SIGNALS, StopRequest
+from headway.wire import Status
 from headway.wire.topics import Kind, topic
-from tests.aggregator.fleets import FLEET, model
+from tests.aggregator.fleets import FLEET, model, statistics_message, tables
 from tests.edge_agent.variants import variant
 
 
@@ -55,7 +59,9 @@ class ScriptedTransport:
         self.stopped = True
 
 
-def service(*events: TransportEvent) -> tuple[Service, ScriptedTransport]:
+def service(
+    *events: TransportEvent, policy: Policy | None = None, keep_spent: Callable[[PrivacySpentRow], object] = print
+) -> tuple[Service, ScriptedTransport]:
     transport = ScriptedTransport(list(events))
 
     def connect(
@@ -66,8 +72,11 @@ def service(*events: TransportEvent) -> tuple[Service, ScriptedTransport]:
 
     store = MemoryStore()
     with store.transaction():
-        core = Aggregator(FLEET, model(), Policy(), store)
-    made = Service(FLEET, core, store, connect, ServiceLimits(), SystemClock(), SystemdNotifier.from_environment())
+        core = Aggregator(FLEET, model(), policy or Policy(), store)
+    made = Service(
+        FLEET, core, store, connect, ServiceLimits(), SystemClock(), SystemdNotifier.from_environment(),
+        keep_spent=keep_spent,
+    )  # fmt: skip
     return made, transport
 
 
@@ -86,6 +95,22 @@ def test_an_aggregator_whose_session_is_taken_over_leaves_as_one_whom_the_broker
     with pytest.raises(TransportError, match=r"own\. One aggregator serves a fleet: stop the other") as raised:
         made.run()
     assert raised.value.exit_code == 9
+
+
+def test_what_a_head_with_noise_spends_is_kept_before_it_leaves() -> None:
+    spent_after: list[int] = []
+    report = statistics_message("a", 1, 1, tables(30, 1))
+    heads_sent = lambda: [message for message in transport.sent if message.topic.endswith("/_all/head")]  # noqa: E731
+    made, transport = service(
+        Connected(False), Received("headway/v1/plant/_aggregator/status", Status(True, 1).encode()), report,
+        policy=Policy(publish_interval_s=0.0, privacy=PrivacyPolicy(epsilon=1.0)),
+        keep_spent=lambda row: spent_after.append(len(heads_sent())),
+    )  # fmt: skip
+    made.start()
+    for _ in range(3):
+        made.turn(0.0)
+    assert len(heads_sent()) == 1
+    assert spent_after == [0]
 
 
 def test_who_is_told_to_stop_does_not_start_again_with_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,44 @@ def test_numbers_start_at_zero_and_hold_53_bits(store: Store) -> None:
         assert store.number("boot") == 2**53 - 1
 
 
+def test_what_is_looked_up_together_is_what_is_stored_also_after_it_was_written(store: Store) -> None:
+    def seen(name: str) -> tuple[object, ...]:
+        return (
+            store.device(name), store.registry.get(name), store.epoch_count(name), store.statistics(name, 1),
+            store.statistics(name, 2), store.is_removed(name, 2), store.sequence(name, 1), store.part_indices(name, 1),
+        )  # fmt: skip
+
+    def write(name: str, at: int) -> None:
+        store.put_device(DeviceRow(name, 1.0, float(at), online=True))
+        store.registry.put([RegistryRow(name, 1.0, float(at), labels=at)])
+        store.put_statistics(statistics(name, 1, at))
+        store.put_sequence(name, 1, at, 3, "{}")
+        store.put_part(StoredPart(name, 1, at, "f", at, b"part"))
+
+    names = ["a", "b", "unknown"]
+    with store.transaction():
+        for name in names[:2]:
+            write(name, 1)
+        store.remove_epoch("b", 2)
+    with store.transaction():
+        asked = {name: seen(name) for name in names}
+    with store.transaction():
+        store.look_up(names)
+        assert {name: seen(name) for name in names} == asked
+        write("a", 2)
+        write("unknown", 2)
+        store.put_statistics(statistics("a", 2))
+        store.remove_parts("b", 1)
+        now = {name: seen(name) for name in names}
+    with store.transaction():
+        assert {name: seen(name) for name in names} == now
+        store.look_up(names)
+        store.remove_epoch("a", 2)
+        store.remove_device("unknown")
+        assert (store.statistics("a", 2), store.is_removed("a", 2), store.epoch_count("a")) == (None, True, 1)
+        assert (store.device("unknown"), store.registry.get("unknown"), store.statistics("unknown", 1)) == (None,) * 3
+
+
 def test_columns_of_devices_come_without_the_rest_and_the_size_is_known(store: Store) -> None:
     rows = [RegistryRow(name, 1.0, 2.0, labels=labels) for name, labels in (("b", 7), ("a", 3), ("c", 9))]
     wanted = parse_filter("labels > 5", VOCABULARY)

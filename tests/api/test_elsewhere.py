@@ -7,8 +7,10 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -16,15 +18,16 @@ from aggregator.access import Role
 from aggregator.backup import checked_contents
 from aggregator.backup.archive import STORE
 from aggregator.cli import main
+from aggregator.commands.program import ELSEWHERE, edge_fleet
 from aggregator.effects import Instant
 from aggregator.policy import Limits
 from aggregator.reach import RemoteFleet
 from aggregator.registry.registry import Registry
 from aggregator.store import EventRow, StoredHead
-from aggregator.store.rows import DAYS, PROPERTIES, SPACES, DayRow, PropertyRow, SpaceRow
+from aggregator.store.rows import DAYS, HEAD_FIELD, PROPERTIES, SPACES, DayRow, HeadFieldRow, PropertyRow, SpaceRow
 from headway.errors import StoreError, TransportError
-from headway.maths import Head, HeadInput, HeadKind
-from headway.wire import PublishedHead, Reported
+from headway.maths import ClassificationSums, Head, HeadInput, HeadKind, Task
+from headway.wire import Metrics, PublishedHead, Reported
 from headway_client import ApiUnreachable, Client
 from headway_client.connection import Connection
 from testbed.broker import free_port
@@ -40,7 +43,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     fleet = Fleet(tmp_path_factory.mktemp("fleet"))
     now = Instant(1.0, NOW_S)
     with fleet.store.transaction():
-        registry = Registry(fleet.store, Limits(), 3)
+        registry = Registry(fleet.store, Limits(), lambda space: (3, Task.CLASSIFICATION))
         registry.on_reported("pump-2", REPORTED, now)
         registry.flush(now)
         zeros = Head(
@@ -48,6 +51,14 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
         )
         head = PublishedHead(7, "exact", "5" * 64, 2, 40, zeros)
         fleet.store.put_head(StoredHead(7, "exact", "5" * 64, head.encode(), NOW_S), 10)
+        better = replace(head, version=8, samples=60, head=replace(zeros, kernel=zeros.kernel + 1))
+        fleet.store.put_head(StoredHead(8, "exact", "5" * 64, better.encode(), NOW_S + 60), 10)
+        fleet.store.rows(HEAD_FIELD).put(HeadFieldRow("5" * 64, 7, 40, 30, 20))
+        confusion = np.arange(9).reshape(3, 3)
+        for scored in (confusion, confusion + 1):
+            metrics = Metrics(1, int(scored[0, 0]) + 1, ClassificationSums(scored), ClassificationSums(scored.T))
+            registry.on_metrics("pump-2", metrics.encode(), now)
+            registry.flush(now)
         fleet.store.rows(SPACES).put(SpaceRow("5" * 64, "watch 1.2", NOW_S, 0.0))
         for number in range(1200):
             name, detail = ("drift", '{"by":"error"}') if number % 3 else ("note", "no json")
@@ -93,7 +104,12 @@ def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         ("alerts", "--all", "--json"), ("alert-rules", "list"), ("alert-rules", "list", "--json"), ("silence", "list"),
         ("configuration", "--json"), ("configuration", "pump-1"), ("configuration", "pump-1", "--json"),
         ("commands", "pump-1"), ("commands", "pump-2", "--json"), ("refusals",), ("refusals", "--json"),
-        ("heads",), ("heads", "--json"), ("bundles",), ("bundles", "--json"), ("events", "--limit", "1100"),
+        ("heads",), ("heads", "--json"), ("heads", "--field"), ("heads", "--field", "--json"), ("heads", "--versions"),
+        ("heads", "--versions", "--json"), ("heads", "--compare", "7", "8"), ("heads", "--compare", "7", "8", "--json"),
+        ("device", "pump-2", "--confusion"), ("device", "pump-2", "--confusion", "--json"),
+        ("device", "pump-2", "--heads"), ("device", "pump-2", "--heads", "--json"),
+        ("device", "pump-1", "--confusion"),
+        ("bundles",), ("bundles", "--json"), ("events", "--limit", "1100"),
         ("events", "--json"), ("events", "--device", "pump-2", "--name", "note", "--limit", "150", "--json"),
         ("export", "devices"), ("export", "days"), ("export", "events"), ("export", "refusals"), ("export", "audit"),
         ("watch", "--json"),
@@ -219,6 +235,14 @@ def test_acts_are_those_of_the_tokens_user(
         **dict.fromkeys(("add-user", "change-user", "remove-user"), "user:ada"),
     }  # fmt: skip
     assert elsewhere("audit", "--verify").startswith("the chain holds")
+
+
+def test_every_command_asks_another_server_but_those_of_one_machine() -> None:
+    # they serve, keep keys, write files of the machine, or add up all reports
+    alone = {"api", "broker-config", "completion", "influence", "join-server", "keygen", "restore", "serve", "simulate"}
+    every = set(edge_fleet.list_commands(click.Context(edge_fleet)))
+    assert every - ELSEWHERE <= alone | {"verify"}
+    assert every > ELSEWHERE
 
 
 @pytest.mark.parametrize(

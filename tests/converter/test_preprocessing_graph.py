@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from converter.export.preprocessing_graph import apply
+from converter.export.trainable_graph import read_preprocessing, write_plan
+from headway.maths import HeadKind
 from headway.maths.preprocessing import Denoise, Missing, Preprocessing
 from tests.arrays import assert_close, assert_same
 from tests.optional import when_used
@@ -57,3 +61,11 @@ def test_largest_values_are_values() -> None:
     fitted = Preprocessing((3,), FILL)
     x = np.array([[np.finfo(np.float32).max, -np.finfo(np.float32).max, np.inf]], np.float32)
     assert_same(apply(tf.constant(x), fitted), fitted.apply(x)[0])
+
+
+def test_all_that_a_trainable_file_takes_reaches_its_graph(tmp_path: Path) -> None:
+    fitted = Preprocessing((8, 3), FILL, OFFSET, GAIN, Missing.LAST, Denoise.EWMA, ewma_weight=0.25,
+                           low=FILL - 1, high=FILL + 1)  # fmt: skip
+    write_plan(tmp_path / "plan.npz", np.eye(3, dtype=np.float32), FILL, HeadKind.SOFTMAX, (8, 3), fitted)
+    x = broken((6, 8, 3))[2:]
+    assert_same(read_preprocessing(tmp_path / "plan.npz").apply(x)[0], fitted.apply(x)[0])

@@ -83,6 +83,7 @@ def test_what_announces_a_device_is_what_home_assistant_documents(task: Task, te
         discovery_payload(Described("plant", "pump-7", task, names, "walk", "1.2", "0.9", teachable))
     )
     assert [error.message for error in CHECK.iter_errors(announced)] == []
+    assert {each["qos"] for each in announced["components"].values()} == {1}, "it is not one of what they share"
     keys = {key for key, each in announced["components"].items() if each["platform"] in ("select", "button")}
     asks = teachable and task is Task.CLASSIFICATION
     assert keys == ({"wanted", "as-predicted", "skip", "undo"} if asks else set())

@@ -15,6 +15,7 @@ from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray
 from headway.errors import DataError
 from headway.maths import Task, TimeAxis
+from headway.tables import Columns
 from tests.edge_agent.variants import IdentityRuntime, variant, windows
 
 
@@ -32,7 +33,7 @@ def test_windows_and_labels_of_two_npy_files_give_a_page(bundle: Path, tmp_path:
     np.save(tmp_path / "labels.npy", y)
     np.savez(tmp_path / "peer.npz", prediction=y)
     page = tmp_path / "page.html"
-    extras = Extras(tmp_path / "labels.npy", page, tmp_path / "peer.npz")
+    extras = Extras(tmp_path / "labels.npy", report=page, peer=tmp_path / "peer.npz")
     result = replay_recording(bundle, tmp_path / "data.npy", None, LearnerSettings(), extras=extras)
     assert result["rows"] == 300
     text = page.read_text()
@@ -63,10 +64,42 @@ def test_windows_without_their_labels_are_refused(
     np.save(tmp_path / "data.npy", windows(40, drift=0.0, seed=0)[0])
     if labels is not None:
         np.save(tmp_path / "labels.npy", labels)
-    extras = Extras(None if labels is None else tmp_path / "labels.npy", tmp_path / "page.html")
+    extras = Extras(None if labels is None else tmp_path / "labels.npy", report=tmp_path / "page.html")
     with pytest.raises(DataError, match=message):
         replay_recording(bundle, tmp_path / "data.npy", None, LearnerSettings(), extras=extras)
     assert not (tmp_path / "page.html").exists()
+
+
+def table(path: Path, head: str = "a,b,c,d,e,f,g,h,kind") -> Path:
+    """Windows of 8 values as a table, their kind by name."""
+    x, y = windows(60, drift=1.0, seed=3)
+    kinds = ("idle", "walk", "run")
+    rows = [",".join([*map(str, row), kinds[label]]) for row, label in zip(x.tolist(), y.tolist(), strict=True)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def test_a_later_table_is_replayed_as_the_first_was_converted(bundle: Path, tmp_path: Path) -> None:
+    extras = Extras(columns=Columns(labels=("kind",)), report=tmp_path / "page.html")
+    shown = replay_recording(bundle, table(tmp_path / "later.csv"), None, LearnerSettings(), extras=extras)
+    x, y = windows(60, drift=1.0, seed=3)
+    np.savez(tmp_path / "stream.npz", x=x, y=y)
+    plain = replay_recording(bundle, tmp_path / "stream.npz", tmp_path / "a.npz", LearnerSettings())
+    assert shown == plain
+    assert "Confusion" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(), "none called label; name the one with y: --label COLUMN"),
+        (Columns(("kind",), ("a", "b")), r"float32 \(60, 2\), the bundle takes \(n, 8\); name the columns of x"),
+        (Columns(("h",), ("a",)), "the bundle takes"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(bundle: Path, columns: Columns, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        replay_recording(bundle, table(tmp_path / "t.csv"), None, LearnerSettings(), extras=Extras(columns=columns))
 
 
 def test_a_column_that_knows_the_answer_is_found() -> None:

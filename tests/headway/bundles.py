@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from headway.maths.features import Expansion, FeatureMap
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.preprocessing import Denoise, Missing, Preprocessing
 from headway.maths.statistics import Statistics
+from headway.maths.window_features import WindowFeatures
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundles"
 # Ed25519 private key of the signed golden: RFC 8032, section 7.1, test 1. Public knowledge, for tests only.
@@ -57,6 +59,32 @@ def small_variant(release: int = 3) -> Variant:
     )  # fmt: skip
 
 
+def featured_variant() -> Variant:
+    """Without a backbone: the mean and the largest of two channels over two time steps are all there is."""
+    scale = np.full(4, 2.0, np.float32)
+    features = FeatureMap(4, scale)
+    codes = np.array([[127, -3, 0, 1], [5, 0, 9, -127], [-127, 1, 2, 3], [4, 4, 4, 4]], np.int8)
+    labels = np.array([0, 1, 2, 1], np.int64)
+    made, whole = (
+        Preprocessing((2, 2), np.zeros(2, np.float32), front_end=WindowFeatures(("mean", "max"))),
+        small_variant(),
+    )
+    windows = np.arange(8, dtype=np.float32).reshape(2, 2, 2) * np.float32(0.25)
+    return replace(
+        whole,
+        backbones=(),
+        without_backbone=True,
+        head=Head(np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32), HeadKind.SOFTMAX, whole.classes,
+                  HeadInput.EMBEDDING),
+        features=features,
+        preprocessing=made,
+        training_statistics=Statistics.of(codes, labels, whole.classes, features.fingerprint("none")),
+        probe_inputs=windows,
+        probe_embedding=made.apply(windows)[0],
+        buffer=TrainingRows(codes[:2], labels=labels[:2]),
+    )  # fmt: skip
+
+
 def sign(manifest: bytes) -> bytes:
     """With the test key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,7 +94,11 @@ def sign(manifest: bytes) -> bytes:
 
 def golden_bundles() -> dict[str, bytes]:
     """Name -> bytes as the code writes them now."""
-    return {"plain.hwb": small_variant().encode(), "signed.hwb": small_variant().encode(sign)}
+    return {
+        "plain.hwb": small_variant().encode(),
+        "signed.hwb": small_variant().encode(sign),
+        "features.hwb": featured_variant().encode(),
+    }
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from headway.durable import write_durably
 from headway.errors import ConfigError, DataError, RemoteError, StoreError
@@ -93,6 +94,41 @@ def test_tensors_survive_with_their_metadata() -> None:
 def test_damaged_tensors_are_refused(payload: bytes) -> None:
     with pytest.raises(RemoteError, match="head"):
         decode_tensors(payload, "head", RemoteError, 10_000)
+
+
+ONE = encode_tensors({"a": np.arange(4, dtype=np.float32), "b": np.arange(3, dtype=np.int8)}, {"k": 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        (b'"data_offsets":[16,19]', b'"data_offsets":[15,18]'),
+        (b'"data_offsets":[16,19]', b'"data_offsets":[17,20]'),
+        (b'"data_offsets":[0,16]', b'"data_offsets":[0,17]'),
+        (b'"data_offsets":[0,16]', b'"data_offsets":[0.0,16]'),
+        (b'"shape":[4]', b'"shape":[3]'),
+        (b'"shape":[4]', b'"shape":[-4]'),
+        (b'"shape":[4]', b'"shape":[true,4]'),
+        (b'"shape":[4]', b'"shape":[9007199254740993,4]'),
+        (b'"F32"', b'"F33"'),
+        (b'"F32"', b'["F32"]'),
+        (b'"shape":[4]', b'"shade":[4]'),
+    ],
+)
+def test_tensors_that_do_not_fill_their_file_exactly_are_refused_as_the_library_does(
+    said: bytes, instead: bytes
+) -> None:
+    length = int.from_bytes(ONE[:8], "little")
+    header = ONE[8 : 8 + length]
+    assert said in header
+    changed = header.replace(said, instead)
+    payload = len(changed).to_bytes(8, "little") + changed + ONE[8 + length :]
+    with pytest.raises(RemoteError, match="not a safetensors file"):
+        decode_tensors(payload, "head", RemoteError, 10_000)
+    with pytest.raises((safetensors.SafetensorError, ValueError, TypeError, KeyError)):
+        safetensors.numpy.load(payload)
+    with pytest.raises(RemoteError, match="left over"):
+        decode_tensors(ONE + b"0", "head", RemoteError, 10_000)
 
 
 def npz(path: Path, **arrays: object) -> Path:

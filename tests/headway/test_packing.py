@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headway.errors import LocalError, RemoteError
 from headway.maths.statistics import Statistics, to_arrays
-from headway.wire.packing import from_wire, pack_tables, to_wire, unpack_tables
+from headway.wire.packing import from_wire, pack_tables, read_tables, to_wire, unpack_tables
 from headway.wire.planes import ValueReader, write_values
 from headway.wire.predicted import pack_predicted
 from tests.arrays import assert_same
@@ -177,3 +177,33 @@ def test_what_is_left_over_is_refused() -> None:
         packed = pack_tables(table.gram, table.class_sums, predict)
         with pytest.raises(RemoteError, match=problem):
             unpack_tables(np.concatenate([packed, np.zeros(1, np.uint8)]), 12, 4)
+
+
+@pytest.mark.parametrize(("count", "rank"), [(3, 200), (30, 200), (100, 200), (150, 320)])
+def test_the_rows_of_samples_prove_their_own_scatter(count: int, rank: int) -> None:
+    table = alike(count, 320, rank, 4)
+    gram, class_sums, proved = read_tables(pack_tables(table.gram, table.class_sums), 320, 4, prove=True)
+    assert proved
+    assert_same(gram, table.gram)
+    assert_same(class_sums, table.class_sums)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(2, 60), st.integers(0, 99), st.integers(1, 400), st.booleans())
+def test_no_rows_prove_a_scatter_that_is_refused(count: int, seed: int, amount: int, far: bool) -> None:
+    """Class sums that are a little or much larger than those of the samples: never proved where Cholesky refuses."""
+    table, random = alike(count, 130, 100, seed), np.random.default_rng(seed)
+    class_sums, held = table.class_sums.copy(), np.flatnonzero(table.counts)
+    column = int(random.choice(held))
+    # one class takes from another, or grows by itself, in the rows that travel and in others
+    rows = random.integers(0, 130, 130 if far else 1)
+    class_sums[rows, column] += amount
+    others = held[held != column]
+    if len(others) and random.random() < 0.5:
+        class_sums[rows, int(random.choice(others))] -= amount
+    gram = table.gram.copy()
+    gram[-1] = gram[:, -1] = class_sums.sum(axis=1)
+    packed = pack_tables(gram, class_sums)
+    read, sums, proved = read_tables(packed, 130, 4, prove=True)
+    changed = Statistics(read, sums, table.classes, "s")
+    assert not proved or changed.inconsistency() is None

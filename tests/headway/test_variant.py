@@ -22,9 +22,10 @@ from headway.maths.features import FeatureMap
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.maths.preprocessing import Preprocessing
 from headway.maths.statistics import Statistics
+from headway.maths.window_features import WindowFeatures
 from headway.stream import Channel, StreamFormat
 from headway.tensors import decode_tensors, encode_tensors
-from tests.headway.bundles import GOLDEN, PUBLIC_KEY, golden_bundles, sign, small_variant
+from tests.headway.bundles import GOLDEN, PUBLIC_KEY, featured_variant, golden_bundles, sign, small_variant
 
 TENSORS = "tensors.safetensors"
 finite = st.floats(-1e6, 1e6, width=32)
@@ -38,7 +39,16 @@ def test_the_golden_bundles_are_read(name: str) -> None:
     assert (variant.name, variant.version, variant.release) == ("watch", "1.4.0", 3)
 
 
-@pytest.mark.parametrize("name", ["plain.hwb", "signed.hwb"])
+def test_the_golden_bundle_without_a_backbone_is_read() -> None:
+    found = read_variant(GOLDEN / "features.hwb")
+    assert found.encode() == featured_variant().encode()
+    assert (found.without_backbone, found.backbones, found.preprocessing.output_shape) == (True, (), (4,))
+    assert found.preprocessing.front_end == WindowFeatures(("mean", "max"))
+    inputs, _ = found.preprocessing.apply(found.probe_inputs)
+    assert inputs.tolist() == [[0.25, 0.5, 0.5, 0.75], [1.25, 1.5, 1.5, 1.75]]
+
+
+@pytest.mark.parametrize("name", ["plain.hwb", "signed.hwb", "features.hwb"])
 def test_the_golden_bundles_are_written(name: str) -> None:
     golden, written = (GOLDEN / name).read_bytes(), golden_bundles()[name]
     if _packed(golden) != _packed(written):
@@ -115,6 +125,17 @@ def first(key: str, value: object) -> Callable[[dict[str, Any]], object]:
     return lambda table: table["backbones"][0].__setitem__(key, value)
 
 
+def fronted(**changes: object) -> bytes:
+    """The small bundle with a front end."""
+    fitting = {"kind": "features", "names": ["mean"], "shape": [2]}
+    found = {key: value for key, value in (fitting | changes).items() if value is not None}
+    return altered(lambda m: m["preprocessing"].update(front_end=found))
+
+
+LOG_MEL = {"kind": "log-mel", "names": None, "rate_hz": 8.0, "frame": 2, "hop": 1, "fft": 2, "bands": 2, "low_hz": 0.0,
+           "high_hz": 4.0, "shape": [1, 2]}  # fmt: skip
+
+
 def drop(key: str) -> Callable[[dict[str, Any]], object]:
     return lambda table: table.pop(key)
 
@@ -180,6 +201,16 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "unknown-denoise": (altered(lambda m: m["preprocessing"].update(denoise="wavelet")), "wavelet"),
     "pass-without-cutoff": (altered(lambda m: m["preprocessing"].update(denoise="low-pass")), "a cutoff belongs to"),
     "cutoff-without-pass": (altered(lambda m: m["preprocessing"].update(cutoff=0.1)), "a cutoff belongs to"),
+    "unknown-front-end": (fronted(kind="wavelet"), "kind of front_end of preprocessing of manifest must be one of"),
+    "unknown-feature": (fronted(names=["mean", "loudness"]), "features mean, loudness: give different ones of mean,"),
+    "feature-twice": (fronted(names=["mean", "mean"]), "features mean, mean: give different ones of"),
+    "front-end-of-another-shape": (fronted(shape=[3]), "makes (2,) of a window; that does not fit a shape (3,)"),
+    "front-end-unknown-key": (fronted(speed=1), "unknown key 'speed' in front_end of"),
+    "log-mel-of-two-channels": (fronted(**LOG_MEL), "windows of shape (2, 2) are no sound"),
+    "log-mel-of-huge-size": (fronted(**LOG_MEL | {"fft": 1 << 24}), "at most 32768 values"),
+    "log-mel-upside-down": (fronted(**LOG_MEL | {"low_hz": 4.0}), "must rise"),
+    "embedding-of-something": (altered(put("embedding", "output")), "embedding of manifest must be one of input"),
+    "backbones-and-none": (altered(put("embedding", "input")), "without a backbone the embedding is the preprocessed"),
     "even-median": (altered(lambda m: m["preprocessing"].update(median_width=4)), "median width 4 must be odd"),
     "no-probe": (
         altered(tensors=lambda t: t.update({"probe.inputs": np.zeros((0, 2, 2), np.float32),

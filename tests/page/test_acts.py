@@ -14,6 +14,7 @@ from aggregator.access import Role
 from aggregator.audit import COUNT
 from aggregator.operations import Operator, create_token
 from aggregator.web import Web
+from benchmarks.page_latency import ASKED
 from tests.api.fleet import NOW_S
 from tests.page.fleet import Browser, Page, PageFleet
 
@@ -27,8 +28,9 @@ ACTS = {
     "/settings/users/remove": Role.ADMIN,
     **dict.fromkeys(
         (
-            "/devices/{device}/commands", "/devices/{device}/note", "/devices/{device}/quarantine",
-            "/devices/{device}/readmit", "/devices/{device}/remove", "/devices/{device}/settings",
+            "/devices/{device}/commands", "/devices/{device}/forget", "/devices/{device}/note",
+            "/devices/{device}/quarantine", "/devices/{device}/readmit", "/devices/{device}/remove",
+            "/devices/{device}/settings",
             "/devices/{device}/tags", "/fleet/filters", "/fleet/filters/delete", "/heads/bundles/delete",
             "/heads/bundles/order", "/heads/forget", "/heads/hold", "/heads/let-go", "/inbox/acknowledge",
             "/inbox/approve", "/inbox/label", "/rollouts/new", "/rollouts/{name}/acts",
@@ -94,6 +96,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> PageFleet:
 def test_somebody_has_said_of_every_route_who_it_is_for(watched: PageFleet) -> None:
     assert routes(watched, "POST") == set(ACTS)
     assert routes(watched, "GET") == set(PLACES)
+
+
+def test_the_benchmark_asks_for_every_place() -> None:
+    asked = {re.sub(r"parts/(?!states)\w+", "parts/{part}", path.partition("?")[0]) for path in ASKED.values()}
+    asked = {re.sub("rollouts/(?!new)\\w+", "rollouts/{name}", path) for path in asked}
+    assert set(PLACES) - asked == {"/live", "/devices/{device}/diagnostics/{command}"}
+    assert asked <= set(PLACES)
 
 
 @pytest.mark.parametrize("role", ROLES)

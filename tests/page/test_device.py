@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from aggregator.audit import entries
 from aggregator.inbox import wanted_view
 from aggregator.page.device.telling import told
 from aggregator.store import EventRow
-from aggregator.store.rows import DAYS, DEVICE_COMMANDS, QUARANTINED, WANTED_SETTINGS, DayRow
+from aggregator.store.rows import DAYS, DEVICE_COMMANDS, FORGET_REQUESTS, QUARANTINED, WANTED_SETTINGS, DayRow
 from headway.maths import ClassificationSums
 from headway.wire import Metrics
 from testbed.shown_fleet import CLASSES
@@ -210,7 +212,8 @@ def test_note_tags_and_settings_are_kept(acted_on: PageFleet) -> None:
     assert "sync.interval_s 300 60 device pump-001" in text
     browser.post(f"{PUMP}/settings", {"key": "sync.interval_s", "act": "remove"}, PUMP)
     with acted_on.store.transaction():
-        assert [row.settings for row in acted_on.store.rows(WANTED_SETTINGS).all()] in ([], ["{}"])
+        wanted = acted_on.store.rows(WANTED_SETTINGS).get("device", "pump-001")
+        assert wanted is None or wanted.settings == "{}"
 
 
 def test_a_device_is_set_aside_readmitted_and_forgotten_only_by_its_name(acted_on: PageFleet) -> None:
@@ -226,6 +229,23 @@ def test_a_device_is_set_aside_readmitted_and_forgotten_only_by_its_name(acted_o
         assert acted_on.store.removal_requests() == ["pump-001"]
 
 
+def test_a_part_of_what_a_device_taught_is_forgotten_as_by_the_command(acted_on: PageFleet) -> None:
+    browser = acted_on.browser(Role.OPERATOR)
+    assert browser.post(f"{PUMP}/forget", {"since": "2026-09-01"}, PUMP).status_code == 303
+    with acted_on.store.transaction():
+        (asked,) = acted_on.store.rows(FORGET_REQUESTS).all()
+    assert (asked.device, asked.since_s) == ("pump-001", datetime(2026, 9, 1, tzinfo=UTC).timestamp())
+    assert "forgotten as soon as the service gets to it" in browser.page(PUMP).text
+    for since, said in (("noon", "'noon' is no time"), ("2099-01-01", "not a time that has passed")):
+        refused = browser.post(f"{PUMP}/forget", {"since": since}, PUMP)
+        assert refused.status_code >= 400
+        assert said in html.unescape(refused.text)
+    assert browser.post(f"{PUMP}/forget", {"class": "leak"}, PUMP).status_code == 303
+    with acted_on.store.transaction():
+        newest = acted_on.store.rows(DEVICE_COMMANDS).all("pump-001")[-1]
+    assert (newest.name, json.loads(newest.arguments)) == ("forget-class", {"class": "leak"})
+
+
 def test_a_form_that_is_sent_twice_is_done_once(acted_on: PageFleet) -> None:
     browser = acted_on.browser(Role.OPERATOR)
     fields = {"reason": "wrong sensor", "once": "a" * 32}
@@ -236,7 +256,7 @@ def test_a_form_that_is_sent_twice_is_done_once(acted_on: PageFleet) -> None:
     assert other.status_code == 422
 
 
-@pytest.mark.parametrize("act", ["commands", "note", "tags", "settings", "quarantine", "readmit", "remove"])
+@pytest.mark.parametrize("act", ["commands", "note", "tags", "settings", "quarantine", "readmit", "forget", "remove"])
 def test_who_only_looks_does_nothing(looked_at: PageFleet, act: str) -> None:
     browser = looked_at.browser(Role.VIEWER)
     page = browser.page(PUMP)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 from urllib.parse import quote
 
+import click
 import pytest
 
 from aggregator.access import Role
+from aggregator.commands import edge_fleet
 from aggregator.page.rendering import FOLDER
 from tests.page.fleet import Page, PageFleet
 from tests.page.hostile import ATTACK, NAME, hostile_fleet
@@ -62,6 +66,23 @@ def test_every_place_is_looked_at() -> None:
     plain = {path.replace("/rollouts/spring", "/rollouts/{name}") for path in plain}
     # a stream of numbers, and a file that no browser shows
     assert set(PLACES) - plain == {"/live", "/devices/{device}/diagnostics/{command}"}
+
+
+def test_every_command_that_is_shown_is_one_with_its_options(hostile: PageFleet) -> None:
+    browser, shown = hostile.browser(Role.ADMIN), set()
+    for path in (*PATHS, "/devices/pump-2"):
+        for text in re.findall(r'<div class="code"><code>(.*?)</code>', browser.get(path).text):
+            shown |= {part.strip() for part in html.unescape(text).partition("  #")[0].split("; edge-fleet")}
+    assert len(shown) > 15
+    for text in shown:
+        words = shlex.split(text.removeprefix("edge-fleet"))
+        command: click.Command = edge_fleet
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, text
+            command = found
+        known = {option for each in command.params for option in each.opts}
+        assert {word for word in words if word.startswith("--")} <= known, text
 
 
 @pytest.mark.parametrize("path", PATHS)

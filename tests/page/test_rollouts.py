@@ -38,7 +38,7 @@ def test_people_see_the_verdict_that_the_service_comes_to(tmp_path: Path, worse:
     with store.transaction():
         rollout = store.rows(ROLLOUTS).get("spring")
         assert rollout is not None
-        evidence = stage_evidence(store, rollout)
+        evidence = stage_evidence(store, rollout, store.rows(ROLLOUT_DEVICES).all(rollout.name))
         rows, told = store.rows(ROLLOUT_DEVICES).all("spring"), {row.device: row for row in store.rows(TRIALS).all()}
         said = {row.device: Said.of(row, told.get(row.device), rollout) for row in store.devices()}
         for each in evidence[:2]:

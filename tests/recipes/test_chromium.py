@@ -38,11 +38,8 @@ def replayed_page(path: Path) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("made", [recipe_page, replayed_page])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_page_is_shown_as_it_is(made: Any, width: int, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
-    pytest.importorskip("matplotlib")
-    made(tmp_path / "page.html")
+def look(path: Path, width: int, chromium: Any) -> None:  # noqa: F811
+    """Open it: one title, a picture, nothing fetched, nothing complains, nothing is cut off."""
     complaints: list[str] = []
     fetched: list[str] = []
     context = chromium.new_context(viewport={"width": width, "height": 900})
@@ -50,10 +47,18 @@ def test_a_page_is_shown_as_it_is(made: Any, width: int, tmp_path: Path, chromiu
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: fetched.append(request.url))
-    page.goto((tmp_path / "page.html").as_uri())
+    page.goto(path.as_uri())
     assert page.locator("h1").count() == 1
     assert page.locator("svg").count() >= 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert complaints == []
     assert len(fetched) == 1
     context.close()
+
+
+@pytest.mark.parametrize("made", [recipe_page, replayed_page])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_is_shown_as_it_is(made: Any, width: int, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
+    pytest.importorskip("matplotlib")
+    made(tmp_path / "page.html")
+    look(tmp_path / "page.html", width, chromium)

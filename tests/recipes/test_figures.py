@@ -1,4 +1,5 @@
-"""The main figure of each recipe, as a bound: what was measured and a margin that its spread over seeds justifies.
+"""The main figure of each recipe, as a bound: what was measured and a margin that its spread over seeds justifies; and
+its page, opened in Chromium.
 
 One seed; skipped where its data is not at hand (HEADWAY_RECIPES_DATA). Slow, as each trains and converts a network.
 """
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from recipes.measuring import write_page
 from recipes.networks import Workspace
 from recipes.seeds import run_seed
+from tests.page.conftest import chromium, chromium_address  # noqa: F401 - fixtures
+from tests.recipes.test_chromium import look
 
 pytestmark = pytest.mark.slow
 DATA = os.environ.get("HEADWAY_RECIPES_DATA")
@@ -32,15 +36,19 @@ BOUNDS: dict[str, tuple[int, float, float]] = {
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_the_main_figure_keeps_its_bound(name: str, tmp_path: Path) -> None:
+def test_the_main_figure_keeps_its_bound_and_the_page_opens(name: str, tmp_path: Path, request: Any) -> None:
     stream, bound, lead = BOUNDS[name]
     try:
-        made = run_seed(name, Workspace(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)[stream]
+        runs = run_seed(name, Workspace(Path(DATA) if DATA else None, tmp_path, seeds=(0,)), 0)
     except FileNotFoundError as error:
         pytest.skip(f"{error} is not at hand")
+    made = runs[stream]
     sign = 1.0 if made.rising else -1.0
     assert sign * made.figures["exact"] >= sign * bound
     assert sign * (made.figures["exact"] - made.figures["frozen"]) >= lead
+    recipe: Any = importlib.import_module(f"recipes.{name}")
+    write_page(tmp_path / "page.html", recipe.TITLE, recipe.CREDIT, [[run] for run in runs], 1.0)
+    look(tmp_path / "page.html", 390, request.getfixturevalue("chromium"))
 
 
 def test_direction_is_not_learned_and_the_leak_is_on_one_market(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recipes.documents import BEGIN, DOCS, END
-from recipes.learning import follow
+from recipes.learning import follow, together
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
 from recipes.naive import NearestMean, RunningMean
 from recipes.networks import Workspace
@@ -52,6 +52,24 @@ def test_rows_without_a_label_are_never_learned() -> None:
     assert [line for line in diary.lines if "learn" in line] == ["learn 0"]
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_runs_together_is_told_by_name_also_what_fails(loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    found = together({"one": lambda: np.arange(3), "two": os.getpid})
+    assert list(found) == ["one", "two"]
+    assert np.asarray(found["one"]).tolist() == [0, 1, 2]
+    # whose threads a forked process would not have
+    assert (found["two"] == os.getpid()) == loaded
+
+    def missing() -> object:
+        raise FileNotFoundError("x.npz")
+
+    with pytest.raises(FileNotFoundError, match=r"x\.npz"):
+        together({"one": missing, "two": missing})
+
+
 def test_naive_rules_start_from_what_is_known() -> None:
     means = RunningMean(np.array([1, 1, 2]), np.array([4.0, 6.0, 9.0]), np.array([2]), np.array([3.0]))
     assert follow(means, np.arange(3)).tolist() == [3, 4, 3]
@@ -68,7 +86,8 @@ def runs(exact: float, naive: float) -> list[Measured]:
 def test_a_learner_that_is_not_ahead_is_told_so() -> None:
     assert "NOT" not in "".join(verdicts(runs(0.5, 2.0)))
     behind = verdicts(runs(1.5, 1.0))
-    assert [("NOT" in line) for line in behind] == [False, True, True]
+    assert [("NOT" in line) for line in behind] == [False, True, False, True]
+    assert behind[2] == "behind the naive rule: frozen 3.000, gradient 2.000"
 
 
 def test_the_page_is_one_file_without_scripts(tmp_path: Path) -> None:

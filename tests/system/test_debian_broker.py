@@ -73,6 +73,8 @@ def test_it_runs_as_its_own_user_reads_its_key_reloads_and_persists(place: Path)
         broker.terminate()
         code = broker.wait(30)
     assert code == 0
+    # after each change it would write all that it keeps: reports of thousands of devices for each message
+    assert "\nautosave_on_changes false\n" in (place / "broker" / "mosquitto.conf").read_text()
     said = (place / "log").read_text()
     assert ": Error: " not in said, said
     assert (place / "lib" / "mosquitto.db").stat().st_uid == pwd.getpwnam(USER).pw_uid

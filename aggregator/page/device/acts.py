@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Path, Response
 from aggregator import operations
 from aggregator.access import Role
 from aggregator.api import Refusal
-from aggregator.durations import duration_s
+from aggregator.durations import duration_s, moment_s
 from aggregator.operations import Operator
 from aggregator.page.device.asked import BUTTONS
 from aggregator.page.forms import Form
@@ -19,6 +19,9 @@ from aggregator.store.rows import DEVICE
 from headway.fields import JsonValue
 
 DeviceName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+# how long a device may be away that is asked to forget a class, as of `edge-fleet forget --class`
+FORGET_LASTS_S = 7 * 86_400.0
 
 
 def device_acts(application: FastAPI, frame: Frame) -> None:
@@ -81,6 +84,20 @@ def device_acts(application: FastAPI, frame: Frame) -> None:
     @application.post("/devices/{device}/readmit")
     def readmit(device: DeviceName, form: Form = act) -> Response:
         return do(form, device, lambda operator: operations.readmit_device(operator, device), "readmitted")
+
+    @application.post("/devices/{device}/forget")
+    def forget(device: DeviceName, form: Form = act) -> Response:
+        if form.text("class", ""):
+            asked: dict[str, JsonValue] = {"class": form.text("class")}
+            name = operations.FORGET_CLASS
+            return do(
+                form, device, lambda operator: operations.command_device(operator, device, name, asked, FORGET_LASTS_S),
+                "class-asked", "commands",
+            )  # fmt: skip
+        since_s = moment_s(form.text("since"))
+        return do(
+            form, device, lambda operator: operations.request_forgetting(operator, device, since_s), "set-back"
+        )  # fmt: skip
 
     @application.post("/devices/{device}/remove")
     def remove(device: DeviceName, form: Form = act) -> Response:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aggregator.store import Store
-from headway.errors import RemoteError
-from headway.maths import ClassificationSums, LabelSums, ValueSums
-from headway.wire import Metrics, PublishedHead
+from aggregator.operations import ConfusionView
 
 # shades of a cell, by the share of its row
 SHADES = 5
@@ -57,49 +54,17 @@ class Confusion:
     left_out: int
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Figures of another task than classification: name, served, frozen."""
-
-    rows: tuple[tuple[str, float, float], ...]
-
-
-def measured(store: Store, device: str, space: str) -> Confusion | Figures | None:
-    """What a device's newest metrics say; None before the first labels. In one picture of the store."""
-    row = store.device(device)
-    if row is None or not row.metrics:
-        return None
-    metrics = Metrics.decode(row.metrics, row.class_count)
-    served, frozen = metrics.served, metrics.frozen
-    if not served.samples:
-        return None
-    if isinstance(served, ClassificationSums) and isinstance(frozen, ClassificationSums):
-        names = _class_names(store, space, len(served.confusion))
-        shown = tuple(names[:CLASSES_SHOWN])
-        matrices = _matrix("served", served, shown), _matrix("frozen", frozen, shown)
-        return Confusion(shown, served.samples, matrices, len(names) - len(shown))
-    after, before = served.summary(), frozen.summary()
-    names = [name for name in after if name in before and isinstance(served, LabelSums | ValueSums)]
-    return Figures(tuple((name, float(after[name]), float(before[name])) for name in names))
+def confusion_shown(found: ConfusionView) -> Confusion:
+    """As it is drawn."""
+    shown = found.classes[:CLASSES_SHOWN]
+    matrices = _matrix("served", found.served, shown), _matrix("frozen", found.frozen, shown)
+    return Confusion(shown, found.labels, matrices, len(found.classes) - len(shown))
 
 
-def _matrix(head: str, sums: ClassificationSums, shown: Sequence[str]) -> Matrix:
-    lines = []
+def _matrix(head: str, counts: Sequence[Sequence[int]], shown: Sequence[str]) -> Matrix:
+    lines, right = [], sum(row[index] for index, row in enumerate(counts))
     for index, name in enumerate(shown):
-        labels = int(sums.support[index])
-        counts = [int(count) for count in sums.confusion[index, : len(shown)]]
-        cells = tuple(Cell(count, count / labels if labels else 0.0) for count in counts)
-        lines.append(ClassLine(name, labels, cells, float(sums.recall[index]) if labels else None))
-    return Matrix(head, sums.accuracy, tuple(lines))
-
-
-def _class_names(store: Store, space: str, count: int) -> list[str]:
-    """As the fleet's head calls them; a number for those that only this device may know."""
-    head = store.head(space) if space else None
-    known: tuple[str, ...] = ()
-    if head is not None:
-        try:
-            known = PublishedHead.decode(head.payload).head.classes
-        except RemoteError:
-            known = ()  # of another release: numbers say enough
-    return [known[index] if index < len(known) else f"class {index}" for index in range(count)]
+        labels = sum(counts[index])
+        cells = tuple(Cell(count, count / labels if labels else 0.0) for count in counts[index][: len(shown)])
+        lines.append(ClassLine(name, labels, cells, counts[index][index] / labels if labels else None))
+    return Matrix(head, right / max(1, sum(map(sum, counts))), tuple(lines))

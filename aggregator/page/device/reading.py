@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aggregator.operations import (
+    FORGET_CLASS,
+    ConfusionView,
     DeviceInFull,
     Operator,
+    can_do,
+    device_confusion,
     device_in_full,
     device_settings,
+    forgetting,
     labels_wanted,
     list_commands,
     takes_commands,
 )
 from aggregator.page.device.asked import AskedCommand, asked_commands
 from aggregator.page.device.asking import Asking, asking_of
-from aggregator.page.device.confusion import Confusion, Figures, measured
+from aggregator.page.device.confusion import Confusion, confusion_shown
 from aggregator.page.device.history import DAYS_SHOWN, History, history_of
 from aggregator.page.device.telling import HEAD_CHANGED, Told, told
 from aggregator.page.fleet import Bar, bar_of, bar_of_heads, recent_days, recent_spans
@@ -52,14 +57,15 @@ class DeviceShown:
     bar: Bar
     heads: Bar
     history: History
-    measured: Confusion | Figures | None
+    measured: ConfusionView
+    confusion: Confusion | None
     inner: Inner | None
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
     """decisions: changes of the head; events: all newest ones; state: of the settings, in a word; asking: which
-    windows it wants to know."""
+    windows it wants to know; setting_back: it was asked for, and the service has still to do it."""
 
     decisions: tuple[Told, ...]
     events: tuple[Told, ...]
@@ -69,6 +75,8 @@ class Inner:
     settings_state: str
     settings_problem: str
     changeable: tuple[str, ...]
+    setting_back: bool
+    forgets_classes: bool
     asking: Asking
 
 
@@ -78,12 +86,14 @@ def device_shown(operator: Operator, name: str, inner: bool) -> DeviceShown:
     store, row = operator.store, full.view.row
     today = int(operator.now_s // DAY_S)
     events = store.events(EVENTS_READ, name) if inner else []
+    measured = device_confusion(operator, name)
     return DeviceShown(
         full,
         bar_of(row, recent_days(store, [name], today)[name], today),
         bar_of_heads(recent_spans(store, [name])[name]),
         history_of(row, days_of(store, row, DAYS_SHOWN), events, operator.now_s),
-        measured(store, name, row.space),
+        measured,
+        confusion_shown(measured) if measured.classes else None,
         _inner(operator, name, [told(event) for event in events]) if inner else None,
     )
 
@@ -99,6 +109,8 @@ def _inner(operator: Operator, name: str, events: list[Told]) -> Inner:
         view.words,
         "" if view.state is None else view.state.problem,
         () if view.state is None else tuple(sorted(view.state.values)),
+        forgetting(operator, name),
+        can_do(operator, name, FORGET_CLASS),
         asking_of(labels_wanted(operator, name)),
     )
 

@@ -8,22 +8,22 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 
 from aggregator.access import Role
 from aggregator.api import Refusal
-from aggregator.heads import EvaluationSample
 from aggregator.operations import (
     NO_BUNDLE,
     Operator,
+    Samples,
     delete_bundle,
     hold_head,
     kept_bundles,
     let_go,
     order_bundle,
     request_removal,
-    shelf_in,
+    samples_kept,
     shelved,
 )
 from aggregator.page.forms import Form
 from aggregator.page.frame import Frame
-from aggregator.page.heads.reading import forgetting, heads_shown, pair_shown, samples_in
+from aggregator.page.heads.reading import forgetting, heads_shown, pair_shown
 from aggregator.page.visitors import Visitor
 from aggregator.store import DeliveryRow
 from headway.errors import BundleError
@@ -45,13 +45,12 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
         except BundleError as error:
             return [], f"a bundle that is kept here cannot be read: {error}"
 
-    def samples(bundles: list[DeliveryRow]) -> dict[str, EvaluationSample]:
-        shelf = shelf_in(desk.settings.state_dir)
-        return samples_in([*(shelf.path(row.sha256) for row in bundles), desk.settings.bundle])
+    def samples() -> Samples:
+        return samples_kept(desk.settings.state_dir, desk.settings.bundle)
 
     def shown(request: Request, visitor: Visitor, template: str, saying: str = "") -> Response:
         bundles, problem = kept()
-        scored = samples(bundles)
+        scored = samples()
         found = frame.read(visitor, lambda operator: heads_shown(operator, scored, bundles))
         return frame.show(request, visitor, template, place=PLACE, shown=found, problem=problem, saying=saying)
 
@@ -65,7 +64,7 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
 
     @application.get("/heads/compare")
     def compare_heads(request: Request, space: Text, a: Version, b: Version, visitor: Visitor = look) -> Response:
-        scored = samples(kept()[0])
+        scored = samples()
         pair = frame.read(visitor, lambda operator: pair_shown(operator, space, (a, b), scored))
         return frame.show(request, visitor, "heads_compared.html.j2", place=PLACE, pair=pair)
 

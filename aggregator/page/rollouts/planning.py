@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from aggregator.durations import duration_s
-from aggregator.operations import Operator, list_groups, list_rollouts
-from aggregator.page.rollouts.reading import who_is_in
+from aggregator.operations import Operator, list_groups, list_rollouts, who_is_in
 from aggregator.rollouts import OPEN, Plan, StageForecast, State, forecast, plan_of
 from aggregator.store import DeliveryRow
 from headway.errors import ConfigError, HeadwayError, UnknownNameError
@@ -104,9 +103,7 @@ def dry_run(operator: Operator, thought: Thought, bundles: list[DeliveryRow]) ->
         if checked_name(thought.name, "rollout") in names:
             raise ConfigError(f"there is a rollout {thought.name!r} already; take another name")
         plan = thought.plan()
-        for device in (name for stage in plan.stages for name in stage.devices):
-            operator.the(device)
-        found = forecast(operator.store, thought.name, plan, operator.now_s)
+        found = forecast(operator.store, thought.name, plan, operator.now_s, bundle.release)
     except HeadwayError as error:
         return Dry(groups, names, empty.busy, problem=str(error))
     ahead = tuple(

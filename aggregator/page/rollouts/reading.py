@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from aggregator.operations import Operator, RolloutDeviceView, RolloutView, list_rollouts, rollout_devices, rollout_view
+from aggregator.operations import (
+    Operator,
+    RolloutDeviceView,
+    RolloutView,
+    list_rollouts,
+    rollout_device,
+    rollout_view,
+    who_is_in,
+)
 from aggregator.page.intervals import Interval
+from aggregator.page.remembering import Remembered
 from aggregator.rollouts import NOBODY, TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
-from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUTS, RolloutRow
+from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, RolloutDeviceRow, RolloutRow
 
-EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX = 200, 12, 200
+EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX, TROUBLED_MAX = 200, 12, 200, 20
 TONES = {
     State.RUNNING: "good", State.WAITS: "warn", State.PAUSED: "warn", State.HALTED: "bad", State.ROLLING_BACK: "bad",
     State.ROLLED_BACK: "quiet", State.DONE: "good",
@@ -18,7 +27,8 @@ TONES = {
 # how devices of a stage are drawn, in this order; the others are quiet
 PARTS = (
     ("there", "there", "good"), ("trying", "trying it", "trying"), ("ordered", "ordered", "ordered"),
-    ("sent", "switching", "sent"), ("failed", "failed", "bad"), ("returning", "going back", "warn"),
+    ("sent", "switching", "sent"), ("failed", "failed", "bad"), ("withdrawn", "perhaps switched", "warn"),
+    ("returning", "going back", "warn"), ("newer", "has a newer one", "quiet"),
     ("rolled-back", "went back", "quiet"), ("untried", "cannot try it", "quiet"), ("waiting", "waiting", "quiet"),
 )  # fmt: skip
 
@@ -55,6 +65,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What every device of a rollout has to be read for. troubled: the first devices with a problem."""
+
+    stages: tuple[StageEvidence, ...]
+    troubled: tuple[RolloutDeviceRow, ...]
+    more_troubled: int
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutShown:
     """acts: that it takes now; pending: that were asked for and are not done yet."""
 
@@ -66,6 +85,7 @@ class RolloutShown:
     pending: tuple[str, ...]
     moments: tuple[Moment, ...]
     troubled: tuple[RolloutDeviceView, ...]
+    more_troubled: int
     devices: tuple[RolloutDeviceView, ...]
     more_devices: int
 
@@ -75,32 +95,33 @@ def rollouts_shown(operator: Operator) -> list[tuple[RolloutView, str]]:
     return [(view, TONES[State(view.state)]) for view in list_rollouts(operator.store)]
 
 
-def rollout_shown(operator: Operator, name: str) -> RolloutShown:
+def rollout_shown(operator: Operator, name: str, remembered: Remembered[Progress]) -> RolloutShown:
     """One of them. Raises UnknownNameError."""
-    view = rollout_view(operator.store, name)
+    view = rollout_view(operator.store, name, with_evidence=False)  # the stages have it
     row = operator.store.rows(ROLLOUTS).get(name)
     assert row is not None  # or there were no view
     plan, state = stored_plan(row.plan), State(row.state)
-    devices = rollout_devices(operator.store, name)
-    stages = tuple(_stage(evidence, row, plan) for evidence in stage_evidence(operator.store, row))
+    # a rollout over 10,000 devices is read through for all that look at it together
+    progress = remembered.get((row, *view.device_states.items()), lambda: _progress(operator, row))
+    stages = tuple(_stage(evidence, row, plan) for evidence in progress.stages)
+    devices = operator.store.rows(ROLLOUT_DEVICES).all(name, count_max=DEVICES_MAX)
+    more_devices = sum(view.device_states.values()) - len(devices)
     asked = [act for act in operator.store.rows(ROLLOUT_ACTS).all() if act.rollout == name]
     pending = tuple(f"{act.act} by {act.who}{f': {act.remark}' if act.remark else ''}" for act in asked)
-    troubled = tuple(one for one in devices if one.problem)[:DEVICES_MAX]
     return RolloutShown(
-        view, plan, TONES[state], stages, TAKES[state], pending, _moments(operator, name), troubled,
-        tuple(devices[:DEVICES_MAX]), max(0, len(devices) - DEVICES_MAX),
+        view, plan, TONES[state], stages, TAKES[state], pending, _moments(operator, name),
+        tuple(map(rollout_device, progress.troubled)), progress.more_troubled,
+        tuple(map(rollout_device, devices)), more_devices,
     )  # fmt: skip
 
 
-def who_is_in(plan: Plan, stage: int) -> str:
-    """Of whom a stage is made, in words."""
-    found = plan.stages[stage]
-    if found.group:
-        return f"group {found.group}"
-    if found.devices:
-        named = ", ".join(found.devices[:3])
-        return named if len(found.devices) <= 3 else f"{named} and {len(found.devices) - 3} more"
-    return "everybody" if found.share == 1.0 else f"{100 * found.share:g} % of the fleet"
+def _progress(operator: Operator, row: RolloutRow) -> Progress:
+    devices = operator.store.rows(ROLLOUT_DEVICES).all(row.name)
+    troubled = [one for one in devices if one.problem]
+    return Progress(
+        tuple(stage_evidence(operator.store, row, devices)), tuple(troubled[:TROUBLED_MAX]),
+        max(0, len(troubled) - TROUBLED_MAX),
+    )  # fmt: skip
 
 
 def _stage(evidence: StageEvidence, row: RolloutRow, plan: Plan) -> StageShown:

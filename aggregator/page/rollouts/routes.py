@@ -11,8 +11,9 @@ from aggregator.api import Refusal
 from aggregator.operations import Operator, act_on_rollout, begin_rollout, kept_bundles, shelved
 from aggregator.page.forms import Form
 from aggregator.page.frame import Frame
+from aggregator.page.remembering import Remembered
 from aggregator.page.rollouts.planning import FIELDS, Thought, dry_run
-from aggregator.page.rollouts.reading import rollout_shown, rollouts_shown
+from aggregator.page.rollouts.reading import Progress, rollout_shown, rollouts_shown
 from aggregator.page.visitors import Visitor
 from aggregator.page.words import in_path
 from aggregator.rollouts import Act
@@ -20,6 +21,8 @@ from aggregator.store import DeliveryRow
 from headway.errors import BundleError
 
 PLACE = "rollouts"
+# open pages ask again every three seconds
+REMEMBERED_S, REMEMBERED_MAX = 2.0, 16
 Name = Annotated[str, Path(max_length=64)]
 
 
@@ -27,6 +30,7 @@ def rollouts_routes(application: FastAPI, frame: Frame) -> None:
     """``/rollouts``, ``/rollouts/new``, ``/rollouts/NAME`` and what may be done there."""
     look, view = Depends(frame.visitor(Role.SHARE)), Depends(frame.visitor(Role.VIEWER))
     act, desk = Depends(frame.form(Role.OPERATOR)), frame.desk
+    remembered = Remembered[Progress](desk.clock, REMEMBERED_S, REMEMBERED_MAX)
 
     def bundles() -> list[DeliveryRow]:
         """In no transaction: reading one checks it."""
@@ -57,7 +61,7 @@ def rollouts_routes(application: FastAPI, frame: Frame) -> None:
         return frame.done(f"/rollouts/{in_path(thought.name)}", "begun")
 
     def one(request: Request, visitor: Visitor, name: str, template: str, saying: str = "") -> Response:
-        found = frame.read(visitor, lambda operator: rollout_shown(operator, name))
+        found = frame.read(visitor, lambda operator: rollout_shown(operator, name, remembered))
         return frame.show(request, visitor, template, place=PLACE, shown=found, saying=saying)
 
     @application.get("/rollouts/{name}")

@@ -9,6 +9,7 @@
       draw: [(plot) => {
         const { ctx, bbox } = plot;
         ctx.save();
+        let free = -Infinity;
         for (const mark of list) {
           const x = Math.round(plot.valToPos(mark.at, "x", true));
           if (x < bbox.left || x > bbox.left + bbox.width) continue;
@@ -20,7 +21,12 @@
           ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
           const right = x > bbox.left + bbox.width - 60 * devicePixelRatio;
           ctx.textAlign = right ? "right" : "left";
-          ctx.fillText(mark.kind === "drift" ? "drift" : "head", x + (right ? -4 : 4) * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+          const word = mark.kind === "drift" ? "drift" : "head", wide = ctx.measureText(word).width;
+          const begins = right ? x - 4 * devicePixelRatio - wide : x + 4 * devicePixelRatio;
+          // one word never lies on another; the line stands, and the table names it
+          if (begins < free) continue;
+          free = begins + wide + 4 * devicePixelRatio;
+          ctx.fillText(word, x + (right ? -4 : 4) * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
         }
         ctx.restore();
       }],

@@ -38,12 +38,14 @@ if TYPE_CHECKING:
         HEAD_CANDIDATES,
         HEAD_FIELD,
         HEAD_GATES,
+        HEAD_NEWS,
         HEAD_SPANS,
         HEAD_TRIALS,
         AveragingRow,
         HeadCandidateRow,
         HeadFieldRow,
         HeadGateRow,
+        HeadNewsRow,
         HeadSpanRow,
         HeadTrialRow,
     )
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         LabelsWantedRow,
         WantedListRow,
     )
+    from aggregator.store.rows.privacy import PRIVACY_SPENT, PrivacySpentRow
     from aggregator.store.rows.quarantine import (
         BY_HAND,
         EVERY_EPOCH,
@@ -144,6 +147,7 @@ __all__ = [
     "HEAD_CANDIDATES",
     "HEAD_FIELD",
     "HEAD_GATES",
+    "HEAD_NEWS",
     "HEAD_SPANS",
     "HEAD_TRIALS",
     "JOIN_CODES",
@@ -152,6 +156,7 @@ __all__ = [
     "MEMBERS",
     "NOTE",
     "ORDER_MODES",
+    "PRIVACY_SPENT",
     "PROPERTIES",
     "QUARANTINED",
     "REMOVALS",
@@ -197,6 +202,7 @@ __all__ = [
     "HeadCandidateRow",
     "HeadFieldRow",
     "HeadGateRow",
+    "HeadNewsRow",
     "HeadSpanRow",
     "HeadTrialRow",
     "JoinCodeRow",
@@ -205,6 +211,7 @@ __all__ = [
     "MarkRow",
     "MemberRow",
     "OrderModeRow",
+    "PrivacySpentRow",
     "PropertyRow",
     "QuarantineRow",
     "RemovalRow",
@@ -239,10 +246,11 @@ WHERE = {
     "enrolment": "CERTIFICATES CertificateRow JOIN_CODES JoinCodeRow",
     "every": "EVERY",
     "heads": (
-        "AVERAGING HEAD_GATES AveragingRow HeadGateRow "
+        "AVERAGING HEAD_GATES HEAD_NEWS AveragingRow HeadGateRow HeadNewsRow "
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
+    "privacy": "PRIVACY_SPENT PrivacySpentRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
     "registry": (
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "

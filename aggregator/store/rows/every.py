@@ -17,12 +17,21 @@ from aggregator.store.rows.alerts import (
 from aggregator.store.rows.audit import AUDIT
 from aggregator.store.rows.commands import ASKED_WITH, DEVICE_COMMANDS, SUPPORTED_COMMANDS
 from aggregator.store.rows.enrolment import CERTIFICATES, JOIN_CODES
-from aggregator.store.rows.heads import AVERAGING, HEAD_CANDIDATES, HEAD_FIELD, HEAD_GATES, HEAD_SPANS, HEAD_TRIALS
+from aggregator.store.rows.heads import (
+    AVERAGING,
+    HEAD_CANDIDATES,
+    HEAD_FIELD,
+    HEAD_GATES,
+    HEAD_NEWS,
+    HEAD_SPANS,
+    HEAD_TRIALS,
+)
 from aggregator.store.rows.labels import (
     LABEL_ACTS,
     LABELS_WANTED,
     WANTED_LISTS,
 )
+from aggregator.store.rows.privacy import PRIVACY_SPENT
 from aggregator.store.rows.quarantine import QUARANTINED, VOUCHED
 from aggregator.store.rows.registry import (
     DAYS,
@@ -69,6 +78,7 @@ EVERY: tuple[Collection[Any], ...] = (
     HEAD_CANDIDATES,
     HEAD_FIELD,
     HEAD_GATES,
+    HEAD_NEWS,
     HEAD_SPANS,
     HEAD_TRIALS,
     JOIN_CODES,
@@ -76,6 +86,7 @@ EVERY: tuple[Collection[Any], ...] = (
     LABEL_ACTS,
     MEMBERS,
     ORDER_MODES,
+    PRIVACY_SPENT,
     PROPERTIES,
     QUARANTINED,
     REMOVALS,

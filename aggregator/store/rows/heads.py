@@ -79,9 +79,20 @@ class HeadSpanRow:
     frozen_right: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeadNewsRow:
+    """A device that changed since the last head of a space. samples: its labels then, of all its epochs; -1: of which
+    it is not known what was published."""
+
+    space: str
+    device: str
+    samples: int
+
+
 HEAD_CANDIDATES = Collection("head_candidates", HeadCandidateRow, ("name",))
 HEAD_TRIALS = Collection("head_trials", HeadTrialRow, ("device",))
 HEAD_GATES = Collection("head_gates", HeadGateRow, ("space",))
 AVERAGING = Collection("averaging", AveragingRow, ("space",))
 HEAD_FIELD = Collection("head_field", HeadFieldRow, ("space", "version"))
 HEAD_SPANS = Collection("head_spans", HeadSpanRow, ("device", "number"))
+HEAD_NEWS = Collection("head_news", HeadNewsRow, ("space", "device"))

@@ -25,7 +25,8 @@ class MarkRow:
 
 @dataclass(frozen=True, slots=True)
 class ForgetRequestRow:
-    """Somebody asked for a device to be set back to its newest mark before `since_s` (wall clock)."""
+    """Somebody asked for a device to be set back to its newest mark before `since_s` (wall clock); 0: `who` asked for
+    all of it to be taken out."""
 
     device: str
     since_s: float

@@ -1,0 +1,188 @@
+"""How far a head of some statistics is right about a device of which only sums are known.
+
+With M_c the class means behind the head, S their covariance within classes, m_c, n_c and W of the device:
+
+    agreement   share of its labels that the head would give, if its windows of class c are normal about m_c with its
+                own covariance W: sum_c n_c prod_o Phi(margin of c over o / its deviation) / n
+    error       mean of |y - p(x)|^2 over its windows, y its labels as 0 and 1, p the linear regression of classes on
+                windows that M and S make, every class as frequent: p(x) = 1/C + (C I + K)^-1 A'(x - mean of M), with
+                A = S^-1 (M - mean of M), K = A'S A. It follows from sums without any assumption, but for W/n. Who
+                knows nothing answers 1/C: its error is 1 - 1/C, whatever the labels
+    shift       mean of |m_c - M_c|^2 in the metric S^-1, along the directions that tell classes apart, less what n_c
+                samples vary; in units of the median squared distance of two classes
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.arrays import Float64, Int64
+from headway.maths import Moments, Statistics, shrunk_covariance
+
+# what means of so many samples vary: chi-squared, so many standard deviations above its mean
+SHIFT_ERRORS = 3.0
+# samples of the covariance behind the head that stand beside a device's own, which are few
+USUAL_SAMPLES = 10.0
+AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What devices are compared with. inverse: of the covariance, float64 (d, d); means: float64 (d, C)."""
+
+    inverse: Float64
+    means: Float64
+
+    @classmethod
+    def of(cls, moments: Moments, columns: list[int], shrinkage: float) -> Measure:
+        """columns: of the bundle's classes. Raises numpy.linalg.LinAlgError where there is no inverse."""
+        freedom = float(moments.counts.sum()) - float((moments.counts > 0).sum())
+        covariance = shrunk_covariance(moments.within_scatter(), freedom, shrinkage)
+        return cls(np.asarray(np.linalg.inv(covariance), np.float64), moments.means()[:, columns])
+
+    def axes(self) -> Float64:
+        """Directions that tell classes apart, float64 (d, C - 1), of length 1 in the metric."""
+        centred = self.means - self.means.mean(axis=1, keepdims=True)
+        values, vectors = np.linalg.eigh(centred.T @ self.inverse @ centred)
+        values, vectors = values[1:], vectors[:, 1:]
+        axes: Float64 = self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12))
+        return axes
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Of n devices, float64 (n,); near: for each class the class of the head that lies nearest, int64 (n, C)."""
+
+    agreement: Float64
+    error: Float64
+    shift: Float64
+    near: Int64
+
+    @classmethod
+    def joined(cls, parts: list[Compared]) -> Compared:
+        agreement, error, shift = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("agreement", "error", "shift")
+        )
+        return cls(agreement, error, shift, np.concatenate([part.near for part in parts]))
+
+    def put(self, place: int, one: Compared) -> None:
+        """What is known better of one device."""
+        self.agreement[place], self.error[place] = one.agreement[0], one.error[0]
+        self.shift[place], self.near[place] = one.shift[0], one.near[0]
+
+
+def compare(
+    measure: Measure, counts: Float64, means: Float64, spread: Float64, own: tuple[Float64, Float64] | None
+) -> Compared:
+    """Devices by their class means, counts (n, C) and means (n, d, C); W as `spread` (n,) times S has it.
+
+    own: samples behind `measure.means`, (C,), and what of these is a device's own, (n, C), which is taken off them.
+    """
+    parts = []
+    for start in range(0, len(counts), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        share = None if own is None else (own[0], own[1][part])
+        some = means[part].astype(np.float64)
+        between, across = _products(measure, counts[part], some, share)
+        parts.append(_figures(between, across, spread[part, None, None] * between, counts[part]))
+    return Compared.joined(parts)
+
+
+def compare_closely(measure: Measure, counts: Float64, means: Float64, tables: Statistics) -> Compared:
+    """One device with its own covariance; nothing of it is in `measure`. counts (C,), means (d, C)."""
+    projected = measure.inverse @ measure.means
+    between = measure.means.T @ projected
+    freedom = max(float(tables.samples) - float((tables.counts > 0).sum()), 0.0)
+    sums = tables.class_sums[:-1].astype(np.float64).T @ projected
+    scatter = projected.T @ tables.gram[:-1, :-1].astype(np.float64) @ projected
+    scatter -= (sums / np.maximum(tables.counts, 1)[:, None]).T @ sums
+    within = (scatter + USUAL_SAMPLES * between) / (freedom + USUAL_SAMPLES)
+    return _figures(between[None], (projected.T @ means)[None], within[None], counts[None])
+
+
+def spread_along(tables: Statistics, axes: Float64) -> float:
+    """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
+    sums = tables.class_sums[:-1].astype(np.float64).T @ axes
+    inner = axes.T @ tables.gram[:-1, :-1].astype(np.float64) @ axes
+    counts = np.maximum(tables.counts, 1).astype(np.float64)
+    scatter = float(np.trace(inner)) - float((sums**2 / counts[:, None]).sum())
+    freedom = float(tables.samples) - float((tables.counts > 0).sum())
+    return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
+
+
+def _products(
+    measure: Measure, counts: Float64, means: Float64, own: tuple[Float64, Float64] | None
+) -> tuple[Float64, Float64]:
+    """Products in the metric, (n, C, C): of class means with each other, and with the device's."""
+    classes = counts.shape[1]
+    projected = measure.inverse @ measure.means
+    between: Float64 = np.broadcast_to(measure.means.T @ projected, (len(counts), classes, classes))
+    across: Float64 = projected.T @ means
+    if own is None:
+        return between, across
+    inner = means.transpose(0, 2, 1) @ (measure.inverse @ means)
+    rest = own[0] - own[1]
+    alone = rest < 1e-6
+    rest = np.where(alone, 1.0, rest)
+    more, less = np.where(alone, 1.0, own[0] / rest), np.where(alone, 0.0, own[1] / rest)
+    mixed = more[:, :, None] * less[:, None, :] * across
+    between = more[:, :, None] * more[:, None, :] * between - mixed - mixed.transpose(0, 2, 1)
+    between = between + less[:, :, None] * less[:, None, :] * inner
+    across = more[:, :, None] * across - less[:, :, None] * inner
+    return between, across
+
+
+def _figures(between: Float64, across: Float64, within: Float64, counts: Float64) -> Compared:
+    """between, across: see `_products`; within: covariance of a device's logits within its classes. All (n, C, C)."""
+    classes = counts.shape[1]
+    diagonal, labels = np.arange(classes), np.maximum(counts.sum(axis=1), 1.0)
+    squares = np.einsum("nkk->nk", between)
+    logits = across - 0.5 * squares[:, :, None]
+    margin = logits[:, diagonal, diagonal][:, None, :] - logits
+    variance = np.einsum("nkk->nk", within)
+    variance = variance[:, :, None] + variance[:, None, :] - 2.0 * within
+    likely = _normal(margin / np.sqrt(np.maximum(variance, 1e-9)))
+    likely[:, diagonal, diagonal] = 1.0
+    agreement = (likely.prod(axis=1) * counts).sum(axis=1) / labels
+    centred = _centred(_centred(between, 1), 2)
+    answers = np.linalg.inv(classes * np.eye(classes) + centred)
+    given = 1.0 / classes + answers @ _centred(across - between.mean(axis=2, keepdims=True), 1)
+    vary = np.einsum("nkl,nlm,nkm->n", answers, _centred(_centred(within, 1), 2), answers, optimize=True)
+    right = np.einsum("nkk,nk->n", given, counts)
+    error = 1.0 + vary + (((given**2).sum(axis=1) * counts).sum(axis=1) - 2.0 * right) / labels
+    return Compared(agreement, error, _shift(between, across, centred, counts), logits.argmax(axis=1))
+
+
+def _shift(between: Float64, across: Float64, centred: Float64, counts: Float64) -> Float64:
+    classes = counts.shape[1]
+    squares = np.einsum("nkk->nk", between)
+    apart = squares[:, :, None] + squares[:, None, :] - 2.0 * between
+    moved = _centred(across - between, 1)
+    floor = 1e-9 * np.maximum(np.einsum("nkk->n", centred), 1e-9)
+    solved = np.linalg.solve(centred + floor[:, None, None] * np.eye(classes), moved)
+    far = np.einsum("nkc,nkc->nc", moved, solved)
+    expected = (counts > 0).sum(axis=1) * (classes - 1)
+    upper = np.triu_indices(classes, 1)
+    unit = np.maximum(np.median(apart[:, upper[0], upper[1]], axis=1), 1e-9)
+    varies = expected + SHIFT_ERRORS * np.sqrt(2.0 * expected)
+    labels = np.maximum(counts.sum(axis=1), 1.0)
+    shift: Float64 = ((far * counts).sum(axis=1) - varies) / labels / unit
+    return shift
+
+
+def _centred(products: Float64, axis: int) -> Float64:
+    result: Float64 = products - products.mean(axis=axis, keepdims=True)
+    return result
+
+
+def _normal(values: Float64) -> Float64:
+    """The standard normal distribution function, to 1e-7 (Abramowitz & Stegun 7.1.26)."""
+    x = np.abs(values) / math.sqrt(2.0)
+    t = 1.0 / (1.0 + 0.3275911 * x)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    upper = 0.5 * series * np.exp(-np.minimum(x * x, 700.0))
+    result: Float64 = np.where(values >= 0, 1.0 - upper, upper)
+    return result

@@ -1,0 +1,180 @@
+"""What every report of a device asks of the database: its rows looked up with those of its batch, statements made once.
+
+A report asks for a dozen rows, most of which are not there. `look_up` asks for all devices of a batch together; what is
+written later in the transaction is forgotten there, and asked of the database (`aggregator.store.looked_up`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Column, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.sql.expression import Executable
+
+from aggregator.store import schema
+from aggregator.store.registry_sql import COLUMNS
+from aggregator.store.sql_rows import ROWS_AT_ONCE
+from aggregator.store.sql_tables import REGISTRY, SqlTables, of, of_epoch
+from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredStatistics
+
+# made once: values are given by the names that follow
+OF_EPOCH = ("its_device", "its_epoch")
+STATED = ("counter", "space", "payload", "samples", "counts")
+PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
+ASKED_BYTES_MAX, LOOKED_UP_PLACES_MIN = 16 << 20, 8
+DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
+DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
+
+
+def _columns(table: Table, *names: str) -> list[Column[Any]]:
+    return [table.c[name] for name in names]
+
+
+DEVICE = select(*_columns(schema.devices, *DEVICE_COLUMNS)).where(schema.devices.c.device == bindparam("name"))
+STATISTICS = select(*_columns(schema.statistics, *StoredStatistics.__dataclass_fields__)).where(
+    of_epoch(schema.statistics)
+)
+PUT_STATISTICS = (
+    update(schema.statistics)
+    .where(of_epoch(schema.statistics))
+    .values({name: bindparam(f"new_{name}") for name in STATED})
+)
+EPOCH_COUNT = select(func.count()).where(schema.statistics.c.device == bindparam("name"))
+PART_INDICES = select(*_columns(schema.parts, "counter", "sha256", "part")).where(of_epoch(schema.parts))
+SEQUENCE = select(*_columns(schema.sequences, "sequence", "life", "history")).where(of_epoch(schema.sequences))
+REMOVED = select(schema.removed_epochs.c.epoch).where(of_epoch(schema.removed_epochs))
+# what is looked up together: the device first, the epoch second where there is one
+TOGETHER: dict[Table, Select[Any]] = {
+    schema.devices: select(*_columns(schema.devices, *DEVICE_COLUMNS)),
+    REGISTRY: select(*_columns(REGISTRY, *COLUMNS)),
+    schema.statistics: select(*_columns(schema.statistics, "device", "epoch")),
+    schema.parts: select(*_columns(schema.parts, "device", "epoch", "counter", "sha256", "part")),
+    schema.sequences: select(*_columns(schema.sequences, "device", "epoch", "sequence", "life", "history")),
+    schema.removed_epochs: select(*_columns(schema.removed_epochs, "device", "epoch")),
+}
+
+
+@cache
+def asked_names(places: int) -> tuple[str, ...]:
+    """What the values of `asked_together` are called."""
+    return tuple(f"device_{place}" for place in range(places))
+
+
+@cache
+def asked_together(table: Table, places: int) -> Select[Any]:
+    """The rows of so many devices."""
+    return TOGETHER[table].where(table.c.device.in_([bindparam(name) for name in asked_names(places)]))
+
+
+class SqlReports(SqlTables):
+    """Devices, statistics, parts and sequences of one epoch."""
+
+    def look_up(self, devices: Sequence[str]) -> None:
+        for start in range(0, len(devices), ROWS_AT_ONCE):
+            some = devices[start : start + ROWS_AT_ONCE]
+            # few statements, made once: the last name fills the places that are left
+            places = max(1 << (len(some) - 1).bit_length(), LOOKED_UP_PLACES_MIN)
+            names, values = asked_names(places), (*some, *[some[-1]] * (places - len(some)))
+            for table in TOGETHER:
+                rows = self._rows(asked_together(table, places), names, values)
+                if table is schema.devices:
+                    rows = [(row[0], DeviceRow(*row)) for row in rows]
+                self._looked_up.keep(table.name, some, rows)
+
+    def device(self, device: str) -> DeviceRow | None:
+        known = self._looked_up.rows("devices", device)
+        if known is not None:
+            row: DeviceRow | None = known[0][1] if known else None
+            return row
+        found = self._rows(DEVICE, ("name",), (device,))
+        return DeviceRow(*found[0]) if found else None
+
+    def put_device(self, row: DeviceRow) -> None:
+        self.put_devices([row])
+
+    def put_devices(self, rows: Sequence[DeviceRow]) -> None:
+        for row in rows:
+            self._looked_up.forget("devices", row.device)
+        self._put_many(schema.devices, DEVICE_COLUMNS, [DEVICE_VALUES(row) for row in rows])
+
+    def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
+        asked = self._asked.get((device, epoch))
+        if asked is not None:
+            return asked
+        known = self._looked_up.rows("statistics", device)
+        if known is not None and all(row[1] != epoch for row in known):
+            return None
+        found = self._rows(STATISTICS, OF_EPOCH, (device, epoch))
+        if not found:
+            return None
+        return self._now_known(StoredStatistics(*found[0]))
+
+    def put_statistics(self, row: StoredStatistics) -> None:
+        self._asked.pop((row.device, row.epoch), None)
+        known = self._looked_up.rows("statistics", row.device)
+        values = row.counter, row.space, row.payload, row.samples, row.counts
+        if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
+            self._run(insert(schema.statistics), asdict(row))
+            if known is not None:
+                known.append((row.device, row.epoch))
+        self._now_known(row)
+
+    def epoch_count(self, device: str) -> int:
+        known = self._looked_up.rows("statistics", device)
+        return len(known) if known is not None else int(self._rows(EPOCH_COUNT, ("name",), (device,))[0][0])
+
+    def put_part(self, row: StoredPart) -> None:
+        self._looked_up.forget("parts", row.device)
+        self._run(insert(schema.parts), asdict(row))
+
+    def part_indices(self, device: str, epoch: int) -> PartIndices | None:
+        rows = self._of(schema.parts, PART_INDICES, device, epoch)
+        return PartIndices(rows[0][0], rows[0][1], frozenset(row[2] for row in rows)) if rows else None
+
+    def remove_parts(self, device: str, epoch: int) -> None:
+        self._looked_up.forget("parts", device)
+        self._run(delete(schema.parts).where(of(schema.parts, device, epoch)))
+
+    def sequence(self, device: str, epoch: int) -> int:
+        return self._sequence(device, epoch)[0]
+
+    def sequence_run_id(self, device: str, epoch: int) -> int:
+        return self._sequence(device, epoch)[1]
+
+    def sequence_history(self, device: str, epoch: int) -> str:
+        return self._sequence(device, epoch)[2]
+
+    def _sequence(self, device: str, epoch: int) -> tuple[int, int, str]:
+        found = self._of(schema.sequences, SEQUENCE, device, epoch)
+        return (int(found[0][0]), int(found[0][1]), str(found[0][2])) if found else (0, 0, "")
+
+    def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
+        self._looked_up.forget("sequences", device)
+        row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
+        self._put(schema.sequences, row)
+
+    def is_removed(self, device: str, epoch: int) -> bool:
+        known = self._looked_up.rows("removed_epochs", device)
+        if known is not None:
+            return any(row[1] == epoch for row in known)
+        return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
+
+    def _now_known(self, row: StoredStatistics) -> StoredStatistics:
+        """Remember it until the transaction ends: a report asks three times. Payloads are bounded together."""
+        self._asked_bytes += len(row.payload)
+        if self._asked_bytes > ASKED_BYTES_MAX:
+            self._asked.clear()
+            self._asked_bytes = len(row.payload)
+        self._asked[row.device, row.epoch] = row
+        return row
+
+    def _of(self, table: Table, statement: Executable, device: str, epoch: int) -> list[tuple[Any, ...]]:
+        """What a statement says of one epoch, from what was looked up where that is known."""
+        known = self._looked_up.rows(table.name, device)
+        if known is None:
+            return self._rows(statement, OF_EPOCH, (device, epoch))
+        return [row[2:] for row in known if row[1] == epoch]

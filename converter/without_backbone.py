@@ -1,0 +1,231 @@
+"""A bundle without a network: features of the window become codes directly, and the head is solved from the data.
+
+For people who have data and no model. A device needs no inference runtime for it: `edge-convert --backbone none`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from converter.assembling import assembled
+from converter.features import (
+    Data,
+    Fitted,
+    TrainingData,
+    as_training_data,
+    fit_features,
+    fit_preprocessing,
+    fits_embedding,
+    reading,
+    settled,
+    spread_rows,
+    target_codes,
+)
+from converter.findings import check_windows, filled_lines
+from converter.keys import read_signer
+from converter.options import AUTO, Options, chosen, scaling
+from converter.overwriting import check_targets, read_by
+from converter.proof import PROOF_ROWS_MAX, Proof, confusion, score
+from converter.recipe import read_stream
+from converter.report import Report
+from converter.sources import HeadWeights
+from headway.arrays import Float32, Int64
+from headway.bundle import Variant, decode_container, decode_variant
+from headway.errors import ConfigError, DataError, ModelError
+from headway.maths import (
+    CODE_MAX,
+    FeatureMap,
+    Head,
+    HeadInput,
+    HeadKind,
+    Statistics,
+    Task,
+    TimeAxis,
+    calibrate_scale,
+    fit_temperature,
+    fleet_head,
+    fleet_target_head,
+)
+
+NO_BACKBONE = "none"  # stands for a backbone's SHA-256 in the fingerprint of the feature space
+HELD_EVERY = 5  # one window in so many is held out, to tell how good the head is and how sure it may be
+ROWS_MIN = 10
+
+
+def convert_data(
+    data: Data,
+    options: Options,
+    *,
+    out: str | Path,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Write a bundle of data alone; what ``edge-convert --data DATA --backbone none`` does, as a call.
+
+    Where no scaling is asked for it is `standard`, but for texts. Raises DataError when the data does not fit,
+    ConfigError when the options contradict themselves, ModelError when the written bundle does not give the codes to
+    the bit. Nothing is written unless everything held.
+    """
+    out = Path(out)
+    check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(None, data, options))
+    refuse_network_options(options)
+    sign = None if options.key is None else read_signer(options.key)
+    stream = None if options.stream is None else read_stream(options.stream)
+    name = options.name or (Path(data).stem if isinstance(data, (str, Path)) else "features")
+    data = as_training_data(data, options.classes, reading(options))
+    if len(data.x) < ROWS_MIN:
+        raise DataError(f"the data holds {len(data.x)} windows; a bundle without a network needs {ROWS_MIN} at least")
+    meaning = _meaning(data, options.task)
+    data, labels = settled(data, meaning, options.task)
+    if not options.text_column and scaling(options) == "none":
+        options = replace(options, scale="standard")
+    progress(f"computing the features of {len(data.x)} windows")
+    axis = TimeAxis.FIRST if options.time_axis == AUTO else TimeAxis(options.time_axis)
+    preprocessing = fit_preprocessing(data, data.x.shape[1:], options, axis)
+    notes = [*check_windows(data.x, axis)]
+    if data.x.dtype.kind == "f":
+        notes += filled_lines(~np.isfinite(data.x), f"what --missing {options.missing} makes of them")
+    inputs, _ = preprocessing.apply(data.x)
+    embedding = inputs.reshape(len(inputs), -1)
+    fits_embedding(options, embedding.shape[1])
+    progress("solving the head from its statistics")
+    head, held = solved_head(embedding, data, meaning.kind)
+    fitted = fit_features(
+        embedding, inputs, data, options, preprocessing, NO_BACKBONE, lambda x: x.reshape(len(x), -1), head.kind
+    )
+    rows = spread_rows(data, PROOF_ROWS_MAX)
+    outputs = head.probabilities(embedding[rows])
+    if held is not None:
+        notes.append(f"solved without every {HELD_EVERY}th window, the head is right on {100 * held:.1f} % of those")
+    report = Report(
+        bundle=out,
+        bundle_bytes=0,
+        samples=len(inputs),
+        proof_rows=len(rows),
+        difference_max=0.0,
+        classes=data.classes,
+        head_layer="",
+        embedding_size=embedding.shape[1],
+        feature_count=fitted.features.size,
+        source_accuracy=score(outputs, data, rows, head.kind),
+        exact_accuracy=0.0,
+        proofs=(),
+        left_out=(),
+        expansion=fitted.expansion_reason,
+        reduction=fitted.reduction_reason,
+        labels=labels,
+        notes=tuple(notes),
+        input_shape=preprocessing.input_shape,
+        chosen=chosen(options),
+        confusion=confusion(outputs, data, rows),
+    )
+
+    def made(report: Report) -> Variant:
+        return assembled(options, data, head, preprocessing, fitted, embedding, report, stream, name=name, backbones=(),
+                         without_backbone=True)  # fmt: skip
+
+    progress(f"reading it as a device does, and comparing the codes of {len(rows)} windows")
+    report = replace(report, proofs=(prove(made(report).encode(), data, rows, fitted, report.source_accuracy),))
+    made(report).write(out, sign)
+    report = replace(report, bundle_bytes=out.stat().st_size)
+    if options.html is not None:
+        from converter.report import write_html
+
+        write_html(report, options.html)
+    return report
+
+
+def refuse_network_options(options: Options) -> None:
+    """Raises ConfigError for what only a network has a use for."""
+    defaults = Options()
+    names = {"formats": "--formats", "quantize": "--quantize", "cut": "--cut", "modules": "--import",
+             "allow_lambda": "--allow-lambda", "allow_flex": "--allow-flex",
+             "input_shape": "--input-shape"}  # fmt: skip
+    given = [key for name, key in names.items() if getattr(options, name) != getattr(defaults, name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)} with --backbone none: there is no network; leave them out")
+
+
+def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple[Head, float | None]:
+    """The head over float32 (n, e), in closed form from the statistics of the data; and the share of held-out windows
+    that it is right on, None for values and several labels. kind: LINEAR for values, SIGMOID for several labels.
+
+    A classifier's is a linear discriminant, whose temperature is fitted on windows it was not solved from; the others
+    are regressions, as the server solves them.
+    """
+    features = FeatureMap(embedding.shape[1], calibrate_scale(embedding))
+    codes, _ = features.codes(embedding)
+    if data.targets is not None:
+        coded = target_codes(data.targets, features.size, kind)
+        if coded is None:
+            raise ConfigError(
+                f"{data.targets.shape[1]} outputs with {features.size} features are more than statistics of a bundle "
+                "without a network hold; give fewer of either, or a model"
+            )
+        statistics = coded.statistics(codes, data.targets, coded.space("0" * 64))
+        none = Statistics.zeros(statistics.size, statistics.classes, statistics.space)
+        return _over_embedding(fleet_target_head(statistics, none, coded, data.classes), features), None
+
+    def solved(rows: Int64) -> Head:
+        statistics = Statistics.of(codes[rows], data.y[rows], data.classes, "0" * 64)
+        none = Statistics.zeros(features.size, data.classes, "0" * 64)
+        return _over_embedding(fleet_head(statistics, none), features)
+
+    # each class gives every fifth of its own windows
+    place = np.zeros(len(data.y), np.int64)
+    for index in range(len(data.classes)):
+        its = np.flatnonzero(data.y == index)
+        place[its] = np.arange(len(its))
+    held = place % HELD_EVERY == HELD_EVERY - 1
+    whole = solved(np.arange(len(data.y)))
+    if not held.any():
+        return whole, None
+    logits = solved(np.flatnonzero(~held)).logits(embedding[held]).astype(np.float64)
+    heat = np.float32(fit_temperature(logits, data.y[held]))
+    right = float((logits.argmax(axis=1) == data.y[held]).mean())
+    return replace(whole, kernel=whole.kernel / heat, bias=whole.bias / heat), right
+
+
+def prove(payload: bytes, data: TrainingData, rows: Int64, fitted: Fitted, achieved: float) -> Proof:
+    """Read the bundle's bytes as a device does, one window at a time: its codes must be those of the conversion to the
+    bit, or ModelError is raised.
+    """
+    variant = decode_variant(decode_container(payload))
+    codes, took_s = [], []
+    for row in rows:
+        began_s = time.perf_counter()
+        inputs, _ = variant.preprocessing.apply(data.x[row : row + 1])
+        codes.append(variant.features.codes(inputs.reshape(1, -1), inputs)[0][0])
+        took_s.append(time.perf_counter() - began_s)
+    different = int((np.stack(codes) != fitted.codes[rows]).sum())
+    if different:
+        raise ModelError(f"{different} codes of the written bundle differ from those of the conversion; report this")
+    return Proof("none", "float32", "numpy", np.__version__, agreement=1.0, score=achieved,
+                 latency_us=1e6 * float(np.median(took_s)), form="features")  # fmt: skip
+
+
+def _meaning(data: TrainingData, task: str) -> HeadWeights:
+    """A head of the kind that y asks for, as `settled` looks at one."""
+    values = data.targets
+    outputs, kind = len(data.classes), HeadKind.SOFTMAX
+    if values is None and task == Task.REGRESSION:
+        outputs, kind = 1, HeadKind.LINEAR
+    elif values is not None and task != Task.CLASSIFICATION:
+        outputs = values.shape[1]
+        binary = outputs > 1 and bool(np.isin(values, (0, 1)).all())
+        one_hot = binary and bool((values.sum(axis=1) == 1).all())
+        if task == Task.MULTI_LABEL or (task == AUTO and binary and not one_hot):
+            kind = HeadKind.SIGMOID
+        elif task == Task.REGRESSION or not one_hot:
+            kind = HeadKind.LINEAR
+    return HeadWeights(np.zeros((1, outputs), np.float32), np.zeros(outputs, np.float32), kind, "none")
+
+
+def _over_embedding(head: Head, features: FeatureMap) -> Head:
+    """A head over codes as one over the values they code."""
+    kernel = head.kernel * (np.float32(CODE_MAX) / features.scale)[:, None]
+    return Head(kernel.astype(np.float32), head.bias, head.kind, head.classes, HeadInput.EMBEDDING)

@@ -1,0 +1,280 @@
+"""docs/benchmarks.md and its pictures, from what `make benchmarks` measured: python -m scripts.benchmark_page [--check]
+
+`benchmarks/results/NAME.json` is what `python -m benchmarks.NAME --json FILE` wrote last, whole. Each line of the table
+is read from there, so a figure on the page is one that was measured; what was not measured says so. --check: whether
+the page is what the results say, for the tests; pictures are not compared.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURES = ROOT / "docs" / "images"
+MISSING = "not measured"
+README = "https://github.com/headway-edge/headway/blob/main/benchmarks/README.md"
+
+Found = tuple[str, bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the page. read: figures and whether the goal is reached (None: there is none), from the results."""
+
+    work: str
+    command: str
+    goal: str
+    read: Callable[[Any], Found]
+
+    @property
+    def name(self) -> str:
+        """Of the file of results."""
+        return self.command.split()[0]
+
+
+def ingest(features: int, goal: float) -> Callable[[Any], Found]:
+    def read(rows: Any) -> Found:
+        own = [row for row in rows if row["features"] == features]
+        rates = [row["acked_per_s"] for row in own]
+        spent = sorted(row["aggregator_ms"] for row in own)
+        others = f"broker {own[-1]['broker_ms']:.2f}, generator {own[-1]['generator_ms']:.2f}"
+        words = f"{min(rates):,.0f} to {max(rates):,.0f} a second; CPU: aggregator {spent[0]:.2f} to {spent[-1]:.2f} ms"
+        return f"{words}, {others}", min(rates) >= goal
+
+    return read
+
+
+def restart(rows: Any) -> Found:
+    told, most = [], 0.0
+    for row in rows["rows"]:
+        kept = row["kept sums"]
+        most = max(most, kept["serving_s"])
+        told.append(f"{row['devices']:,} x {row['features']}: {kept['serving_s']:.1f} s, {kept['start_mb']:.0f} MB")
+    return "; ".join(told), most <= 5.0
+
+
+def averaging(updates: int) -> Callable[[Any], Found]:
+    def read(found: Any) -> Found:
+        rows = found[str(updates)]
+        told = "; ".join(f"{name} {row['processor_s']:.2f} s, {row['grown_mb']:.1f} MB" for name, row in rows.items())
+        ours = rows["ours, fedavg"]
+        theirs = [row for name, row in rows.items() if name.startswith("Flower")]
+        if not theirs:
+            return told, None
+        faster = all(ours["processor_s"] < row["processor_s"] for row in theirs)
+        smaller = all(10 * ours["grown_mb"] <= row["grown_mb"] for row in theirs)
+        return told, faster and (smaller or updates < 10_000)
+
+    return read
+
+
+def robust(found: Any) -> Found:
+    told = "; ".join(
+        f"{peer}: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in rules.items())
+        for peer, rules in found["robust"].items()
+    )
+    return told, max(found["robust"]["ours"].values()) <= 0.15
+
+
+def update_bytes(found: Any) -> Found:
+    told = "; ".join(
+        f"{name} {row['bytes']:,.0f} bytes, {row['fewer']:.2f} times fewer, {row['cost']:+.2f} points lost"
+        for name, row in found.items()
+    )
+    packed = found["int8-packed"]
+    return told, packed["fewer"] >= 4 and packed["cost"] <= 0.1
+
+
+def gradient_step(found: Any) -> Found:
+    told, fastest = [], True
+    for size, steps in found["step_us"].items():
+        ratios = {
+            peer: ratio
+            for peer, ratio in found["ratio"][size].items()
+            if ratio is not None and not peer.startswith("a limit")
+        }
+        nearest = min(ratios, key=lambda peer: ratios[peer])
+        fastest = fastest and ratios[nearest] > 1
+        limit = min((steps[peer] for peer in steps if peer.startswith("a limit")), default=None)
+        words = f"d = {size}: ours {steps['ours, SGD']:.1f} us, nearest {nearest} {ratios[nearest]:.2f} times that"
+        told.append(words + ("" if limit is None else f", the limit {limit:.1f} us"))
+    return "; ".join(told), fastest
+
+
+def one_class(found: Any) -> Found:
+    ours, whole = found["ours, one report each"], found["ours, all in one place"]
+    peers = "; ".join(
+        f"{name} {right:.1f} %" for name, right in found.items() if name.startswith(("FedAvg,", "scikit"))
+    )
+    return f"ours {ours:.2f} % after one round, in one place {whole:.2f} %; {peers}", whole - ours <= 0.1
+
+
+def late(found: Any) -> Found:
+    ratios = {name: ratio for name, ratio in found.items() if " / " in name}
+    told = "; ".join(f"{name}: {ratio:.1f}" for name, ratio in ratios.items())
+    return told, all(ratio >= 3 for name, ratio in ratios.items() if "first ten" not in name)
+
+
+LINES = (
+    Line("whole exact reports made durable and acknowledged, d = 65", "ingest", ">= 2,000 a second", ingest(65, 2000)),
+    Line("the same, d = 321", "ingest", ">= 400 a second", ingest(321, 400)),
+    Line("restart with the reports of a fleet stored", "restart", "<= 5 s", restart),
+    *(
+        Line(
+            f"one round over {count:,} updates of 12,810 weights", "average_rounds",
+            "faster than Flower" + (", a tenth of its memory" if count == 10_000 else ""), averaging(count),
+        )
+        for count in (100, 1000, 10_000)
+    ),
+    Line("robust step, 1,000 x 12,810, CPU", "average_rounds", "<= 0.15 s", robust),
+    Line("bytes of an update, Flower 51,368", "update_bytes", ">= 4 times fewer at <= 0.1 point", update_bytes),
+    Line("head update on the device, batch 32", "gradient_step", "the fastest at every size", gradient_step),
+    Line("rounds to one place's accuracy, 100 devices, a class each", "one_class_fleet", "one, .1 point", one_class),
+    Line("time to an accuracy, devices late, 30 % drop out: synchronous by ours", "late_devices", ">= 3", late),
+)  # fmt: skip
+
+
+def results(name: str) -> Any:
+    """What a benchmark wrote, or None."""
+    file = RESULTS / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def page() -> str:
+    """Markdown."""
+    machine = results("machine")
+    lines = [
+        "# Beside its peers",
+        "",
+        "`make benchmarks` measures it, on a machine with nothing else to do, and writes this page from what it found",
+        "(`make flower-vectors` first, for Flower). Every line is one command, with the peer in the same run; all the",
+        f"others are in [benchmarks/README.md]({README}).",
+        "",
+        f"Machine: {machine}." if machine else f"Machine: {MISSING}.",
+        "",
+        "| work | goal | measured | reached | `python -m benchmarks.` |",
+        "|---|---|---|---|---|",
+    ]
+    for line in LINES:
+        found = results(line.name)
+        words, reached = (MISSING, None) if found is None else line.read(found)
+        verdict = {True: "yes", False: "**no**", None: "-"}[reached]
+        lines.append(f"| {line.work} | {line.goal} | {words} | {verdict} | `{line.command}` |")
+    lines += ["", "## Pictures", ""]
+    for name, alt, _ in CHARTS:
+        if (PICTURES / f"benchmark-{name}.svg").exists():
+            lines += [f"![{alt}](images/benchmark-{name}.svg)", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def draw_rounds(axes: Any, found: Any) -> None:
+    counts = sorted(int(key) for key in found if key.isdigit())
+    for name in found[str(counts[0])]:
+        grown = [found[str(count)][name]["grown_mb"] for count in counts]
+        axes.plot(counts, grown, marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="memory that the round takes, MB")
+    axes.legend(fontsize=8)
+
+
+def draw_times(axes: Any, found: Any) -> None:
+    counts = sorted(int(key) for key in found if key.isdigit())
+    for name in found[str(counts[0])]:
+        axes.plot(counts, [found[str(count)][name]["processor_s"] for count in counts], marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="processor time, s")
+    axes.legend(fontsize=8)
+
+
+def draw_steps(axes: Any, found: Any) -> None:
+    size = "1280" if "1280" in found["step_us"] else next(iter(found["step_us"]))
+    steps = dict(sorted(found["step_us"][size].items(), key=lambda item: -item[1]))
+    colours = ["tab:green" if name.startswith("ours") else "tab:grey" for name in steps]
+    axes.barh(list(steps), list(steps.values()), color=colours)
+    axes.set(xscale="log", xlabel=f"microseconds of one step, batch 32, d = {size}")
+
+
+def draw_late(axes: Any, found: Any) -> None:
+    times = {name: value for name, value in found.items() if " / " not in name and "per cent" not in name}
+    colours = ["tab:green" if "ours" in name else "tab:grey" for name in times]
+    axes.barh(list(times)[::-1], list(times.values())[::-1], color=colours[::-1])
+    axes.set(xscale="log", xlim=(1, None), xlabel="time to the same accuracy, in units of the fastest answer")
+
+
+def draw_one_class(axes: Any, found: Any) -> None:
+    for kind in ("FedAvg", "FedAvg from a shipped head"):
+        points = [
+            (int(name.split(", ")[1].split()[0]), right)
+            for name, right in found.items()
+            if name.startswith(f"{kind}, ")
+        ]
+        axes.plot(*zip(*points, strict=True), marker="o", label=kind)
+    axes.plot(
+        [1],
+        [found["ours, one report each"]],
+        marker="*",
+        markersize=14,
+        linestyle="none",
+        label="ours, one report each",
+    )
+    axes.axhline(
+        found["scikit-learn, all in one place"], color="tab:grey", linestyle=":", label="logistic regression, one place"
+    )
+    axes.set(xlabel="rounds", ylabel="accuracy, %")
+    axes.legend(fontsize=8)
+
+
+Draw = Callable[[Any, Any], None]
+CHARTS: Sequence[tuple[str, str, tuple[str, Draw]]] = (
+    ("memory", "memory of a round, ours and Flower's", ("average_rounds", draw_rounds)),
+    ("times", "processor time of a round, ours and Flower's", ("average_rounds", draw_times)),
+    ("steps", "time of a gradient step by library", ("gradient_step", draw_steps)),
+    ("late", "time to the same accuracy where devices are late", ("late_devices", draw_late)),
+    ("one-class", "accuracy by rounds where each device knows one class", ("one_class_fleet", draw_one_class)),
+)
+
+
+def draw() -> None:
+    """Every picture whose results are there."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "headway"
+    from matplotlib import pyplot
+
+    for name, _, (source, onto) in CHARTS:
+        found = results(source)
+        if found is None:
+            continue
+        figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
+        onto(axes, found)
+        axes.grid(alpha=0.3)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        pyplot.close(figure)
+        text = "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+        (PICTURES / f"benchmark-{name}.svg").write_text(text)
+
+
+def main() -> int:
+    if "--check" in sys.argv[1:]:
+        if PAGE.read_text() == page():
+            return 0
+        print(
+            "docs/benchmarks.md is not what benchmarks/results says: python -m scripts.benchmark_page", file=sys.stderr
+        )
+        return 1
+    draw()
+    PAGE.write_text(page())
+    print(PAGE.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

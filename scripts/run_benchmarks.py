@@ -1,0 +1,60 @@
+"""Runs the benchmarks of docs/benchmarks.md one after the other and writes the page: make benchmarks [NAME ...]
+
+Each writes its figures into benchmarks/results. PEERS: a Python with torch, river and numba, in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+from scripts.benchmark_page import RESULTS, ROOT
+from scripts.benchmark_page import main as write_page
+
+COMMANDS = {
+    "ingest": ["--json"],
+    "restart": ["--kept-only", "--json"],
+    "average_rounds": ["--json"],
+    "update_bytes": ["--json"],
+    "gradient_step": ["--out"],
+    "one_class_fleet": ["--json"],
+    "late_devices": ["--json"],
+}
+
+
+def machine() -> str:
+    """In words."""
+    python = platform.python_version()
+    day = datetime.now(UTC).date()
+    return f"{os.cpu_count()} {platform.machine()} cores, Python {python}, load {os.getloadavg()[0]:.1f}, {day}"
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(COMMANDS)
+    unknown = sorted(set(chosen) - set(COMMANDS))
+    if unknown:
+        print(f"there is no benchmark {unknown[0]!r} here; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "machine.json").write_text(json.dumps(machine()) + "\n")
+    failed = []
+    for name in chosen:
+        peers = os.environ.get("PEERS", "")
+        more = ["--python", peers] if name == "gradient_step" and peers else []
+        file = RESULTS / f"{name}.json"
+        began_s = time.monotonic()
+        command = [sys.executable, "-m", f"benchmarks.{name}", *more, *COMMANDS[name], str(file)]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        print(f"{name}: {time.monotonic() - began_s:.0f} s, exit code {done.returncode}", flush=True)
+        failed += [name] if done.returncode else []
+    write_page()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Reports that are read in other threads are taken in as if each had been read when its turn came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from aggregator.heads import FleetModel
+from aggregator.reading_ahead import AHEAD_BYTES_MIN, ReadingAhead
+from aggregator.store.memory import MemoryStore
+from headway.maths.statistics import Statistics
+from headway.ports import Received
+from headway.wire.messages import StatisticsReport
+from headway.wire.topics import Kind, topic
+from headway_simulation.model import Model
+from tests.aggregator.fleets import CLASSES, FLEET, Fleet, acks
+
+VARIANT = Model(160, CLASSES).variant
+
+
+def report(device: str, counter: int, seed: int, claimed: str = "") -> Received:
+    random = np.random.default_rng(seed)
+    codes = random.integers(-127, 128, (120, 160)).astype(np.int8)
+    tables = Statistics.of(codes, random.integers(0, len(CLASSES), 120), CLASSES, VARIANT.space)
+    payload = StatisticsReport(claimed or device, 1, counter, tables).encode()
+    assert len(payload) >= AHEAD_BYTES_MIN
+    return Received(topic(FLEET, device, Kind.STATISTICS), payload)
+
+
+def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one() -> None:
+    first = [report(f"d{number}", 1, number) for number in range(7)]
+    damaged = report("d1", 3, 11)
+    batches = [
+        first,
+        [
+            report("d0", 2, 20), first[3], replace(damaged, payload=damaged.payload[:-1] + b"x"), report("d0", 3, 21),
+            report("d0", 2, 22), report("d4", 2, 23, claimed="d5"), report("d5", 2, 24), report("new", 1, 25),
+        ],
+    ]  # fmt: skip
+    together, alone = (Fleet(build_model=lambda: FleetModel.of(VARIANT)) for _ in range(2))
+    for batch in batches:
+        told = acks(together.send(*batch))
+        answered = [acks(alone.send(message)) for message in batch]
+        for device, every in told.items():
+            # one by one a device is answered each time, the last answer is the same
+            assert every[-1] == next(some[device][-1] for some in reversed(answered) if device in some)
+    assert together.core.statistics == alone.core.statistics
+    assert together.core.weighed == alone.core.weighed
+    assert together.refusals == alone.refusals
+    assert together.refusals == {("d1", "malformed"): 1, ("d4", "forged"): 1}
+
+
+def test_what_was_read_ahead_is_not_used_for_another_row_and_nothing_is_kept() -> None:
+    store, message = MemoryStore(), report("d0", 1, 1)
+    ahead = ReadingAhead(store, lambda _: 0, workers=2)
+    payloads = [report("d0", counter, counter).payload for counter in range(2, 12)]
+    ahead.begin([("d0", payload) for payload in payloads], 160)
+    assert [ahead.report(payload, 160).counter for payload in payloads] == [*range(2, 12)]
+    assert ahead.report(message.payload, 160).counter == 1
+    ahead.end()
