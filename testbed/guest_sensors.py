@@ -33,7 +33,7 @@ def main() -> None:
         for name, turn in TURNS.items():
             found[name] = proof(name, turn)
         print("PROOF " + json.dumps(found), flush=True)
-    except (TimeoutError, RuntimeError, OSError, ValueError) as stuck:
+    except (subprocess.SubprocessError, RuntimeError, OSError, ValueError) as stuck:
         for line in run("journalctl", "--no-pager", "--output=cat", "--lines=25", check=False).splitlines():
             print(f"LOG {line}", flush=True)
         print(f"STUCK {stuck} {json.dumps(found)}", flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.source_settings import SourceSettings
-from edge_agent.sources.iio_buffer import Buffer, kind_of
+from edge_agent.sources.iio_buffer import RATE, Buffer, kind_of
 from edge_agent.sources.ports import Rows
 from edge_agent.sources.rate_times import RateTimes
 from edge_agent.sources.wake import Wake
@@ -112,6 +112,11 @@ class IndustrialIO:
             row = [channel.read() for channel in channels]
             if not folder.is_dir():
                 raise DataError(f"IIO device {self._path} went away")
+            took_s = self._clock.monotonic_s() - now_s
+            if took_s > max(2 * self._period_s, self._gap_s):
+                raise DataError(f"a row of {self._path} takes {took_s:.3g} s to read, longer than gap_s of the bundle "
+                                f"({self._gap_s:g} s); let the sensor sample faster ({folder / RATE}), or set "
+                                "source.buffer")  # fmt: skip
             empty = empty + 1 if all(map(math.isnan, row)) else 0
             if empty > EMPTY_ROWS_MAX:
                 raise DataError(f"IIO device {self._path} gave no value {EMPTY_ROWS_MAX} times one after the other: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from edge_agent.sources.iio_buffer import Layout
 from headway.errors import DataError
 from headway.ports import SystemClock
 from headway.stream import Channel, StreamFormat
+from tests.device import ManualClock
 
 STREAM = StreamFormat((Channel("accel_x", "m/s2"), Channel("accel_z", "m/s2")), rate_hz=400.0, length=4, hop=4)
 SECOND_NS = 1_000_000_000
@@ -168,6 +170,21 @@ def test_a_sensor_that_never_has_a_value_is_said(chip: Chip) -> None:
     settings = SourceSettings(kind="iio", path="lis3dh", rate_hz=1e5)
     with pytest.raises(DataError, match=r"gave no value 100 times one after the other: .*in_accel_x_raw holds ''"):
         list(IndustrialIO(settings, STREAM, SystemClock()).rows())
+
+
+@pytest.mark.usefixtures("chip")
+def test_a_row_that_takes_too_long_is_said() -> None:
+    """As an LIS3DH whose own rate is 1 Hz: its driver waits two samples for each value."""
+
+    class Slow(ManualClock):
+        def monotonic_s(self) -> float:
+            self.now_s += 2.0
+            return self.now_s
+
+    settings = SourceSettings(kind="iio", path="lis3dh", rate_hz=20.0)
+    rows = IndustrialIO(settings, replace(STREAM, gap_s=0.5), Slow()).rows()
+    with pytest.raises(DataError, match=r"a row of lis3dh takes 2 s to read, .* let the sensor sample faster \("):
+        next(rows)
 
 
 @pytest.mark.parametrize("text", ["", "le:f16/32", "le:s17/16>>0", "le:s12/16>>8", "me:s8/8>>0"])

@@ -174,8 +174,9 @@ def _image(folder: Path) -> SystemImage:
         text = text.replace(old, new)
     script.write_text(text)
     script.chmod(0o755)
-    (rule,) = (text for text in blocks("vibration.md", "") if "SUBSYSTEM" in text)
-    (tree / "etc" / "udev" / "rules.d" / "60-headway-iio.rules").write_text(rule)
+    for page in ("vibration.md", "sensors.md"):
+        (rule,) = (text for text in blocks(page, "") if text.startswith("SUBSYSTEM"))
+        (tree / "etc" / "udev" / "rules.d" / f"60-headway-{page}.rules").write_text(rule)
     with wave.open(str(tree / "root" / "tone.wav"), "wb") as tone:
         tone.setnchannels(1)
         tone.setsampwidth(2)
