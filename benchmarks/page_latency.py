@@ -68,6 +68,7 @@ ASKED = {
     "its events": "/devices/{device}/parts/events",
     "heads": "/heads",
     "heads alone": "/heads/list",
+    "influence": "/heads/influence",
     "two compared": "/heads/compare?a=43&b=49&space={space}",
     "to forget": "/heads/forget?device={device}",
     "the inbox": "/inbox",

@@ -203,7 +203,7 @@ class Options:
         "network",
         ("network", "none"),
         key="--backbone",
-        doc="none: write a bundle without a network, from data alone; a device then needs no inference runtime.",
+        doc='"none" writes a bundle without a network, from data alone; a device then needs no inference runtime.',
     )
     pca: int = integer(
         REDUCED,

@@ -52,7 +52,7 @@ class Fields:
     def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
         value = self._get(key, default)
         if not isinstance(value, str) or value not in known:
-            near = nearest(str(value), known)
+            near = nearest(str(value), tuple(map(str, known)))  # of members their values
             raise self._refused(key, value, f"one of {', '.join(known)}{near if '?' in near else ''}")
         return value
 

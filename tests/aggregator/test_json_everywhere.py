@@ -73,7 +73,7 @@ def strict(text: str) -> object:
 
 
 # services, and what prints a script or JSON lines anyway
-WITHOUT = {("api",), ("completion",), ("export",), ("join-server",), ("serve",), ("simulate",)}
+WITHOUT = {("api",), ("completion",), ("export",), ("join-server",), ("serve",), ("simulate",), ("worker",)}
 
 
 def test_every_command_has_it_but_those_that_serve_or_print_something_else() -> None:

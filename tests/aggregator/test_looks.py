@@ -35,7 +35,7 @@ LOOKS: dict[str, Callable[[LocalFleet], object]] = {
     "is_forgotten": lambda fleet: fleet.is_forgotten("pump-1"),
     "removals": lambda fleet: fleet.removals(),
     "deliveries": lambda fleet: fleet.deliveries(),
-    "forecast": lambda fleet: fleet.forecast("spring", default_plan()),
+    "forecast": lambda fleet: fleet.forecast("spring", default_plan(), 9),
     "rollouts": lambda fleet: fleet.rollouts(),
     "rollout": lambda fleet: no_rollout(fleet),
     "certificates": lambda fleet: fleet.certificates(),

@@ -242,6 +242,7 @@ def test_every_command_asks_another_server_but_those_of_one_machine() -> None:
     alone = {
         "api", "broker-config", "completion", "influence", "join-server", "keygen", "privacy", "restore", "serve",
         "simulate",
+        "worker",
     }  # fmt: skip
     every = set(edge_fleet.list_commands(click.Context(edge_fleet)))
     assert every - ELSEWHERE <= alone | {"privacy", "verify"}

@@ -179,7 +179,7 @@ def test_a_device_reports_what_is_wrong_and_that_it_is_over(tmp_path: Path) -> N
     assert problem() == ""
     np.savez(tmp_path / "spool" / "bad.npz", labels=np.arange(3))
     device.turn()
-    assert problem().startswith("input-rejected since 2027-01-15T08:00:00Z: bad.npz: ")
+    assert problem().startswith("input-rejected since 2027-01-15T08:00:00Z: bad.npz holds ")
     reports = len(device.wire.of(Kind.REPORTED))
     device.turn()
     assert len(device.wire.of(Kind.REPORTED)) == reports, "nothing new, nothing sent"

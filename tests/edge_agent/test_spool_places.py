@@ -266,7 +266,7 @@ def test_a_flood_of_bad_files_is_no_flood_of_notes(device: Device) -> None:
     device.clock.now_s += 3600.0
     (device.spool / "later.npz").write_bytes(b"junk")
     device.turns()
-    assert device.problems("input-rejected")[-1].startswith("later.npz: ")
+    assert device.problems("input-rejected")[-1].startswith("later.npz is ")
 
 
 def test_arrays_that_mean_nothing_are_named_once(device: Device) -> None:

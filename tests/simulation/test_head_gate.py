@@ -84,7 +84,7 @@ class GatedPlant(Plant):
 
     def alerts(self) -> dict[str, str]:
         with self.core.store.transaction():
-            return found_by(self.core.store, BUILT_IN["head-refused"], (), self.core.now_s)
+            return found_by(self.core.store, BUILT_IN["head-refused"], (), True, self.core.now_s)
 
 
 def told(agent: Agent) -> TrialReport | None:

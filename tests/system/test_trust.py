@@ -72,6 +72,7 @@ def test_a_device_takes_the_heads_of_its_servers_key_alone_and_of_the_next_key_w
     try:
         device.start()
         device.drop("first", x=x[:20], y=y[:20])
+        wait_until(lambda: "first" in device.answers(), "the answers")
         wait_until(lambda: version() >= 1, "a sealed head")
         with heads_of(fresh_broker) as head, publishing(fresh_broker) as publish:
             wait_until(lambda: head() is not None, "the head on the broker")
