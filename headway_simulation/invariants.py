@@ -106,7 +106,7 @@ class Invariants:
             if head.version <= self._version:
                 raise Violation(f"head {head.version} was made after head {self._version}")
             self._version = head.version
-            if server.tries_heads_of(stored.space):
+            if server.tries_heads_of(stored.space) and head.version not in server.heads_without:
                 self.lives.head_trials.check_published(head, kept.judged, server.policy.head_trial)
             # only the newest can be compared with the union: the store has moved on from the others
             elif head.method == Method.AVERAGE:

@@ -80,6 +80,9 @@ class SimulatedServer(Machine):
         self.candidates: list[tuple[HeadCandidateRow, Mapping[tuple[str, int], Content]]] = []
         self._candidate: HeadCandidateRow | None = None
         self.lost_store = self.commits = self.heads = 0
+        # versions of heads that were the first without a device, which wait for nobody to try them
+        self.heads_without: set[int] = set()
+        self._removed = False
         self.store = place.build.server_store(self.power, self._committed)
 
     def tries_heads_of(self, space: str) -> bool:
@@ -185,6 +188,8 @@ class SimulatedServer(Machine):
         self.kept = Kept() if copy is None else copy.kept.copy()
         # heads that were made and not yet compared went with it
         self.news.clear()
+        self.heads_without.clear()
+        self._removed = False
         self.candidates.clear()
         self.store = self.place.build.server_store(self.power, self._committed)
         if copy is not None:
@@ -205,6 +210,10 @@ class SimulatedServer(Machine):
         return self.transport
 
     def _committed(self, kept: Kept) -> None:
+        self._removed = self._removed or bool(kept.removed)
+        if kept.heads and self._removed and self.heads > 0:
+            self.heads_without.add(kept.heads[0].version)
+        self._removed = self._removed and not kept.heads
         if kept.removed:
             self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
             for device in kept.removed:

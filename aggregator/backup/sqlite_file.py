@@ -78,5 +78,5 @@ def _open(database: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connecti
 def _refused(database: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says of damage may itself be damaged text
         raise StoreError(f"cannot copy the store {database}: {error}") from error

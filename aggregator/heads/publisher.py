@@ -194,13 +194,11 @@ class HeadPublisher:
         if head is None:
             return notes
         self._news.made()
-        if at_once:  # right without what was taken out, however it compares with one that has it
-            return [
-                *self.staging.drop("a device was removed", now),
-                *self._gate.forget(now),
-                *self._hand_out(head, now),
-                *notes,
-            ]
+        if at_once:
+            notes = [*self.staging.drop("a device was removed", now), *notes]
+            if self._newest() is not None:
+                # right without what was taken out, however it compares with one that has it
+                return [*self._gate.forget(now), *self._hand_out(head, now), *notes]
         if self._tries and self.staging.enabled:
             return [*self.staging.propose(head, now), *notes]
         refusal = self._gate.refusal(head, self._newest(), now)
