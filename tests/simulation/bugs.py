@@ -277,10 +277,15 @@ class AddsWithoutSubtracting(ReportIntake):
 class TakesChangesForTables(ReportIntake):
     """Keeps what was learned since a report in the place of that report."""
 
-    def _whole(self, change: StatisticsChange) -> StatisticsReport | None:
-        if super()._whole(change) is None:
-            return None
-        return StatisticsReport(change.device, change.epoch, change.counter, change.change, change.history)
+    def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
+        if is_change(payload):
+            change = StatisticsChange.decode(payload)
+            if self._base(change) is None:
+                return
+            payload = StatisticsReport(
+                change.device, change.epoch, change.counter, change.change, change.history
+            ).encode()
+        super()._on_statistics(device, payload, now)
 
 
 class SkipsGaps(ReportIntake):
