@@ -302,8 +302,8 @@ class Policy:
             raise ConfigError('region needs [publish] method = "exact": rounds of averages have no sum to report')
         if self.region.name and self.privacy.wanted:
             raise ConfigError(
-                f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to keep; "
-                "set [privacy] on the parent alone"
+                f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "
+                "keep; set [privacy] on the parent alone"
             )
 
     @property
