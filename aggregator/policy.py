@@ -300,6 +300,11 @@ class Policy:
     def __post_init__(self) -> None:
         if self.region.name and self.method is not Method.EXACT:
             raise ConfigError('region needs [publish] method = "exact": rounds of averages have no sum to report')
+        if self.region.name and self.privacy.wanted:
+            raise ConfigError(
+                f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "
+                "keep; set [privacy] on the parent alone"
+            )
 
     @property
     def in_effect(self) -> Policy:

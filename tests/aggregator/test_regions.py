@@ -9,6 +9,7 @@ import pytest
 
 from aggregator.effects import Effect, Note, Upward
 from aggregator.policy import Method, Policy, Weighing
+from aggregator.privacy_policy import PrivacyPolicy
 from aggregator.region_settings import RegionSettings
 from aggregator.store import MemoryStore
 from headway.errors import ConfigError
@@ -184,3 +185,8 @@ def test_a_region_without_a_sum_is_refused() -> None:
         Policy(method=Method.AVERAGE, region=RegionSettings("europe", "world"))
     with pytest.raises(ConfigError, match="both name and fleet"):
         RegionSettings("europe")
+
+
+def test_a_region_does_not_report_exactly_what_noise_is_to_keep() -> None:
+    with pytest.raises(ConfigError, match=r"^\[region\] name = 'north' reports the exact sum .* on the parent alone$"):
+        Policy(region=RegionSettings("north", "world"), privacy=PrivacyPolicy(epsilon=1.0))
