@@ -18,7 +18,7 @@ from scripts.benchmark_page import main as write_page
 
 COMMANDS = {
     "ingest": ["--json"],
-    "restart": ["--kept-only", "--json"],
+    "restart": ["--devices", "10000", "--kept-only", "--json"],
     "average_rounds": ["--json"],
     "update_bytes": ["--json"],
     "gradient_step": ["--out"],
