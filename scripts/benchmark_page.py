@@ -138,7 +138,7 @@ LINES = (
     Line("bytes of an update, Flower 51,368", "update_bytes", ">= 4 times fewer at <= 0.1 point", update_bytes),
     Line("head update on the device, batch 32", "gradient_step", "the fastest at every size", gradient_step),
     Line("rounds to one place's accuracy, 100 devices, a class each", "one_class_fleet", "one, .1 point", one_class),
-    Line("time to an accuracy, devices late, 30 % drop out: synchronous by ours", "late_devices", ">= 3, all or ten asked", late),
+    Line("time to an accuracy, 30 % drop out: synchronous by ours", "late_devices", ">= 3, all or ten asked", late),
 )  # fmt: skip
 
 
