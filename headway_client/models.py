@@ -764,7 +764,7 @@ class RolloutDeviceView(TypedDict):
 
 
 class RolloutView(TypedDict):
-    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each."""
 
     rollout: str
     bundle: str
@@ -778,7 +778,6 @@ class RolloutView(TypedDict):
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
-    evidence: NotRequired[str]
 
 
 class Rule(TypedDict):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADER, NUMBERS = ("ROLLOUT", "RELEASE", "STATE", "STAGE", "DEVICES", "FOR"), frozenset({"RELEASE", "FOR"})
 STAGE_HEADER = ("STAGE", "DEVICES", "CAN TRY IT", "WITH LABELS", "LABELS/H", "ENOUGH AFTER", "WHO")
-SHOWN_HEADER = ("STAGE", "WHO", "DEVICES", "STATES", "FROZEN HEADS", "SERVED", "MAY BE", "LABELS SAY")
+SHOWN_HEADER = ("STAGE", "WHO", "DEVICES", "STATES", "FROZEN HEADS", "SERVED", "MAY BE", "NEEDS", "LABELS SAY")
 WHO_SHOWN = 5
 
 
@@ -72,8 +72,6 @@ def show_rollout(name: str, fleet: Fleet, as_json: bool) -> None:
         return
     print(printable(f"{name}: {view.bundle} {view.version}, release {view.release}: {view.state}, {_where(view)}"))
     print(printable(view.why))
-    if view.evidence:
-        print(printable(f"labels so far: {view.evidence}"))
     shown = [_shown(stage) for stage in stages]
     print()
     print_table(SHOWN_HEADER, shown, aligned([SHOWN_HEADER, *shown]), frozenset({"STAGE", "DEVICES"}))
@@ -93,7 +91,8 @@ def _shown(stage: models.StageView) -> tuple[str, ...]:
     states = ", ".join(f"{count} {state}" for state, count in stage["device_states"].items())
     return (
         str(stage["stage"]), stage["who"], str(stage["devices"]), states or "-", _loss(stage["frozen"], stage),
-        _loss(stage["served"], stage), f"{stage['margin']:g}", stage["outcome"] if stage["devices"] else "-",
+        _loss(stage["served"], stage), f"{stage['margin']:g}",
+        f"{stage['windows_min']} of {stage['devices_min']} devices", stage["outcome"] if stage["devices"] else "-",
     )  # fmt: skip
 
 

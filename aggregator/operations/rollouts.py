@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from aggregator.operations.operator import Operator
-from aggregator.rollouts import OPEN, Act, Comparison, Plan, State, ask, begin, stage_evidence, stored_plan
+from aggregator.rollouts import Act, Comparison, Plan, ask, begin, stage_evidence, stored_plan
 from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, RolloutDeviceRow, RolloutRow
 from headway.errors import UnknownNameError
@@ -25,7 +25,7 @@ class RolloutDeviceView:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A rollout. stage: from 1; why: in words; device_states: how many are in each; evidence: labels so far."""
+    """A rollout. stage: from 1; why: in words; device_states: how many are in each."""
 
     rollout: str
     bundle: str
@@ -39,7 +39,6 @@ class RolloutView:
     created_s: float
     state_since_s: float
     device_states: dict[str, int]
-    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +96,9 @@ def list_rollouts(store: Store) -> list[RolloutView]:
     return [_view(store, row) for row in sorted(store.rows(ROLLOUTS).all(), key=lambda row: -row.number)]
 
 
-def rollout_view(store: Store, name: str, with_evidence: bool = True) -> RolloutView:
-    """One of them. with_evidence: also what its labels say, for which all its devices are read.
-
-    In a transaction. Raises UnknownNameError.
-    """
-    row = store.rows(ROLLOUTS).get(name)
-    if row is None:
-        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
-    judged = with_evidence and State(row.state) in OPEN
-    evidence = stage_evidence(store, row, store.rows(ROLLOUT_DEVICES).all(name))[row.stage].why if judged else ""
-    return _view(store, row, evidence)
+def rollout_view(store: Store, name: str) -> RolloutView:
+    """One of them. In a transaction. Raises UnknownNameError."""
+    return _view(store, _row(store, name))
 
 
 def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
@@ -117,9 +108,7 @@ def rollout_devices(store: Store, name: str) -> list[RolloutDeviceView]:
 
 def rollout_stages(store: Store, name: str) -> list[StageView]:
     """Every stage of its plan, by which the service decides. In a transaction. Raises UnknownNameError."""
-    row = store.rows(ROLLOUTS).get(name)
-    if row is None:
-        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
+    row = _row(store, name)
     plan = stored_plan(row.plan)
     return [
         StageView(
@@ -153,9 +142,16 @@ def rollout_device(row: RolloutDeviceRow) -> RolloutDeviceView:
     return RolloutDeviceView(row.device, row.stage + 1, row.state, row.problem)
 
 
-def _view(store: Store, row: RolloutRow, evidence: str = "") -> RolloutView:
+def _row(store: Store, name: str) -> RolloutRow:
+    row = store.rows(ROLLOUTS).get(name)
+    if row is None:
+        raise UnknownNameError(f"no rollout {name!r}; `edge-fleet rollout list` shows them")
+    return row
+
+
+def _view(store: Store, row: RolloutRow) -> RolloutView:
     states = {str(state): count for state, count in store.rows(ROLLOUT_DEVICES).tally("state", row.name).items()}
     return RolloutView(
         row.name, row.bundle, row.version, row.release, row.state, row.stage + 1, len(stored_plan(row.plan).stages),
-        row.phase, row.why, row.created_s, row.state_since_s, dict(sorted(states.items())), evidence
+        row.phase, row.why, row.created_s, row.state_since_s, dict(sorted(states.items()))
     )  # fmt: skip

@@ -42,16 +42,6 @@ class StageEvidence:
         outcomes = {judged(each, self.criteria).outcome for each in (self.frozen, self.served)}
         return next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
 
-    @property
-    def why(self) -> str:
-        """The same in words, for people."""
-        if not self.frozen.windows:
-            return f"{self.outcome}: no labelled window yet"
-        frozen, served = judged(self.frozen, self.criteria).why, judged(self.served, self.criteria).why
-        if frozen == served:
-            return f"{self.outcome}: frozen and served heads: {frozen}"
-        return f"{self.outcome}: frozen heads: {frozen}; served heads: {served}"
-
 
 def stage_evidence(
     store: ReadableStore, rollout: RolloutRow, rows: Sequence[RolloutDeviceRow]

@@ -61,7 +61,7 @@ def test_a_rollout_is_begun_shown_and_acted_on(state_dir: Path, capsys: pytest.C
     assert fleet(state_dir, "show", "spring") == 0
     shown = capsys.readouterr().out
     assert "seen on the bench" in shown
-    assert "labels so far: undecided: no labelled window yet" in shown
+    assert "50 of 3 devices  undecided" in shown
     assert shown.count(" sent\n") == 3
     assert fleet(state_dir, "halt", "spring") == 0
     tick(state_dir)

@@ -82,7 +82,7 @@ def steer(fleet: PageFleet, worse: float = -0.01) -> None:
             {
                 "stages": [
                     {"devices": names[:3], "windows_min": 50, "devices_min": 2},
-                    {"share": 0.5, "approve": True, "windows_min": 50, "devices_min": 3},
+                    {"share": 0.5, "approve": True, "windows_min": 50, "devices_min": 3, "margin": 0.04},
                     {"share": 1.0},
                 ]
             }

@@ -50,6 +50,7 @@ def test_people_see_the_verdict_that_the_service_comes_to(tmp_path: Path, worse:
     shown = f"{evidence[1].served.mean:+.4f}".replace("-", "\N{MINUS SIGN}")
     assert f"what is served: {shown}, from" in text
     assert f"Labels say: {outcome} ." in text
+    assert text.count("may be at most +0.0500") == text.count("may be at most +0.0400") == 2, "each stage's own margin"
 
 
 def test_stages_say_who_is_in_them_how_far_they_are_and_where_it_failed(rolling: PageFleet) -> None:

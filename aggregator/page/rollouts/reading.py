@@ -16,7 +16,18 @@ from aggregator.operations import (
 )
 from aggregator.page.intervals import Interval
 from aggregator.page.remembering import Remembered
-from aggregator.rollouts import NOBODY, TAKES, Act, Comparison, Plan, StageEvidence, State, stage_evidence, stored_plan
+from aggregator.rollouts import (
+    NOBODY,
+    TAKES,
+    Act,
+    Comparison,
+    Criteria,
+    Plan,
+    StageEvidence,
+    State,
+    stage_evidence,
+    stored_plan,
+)
 from aggregator.store.rows import ROLLOUT_ACTS, ROLLOUT_DEVICES, ROLLOUTS, RolloutDeviceRow, RolloutRow
 
 EVENTS_READ_MAX, MOMENTS_MAX, DEVICES_MAX, TROUBLED_MAX = 200, 12, 200, 20
@@ -97,7 +108,7 @@ def rollouts_shown(operator: Operator) -> list[tuple[RolloutView, str]]:
 
 def rollout_shown(operator: Operator, name: str, remembered: Remembered[Progress]) -> RolloutShown:
     """One of them. Raises UnknownNameError."""
-    view = rollout_view(operator.store, name, with_evidence=False)  # the stages have it
+    view = rollout_view(operator.store, name)
     row = operator.store.rows(ROLLOUTS).get(name)
     assert row is not None  # or there were no view
     plan, state = stored_plan(row.plan), State(row.state)
@@ -129,14 +140,14 @@ def _stage(evidence: StageEvidence, row: RolloutRow, plan: Plan) -> StageShown:
     over = number < at or row.state in (State.DONE, State.ROLLED_BACK)
     place = "over" if over else "now" if number == at else "later"
     intervals = tuple(
-        _interval(name, found, plan)
+        _interval(name, found, evidence.criteria)
         for name, found in (("frozen heads", evidence.frozen), ("what is served", evidence.served))
     )
     return StageShown(evidence, place, who_is_in(plan, number), _parts(evidence), intervals)
 
 
-def _interval(name: str, found: Comparison, plan: Plan) -> Interval:
-    return Interval(name, found.mean, plan.errors * found.error, plan.margin, found.windows > 0)
+def _interval(name: str, found: Comparison, criteria: Criteria) -> Interval:
+    return Interval(name, found.mean, criteria.errors * found.error, criteria.margin, found.windows > 0)
 
 
 def _parts(evidence: StageEvidence) -> tuple[Part, ...]:
