@@ -191,6 +191,11 @@ class Aggregator:
         """The broker accepted us, and may have lost what it retained."""
         self._heads.connected(now)
         self._alerts.connected(now)
+        return self.again(now)
+
+    def again(self, now: Instant) -> list[Effect]:
+        """The broker does not retain everything that it should."""
+        self._alerts.again()
         if self._deliveries is not None:
             self._deliveries.again()
         self._twins.again()

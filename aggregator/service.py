@@ -138,20 +138,23 @@ class Service:
         """
         events = self._queue.take(self._limits.messages_per_transaction_max, wait_s)
         received = [event for event in events if isinstance(event, Received)]
-        greeting = any(isinstance(event, Connected) for event in events)
-        again, self._head_unsent = greeting or self._head_unsent, False
+        links = [event for event in events if isinstance(event, Connected | Disconnected)]
+        greeting = bool(links) and isinstance(links[-1], Connected)
+        again, self._head_unsent = self._head_unsent, False
         now = Instant(self._clock.monotonic_s(), self._clock.wall_s())
         effects: list[Effect] = [self._status(online=True)] if greeting else []
         cleared = self._cleared(events)
         transaction_s = None
         begun, of_parent = (False, list[Received]()) if self._parent is None else self._parent.take()
-        if any(isinstance(event, Disconnected) for event in events):
+        if links and not greeting:
             self._core.disconnected()
-        if received or again or cleared or begun or of_parent or self._core.due(now):
+        if received or greeting or again or cleared or begun or of_parent or self._core.due(now):
             with self._store.transaction():
                 self._core.cleared(cleared)
-                if again:
+                if greeting:
                     effects += self._core.connected(now)
+                elif again:
+                    effects += self._core.again(now)
                 effects += self._core.receive(received, now)
                 effects += self._core.of_parent(begun, of_parent)
                 effects += self._core.tick(now)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 
-from aggregator.alerts.hearing import Hearing, newest_heard_s
+from aggregator.alerts.hearing import Hearing
 from aggregator.alerts.rules import RULE_ITSELF, Summaries, found_by, known_rules
 from aggregator.alerts.silences import Silenced, end_old
 from aggregator.alerts.summaries import shortened
@@ -90,7 +90,7 @@ class Alerts:
     def __init__(self, fleet: str, store: Store, policy: AlertPolicy, clearings: Clearings) -> None:
         self._fleet, self._store, self._policy, self._clearings = fleet, store, policy, clearings
         self._due_at_s = float("-inf")
-        self._hearing = Hearing()
+        self._hearing = Hearing(store)
         # by rule, then by subject: what is pending or open
         self._standing: dict[str, dict[str, AlertRow]] = {}
         for state in (State.PENDING, State.OPEN):
@@ -107,6 +107,7 @@ class Alerts:
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever the rules find, and what operators have seen."""
+        self._hearing.listens(now.wall_s)
         if now.monotonic_s >= self._due_at_s:
             for act in self._store.rows(ALERT_ACTS).all(count_max=CHANGES_MAX):
                 self._take(act, now)
@@ -140,8 +141,11 @@ class Alerts:
         self._hearing.lost()
 
     def connected(self, now: Instant) -> None:
+        """Devices can be heard."""
+        self._hearing.found(now.wall_s)
+
+    def again(self) -> None:
         """The broker may have lost what it retained."""
-        self._hearing.found(newest_heard_s(self._store, now.wall_s), now.wall_s)
         self._retained = deque((a.rule, a.subject) for a in self._open() if a.told and self._policy.mqtt)
 
     @property

@@ -94,6 +94,10 @@ class Watched:
             with self.store.transaction():
                 self.effects += self.alerts.tick(Instant(self.now_s, self.wall_s))
 
+    def connect(self, ahead_s: float = 0.0) -> None:
+        with self.store.transaction():
+            self.alerts.connected(Instant(self.now_s, self.wall_s + ahead_s))
+
     def open(self) -> list[tuple[str, str]]:
         with self.store.transaction():
             return [(row.rule, row.subject) for row in self.store.rows(ALERTS).where(state=str(State.OPEN))]
@@ -201,6 +205,7 @@ def test_what_a_built_in_rule_finds_and_says(rule: str, columns: dict[str, objec
 def test_after_an_outage_of_ours_nobody_is_called_silent_before_they_had_time_to_speak(
     watched: Watched, restarted: bool
 ) -> None:
+    watched.wait()
     for name in ("speaks-again", "stays-silent"):
         watched.device(name)
     if restarted:  # the machine was off for two days
@@ -209,14 +214,34 @@ def test_after_an_outage_of_ours_nobody_is_called_silent_before_they_had_time_to
     watched.alerts.disconnected()
     watched.wait(2 * DAY_S, steps_s=3600.0)
     assert watched.open() == []
-    with watched.store.transaction():
-        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
+    watched.connect()
     watched.wait(3600.0, steps_s=1800.0)
     watched.device("speaks-again")
-    watched.wait(3590.0, steps_s=3590.0)
+    # neither a broker that flaps, nor a restart, ends the waiting or begins it anew
+    watched.connect()
+    watched.restart()
+    watched.connect()
+    watched.wait(3580.0, steps_s=3580.0)
     assert watched.open() == []
-    watched.wait()
+    watched.wait(20.0)
     assert watched.open() == [("device-silent", "stays-silent")]
+
+
+def test_a_fleet_that_is_silent_altogether_is_told_of_also_where_the_service_starts_again_and_again(
+    watched: Watched,
+) -> None:
+    watched.device("pump-1")
+    watched.wait(60.0)
+    for _ in range(8):
+        watched.alerts.disconnected()
+        watched.now_s += 20
+        watched.connect()
+        watched.wait(460.0)
+        watched.now_s += 20
+        watched.restart()
+        watched.connect()
+        watched.wait(460.0)
+    assert watched.open() == [("device-silent", "pump-1")]
 
 
 def test_a_short_outage_delays_nothing_and_a_clock_set_back_does_not_either(watched: Watched) -> None:
@@ -224,13 +249,11 @@ def test_a_short_outage_delays_nothing_and_a_clock_set_back_does_not_either(watc
     watched.wait(7100.0, steps_s=3550.0)
     watched.device("speaks")
     watched.now_s += 10
-    with watched.store.transaction():
-        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
+    watched.connect()
     watched.wait(100.0)
     assert watched.open() == [("device-silent", "silent")]
     watched.device("another")
-    with watched.store.transaction():
-        watched.alerts.connected(Instant(watched.now_s, watched.wall_s + 30 * DAY_S))
+    watched.connect(ahead_s=30 * DAY_S)
     watched.wait(7300.0, steps_s=3650.0)
     assert ("device-silent", "another") in watched.open()
 
@@ -387,7 +410,7 @@ def test_open_alerts_are_retained_on_the_broker_and_cleared_when_they_close(watc
     assert (sent.topic, sent.retain) == (name, True)
     assert json.loads(sent.payload)["summary"] == "labels 60"
     with watched.store.transaction():
-        watched.alerts.connected(Instant(watched.now_s, watched.wall_s))
+        watched.alerts.again()
     watched.effects.clear()
     watched.wait()
     assert watched.effects == [sent]

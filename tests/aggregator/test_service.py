@@ -114,6 +114,23 @@ def test_what_a_head_with_noise_spends_is_kept_before_it_leaves() -> None:
     assert spent_after == [0]
 
 
+def test_only_a_connection_that_stands_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    for name in ("connected", "disconnected", "again"):
+        monkeypatch.setattr(Aggregator, name, lambda *_, name=name: called.append(name) or [])
+    up, down = Connected(False), Disconnected("b:1883: connection lost")
+    for events, expected in (((up,), "connected"), ((down, up), "connected"), ((up, down), "disconnected")):
+        made, transport = service(*events)
+        made.start()
+        called.clear()
+        made.turn(0.0)
+        assert called == [expected]
+    monkeypatch.setattr(transport, "publish", lambda message: None)
+    made._apply(Outgoing("headway/v1/plant/_all/head", b"1", retain=True))  # the broker is gone: nothing is sent
+    made.turn(0.0)
+    assert called == ["disconnected", "again"]
+
+
 def test_who_is_told_to_stop_does_not_start_again_with_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     made, transport = service(Connected(False))
     monkeypatch.setattr(Aggregator, "superseded", True)
