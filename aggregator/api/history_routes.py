@@ -78,7 +78,8 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
         """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
 
         def asked(operator: Operator) -> operations.InfluenceView:
-            return operations.influence_view(operator.store, desk.settings.bundle, desk.settings.policy)
+            bundle = operations.served_bundle(desk.settings.state_dir, desk.settings.bundle)
+            return operations.influence_view(operator.store, bundle, desk.settings.policy)
 
         return desk.read(request, caller, asked)
 

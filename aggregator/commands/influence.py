@@ -5,21 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from aggregator.commands.tables import aligned, print_table
-from aggregator.operations import SERVED, InfluenceView, influence_view
+from aggregator.operations import InfluenceView, influence_view
 from aggregator.policy import Policy
 from aggregator.store.sql import SqlStore
-from headway.errors import ConfigError
 from headway.fields import JsonValue, canonical_json
 
 HEADER = ("device", "labels", "weight", "accuracy", "loss")
-
-
-def bundle_of(folder: Path) -> Path:
-    """The bundle that the service served last, of which it keeps a copy. Raises ConfigError."""
-    kept = sorted((folder / SERVED).glob("*.hwb"), key=lambda path: path.stat().st_mtime_ns)
-    if not kept:
-        raise ConfigError(f"no bundle was served from {folder}; give --bundle FILE")
-    return kept[-1]
 
 
 def show_influence(store: SqlStore, bundle: Path, policy: Policy, count_max: int, as_json: bool) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aggregator.commands.devices import REMOVAL_POLL_S, REMOVAL_TIMEOUT_S, removal_done, words_of_removal
 from aggregator.commands.done import say, wants_json
@@ -42,10 +42,10 @@ def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, c
         _forget_since(name, moment_s(since), fleet, clock)
     else:
         before = len(fleet.removals())
-        words = words_of_removal(name, removal_done(name, fleet, clock))
-        if not wants_json():
-            print(words)
-        _tell(fleet.removals()[before:])
+        removed = removal_done(name, fleet, clock)
+        records = fleet.removals()[before:]
+        words = "\n".join([words_of_removal(name, removed), *_lines(records)])
+        say(words, device=name, removed=removed, records=_plain(records))
 
 
 def _forget_since(name: str, since_s: float, fleet: Fleet, clock: Clock) -> None:
@@ -54,11 +54,13 @@ def _forget_since(name: str, since_s: float, fleet: Fleet, clock: Clock) -> None
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         if fleet.is_forgotten(name):
-            _tell(fleet.removals()[before:])
+            records = fleet.removals()[before:]
+            words = "\n".join(_lines(records)) or f"{name} had reported nothing since {moment(since_s)}"
+            say(words, device=name, since_s=since_s, forgotten=True, records=_plain(records))
             return
         time.sleep(REMOVAL_POLL_S)
     words = f"noted: what {name} reported since {moment(since_s)} is forgotten when the aggregator runs"
-    say(words, device=name, since_s=since_s, forgotten=False)
+    say(words, device=name, since_s=since_s, forgotten=False, records=[])
 
 
 def show_removals(fleet: Fleet, folder: Path | None) -> None:
@@ -67,10 +69,10 @@ def show_removals(fleet: Fleet, folder: Path | None) -> None:
     if folder is not None:
         written = write_records(folder, rows)
         say(f"{written} records written to {folder}; {len(rows)} in all", written=written, records=len(rows))
-    elif rows or wants_json():
-        _tell(rows)
+    elif wants_json():
+        print_json_rows(_plain(rows))
     else:
-        print("nothing was taken out of this fleet on request")
+        print("\n".join(_lines(rows)) or "nothing was taken out of this fleet on request")
 
 
 def verify_records(folder: Path, keys: Path | None) -> None:
@@ -85,20 +87,23 @@ def verify_records(folder: Path, keys: Path | None) -> None:
     say(f"{len(rows)} records are whole and follow each other; {signed}", records=len(rows), signed=keys is not None)
 
 
-def _tell(rows: Sequence[RemovalRow]) -> None:
-    if wants_json():
-        told = [asdict(RemovalRecord.decode(row.record, f"removal {row.number}")) for row in rows]
-        print_json_rows([{**record, "signed": bool(row.signature)} for record, row in zip(told, rows, strict=True)])
-        return
+def _plain(rows: Sequence[RemovalRow]) -> list[Any]:
+    """For programs."""
+    told = [asdict(RemovalRecord.decode(row.record, f"removal {row.number}")) for row in rows]
+    return [{**record, "signed": bool(row.signature)} for record, row in zip(told, rows, strict=True)]
+
+
+def _lines(rows: Sequence[RemovalRow]) -> Iterator[str]:
+    """For people."""
     for row in rows:
         record = RemovalRecord.decode(row.record, f"removal {row.number}")
         signed = "signed" if row.signature else "not signed: set publish.signing_key"
         since = f" since {moment(record.since_s)}" if record.since_s else ""
-        print(f"removal {record.number} of {moment(record.at_s)}: {record.device}{since}, {signed}")
+        yield f"removal {record.number} of {moment(record.at_s)}: {record.device}{since}, {signed}"
         for epoch in record.epochs:
             mark = f"back to its mark of {moment(epoch.mark_s)}" if epoch.kept_counter else "all of it"
-            print(f"  epoch {epoch.epoch}: {epoch.samples - epoch.kept_samples} samples, {mark}")
+            yield f"  epoch {epoch.epoch}: {epoch.samples - epoch.kept_samples} samples, {mark}"
         if record.averaged:
-            print("  its gradient updates may be in averaged heads, from which nothing can be taken out")
+            yield "  its gradient updates may be in averaged heads, from which nothing can be taken out"
         if record.not_renewed:
-            print(f"  started from a prior and cannot be asked to renew it: {', '.join(record.not_renewed)}")
+            yield f"  started from a prior and cannot be asked to renew it: {', '.join(record.not_renewed)}"

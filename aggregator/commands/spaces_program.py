@@ -84,12 +84,13 @@ def _influence(
 
     Each device is subtracted exactly, and the head is scored on the bundle's own sample. The service may run meanwhile.
     """
-    from aggregator.commands.influence import bundle_of, show_influence
+    from aggregator.commands.influence import show_influence
+    from aggregator.operations import served_bundle
     from aggregator.policy import Policy
 
     place = Place(config, state_dir)
     policy = Policy() if config is None else place.configured().policy
-    show_influence(place.store(), bundle or bundle_of(place.folder()), policy, limit, as_json)
+    show_influence(place.store(), bundle or served_bundle(place.folder()), policy, limit, as_json)
 
 
 @click.command("keygen", cls=Command)

@@ -99,7 +99,7 @@ from aggregator.operations.history import (
     plain_overview,
     published_head,
 )
-from aggregator.operations.influence import InfluenceView, influence_view
+from aggregator.operations.influence import InfluenceView, influence_view, served_bundle
 from aggregator.operations.labels import (
     LABELS_MAX,
     label_window,
@@ -270,6 +270,7 @@ __all__ = [
     "sample_of",
     "samples_kept",
     "save_group",
+    "served_bundle",
     "set_rule",
     "setting_value",
     "share_right",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from aggregator.heads import FleetModel, influences, mark_of
+from aggregator.operations.head_scores import SERVED
 from aggregator.policy import Method, Policy
 from aggregator.store import Store
 from aggregator.store.rows import QUARANTINED
@@ -49,6 +50,19 @@ class InfluenceView:
     loss: float
     devices: tuple[DeviceInfluence, ...]
     without_a_head: tuple[str, ...]
+
+
+def served_bundle(state_dir: Path, configured: Path | None = None) -> Path:
+    """The bundle that the service served last, of which it keeps a copy; before there is one, the configured one.
+
+    Raises ConfigError without either.
+    """
+    kept = sorted((state_dir / SERVED).glob("*.hwb"), key=lambda path: path.stat().st_mtime_ns)
+    if kept:
+        return kept[-1]
+    if configured is None:
+        raise ConfigError(f"no bundle was served from {state_dir}; give --bundle FILE")
+    return configured
 
 
 # one at a time, and none twice: each takes a second or two of a large fleet

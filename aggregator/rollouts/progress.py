@@ -68,7 +68,8 @@ class Said:
         runs = reported.bundle, reported.bundle_version, reported.space, reported.release
         has = runs == (rollout.bundle, rollout.version, rollout.space, rollout.release)
         newer = reported.release > rollout.release
-        if delivery.startswith((f"{release}failed here", f"{release}is not newer", "bundle has ")) and not newer:
+        no = (f"{release}failed here", f"{release}is not newer", f"bundle has {rollout.size} bytes")
+        if delivery.startswith(no) and not newer:
             refused = refused or delivery
         returned = delivery if delivery.startswith("rolled back to release") else ""
         there = has and (not delivery or bool(stays))

@@ -115,6 +115,9 @@ def test_it_is_json_or_one_line_that_says_why_not(
          {"scope": "fleet", "name": "", "settings": {"sync.interval_s": 9}}),
         (("quarantine", NAME), {"quarantined": NAME}),
         (("remove", NAME), {"device": NAME, "removed": False}),
+        (("forget", NAME), {"device": NAME, "removed": False, "records": []}),
+        (("forget", NAME, "--since", "2020-01-01"),
+         {"device": NAME, "since_s": 1577836800.0, "forgotten": False, "records": []}),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
 )  # fmt: skip
@@ -125,7 +128,8 @@ def test_an_act_says_in_json_what_it_did(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aggregator.commands.devices.REMOVAL_TIMEOUT_S", 0.0)
+    for module in ("devices", "removals"):
+        monkeypatch.setattr(f"aggregator.commands.{module}.REMOVAL_TIMEOUT_S", 0.0)
     store = SqlStore(sqlite_url(tmp_path))
     with store.transaction():
         registry = Registry(store, Limits(), 3)

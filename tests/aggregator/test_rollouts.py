@@ -17,6 +17,7 @@ from aggregator.registry import delete_group, put_list_group
 from aggregator.rollouts import Act, Plan, Rollouts, State, default_plan, read_plan
 from aggregator.rollouts.beginning import ask, begin, forecast
 from aggregator.rollouts.plan import stored_plan
+from aggregator.rollouts.progress import Said
 from aggregator.rollouts.rollout_devices import RolloutDevices
 from aggregator.store import DeliveryRow, DeviceRow, MemoryStore, Store
 from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, TRIALS, RolloutDeviceRow
@@ -356,6 +357,19 @@ def test_a_device_with_a_newer_bundle_keeps_it_and_another_bundle_of_the_same_re
             same.store.put_device(replace(row, reported=other.encode()))
         same.rollouts.tick(same.instant)
     assert same.states()["there"] == 0
+
+
+@pytest.mark.parametrize(("size", "refused"), [(BUNDLE.size, True), (BUNDLE.size + 1, False)])
+def test_what_a_device_said_of_the_bundle_before_is_not_said_of_this_one(size: int, refused: bool) -> None:
+    some = fleet(1)
+    some.devices["d0"].delivery = f"bundle has {size} bytes, bundle_bytes_max is 1"
+    some.hear()
+    some.begin(PLAN)
+    with some.store.transaction():
+        device, rollout = some.store.device("d0"), some.store.rows(ROLLOUTS).get("two")
+        assert device is not None
+        assert rollout is not None
+        assert bool(Said.of(device, None, rollout).refused) is refused
 
 
 def test_a_stage_may_be_a_group_and_a_group_that_goes_pauses_it() -> None:

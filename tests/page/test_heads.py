@@ -14,7 +14,7 @@ from aggregator.access import Role
 from aggregator.audit import entries
 from aggregator.cli import main
 from aggregator.heads import EvaluationSample
-from aggregator.operations import InfluenceView, compared, kept_bundles, sample_of, share_right
+from aggregator.operations import InfluenceView, compared, kept_bundles, sample_of, served_bundle, share_right
 from aggregator.operations.influence import DeviceInfluence
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
@@ -141,6 +141,16 @@ def test_what_each_device_brings_is_shown_worst_first(looked_at: PageFleet, monk
     assert "+0.1250" in alone
     assert "-0.3000" not in alone
     assert "Nothing of nobody counts" in browser.page("/heads/influence?device=nobody").text
+
+
+def test_what_devices_bring_is_told_of_the_bundle_that_is_served_not_of_the_one_the_service_began_with(
+    tmp_path: Path,
+) -> None:
+    began_with, moved_to = tmp_path / "a.hwb", tmp_path / "served" / "b.hwb"
+    assert served_bundle(tmp_path, began_with) == began_with
+    moved_to.parent.mkdir()
+    moved_to.touch()
+    assert served_bundle(tmp_path, began_with) == moved_to
 
 
 def test_a_bundle_is_ordered_for_all_taken_back_and_kept_while_somebody_is_to_run_it(acted_on: PageFleet) -> None:

@@ -21,6 +21,7 @@ from aggregator.operations import (
     order_bundle,
     request_removal,
     samples_kept,
+    served_bundle,
     shelved,
 )
 from aggregator.page.forms import Form
@@ -73,7 +74,8 @@ def heads_routes(application: FastAPI, frame: Frame) -> None:
     @application.get("/heads/influence")
     def show_influence(request: Request, visitor: Visitor = view, device: Text = "") -> Response:
         def asked(operator: Operator) -> InfluenceView:
-            return influence_view(operator.store, desk.settings.bundle, desk.settings.policy)
+            bundle = served_bundle(desk.settings.state_dir, desk.settings.bundle)
+            return influence_view(operator.store, bundle, desk.settings.policy)
 
         found, problem = None, ""
         try:
