@@ -8,7 +8,7 @@ import click
 
 from aggregator.commands.done import with_json
 from aggregator.commands.place import Place
-from aggregator.commands.place_options import reached, with_place
+from aggregator.commands.place_options import reached, server_elsewhere, with_place
 from headway.command_line import Command, file_path, option
 from headway.errors import ConfigError
 
@@ -84,13 +84,20 @@ def _influence(
 
     Each device is subtracted exactly, and the head is scored on the bundle's own sample. The service may run meanwhile.
     """
-    from aggregator.commands.influence import show_influence
+    from aggregator.commands.influence import influence_here, show_influence
     from aggregator.operations import served_bundle
     from aggregator.policy import Policy
 
-    place = Place(config, state_dir)
-    policy = Policy() if config is None else place.configured().policy
-    show_influence(place.store(), bundle or served_bundle(place.folder()), policy, limit, as_json)
+    server = server_elsewhere(config, state_dir)
+    if server is not None:
+        if bundle is not None:
+            raise ConfigError("--bundle is a file of this machine; with --server it is the bundle that is served there")
+        found = server.figures.influence()
+    else:
+        place = Place(config, state_dir)
+        policy = Policy() if config is None else place.configured().policy
+        found = influence_here(place.store(), bundle or served_bundle(place.folder()), policy)
+    show_influence(found, limit, as_json)
 
 
 @click.command("keygen", cls=Command)

@@ -23,6 +23,10 @@ class RemoteFigures:
     def compare_heads(self, space: str, first: int, second: int) -> models.ComparedHeads:
         return self._client.compare_heads(space, first=first, second=second)
 
+    def influence(self) -> models.InfluenceView:
+        """Of the bundle that is served there; here, settings and a bundle of this machine are asked for, too."""
+        return self._client.show_influence()
+
     def heads_of(self, device: str) -> list[models.HeadSpanView]:
         return self._client.list_heads_of_device(device)
 
