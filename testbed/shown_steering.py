@@ -26,7 +26,7 @@ from aggregator.operations import (
     shelve,
     silence_alerts,
 )
-from aggregator.rollouts import Plan, plan_of
+from aggregator.rollouts import Plan, judged, plan_of, stage_evidence
 from aggregator.store import DeliveryRow, EventRow, Store, StoredHead, StoredStatistics
 from aggregator.store.rows import (
     CERTIFICATES,
@@ -214,15 +214,16 @@ def _open_rollout(
     begin_rollout(Operator(store, "user:olga", now_s - 2 * DAY_S), "autumn", _plan(names), new)
     autumn = store.rows(ROLLOUTS).get("autumn")
     assert autumn is not None
-    why = "stage 2 is no worse: 41 of 62 devices have labels enough; a person approves it"
-    waits = replace(
-        autumn, state="waits-for-approval", stage=1, phase="approval", why=why, state_since_s=now_s - 4000,
-        phase_since_s=now_s - 4000,
-    )  # fmt: skip
-    store.rows(ROLLOUTS).put(waits)
     quarter = names[: max(CANARIES + 1, len(names) // 4)]
     _try(store, "autumn", quarter[:CANARIES], 0, "there", -0.02, random, new.sha256, now_s)
     _try(store, "autumn", quarter[CANARIES:], 1, "trying", -0.02, random, new.sha256, now_s)
+    stage = stage_evidence(store, autumn, store.rows(ROLLOUT_DEVICES).all("autumn"))[1]
+    frozen, served = (judged(found, stage.criteria).why for found in (stage.frozen, stage.served))
+    why = f"stage 2: frozen heads: {frozen}; served heads: {served}"
+    store.rows(ROLLOUTS).put(replace(
+        autumn, state="waits-for-approval", stage=1, phase="trial", why=why, state_since_s=now_s - 4000,
+        phase_since_s=now_s - DAY_S,
+    ))  # fmt: skip
     moments = (
         ("running", "begun", now_s - 2 * DAY_S), ("running", "stage 1 has soaked for a day", now_s - DAY_S),
         ("waits-for-approval", why, now_s - 4000),
