@@ -79,13 +79,8 @@ def deliver_bundle(wanted: Order, fleet: Fleet, clock: Clock, wait_s: float = 0.
     waits = wait_s > 0 and bool(row.sha256)
     there = waits and _arrived(fleet, None if wanted.everybody else frozenset(wanted.devices), clock, wait_s)
     if wants_json():
-        bundle: dict[str, JsonValue] = {
-            "bundle": row.name,
-            "version": row.version,
-            "release": row.release,
-            "sha256": row.sha256,
-        }
-        say("", **bundle, devices=count, there=there)
+        waited: dict[str, JsonValue] = {"there": there} if waits else {}
+        say("", bundle=row.name, version=row.version, release=row.release, sha256=row.sha256, devices=count, **waited)
     elif waits and not there:
         print(f"not all of them after {wait_s:g} s; `edge-fleet deliveries` shows how far each is")
     return int(waits and not there)

@@ -114,6 +114,8 @@ def test_it_is_json_or_one_line_that_says_why_not(
         (("configure", "--everybody", "sync.interval_s=9"),
          {"scope": "fleet", "name": "", "settings": {"sync.interval_s": 9}}),
         (("quarantine", NAME), {"quarantined": NAME}),
+        (("deliver", "--withdraw", "--devices", NAME),
+         {"bundle": "", "version": "", "release": 0, "sha256": "", "devices": 1}),
         (("remove", NAME), {"device": NAME, "removed": False}),
         (("forget", NAME), {"device": NAME, "removed": False, "records": []}),
         (("forget", NAME, "--since", "2020-01-01"),
