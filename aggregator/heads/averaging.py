@@ -124,7 +124,8 @@ def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
         if total is None:
             total, part = np.zeros(contribution.delta.shape), np.empty(contribution.delta.shape)
-        np.multiply(contribution.delta, samples * scale, out=part)
+        # in float64: of a float32 array and a number NumPy would take the product in float32
+        np.multiply(contribution.delta, samples * scale, out=part, dtype=np.float64)
         total += part
     if total is None:
         raise LocalError("an average needs at least one contribution")

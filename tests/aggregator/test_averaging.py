@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.heads.averaging import Contribution, average, merged
+from aggregator.heads.averaging import Contribution, average, mean_of, merged, weights_of
 from aggregator.policy import AveragingPolicy
 from headway.arrays import Float32
 from headway.errors import LocalError
@@ -85,5 +85,20 @@ def test_what_one_device_sent_is_one_contribution() -> None:
     part = merged(sent, 5, FREE)
     assert part.samples == 100
     assert part.delta == pytest.approx(step((10 * 1.0 + 30 * 3.0 + 60 * 2.0 * 0.5) / 100))
+    fresh, stale = (merged(sent[at : at + 1], 5, FREE) for at in (0, 2))
+    assert (fresh.samples, stale.samples) == (10, 60)
+    assert fresh.delta.tobytes() == sent[0].delta.tobytes()
+    assert stale.delta == pytest.approx(step(1.0))
     with pytest.raises(LocalError):
         merged([], 5, FREE)
+
+
+def test_the_mean_is_made_in_float64() -> None:
+    random = np.random.default_rng(4)
+    sent = [Contribution(random.normal(size=(2, 50)).astype(np.float32), int(count)) for count in (7, 11, 13)]
+    worth = weights_of(sent, AveragingPolicy(clip_norm=0.7))
+    expected = np.zeros((2, 50))
+    for one, samples, scale in zip(sent, worth.samples, worth.scales, strict=True):
+        assert scale < 1
+        expected += samples * scale * one.delta.astype(np.float64)
+    assert mean_of(sent, worth).tobytes() == (expected / sum(worth.samples)).tobytes()

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from aggregator.registry import resolved
-from aggregator.store import Collection, DeliveryRow, MemoryStore, RegistryRow, Store
+from aggregator.store import Collection, DeliveryRow, RegistryRow, Store
 from aggregator.store.collection import TYPES
 from aggregator.store.rows import DAYS, EVERY, ROLLOUT_DEVICES, DayRow, RolloutDeviceRow
-from aggregator.store.sql import SqlStore
+from tests.aggregator.stores import opened_store
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "str": ("", "Zürich\n\u202e'; --", "a"),
@@ -27,14 +27,7 @@ COLLECTIONS = pytest.mark.parametrize("collection", EVERY, ids=lambda collection
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    elif request.param == "postgresql":
-        yield request.getfixturevalue("postgresql_store")
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
+    yield from opened_store(request, tmp_path)
 
 
 def samples(collection: Collection[Any]) -> list[Any]:

@@ -105,16 +105,6 @@ def fill(store: Store) -> None:
             store.rows(ALERTS).put(alert)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield database
-    database.close()
-
-
 def test_the_fleet_is_counted(store: Store) -> None:
     fill(store)
     found = samples_of(exposed(store))

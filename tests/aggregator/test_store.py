@@ -14,7 +14,6 @@ from sqlalchemy import create_engine, delete, insert, text
 from aggregator.filters import parse_filter
 from aggregator.registry import VOCABULARY
 from aggregator.store import RefusalRow, RegistryRow
-from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.schema import metadata
 from aggregator.store.sql import SqlStore, events_wanted
@@ -31,18 +30,12 @@ from aggregator.store.stored import (
     ToldStatistics,
 )
 from headway.errors import StoreError
+from tests.aggregator.stores import opened_store
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    elif request.param == "postgresql":
-        yield request.getfixturevalue("postgresql_store")
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
+    yield from opened_store(request, tmp_path)
 
 
 def statistics(device: str, epoch: int, counter: int = 1, space: str = "s") -> StoredStatistics:
