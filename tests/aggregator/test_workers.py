@@ -14,7 +14,16 @@ from aggregator.effects import Effect
 from aggregator.heads import check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
 from aggregator.store import MemoryStore
-from aggregator.store.rows import APART, EVERY_EPOCH, QUARANTINED, TALLIES, WORKER_CHANGES, WORKER_SUMS, QuarantineRow
+from aggregator.store.rows import (
+    APART,
+    EVERY_EPOCH,
+    QUARANTINED,
+    TALLIES,
+    WORKER_CHANGES,
+    WORKER_SUMS,
+    QuarantineRow,
+)
+from aggregator.store.rows import SUMS as KEPT_SUMS
 from aggregator.store.sql import SqlStore
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker
@@ -22,7 +31,19 @@ from headway.errors import ConfigError, StoreError
 from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import Event, History, Kind, StatisticsReport, change_between, topic
-from tests.aggregator.fleets import CLASSES, FLEET, SIZE, SPACE, Fleet, Shelf, acks, model, statistics_message, tables
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    Shelf,
+    acks,
+    heads,
+    model,
+    statistics_message,
+    tables,
+)
 
 OTHER = "6" * 64
 SHELF = Shelf({SPACE: model(), OTHER: model(space=OTHER)})
@@ -227,6 +248,21 @@ def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
         assert fleet.store.rows(APART).count() == 0
         assert check_sums(fleet.store).problems == ()
     fleet.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_workers_stored_while_no_publisher_ran_is_news_for_the_next_head(worked: WorkedFleet, anew: bool) -> None:
+    worked.policy = replace(worked.policy, head_devices_min=2, head_labels_min=4)
+    worked.restart()
+    worked.hand(0, *(statistics_message(f"d{number}", 1, 1, tables(20, number)) for number in range(3)))
+    assert heads(worked.pass_time(2.0))
+    for counter, device in enumerate(("d0", "d1"), start=2):
+        worked.hand(1, statistics_message(device, 1, counter, tables(20 + counter, counter)))
+        if anew:
+            with worked.store.transaction():
+                worked.store.rows(KEPT_SUMS).remove()
+        worked.restart()
+        assert bool(heads(worked.pass_time(2.0))) == (device == "d1"), "one device is not two"
 
 
 def test_workers_stop_where_nobody_takes_over(url: str) -> None:
