@@ -41,6 +41,7 @@ def serve(settings: Settings) -> int:
     """Serve until told to stop; returns the exit code."""
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
+    keep_freed_memory()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
@@ -55,7 +56,6 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
-    keep_freed_memory()
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     channels = channels_of(settings, clock)
     store = ServingStore(settings.database)
