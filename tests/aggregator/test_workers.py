@@ -235,6 +235,18 @@ def test_who_is_one_too_many_is_refused_by_workers_too(url: str) -> None:
     fleet.close()
 
 
+def test_a_report_of_a_space_for_which_there_is_no_place_counts_once_there_is_one(worked: WorkedFleet) -> None:
+    worked.policy = replace(worked.policy, limits=Limits(spaces_max=1))
+    worked.restart()
+    worked.hand(0, statistics_message("d1", 1, 1, tables(3, 1, CLASSES, OTHER)))
+    worked.pass_time(2.0)
+    with worked.store.transaction():
+        assert worked.store.rows(WORKER_CHANGES).count() == 1
+    worked.policy = replace(worked.policy, limits=Limits())
+    worked.restart()
+    assert state(worked)[0][1].same_sums(tables(3, 1, CLASSES, OTHER))  # type: ignore[index]
+
+
 def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
     fleet = WorkedFleet(url, SUMS)
     fleet.hand(0, *(statistics_message(f"d{number}", 1, 1, tables(20, number)) for number in range(4)))
