@@ -29,6 +29,7 @@ from aggregator.store.rows import PRIVACY_SPENT, PrivacySpentRow, RemovalRow
 from aggregator.store.serving import ServingPlace, ServingStore
 from headway.arrays import keep_freed_memory
 from headway.bundle import read_variant
+from headway.errors import ConflictError
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -122,13 +123,20 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
 
 @contextmanager
 def engine_of(settings: EngineSettings) -> Iterator[Engine]:
-    """Where heavy work is done. Raises ConfigError where that cannot be reached."""
+    """Where heavy work is done: here, too, while a cluster cannot be reached. Raises ConfigError without Ray itself."""
     if settings.kind is EngineKind.LOCAL:
         yield LocalEngine()
         return
     from aggregator.engine.on_ray import RayEngine
 
-    with RayEngine(settings) as engine:
+    try:
+        engine = RayEngine(settings)
+    except ConflictError as error:
+        # Ray ends a process whose cluster is lost; the server has to come back without it
+        LOG.warning("%s; until the next start everything is computed here", error)
+        yield LocalEngine()
+        return
+    with engine:
         yield engine
 
 
