@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.config import Settings
 from aggregator.effects import Effect
-from aggregator.heads import check_sums, say_what_to_hand_over
+from aggregator.heads import FleetModel, check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
 from aggregator.store import MemoryStore
 from aggregator.store.rows import (
@@ -27,7 +27,7 @@ from aggregator.store.rows import SUMS as KEPT_SUMS
 from aggregator.store.sql import SqlStore
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker
-from headway.errors import ConfigError, StoreError
+from headway.errors import BundleError, ConfigError, StoreError
 from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import Event, History, Kind, StatisticsReport, change_between, topic
@@ -245,6 +245,23 @@ def test_a_report_of_a_space_for_which_there_is_no_place_counts_once_there_is_on
     worked.policy = replace(worked.policy, limits=Limits())
     worked.restart()
     assert state(worked)[0][1].same_sums(tables(3, 1, CLASSES, OTHER))  # type: ignore[index]
+
+
+def test_a_bundle_that_is_gone_from_the_shelf_ends_no_worker(url: str) -> None:
+    class Emptied(Shelf):
+        def model(self, space: str) -> FleetModel:
+            raise BundleError("it cannot be read: No such file or directory")
+
+    fleet = WorkedFleet(url, SUMS, workers=0)
+    store = WorkerStore(url)
+    with store.transaction():
+        fleet.workers.append((store, Worker(FLEET, "w0", model(), SUMS, store, Emptied(SHELF.models))))
+    for counter in (1, 2):
+        fleet.hand(0, statistics_message("d1", 1, counter, tables(3, 1, CLASSES, OTHER)),
+                   statistics_message("d2", 1, counter, tables(3, counter)))  # fmt: skip
+    assert fleet.refusals == {("d1", "space"): 2}
+    assert state(fleet)[0][0].same_sums(tables(3, 2))  # type: ignore[index]
+    fleet.close()
 
 
 def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
