@@ -54,6 +54,11 @@ class Pending:
     part: PartialSum | None
     summed: Sequence[tuple[WorkerChangeRow, tuple[Counts, Counts]]] = ()
 
+    def is_stored(self, rows: Sequence[StoredStatistics]) -> bool:
+        """Whether these rows hold what workers stored; not where somebody was removed meanwhile, as from a backup."""
+        stored = {(row.device, row.epoch): row.counter for row in rows}
+        return all(stored.get((row.device, row.epoch)) == row.counter for row in self.changes)
+
     def before(self, rows: Sequence[StoredStatistics]) -> list[StoredStatistics]:
         """The reports as the sums have them. rows: as they are stored, payloads left out."""
         changed = {(row.device, row.epoch) for row in self.changes}

@@ -48,8 +48,8 @@ class HeadNews:
         if store.head(space) is None and not self._before and not self._wary:
             for device in self._now:
                 self._enter(device, 0)
-        for device, labels in gained.items():
-            self._changed(device, self._now.get(device, 0) - labels)
+        for device in gained.keys() & self._now.keys():
+            self._changed(device, self._now[device] - gained[device])
 
     @property
     def at_once(self) -> bool:

@@ -83,6 +83,8 @@ class KeptSums:
         self.gained = labels_handed_over(self._store, self._space)
         try:
             pending = self._handed_over.read()
+            if pending is not None and not pending.is_stored(rows):
+                raise StoreError("reports that workers added up are not stored")
             self._resume(rows if pending is None else pending.before(rows), pending)
             if pending is not None:
                 self.keep()

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from aggregator.config import Settings
-from aggregator.effects import Effect
+from aggregator.effects import Effect, Recorded
 from aggregator.heads import FleetModel, check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
+from aggregator.removals import keep_out
 from aggregator.store import MemoryStore
 from aggregator.store.rows import (
     APART,
@@ -262,6 +263,25 @@ def test_a_bundle_that_is_gone_from_the_shelf_ends_no_worker(url: str) -> None:
     assert fleet.refusals == {("d1", "space"): 2}
     assert state(fleet)[0][0].same_sums(tables(3, 2))  # type: ignore[index]
     fleet.close()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_who_was_removed_stays_out_of_a_backup_in_which_its_report_waits(worked: WorkedFleet, known: bool) -> None:
+    alone = Fleet(worked.policy, MemoryStore(), bundles=SHELF)
+    for counter in (1, 2):
+        messages = [statistics_message(name, 1, counter, tables(5 + counter, counter)) for name in ("d1", "d2")]
+        worked.hand(0, *messages)
+        alone.send(*messages)
+        if known and counter == 1:
+            worked.pass_time(2.0)
+    publisher_act(alone, 0.0, "d1")
+    removals = [effect.row for effect in alone.effects if isinstance(effect, Recorded)]
+    with worked.store.transaction():
+        assert keep_out(worked.store, removals, FLEET) == 1
+    worked.restart()
+    assert state(worked) == state(alone)
+    with worked.store.transaction():
+        assert check_sums(worked.store).problems == ()
 
 
 def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
