@@ -166,7 +166,7 @@ class Aggregator:
                 effects += self._deliveries.tick(now)
         effects += self._spaces.publish(now)
         if self._region is not None:
-            effects += self._region.tick(self._heads.sum.weighed, now)
+            effects += self._region.tick(lambda: self._heads.sum.weighed, now)
         self._spaces.keep()
         return self._sealed(effects, now)
 

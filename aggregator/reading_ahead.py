@@ -18,23 +18,23 @@ from headway.wire import StatisticsReport, is_change, is_part
 
 # shorter ones are mostly Python, which runs in one thread at a time
 AHEAD_BYTES_MIN = 12 * 1024
-WORKERS_MAX = 2
+THREADS_MAX = 2
 # decoded tables take a megabyte each
-READ_AHEAD = 2 * WORKERS_MAX
+READ_AHEAD = 2 * THREADS_MAX
 
 
-def workers_here() -> int:
-    """Threads that are worth having: none on a single processor."""
+def threads_here() -> int:
+    """How many are worth having: none on a single processor."""
     processors = len(os.sched_getaffinity(0))
-    return min(processors, WORKERS_MAX) if processors > 1 else 0
+    return min(processors, THREADS_MAX) if processors > 1 else 0
 
 
 class ReadingAhead:
     """Of one batch at a time. Methods run in a transaction of the store. newest_epoch: of a device; 0 for none."""
 
-    def __init__(self, store: Store, newest_epoch: Callable[[str], int], workers: int) -> None:
+    def __init__(self, store: Store, newest_epoch: Callable[[str], int], threads: int) -> None:
         self._store, self._newest_epoch = store, newest_epoch
-        self._pool = ThreadPoolExecutor(workers, "read-ahead") if workers else None
+        self._pool = ThreadPoolExecutor(threads, "read-ahead") if threads else None
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._size_max = 0
         # by identity of the payload, which the batch holds

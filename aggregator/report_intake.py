@@ -16,7 +16,7 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
 from aggregator.heads import Space, stored_report
 from aggregator.policy import Limits
-from aggregator.reading_ahead import ReadingAhead, workers_here
+from aggregator.reading_ahead import ReadingAhead, threads_here
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
@@ -76,7 +76,7 @@ class ReportIntake:
         self._refusals = RefusalAnswers()
         # of this batch; looking for bundles costs more than a message
         self._size_max = 0
-        self._ahead = ReadingAhead(store, registry.newest_epoch, workers_here())
+        self._ahead = ReadingAhead(store, registry.newest_epoch, threads_here())
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
 

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,77 +77,90 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+@contextmanager
+def serving(folder: Path, broker: Broker) -> Iterator[subprocess.Popen[str]]:
+    """The aggregator with its state in a folder that holds plant.hwb, once it serves."""
+    config = folder / "aggregator.toml"
+    config.write_text(
+        f'[fleet]\nname = "{FLEET}"\n[bundle]\npath = "plant.hwb"\n[storage]\nstate_dir = "."\n'
+        f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n'
+    )
+    command = [sys.executable, "-m", "aggregator.cli", "serve", "--config", str(config)]
+    service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert service.stderr is not None
+    try:
+        if not any(SERVING.search(line) for line in service.stderr):
+            raise RuntimeError("edge-fleet serve ended before it served")
+        # what it logs later must not fill the pipe
+        threading.Thread(target=service.stderr.read, daemon=True).start()
+        yield service
+    finally:
+        service.terminate()
+        service.wait(60)
+
+
+class Devices:
+    """All devices of a fleet on one connection. features: the constant included."""
+
+    def __init__(self, broker: Broker, count: int, features: int, space: str) -> None:
+        self._names = [f"device-{index:05d}" for index in range(count)]
+        self._features, self._space = features, space
+        self._events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
+        settings = MqttSettings(host=broker.host, port=broker.port, receive_max=IN_FLIGHT)
+        acks = (f"headway/v1/{FLEET}/+/{Kind.ACK}",)
+        self._transport = MqttTransport(settings, "all-devices", acks, None, self._events.put)
+        self._transport.start()
+        while not isinstance(self._events.get(timeout=WAIT_S), Connected):
+            pass
+
+    def reports(self, counter: int) -> list[Outgoing]:
+        """Of every device, under this counter."""
+        packed = payloads(self._features - 1, self._space, counter)
+        return [
+            Outgoing(topic(FLEET, name, Kind.STATISTICS), named(packed[index % DISTINCT], name))
+            for index, name in enumerate(self._names)
+        ]
+
+    def acknowledged(self, messages: list[Outgoing], counter: int) -> float:
+        """Send every message, and wait for the ack of each; returns the seconds."""
+        began_s = time.monotonic()
+        unanswered, sent = set[str](), 0
+        while sent < len(messages) or unanswered:
+            while sent < len(messages) and len(unanswered) < IN_FLIGHT:
+                message = messages[sent]
+                if self._transport.publish(message) is None:
+                    break
+                unanswered.add(message.topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}"))
+                sent += 1
+            event = self._events.get(timeout=WAIT_S)
+            if isinstance(event, Received) and event.topic in unanswered:
+                ack = Ack.decode(event.payload)
+                if ack.refused:
+                    raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
+                if ack.counter >= counter:
+                    unanswered.discard(event.topic)
+        return time.monotonic() - began_s
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._transport.stop()
+
+
 def measure(folder: Path, features: int, devices: int, rounds: int) -> list[Round]:
     """Every round of a fresh aggregator."""
     variant = Model(features - 1, CLASSES).variant
     variant.write(folder / "plant.hwb")
-    names = [f"device-{index:05d}" for index in range(devices)]
-    with Broker(autosave=1_000_000) as broker:
-        config = folder / "aggregator.toml"
-        config.write_text(
-            f'[fleet]\nname = "{FLEET}"\n[bundle]\npath = "plant.hwb"\n[storage]\nstate_dir = "."\n'
-            f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n'
-        )
-        command = [sys.executable, "-m", "aggregator.cli", "serve", "--config", str(config)]
-        service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert service.stderr is not None
-        try:
-            if not any(SERVING.search(line) for line in service.stderr):
-                raise RuntimeError("edge-fleet serve ended before it served")
-            # what it logs later must not fill the pipe
-            threading.Thread(target=service.stderr.read, daemon=True).start()
-            events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
-            settings = MqttSettings(host=broker.host, port=broker.port, receive_max=IN_FLIGHT)
-            acks = (f"headway/v1/{FLEET}/+/{Kind.ACK}",)
-            transport = MqttTransport(settings, "all-devices", acks, Outgoing("all-devices/gone", b""), events.put)
-            transport.start()
-            while not isinstance(events.get(timeout=WAIT_S), Connected):
-                pass
-            done = []
-            for counter in range(1, rounds + 1):
-                packed = payloads(features - 1, variant.space, counter)
-                messages = [
-                    Outgoing(topic(FLEET, name, Kind.STATISTICS), named(packed[index % DISTINCT], name))
-                    for index, name in enumerate(names)
-                ]
-                done.append(one_round(transport, events, messages, counter, (service.pid, broker.pid), features))
-            transport.stop()
-            return done
-        finally:
-            service.terminate()
-            service.wait(60)
-
-
-def one_round(
-    transport: MqttTransport,
-    events: queue.SimpleQueue[TransportEvent],
-    messages: list[Outgoing],
-    counter: int,
-    pids: tuple[int, int],
-    features: int,
-) -> Round:
-    """Send every message, and wait for the ack of each."""
-    before = [cpu_s(pid) for pid in pids]
-    own, began_s = time.process_time(), time.monotonic()
-    unanswered, sent = set[str](), 0
-    while sent < len(messages) or unanswered:
-        while sent < len(messages) and len(unanswered) < IN_FLIGHT:
-            message = messages[sent]
-            if transport.publish(message) is None:
-                break
-            unanswered.add(message.topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}"))
-            sent += 1
-        event = events.get(timeout=WAIT_S)
-        if isinstance(event, Received) and event.topic in unanswered:
-            ack = Ack.decode(event.payload)
-            if ack.refused:
-                raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
-            if ack.counter >= counter:
-                unanswered.discard(event.topic)
-    wall_s, count = time.monotonic() - began_s, len(messages)
-    spent = [1e3 * (cpu_s(pid) - was) / count for pid, was in zip(pids, before, strict=True)]
-    own_ms = 1e3 * (time.process_time() - own) / count
-    return Round(features, counter, count, len(messages[0].payload), count / wall_s, spent[0], spent[1], own_ms)
+    with Broker(autosave=1_000_000) as broker, serving(folder, broker) as service:
+        fleet, done = Devices(broker, devices, features, variant.space), []
+        for counter in range(1, rounds + 1):
+            messages = fleet.reports(counter)
+            before = cpu_s(service.pid), cpu_s(broker.pid), time.process_time()
+            wall_s = fleet.acknowledged(messages, counter)
+            after = cpu_s(service.pid), cpu_s(broker.pid), time.process_time()
+            spent = [1e3 * (now - was) / devices for now, was in zip(after, before, strict=True)]
+            done.append(Round(features, counter, devices, len(messages[0].payload), devices / wall_s, *spent))
+        fleet.close()
+        return done
 
 
 def main() -> None:

@@ -20,20 +20,15 @@ import math
 import os
 import resource
 import ssl
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ingest import DISTINCT, cpu_s, payloads
-from benchmarks.restart import CLASSES, FLEET, SERVING, named, resident_mb
+from benchmarks.ingest import DISTINCT, cpu_s, payloads, serving
+from benchmarks.restart import CLASSES, FLEET, named, resident_mb
 from headway.wire import TENSORS_TYPE, Ack, Kind, topic
 from headway_simulation.model import Model
 from testbed.broker import Broker, free_port
@@ -204,27 +199,6 @@ async def live(fleet: Fleet, names: list[str], port: int, tls: ssl.SSLContext | 
     deadline_s = loop.time() + options.every_s
     while len(fleet.waits_s) < len(devices) * options.minutes and loop.time() < deadline_s:
         await asyncio.sleep(0.1)
-
-
-@contextmanager
-def serving(folder: Path, broker: Broker) -> Iterator[subprocess.Popen[str]]:
-    """The aggregator, once it serves."""
-    config = folder / "aggregator.toml"
-    config.write_text(
-        f'[fleet]\nname = "{FLEET}"\n[bundle]\npath = "plant.hwb"\n[storage]\nstate_dir = "."\n'
-        f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n'
-    )
-    command = [sys.executable, "-m", "aggregator.cli", "serve", "--config", str(config)]
-    service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert service.stderr is not None
-    try:
-        if not any(SERVING.search(line) for line in service.stderr):
-            raise RuntimeError("edge-fleet serve ended before it served")
-        threading.Thread(target=service.stderr.read, daemon=True).start()
-        yield service
-    finally:
-        service.terminate()
-        service.wait(60)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> Result:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import queue
 import re
 import subprocess
 import sys
@@ -22,17 +20,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.ingest import DISTINCT, IN_FLIGHT, WAIT_S, cpu_s, payloads
-from benchmarks.restart import CLASSES, FLEET, SERVING, named
-from headway.mqtt import MqttSettings
-from headway.mqtt.transport import MqttTransport
-from headway.ports import Connected, Outgoing, Received, TransportEvent
-from headway.wire import Ack, Kind, topic
+from benchmarks.ingest import TICKS, WAIT_S, Devices, cpu_s
+from benchmarks.restart import CLASSES, FLEET, SERVING
 from headway_simulation.model import Model
 from testbed.broker import Broker
 from testbed.postgresql import Postgresql
 
-TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTED = re.compile("connected to the broker")
 
 
@@ -81,7 +74,6 @@ def measure(folder: Path, server: Postgresql, workers: int, features: int, devic
     """Every round of a fresh database with so many workers."""
     variant = Model(features - 1, CLASSES).variant
     variant.write(folder / "plant.hwb")
-    names = [f"device-{index:05d}" for index in range(devices)]
     processes: list[subprocess.Popen[str]] = []
     with Broker(autosave=1_000_000) as broker:
         (folder / "aggregator.toml").write_text(
@@ -95,54 +87,24 @@ def measure(folder: Path, server: Postgresql, workers: int, features: int, devic
             processes.append(publisher)
             some = [started(folder, CONNECTED, "worker", "--name", f"w{number}") for number in range(workers)]
             processes += some
-            events: queue.SimpleQueue[TransportEvent] = queue.SimpleQueue()
-            settings = MqttSettings(host=broker.host, port=broker.port, receive_max=IN_FLIGHT)
-            transport = MqttTransport(settings, "devices", (f"headway/v1/{FLEET}/+/{Kind.ACK}",), None, events.put)
-            transport.start()
-            while not isinstance(events.get(timeout=WAIT_S), Connected):
-                pass
-            done = []
+            fleet, done = Devices(broker, devices, features, variant.space), []
             for counter in range(1, rounds + 1):
-                packed = payloads(features - 1, variant.space, counter)
-                messages = [
-                    Outgoing(topic(FLEET, name, Kind.STATISTICS), named(packed[index % DISTINCT], name))
-                    for index, name in enumerate(names)
-                ]
+                messages = fleet.reports(counter)
 
                 def spent_s() -> tuple[float, float, float, float]:
                     mine = sum(cpu_s(worker.pid) for worker in some)
                     return mine, tree_s(server.pid), cpu_s(publisher.pid), cpu_s(broker.pid)
 
                 before = spent_s()
-                wall_s = acknowledged(transport, events, messages, counter)
+                wall_s = fleet.acknowledged(messages, counter)
                 costs = [1e3 * (now - was) / devices for now, was in zip(spent_s(), before, strict=True)]
                 done.append(Row(workers, features, counter, devices, devices / wall_s, *costs))
-            transport.stop()
+            fleet.close()
             return done
         finally:
             for process in reversed(processes):
                 process.terminate()
                 process.wait(60)
-
-
-def acknowledged(
-    transport: MqttTransport, events: queue.SimpleQueue[TransportEvent], messages: list[Outgoing], counter: int
-) -> float:
-    """Send every message, and wait for the ack of each; returns the seconds."""
-    began_s = time.monotonic()
-    unanswered, sent = set[str](), 0
-    while sent < len(messages) or unanswered:
-        while sent < len(messages) and len(unanswered) < IN_FLIGHT and transport.publish(messages[sent]) is not None:
-            unanswered.add(messages[sent].topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}"))
-            sent += 1
-        event = events.get(timeout=WAIT_S)
-        if isinstance(event, Received) and event.topic in unanswered:
-            ack = Ack.decode(event.payload)
-            if ack.refused:
-                raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
-            if ack.counter >= counter:
-                unanswered.discard(event.topic)
-    return time.monotonic() - began_s
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from aggregator.store.rows import PRIVACY_SPENT, PrivacySpentRow, RemovalRow
 from aggregator.store.serving import ServingPlace, ServingStore
 from headway.arrays import keep_freed_memory
 from headway.bundle import read_variant
+from headway.errors import ConflictError
 from headway.mqtt.transport import MqttTransport, check_files
 from headway.ports import Outgoing, SystemClock, TransportEvent
 from headway.sd_notify import SystemdNotifier
@@ -41,6 +42,7 @@ def serve(settings: Settings) -> int:
     """Serve until told to stop; returns the exit code."""
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
+    keep_freed_memory()
     if not (settings.state_dir / DATABASE).exists():
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
@@ -55,7 +57,6 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
-    keep_freed_memory()
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
     channels = channels_of(settings, clock)
     store = ServingStore(settings.database)
@@ -122,13 +123,20 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
 
 @contextmanager
 def engine_of(settings: EngineSettings) -> Iterator[Engine]:
-    """Where heavy work is done. Raises ConfigError where that cannot be reached."""
+    """Where heavy work is done: here, too, while a cluster cannot be reached. Raises ConfigError without Ray itself."""
     if settings.kind is EngineKind.LOCAL:
         yield LocalEngine()
         return
     from aggregator.engine.on_ray import RayEngine
 
-    with RayEngine(settings) as engine:
+    try:
+        engine = RayEngine(settings)
+    except ConflictError as error:
+        # Ray ends a process whose cluster is lost; the server has to come back without it
+        LOG.warning("%s; until the next start everything is computed here", error)
+        yield LocalEngine()
+        return
+    with engine:
         yield engine
 
 

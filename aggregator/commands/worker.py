@@ -11,6 +11,7 @@ from aggregator.heads import FleetModel
 from aggregator.operations import SERVED
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker, WorkerService
+from headway.arrays import keep_freed_memory
 from headway.bundle import read_variant
 from headway.errors import ConfigError
 from headway.mqtt.handed import HandedTransport
@@ -25,6 +26,7 @@ def work(settings: Settings, name: str) -> int:
     """Take in reports until told to stop; returns the exit code."""
     checked_name(name, "worker")
     stop = StopRequest.on_signals()
+    keep_freed_memory()
     workers = settings.workers
     if not workers.enabled:
         raise ConfigError("workers take nothing in before [workers] enabled = true; edge-fleet serve does it alone")

@@ -2,7 +2,7 @@
 
 Actors hold nothing but the piece at hand, so supervision is this: a piece whose actor, or whose node, is gone is given
 to another one, and where the cluster has none left, this process does the rest; new actors are asked for at the next
-use.
+use. Where the head of the cluster is lost Ray ends this process, which starts again without it.
 Nothing is lost, and nothing counts twice, because a piece is put into the result once, when it has come.
 
 Imported by path: it loads Ray. The nodes need this release of headway, of one kind of processor, with one BLAS thread
@@ -38,7 +38,7 @@ from aggregator.engine_settings import EngineSettings
 from aggregator.partial_sum import PartialSum
 from aggregator.store import StoredStatistics
 from headway.arrays import Float32, Float64
-from headway.errors import ConfigError
+from headway.errors import ConfigError, ConflictError
 
 LOG = logging.getLogger("headway.aggregator")
 # how long a piece may take before its node is taken for lost; and how long a cluster may take to give an actor
@@ -48,7 +48,8 @@ Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class RayEngine:
-    """Implements `aggregator.engine.Engine`. Raises ConfigError where there is no cluster, or no Ray.
+    """Implements `aggregator.engine.Engine`. Raises ConflictError where there is no cluster, ConfigError where
+    there is no Ray.
 
     Use it as a context: the actors end with it.
     """
@@ -67,7 +68,7 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError) as error:
             line = " ".join(str(error).split())[:200]
             problem = f"no Ray cluster at {settings.address}: {line}"
-            raise ConfigError(f"{problem}; start one, or leave engine out") from error
+            raise ConflictError(f"{problem}; start one, or leave engine out") from error
         self._remote: Any = ray.remote(num_cpus=1, max_restarts=0)(_Shard)
         self._actors: list[Any] = []
         self.lost = 0
@@ -161,14 +162,14 @@ class RayEngine:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes. Raises ConfigError."""
+    """Ray itself tries for minutes. Raises ConflictError."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except OSError as error:
-        raise ConfigError(f"no Ray cluster at {address}: {error}; start one, or leave engine out") from error
+        raise ConflictError(f"no Ray cluster at {address}: {error}; start one, or leave engine out") from error
 
 
 class _Shard:

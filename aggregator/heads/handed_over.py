@@ -16,7 +16,7 @@ start.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
@@ -54,6 +54,11 @@ class Pending:
     part: PartialSum | None
     summed: Sequence[tuple[WorkerChangeRow, tuple[Counts, Counts]]] = ()
 
+    def is_stored(self, rows: Sequence[StoredStatistics]) -> bool:
+        """Whether these rows hold what workers stored; not where somebody was removed meanwhile, as from a backup."""
+        stored = {(row.device, row.epoch): row.counter for row in rows}
+        return all(stored.get((row.device, row.epoch)) == row.counter for row in self.changes)
+
     def before(self, rows: Sequence[StoredStatistics]) -> list[StoredStatistics]:
         """The reports as the sums have them. rows: as they are stored, payloads left out."""
         changed = {(row.device, row.epoch) for row in self.changes}
@@ -86,14 +91,7 @@ class HandedOver:
     def waiting(space: str, store: Store) -> Pending:
         """What waits, `summed` left out. Raises StoreError for a partial sum that is damaged."""
         parts = (PartialSum.decode(row.payload) for row in store.rows(WORKER_SUMS).all(space))
-        part, rows, changes = merged(parts), store.rows(WORKER_CHANGES), list[WorkerChangeRow]()
-        # the reports of a whole fleet are never in memory together
-        some = rows.all(space, count_max=ROWS_AT_ONCE)
-        while some:
-            changes += (replace(row, old_payload=b"") for row in some)
-            last = some[-1]
-            some = rows.all(space, after=(space, last.device, last.epoch), count_max=ROWS_AT_ONCE)
-        return Pending(changes, part)
+        return Pending([*_changes(space, store)], merged(parts))
 
     def take_over(self, pending: Pending, replaced: Replaced) -> None:
         """Bring the sums up to what is stored."""
@@ -144,6 +142,14 @@ def say_what_to_hand_over(store: Store, policy: Policy, workers: bool) -> None:
         store.put_number(HANDOVER, wanted)
 
 
+def labels_handed_over(store: Store, space: str) -> dict[str, int]:
+    """By device, how many labels more the store holds than the sums, for what workers stored since."""
+    gained = Counter[str]()
+    for row in _changes(space, store):
+        gained[row.device] += max(row.samples, 0) - max(row.old_samples, 0)
+    return gained
+
+
 def known_before(change: WorkerChangeRow) -> StoredStatistics | None:
     """The report that the publisher knows, as far as it is in the row; None for none."""
     if change.old_counter == NO_REPORT:
@@ -165,3 +171,13 @@ def row_now(change: WorkerChangeRow) -> StoredStatistics:
     return StoredStatistics(
         change.device, change.epoch, change.counter, change.space, b"", change.samples, change.counts
     )
+
+
+def _changes(space: str, store: Store) -> Iterator[WorkerChangeRow]:
+    """What waits, earlier reports left out: those of a whole fleet are never in memory together."""
+    rows = store.rows(WORKER_CHANGES)
+    some = rows.all(space, count_max=ROWS_AT_ONCE)
+    while some:
+        yield from (replace(row, old_payload=b"") for row in some)
+        last = some[-1]
+        some = rows.all(space, after=(space, last.device, last.epoch), count_max=ROWS_AT_ONCE)

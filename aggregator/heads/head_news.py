@@ -25,9 +25,12 @@ UNSEEN = -1
 
 
 class HeadNews:
-    """Of one feature space. Every method must run inside a transaction of the store."""
+    """Of one feature space. Every method must run inside a transaction of the store.
 
-    def __init__(self, store: Store, space: str, policy: Policy) -> None:
+    gained: labels by device that others have stored since this was last told of any.
+    """
+
+    def __init__(self, store: Store, space: str, policy: Policy, gained: Mapping[str, int]) -> None:
         self._store, self._space = store, space
         self._wanted = wanted_by(policy)
         self._devices_min, self._labels_min = policy.head_devices_min, policy.head_labels_min
@@ -45,6 +48,8 @@ class HeadNews:
         if store.head(space) is None and not self._before and not self._wary:
             for device in self._now:
                 self._enter(device, 0)
+        for device in gained.keys() & self._now.keys():
+            self._changed(device, self._now[device] - gained[device])
 
     @property
     def at_once(self) -> bool:
@@ -70,10 +75,7 @@ class HeadNews:
             return
         before = self._now.get(device, 0)
         self._now[device] = samples_in(self._store, self._space, device).get(device, 0)
-        if self._before.get(device) == UNSEEN or (device not in self._before and self._wary):
-            self._enter(device, self._now[device])
-        elif device not in self._before:
-            self._enter(device, before)
+        self._changed(device, before)
 
     def left(self, device: str, counted: bool) -> None:
         """The device is out of the store. counted: something of it was in the sum."""
@@ -103,6 +105,13 @@ class HeadNews:
             mark_unseen(self._store, self._space)
             self._wary = True
             self._before = {row.device: row.samples for row in self._rows.all(self._space)}
+
+    def _changed(self, device: str, before: int) -> None:
+        """before: its labels until now."""
+        if self._before.get(device) == UNSEEN or (device not in self._before and self._wary):
+            self._enter(device, self._now.get(device, 0))
+        elif device not in self._before:
+            self._enter(device, before)
 
     def _enter(self, device: str, samples: int) -> None:
         self._before[device] = samples

@@ -74,7 +74,8 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
+        self._news = HeadNews(store, model.space, policy, self.kept.gained)
+        self._private = PrivateHeads(store, model, policy)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)

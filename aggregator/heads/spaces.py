@@ -119,8 +119,7 @@ class Spaces:
 
     def take_over(self) -> None:
         """Count what ingest workers stored: first of all in each transaction, so that sums and store agree in it."""
-        rows = self._store.rows(WORKER_CHANGES)
-        for name in rows.greatest("counter", "space") if rows.count() else ():
+        for name in self._store.rows(WORKER_CHANGES).tally("space"):
             opened = self._open.get(str(name))
             if opened is not None:
                 opened.heads.take_over()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
 
 from aggregator.effects import Instant, Note, Upward
 from aggregator.partial_sum import PartialSum
@@ -72,11 +73,11 @@ class Region:
             return [Note(f"the parent sent what cannot be read, on {message.topic}: {error}", warning=True)]
         return []
 
-    def tick(self, counted: Statistics, now: Instant) -> list[Upward]:
-        """The report that is due. counted: what counts in this region's head."""
+    def tick(self, counting: Callable[[], Statistics], now: Instant) -> list[Upward]:
+        """The report that is due. counting: what counts in this region's head; dear, so asked for when one is due."""
         if now.monotonic_s - self._sent_at_s < self._settings.interval_s:
             return []
-        counter = self._store.number(COUNTER)
+        counted, counter = counting(), self._store.number(COUNTER)
         if counted is not self._looked_at:
             digest = _digest(counted)
             if digest != self._store.number(REPORTED):

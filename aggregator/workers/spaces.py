@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from aggregator.effects import Refused
 from aggregator.heads import (
     Bundles,
     ClassList,
@@ -28,7 +29,7 @@ from aggregator.store.rows import (
     WorkerSumRow,
 )
 from aggregator.store.working import Held
-from headway.errors import LocalError
+from headway.errors import BundleError, LocalError
 from headway.maths import Statistics, Task
 from headway.wire import StatisticsReport
 
@@ -51,6 +52,8 @@ class WorkerSpaces:
         self._policy, self._store, self._bundles, self._worker = policy, store, bundles, worker
         self._default = default.space
         self._known = {default.space: self._met(default)}
+        # why the bundle of a space cannot be used, found once
+        self._unusable: dict[str, str] = {}
         self._held = Held(Handover.NONE, frozenset(), {})
         self._changes: dict[tuple[str, str, int], WorkerChangeRow] = {}
         # of the transaction that is open, by space
@@ -64,7 +67,10 @@ class WorkerSpaces:
 
     def shape_of(self, space: str) -> tuple[int, Task]:
         """Classes and task of a space's bundle; of the default one where no bundle is here."""
-        model = self._space_of(space).model
+        try:
+            model = self._space_of(space).model
+        except Refused:
+            model = self._known[self._default].model
         return len(model.classes), model.task
 
     def of(self, space: str) -> Space:
@@ -125,9 +131,18 @@ class WorkerSpaces:
         return whole
 
     def _space_of(self, name: str) -> _Known:
-        """The space of this fingerprint; the default one, which refuses what is not its own, when no bundle has it."""
+        """The space of this fingerprint; the default one, which refuses what is not its own, when no bundle has it.
+
+        Raises Refused where its bundle cannot be used.
+        """
+        if name in self._unusable:
+            raise Refused("space", self._unusable[name])
         if name not in self._known and name in self._bundles.sizes():
-            self._known[name] = self._met(self._bundles.model(name))
+            try:
+                self._known[name] = self._met(self._bundles.model(name))
+            except BundleError as error:
+                self._unusable[name] = f"feature space {name[:12]} cannot be served: {error}"
+                raise Refused("space", self._unusable[name]) from error
         return self._known.get(name) or self._known[self._default]
 
     def _met(self, model: FleetModel) -> _Known:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from aggregator.heads import FleetModel
 from aggregator.reading_ahead import AHEAD_BYTES_MIN, ReadingAhead
+from aggregator.store import StoredStatistics
 from aggregator.store.memory import MemoryStore
+from headway.errors import RemoteError
 from headway.maths.statistics import Statistics
 from headway.ports import Received
 from headway.wire.messages import StatisticsReport
@@ -51,11 +54,21 @@ def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one() -> None
     assert together.refusals == {("d1", "malformed"): 1, ("d4", "forged"): 1}
 
 
-def test_what_was_read_ahead_is_not_used_for_another_row_and_nothing_is_kept() -> None:
-    store, message = MemoryStore(), report("d0", 1, 1)
-    ahead = ReadingAhead(store, lambda _: 0, workers=2)
-    payloads = [report("d0", counter, counter).payload for counter in range(2, 12)]
-    ahead.begin([("d0", payload) for payload in payloads], 160)
-    assert [ahead.report(payload, 160).counter for payload in payloads] == [*range(2, 12)]
-    assert ahead.report(message.payload, 160).counter == 1
-    ahead.end()
+def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_with_the_batch() -> None:
+    store, told = MemoryStore(), [report("d0", counter, counter).payload for counter in range(1, 13)]
+    before = StoredStatistics("d0", 1, 1, VARIANT.space, told[0], 120)
+    with store.transaction():
+        store.put_statistics(before)
+    ahead = ReadingAhead(store, lambda _: 1, threads=2)
+    for asked in (before, replace(before, counter=12, payload=told[11])):
+        # what is stored comes once more, and one that nobody can read
+        ahead.begin([("d0", payload) for payload in (*told[:11], told[11][:-1])], 160)
+        assert [ahead.report(payload, 160).counter for payload in told[1:11]] == [*range(2, 12)]
+        with pytest.raises(RemoteError):
+            ahead.report(told[11][:-1], 160)
+        stored = ahead.stored(asked)
+        assert stored is not None
+        assert stored.counter == asked.counter
+        ahead.end()
+        assert (len(ahead._waiting), len(ahead._reports), len(ahead._stored)) == (0, 0, 0)
+    assert ahead.report(told[3], 160).counter == 4

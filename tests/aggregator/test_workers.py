@@ -10,19 +10,41 @@ import numpy as np
 import pytest
 
 from aggregator.config import Settings
-from aggregator.effects import Effect
-from aggregator.heads import check_sums, say_what_to_hand_over
+from aggregator.effects import Effect, Recorded
+from aggregator.heads import FleetModel, check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
+from aggregator.removals import keep_out
 from aggregator.store import MemoryStore
-from aggregator.store.rows import APART, EVERY_EPOCH, QUARANTINED, TALLIES, WORKER_CHANGES, WORKER_SUMS, QuarantineRow
+from aggregator.store.rows import (
+    APART,
+    EVERY_EPOCH,
+    QUARANTINED,
+    TALLIES,
+    WORKER_CHANGES,
+    WORKER_SUMS,
+    QuarantineRow,
+)
+from aggregator.store.rows import SUMS as KEPT_SUMS
 from aggregator.store.sql import SqlStore
 from aggregator.store.working import WorkerStore
 from aggregator.workers import Worker
-from headway.errors import ConfigError, StoreError
+from headway.errors import BundleError, ConfigError, StoreError
 from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import Event, History, Kind, StatisticsReport, change_between, topic
-from tests.aggregator.fleets import CLASSES, FLEET, SIZE, SPACE, Fleet, Shelf, acks, model, statistics_message, tables
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    Shelf,
+    acks,
+    heads,
+    model,
+    statistics_message,
+    tables,
+)
 
 OTHER = "6" * 64
 SHELF = Shelf({SPACE: model(), OTHER: model(space=OTHER)})
@@ -214,6 +236,54 @@ def test_who_is_one_too_many_is_refused_by_workers_too(url: str) -> None:
     fleet.close()
 
 
+def test_a_report_of_a_space_for_which_there_is_no_place_counts_once_there_is_one(worked: WorkedFleet) -> None:
+    worked.policy = replace(worked.policy, limits=Limits(spaces_max=1))
+    worked.restart()
+    worked.hand(0, statistics_message("d1", 1, 1, tables(3, 1, CLASSES, OTHER)))
+    worked.pass_time(2.0)
+    with worked.store.transaction():
+        assert worked.store.rows(WORKER_CHANGES).count() == 1
+    worked.policy = replace(worked.policy, limits=Limits())
+    worked.restart()
+    assert state(worked)[0][1].same_sums(tables(3, 1, CLASSES, OTHER))  # type: ignore[index]
+
+
+def test_a_bundle_that_is_gone_from_the_shelf_ends_no_worker(url: str) -> None:
+    class Emptied(Shelf):
+        def model(self, space: str) -> FleetModel:
+            raise BundleError("it cannot be read: No such file or directory")
+
+    fleet = WorkedFleet(url, SUMS, workers=0)
+    store = WorkerStore(url)
+    with store.transaction():
+        fleet.workers.append((store, Worker(FLEET, "w0", model(), SUMS, store, Emptied(SHELF.models))))
+    for counter in (1, 2):
+        fleet.hand(0, statistics_message("d1", 1, counter, tables(3, 1, CLASSES, OTHER)),
+                   statistics_message("d2", 1, counter, tables(3, counter)))  # fmt: skip
+    assert fleet.refusals == {("d1", "space"): 2}
+    assert state(fleet)[0][0].same_sums(tables(3, 2))  # type: ignore[index]
+    fleet.close()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_who_was_removed_stays_out_of_a_backup_in_which_its_report_waits(worked: WorkedFleet, known: bool) -> None:
+    alone = Fleet(worked.policy, MemoryStore(), bundles=SHELF)
+    for counter in (1, 2):
+        messages = [statistics_message(name, 1, counter, tables(5 + counter, counter)) for name in ("d1", "d2")]
+        worked.hand(0, *messages)
+        alone.send(*messages)
+        if known and counter == 1:
+            worked.pass_time(2.0)
+    publisher_act(alone, 0.0, "d1")
+    removals = [effect.row for effect in alone.effects if isinstance(effect, Recorded)]
+    with worked.store.transaction():
+        assert keep_out(worked.store, removals, FLEET) == 1
+    worked.restart()
+    assert state(worked) == state(alone)
+    with worked.store.transaction():
+        assert check_sums(worked.store).problems == ()
+
+
 def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
     fleet = WorkedFleet(url, SUMS)
     fleet.hand(0, *(statistics_message(f"d{number}", 1, 1, tables(20, number)) for number in range(4)))
@@ -227,6 +297,21 @@ def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
         assert fleet.store.rows(APART).count() == 0
         assert check_sums(fleet.store).problems == ()
     fleet.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_workers_stored_while_no_publisher_ran_is_news_for_the_next_head(worked: WorkedFleet, anew: bool) -> None:
+    worked.policy = replace(worked.policy, head_devices_min=2, head_labels_min=4)
+    worked.restart()
+    worked.hand(0, *(statistics_message(f"d{number}", 1, 1, tables(20, number)) for number in range(3)))
+    assert heads(worked.pass_time(2.0))
+    for counter, device in enumerate(("d0", "d1"), start=2):
+        worked.hand(1, statistics_message(device, 1, counter, tables(20 + counter, counter)))
+        if anew:
+            with worked.store.transaction():
+                worked.store.rows(KEPT_SUMS).remove()
+        worked.restart()
+        assert bool(heads(worked.pass_time(2.0))) == (device == "d1"), "one device is not two"
 
 
 def test_workers_stop_where_nobody_takes_over(url: str) -> None:

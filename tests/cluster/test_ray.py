@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aggregator.commands.serve import engine_of
 from aggregator.engine import LocalEngine
 from aggregator.engine.on_ray import RayEngine
 from aggregator.engine_settings import EngineKind, EngineSettings
@@ -16,7 +17,7 @@ from aggregator.partial_sum import PartialSum
 from aggregator.policy import Policy
 from aggregator.store import MemoryStore, StoredStatistics
 from aggregator.store.rows import SUMS
-from headway.errors import ConfigError
+from headway.errors import ConflictError
 from headway.maths import Statistics
 from headway.wire import StatisticsReport
 from tests.aggregator.fleets import Fleet, statistics_message, tables
@@ -106,6 +107,11 @@ def test_a_server_whose_sums_are_lost_makes_them_anew_on_the_cluster(cluster: An
         assert core.statistics == before
 
 
-def test_no_cluster_is_one_line() -> None:
-    with pytest.raises(ConfigError, match="no Ray cluster"):
-        RayEngine(EngineSettings(EngineKind.RAY, "127.0.0.1:1"))
+def test_without_its_cluster_a_server_starts_all_the_same_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    settings = EngineSettings(EngineKind.RAY, "127.0.0.1:1")
+    with pytest.raises(ConflictError, match="no Ray cluster"):
+        RayEngine(settings)
+    with engine_of(settings) as engine:
+        assert isinstance(engine, LocalEngine)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no Ray cluster at 127.0.0.1:1" in caplog.text

@@ -55,6 +55,15 @@ def test_systemd_knows_every_key(installed: Path, unit: str) -> None:
     assert unit not in result.stderr, result.stderr
 
 
+@pytest.mark.parametrize("script", ["postinst", "prerm"])
+def test_an_upgrade_restarts_every_service_of_the_server_and_a_removal_ends_it(script: str) -> None:
+    text = (FOLDER.parent / "packaging" / "headway-server" / script).read_text()
+    # of a template: whichever run
+    units = [path.name.replace("@", "@*") for path in FOLDER.glob("headway-*.service")]
+    assert len(units) == 4
+    assert [unit for unit in units if unit not in text] == []
+
+
 @needs_systemd
 def test_a_misspelt_key_would_be_found(installed: Path) -> None:
     path = installed / UNITS[0]
