@@ -9,8 +9,8 @@ import numpy as np
 from headway.arrays import Float64
 from headway.ports import Clock
 
-# what a sensor's own oscillator may be off: so much do rows stretch, to follow the clock within about a second, or by the
-# end of those that come at once where they take longer
+# what a sensor's own oscillator may be off: so much do rows stretch, to follow the clock within about a second, or by
+# the end of those that come at once where they take longer
 STRETCH_MAX, FOLLOWED_S = 0.1, 1.0
 
 
