@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,15 @@ def test_a_bundle_whose_codes_were_others_is_not_written(tmp_path: Path, monkeyp
     with pytest.raises(ModelError, match="codes of the written bundle differ"):
         convert_data(machines(), Options(features=("mean", "std")), out=tmp_path / "b.hwb")
     assert not (tmp_path / "b.hwb").exists()
+
+
+def test_a_page_that_cannot_be_written_shows_before_the_bundle_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ImportError, match="jinja2"):
+        convert_data(machines(), Options(html=tmp_path / "page.html"), out=tmp_path / "b.hwb")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_torn_or_forged_is_refused_as_ever(bundle: Path, tmp_path: Path) -> None:
