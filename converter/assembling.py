@@ -15,6 +15,7 @@ from converter.recipe import read_stream
 from converter.report import Report
 from headway.arrays import Float32
 from headway.bundle import Variant
+from headway.errors import ConfigError
 from headway.maths import Head, Preprocessing
 from headway.stream import StreamFormat
 
@@ -27,7 +28,13 @@ def begun(
     if options.html is not None:
         import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
-    return sign, None if options.stream is None else read_stream(options.stream)
+    stream = None if options.stream is None else read_stream(options.stream)
+    if stream is not None and options.front_end != "none" and stream.rate_hz != options.rate_hz:
+        raise ConfigError(
+            f"{options.stream} has {stream.rate_hz:g} rows a second, the front end {options.rate_hz:g}; "
+            f"give --rate {stream.rate_hz:g}, or correct rate_hz there"
+        )
+    return sign, stream
 
 
 def assembled(

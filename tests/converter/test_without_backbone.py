@@ -228,6 +228,13 @@ def test_a_wav_of_another_rate_is_named(tmp_path: Path) -> None:
         convert_data(tmp_path / "d", Options(front_end="log-mel"), out=tmp_path / "o.hwb")
 
 
+def test_a_stream_of_another_rate_is_named(tmp_path: Path) -> None:
+    stream = tmp_path / "stream.toml"
+    stream.write_text('rate_hz = 8000.0\nlength = 48\nhop = 48\nchannels = [{name = "sound"}]\n')
+    with pytest.raises(ConfigError, match=r"has 8000 rows a second, the front end 16000; give --rate 8000"):
+        convert_data(machines(), Options(front_end="log-mel", stream=stream), out=tmp_path / "o.hwb")
+
+
 def test_a_bundle_whose_codes_were_others_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = WindowFeatures.apply
     seen: list[int] = []
