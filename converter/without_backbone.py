@@ -27,7 +27,7 @@ from converter.features import (
     target_codes,
 )
 from converter.findings import check_windows, filled_lines
-from converter.options import AUTO, Options, chosen, scaling
+from converter.options import AUTO, Options, chosen, given, scaling
 from converter.proof import PROOF_ROWS_MAX, Proof, confusion, score
 from converter.report import Report
 from converter.sources import HeadWeights
@@ -52,6 +52,11 @@ from headway.maths import (
 NO_BACKBONE = "none"  # stands for a backbone's SHA-256 in the fingerprint of the feature space
 HELD_EVERY = 5  # one window in so many is held out, to tell how good the head is and how sure it may be
 ROWS_MIN = 10
+# options that only a network has a use for
+OF_NETWORK = (
+    "formats", "quantize", "cut", "modules", "allow_lambda", "allow_flex", "input_shape", "tflite_python",
+    "drop_points_max", "agreement_percent_min", "difference_max",
+)  # fmt: skip
 
 
 def convert_data(
@@ -130,13 +135,8 @@ def convert_data(
 
 def refuse_network_options(options: Options) -> None:
     """Raises ConfigError for what only a network has a use for."""
-    defaults = Options()
-    names = {"formats": "--formats", "quantize": "--quantize", "cut": "--cut", "modules": "--import",
-             "allow_lambda": "--allow-lambda", "allow_flex": "--allow-flex",
-             "input_shape": "--input-shape"}  # fmt: skip
-    given = [key for name, key in names.items() if getattr(options, name) != getattr(defaults, name)]
-    if given:
-        raise ConfigError(f"{', '.join(given)} with --backbone none: there is no network; leave them out")
+    if of_network := given(options, OF_NETWORK):
+        raise ConfigError(f"{', '.join(of_network)} with --backbone none: there is no network; leave them out")
 
 
 def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple[Head, float | None]:

@@ -155,6 +155,7 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], message: s
     [
         (machines(9), Options(features=("all",)), "needs 10 at least"),
         (machines(), Options(quantize=("int8",)), "--quantize with --backbone none: there is no network"),
+        (machines(), Options(drop_points_max=2.0), "--max-drop with --backbone none"),
         (machines(), Options(front_end="log-mel"), r"--front-end log-mel: windows of shape \(48, 2\) are no sound"),
         ((np.zeros((20, 5000)) + np.arange(20)[:, None], np.arange(20) % 2), Options(), "more than a device sums over"),
     ],
