@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.assembling import assembled
+from converter.assembling import assembled, begun, finished
 from converter.export import Exporter, ExportQueue, open_remotely
 from converter.features import (
     Data,
@@ -25,9 +25,7 @@ from converter.features import (
     spread_rows,
 )
 from converter.findings import answer_lines, answers_of, check_windows, filled_lines, own_gaps_line
-from converter.keys import read_signer
 from converter.options import AUTO, Options, chosen, front_end, scaling
-from converter.overwriting import check_targets, read_by
 from converter.proof import (
     PROOF_ROWS_MAX,
     Reference,
@@ -41,7 +39,6 @@ from converter.proof import (
     score,
     write_backbones,
 )
-from converter.recipe import read_stream
 from converter.report import Report
 from converter.sources import Opening, Source, open_source
 from headway.arrays import AnyArray, Float32, Int64, describe
@@ -72,11 +69,7 @@ def convert(
     """
     options = options or Options()
     out = Path(out)
-    check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
-    if options.html is not None:
-        import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
-    sign = None if options.key is None else read_signer(options.key)
-    stream = None if options.stream is None else read_stream(options.stream)
+    sign, stream = begun(model, data, options, out)
     with frameworks(model, log) as exporter:
         data = as_training_data(data, options.classes, reading(options))
         progress("loading and cutting the model")
@@ -131,13 +124,7 @@ def convert(
     )
     variant = assembled(options, data, head, preprocessing, fitted, embedding, report, stream,
                         name=options.name or source.name, backbones=written.backbones)  # fmt: skip
-    variant.write(out, sign)
-    report = replace(report, bundle_bytes=out.stat().st_size)
-    if options.html is not None:
-        from converter.report import write_html
-
-        write_html(report, options.html)
-    return report
+    return finished(variant, report, options, sign)
 
 
 def with_channel(data: TrainingData, source: Source, options: Options) -> TrainingData:
@@ -245,9 +232,7 @@ def _gap_lines(source: Source, head: Head, data: TrainingData, reference: Refere
     if data.x.dtype.kind != "f":
         return []
     missing = ~np.isfinite(data.x)
-    along = {"last": "the last value before", "linear": "the line between its neighbours"}
-    how = along.get(options.missing, f"the channel's {options.missing}")
-    lines = filled_lines(missing, how)
+    lines = filled_lines(missing, options.missing)
     if lines and options.denoise == "none" and scaling(options) == "none" and front_end(options) is None:
         rows = missing[reference.rows].reshape(len(reference.rows), -1).any(axis=1)
         raw = np.asarray(data.x[reference.rows[rows]], np.float32)

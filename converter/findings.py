@@ -71,15 +71,17 @@ def check_windows(x: AnyArray, axis: TimeAxis | None = TimeAxis.FIRST) -> list[s
     return notes
 
 
-def filled_lines(missing: AnyArray, how: str) -> list[str]:
-    """missing: bool (n, ...), which values of x were; how: what stands in for them."""
+def filled_lines(missing: AnyArray, rule: str) -> list[str]:
+    """missing: bool (n, ...), which values of x were; rule: of `converter.options.MISSING`."""
     count = int(missing.sum())
     if not count:
         return []
     rows = int(missing.reshape(len(missing), -1).any(axis=1).sum())
+    along = {"last": "the last value before", "linear": "the line between its neighbours"}
+    how = along.get(rule, f"the channel's {rule}")
     return [
         f"{count:,} of {missing.size:,} values of x ({100 * count / missing.size:.2g} %) are missing, in {rows:,} of "
-        f"{len(missing):,} windows; {how} stands in for them, here and on the device, before the model is asked"
+        f"{len(missing):,} windows; {how} stands in for them, here and on the device, before anything else"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ PRECISIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "in
 MISSING = ("mean", "median", "last", "linear")
 FRONT_ENDS = ("none", "log-mel", "mfcc")
 NONE, ALL = "none", "all"  # of the features by name
+OF_SOUND = ("rate_hz", "frame", "hop", "fft", "bands", "low_hz", "high_hz", "coefficients")  # fields of a front end
 SCALES = ("none", "standard", "robust", "min-max")
 FEATURES_MAX = 65_536
 CLASSES_MAX = 4096
@@ -265,8 +267,8 @@ class Options:
         if self.features != (NONE,) and (self.front_end != "none" or self.text_column):
             other = "--text" if self.text_column else f"--front-end {self.front_end}"
             raise ConfigError(f"--features {asked} with {other}: both make x; give one of them")
-        if self.front_end == "none" and (given := _of_front_end(self)):
-            raise ConfigError(f"{', '.join(given)} belong to a front end; give --front-end log-mel or mfcc")
+        if self.front_end == "none" and (of_sound := given(self, OF_SOUND)):
+            raise ConfigError(f"{', '.join(of_sound)} belong to a front end; give --front-end log-mel or mfcc")
         front_end(self)
         if self.text_column and (self.columns or self.window):
             raise ConfigError("--text makes x of one column; leave out --columns and --window")
@@ -291,9 +293,8 @@ def front_end(options: Options) -> FrontEnd | None:
         ) from error
 
 
-def _of_front_end(options: Options) -> list[str]:
-    """Options given that only a front end has a use for."""
-    names = ("rate_hz", "frame", "hop", "fft", "bands", "low_hz", "high_hz", "coefficients")
+def given(options: Options, names: Collection[str]) -> list[str]:
+    """Which of these fields were given, by the keys of the command line."""
     return [each.key for each in entries(Options) if each.name in names and getattr(options, each.name) != each.default]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converter.assembling import assembled
+from converter.assembling import assembled, begun, finished
 from converter.features import (
     Data,
     Fitted,
@@ -27,11 +27,8 @@ from converter.features import (
     target_codes,
 )
 from converter.findings import check_windows, filled_lines
-from converter.keys import read_signer
-from converter.options import AUTO, Options, chosen, scaling
-from converter.overwriting import check_targets, read_by
+from converter.options import AUTO, Options, chosen, given, scaling
 from converter.proof import PROOF_ROWS_MAX, Proof, confusion, score
-from converter.recipe import read_stream
 from converter.report import Report
 from converter.sources import HeadWeights
 from headway.arrays import Float32, Int64
@@ -55,6 +52,11 @@ from headway.maths import (
 NO_BACKBONE = "none"  # stands for a backbone's SHA-256 in the fingerprint of the feature space
 HELD_EVERY = 5  # one window in so many is held out, to tell how good the head is and how sure it may be
 ROWS_MIN = 10
+# options that only a network has a use for
+OF_NETWORK = (
+    "formats", "quantize", "cut", "modules", "allow_lambda", "allow_flex", "input_shape", "tflite_python",
+    "drop_points_max", "agreement_percent_min", "difference_max",
+)  # fmt: skip
 
 
 def convert_data(
@@ -71,10 +73,8 @@ def convert_data(
     the bit. Nothing is written unless everything held.
     """
     out = Path(out)
-    check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(None, data, options))
     refuse_network_options(options)
-    sign = None if options.key is None else read_signer(options.key)
-    stream = None if options.stream is None else read_stream(options.stream)
+    sign, stream = begun(None, data, options, out)
     name = options.name or (Path(data).stem if isinstance(data, (str, Path)) else "features")
     data = as_training_data(data, options.classes, reading(options))
     if len(data.x) < ROWS_MIN:
@@ -88,7 +88,7 @@ def convert_data(
     preprocessing = fit_preprocessing(data, data.x.shape[1:], options, axis)
     notes = [*check_windows(data.x, axis)]
     if data.x.dtype.kind == "f":
-        notes += filled_lines(~np.isfinite(data.x), f"what --missing {options.missing} makes of them")
+        notes += filled_lines(~np.isfinite(data.x), options.missing)
     inputs, _ = preprocessing.apply(data.x)
     embedding = inputs.reshape(len(inputs), -1)
     fits_embedding(options, embedding.shape[1])
@@ -130,24 +130,13 @@ def convert_data(
 
     progress(f"reading it as a device does, and comparing the codes of {len(rows)} windows")
     report = replace(report, proofs=(prove(made(report).encode(), data, rows, fitted, report.source_accuracy),))
-    made(report).write(out, sign)
-    report = replace(report, bundle_bytes=out.stat().st_size)
-    if options.html is not None:
-        from converter.report import write_html
-
-        write_html(report, options.html)
-    return report
+    return finished(made(report), report, options, sign)
 
 
 def refuse_network_options(options: Options) -> None:
     """Raises ConfigError for what only a network has a use for."""
-    defaults = Options()
-    names = {"formats": "--formats", "quantize": "--quantize", "cut": "--cut", "modules": "--import",
-             "allow_lambda": "--allow-lambda", "allow_flex": "--allow-flex",
-             "input_shape": "--input-shape"}  # fmt: skip
-    given = [key for name, key in names.items() if getattr(options, name) != getattr(defaults, name)]
-    if given:
-        raise ConfigError(f"{', '.join(given)} with --backbone none: there is no network; leave them out")
+    if of_network := given(options, OF_NETWORK):
+        raise ConfigError(f"{', '.join(of_network)} with --backbone none: there is no network; leave them out")
 
 
 def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple[Head, float | None]:

@@ -45,7 +45,7 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     try_out.add_argument("--data", type=Path, metavar="FILE", help=data)
     sensor = "command that prints rows, - for stdin, or a file of windows (.npz)"
     try_out.add_argument("--sensor", required=True, metavar="COMMAND", help=sensor)
-    formats = ("csv", "json", "int16", "float32")
+    formats = ("csv", "json", "int16", "float32", "uint8")
     try_out.add_argument("--format", default="csv", choices=formats, help="how rows are written (csv)")
     try_out.add_argument("--rate", type=float, default=0.0, metavar="HZ", help="rows per second (as they come)")
     try_out.add_argument("--channels", default="", metavar="A,B", help="as they come; none: as the bundle has them")

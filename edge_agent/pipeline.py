@@ -49,5 +49,5 @@ class Pipeline:
         return Features(embedding, codes, clipped, missing)
 
     def check(self, x: AnyArray) -> None:
-        """Raises what `features` would for the windows themselves, without running the backbone."""
-        self._preprocessing.apply(x)
+        """Raises what `features` would for the windows themselves, without computing anything of them."""
+        self._preprocessing.check(x)

@@ -57,7 +57,7 @@ def _opened(path: Path, wanted: Columns) -> tuple[list[list[str]], list[str], li
         with path.open(newline="", encoding="utf-8-sig") as file:
             sample = file.read(4096)
             file.seek(0)
-            delimiter = max(",;\t", key=sample.splitlines()[0].count) if sample.strip() else ","
+            delimiter = max(",;\t", key="".join(sample.strip().splitlines()[:1]).count)
             rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
@@ -68,9 +68,17 @@ def _opened(path: Path, wanted: Columns) -> tuple[list[list[str]], list[str], li
     if not labels:
         raise DataError(f"{path} has columns {listed(names)}, none called label; name the one with y: --label COLUMN")
     columns = list(wanted.x) or [name for name in names if name not in labels]
-    for name in (*labels, *([wanted.text] if wanted.text else columns)):
+    of_x = [wanted.text] if wanted.text else columns
+    if not of_x:
+        raise DataError(f"{path} has columns {listed(names)}, all of them labels; x needs one, too")
+    used = [*labels, *of_x]
+    for name in used:
         if name not in names:
             raise DataError(f"{path} has no column {name!r}; it has {listed(names)}")
+        if names.count(name) > 1:
+            raise DataError(f"{path} has {names.count(name)} columns called {name!r}; give them different names")
+        if used.count(name) > 1:
+            raise DataError(f"column {name!r} of {path} is asked for twice, among x and y; name it once")
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")

@@ -1,9 +1,10 @@
-"""Writes the figures of a run into docs/recipes/NAME.md, between two comments, with command and machine."""
+"""Writes the figures of a run into docs/recipes/NAME.md, between two comments, with command, day and machine."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) ->
                   "|---|---|---|"]  # fmt: skip
         lines += [f"| {method} | {shown(m)} | {shown(a)} to {shown(b)} |" for method, m, a, b in table(runs)]
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]
-    load = os.getloadavg()[0]
+    machine = f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}"
     lines.append(
-        f"`python -m recipes {name}`, {seconds:.0f} s with what had to be trained and converted, {os.cpu_count()} "
-        f"cores of {platform.machine()}, Python {platform.python_version()}, load average {load:.0f}."
+        f"`python -m recipes {name} --seeds {len(streams[0])}` on {time.strftime('%Y-%m-%d')}, {seconds:.0f} s with "
+        f"what had to be trained and converted, {machine}, load average {os.getloadavg()[0]:.0f}."
     )
     return "\n".join(lines) + "\n"

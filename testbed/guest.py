@@ -23,6 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(path) for path in Path("/opt/headway/lib").glob("python3*/site-packages")]
 
+# places of the virtual machine, where nothing else runs
 DATA, LOG = Path("/data"), Path("/tmp/agent.log")
 SPOOL, ANSWERS = DATA / "spool", DATA / "predictions"
 POWER_OFF = 0x4321FEDC

@@ -32,7 +32,7 @@ class OnnxSource:
         try:
             self._model = onnx.load(str(path))
             onnx.checker.check_model(self._model)
-        except Exception as error:
+        except Exception as error:  # of protobuf's and the checker's own, which have no parent but Exception
             raise ModelError(f"{path} is not a valid ONNX model: {first_line(error)}") from error
         graph = self._model.graph
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -98,7 +98,7 @@ class OnnxSource:
                 session.run([output], {self._input: inputs[start : start + step]})[0]
                 for start in range(0, len(inputs), step)
             ]
-        except Exception as error:
+        except Exception as error:  # onnxruntime's own, likewise
             raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error
         return np.concatenate([np.asarray(part, np.float32).reshape(len(part), -1) for part in parts])
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from converter.convert import fitted_preprocessing, frameworks, opened, time_axi
 from converter.export import Exporter, Job, flex_operators, tflite_minimum, write_plan
 from converter.features import Data, TrainingData, as_training_data, reading, settled, spread_rows
 from converter.findings import answer_lines, answers_of, check_windows
-from converter.options import Options
+from converter.options import Options, given
 from converter.overwriting import check_targets, read_by
 from converter.proof import PROOF_ROWS_MAX
 from converter.sources import Source
@@ -33,7 +33,6 @@ from headway.durable import write_durably
 from headway.errors import ConfigError, ModelError
 from headway.fields import JsonValue
 from headway.maths import Head, Preprocessing
-from headway.settings import entries
 
 CARRIED = ("classes", "label_columns", "columns", "window", "image_size", "input_shape", "modules", "allow_lambda",
            "task", "cut", "time_axis", "missing", "denoise", "median_width", "ewma_weight", "clip", "scale",
@@ -149,15 +148,11 @@ def export_trainable(source: Source, head: Head, preprocessing: Preprocessing | 
 
 def refuse_unused(options: Options) -> None:
     """A trainable .tflite is backbone and head alone. Raises ConfigError for what a bundle would carry besides."""
-    given = [
-        entry.key
-        for entry in entries(Options)
-        if entry.name not in CARRIED and getattr(options, entry.name) != entry.default
-    ]
+    unused = given(options, {each.name for each in fields(Options)}.difference(CARRIED))
     if options.missing == "linear":
-        given.append("--missing linear")
-    if given:
-        raise ConfigError(f"{', '.join(given)} cannot go into a trainable .tflite; leave out, or write a bundle")
+        unused.append("--missing linear")
+    if unused:
+        raise ConfigError(f"{', '.join(unused)} cannot go into a trainable .tflite; leave out, or write a bundle")
 
 
 def _targets(data: TrainingData, rows: Any) -> Float32:

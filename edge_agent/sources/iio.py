@@ -41,8 +41,8 @@ KINDS: dict[str, tuple[str, float]] = {
 }
 # rows that are given at once
 ROWS_S = 0.1
-# without any value, one after the other
-EMPTY_ROWS_MAX = 100
+# one after the other: without any value; that take too long, as a busy processor makes one or two
+EMPTY_ROWS_MAX, SLOW_ROWS_MAX = 100, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,15 @@ class IndustrialIO:
         # the clock that never jumps counts; the other one only says where it began
         begin_s, wall_s = self._clock.monotonic_s(), self._clock.wall_s()
         next_s = told_s = begin_s
-        empty = 0
+        empty = slow = 0
         while not self._waited(next_s):
             now_s = self._clock.monotonic_s()
             row = [channel.read() for channel in channels]
             if not folder.is_dir():
                 raise DataError(f"IIO device {self._path} went away")
             took_s = self._clock.monotonic_s() - now_s
-            if took_s > max(2 * self._period_s, self._gap_s):
+            slow = slow + 1 if took_s > max(2 * self._period_s, self._gap_s) else 0
+            if slow > SLOW_ROWS_MAX:
                 raise DataError(f"a row of {self._path} takes {took_s:.3g} s to read, longer than gap_s of the bundle "
                                 f"({self._gap_s:g} s); let the sensor sample faster ({folder / RATE}), or set "
                                 "source.buffer")  # fmt: skip

@@ -9,7 +9,8 @@ import numpy as np
 from headway.arrays import Float64
 from headway.ports import Clock
 
-# what a sensor's own oscillator may be off: so much do rows stretch, to follow the clock within about a second
+# what a sensor's own oscillator may be off: so much do rows stretch, to follow the clock within about a second, or by
+# the end of those that come at once where they take longer
 STRETCH_MAX, FOLLOWED_S = 0.1, 1.0
 
 
@@ -29,8 +30,9 @@ class RateTimes:
         """float64 (count,), of rows of which the last one has just come."""
         now_s, span_s = self._clock.wall_s(), (count - 1) * self._period_s
         late_s, stretch = now_s - (self._next_s + span_s), 0.0
+        followed_s = max(FOLLOWED_S, count * self._period_s)
         if abs(late_s) <= max(self._gap_s, 2 * span_s):
-            stretch = max(-self._stretch_max, min(self._stretch_max, late_s / FOLLOWED_S))
+            stretch = max(-self._stretch_max, min(self._stretch_max, late_s / followed_s))
         else:
             self._next_s = now_s - span_s
         step_s = self._period_s * (1.0 + stretch)

@@ -100,7 +100,7 @@ def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) 
             renewed = backup.review(store)
             return replace(_open_with(config, slots, clock, trial, store, backup), renewed=renewed)
         except BaseException:
-            store.close()
+            store.close()  # whatever it was: the bundle before this one may open the same file next
             raise
     except StoreFailure as failure:
         standby = StandbyStore(folder, failure)

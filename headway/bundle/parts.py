@@ -91,11 +91,12 @@ def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[
     axis = TimeAxis(fields.choice("time_axis", tuple(TimeAxis), TimeAxis.FIRST))
     front_end, shape = _read_front_end(fields.table("front_end")) if fields.has("front_end") else (None, ())
     channels = input_shape[-1] if axis is TimeAxis.FIRST else input_shape[0]
+    scaled = scaled_part(front_end)
     made = Preprocessing(
         input_shape,
         tensors.float32("preprocessing.fill", (channels,)),
-        tensors.optional("preprocessing.offset"),
-        tensors.optional("preprocessing.gain"),
+        tensors.optional(f"{scaled}.offset"),
+        tensors.optional(f"{scaled}.gain"),
         Missing(fields.choice("missing", tuple(Missing), Missing.CONSTANT)),
         Denoise(fields.choice("denoise", tuple(Denoise), Denoise.NONE)),
         fields.integer("median_width", 3),
@@ -109,6 +110,15 @@ def read_preprocessing(tensors: TensorTable, fields: Fields, input_shape: tuple[
     )
     fields.finish()
     return made
+
+
+def scaled_part(front_end: FrontEnd | None) -> str:
+    """Where the tensors of standardising stand.
+
+    Those of a front end have names of their own: by any other, earlier readers would refuse their shape before they
+    came to the key ``front_end``, and name the wrong thing.
+    """
+    return "preprocessing" if front_end is None else "front_end"
 
 
 def _read_front_end(fields: Fields) -> tuple[FrontEnd, tuple[int, ...]]:

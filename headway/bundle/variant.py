@@ -24,6 +24,7 @@ from headway.bundle.parts import (
     read_rows,
     read_source,
     read_targets,
+    scaled_part,
     written_preprocessing,
 )
 from headway.bundle.signing import verify_signature
@@ -222,11 +223,12 @@ class Variant:
             "probe.inputs": self.probe_inputs,
             "probe.embedding": self.probe_embedding,
         }
+        scaled = scaled_part(self.preprocessing.front_end)
         optional: dict[str, AnyArray | None] = {
             "features.mean": self.features.mean,
             "features.components": self.features.components,
-            "preprocessing.offset": self.preprocessing.offset,
-            "preprocessing.gain": self.preprocessing.gain,
+            f"{scaled}.offset": self.preprocessing.offset,
+            f"{scaled}.gain": self.preprocessing.gain,
             "preprocessing.low": self.preprocessing.low,
             "preprocessing.high": self.preprocessing.high,
         }

@@ -134,22 +134,9 @@ class Preprocessing:
 
         Raises DataError when the shape is another one, or when every value of a window is missing.
         """
-        if x.shape[1:] != self.input_shape:
-            raise DataError(
-                f"samples have shape {tuple(x.shape[1:])}, the model takes {self.input_shape}; "
-                f"give x as (n, {', '.join(map(str, self.input_shape))})"
-            )
-        if x.dtype.kind not in "fiub":
-            raise DataError(f"samples have dtype {x.dtype}; give numbers (float32 is best)")
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so counts as missing
-            values = np.array(x, dtype=np.float32)
-        values = time_first(values, self.time_axis)
-        missing = ~np.isfinite(values)
+        values, missing = self._taken(x)
         missing_count = int(np.count_nonzero(missing))
         if missing_count:
-            empty = missing.reshape(len(values), -1).all(axis=1)
-            if empty.any():
-                raise DataError(f"sample {int(empty.argmax())} has no finite value; nothing can be predicted from it")
             values = self._impute(values, missing)
         if self.low is not None and self.high is not None:
             values = np.clip(values, self.low, self.high)
@@ -164,6 +151,26 @@ class Preprocessing:
         if self.offset is not None and self.gain is not None:
             values = (values - self.offset) * self.gain
         return np.ascontiguousarray(time_first(values, self.time_axis)), missing_count
+
+    def check(self, x: AnyArray) -> None:
+        """Raises what `apply` would, without its arithmetic: what comes after gaps takes any numbers."""
+        self._taken(x)
+
+    def _taken(self, x: AnyArray) -> tuple[Float32, AnyArray]:
+        """Windows, time first, and which of their values are missing."""
+        if x.shape[1:] != self.input_shape:
+            raise DataError(
+                f"samples have shape {tuple(x.shape[1:])}, the model takes {self.input_shape}; "
+                f"give x as (n, {', '.join(map(str, self.input_shape))})"
+            )
+        if x.dtype.kind not in "fiub":
+            raise DataError(f"samples have dtype {x.dtype}; give numbers (float32 is best)")
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so counts as missing
+            values = time_first(np.array(x, dtype=np.float32), self.time_axis)
+        missing = ~np.isfinite(values)
+        if missing.any() and (empty := missing.reshape(len(values), -1).all(axis=1)).any():
+            raise DataError(f"sample {int(empty.argmax())} has no finite value; nothing can be predicted from it")
+        return values, missing
 
     def _fronted(self, front_end: FrontEnd, values: Float32) -> Float32:
         """values: float32, time first (n, t, ..., channels) -> (n, *output_shape)."""

@@ -149,9 +149,9 @@ def test_few_different_windows_and_dead_channels_are_named() -> None:
 
 def test_filled_values_are_counted() -> None:
     missing = np.zeros((10, 5, 2), bool)
-    assert filled_lines(missing, "the channel's mean") == []
+    assert filled_lines(missing, "mean") == []
     missing[:4, 0, 0] = True
-    (line,) = filled_lines(missing, "the channel's mean")
+    (line,) = filled_lines(missing, "mean")
     assert line.startswith("4 of 100 values of x (4 %) are missing, in 4 of 10 windows; the channel's mean stands in")
 
 

@@ -29,7 +29,7 @@ def test_a_table_is_read_with_gaps_and_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_and_marks_at_the_start_are_met(delimiter: str, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(TABLE.replace(",", delimiter), encoding="utf-8-sig")
+    (tmp_path / "t.csv").write_text("\n" + TABLE.replace(",", delimiter), encoding="utf-8-sig")
     x, y = read_csv(tmp_path / "t.csv", Reading())
     assert (x.shape, y.tolist()) == ((5, 3), ["walk", "walk", "idle", "idle", "idle"])
 
@@ -56,6 +56,9 @@ def test_labels_in_numbers_and_in_several_columns(tmp_path: Path) -> None:
         ("a,label\n1,x\n2\n", Reading(), "line 3 has 1 cells; the first line names 2 columns"),
         ("a,label\n1,x\nnorth,y\n", Reading(), "line 3: 'north' in column 'a' is no number; name those of x"),
         (TABLE, Reading(columns=("ax",), window=9), "holds no 9 rows in a row under one label"),
+        ("a,a,label\n1,2,x\n3,4,y\n", Reading(), "has 2 columns called 'a'; give them different names"),
+        (TABLE, Reading(columns=("ax", "label")), "column 'label' of .* is asked for twice, among x and y"),
+        ("label\nx\ny\n", Reading(), "all of them labels; x needs one, too"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named_with_its_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], message: s
     [
         (machines(9), Options(features=("all",)), "needs 10 at least"),
         (machines(), Options(quantize=("int8",)), "--quantize with --backbone none: there is no network"),
+        (machines(), Options(drop_points_max=2.0), "--max-drop with --backbone none"),
         (machines(), Options(front_end="log-mel"), r"--front-end log-mel: windows of shape \(48, 2\) are no sound"),
         ((np.zeros((20, 5000)) + np.arange(20)[:, None], np.arange(20) % 2), Options(), "more than a device sums over"),
     ],
@@ -227,6 +229,13 @@ def test_a_wav_of_another_rate_is_named(tmp_path: Path) -> None:
         convert_data(tmp_path / "d", Options(front_end="log-mel"), out=tmp_path / "o.hwb")
 
 
+def test_a_stream_of_another_rate_is_named(tmp_path: Path) -> None:
+    stream = tmp_path / "stream.toml"
+    stream.write_text('rate_hz = 8000.0\nlength = 48\nhop = 48\nchannels = [{name = "sound"}]\n')
+    with pytest.raises(ConfigError, match=r"has 8000 rows a second, the front end 16000; give --rate 8000"):
+        convert_data(machines(), Options(front_end="log-mel", stream=stream), out=tmp_path / "o.hwb")
+
+
 def test_a_bundle_whose_codes_were_others_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = WindowFeatures.apply
     seen: list[int] = []
@@ -239,6 +248,15 @@ def test_a_bundle_whose_codes_were_others_is_not_written(tmp_path: Path, monkeyp
     with pytest.raises(ModelError, match="codes of the written bundle differ"):
         convert_data(machines(), Options(features=("mean", "std")), out=tmp_path / "b.hwb")
     assert not (tmp_path / "b.hwb").exists()
+
+
+def test_a_page_that_cannot_be_written_shows_before_the_bundle_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ImportError, match="jinja2"):
+        convert_data(machines(), Options(html=tmp_path / "page.html"), out=tmp_path / "b.hwb")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_torn_or_forged_is_refused_as_ever(bundle: Path, tmp_path: Path) -> None:

@@ -131,6 +131,17 @@ def test_lines_that_come_several_at_once_have_the_times_of_their_rate(lines: int
     assert cut == pytest.approx(960 / rate_hz * STREAM.rate_hz / SIZE, abs=2)
 
 
+@pytest.mark.parametrize("lines", [24, 160])
+def test_lines_of_a_long_while_at_once_keep_their_rate_though_none_comes_on_time(lines: int) -> None:
+    clock = ManualClock(wall=1000.0)
+    decoder = build_decoder(SourceSettings(rate_hz=8.0, channels=("level",)), replace(STREAM, gap_s=0.25), clock)
+    for piece in range(1, 60):
+        clock.wall = 1000.0 + piece * lines / 8.0 + 0.01 * (piece % 3)
+        times_s = decoder.feed(b"1\n" * lines).times_s
+        assert times_s[-1] == pytest.approx(clock.wall, abs=0.05)
+        assert np.diff(times_s) == pytest.approx(1 / 8.0, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("apart_s", "count", "lack"),
     [(0.1, 1, ""), (5.0, 1, "gaps of more than 1 s (gap_s of the bundle); give source.rate_hz"), (9.0, 3, "gaps"),

@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.cli import main
 from edge_agent.commands import try_model
+from edge_agent.source_settings import FORMATS
 from headway.stream import Channel, StreamFormat
 from tests.edge_agent.variants import CLASSES, SIZE, IdentityRuntime, variant, windows
 
@@ -64,6 +65,15 @@ def test_a_sensor_that_gives_nothing_is_one_line(
 ) -> None:
     assert main(["try", str(model), "--sensor", sensor]) == code
     assert said in capsys.readouterr().err
+
+
+def test_rows_may_be_written_as_those_of_any_source_but_pictures(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in FORMATS:
+        if kind != "ppm":
+            assert main(["try", str(model), "--sensor", "true", "--format", kind]) == 3
+            assert "'true' ended with status 0" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_converted_is_one_line(

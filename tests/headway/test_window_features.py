@@ -106,6 +106,22 @@ def test_what_is_made_is_scaled_and_shaped_as_the_backbone_takes_it() -> None:
     assert (made.apply(x)[0].reshape(4, 6) == (plain - offset) * gain).all()
 
 
+def test_a_look_at_windows_computes_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, made = (
+        np.ones((3, 64, 3), np.float32),
+        Preprocessing((64, 3), np.zeros(3, np.float32), front_end=WindowFeatures()),
+    )
+    with monkeypatch.context() as without:
+        without.setattr(WindowFeatures, "apply", None)
+        made.check(x)
+        made.check(x[:0])
+        x[1] = np.nan
+        with pytest.raises(DataError, match="sample 1 has no finite value"):
+            made.check(x)
+    with pytest.raises(DataError, match="sample 1 has no finite value"):
+        made.apply(x)
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(LocalError, match="features loudness: give different ones of mean, std"):
         WindowFeatures(("loudness",))
