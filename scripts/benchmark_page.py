@@ -1,8 +1,7 @@
-"""docs/benchmarks.md and its pictures, from what `make benchmarks` measured: python -m scripts.benchmark_page [--check]
+"""docs/benchmarks.md and its pictures, from what `make benchmarks` measured: python -m scripts.benchmark_page
 
 `benchmarks/results/NAME.json` is what `python -m benchmarks.NAME --json FILE` wrote last, whole. Each line of the table
-is read from there, so a figure on the page is one that was measured; what was not measured says so. --check: whether
-the page is what the results say, for the tests; pictures are not compared.
+is read from there, so a figure on the page is one that was measured; what was not measured says so.
 """
 
 from __future__ import annotations
@@ -274,13 +273,6 @@ def draw() -> None:
 
 
 def main() -> int:
-    if "--check" in sys.argv[1:]:
-        if PAGE.read_text() == page():
-            return 0
-        print(
-            "docs/benchmarks.md is not what benchmarks/results says: python -m scripts.benchmark_page", file=sys.stderr
-        )
-        return 1
     draw()
     PAGE.write_text(page())
     print(PAGE.relative_to(ROOT))
