@@ -23,9 +23,9 @@ def write_figures(name: str, streams: Sequence[Sequence[Measured]], seconds: flo
 
 
 def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) -> str:
-    lines, seeds = [], len(streams[0])
+    lines = []
     for runs in streams:
-        first = runs[0]
+        first, seeds = runs[0], len(runs)
         over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
         lines += [f"**{first.title}**", "", f"| method | {first.measure} | {over} |",
                   "|---|---|---|"]  # fmt: skip
@@ -33,7 +33,7 @@ def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) ->
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]
     load = os.getloadavg()[0]
     lines.append(
-        f"`python -m recipes {name} --seeds {seeds}`, {seconds:.0f} s with what had to be trained and converted, "
-        f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}, load average {load:.0f}."
+        f"`python -m recipes {name}`, {seconds:.0f} s with what had to be trained and converted, {os.cpu_count()} "
+        f"cores of {platform.machine()}, Python {platform.python_version()}, load average {load:.0f}."
     )
     return "\n".join(lines) + "\n"
