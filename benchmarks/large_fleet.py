@@ -3,8 +3,8 @@
     python -m benchmarks.large_fleet [--devices 10000] [--features 321] [--retained] [--json FILE]
 
 Real stored state is made fast: each device's report is packed once (20 different ones, named anew) and put into the
-store through the publisher that counts it, so that the sums are kept as the service keeps them; only decoding, which
-takes 50 to 80 ms of a report this size, is left out. The registry's rows come from the messages of
+store through the publisher that counts it, so that the sums are kept as the service keeps them; only decoding is left
+out. The registry's rows come from the messages of
 `benchmarks.registry`. Then the real `edge-fleet serve` starts on it as a process of its own. Timed is "serving" in its
 log; memory is the kernel's, `VmHWM`, once its head is published. --retained: a real mosquitto holds every report, as of
 a real fleet, and memory is that after each was taken in and acknowledged again. Lists and filters are those of

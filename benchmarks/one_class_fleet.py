@@ -1,6 +1,6 @@
 """Rounds until a fleet is as good as one place with all the labels, where each device knows one class alone.
 
-    python -m benchmarks.one_class_fleet [--devices 100] [--seeds 5] [--rounds 20] [--json FILE]
+    python -m benchmarks.one_class_fleet [--devices 100] [--seeds 5] [--rounds 50] [--json FILE]
 
 Digits of scikit-learn: 200 images trained the shipped head, 800 others are the devices' labels, dealt out so that each
 of a hundred devices has eight of one class; the rest is the test. Ours: every device sends one report to the real

@@ -1,13 +1,13 @@
 """How long the aggregator of a large fleet takes to start, and how much memory it then has.
 
-    python -m benchmarks.restart [--devices 1000 10000] [--sizes 65 321] [--url SQLALCHEMY_URL] [--json FILE]
+    python -m benchmarks.restart [--devices 1000 10000] [--sizes 65 321] [--kept-only] [--url URL] [--json FILE]
 
 A store is filled through the core, as the service fills it: every device reports 40 labels, whole statistics of d
 features and eight classes. Then the real `edge-fleet serve` starts on it as a process of its own, with a real mosquitto
 that retains all these reports, as it does of a real fleet. Timed are, from the start of the process: "serving" in its
 log (and the processor time until then, in which other work on the machine weighs less), and its head at the broker.
 Memory is the kernel's, `VmHWM`, when every retained report was taken in again. "from reports" is the same without kept
-sums, as after damage. `report_ms`: what the core and the store took for one report.
+sums, as after damage, which --kept-only leaves out. `report_ms`: what the core and the store took for one report.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Runs the benchmarks of docs/benchmarks.md one after the other and writes the page: make benchmarks [NAME ...]
+"""Runs the benchmarks of docs/benchmarks.md one after the other and writes the page: make benchmarks
 
-Each writes its figures into benchmarks/results. PEERS: a Python with torch, river and numba, in the environment.
+python -m scripts.run_benchmarks NAME ... runs some of them. Each writes its figures into benchmarks/results. PEERS: a
+Python with torch, river and numba, in the environment.
 """
 
 from __future__ import annotations

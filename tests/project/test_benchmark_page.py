@@ -30,3 +30,8 @@ def test_what_was_not_measured_says_so_and_what_missed_its_goal_too(
     assert ["**no**" in line for line in lines] == [True, False]
     assert all("1,500" in line for line in lines)
     assert sum("not measured" in row for row in benchmark_page.page().splitlines()) == len(benchmark_page.LINES) - 1
+
+
+def test_the_strongest_peer_decides() -> None:
+    behind, ahead = {"slow / ours": 153.9, "first ten of 13 / ours": 2.7}, {"slow / ours": 153.9}
+    assert [benchmark_page.late(found)[1] for found in (behind, ahead)] == [False, True]
