@@ -75,12 +75,12 @@ class HeadNews:
         elif device not in self._before:
             self._enter(device, before)
 
-    def left(self, device: str, counted: bool) -> None:
-        """The device is out of the store. counted: something of it was in the sum."""
+    def leaving(self, device: str) -> None:
+        """The device is about to be taken out of the store. What was set aside since may still be in the last head."""
         self._now.pop(device, None)
         if self._before.pop(device, None) is not None:
             self._rows.remove(self._space, device)
-        if counted:
+        if any(row.samples for row in self._store.contributions(self._space, device)):
             self._at_once = True
             take_out_at_once(self._store, self._space)
 

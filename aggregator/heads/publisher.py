@@ -139,6 +139,7 @@ class HeadPublisher:
     def leaving(self, device: str) -> Statistics:
         """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
         self.kept.about_to_remove(device)
+        self._news.leaving(device)
         self.told.removed(device)
         self.classes.remove(device)
         return self._contributions.counted(device)
@@ -147,7 +148,6 @@ class HeadPublisher:
         """The device is out of the store."""
         self._contributions.left(device, tables)
         self._rounds.left(device)
-        self._news.left(device, tables.samples > 0)
         self.changed = True
 
     def check(self, update: Update) -> None:
