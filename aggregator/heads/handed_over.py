@@ -86,14 +86,7 @@ class HandedOver:
     def waiting(space: str, store: Store) -> Pending:
         """What waits, `summed` left out. Raises StoreError for a partial sum that is damaged."""
         parts = (PartialSum.decode(row.payload) for row in store.rows(WORKER_SUMS).all(space))
-        part, rows, changes = merged(parts), store.rows(WORKER_CHANGES), list[WorkerChangeRow]()
-        # the reports of a whole fleet are never in memory together
-        some = rows.all(space, count_max=ROWS_AT_ONCE)
-        while some:
-            changes += (replace(row, old_payload=b"") for row in some)
-            last = some[-1]
-            some = rows.all(space, after=(space, last.device, last.epoch), count_max=ROWS_AT_ONCE)
-        return Pending(changes, part)
+        return Pending(changes_in(space, store), merged(parts))
 
     def take_over(self, pending: Pending, replaced: Replaced) -> None:
         """Bring the sums up to what is stored."""
@@ -142,6 +135,18 @@ def say_what_to_hand_over(store: Store, policy: Policy, workers: bool) -> None:
     wanted = (Handover.REPORTS if told else Handover.SUMS) if workers else Handover.NONE
     if store.number(HANDOVER) != wanted:
         store.put_number(HANDOVER, wanted)
+
+
+def changes_in(space: str, store: Store) -> list[WorkerChangeRow]:
+    """Which reports workers stored that are not taken over yet, earlier reports left out."""
+    rows, changes = store.rows(WORKER_CHANGES), list[WorkerChangeRow]()
+    # the reports of a whole fleet are never in memory together
+    some = rows.all(space, count_max=ROWS_AT_ONCE)
+    while some:
+        changes += (replace(row, old_payload=b"") for row in some)
+        last = some[-1]
+        some = rows.all(space, after=(space, last.device, last.epoch), count_max=ROWS_AT_ONCE)
+    return changes
 
 
 def known_before(change: WorkerChangeRow) -> StoredStatistics | None:

@@ -10,8 +10,10 @@ changed since. A store that went back knows less than was published: each device
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
+from aggregator.heads.handed_over import changes_in
 from aggregator.policy import Policy
 from aggregator.store import Store
 from aggregator.store.rows import HEAD_NEWS, HeadNewsRow
@@ -25,7 +27,10 @@ UNSEEN = -1
 
 
 class HeadNews:
-    """Of one feature space. Every method must run inside a transaction of the store."""
+    """Of one feature space. Every method must run inside a transaction of the store.
+
+    Construct it before what workers stored is taken over: that is new as well.
+    """
 
     def __init__(self, store: Store, space: str, policy: Policy) -> None:
         self._store, self._space = store, space
@@ -45,6 +50,8 @@ class HeadNews:
         if store.head(space) is None and not self._before and not self._wary:
             for device in self._now:
                 self._enter(device, 0)
+        for device, labels in _handed_over(store, space).items():
+            self._changed(device, self._now.get(device, 0) - labels)
 
     @property
     def at_once(self) -> bool:
@@ -70,10 +77,7 @@ class HeadNews:
             return
         before = self._now.get(device, 0)
         self._now[device] = samples_in(self._store, self._space, device).get(device, 0)
-        if self._before.get(device) == UNSEEN or (device not in self._before and self._wary):
-            self._enter(device, self._now[device])
-        elif device not in self._before:
-            self._enter(device, before)
+        self._changed(device, before)
 
     def leaving(self, device: str) -> None:
         """The device is about to be taken out of the store. What was set aside since may still be in the last head."""
@@ -104,6 +108,13 @@ class HeadNews:
             self._wary = True
             self._before = {row.device: row.samples for row in self._rows.all(self._space)}
 
+    def _changed(self, device: str, before: int) -> None:
+        """It had so many labels before its report that was stored."""
+        if self._before.get(device) == UNSEEN or (device not in self._before and self._wary):
+            self._enter(device, self._now.get(device, 0))
+        elif device not in self._before:
+            self._enter(device, before)
+
     def _enter(self, device: str, samples: int) -> None:
         self._before[device] = samples
         self._rows.put(HeadNewsRow(self._space, device, samples))
@@ -133,6 +144,14 @@ def samples_in(store: Store, space: str, device: str = "") -> dict[str, int]:
     for row in store.contributions(space, device) if device else store.contributions(space):
         found[row.device] = found.get(row.device, 0) + max(row.samples, 0)
     return found
+
+
+def _handed_over(store: Store, space: str) -> Counter[str]:
+    """How many labels each device has more by what workers stored since the publisher's last transaction."""
+    more = Counter[str]()
+    for row in changes_in(space, store):
+        more[row.device] += max(row.samples, 0) - max(row.old_samples, 0)
+    return more
 
 
 def news_in(store: Store, space: str) -> tuple[int, int]:

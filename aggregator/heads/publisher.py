@@ -67,6 +67,7 @@ class HeadPublisher:
         self.told = ToldSum(source, policy, view.store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
+        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
         least, told = policy.prior_device_labels_min, self.told
         self.kept = KeptSums(source, view, self.classes, contributions, told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
@@ -74,7 +75,6 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)

@@ -22,7 +22,19 @@ from headway.errors import ConfigError, StoreError
 from headway.maths import Statistics
 from headway.ports import Received
 from headway.wire import Event, History, Kind, StatisticsReport, change_between, topic
-from tests.aggregator.fleets import CLASSES, FLEET, SIZE, SPACE, Fleet, Shelf, acks, model, statistics_message, tables
+from tests.aggregator.fleets import (
+    CLASSES,
+    FLEET,
+    SIZE,
+    SPACE,
+    Fleet,
+    Shelf,
+    acks,
+    heads,
+    model,
+    statistics_message,
+    tables,
+)
 
 OTHER = "6" * 64
 SHELF = Shelf({SPACE: model(), OTHER: model(space=OTHER)})
@@ -226,6 +238,18 @@ def test_who_weighs_less_stands_apart_until_it_does_no_longer(url: str) -> None:
     with fleet.store.transaction():
         assert fleet.store.rows(APART).count() == 0
         assert check_sums(fleet.store).problems == ()
+    fleet.close()
+
+
+def test_what_workers_stored_while_no_publisher_was_there_is_new_for_the_next_head(url: str) -> None:
+    fleet = WorkedFleet(url, replace(SUMS, head_devices_min=3, head_labels_min=3))
+    for counter in (1, 2):
+        for number in range(3):
+            assert not heads(fleet.pass_time(2.0))
+            fleet.hand(0, statistics_message(f"d{number}", 1, counter, tables(20 + counter, number)))
+        # with what was taken over in rows of its own, and the last report not yet
+        fleet.restart()
+        assert heads(fleet.pass_time(2.0))
     fleet.close()
 
 
