@@ -1,15 +1,28 @@
-"""A database that many tests share, one after the other: to make one anew takes half a second."""
+"""Stores for tests: in memory and in a file, and a database that many share, as to make one takes half a second."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 
+from aggregator.store.memory import MemoryStore
+from aggregator.store.protocol import Store
 from aggregator.store.schema import metadata
 from aggregator.store.sql import SqlStore
 from testbed.postgresql import Postgresql
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        yield database
+        database.close()
 
 
 @pytest.fixture(scope="session")

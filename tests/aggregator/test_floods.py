@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,7 +13,6 @@ from aggregator.policy import DeliveryPolicy, Limits, Policy
 from aggregator.rates import DEVICES_MAX, Rates
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.sql import SqlStore
 from headway.ports import Outgoing, Received
 from headway.wire.bundle_transfer import RangeRequest
 from headway.wire.messages import Ack, Event, ReportPart, Status
@@ -28,16 +24,6 @@ from tests.aggregator.test_priors import fleet as prior_fleet
 from tests.aggregator.test_priors import request, told
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
 
 
 def status(device: str) -> Received:

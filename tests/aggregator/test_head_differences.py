@@ -3,9 +3,7 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from aggregator.removals import keep_out
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.rows import HEAD_CANDIDATES, HEAD_GATES, HEAD_NEWS, HeadGateRow
-from aggregator.store.sql import SqlStore
 from headway.maths.solve import fleet_head
 from headway.ports import Received
 from headway.wire.topics import ALL, Kind, topic
@@ -27,16 +24,6 @@ from tests.aggregator.test_prior_differences import EVENLY, Growing, total
 
 POLICY = Policy(publish_interval_s=0.0, head_devices_min=3, head_labels_min=20, weighing=EVENLY)
 NAMES = ("a", "b", "c", "d", "e")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
 
 
 def growing(store: Store | None = None) -> Growing:

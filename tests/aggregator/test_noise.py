@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,16 +35,6 @@ HEADS = 3
 PRIVACY = PrivacyPolicy(epsilon=2.0, heads_max=HEADS, interval_s=100.0)
 POLICY = Policy(publish_interval_s=0.0, privacy=PRIVACY)
 SOURCE = tables(300, 99)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
 
 
 class Spending:

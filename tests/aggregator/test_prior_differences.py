@@ -4,8 +4,6 @@ over restarts, removals, a lost store, or a fleet that stops growing."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from aggregator.policy import Limits, Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.rows import QUARANTINED
-from aggregator.store.sql import SqlStore
 from headway.maths.head import Head
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import Statistics
@@ -27,16 +24,6 @@ from tests.aggregator.test_priors import request, told
 EVENLY = Weighing(devices_min=0)
 POLICY = Policy(publish_interval_s=0.0, prior_labels_min=30, prior_device_labels_min=8, weighing=EVENLY)
 NAMES = ("a", "b", "c", "d", "e")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
 
 
 class Growing:

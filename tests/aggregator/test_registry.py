@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from aggregator.registry.derived import typed_row
 from aggregator.registry.head_figures import SPANS_MAX
 from aggregator.store import DeviceRow, MemoryStore, RegistryQuery, RegistryRow, Store, StoredHead
 from aggregator.store.rows import DAYS, HEAD_FIELD, HEAD_SPANS, QUARANTINED, HeadFieldRow, QuarantineRow
-from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError
 from headway.maths import ClassificationSums
 from headway.ports import Received
@@ -23,16 +20,6 @@ from tests.aggregator.fleets import FLEET, SPACE, Fleet
 
 DAY_S = 86_400.0
 REPORTED = Reported("watch", "1.2", SPACE, "exact", "litert", "0.1.0", "x86_64", 8, "lda", release=3)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        database = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
-        yield database
-        database.close()
 
 
 def scored(right: int, wrong: int) -> ClassificationSums:
