@@ -42,7 +42,11 @@ def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, c
         _forget_since(name, moment_s(since), fleet, clock)
     else:
         before = len(fleet.removals())
-        words = words_of_removal(name, removal_done(name, fleet, clock))
+        done = removal_done(name, fleet, clock)
+        words = words_of_removal(name, done)
+        if not done:
+            say(words, device=name, forgotten=False)
+            return
         if not wants_json():
             print(words)
         _tell(fleet.removals()[before:])

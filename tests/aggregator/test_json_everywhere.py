@@ -115,6 +115,7 @@ def test_it_is_json_or_one_line_that_says_why_not(
          {"scope": "fleet", "name": "", "settings": {"sync.interval_s": 9}}),
         (("quarantine", NAME), {"quarantined": NAME}),
         (("remove", NAME), {"device": NAME, "removed": False}),
+        (("forget", NAME), {"device": NAME, "forgotten": False}),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
 )  # fmt: skip
