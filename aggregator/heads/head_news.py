@@ -34,7 +34,7 @@ class HeadNews:
 
     def __init__(self, store: Store, space: str, policy: Policy) -> None:
         self._store, self._space = store, space
-        self._wanted = wanted_by(policy)
+        self._wanted = heads_wait(policy)
         self._devices_min, self._labels_min = policy.head_devices_min, policy.head_labels_min
         self._rows = store.rows(HEAD_NEWS)
         self._at_once, self._wary = (store.number(name + space_name(space)) == YES for name in (AT_ONCE, WARY))
@@ -120,7 +120,7 @@ class HeadNews:
         self._rows.put(HeadNewsRow(self._space, device, samples))
 
 
-def wanted_by(policy: Policy) -> bool:
+def heads_wait(policy: Policy) -> bool:
     """Whether heads wait for anything."""
     return policy.head_devices_min > 1 or policy.head_labels_min > 1
 

@@ -13,7 +13,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.given_head import GivenHead, over_in_words
+from aggregator.heads.given_head import GivenHead
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
@@ -236,7 +236,7 @@ class HeadPublisher:
         payload = head.encode()
         row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        over = over_in_words(self.sum) if self._policy.method is Method.EXACT else ""
+        over = self.sum.over_in_words if self._policy.method is Method.EXACT else ""
         made_of = f"{head.devices} devices, {head.samples} samples{over}"
         return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 
