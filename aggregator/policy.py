@@ -302,7 +302,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.region.name and self.method is not Method.EXACT:
-            raise ConfigError('region needs [publish] method = "exact": rounds of averages have no sum to report')
+            raise ConfigError(
+                f'[region] name = {self.region.name!r} needs [publish] method = "exact", and it is "{self.method}": '
+                "rounds of averages have no sum to report"
+            )
         if self.region.name and self.privacy.wanted:
             raise ConfigError(
                 f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "
