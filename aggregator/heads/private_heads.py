@@ -52,6 +52,11 @@ class PrivateHeads:
         """Whether heads get noise."""
         return self._settings.wanted
 
+    @property
+    def ended(self) -> bool:
+        """Whether no further head comes, as the budget is spent, and that was said."""
+        return self._told_that_spent
+
     def due(self, at_once: bool, now: Instant) -> bool:
         """Whether the next head may be made, or it is to be said that none can be. at_once: something was removed."""
         if not self.wanted:
@@ -60,7 +65,7 @@ class PrivateHeads:
         # asked all the time, so what costs little comes first; a clock that was set back must not stop heads for ever
         if rows and 0 <= now.wall_s - rows[-1].at_s < self._settings.interval_s:
             return False
-        return not self._told_that_spent
+        return not self.ended
 
     def head(self, version: int, counted: FleetSum, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         """The next one, which is spent from now on; None where the budget does not pay for it."""

@@ -210,7 +210,7 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of heads that are tried, and of the last one that was published."""
-        if self._held or self._news.at_once:
+        if self._held or (self._news.at_once and not self._private.ended):
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
