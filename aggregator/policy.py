@@ -15,7 +15,7 @@ from headway.errors import ConfigError
 from headway.settings import boolean, choice, integer, number, table
 
 # samples that one device may be granted at most
-SAMPLES_MAX = 10_000_000
+SAMPLES_MAX = 100_000_000
 
 
 class Method(StrEnum):
@@ -94,7 +94,7 @@ class Weighing:
     samples_max: int = integer(
         100_000,
         low=1,
-        high=100_000_000,
+        high=SAMPLES_MAX,
         doc="Most samples that one device may weigh, whatever the fleet; for a parent those of a region.",
     )
     devices_min: int = integer(
@@ -116,10 +116,13 @@ class Weighing:
 
 @dataclass(frozen=True, slots=True)
 class OutlierPolicy:
-    """When a device whose statistics contradict those of all others is set aside, for classifiers."""
+    """When a device whose statistics, or gradient updates, contradict those of all others is set aside."""
 
     devices_min: int = integer(
-        5, high=1_000_000, doc="Fewest devices with labels among which one is compared with the others; 0: never."
+        5,
+        high=1_000_000,
+        doc="Fewest devices with labels among which one is compared with the others, for classifiers; updates are "
+        "compared in rounds of a robust rule. 0: neither.",
     )
     devices_max: int = integer(
         1000, low=3, high=1_000_000, doc="Devices that are compared with each other, those that reported last."
@@ -299,7 +302,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.region.name and self.method is not Method.EXACT:
-            raise ConfigError('region needs [publish] method = "exact": rounds of averages have no sum to report')
+            raise ConfigError(
+                f'[region] name = {self.region.name!r} needs [publish] method = "exact", and it is "{self.method}": '
+                "rounds of averages have no sum to report"
+            )
         if self.region.name and self.privacy.wanted:
             raise ConfigError(
                 f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.commands.moments import moment
-from aggregator.heads import heads_left, multiplier, news_in, spent_epsilon, spent_in
+from aggregator.heads import heads_left, heads_wait, multiplier, news_in, spent_epsilon, spent_in
 from aggregator.policy import Policy
 from aggregator.store import Store
 from headway.fields import JsonValue, canonical_json
@@ -21,7 +21,7 @@ def show_privacy(store: Store, policy: Policy, as_json: bool) -> None:
         print("no report counts yet")
     for found in spaces:
         print(f"feature space {str(found['space'])[:12]}")
-        if policy.head_devices_min > 1 or policy.head_labels_min > 1:
+        if heads_wait(policy):
             news = f"{found['new_devices']} of {policy.head_devices_min} devices"
             print(f"  next head: {news} and {found['new_labels']} of {policy.head_labels_min} labels are new")
         else:

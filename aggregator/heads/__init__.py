@@ -9,7 +9,7 @@ from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.handed_over import say_what_to_hand_over
 from aggregator.heads.head_gate import GateState
-from aggregator.heads.head_news import news_in, take_out_at_once
+from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
 from aggregator.heads.kept_sums import counts_text, mark_of
 from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
@@ -43,6 +43,7 @@ __all__ = [
     "class_counts",
     "counts_text",
     "heads_left",
+    "heads_wait",
     "influences",
     "mark_of",
     "merged",

@@ -21,6 +21,8 @@ from headway.errors import LocalError
 from headway.maths import Head, Statistics, fleet_head, union_of_classes
 
 Solve = Callable[[Statistics, Statistics, float], Head]
+# devices that a line of the log names
+NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +104,15 @@ class FleetSum:
         """Devices that weigh less than what they claim, by name."""
         self._settle()
         return sorted(self._over)
+
+    @property
+    def over_in_words(self) -> str:
+        """The same for the end of a line of the log; empty for nobody."""
+        over = self.devices_over
+        if not over:
+            return ""
+        named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
+        return f"; {len(over)} with more samples than they may weigh: {named}"
 
     def weight(self, device: str) -> float:
         """What its samples count, 0..1."""

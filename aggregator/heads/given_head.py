@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aggregator.heads.fleet_sum import FleetSum
 from aggregator.policy import Policy
 from headway.wire import ALL, PublishedHead
-
-# devices that a line of the log names
-NAMED_MAX = 5
 
 
 class GivenHead:
@@ -35,12 +31,3 @@ class GivenHead:
         """It, under a version of this fleet; once."""
         head, self._head = self._head, None
         return None if head is None else replace(head, version=version)
-
-
-def over_in_words(counted: FleetSum) -> str:
-    """Who weighs less than what it claims, in words for the log."""
-    over = counted.devices_over
-    if not over:
-        return ""
-    named = ", ".join(over[:NAMED_MAX]) + (", ..." if len(over) > NAMED_MAX else "")
-    return f"; {len(over)} with more samples than they may weigh: {named}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aggregator.heads.handed_over import labels_handed_over
 from aggregator.policy import Policy
 from aggregator.store import Store
 from aggregator.store.rows import HEAD_NEWS, HeadNewsRow
@@ -27,12 +28,12 @@ UNSEEN = -1
 class HeadNews:
     """Of one feature space. Every method must run inside a transaction of the store.
 
-    gained: labels by device that others have stored since this was last told of any.
+    Construct it before what workers stored is taken over: that is new as well.
     """
 
-    def __init__(self, store: Store, space: str, policy: Policy, gained: Mapping[str, int]) -> None:
+    def __init__(self, store: Store, space: str, policy: Policy) -> None:
         self._store, self._space = store, space
-        self._wanted = wanted_by(policy)
+        self._wanted = heads_wait(policy)
         self._devices_min, self._labels_min = policy.head_devices_min, policy.head_labels_min
         self._rows = store.rows(HEAD_NEWS)
         self._at_once, self._wary = (store.number(name + space_name(space)) == YES for name in (AT_ONCE, WARY))
@@ -48,6 +49,7 @@ class HeadNews:
         if store.head(space) is None and not self._before and not self._wary:
             for device in self._now:
                 self._enter(device, 0)
+        gained = labels_handed_over(store, space)
         for device in gained.keys() & self._now.keys():
             self._changed(device, self._now[device] - gained[device])
 
@@ -77,12 +79,12 @@ class HeadNews:
         self._now[device] = samples_in(self._store, self._space, device).get(device, 0)
         self._changed(device, before)
 
-    def left(self, device: str, counted: bool) -> None:
-        """The device is out of the store. counted: something of it was in the sum."""
+    def leaving(self, device: str) -> None:
+        """The device is about to be taken out of the store. What was set aside since may still be in the last head."""
         self._now.pop(device, None)
         if self._before.pop(device, None) is not None:
             self._rows.remove(self._space, device)
-        if counted:
+        if any(row.samples for row in self._store.contributions(self._space, device)):
             self._at_once = True
             take_out_at_once(self._store, self._space)
 
@@ -107,7 +109,7 @@ class HeadNews:
             self._before = {row.device: row.samples for row in self._rows.all(self._space)}
 
     def _changed(self, device: str, before: int) -> None:
-        """before: its labels until now."""
+        """It had so many labels before its report that was stored."""
         if self._before.get(device) == UNSEEN or (device not in self._before and self._wary):
             self._enter(device, self._now.get(device, 0))
         elif device not in self._before:
@@ -118,7 +120,7 @@ class HeadNews:
         self._rows.put(HeadNewsRow(self._space, device, samples))
 
 
-def wanted_by(policy: Policy) -> bool:
+def heads_wait(policy: Policy) -> bool:
     """Whether heads wait for anything."""
     return policy.head_devices_min > 1 or policy.head_labels_min > 1
 

@@ -19,7 +19,7 @@ from aggregator.effects import Note
 from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions, class_counts, stored_report
-from aggregator.heads.handed_over import HandedOver, Pending, known_before, labels_handed_over, row_now
+from aggregator.heads.handed_over import HandedOver, Pending, known_before, row_now
 from aggregator.heads.report_view import ReportView
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
@@ -56,7 +56,7 @@ class KeptSums:
     """The kept sums of one feature space. Every method must run inside a transaction of the store.
 
     view: what `contributions` and `told` have for a store. told_labels_min: of the rule by which reports are told to
-    other devices. gained: by device, labels that ingest workers had stored and nobody had taken over before `begin`.
+    other devices.
     """
 
     def __init__(
@@ -74,13 +74,11 @@ class KeptSums:
         self._told_labels_min, self._engine = told_labels_min, engine
         self._mark = 0
         self._written: dict[str, KeptSum] = {}
-        self.gained: Mapping[str, int] = {}
         self._handed_over = HandedOver(source.space, view, classes, contributions)
 
     def begin(self) -> list[Note]:
         """Take the kept sums up, or make them anew; what people should know of it."""
         rows = self._store.contributions(self._space)
-        self.gained = labels_handed_over(self._store, self._space)
         try:
             pending = self._handed_over.read()
             if pending is not None and not pending.is_stored(rows):

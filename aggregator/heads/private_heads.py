@@ -52,15 +52,20 @@ class PrivateHeads:
         """Whether heads get noise."""
         return self._settings.wanted
 
+    @property
+    def ended(self) -> bool:
+        """Whether no further head comes, as the budget is spent, and that was said."""
+        return self._told_that_spent
+
     def due(self, at_once: bool, now: Instant) -> bool:
         """Whether the next head may be made, or it is to be said that none can be. at_once: something was removed."""
         if not self.wanted:
             return True
-        if not self._pays():
-            return not self._told_that_spent
-        rows = spent_in(self._store, self._model.space)
-        # a clock that was set back must not stop heads for ever
-        return at_once or not rows or not 0 <= now.wall_s - rows[-1].at_s < self._settings.interval_s
+        rows = [] if at_once else spent_in(self._store, self._model.space)
+        # asked all the time, so what costs little comes first; a clock that was set back must not stop heads for ever
+        if rows and 0 <= now.wall_s - rows[-1].at_s < self._settings.interval_s:
+            return False
+        return not self.ended
 
     def head(self, version: int, counted: FleetSum, now: Instant) -> tuple[PublishedHead | None, list[Effect]]:
         """The next one, which is spent from now on; None where the budget does not pay for it."""

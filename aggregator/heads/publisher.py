@@ -13,7 +13,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import Contributions
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.given_head import GivenHead, over_in_words
+from aggregator.heads.given_head import GivenHead
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
@@ -67,6 +67,7 @@ class HeadPublisher:
         self.told = ToldSum(source, policy, view.store, self.classes)
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
+        self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
         least, told = policy.prior_device_labels_min, self.told
         self.kept = KeptSums(source, view, self.classes, contributions, told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
@@ -74,8 +75,6 @@ class HeadPublisher:
         self._tries = readers == ALL
         self.staging = HeadStaging(fleet, policy.head_trial, store, policy.limits.events_max)
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
-        self._news = HeadNews(store, model.space, policy, self.kept.gained)
-        self._private = PrivateHeads(store, model, policy)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
         self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)
@@ -140,6 +139,7 @@ class HeadPublisher:
     def leaving(self, device: str) -> Statistics:
         """A device is about to be taken out of the store; returns what counts of it, which `left` then takes."""
         self.kept.about_to_remove(device)
+        self._news.leaving(device)
         self.told.removed(device)
         self.classes.remove(device)
         return self._contributions.counted(device)
@@ -148,7 +148,6 @@ class HeadPublisher:
         """The device is out of the store."""
         self._contributions.left(device, tables)
         self._rounds.left(device)
-        self._news.left(device, tables.samples > 0)
         self.changed = True
 
     def check(self, update: Update) -> None:
@@ -211,7 +210,7 @@ class HeadPublisher:
 
     def decide(self, now: Instant) -> list[Effect]:
         """Whatever became of heads that are tried, and of the last one that was published."""
-        if self._held or self._news.at_once:
+        if self._held or (self._news.at_once and not self._private.ended):
             return []
         newest = self._store.head(self._model.space)
         since = max(self._store.number(VERSION_FLOOR), 0 if newest is None else newest.version)
@@ -237,7 +236,7 @@ class HeadPublisher:
         payload = head.encode()
         row = StoredHead(head.version, head.method, self._model.space, payload, now.wall_s)
         self._store.put_head(row, self._policy.limits.heads_kept_max)
-        over = over_in_words(self.sum) if self._policy.method is Method.EXACT else ""
+        over = self.sum.over_in_words if self._policy.method is Method.EXACT else ""
         made_of = f"{head.devices} devices, {head.samples} samples{over}"
         return [self._message(payload), Note(f"head {head.version} ({head.method}) from {made_of}")]
 

@@ -1,6 +1,6 @@
 """Looks at the devices of a feature space together, now and then: who contradicts the others, and who no longer does.
 
-Of the devices that reported last, `devices_max` at most, a portrait each is kept in memory (`outliers.Portrait`), made
+Of the devices that reported last, `devices_max` at most, a portrait each is kept in memory (`portraits.Portrait`), made
 when the report comes. After a start they are made of the stored reports, a few each second.
 """
 
@@ -15,7 +15,7 @@ from aggregator.effects import Instant
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.outliers import Outliers
 from aggregator.heads.portraits import Finding, Portrait, joined_portrait
-from aggregator.policy import Policy
+from aggregator.policy import Method, Policy
 from aggregator.store import Store
 from headway.errors import RemoteError
 from headway.maths import Statistics
@@ -40,7 +40,9 @@ class Review:
         self._changed = False
         self._looked_at_s = float("-inf")
         # targets are no classes, and one class tells nothing of labels
-        self._enabled = policy.outliers.devices_min > 0 and len(source.classes) > 1 and source.samples > 0
+        known = len(source.classes) > 1 and source.samples > 0
+        # in a fleet that averages, updates decide who is set aside (`update_review`): reports make no head there
+        self._enabled = policy.method is Method.EXACT and policy.outliers.devices_min > 0 and known
 
     def stored(self, devices: Iterable[str]) -> None:
         """Of these devices reports are stored, when the program starts."""

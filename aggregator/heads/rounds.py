@@ -42,8 +42,8 @@ class Round:
 class Rounds:
     """The buffered rounds of one feature space. Every method must run inside a transaction of the store.
 
-    held: the devices that are set aside, each with whether it contradicted the others: then its updates are compared
-    with theirs and taken in nowhere; of those that an operator set aside they go on waiting.
+    held: the devices that are set aside, each with whether it contradicted the others: then its updates are taken in
+    nowhere, and only compared with theirs; of those that an operator set aside they go on waiting.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class Rounds:
         base, based_on, notes = self._last_average()
         policy, aside = self._policy.averaging, self._held()
         held = frozenset(aside)
+        # what those who contradicted the others go on sending never piles up
+        stay = frozenset(device for device, contradicts in aside.items() if not contradicts)
         robust = policy.robust is not Robust.NONE
         contributions = WaitingUpdates(
             self._store, self._model.start, self._model.space, version, policy, held,
@@ -115,7 +117,7 @@ class Rounds:
         start = weights_over_unit_codes(base, self._model.scale)
         self._since_s = None
         if not worth.samples:
-            self._take_in(held)
+            self._take_in(stay)
             return None, notes
         memory = self._memory(based_on, start.size)
         try:
@@ -123,12 +125,10 @@ class Rounds:
                 if robust and len(worth.samples) >= policy.robust_devices_min:
                     mean = robust_mean(contributions, worth, policy, self._engine)
                     if self._policy.outliers.devices_min:
-                        suspects = frozenset(device for device, contradicts in aside.items() if contradicts)
                         theirs = WaitingUpdates(
-                            self._store, self._model.start, self._model.space, version, policy, only=suspects
+                            self._store, self._model.start, self._model.space, version, policy, only=held - stay
                         )
                         notes += self._review.look(contributions, worth, theirs, wall_s)
-                        held -= suspects
                 else:
                     mean = mean_of(contributions, worth)
                 memory, change = step(memory, mean.ravel(), policy)
@@ -136,7 +136,7 @@ class Rounds:
                 head = head_over_codes(weights, base.classes, self._model.task.link, self._model.scale)
         except LocalError as error:
             return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
-        self._take_in(held | contributions.rest)
+        self._take_in(stay | contributions.rest)
         self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
         return Round(head, len(worth.samples), sum(worth.samples), memory), notes
 

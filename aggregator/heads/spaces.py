@@ -18,7 +18,7 @@ from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine
 from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
-from aggregator.heads.head_news import mark_unseen, take_out_at_once, wanted_by
+from aggregator.heads.head_news import heads_wait, mark_unseen, take_out_at_once
 from aggregator.heads.space import Space, check_same_space
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
@@ -231,7 +231,7 @@ class Spaces:
         for space in served:
             space.heads.store_went_back()
         set_back_unopened(self._store, self._unopened())
-        for name in self._unopened() if wanted_by(self._policy) else ():
+        for name in self._unopened() if heads_wait(self._policy) else ():
             mark_unseen(self._store, name)
 
     def _unopened(self) -> list[str]:

@@ -52,6 +52,8 @@ class ToldSum:
         # at the start: parts with classes of which it is not known yet whether they are published
         self._unsure: list[Part] = []
         self._parts: dict[str, list[Part]] | None = None
+        # samples by class of what is told, made once for each sum that is told
+        self._counts: dict[Part, Mapping[str, int]] | None = None
         # counts the sums that were told, so that an encoded one can be kept for all who ask
         self.generation = 0
 
@@ -78,7 +80,9 @@ class ToldSum:
     @property
     def counts(self) -> dict[Part, Mapping[str, int]]:
         """Samples by class of each part that is told, to be kept."""
-        return {part: entry.counts for part, entry in self._entries.items() if entry.told}
+        if self._counts is None:
+            self._counts = {part: entry.counts for part, entry in self._entries.items() if entry.told}
+        return self._counts
 
     def resume(
         self,
@@ -292,7 +296,7 @@ class ToldSum:
 
     def _new_generation(self) -> None:
         self.generation += 1
-        self._parts = None
+        self._parts = self._counts = None
 
     def _enter(self, part: Part, entry: Entry, payload: bytes = b"") -> Entry:
         self._entries[part] = entry

@@ -74,6 +74,7 @@ def influence_view(store: Store, bundle: Path, policy: Policy) -> InfluenceView:
     """While reading the store. Raises ConfigError, BundleError, DataError."""
     if policy.method is not Method.EXACT:
         raise ConfigError("in a fleet with method = average a head is no sum from which a device could be subtracted")
+    policy = policy.in_effect
     changed_ns = _changed_ns(bundle)
     model, sample = _opened(bundle, changed_ns)
     if model.targets is not None or sample is None or sample.labels is None or not len(sample.labels):

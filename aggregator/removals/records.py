@@ -41,10 +41,9 @@ class RemovalRecord:
     """One removal. at_s, since_s: wall clock; since_s 0: all of the device.
 
     sums: SHA-256, by feature space, of the exact sum of all other devices and what is kept of this one. heads: of the
-    head that follows from it; empty where none is published by the exact method,
-    or only with noise. renewed: devices that were asked to
-    drop a prior that may have held some of it; not_renewed: those that know no such command. averaged: updates of the
-    device may be in averaged heads, of which nothing can be taken out.
+    head that follows from it; empty where none is published by the exact method, or only with noise. renewed: devices
+    that were asked to drop a prior that may have held some of it; not_renewed: those that know no such command.
+    averaged: updates of the device may be in averaged heads, of which nothing can be taken out.
     """
 
     number: int

@@ -110,6 +110,18 @@ def test_who_is_removed_is_out_of_the_head_at_once(killed: bool, store: Store) -
     assert not published(subject), "that was for once"
 
 
+def test_who_was_set_aside_before_it_is_removed_is_out_of_the_head_at_once_too(store: Store) -> None:
+    """Nothing of it is in the sum any more, but all of it in the head that devices have."""
+    subject = begun(store)
+    with store.transaction():
+        quarantine_device(Operator(store, "ada", subject.fleet.instant.wall_s), "a", "contradicts the others")
+    assert not heads(subject.fleet.pass_time(10.0))
+    with store.transaction():
+        store.request_removal("a", 0.0)
+    subject.held["a"] = subject.held["a"] - subject.held["a"]
+    assert published(subject)
+
+
 def test_no_gate_and_no_trial_keeps_a_head_with_what_was_removed() -> None:
     """Nor brings it back later: what was good, or is tried, was made with it."""
     fleet = Fleet(replace(POLICY, head_devices_min=1, head_labels_min=1))

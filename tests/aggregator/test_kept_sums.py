@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 
 from aggregator.effects import Note
+from aggregator.heads.sum_bytes import DIGEST_BYTES, LENGTH_BYTES
 from aggregator.heads.sum_check import check_sums
 from aggregator.policy import Policy, Weighing
 from aggregator.store import Collection, MemoryStore, Rows, Store, StoredStatistics
 from aggregator.store.memory_rows import MemoryRows
 from aggregator.store.rows import RIPE, SUMS, SumRow
 from aggregator.store.sql import SqlStore
+from headway.fields import canonical_json
 from headway.maths.statistics import Statistics
 from headway.ports import Received
 from headway.wire.fleet_prior import PriorRequest
@@ -243,6 +247,30 @@ def test_a_kept_sum_that_is_damaged_or_gone_is_made_anew_and_told(
     assert len(notes) == 1
     assert "the sums were made anew from 5 reports" in notes[0]
     assert problems(fleet.store) == ()
+
+
+def as_format_2(row: SumRow) -> SumRow:
+    """As the version before wrote it: what is told did not say which classes it is of."""
+    start = LENGTH_BYTES + int.from_bytes(row.payload[DIGEST_BYTES : DIGEST_BYTES + LENGTH_BYTES], "little")
+    header = json.loads(row.payload[DIGEST_BYTES + LENGTH_BYTES : DIGEST_BYTES + start]) | {"format": 2}
+    del header["counts"]
+    text = canonical_json(header)
+    body = len(text).to_bytes(LENGTH_BYTES, "little") + text + row.payload[DIGEST_BYTES + start :]
+    return replace(row, payload=hashlib.sha256(body).digest() + body)
+
+
+def test_sums_that_the_version_before_kept_are_made_anew_once_and_are_the_same() -> None:
+    fleet = Fleet(POLICY)
+    fleet.send(*[statistics_message(f"d{n}", 1, 1, tables(8, n)) for n in range(5)], request("new"))
+    fleet.send(statistics_message("d1", 1, 2, tables(9, 7)))
+    before = fleet.core.statistics, fleet.core.weighed, fleet.core._heads.told.without("d1")
+    with fleet.store.transaction():
+        fleet.store.rows(SUMS).put_all([as_format_2(row) for row in fleet.store.rows(SUMS).all()])
+    for said in (["the kept sum has format 2; this program reads 3; the sums were made anew from 5 reports"], []):
+        fleet.restart()
+        assert (fleet.core.statistics, fleet.core.weighed, fleet.core._heads.told.without("d1")) == before
+        assert [effect.text for effect in fleet.pass_time(1.0) if isinstance(effect, Note) and effect.warning] == said
+        assert problems(fleet.store) == ()
 
 
 def test_reports_that_another_program_stored_are_counted_at_the_next_start() -> None:

@@ -16,13 +16,13 @@ from aggregator.effects import Effect, Note, Spent
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.noise import believed, deviations, noisy, system_normal
 from aggregator.heads.private_heads import multiplier, spent_epsilon, spent_in
-from aggregator.policy import Policy, Unit
+from aggregator.policy import HeadTrialPolicy, Policy, Unit
 from aggregator.privacy_ledger import carry_spent, spent_beside, write_spent
 from aggregator.privacy_policy import PrivacyPolicy
 from aggregator.store.location import sqlite_url
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.rows import PrivacySpentRow
+from aggregator.store.rows import HEAD_CANDIDATES, PrivacySpentRow
 from aggregator.store.sql import SqlStore
 from headway.errors import BundleError
 from headway.maths import Statistics
@@ -151,6 +151,22 @@ def test_a_removal_brings_a_head_at_once_while_the_budget_pays(store: Store) -> 
         store.request_removal("a", 0.0)
     assert heads(subject.fleet.pass_time(5.0))
     assert subject.fleet.core.statistics.samples == 0
+
+
+def test_a_removal_that_the_budget_does_not_pay_for_leaves_trials_running(store: Store) -> None:
+    privacy = replace(PRIVACY, heads_max=1)
+    subject = Spending(store, replace(POLICY, privacy=privacy, head_trial=HeadTrialPolicy(share=1.0, patience_s=500.0)))
+    subject.next_head()
+    with store.transaction():
+        assert store.rows(HEAD_CANDIDATES).count() == 1
+        store.request_removal("a", 0.0)
+    subject.fleet.pass_time(5.0)
+    with store.transaction():
+        assert store.rows(HEAD_CANDIDATES).count() == 1, "it tells no more of the device than the budget allows"
+    said = [effect.text for effect in subject.fleet.pass_time(600.0) if isinstance(effect, Note)]
+    assert any("undecided" in text for text in said)
+    with store.transaction():
+        assert store.rows(HEAD_CANDIDATES).count() == 0
 
 
 def test_an_older_store_that_was_put_back_spends_nothing_again(tmp_path: Path) -> None:

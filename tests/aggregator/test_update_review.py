@@ -9,7 +9,8 @@ from aggregator.heads.update_review import ROUNDS
 from aggregator.policy import AveragingPolicy, Method, OutlierPolicy, Policy, Robust
 from aggregator.store.rows import QUARANTINED, VOUCHED, VouchedRow
 from headway.arrays import Float32
-from tests.aggregator.fleets import Fleet, delta, heads, update_message
+from headway.maths import Statistics
+from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, delta, heads, statistics_message, update_message
 from tests.aggregator.fleets import warnings as warned
 
 AVERAGE = Policy(Method.AVERAGE, publish_interval_s=0.0)
@@ -64,6 +65,37 @@ def test_it_is_set_aside_after_some_rounds_and_comes_back_after_as_many(times: f
     with fleet.store.transaction():
         names = [event.name for event in fleet.store.events()]
     assert names == ["counts-again", "quarantined"], "newest first"
+
+
+def test_nothing_of_it_piles_up_in_rounds_too_small_to_compare_anybody() -> None:
+    fleet = Averaging(AVERAGE)
+    for _ in range(ROUNDS + 1):
+        fleet.one_round(-0.5)
+    small = [update_message(name, fleet.number + 1, delta(0.1)) for name in ("d0", "d1", "ninth")]
+    fleet.send(*small)
+    fleet.pass_time(1.0)
+    assert heads(fleet.pass_time(1e5))[-1].devices == 2, "it does not wait for more for ever"
+    with fleet.store.reading():
+        assert fleet.store.update_count() == 0
+
+
+def test_what_it_reported_of_labels_says_nothing_of_its_updates() -> None:
+    """Of days when the fleet made exact heads: all devices agree in that."""
+    fleet = Averaging(Policy(Method.AVERAGE, 0.0, outliers=OutlierPolicy(interval_s=0.0)))
+    random = np.random.default_rng(5)
+    places = {name: random.integers(-90, 90, SIZE) for name in CLASSES}
+    for name in [*(f"d{number}" for number in range(8)), "ninth"]:
+        codes = np.array([places[label] for label in CLASSES for _ in range(20)])
+        codes = np.clip(codes + random.integers(-9, 10, codes.shape), -127, 127).astype(np.int8)
+        seen = Statistics.of(codes, np.repeat(np.arange(3), 20), CLASSES, SPACE)
+        fleet.send(statistics_message(name, 1, 1, seen))
+    for _ in range(ROUNDS + 1):
+        fleet.one_round(-0.5)
+    assert "ninth" in fleet.aside()
+    fleet.restart()
+    for _ in range(3):
+        fleet.pass_time(100.0)
+    assert "ninth" in fleet.aside()
 
 
 def test_one_good_round_in_between_begins_the_count_anew() -> None:
