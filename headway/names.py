@@ -13,7 +13,7 @@ def checked_name(text: str, what: str) -> str:
     """A fleet or device name fit for a topic level. Raises ConfigError with the rule."""
     if not NAME.fullmatch(text):
         raise ConfigError(
-            f"{what} {text!r} is not a valid name; use 1 to 64 letters, digits, '.', '_' or '-', "
+            f"{what} {text[:200]!r} is not a valid name; use 1 to 64 letters, digits, '.', '_' or '-', "
             "starting with a letter or digit"
         )
     return text

@@ -16,6 +16,7 @@ from headway.errors import DataError, listed
 from headway.samples import UNLABELLED, labels_of, read_arrays
 
 INFLATED_BYTES_MAX = 16 << 30
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,11 @@ def _with_targets(x: AnyArray, y: AnyArray, classes: Sequence[str] | None) -> Tr
 
 
 def _refuse_empty(x: AnyArray) -> None:
+    # beyond float32, as devices take windows, a value is none
     if x.dtype.kind == "f":
-        empty = ~np.isfinite(x.reshape(len(x), -1)).any(axis=1)
+        flat = x.reshape(len(x), -1)
+        held = np.isfinite(flat) if x.itemsize <= 4 else (flat <= FLOAT32_MAX) & (flat >= -FLOAT32_MAX)
+        empty = ~held.any(axis=1)
         if empty.any():
             raise DataError(f"sample {int(empty.argmax())} has no finite value; remove it")
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from converter.features.data import TrainingData
+from converter.features.data import FLOAT32_MAX, TrainingData
 from converter.features.expand import Choice, Embed, choose_expansion, random_expansion
 from converter.features.reduction import Reduction, choose_reduction
 from converter.features.selection import principal_components, selected_components
@@ -69,7 +69,7 @@ def fit_preprocessing(
     """
     ordered = time_first(data.x, axis)
     flat = ordered.reshape(-1, ordered.shape[-1]).astype(np.float64)
-    flat[~np.isfinite(flat)] = np.nan
+    flat[~(np.abs(flat) <= FLOAT32_MAX)] = np.nan  # on a device these are no numbers either
     dead = np.isnan(flat).all(axis=0)
     flat[:, dead] = 0.0  # a channel nobody ever measured
     fill = np.nanmedian(flat, axis=0) if options.missing == "median" else np.nanmean(flat, axis=0)

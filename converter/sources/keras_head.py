@@ -2,7 +2,8 @@
 
 The head is the last layer that is linear in one vector per window: a Dense, or a convolution that sees one place at a
 time or all of them at once. What follows it may be an activation in any form, dropout, a change of shape, and a mean
-over places, which can as well be taken before: mean(x W + b) = mean(x) W + b.
+over places, which can as well be taken before: mean(x W + b) = mean(x) W + b. A batch normalisation, rescaling or
+(de)normalisation of its outputs becomes part of its weights: (x W + b) s + t = x (W s) + (b s + t).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from headway.errors import ModelError
 
 PASSIVE_LAYERS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "ActivityRegularization", "Identity")
 SHAPING_LAYERS = ("Flatten", "Reshape")
+SCALING_LAYERS = ("BatchNormalization", "Normalization", "Rescaling")
 MEAN_LAYERS = ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
 ACTIVATIONS = ("Activation", "Softmax", "ReLU", "Relu", "Sigmoid", "LogSoftmax")  # layers, and functions of keras.ops
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
@@ -32,7 +34,7 @@ def cut(model: Any, name: str) -> tuple[Any, HeadWeights]:
     if isinstance(last, keras.Model) and getattr(last, "inputs", None) and _after(graph, last) == []:
         inner, weights = cut(last, name)
         return keras.Model(model.inputs, inner(_used_once(graph, last).input_tensors[0]), name="backbone"), weights
-    head, link, mean, bent = _head_layer(model, name)
+    head, link, mean, bent, scalings = _head_layer(model, name)
     node = _used_once(graph, head)
     convolution = type(head).__name__ in CONVOLUTIONS
     bent = bent or (mean is not None and convolution and set(head.kernel_size) != {1})
@@ -42,9 +44,38 @@ def cut(model: Any, name: str) -> tuple[Any, HeadWeights]:
     else:
         embedding, kernel = _embedding(head, node.input_tensors[0], mean)
         bias = np.asarray(head.bias, np.float32) if head.use_bias else np.zeros(kernel.shape[1], np.float32)
+    for layer in scalings:
+        factor, shift = _scaling(layer, len(bias))
+        kernel, bias = kernel * factor, bias * factor + shift
     where = mean.name if bent else head.name
     weights = HeadWeights(kernel, bias, head_kind(link, where), where, link == "log_softmax")
     return keras.Model(model.inputs, embedding, name="backbone"), weights
+
+
+def _scaling(layer: Any, outputs: int) -> tuple[Float32, Float32]:
+    """The factor and the shift, float32 (C,), that a layer gives each of so many values."""
+    import keras
+
+    kind = type(layer).__name__
+    if kind == "Rescaling":
+        factor, shift = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
+    elif kind == "Normalization":
+        mean, variance = (np.asarray(one, np.float64).reshape(-1) for one in (layer.mean, layer.variance))
+        spread = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+        factor, shift = (spread, mean) if layer.invert else (1 / spread, -mean / spread)
+    else:
+        variance = np.asarray(layer.moving_variance, np.float64)
+        factor = (np.asarray(layer.gamma, np.float64) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
+        shift = (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - np.asarray(layer.moving_mean) * factor
+    return np.broadcast_to(np.float32(factor), outputs), np.broadcast_to(np.float32(shift), outputs)
+
+
+def _is_scaling(layer: Any) -> bool:
+    """Of the values of one vector, each by itself."""
+    kind = type(layer).__name__
+    if kind not in SCALING_LAYERS or len(layer.output.shape) != 2:
+        return False
+    return kind == "Rescaling" or layer.axis in (-1, 1, (-1,), (1,), [-1], [1])
 
 
 def _operations(graph: Any) -> list[Any]:
@@ -122,23 +153,30 @@ def _is_mean(layer: Any) -> bool:
     return tuple(layer.pool_size) == tuple(places)
 
 
-def _head_layer(model: Any, name: str) -> tuple[Any, str, Any, bool]:
-    """The layer to cut at; the link, its own activation or that of a layer after it; the mean after it, if any; and
-    whether an activation before that mean keeps the two from changing places."""
+def _head_layer(model: Any, name: str) -> tuple[Any, str, Any, bool, list[Any]]:
+    """The layer to cut at; the link, its own activation or that of a layer after it; the mean after it, if any; whether
+    an activation before that mean keeps the two from changing places; and the layers that scale its outputs, in their
+    order."""
     link, mean, bent = "linear", None, False
+    scalings: list[Any] = []
     operations = _operations(getattr(model, "_functional", None) or model)
     for layer in reversed(operations):
         kind = type(layer).__name__
         if (kind == "Dense" or kind in CONVOLUTIONS) and name in ("", layer.name):
             own = link_of(layer.activation, run_keras)
             if own == "linear":
-                return layer, link, mean, bent
+                return layer, link, mean, bent, scalings
             if mean is not None and not bent:
-                return layer, link, mean, True
+                return layer, link, mean, True, scalings
+            if scalings:
+                raise ModelError(
+                    f"layer {layer.name!r} has activation {own}, and {scalings[0].name!r} scales what it gives; a head "
+                    "ends in its activation: leave that layer out, or put it before the activation"
+                )
             if bent or link != "linear":
                 raise ModelError(f"layer {layer.name!r} has activation {own} and another one after it")
-            return layer, own, mean, False
-        if kind in ACTIVATIONS:
+            return layer, own, mean, False, scalings
+        if kind in ACTIVATIONS and not (scalings and link == "linear"):
             found = link_of(layer.activation if kind == "Activation" else layer, run_keras)
             if mean is not None:
                 bent = bent or found != "linear"
@@ -146,6 +184,8 @@ def _head_layer(model: Any, name: str) -> tuple[Any, str, Any, bool]:
                 link = found
             elif found != "linear":
                 break
+        elif mean is None and _is_scaling(layer):
+            scalings.insert(0, layer)
         elif mean is None and _is_mean(layer):
             mean = layer
         elif kind not in (*PASSIVE_LAYERS, *SHAPING_LAYERS):

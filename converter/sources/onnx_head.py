@@ -1,7 +1,8 @@
 """The cut of an ONNX graph: its output of scores, the node that is its head, and the link after it.
 
 Walking back from the scores: activations, changes of shape, a mean over places, then a Gemm, MatMul + Add, pointwise
-Conv, LinearClassifier or LinearRegressor with constant weights.
+Conv, LinearClassifier or LinearRegressor with constant weights. Constants that scale its values, and a batch
+normalisation of them, become part of the weights: (x W + b) s + t = x (W s) + (b s + t).
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def find_head(graph: Any, constants: Mapping[str, Any], shapes: Shapes, output: 
     """
     makers = {name: node for node in graph.node for name in node.output}
     link, bias, name = "linear", None, output
+    scale: Any = np.float32(1.0)
+    outputs: set[int] = set()
     mean: Any = None
     while name in makers:
         node = makers[name]
@@ -77,24 +80,28 @@ def find_head(graph: Any, constants: Mapping[str, Any], shapes: Shapes, output: 
             continue
         elif node.op_type in ("LinearClassifier", "LinearRegressor") and wanted:
             return Cut(node.input[0], _linear_model(node, attributes, link))
-        elif node.op_type == "Add" and bias is None and any(w is not None for w in weights):
-            constant = 0 if weights[0] is not None else 1
-            bias, name = weights[constant], node.input[1 - constant]
+        elif (affine := _affine(node, attributes, weights)) is not None:
+            name, factor, shift = affine
+            outputs |= {np.size(factor), np.size(shift)} - {1}
+            if len(outputs) > 1:
+                break
+            bias, scale = (0.0 if bias is None else bias) + scale * shift, scale * factor
             continue
         elif node.op_type in ("Gemm", "MatMul") and weights[1] is not None and wanted:
-            kernel = np.asarray(weights[1], np.float32)
+            kernel = _kernel(node, weights[1])
+            own = None
             if node.op_type == "Gemm":
-                kernel, bias = _gemm(attributes, kernel, weights[2] if len(weights) > 2 else None, bias)
-            if kernel.ndim != 2:
+                kernel, own = _gemm(attributes, kernel, weights[2] if len(weights) > 2 else None)
+            if kernel.ndim != 2 or not outputs <= {kernel.shape[1]}:
                 break
-            return _cut(node, kernel, bias, link, mean, shapes.get(node.input[0]))
+            return _cut(node, kernel * scale, _sum(own, scale, bias), link, mean, shapes.get(node.input[0]))
         elif node.op_type == "Conv" and weights[1] is not None and wanted:
-            kernel = np.asarray(weights[1], np.float32)
-            if not _pointwise(kernel, attributes):
+            kernel = _kernel(node, weights[1])
+            if not _pointwise(kernel, attributes) or not outputs <= {len(kernel)}:
                 break
-            own = weights[2] if len(weights) > 2 else None
-            both = own if bias is None else bias if own is None else own + np.asarray(bias).reshape(-1)
-            return _cut(node, kernel.reshape(kernel.shape[:2]).T, both, link, mean, shapes.get(node.input[0]))
+            both = _sum(weights[2] if len(weights) > 2 else None, scale, bias)
+            scaled = kernel.reshape(kernel.shape[:2]).T * scale
+            return _cut(node, scaled, both, link, mean, shapes.get(node.input[0]))
         elif node.op_type in MEANS and mean is None and bias is None:
             mean = node
         elif node.op_type not in PASSIVE:
@@ -107,7 +114,11 @@ def find_head(graph: Any, constants: Mapping[str, Any], shapes: Shapes, output: 
         identity = np.eye(size, dtype=np.float32)
         kept = HeadWeights(identity, np.zeros(size, np.float32), head_kind(link, where), where, link == "log_softmax")
         return Cut(mean.output[0], kept, flatten=True)
-    found = makers[name].op_type if name in makers else "its input"
+    found = "its input"
+    if name in makers:
+        found = makers[name].op_type
+        computed = found in ("Gemm", "MatMul", "Conv") and constants.get(makers[name].input[1]) is None
+        found += f" {makers[name].name!r}, whose weights are computed" if computed else ""
     raise ModelError(
         f"walking back from output {output!r} ends at {found}, not at Gemm or MatMul + Add with constant weights"
         f"{f' named {layer!r}' if layer else ''}; export the model with its linear head last"
@@ -146,13 +157,45 @@ def _pointwise(kernel: Float32, attributes: Mapping[str, Any]) -> bool:
     return set(kernel.shape[2:]) <= {1} and set(strides) <= {1} and set(pads) <= {0} and group == 1
 
 
-def _gemm(attributes: dict[str, Any], kernel: Float32, own: Any, after: Any) -> tuple[Float32, Any]:
+def _kernel(node: Any, given: Any) -> Float32:
+    if given.dtype == np.float16:
+        raise ModelError(f"head {node.name or node.output[0]!r} works in float16; export the model in float32")
+    return np.asarray(given, np.float32)
+
+
+def _affine(node: Any, attributes: Mapping[str, Any], weights: list[Any]) -> tuple[str, Any, Any] | None:
+    """The tensor that a node scales by a constant for each output, the factor, and what it adds; None for others."""
+    if node.op_type == "BatchNormalization":
+        if any(given is None for given in weights[1:5]):
+            return None
+        gamma, beta, mean, variance = (np.asarray(given, np.float64) for given in weights[1:5])
+        factor = gamma / np.sqrt(variance + (attributes["epsilon"].f if "epsilon" in attributes else 1e-5))
+        return node.input[0], np.float32(factor), np.float32(beta - mean * factor)
+    if node.op_type not in ("Add", "Sub", "Mul", "Div") or all(given is None for given in weights):
+        return None
+    constant = 0 if weights[0] is not None else 1
+    if constant == 0 and node.op_type in ("Sub", "Div"):
+        return None
+    given = np.asarray(weights[constant], np.float32).reshape(-1)
+    if node.op_type == "Div" and not given.all():
+        return None
+    added = node.op_type in ("Add", "Sub")
+    signed = -given if node.op_type == "Sub" else 1 / given if node.op_type == "Div" else given
+    return node.input[1 - constant], np.float32(1.0) if added else signed, signed if added else np.float32(0.0)
+
+
+def _sum(own: Any, scale: Any, after: Any) -> Any:
+    """Of a head's own bias, scaled as its weights, and what is added later."""
+    own = None if own is None else np.asarray(own, np.float32).reshape(-1) * scale
+    return own if after is None else after if own is None else own + after
+
+
+def _gemm(attributes: dict[str, Any], kernel: Float32, own: Any) -> tuple[Float32, Any]:
     alpha = attributes["alpha"].f if "alpha" in attributes else 1.0
     beta = attributes["beta"].f if "beta" in attributes else 1.0
     if "transB" in attributes and attributes["transB"].i:
         kernel = kernel.T
-    bias = 0.0 if own is None else np.asarray(own, np.float32) * np.float32(beta)
-    return kernel * np.float32(alpha), bias if after is None else bias + after
+    return kernel * np.float32(alpha), None if own is None else np.asarray(own, np.float32) * np.float32(beta)
 
 
 def _linear_model(node: Any, attributes: dict[str, Any], link: str) -> HeadWeights:

@@ -50,6 +50,8 @@ class HeadWeights:
         Raises ModelError when the number of names is another one.
         """
         kernel, bias, kind = self.kernel, self.bias, self.kind
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise ModelError(f"layer {self.layer!r} holds weights that are not finite; train the model again")
         if kind is not HeadKind.SOFTMAX and len(bias) == 1 and len(classes) == 2:
             kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
             bias = np.concatenate([np.zeros_like(bias), bias])

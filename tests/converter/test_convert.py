@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -27,6 +28,14 @@ keras = when_used("keras")
 layers = when_used("keras.layers")
 
 
+def used(normalization: Any) -> Any:
+    """Has seen values of its own."""
+    normalization.build((None, 3))
+    rows = [[1.5, 2.0, 0.5], [0.1, -0.3, 0.2], [0.3, 0.1, -0.2], [1.5, 0.5, 2.0]]
+    normalization.set_weights([np.array(row, np.float32) for row in rows])
+    return normalization
+
+
 def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
     return keras.Sequential([layers.Input(shape), layers.Dense(5, activation="relu"), *tail])
 
@@ -39,6 +48,15 @@ def model(*tail: object, shape: tuple[int, ...] = (6,)) -> object:
         (lambda: [layers.Dense(3, activation="sigmoid", use_bias=False)], "sigmoid"),
         (lambda: [layers.Dense(3), layers.Softmax()], "softmax"),
         (lambda: [layers.Dense(3), layers.Dropout(0.2), layers.Activation("softmax")], "softmax"),
+        (lambda: [layers.Dense(3), layers.Rescaling(40.0, offset=20.0)], "linear"),
+        (
+            lambda: [layers.Dense(3), used(layers.BatchNormalization()), layers.Rescaling(0.4), layers.Softmax()],
+            "softmax",
+        ),
+        (
+            lambda: [layers.Dense(3), layers.Normalization(mean=[1, 2, 3.0], variance=[4, 1, 9.0], invert=True)],
+            "linear",
+        ),
     ],
 )
 def test_the_cut_gives_back_the_model(tail: Callable[[], list[object]], kind: str) -> None:
@@ -63,7 +81,14 @@ def test_a_head_inside_a_nested_sequential_is_found() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: model(layers.Dense(3), layers.BatchNormalization()), "ends in BatchNormalization"),
+        (
+            lambda: model(layers.Dense(3, activation="softmax"), layers.Rescaling(2.0)),
+            "'rescaling.*' scales what it gives",
+        ),
+        (
+            lambda: model(layers.Dense(3), layers.Softmax(), layers.Rescaling(2.0)),
+            "ends in 'rescaling.*' after Softmax",
+        ),
         (lambda: model(layers.Dense(3, activation="tanh")), "activation tanh"),
         (lambda: model(layers.Reshape((5, 1)), layers.Dense(3)), "one vector per sample"),
         (lambda: keras.Sequential(), "no layers to cut"),

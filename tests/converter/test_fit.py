@@ -19,7 +19,7 @@ from converter.features.fit import (
     spread_rows,
 )
 from converter.options import Options
-from headway.errors import ConfigError
+from headway.errors import ConfigError, DataError
 from headway.maths.preprocessing import Denoise, Missing
 from tests.arrays import assert_close, assert_same
 
@@ -151,3 +151,12 @@ def test_more_values_than_statistics_can_hold_have_a_buffer_only() -> None:
 def test_impossible_sizes_are_known_before_anything_is_exported(options: Options, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         fits_embedding(options, 8)
+
+
+def test_values_beyond_float32_are_missing_and_a_window_of_them_is_refused() -> None:
+    loud = X.astype(np.float64)
+    loud[4, 2, 0] = 1e300
+    assert np.isfinite(fit_preprocessing(training_data(loud, Y), (8, 2), Options()).fill).all()
+    loud[3] = 1e300
+    with pytest.raises(DataError, match="sample 3 has no finite value"):
+        training_data(loud, Y)

@@ -20,7 +20,15 @@ from tests.converter.onnx_models import floats, save
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the converter extra is not installed")
 RANDOM = np.random.default_rng(0)
-SHAPES = {"w3": (5, 2, 3, 3), "w1": (3, 5, 1, 1), "b1": (3,), "wd": (2, 3), "ws": (6, 3), "w33": (3, 5, 3, 3)}
+SHAPES = {
+    "w3": (5, 2, 3, 3),
+    "w1": (3, 5, 1, 1),
+    "b1": (3,),
+    "b2": (3,),
+    "wd": (2, 3),
+    "ws": (6, 3),
+    "w33": (3, 5, 3, 3),
+}
 Nodes = list[Any]
 node = helper.make_node
 FRONT = [node("Conv", ["input", "w3"], ["c"]), node("Relu", ["c"], ["r"])]
@@ -40,6 +48,8 @@ IMAGES: dict[str, Callable[[], Nodes]] = {
 
 def constants(*names: str) -> dict[str, np.ndarray]:
     made = {name: RANDOM.normal(size=SHAPES[name]).astype(np.float32) for name in names if name in SHAPES}
+    made |= {"scalar": np.array(2.5, np.float32)} if "scalar" in names else {}
+    made |= {"positive": np.array([0.5, 2, 1], np.float32)} if "positive" in names else {}
     return made | ({"rows": np.array([-1, 3])} if "rows" in names else {})
 
 
@@ -69,6 +79,28 @@ def test_a_product_at_every_step_before_a_mean_is_a_head(tmp_path: Path) -> None
     nodes = [node("MatMul", ["input", "wd"], ["h"]), node("Add", ["h", "b1"], ["k"]),
              node("ReduceMean", ["k"], ["z"], axes=[1], keepdims=0)]  # fmt: skip
     agrees(model(tmp_path, nodes, (9, 2)))
+
+
+SCALED: dict[str, Nodes] = {
+    "temperature": [node("Div", ["k", "scalar"], ["z"])],
+    "scaled and shifted": [
+        node("Mul", ["k", "b1"], ["m"]),
+        node("Sub", ["m", "b2"], ["s"]),
+        node("Add", ["s", "b1"], ["z"]),
+    ],
+    "batch norm": [node("BatchNormalization", ["k", "b1", "b2", "b1", "positive"], ["z"], epsilon=0.5)],
+}
+
+
+@pytest.mark.parametrize("form", SCALED)
+def test_what_scales_the_heads_values_is_part_of_the_head(form: str, tmp_path: Path) -> None:
+    agrees(model(tmp_path, [node("Gemm", ["input", "ws", "b1"], ["k"], beta=0.5), *SCALED[form]], (6,)))
+
+
+def test_a_head_whose_weights_are_computed_is_named(tmp_path: Path) -> None:
+    nodes = [node("Tanh", ["ws"], ["wt"]), node("Gemm", ["input", "wt", "b1"], ["z"], name="last")]
+    with pytest.raises(ModelError, match="ends at Gemm 'last', whose weights are computed, not at Gemm or"):
+        OnnxSource(model(tmp_path, nodes, (6,)))
 
 
 def test_log_softmax_changes_no_answer_and_is_dropped(tmp_path: Path) -> None:
