@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import commands
 from edge_agent.cli import main
 from edge_agent.commands import doctor, examine, exit_code, explain, findings_text, status, watch_device
 from edge_agent.commands.doctor import Finding, State
@@ -236,6 +237,17 @@ def test_watch_of_a_device_that_never_ran_is_one_line(toml: Path, capsys: pytest
     assert main(["watch", str(toml), "--count", "1"]) == 7
     assert "has not run" in capsys.readouterr().err
     assert main(["watch", str(toml), "--interval", "0"]) == 2
+
+
+def test_ctrl_c_ends_a_live_picture_without_a_word(
+    toml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "watch_device", interrupted)
+    assert main(["watch", str(toml)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_who_may_not_look_is_told_how_to(
