@@ -33,6 +33,8 @@ CLASSES, FEATURES = 10, 1280
 SHAPE = (CLASSES, FEATURES + 1)
 SAMPLES = 50
 MALICIOUS = 0.2
+# messages of one transaction, as the service takes them
+BATCH = 100
 
 
 class Again(Exception):
@@ -127,6 +129,57 @@ def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
     return found
 
 
+def live(folder: Path, count: int, precision: str, robust: str) -> dict[str, float]:
+    """Updates as an aggregator takes them in, in batches of `BATCH`, each stored durably; then the round, from the last
+    of them to the head that is stored and published.
+
+    ``intake_ms``: processor time of one update, from the message to the end of its transaction.
+    """
+    from aggregator.core import Aggregator
+    from aggregator.effects import Instant
+    from aggregator.heads import FleetModel
+    from aggregator.policy import AveragingPolicy, Method, Policy, Robust
+    from aggregator.store import sqlite_url
+    from aggregator.store.sql import SqlStore
+    from headway.ports import Outgoing, Received
+    from headway.wire import Kind, Update, topic
+    from headway.wire.precision import Precision
+
+    variant = our_model().variant
+    averaging = AveragingPolicy(robust=Robust(robust), updates_min=count, round_s=86_400.0)
+    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging)
+    random, now = np.random.default_rng(1), Instant(1000.0, 1.8e9)
+    store = SqlStore(sqlite_url(folder))
+    with store.transaction():
+        core = Aggregator("bench", FleetModel.of(variant), policy, store)
+        core.tick(now)
+
+    def message(number: int) -> Received:
+        device = f"device-{number:05d}"
+        sent = Update(
+            device, 1, 1, 0, SAMPLES, variant.space, variant.head.classes, delta(random), 7, Precision(precision)
+        )
+        return Received(topic("bench", device, Kind.UPDATE), sent.encode())
+
+    def receive() -> None:
+        with store.transaction():
+            core.receive(batch, now)
+
+    def tick() -> None:
+        with store.transaction():
+            told = core.tick(now)
+        if not any(isinstance(one, Outgoing) and one.topic.endswith("/head") for one in told):
+            raise RuntimeError(f"no head: {told}")
+
+    before_kb, intake_s = resident_kb(), 0.0
+    for start in range(0, count, BATCH):
+        batch = [message(number) for number in range(start, min(start + BATCH, count))]
+        intake_s += timed(receive, before_kb)["processor_s"]
+    found = timed(tick, before_kb)
+    store.close()
+    return found | {"intake_ms": 1000 * intake_s / count}
+
+
 def flower(count: int, tree: str) -> dict[str, float]:
     """Flower's FedAvg, from the serialised results that its server holds to the new parameters."""
     logging.disable(logging.CRITICAL)
@@ -202,6 +255,8 @@ def main(arguments: list[str]) -> None:
             found = fill(Path(folder), int(count), precision)
         case "close", [folder, strategy, rule]:
             found = close(Path(folder), strategy, rule)
+        case "live", [folder, count, precision, rule]:
+            found = live(Path(folder), int(count), precision, rule)
         case "flower", [count, tree]:
             found = flower(int(count), tree)
         case "robust", [peer, count]:

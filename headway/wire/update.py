@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from headway.arrays import Float32
 from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
-from headway.tensors import decode_tensors, encode_tensors
+from headway.tensors import decode_arrays, decode_tensors, encode_tensors
 from headway.wire.codec import MESSAGE_BYTES_MAX, SCHEMA, finished, read_classes, tensor_fields
 from headway.wire.precision import Precision, dequantise, precision_of, quantise
 from headway.wire.statistics_report import History
@@ -67,6 +67,11 @@ class Update:
             since, counter = (max(0, fields.integer(name) - base) for name in ("since", "counter"))
             stamped |= {"epoch": epoch, "since": since, "counter": counter, **history.to_json()}
         return encode_tensors(arrays, stamped)
+
+    @staticmethod
+    def delta_of(payload: bytes) -> Float32:
+        """The delta of an update that was decoded before, its metadata left unread; not to be written to."""
+        return dequantise(decode_arrays(payload, "update", RemoteError, MESSAGE_BYTES_MAX))
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:
