@@ -6,7 +6,7 @@ Updates wait in the store, so a round may end long after the devices that it beg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
 from aggregator.policy import Method, Policy, Robust, Strategy
-from aggregator.store import Store
+from aggregator.store import Store, StoredHead
 from aggregator.store.rows import AVERAGING, AveragingRow
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import LocalError, RemoteError, StoreError
@@ -152,6 +152,8 @@ class Rounds:
 
     def _memory(self, based_on: int, size: int) -> Memory:
         """Of the optimiser, if it led to the head that this round goes on from; else none."""
+        if self._policy.averaging.strategy is Strategy.FEDAVG:
+            return Memory.none(0)
         row = self._store.rows(AVERAGING).get(self._model.space)
         strategy = str(self._policy.averaging.strategy)
         if row is None or (row.strategy, row.version) != (strategy, based_on):
@@ -167,7 +169,7 @@ class Rounds:
         head."""
         notes: list[Effect] = []
         model = self._model
-        for row in self._store.heads(model.space, Method.AVERAGE):
+        for row in self._stored_averages():
             try:
                 head = PublishedHead.decode(row.payload).head
             except RemoteError as error:
@@ -178,6 +180,13 @@ class Rounds:
             notes.append(Note("the bundle has other classes than the last average; averaging begins anew", True))
             break
         return model.start, 0, notes
+
+    def _stored_averages(self) -> Iterator[StoredHead]:
+        """Newest first; all but the newest are read where that is of no use."""
+        newest = self._store.head(self._model.space, Method.AVERAGE)
+        if newest is not None:
+            yield newest
+            yield from self._store.heads(self._model.space, Method.AVERAGE)[1:]
 
     def _take_in(self, rest: frozenset[str]) -> None:
         """No update waits any more, but for those of devices that are set aside or had no place."""

@@ -24,7 +24,7 @@ from aggregator.store.rows import SPACES
 from headway.arrays import Float32, Float64
 from headway.errors import LocalError, RemoteError
 from headway.maths import Head
-from headway.wire import Update
+from headway.wire import Precision, Update
 
 # epoch and sequence of an update
 Key = tuple[int, int]
@@ -40,6 +40,7 @@ class Known:
     base_version: int
     norm: float
     added: float
+    precision: Precision
 
 
 class WaitingUpdates:
@@ -141,14 +142,14 @@ class WaitingUpdates:
 
         Raises LocalError for one that cannot be read any more: the next round looks at all of them again.
         """
-        for device, rows in self._read(devices):
-            for row in rows:
-                if (row.epoch, row.sequence) == self._known[device].key:
-                    try:
-                        yield device, Update.delta_of(row.payload)
-                    except RemoteError as error:
-                        self.begin_anew()
-                        raise LocalError(f"update {row.sequence} of {device} cannot be read again: {error}") from error
+        for row in self._store.updates(self._space, devices):
+            known = self._known[row.device]
+            if (row.epoch, row.sequence) == known.key:
+                try:
+                    yield row.device, Update.delta_of(row.payload, self._shape, known.precision)
+                except RemoteError as error:
+                    self.begin_anew()
+                    raise LocalError(f"update {row.sequence} of {row.device} cannot be read again: {error}") from error
 
     def elsewhere(self, version: int) -> list[int]:
         """Versions of heads of other spaces."""
@@ -171,7 +172,7 @@ class WaitingUpdates:
         np.multiply(update.delta, weight, out=self._part, dtype=np.float64)
         self._sum += self._part
         key = update.epoch, update.sequence
-        self._known[update.device] = Known(key, update.samples, update.base_version, norm, weight)
+        self._known[update.device] = Known(key, update.samples, update.base_version, norm, weight, update.precision)
 
     def _freshness(self, base_version: int, version: int) -> float:
         return freshness(

@@ -13,6 +13,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -34,6 +35,14 @@ from aggregator.store.stored import (
     ToldStatistics,
 )
 
+DEVICE_COUNT = select(func.count()).select_from(schema.devices)
+NEWEST_OF = (
+    select(*(schema.heads.c[name] for name in StoredHead.__dataclass_fields__))
+    .where(schema.heads.c.space == bindparam("its_space"), schema.heads.c.method == bindparam("its_method"))
+    .order_by(schema.heads.c.version.desc())
+    .limit(literal_column("1"))
+    .offset(literal_column("0"))
+)
 NEWEST_VERSION = select(func.max(schema.heads.c.version))
 
 
@@ -45,7 +54,7 @@ class SqlStore(SqlUpdates):
         return [DeviceRow(**row) for row in rows]
 
     def device_count(self) -> int:
-        return self._count(schema.devices)
+        return int(self._rows(DEVICE_COUNT, (), ())[0][0])
 
     def oldest_stranger(self, unseen_since_s: float) -> str | None:
         column = schema.devices.c
@@ -124,6 +133,9 @@ class SqlStore(SqlUpdates):
         return str(row[0]), int(row[1])
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
+        if space is not None and method is not None:
+            rows = self._rows(NEWEST_OF, ("its_space", "its_method"), (space, str(method)))
+            return StoredHead(*rows[0]) if rows else None
         query = select(schema.heads).order_by(schema.heads.c.version.desc()).limit(1)
         if space is not None:
             query = query.where(schema.heads.c.space == space)
