@@ -30,7 +30,7 @@ from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import QUARANTINED
 from benchmarks.attacked_fleets import AttackedFleet, Labelled, digits, gas_sensors, wrists
 from headway.arrays import Float64, Int8
-from headway.maths import Head, Statistics
+from headway.maths import Head, Statistics, merge
 from headway.ports import Outgoing, Received
 from headway.wire import ALL, FleetPrior, Kind, PriorRequest, PublishedHead, StatisticsReport, topic
 
@@ -278,8 +278,9 @@ def attacked(
     cost = honest - fleet.accuracy(service.head)
     prior = service.prior()
     told = honest if prior is None else fleet.accuracy(fleet.model.solve(fleet.source, prior, SHIPPED.shrinkage))
-    rest = [{name: tables for name, tables in some.items() if name not in names} for some in honest_rounds(fleet)]
-    absent = honest - fleet.accuracy(published(fleet, rest, PLAIN).head)
+    (everybody,) = honest_rounds(fleet)
+    rest = merge([tables for name, tables in everybody.items() if name not in names])
+    absent = honest - fleet.accuracy(fleet.model.solve(fleet.source, rest, SHIPPED.shrinkage))
     return Outcome(cost, len(aside & names) / max(len(names), 1), len(aside - names), honest - told, absent)
 
 
