@@ -112,8 +112,8 @@ class Weighing:
     class_samples_min: int = integer(
         16,
         high=10_000_000,
-        doc="The same of one class, among the devices that have it; of a class that fewer than devices_min have, each "
-        "may weigh samples_min. 0: classes have no bound of their own.",
+        doc="The most that is granted so of one class; of a class that fewer than devices_min have, each may weigh "
+        "samples_min. 0: classes have no bound of their own.",
     )
 
 

@@ -220,8 +220,8 @@ def test_a_device_that_floods_one_class_weighs_what_others_have_of_it() -> None:
     fleet = Fleet()
     for number, part in enumerate([*others, flood]):
         fleet.send(statistics_message(f"d{number}", 1, 1, part))
-    # ten of each class are usual; granted are 16 to each of four, 6 to each of ten
-    assert fleet.core.weighed.counts.tolist() == [90 + 10, 90, 90]
+    # ten of each class are usual, and 16 are granted
+    assert fleet.core.weighed.counts.tolist() == [90 + 16, 90, 90]
 
 
 def test_of_a_class_that_few_devices_have_a_device_weighs_as_many_as_any_device_may() -> None:
@@ -237,6 +237,8 @@ def test_what_is_granted_to_a_fleet_of_few_labels_is_shared_by_its_devices(devic
     counts = [{"walk": 1}] * (devices - 1) + [{"walk": 10_000}]
     assert caps(counts, Weighing()).samples.weight == share
     assert caps(counts, Weighing(samples_max=1)).samples.weight == 1
+    halves = [{"walk": 1, "run": 1}] * (devices - 1) + [{"walk": 5000, "run": 5000}]
+    assert caps(halves, Weighing()).classes["walk"].weight == min(16, share), "as much of a class, up to its own bound"
 
 
 def test_the_usual_number_moves_in_four_steps_an_octave() -> None:
