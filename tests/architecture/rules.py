@@ -19,6 +19,8 @@ BY_PATH = {
     "headway.mqtt.handed": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
     "headway.mqtt.failures": "loads ssl",
+    "headway.maths.many_statistics": "is of the server, which devices do not load",
+    "headway.wire.plain_reports": "is of the server, which devices do not load",
     "aggregator.alerts.channels": "is of the threads that tell, not of the core",
     "aggregator.alerts.delivery": "is of the threads that tell, not of the core",
     "aggregator.alerts.mail": "loads ssl and smtplib",
