@@ -20,7 +20,6 @@ from headway.maths import HeadKind
 HIDDEN, EPOCHS_MAX, PATIENCE = 64, 100, 8
 # about so many rows in a batch that an epoch has so many batches
 BATCHES, BATCH_MIN, BATCH_MAX = 600, 32, 512
-STEPS_AT_A_TIME = 16
 ROWS_MIN = 20
 LOSSES = {
     HeadKind.SOFTMAX: "sparse_categorical_crossentropy",
@@ -75,8 +74,7 @@ def _fitted(x: Float32, data: TrainingData, held: Bools, kind: HeadKind, seed: i
     spread = np.where(spread > 0, spread, 1.0)  # in the unit of y, which may be of any size
     if values:
         wanted = (wanted - mean) / spread
-    # one step of the network costs less than Keras takes to begin it: several at a time
-    model.compile("adam", LOSSES[kind], steps_per_execution=STEPS_AT_A_TIME)
+    model.compile("adam", LOSSES[kind])
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     batch = int(np.clip(len(x) // BATCHES, BATCH_MIN, BATCH_MAX))
     model.fit(x[~held], wanted[~held], validation_data=(x[held], wanted[held]), epochs=EPOCHS_MAX, batch_size=batch,

@@ -142,8 +142,9 @@ def _page(
         rows = recorded_features(Samples(x, labels), pipeline)
         return process(agent, rows, labels, None, names=samples.names).prediction
 
-    held = None if samples.x is None else np.asarray(samples.x[0 : len(samples)])
-    columns = None if held is None else leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
+    assert samples.x is not None  # nor one without windows
+    held = np.asarray(samples.x[0 : len(samples)])
+    columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
     by_class = learner.served_sums.by_class(learner.classes)
     title = f"{variant.name} {variant.version}, replayed"
     return replay_page(Replayed(title, task, learner.classes, y, answers, answer.probability, answer.served_by, drift,
