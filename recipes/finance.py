@@ -130,8 +130,9 @@ def profit(
 ) -> None:
     """Sum of moves in the direction that was expected, without any cost: what a chart would promise."""
     for index, (market, its) in enumerate(zip(markets, streams, strict=True)):
-        axes.plot(np.cumsum(np.where(answers["exact"][its] == 1, 1, -1) * moves[:, index]), label=f"{market}, exact")
-        axes.plot(np.cumsum(moves[:, index]), linewidth=0.8, label=f"{market}, held")
+        followed = np.where(answers["exact"][its] == 1, 1, -1) * moves[:, index]
+        axes.plot(np.cumsum(followed), color=f"C{index}", label=f"{market}, exact")
+        axes.plot(np.cumsum(moves[:, index]), ":", color=f"C{index}", label=f"{market}, held")
     axes.set_xlabel("trading days")
     axes.set_ylabel("sum of moves, %, no costs")
     axes.legend(fontsize=8)

@@ -21,7 +21,7 @@ STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
     "body{background:#fff}h1{font-size:1.6rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.5rem}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem .3rem 0}"
-    "td,th{text-align:right}td:first-child,th:first-child{text-align:left}ul{padding-left:1.2rem}"
+    "td,th{text-align:right}td+td{white-space:nowrap}td:first-child,th:first-child{text-align:left}ul{padding-left:1.2rem}"
     # a narrow screen scrolls a picture instead of making its words too small to read
     ".scroll,figure{overflow-x:auto}figure{margin:1rem 0}svg{width:100%;min-width:34rem;height:auto}"
     ".no{color:#a4262c}small{color:#58606c}"
@@ -135,8 +135,10 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
     body = [f"<h1>{html.escape(title)}</h1>"]
     for runs in streams:
         first = runs[0]
+        several = len(runs) > 1
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{shown(m)}</td><td>{shown(a)} to {shown(b)}</td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{shown(m)}</td>"
+            f"{f'<td>{shown(a)} to {shown(b)}</td>' if several else ''}</tr>"
             for name, m, a, b in table(runs)
         )
         lines = "".join(
@@ -145,7 +147,7 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
         )
         body.append(
             f"<h2>{html.escape(first.title)}</h2><div class=scroll><table><tr><th>method</th>"
-            f"<th>{html.escape(first.measure)}</th><th>{over(runs)}</th></tr>{rows}</table></div><ul>{lines}</ul>"
+            f"<th>{html.escape(first.measure)}</th>{f'<th>{over(runs)}</th>' if several else ''}</tr>{rows}</table></div><ul>{lines}</ul>"
             f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
             f"<figure>{first.picture}</figure>"
         )
