@@ -147,7 +147,8 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
         )
         body.append(
             f"<h2>{html.escape(first.title)}</h2><div class=scroll><table><tr><th>method</th>"
-            f"<th>{html.escape(first.measure)}</th>{f'<th>{over(runs)}</th>' if several else ''}</tr>{rows}</table></div><ul>{lines}</ul>"
+            f"<th>{html.escape(first.measure)}</th>{f'<th>{over(runs)}</th>' if several else ''}</tr>"
+            f"{rows}</table></div><ul>{lines}</ul>"
             f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
             f"<figure>{first.picture}</figure>"
         )
