@@ -14,16 +14,19 @@ BEGIN, END = "<!-- figures: written by python -m recipes --docs -->", "<!-- end 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "recipes"
 
 
-def write_figures(name: str, streams: Sequence[Sequence[Measured]], seconds: float) -> Path:
-    """Put the tables of a run in the place of the last one. streams: the runs, one a seed, of each."""
+def write_figures(name: str, streams: Sequence[Sequence[Measured]], took: tuple[float, float]) -> Path:
+    """Put the tables of a run in the place of the last one.
+
+    streams: the runs, one a seed, of each; took: seconds, and those of a processor.
+    """
     page = DOCS / f"{name}.md"
     text = page.read_text(encoding="utf-8")
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(f"{text[:begin]}\n\n{_tables(name, streams, seconds)}\n{text[end:]}", encoding="utf-8")
+    page.write_text(f"{text[:begin]}\n\n{_tables(name, streams, took)}\n{text[end:]}", encoding="utf-8")
     return page
 
 
-def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) -> str:
+def _tables(name: str, streams: Sequence[Sequence[Measured]], took: tuple[float, float]) -> str:
     lines = []
     for runs in streams:
         first = runs[0]
@@ -33,7 +36,8 @@ def _tables(name: str, streams: Sequence[Sequence[Measured]], seconds: float) ->
         lines += ["", *(f"- {line}" for line in (*verdicts(runs), *first.notes)), ""]
     machine = f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}"
     lines.append(
-        f"`python -m recipes {name} --seeds {len(streams[0])}` on {time.strftime('%Y-%m-%d')}, {seconds:.0f} s with "
-        f"what had to be trained and converted, {machine}, load average {os.getloadavg()[0]:.0f}."
+        f"`python -m recipes {name} --seeds {len(streams[0])}` on {time.strftime('%Y-%m-%d')}, {took[0]:.0f} s, "
+        f"and {took[1]:.0f} s of a processor, with what had to be trained and converted; {machine}, load average "
+        f"{os.getloadavg()[0]:.0f}."
     )
     return "\n".join(lines) + "\n"

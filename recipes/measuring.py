@@ -130,8 +130,10 @@ def printed(runs: Sequence[Measured]) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in (*verdicts(runs), *runs[0].notes))])
 
 
-def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[Measured]], seconds: float) -> None:
-    """The whole page of a recipe. streams: the runs, one a seed, of each."""
+def write_page(
+    path: Path, title: str, credit: str, streams: Sequence[Sequence[Measured]], took: tuple[float, float]
+) -> None:
+    """The whole page of a recipe. streams: the runs, one a seed, of each; took: seconds, and those of a processor."""
     body = [f"<h1>{html.escape(title)}</h1>"]
     for runs in streams:
         first = runs[0]
@@ -152,7 +154,9 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
             f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
             f"<figure>{first.picture}</figure>"
         )
-    body.append(f"<p><small>{html.escape(credit)} Measured in {seconds:.0f} s.</small></p>")
+    body.append(
+        f"<p><small>{html.escape(credit)} Measured in {took[0]:.0f} s, of a processor {took[1]:.0f} s.</small></p>"
+    )
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     head += f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     path.write_text(f"{head}<body>{''.join(body)}</body></html>", encoding="utf-8")

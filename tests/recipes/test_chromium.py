@@ -36,7 +36,7 @@ def recipe_page(path: Path) -> None:
     truth = np.random.default_rng(0).normal(size=200)
     answers = {"frozen": truth + 3, "exact": truth * 0.9, "rule": truth + 1}
     runs = [measured("A stream", truth, answers, naive="rule", measure="mean absolute error", picture="")] * 2
-    write_page(path, "A recipe", "Data: somebody", [runs], 2.0)
+    write_page(path, "A recipe", "Data: somebody", [runs], (2.0, 2.0))
 
 
 def replayed_page(path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_main_figure_keeps_its_bound_and_the_page_opens(name: str, tmp_path:
     if DATA is None and name in FROM_PACKAGES:
         pytest.skip("the bound is of other data than the package's")
     try:
-        runs = run_seed(name, Workspace(Path(DATA) if DATA else None, Path(CACHE or tmp_path), seeds=(0,)), 0)
+        runs, _ = run_seed(name, Workspace(Path(DATA) if DATA else None, Path(CACHE or tmp_path), seeds=(0,)), 0)
     except FileNotFoundError as error:
         pytest.skip(f"{error} is not at hand")
     made = runs[stream]
@@ -52,7 +52,7 @@ def test_the_main_figure_keeps_its_bound_and_the_page_opens(name: str, tmp_path:
     assert sign * made.figures["exact"] >= sign * bound
     assert sign * (made.figures["exact"] - made.figures["frozen"]) >= lead
     recipe: Any = importlib.import_module(f"recipes.{name}")
-    write_page(tmp_path / "page.html", recipe.TITLE, recipe.CREDIT, [[run] for run in runs], 1.0)
+    write_page(tmp_path / "page.html", recipe.TITLE, recipe.CREDIT, [[run] for run in runs], (1.0, 1.0))
     for width, scheme in ((1280, "light"), (390, "dark")):
         look(tmp_path / "page.html", width, request.getfixturevalue("chromium"), scheme)
 

@@ -95,7 +95,7 @@ def test_a_learner_that_is_not_ahead_is_told_so() -> None:
 
 def test_the_page_is_one_file_without_scripts(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    write_page(tmp_path / "a.html", "A recipe", "Data: <somebody>", [runs(1.5, 1.0)], 3.0)
+    write_page(tmp_path / "a.html", "A recipe", "Data: <somebody>", [runs(1.5, 1.0)], (3.0, 4.0))
     text = (tmp_path / "a.html").read_text()
     assert "<script" not in text
     assert "A &lt;stream&gt;" in text
