@@ -71,7 +71,12 @@ def restart(rows: Any) -> Found:
 def averaging(updates: int) -> Callable[[Any], Found]:
     def read(found: Any) -> Found:
         rows = found[str(updates)]
-        told = "; ".join(f"{name} {row['processor_s']:.2f} s, {row['grown_mb']:.1f} MB" for name, row in rows.items())
+        told = "; ".join(
+            f"{name} {row['processor_s']:.3f} s, {row['grown_mb']:.1f} MB"
+            + (f", and {row['clearing_s']:.3f} s to make it durable" if "clearing_s" in row else "")
+            + (f", before it {row['intake_ms']:.3f} ms an update" if "intake_ms" in row else "")
+            for name, row in rows.items()
+        )
         ours = rows["ours, fedavg"]
         theirs = [row for name, row in rows.items() if name.startswith("Flower")]
         if not theirs:
