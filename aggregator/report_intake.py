@@ -122,6 +122,7 @@ class ReportIntake:
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
         size_max = self._size_max
+        self._ahead.reach(payload)
         if self._repeated(device, payload, now):
             return
         base: StatisticsReport | None = None

@@ -96,6 +96,9 @@ class MemoryStore:
     def look_up(self, devices: Sequence[str]) -> None:
         pass  # it is here already
 
+    def look_up_statistics(self, keys: Sequence[tuple[str, int]]) -> None:
+        pass
+
     def device(self, device: str) -> DeviceRow | None:
         return self._rows.devices.get(device)
 

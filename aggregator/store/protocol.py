@@ -95,6 +95,10 @@ class Store(ReadableStore, Protocol):
         """Of the devices that never contributed and were last seen then or before, the one seen longest ago."""
         ...
 
+    def look_up_statistics(self, keys: Sequence[tuple[str, int]]) -> None:
+        """The statistics of these devices and epochs are about to be asked for: they may be looked up together."""
+        ...
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None: ...
 
     def put_statistics(self, row: StoredStatistics) -> None:
