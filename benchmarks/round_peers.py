@@ -146,7 +146,7 @@ def live(folder: Path, count: int, precision: str, robust: str) -> dict[str, flo
     from aggregator.core import Aggregator
     from aggregator.effects import Instant
     from aggregator.heads import FleetModel
-    from aggregator.policy import AveragingPolicy, Method, Policy, Robust
+    from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Robust
     from aggregator.store import StoredHead, sqlite_url
     from aggregator.store.sql import SqlStore
     from headway.ports import Outgoing, Received
@@ -166,7 +166,9 @@ def live(folder: Path, count: int, precision: str, robust: str) -> dict[str, flo
 
     variant = our_model().variant
     averaging = AveragingPolicy(robust=Robust(robust), updates_min=count, round_s=ROUND_S)
-    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging)
+    # half of the places that are free are taken in an hour at most
+    limits = Limits(devices_max=4 * count + 1000)
+    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging, limits=limits)
     random, now, sizes = np.random.default_rng(1), Instant(1000.0, 1.8e9), list[int]()
     told = list[object]()
     store = TimedStore(sqlite_url(folder))
