@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aggregator.effects import Effect
 from aggregator.heads.asides import count_again, put_aside
-from aggregator.heads.averaging import Contribution, Weights, mean_of
+from aggregator.heads.averaging import Compared, Contribution
 from aggregator.heads.weighing import upper_quartile
 from aggregator.store import Store
 from headway.arrays import Float64
@@ -52,19 +52,13 @@ class UpdateReview:
         self._rounds = ROUNDS
 
     def look(
-        self, counted: Iterable[Contribution], worth: Weights, aside: Iterable[Contribution], wall_s: float
+        self, devices: Sequence[str], compared: Compared, aside: Iterable[Contribution], wall_s: float
     ) -> list[Effect]:
-        """What follows from a round. counted: gone through twice, one at a time; aside: of devices that are set aside.
-
-        Raises LocalError for a round of nobody.
-        """
-        total = mean_of(counted, worth) * sum(worth.samples)
-        seen, lengths = [], []
-        for one, samples, scale in zip(counted, worth.samples, worth.scales, strict=True):
-            own = samples * scale * one.delta.astype(np.float64)
-            lengths.append(float(np.linalg.norm(one.delta.astype(np.float64))))
-            seen.append(_Seen(one.device, _cosine(own, total - own), lengths[-1]))
-        usual, unit = float(np.median([one.cosine for one in seen])), max(upper_quartile(sorted(lengths)), 1e-12)
+        """What follows from a round. devices: of the contributions that are compared; aside: what those send that are
+        set aside."""
+        total, lengths = compared.total, [float(norm) for norm in compared.norms]
+        seen = [*map(_Seen, devices, (float(cosine) for cosine in compared.cosines), lengths)]
+        usual, unit = float(np.median(compared.cosines)), max(upper_quartile(sorted(lengths)), 1e-12)
         divided = usual < USUAL_MIN or sum(one.cosine < 0.0 for one in seen) * 3 > len(seen)
         notes: list[Effect | None] = []
         self._rounds = rounds_of(len(seen))
