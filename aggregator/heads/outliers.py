@@ -44,7 +44,7 @@ FIRST_AGREEMENT, FIRST_SHIFT, FIRST_SPREAD, FIRST_TIMES = 0.6, 0.4, 3.0, 5.0
 PART_OUT, PART_BACK = 0.25, 0.5
 # devices with more of all samples are compared without their own part of the covariance
 LARGE_SHARE = 0.02
-# labels of which chance is exact
+# labels of which chance is exact, in such fleets
 EXACT_MAX = 64
 # numbers of tables that are held at a time
 NUMBERS_MAX = 4_000_000
@@ -143,7 +143,7 @@ class Outliers:
         wide = fleet.spread > max(FIRST_SPREAD, FIRST_TIMES * float(np.median(fleet.spread)))
         out: Bools = (found.shift > limit) | (wide & (found.agreement < usual))
         if usual >= USUAL_MIN:
-            out |= _chance(found.agreement, fleet.counts.sum(axis=1), FIRST_AGREEMENT * usual) < CHANCE
+            out |= _chance(found.agreement, fleet.counts.sum(axis=1), FIRST_AGREEMENT * usual, len(out)) < CHANCE
         return out if out.sum() * 3 <= len(out) else np.zeros(len(out), bool)
 
     def _compared(self, fleet: _Fleet, out: Bools) -> tuple[Compared, Bools]:
@@ -183,7 +183,8 @@ class Outliers:
 
     def _named(self, fleet: _Fleet, found: Compared, out: Bools) -> Bools:
         worse: Bools = found.error > self._nothing
-        return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), _honest(found.agreement[~out])) < CHANCE)
+        least = _honest(found.agreement[~out])
+        return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), least, int((~out).sum())) < CHANCE)
 
     def _findings(self, fleet: _Fleet, found: Compared, named: Bools, out: Bools) -> dict[str, Finding]:
         usual, usual_shift = float(np.median(found.agreement[~out])), float(np.median(found.shift[~out]))
@@ -249,15 +250,19 @@ def _honest(agreement: Float64) -> float:
     return min(max(AGREEMENT_PART * usual, lowest), AGREEMENT_PART_MAX * usual)
 
 
-def _chance(share: Float64, labels: Float64, least: float) -> Float64:
-    """How likely it is that of so many labels so small a share agrees, if each agrees with probability `least`.
-
-    Binomial up to EXACT_MAX labels, between whole numbers of labels its logarithm is linear; of more labels at most
+def _chance(share: Float64, labels: Float64, least: float, devices: int) -> Float64:
+    """At most so likely is it that of so many labels so small a share agrees, if each agrees with probability `least`:
     exp(-n KL(share, least)) (Chernoff).
+
+    Labels of one device are no independent draws. Among so many devices that a tenth of them is a number `least` holds
+    what honest ones differ by, and up to EXACT_MAX labels it is the binomial itself, three to ten times less; between
+    whole numbers of labels its logarithm is linear.
     """
     p = np.clip(share, 1e-12, 1.0 - 1e-12)
     divergence = p * np.log(p / least) + (1.0 - p) * np.log((1.0 - p) / (1.0 - least))
     bound: Float64 = np.where(share < least, np.exp(-labels * divergence), 1.0)
+    if devices // 10 < TENTH_MIN:
+        return bound
     for count in np.unique(labels[labels <= EXACT_MAX]).astype(int).tolist():
         some, places = labels == count, np.arange(count + 1)
         ways = np.array([math.comb(count, place) for place in places], np.float64)

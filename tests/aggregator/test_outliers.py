@@ -12,7 +12,7 @@ import pytest
 
 from aggregator.cli import main
 from aggregator.heads.comparing import Measure
-from aggregator.heads.outliers import Outliers
+from aggregator.heads.outliers import Outliers, _chance, _honest
 from aggregator.heads.portraits import Finding, joined_portrait
 from aggregator.policy import OutlierPolicy, Policy
 from aggregator.store.location import sqlite_url
@@ -233,6 +233,22 @@ def test_a_flood_of_one_class_is_named_though_its_mean_lies_nowhere_in_particula
     codes, labels = windows(60, 7)
     tables["flood"] = Statistics.of(codes, np.zeros_like(labels), CLASSES, SPACE)
     assert {name for name, one in judged(tables).items() if one.named} == {"flood"}
+
+
+def test_chance_is_the_binomials_own_for_few_labels_among_many_devices_and_bounded_otherwise() -> None:
+    shares, labels = np.array([0.25, 0.8, 0.5]), np.array([8.0, 8.0, 1000.0])
+    many, few = _chance(shares, labels, 0.7, 50), _chance(shares, labels, 0.7, 49)
+    assert many[0] == pytest.approx(0.01129, abs=1e-5)
+    assert few[0] == pytest.approx(np.exp(-8 * (0.25 * np.log(0.25 / 0.7) + 0.75 * np.log(0.75 / 0.3))))
+    assert 0.5 < many[1] < few[1] == 1.0
+    assert 0.0 < many[2] == few[2] < 1e-30
+
+
+def test_what_is_asked_of_honest_devices_follows_from_many_of_them() -> None:
+    few, many = np.linspace(0.5, 1.0, 49), np.linspace(0.8, 1.0, 100)
+    assert _honest(few) == pytest.approx(0.75 * 0.75), "of few devices no tenth is known"
+    assert _honest(many) == pytest.approx(0.9 * 0.9), "at most nine tenths of the usual"
+    assert _honest(np.linspace(0.7, 1.0, 100)) == pytest.approx(0.7 + 9 * 0.3 / 99)
 
 
 def judged(tables: dict[str, Statistics]) -> dict[str, Finding]:
