@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.commands import charts
 from edge_agent.commands.charts import ALARM, CHANGE, bars, lines
+from edge_agent.commands.charts import STYLE as CHART_STYLE
 from edge_agent.commands.replay_findings import Columns, clearly_above, losses, mean_loss
 from headway.arrays import AnyArray, Float32, Float64, Strings
 from headway.maths import Task
@@ -22,7 +22,7 @@ PARTS = 40
 BINS = 10
 CLASSES_SHOWN = 30
 COLUMNS_SHOWN = 10  # those without which least is left
-STYLE = charts.STYLE + (
+STYLE = CHART_STYLE + (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
     "background:var(--paper)}table{border-collapse:collapse;margin:1rem 0}svg{width:100%;height:auto}"
     ".scroll{overflow-x:auto}h1{overflow-wrap:anywhere}"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32, Float64, Int8, describe
+from headway.arrays import AnyArray, Bools, Float32, Float64, Int8, describe
 from headway.errors import LocalError
 from headway.maths.features import CODE_MAX
 from headway.maths.statistics import Statistics
@@ -115,6 +115,11 @@ class TargetCodes:
         values: Float64 = self.offset.astype(np.float64) + self.scale.astype(np.float64) * steps
         values[codes[:, -count:] == 0] = np.nan
         return values
+
+    def at_end(self, targets: Float64) -> Bools:
+        """Which of what `targets` gave may have been farther out: it lies at an end of the range. float64 (n, C)."""
+        steps = np.abs(targets - self.offset) / self.scale.astype(np.float64)
+        return np.asarray(steps > (STEPS_MAX if self.digits == 2 else CODE_MAX) - 0.5)
 
     def statistics(self, codes: Int8, targets: Float32, space: str) -> Statistics:
         """Tables of labelled samples. Shapes as in `rows`."""

@@ -6,10 +6,14 @@ Recursive least squares with a forgetting factor, which divides by it at every s
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from converter import Options
+from converter.without_backbone import convert_data
 from edge_agent.embed import Learner
 from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray, Float32
@@ -83,3 +87,50 @@ def test_features_that_fall_silent_do_not_blow_up(count: int, monkeypatch: pytes
     assert error.max() < 150
     assert np.percentile(error, 99.5) < 40
     assert learner.metrics["mae"] == pytest.approx(error.mean(), rel=0.1)
+
+
+def constant(x: AnyArray) -> AnyArray:
+    x[:, -2:] = 3.7
+    return x
+
+
+def collinear(x: AnyArray) -> AnyArray:
+    x[:, -1], x[:, -2] = 2 * x[:, 0], x[:, 1] + 1e-6 * x[:, 2]
+    return x
+
+
+def jumping(x: AnyArray) -> AnyArray:
+    x[len(x) // 2 :] *= 1000
+    return x
+
+
+@pytest.mark.parametrize(
+    ("hard", "unit"),
+    [(constant, 1.0), (collinear, 1.0), (jumping, 1.0), (np.asarray, 1e9), (np.asarray, 1e-9), (np.asarray, 1e25)],
+)
+def test_hard_inputs_and_units_neither_spoil_answers_nor_grow_the_state(
+    hard: Callable[[AnyArray], AnyArray], unit: float, tmp_path: Path
+) -> None:
+    """Values change at row 200 of 400; what is learned stays finite, and is no worse than what was shipped."""
+    random = np.random.default_rng(1)
+    weights = random.normal(size=6)
+    x = hard(random.normal(size=(800, 6))).astype(np.float32)
+    if hard is jumping:
+        x[:400] = random.normal(size=(400, 6))  # trained before the jump, which comes at row 0
+    changed = np.where(np.arange(800)[:, None] < 600, weights, weights + np.where(np.arange(6) < 2, 1.5, 0))
+    y = unit * ((x.astype(np.float64) * changed).sum(axis=1) + random.normal(0, 0.3, 800))
+    convert_data((x[:400], y[:400, None]), Options(task="regression", expand=0), out=tmp_path / "b.hwb")
+    learner, frozen = Learner.open(tmp_path / "b.hwb"), Learner.open(tmp_path / "b.hwb")
+    own, shipped, sizes = [], [], []
+    for start in range(400, 800, 8):
+        part = slice(start, start + 8)
+        own.append(np.abs(learner.predict_proba(x[part])[:, 0] - y[part]) / unit)
+        shipped.append(np.abs(frozen.predict_proba(x[part])[:, 0] - y[part]) / unit)
+        learner.learn_many(x[part], y[part, None])
+        if start in (592, 792):
+            learner.save(tmp_path / "state.bin")
+            sizes.append((tmp_path / "state.bin").stat().st_size)
+    assert np.isfinite(own).all()
+    assert np.mean(own) < (1.05 if hard is jumping else 0.95) * np.mean(shipped)  # beyond the range nothing is learned
+    assert max(np.mean(own[i : i + 8]) - np.mean(shipped[i : i + 8]) for i in range(42)) < 0.1 * np.mean(shipped)
+    assert sizes[1] < 2 * sizes[0]

@@ -158,6 +158,8 @@ class ServedTargets:
         # the frozen head's mean error up to then, as the gate had it when it scored that head
         unit = np.cumsum(shipped, axis=0) / np.maximum(np.cumsum(known, axis=0), 1)
         errors = np.abs(outputs - targets[-count:]) / np.maximum(unit[-count:], UNIT_MIN)
+        # where a value lay beyond the range its row holds the end of it: who came near that was not near the value
+        errors[self._model.codes.at_end(targets[-count:])] = ERROR_UNITS_MAX
         bounded = np.where(known[-count:], np.minimum(errors, ERROR_UNITS_MAX), 0.0)
         total: Float64 = bounded.sum(axis=1) / np.maximum(known[-count:].sum(axis=1), 1)
         return total
