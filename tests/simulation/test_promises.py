@@ -39,8 +39,8 @@ def test_every_promise_holds_on_every_seed_and_each_tells_a_story_of_its_own() -
     assert not failures, "\n\n".join(failures)
     done = [result for result in results if isinstance(result, Outcome)]
     # the runs did something
-    assert sum(outcome.samples for outcome in done) > 10 * len(SEEDS)
-    assert sum(outcome.heads for outcome in done) > 5 * len(SEEDS)
+    assert sum(outcome.samples for outcome in done) > 5 * len(SEEDS)
+    assert sum(outcome.heads for outcome in done) > 2 * len(SEEDS)
     assert len({outcome.digest for outcome in done}) == len(SEEDS)
     by_seed = {outcome.seed: outcome.digest for outcome in done}
     for seed in SEEDS_REPEATED:
