@@ -48,8 +48,10 @@ from tests.golden.state.reading import (
 )
 
 VERSIONS = ("v0.1", "v0.2")
+# servers of commits between two versions: sums kept in another format, schema 5
+COMMITS = ("v0.2-942afe44", "v0.2-4163723c")
 AGENTS = [(version, name) for version in VERSIONS for name in ("agent-exact", "agent-forked", "agent-gradient")]
-SERVERS = [(version, name) for version in VERSIONS for name in ("server-exact", "server-average")]
+SERVERS = [(version, name) for version in (*VERSIONS, *COMMITS) for name in ("server-exact", "server-average")]
 ATOL = 5e-6
 
 
