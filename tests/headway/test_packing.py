@@ -128,7 +128,7 @@ def test_tables_no_samples_can_make_are_refused_at_both_ends() -> None:
         from_wire(wire, 200, table.classes, "s")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), st.sampled_from([(20, True), (20, False), (5, False)]))
 def test_any_damage_is_refused_or_still_tables(data: st.DataObject, kind: tuple[int, bool]) -> None:
     table = alike(kind[0], 12, 5, 0)

@@ -46,12 +46,13 @@ def _make_tables(connection: Connection, there: set[str]) -> None:
 def _statements(table: Table, connection: Connection) -> list[str]:
     key = table.name, connection.dialect.name
     if key not in _WORDED:
-        _WORDED[key] = worded = []
+        worded: list[str] = []
 
         def word(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
             worded.append(str(statement.compile(dialect=connection.dialect)))
 
         schema.metadata.create_all(create_mock_engine(connection.engine.url, word), [table], checkfirst=False)
+        _WORDED[key] = worded
     return _WORDED[key]
 
 
