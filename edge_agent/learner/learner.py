@@ -142,8 +142,8 @@ class HeadLearner:
         name, unlabelled, calibration = self.serving, self._unlabelled, self._judging.scorer.calibration
         heads, part = self._heads(), self._judging.learned_share
         if part is not None:
-            both = (said(heads[each], features, self.names) for each in (FROZEN, CANDIDATE))
-            return Prediction(between(*both, part), name)
+            frozen, learned = (said(heads[each], features, self.names) for each in (FROZEN, CANDIDATE))
+            return Prediction(between(frozen, learned, part), name)
         outputs = said(heads[name], features, self.names)
         if name == FROZEN:
             frozen = tempered(outputs, calibration.temperature, self.task)
